@@ -1,0 +1,33 @@
+# The commands of a developer; CI runs `make test`.
+
+.DEFAULT_GOAL := help
+.PHONY: help test unit lint fmt tools demo generate bench audit
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+test: tools ## Everything that CI runs: tools, format, lints, all tests
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- --deny warnings
+	cargo test --locked
+
+unit: ## The tests that need nothing but Rust
+	cargo test --locked --lib
+
+tools: ## Install what the tests need and the machine lacks
+	scripts/install-test-tools
+
+fmt: ## Format the code
+	cargo fmt
+
+lint: ## Lint the code
+	cargo clippy --locked --all-targets -- --deny warnings
+
+demo: ## A simulated gateway and the exporter on localhost:10054
+	cargo run --release --locked -- demo
+
+generate: ## Write the generated files anew: docs/metrics.md, config/schema.json
+	UPDATE_GENERATED=1 cargo test --locked --test it generated
+
+audit: ## Licences, sources and advisories of the dependencies (needs cargo-deny)
+	cargo deny check

@@ -1,0 +1,215 @@
+//! The composition root: builds everything, runs it and takes it down again.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::cli::{DemoFlags, ExporterFlags, ListenAddress, SimulateFlags, WebFlags};
+use crate::clock::Clock;
+use crate::history::History;
+use crate::poll::worker::Context;
+use crate::reload::{Live, ReloadError, Source};
+use crate::simulator::{self, Simulator};
+use crate::telemetry::Telemetry;
+use crate::web::{self, Web, listen};
+
+/// The address of the simulated gateway in `config/demo.yml`.
+const DEMO_GATEWAY: &str = "127.0.0.1:10055";
+/// The demo's history is as long as the exporter's by default.
+const DEMO_HISTORY: usize = 100;
+/// How long polls and answers under way may take once the process is asked to stop: a process
+/// manager's patience often ends at ten seconds, and the promise is five.
+const DRAIN: Duration = Duration::from_secs(4);
+
+/// Why the process could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The configuration has mistakes.
+    #[error(transparent)]
+    Config(#[from] ReloadError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(String, std::io::Error),
+    /// The system refuses something else.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// Runs the exporter until a signal ends it.
+///
+/// # Errors
+/// When the configuration is wrong or an address cannot be listened on.
+pub async fn run(flags: ExporterFlags) -> Result<(), AppError> {
+    let signals = Signals::install()?;
+    let interval = flags.enable_auto_reload.then_some(flags.auto_reload_interval);
+    let source = Source::File(flags.config_file);
+    export(source, &flags.web, flags.history_limit, interval, signals).await
+}
+
+/// Runs a simulated gateway and an exporter that polls it.
+///
+/// # Errors
+/// When an address cannot be listened on.
+pub async fn demo(flags: DemoFlags) -> Result<(), AppError> {
+    let signals = Signals::install()?;
+    let gateway = TcpListener::bind("127.0.0.1:0").await?;
+    let address = gateway.local_addr()?.to_string();
+    let simulator = Simulator::new(simulator::Options::default());
+    let serving = tokio::spawn(simulator::serve(gateway, simulator, std::future::pending()));
+    let text = include_str!("../config/demo.yml").replace(DEMO_GATEWAY, &address);
+    if let Some(first) = flags.web.listen_addresses.first() {
+        let host = if first.text.starts_with(':') { "localhost" } else { "" };
+        println!(
+            "A simulated gateway runs on {address}, and an exporter that polls its tasks.\n\
+             In half a minute every state is there:\n\
+             \x20 curl http://{host}{}{}\n\
+             \x20 http://{host}{}/ in a browser\n\
+             Ctrl-C ends both.",
+            first.text, flags.web.telemetry_path, first.text
+        );
+    }
+    let source = Source::Text("config/demo.yml", text);
+    let ended = export(source, &flags.web, DEMO_HISTORY, None, signals).await;
+    serving.abort();
+    ended
+}
+
+/// Runs the simulated gateway.
+///
+/// # Errors
+/// When an address cannot be listened on.
+pub async fn simulate(flags: SimulateFlags) -> Result<(), AppError> {
+    let mut signals = Signals::install()?;
+    let simulator = Simulator::new(simulator::Options::default());
+    let (stop, stopped) = watch::channel(false);
+    let mut servers = JoinSet::new();
+    for (listener, address) in bind(&flags.listen_addresses).await? {
+        tracing::info!(%address, "Listening on");
+        let mut stopped = stopped.clone();
+        servers.spawn(simulator::serve(listener, simulator.clone(), async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        }));
+    }
+    signals.stop().await;
+    stop.send_replace(true);
+    abort_on_second(signals, async { while servers.join_next().await.is_some() {} }).await;
+    Ok(())
+}
+
+async fn export(
+    source: Source,
+    flags: &WebFlags,
+    history_limit: usize,
+    auto_reload: Option<Duration>,
+    mut signals: Signals,
+) -> Result<(), AppError> {
+    let listeners = bind(&flags.listen_addresses).await?;
+    let telemetry = Arc::new(Telemetry::new());
+    let history = Arc::new(History::new(history_limit));
+    let context = Context {
+        clock: Clock::System,
+        telemetry: Arc::clone(&telemetry),
+        history: Arc::clone(&history),
+    };
+    let live = Arc::new(Live::start(source, context).await?);
+    let web = Arc::new(Web {
+        live: Arc::clone(&live),
+        telemetry,
+        history,
+        telemetry_path: flags.telemetry_path.clone(),
+        stopping: AtomicBool::new(false),
+    });
+    let router = web::router(Arc::clone(&web), flags.max_requests);
+    let (stop, stopped) = watch::channel(false);
+    let mut servers = JoinSet::new();
+    for (listener, address) in listeners {
+        tracing::info!(%address, "Listening on");
+        servers.spawn(listen::serve(listener, router.clone(), stopped.clone()));
+    }
+    let reloads = signals.reloads(Arc::clone(&live));
+    let follower = auto_reload.map(|interval| {
+        let live = Arc::clone(&live);
+        tokio::spawn(async move { live.follow_files(interval).await })
+    });
+    signals.stop().await;
+    tracing::info!("stopping");
+    web.stopping.store(true, Ordering::Relaxed);
+    reloads.abort();
+    if let Some(follower) = follower {
+        follower.abort();
+    }
+    stop.send_replace(true);
+    let drain = async {
+        let served = async { while servers.join_next().await.is_some() {} };
+        tokio::join!(live.end(), served);
+    };
+    abort_on_second(signals, drain).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn bind(addresses: &[ListenAddress]) -> Result<Vec<(TcpListener, SocketAddr)>, AppError> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let listener = TcpListener::bind(address.candidates.as_slice()).await;
+        let listener = listener.map_err(|error| AppError::Listen(address.text.clone(), error))?;
+        let bound = listener.local_addr()?;
+        listeners.push((listener, bound));
+    }
+    Ok(listeners)
+}
+
+/// The signals that end the process, or reload its configuration.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hangup: Option<tokio::signal::unix::Signal>,
+}
+
+impl Signals {
+    /// Catches the signals from now on: one that comes before all is built must not be lost.
+    fn install() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: Some(signal(SignalKind::hangup())?),
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    fn reloads(&mut self, live: Arc<Live>) -> tokio::task::JoinHandle<()> {
+        let hangup = self.hangup.take();
+        tokio::spawn(async move {
+            let Some(mut hangup) = hangup else { return };
+            while hangup.recv().await.is_some() {
+                // Its outcome is logged and counted there.
+                let _ = live.reload().await;
+            }
+        })
+    }
+}
+
+/// Finishes `work`, but not beyond the time to drain, and not beyond a second signal.
+async fn abort_on_second(mut signals: Signals, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = work => {}
+        () = tokio::time::sleep(DRAIN) => tracing::warn!("stopped before all was finished"),
+        () = signals.stop() => {
+            tracing::warn!("stopped at once, at the second signal");
+            std::process::exit(1);
+        }
+    }
+}

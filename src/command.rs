@@ -1,0 +1,163 @@
+//! The commands, and the exit code of each: 0 done, 1 failed, 2 wrong usage or configuration.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::CommandFactory;
+
+use crate::app::{self, AppError};
+use crate::cli::{Cli, Command, ExporterFlags, PollFlags};
+use crate::config::{self, Provider};
+use crate::logging;
+use crate::poll::report::report;
+use crate::poll::{Upstream, once};
+use crate::reload::ReloadError;
+use crate::task::{Task, check_id};
+
+const FAILED: u8 = 1;
+const WRONG: u8 = 2;
+
+/// Runs what the command line asks for.
+pub fn run(cli: Cli) -> ExitCode {
+    match cli.command {
+        None if cli.exporter.config_check => check(&cli.exporter),
+        None => {
+            logging::init(cli.exporter.log);
+            block_on(app::run(cli.exporter))
+        }
+        Some(Command::Demo(flags)) => {
+            logging::init(flags.log);
+            block_on(app::demo(flags))
+        }
+        Some(Command::Simulate(flags)) => {
+            logging::init(flags.log);
+            block_on(app::simulate(flags))
+        }
+        Some(Command::Poll(flags)) => {
+            logging::init(flags.log);
+            poll(&flags)
+        }
+        Some(Command::Schema) => print(&config::schema()),
+        Some(Command::Completions { shell }) => {
+            let mut out = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "aitask_exporter", &mut out);
+            print(&String::from_utf8_lossy(&out))
+        }
+        Some(Command::Man) => {
+            let mut out = Vec::new();
+            match clap_mangen::Man::new(Cli::command()).render(&mut out) {
+                Ok(()) => print(&String::from_utf8_lossy(&out)),
+                Err(error) => fail(FAILED, &error),
+            }
+        }
+    }
+}
+
+fn check(flags: &ExporterFlags) -> ExitCode {
+    match config::load(&flags.config_file) {
+        Ok(config) => {
+            let (providers, tasks) = (config.providers.len(), config.tasks.len());
+            let file = flags.config_file.display();
+            print(&format!("{file} is right: providers {providers}, tasks {tasks}\n"))
+        }
+        Err(diagnostics) => fail(WRONG, &diagnostics),
+    }
+}
+
+/// Polls tasks that need not be in the configuration, and tells all about it.
+fn poll(flags: &PollFlags) -> ExitCode {
+    let config = match config::load(&flags.config_file) {
+        Ok(config) => config,
+        Err(diagnostics) => return fail(WRONG, &diagnostics),
+    };
+    let provider = match provider(&config.providers, flags.provider.as_deref()) {
+        Ok(provider) => provider,
+        Err(message) => return fail(WRONG, &message),
+    };
+    if let Some(message) = flags.ids.iter().find_map(|id| check_id(id).err()) {
+        return fail(WRONG, &format!("a task ID {message}"));
+    }
+    crate::tls::install();
+    let upstream = match Upstream::new(Arc::clone(provider)) {
+        Ok(upstream) => upstream,
+        Err(error) => return fail(WRONG, &error),
+    };
+    let polls = async {
+        let mut all_answered = true;
+        for id in &flags.ids {
+            let listed = config.tasks.iter().find(|t| t.provider == provider.name && *t.id == **id);
+            let task = listed.cloned().unwrap_or_else(|| {
+                Arc::new(Task {
+                    provider: Arc::clone(&provider.name),
+                    id: id.as_str().into(),
+                    labels: [].into(),
+                    params: [].into(),
+                })
+            });
+            let polled = once(&upstream, std::slice::from_ref(&task)).await;
+            all_answered &= polled.outcomes.iter().all(Result::is_ok);
+            print(&report(&upstream, &task, &polled));
+        }
+        all_answered
+    };
+    match runtime() {
+        Ok(runtime) if runtime.block_on(polls) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(FAILED),
+        Err(error) => fail(FAILED, &error),
+    }
+}
+
+fn provider<'a>(
+    providers: &'a [Arc<Provider>],
+    name: Option<&str>,
+) -> Result<&'a Arc<Provider>, String> {
+    match (name, providers) {
+        (Some(name), _) => providers
+            .iter()
+            .find(|provider| *provider.name == *name)
+            .ok_or_else(|| format!("no provider {name:?} is configured")),
+        (None, [only]) => Ok(only),
+        (None, _) => Err(format!("{} providers are configured: give --provider", providers.len())),
+    }
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+fn block_on(work: impl Future<Output = Result<(), AppError>>) -> ExitCode {
+    crate::tls::install();
+    let ended = match runtime() {
+        Ok(runtime) => {
+            let ended = runtime.block_on(work);
+            // A thread that is stuck in a write to a reader must not hold up the end.
+            runtime.shutdown_background();
+            ended
+        }
+        Err(error) => return fail(FAILED, &error),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error @ AppError::Config(ReloadError::Config(_) | ReloadError::Client(..))) => {
+            fail(WRONG, &error)
+        }
+        Err(error) => fail(FAILED, &error),
+    }
+}
+
+/// Results go to stdout. A reader that has seen enough, such as `head`, is no failure.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => fail(FAILED, &error),
+    }
+}
+
+/// Errors go to stderr.
+fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    // There is nobody to tell when stderr is closed.
+    let _ = writeln!(io::stderr(), "{error}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,267 @@
+//! As written to as meant: limits and providers. Whatever is wrong is reported, and checking
+//! goes on with what is left.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::diagnostic::Mistake;
+use super::document::{Node, Place};
+use super::placed::At;
+use super::scalar::{self, Count};
+use super::{Limits, PerTaskSeries, Provider, RateLimit, decode, definition, raw};
+use crate::mapping::{Mapping, definition as definition_of};
+use crate::request::Request;
+
+/// The longest name of a provider, in bytes: it is a label's value in every series.
+const MAX_NAME_BYTES: usize = 1_024;
+
+/// What every check needs.
+pub struct Check<'c> {
+    /// Where relative files are.
+    pub dir: &'c Path,
+    /// Where mistakes go.
+    pub sink: &'c decode::Sink,
+}
+
+/// `global`, with the built-in defaults filled in.
+#[derive(Debug)]
+pub struct Global {
+    /// The limits of a provider that sets none itself.
+    pub limits: Limits,
+    /// How many tasks are polled.
+    pub max_tasks: usize,
+    /// How many static labels a task may have.
+    pub label_limit: usize,
+    /// How many bytes a label's name may have.
+    pub label_name_length_limit: usize,
+    /// How many bytes a label's value may have.
+    pub label_value_length_limit: usize,
+}
+
+impl Default for Global {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            max_tasks: 1_000_000,
+            label_limit: 30,
+            label_name_length_limit: 128,
+            label_value_length_limit: 1_024,
+        }
+    }
+}
+
+/// A provider that the file names, whether or not all of it is right.
+#[derive(Debug)]
+pub struct Named {
+    /// The name, by which tasks find it.
+    pub name: Arc<str>,
+    /// Where the name stands.
+    pub place: Place,
+    /// How many of its tasks are polled.
+    pub max_tasks: Option<usize>,
+    /// `None` after mistakes.
+    pub provider: Option<Arc<Provider>>,
+}
+
+impl Check<'_> {
+    /// Reports a mistake.
+    pub fn report(&self, mistake: Mistake) {
+        self.sink.borrow_mut().push(mistake);
+    }
+
+    /// A file that the configuration names, relative to its directory.
+    pub fn path(&self, file: &At<String>) -> Option<(Place, PathBuf)> {
+        let (place, file) = file.placed()?;
+        if file.is_empty() || file.contains('\0') {
+            self.report(Mistake::new(place, "not the name of a file"));
+            return None;
+        }
+        Some((place, self.dir.join(file)))
+    }
+
+    /// `global` over the built-in defaults.
+    pub fn global(&self, raw: &raw::Global) -> Global {
+        let built_in = Global::default();
+        let limits = Limits {
+            poll_interval: self.positive(&raw.poll_interval, built_in.limits.poll_interval),
+            poll_timeout: self.positive(&raw.poll_timeout, built_in.limits.poll_timeout),
+            stuck_after: self.positive(&raw.stuck_after, built_in.limits.stuck_after),
+            retain_finished: duration(&raw.retain_finished, built_in.limits.retain_finished),
+            per_task_series: series(&raw.per_task_series, built_in.limits.per_task_series),
+            body_size_limit: size(&raw.body_size_limit, built_in.limits.body_size_limit),
+            ..built_in.limits
+        };
+        Global {
+            limits,
+            max_tasks: count(&raw.max_tasks, built_in.max_tasks),
+            label_limit: count(&raw.label_limit, built_in.label_limit),
+            label_name_length_limit: count(
+                &raw.label_name_length_limit,
+                built_in.label_name_length_limit,
+            ),
+            label_value_length_limit: count(
+                &raw.label_value_length_limit,
+                built_in.label_value_length_limit,
+            ),
+        }
+    }
+
+    fn limits(&self, raw: &raw::Provider, global: &Limits) -> Limits {
+        Limits {
+            poll_interval: self.positive(&raw.poll_interval, global.poll_interval),
+            poll_timeout: self.positive(&raw.poll_timeout, global.poll_timeout),
+            stuck_after: self.positive(&raw.stuck_after, global.stuck_after),
+            retain_finished: duration(&raw.retain_finished, global.retain_finished),
+            per_task_series: series(&raw.per_task_series, global.per_task_series),
+            rate_limit: self.rate_limit(raw),
+            max_in_flight: count(&raw.max_in_flight, global.max_in_flight),
+            batch_size: count(&raw.batch_size, global.batch_size),
+            batch_wait: duration(&raw.batch_wait, global.batch_wait),
+            body_size_limit: size(&raw.body_size_limit, global.body_size_limit),
+        }
+    }
+
+    /// A duration that must not be zero.
+    fn positive(&self, at: &At<scalar::Duration>, default: Duration) -> Duration {
+        if let Some((place, scalar::Duration(Duration::ZERO))) = at.placed() {
+            self.report(Mistake::new(place, "must be more than zero"));
+        }
+        duration(at, default)
+    }
+
+    fn rate_limit(&self, raw: &raw::Provider) -> Option<RateLimit> {
+        let (place, raw) = raw.rate_limit.placed()?;
+        if raw.requests.is_absent() {
+            self.report(Mistake::new(place, "missing key: requests"));
+        }
+        let per = self.positive(&raw.per, Duration::from_secs(1));
+        let Count(requests) = *raw.requests.get()?;
+        let burst = raw.burst.get().map_or(requests, |Count(burst)| *burst);
+        Some(RateLimit { requests, per, burst })
+    }
+
+    /// All providers. `blocks` are the nodes that `raw` was decoded from.
+    pub fn providers(
+        &self,
+        raw: &[At<raw::Provider>],
+        blocks: &[Node],
+        global: &Global,
+    ) -> Vec<Named> {
+        let mut all: Vec<Named> = Vec::new();
+        for (raw, block) in raw.iter().zip(blocks) {
+            let Some((place, raw)) = raw.placed() else { continue };
+            let before = self.sink.borrow().len();
+            let name = self.name(raw, place, &all);
+            let provider = self.provider(raw, block, name.as_ref(), global);
+            let provider = provider.filter(|_| self.sink.borrow().len() == before).map(Arc::new);
+            if let Some(name) = name {
+                let place = raw.name.place.unwrap_or(place);
+                let max_tasks = raw.max_tasks.get().map(|count| usize_of(*count));
+                all.push(Named { name, place, max_tasks, provider });
+            }
+        }
+        all
+    }
+
+    fn name(&self, raw: &raw::Provider, block: Place, all: &[Named]) -> Option<Arc<str>> {
+        if raw.name.is_absent() {
+            self.report(Mistake::new(block, "missing key: name"));
+        }
+        let (place, name) = raw.name.placed()?;
+        let name: Arc<str> = Arc::from(&*name.0);
+        if name.is_empty() || name.len() > MAX_NAME_BYTES {
+            self.report(Mistake::new(place, "a name has 1 to 1024 bytes"));
+        } else if name.chars().any(char::is_control) {
+            self.report(Mistake::new(place, "a name has no control characters"));
+        } else if let Some(first) = all.iter().find(|other| other.name == name) {
+            self.report(Mistake::new(place, "duplicate provider").quote(&name).first(first.place));
+            return None;
+        }
+        Some(name)
+    }
+
+    fn provider(
+        &self,
+        raw: &raw::Provider,
+        block: &Node,
+        name: Option<&Arc<str>>,
+        global: &Global,
+    ) -> Option<Provider> {
+        let limits = self.limits(raw, &global.limits);
+        let request = self.request(raw, block);
+        let batch = self.batch(raw, block);
+        let mapping = self.mapping(raw, block);
+        let client = self.client(raw, block.place);
+        let (base_url, client) = client?;
+        let preset = raw.preset.get().map(|preset| preset.as_str().into());
+        let (name, request, mapping) = (Arc::clone(name?), request?, mapping?);
+        Some(Provider { name, preset, base_url, request, batch, mapping, client, limits })
+    }
+
+    fn request(&self, raw: &raw::Provider, block: &Node) -> Option<Request> {
+        self.need(raw.request.is_absent() && !unknown_preset(raw), block, "request");
+        let compiled = Request::compile(definition::request(raw.request.get()?));
+        self.compiled(compiled, block.get("request")?)
+    }
+
+    fn batch(&self, raw: &raw::Provider, block: &Node) -> Option<Request> {
+        let batch = raw.request.get()?.batch.get()?;
+        self.compiled(
+            Request::compile(definition::batch(batch)),
+            block.get("request")?.get("batch")?,
+        )
+    }
+
+    fn mapping(&self, raw: &raw::Provider, block: &Node) -> Option<Mapping> {
+        self.need(raw.response.is_absent() && !unknown_preset(raw), block, "response");
+        let compiled = Mapping::compile(&definition::mapping(raw.response.get()?));
+        self.compiled(compiled, block.get("response")?)
+    }
+
+    fn need(&self, missing: bool, block: &Node, key: &str) {
+        if missing {
+            let mistake = Mistake::new(block.place, format!("missing key: {key}"));
+            self.report(mistake.hint("name a preset, or write both request and response"));
+        }
+    }
+
+    fn compiled<T>(
+        &self,
+        compiled: Result<T, Vec<definition_of::Mistake>>,
+        block: &Node,
+    ) -> Option<T> {
+        let report = |mistakes: Vec<definition_of::Mistake>| {
+            for mistake in mistakes {
+                self.report(definition::place(mistake, block));
+            }
+        };
+        compiled.map_err(report).ok()
+    }
+}
+
+/// A preset that was not found has been reported, and what it would bring is not missed.
+pub fn unknown_preset(raw: &raw::Provider) -> bool {
+    raw.preset.place.is_some()
+        && raw.preset.get().is_none_or(|name| super::preset::get(name).is_none())
+}
+
+fn duration(at: &At<scalar::Duration>, default: Duration) -> Duration {
+    at.get().map_or(default, |scalar::Duration(duration)| *duration)
+}
+
+fn size(at: &At<scalar::Size>, default: usize) -> usize {
+    at.get().map_or(default, |scalar::Size(bytes)| *bytes)
+}
+
+fn series(at: &At<PerTaskSeries>, default: PerTaskSeries) -> PerTaskSeries {
+    at.get().copied().unwrap_or(default)
+}
+
+fn count(at: &At<Count>, default: usize) -> usize {
+    at.get().map_or(default, |count| usize_of(*count))
+}
+
+fn usize_of(Count(count): Count) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,287 @@
+//! Files to a configuration: reads the main file and the task files, and gathers what is wrong.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::check::Check;
+use super::client::reason;
+use super::diagnostic::{Diagnostics, Format, Mistake, Source};
+use super::document::{self, Kind, Node, Place, Spot};
+use super::placed::{At, Either};
+use super::sources::{self, Hasher, Sources};
+use super::tasks::Tasks;
+use super::{Config, decode, merge, preset, raw, shown};
+
+/// The largest list of IDs that is read, in bytes: fourteen million UUIDs.
+const MAX_LIST_BYTES: usize = 512 << 20;
+/// How many files task globs may lead to.
+const MAX_TASK_FILES: usize = 10_000;
+
+/// Reads a configuration and everything that it names.
+///
+/// # Errors
+/// All mistakes of all files.
+pub fn load(main: &Path) -> Result<Config, Diagnostics> {
+    let name = main.display().to_string();
+    match read(main, document::MAX_YAML_BYTES) {
+        Ok(content) => Loader::new(main.parent().unwrap_or(Path::new(""))).load(name, content),
+        Err(error) => {
+            let mistake =
+                Mistake::new(file(0), format!("cannot read the file: {}", reason(&error)));
+            let source = Source::new(name, String::new(), Format::Yaml);
+            Err(Diagnostics::new(vec![mistake], &[source]))
+        }
+    }
+}
+
+/// Reads a configuration from a text; files that it names are relative to `dir`.
+///
+/// # Errors
+/// All mistakes of all files.
+pub fn load_text(name: &str, text: &str, dir: &Path) -> Result<Config, Diagnostics> {
+    Loader::new(dir).load(name.to_owned(), text.as_bytes().to_vec())
+}
+
+fn file(document: u32) -> Place {
+    Place { document, spot: Spot::File }
+}
+
+/// What has been read so far.
+struct Loader<'d> {
+    dir: &'d Path,
+    sources: Vec<Source>,
+    files: Vec<PathBuf>,
+    patterns: Vec<String>,
+    /// Task files that have been read, and for which provider.
+    lists: HashSet<(PathBuf, Option<usize>)>,
+    hasher: Hasher,
+    sink: decode::Sink,
+}
+
+impl<'d> Loader<'d> {
+    fn new(dir: &'d Path) -> Self {
+        Self {
+            dir,
+            sources: Vec::new(),
+            files: Vec::new(),
+            patterns: Vec::new(),
+            lists: HashSet::new(),
+            hasher: Hasher::default(),
+            sink: RefCell::default(),
+        }
+    }
+
+    fn load(mut self, name: String, content: Vec<u8>) -> Result<Config, Diagnostics> {
+        self.hasher.add(Path::new(&name), &content);
+        self.files.push(PathBuf::from(&name));
+        let root = self.source(name, content, Format::Yaml).and_then(|n| self.parse(n));
+        let mut config = root.map(|root| self.config(root));
+        let mistakes = self.sink.into_inner();
+        match config.take() {
+            Some(mut config) if mistakes.is_empty() => {
+                config.sources = Sources::new(self.files, &self.hasher, self.patterns);
+                Ok(config)
+            }
+            _ => Err(Diagnostics::new(mistakes, &self.sources)),
+        }
+    }
+
+    fn config(&mut self, mut root: Node) -> Config {
+        // A section whose lines are all commented out is an absent one.
+        if let Kind::Map(sections) = &mut root.kind {
+            sections.retain(|(_, section)| !matches!(section.kind, Kind::Null));
+        }
+        self.fill_in_presets(&mut root);
+        let sink = RefCell::default();
+        let raw: At<raw::Main> = decode::decode(&root, &sink);
+        let raw = raw.value.unwrap_or_default();
+        let check = Check { dir: self.dir, sink: &sink };
+        let global = check.global(raw.global.get().unwrap_or(&raw::Global::default()));
+        let blocks = match root.get("providers") {
+            Some(Node { kind: Kind::List(blocks), .. }) => blocks.as_slice(),
+            _ => &[],
+        };
+        let raw_providers = raw.providers.value.unwrap_or_default();
+        let providers = check.providers(&raw_providers, blocks, &global);
+        let mut tasks = Tasks::new(&check, &global, &providers);
+        tasks.add_list(&raw.tasks.value.unwrap_or_default(), None);
+        for files in raw.task_files.value.unwrap_or_default() {
+            self.task_files(&files, &mut tasks);
+        }
+        let (tasks, dropped_tasks) = (tasks.kept, tasks.dropped);
+        let providers = providers.into_iter().filter_map(|named| named.provider).collect();
+        let shown = shown::config(&root, &global);
+        self.sink.get_mut().append(&mut sink.into_inner());
+        Config { providers, tasks, dropped_tasks, sources: Sources::default(), shown }
+    }
+
+    /// Lays every provider over its preset.
+    fn fill_in_presets(&mut self, root: &mut Node) {
+        let Kind::Map(sections) = &mut root.kind else { return };
+        let providers = sections.iter_mut().filter(|(key, _)| key.text() == Some("providers"));
+        for (_, providers) in providers {
+            let Kind::List(providers) = &mut providers.kind else { continue };
+            for provider in providers {
+                let Some(named) = provider.get("preset") else { continue };
+                let Some(name) = named.text() else { continue };
+                let Some(text) = preset::get(name) else {
+                    let known = format!("the presets are {}", preset::NAMES.join(", "));
+                    let hint = decode::nearest(name, preset::NAMES.iter().copied())
+                        .map_or(known, |nearest| format!("did you mean {nearest:?}?"));
+                    let mistake = Mistake::new(named.place, "unknown preset").quote(name);
+                    self.sink.get_mut().push(mistake.hint(hint));
+                    continue;
+                };
+                let text = text.as_bytes().to_vec();
+                let source = self.source(format!("preset {name}"), text, Format::Yaml);
+                if let Some(preset) = source.and_then(|number| self.parse(number)) {
+                    *provider = merge::provider(&preset, provider);
+                }
+            }
+        }
+    }
+
+    fn task_files(&mut self, files: &At<Either<String, raw::TaskFiles>>, tasks: &mut Tasks<'_>) {
+        let (place, glob, provider) = match files.placed() {
+            Some((place, Either::Short(glob))) => (place, glob, None),
+            Some((place, Either::Long(long))) => {
+                if long.files.is_absent() {
+                    self.report(Mistake::new(place, "missing key: files"));
+                }
+                let provider = match long.provider.placed() {
+                    Some((at, name)) => match tasks.find_provider(at, &name.0) {
+                        Some(provider) => Some(provider),
+                        None => return,
+                    },
+                    None => None,
+                };
+                let Some((place, glob)) = long.files.placed() else { return };
+                (place, glob, provider)
+            }
+            None => return,
+        };
+        for path in self.expand(place, glob) {
+            self.task_file(place, path, provider, tasks);
+        }
+    }
+    /// The files that a glob leads to, by name.
+    fn expand(&mut self, place: Place, glob: &str) -> Vec<PathBuf> {
+        if !has_extension(glob, LISTS) {
+            let mistake = Mistake::new(place, "a task file ends in .yml, .yaml or .txt");
+            self.report(mistake.quote(glob));
+            return Vec::new();
+        }
+        let Some(pattern) = sources::pattern(self.dir, glob) else {
+            self.report(Mistake::new(place, "the directory's name is not UTF-8 text"));
+            return Vec::new();
+        };
+        let files = match sources::expand(&pattern) {
+            Ok(files) if files.is_empty() && !sources::has_wildcard(glob) => {
+                Err(Mistake::new(place, "no such file").quote(glob))
+            }
+            Ok(files) if self.files.len() + files.len() > MAX_TASK_FILES => {
+                Err(Mistake::new(place, "more than 10000 task files"))
+            }
+            Ok(files) => Ok(files),
+            Err(error) => {
+                Err(Mistake::new(place, format!("cannot find files: {}", reason(&error))))
+            }
+        };
+        self.patterns.push(pattern);
+        files.map_err(|mistake| self.report(mistake)).unwrap_or_default()
+    }
+
+    fn task_file(
+        &mut self,
+        named: Place,
+        path: PathBuf,
+        provider: Option<usize>,
+        tasks: &mut Tasks<'_>,
+    ) {
+        // Two globs may match one file; for another provider it is another list.
+        if !self.lists.insert((path.clone(), provider)) {
+            return;
+        }
+        let lines = has_extension(&path.to_string_lossy(), &[".txt"]);
+        let (format, most) = if lines {
+            (Format::Lines, MAX_LIST_BYTES)
+        } else {
+            (Format::Yaml, document::MAX_YAML_BYTES)
+        };
+        let name = path.display().to_string();
+        let content = match read(&path, most) {
+            Ok(content) => content,
+            Err(error) => {
+                let message = format!("cannot read a task file: {}", reason(&error));
+                return self.report(Mistake::new(named, message).detail(name));
+            }
+        };
+        self.hasher.add(&path, &content);
+        self.files.push(path);
+        let Some(number) = self.source(name, content, format) else { return };
+        if lines {
+            let source = usize::try_from(number).ok().and_then(|number| self.sources.get(number));
+            tasks.add_lines(source.map_or("", |source| &source.text), number, provider);
+        } else if let Some(root) = self.parse(number) {
+            let list: At<raw::Tasks> = decode::decode(&root, &self.sink);
+            tasks.add_list(&list.value.unwrap_or_default(), provider);
+        }
+    }
+
+    fn report(&mut self, mistake: Mistake) {
+        self.sink.get_mut().push(mistake);
+    }
+
+    /// Keeps a file's text, for positions, and gives its number.
+    fn source(&mut self, name: String, content: Vec<u8>, format: Format) -> Option<u32> {
+        let number = u32::try_from(self.sources.len()).ok()?;
+        let (text, valid) = match String::from_utf8(content) {
+            Ok(text) => (text, true),
+            Err(_) => (String::new(), false),
+        };
+        let text = match text.strip_prefix('\u{feff}') {
+            Some(text) => text.to_owned(),
+            None => text,
+        };
+        self.sources.push(Source::new(name, text, format));
+        if !valid {
+            self.report(Mistake::new(file(number), "not UTF-8 text"));
+        }
+        valid.then_some(number)
+    }
+
+    /// The tree of a text that has been kept.
+    fn parse(&mut self, number: u32) -> Option<Node> {
+        let source = self.sources.get_mut(usize::try_from(number).ok()?)?;
+        let error = match document::parse(&source.text, number) {
+            Ok(root) => return Some(root),
+            Err(error) => error,
+        };
+        source.format = Format::Broken;
+        let mut mistake = Mistake::new(Place { document: number, spot: error.spot }, error.message);
+        mistake.hint = error.hint.map(str::to_owned);
+        self.report(mistake);
+        None
+    }
+}
+
+/// How the names of task files end.
+const LISTS: &[&str] = &[".yml", ".yaml", ".txt"];
+
+fn has_extension(name: &str, extensions: &[&str]) -> bool {
+    extensions.iter().any(|extension| name.ends_with(extension))
+}
+
+/// The content of a file of at most `most` bytes.
+fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let limit = u64::try_from(most).unwrap_or(u64::MAX);
+    let mut content = Vec::new();
+    File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut content)?;
+    if content.len() > most {
+        return Err(io::Error::other(format!("larger than {} MiB", most >> 20)));
+    }
+    Ok(content)
+}

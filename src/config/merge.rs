@@ -1,0 +1,121 @@
+//! A provider laid over its preset, before either is decoded: a preset is written in the same
+//! language as a provider.
+
+use super::document::{Kind, Node};
+
+/// The keys of a provider that are merged key by key at every depth.
+const DEEP: &[&str] = &["request", "response"];
+
+/// `provider` with what `preset` has in addition. Lists and scalars replace the preset's; in the
+/// mapping, null removes a key of the preset's.
+pub fn provider(preset: &Node, provider: &Node) -> Node {
+    blocks(preset, provider, |key, base, value| match key {
+        "authorization" => Some(authorization(base, value)),
+        "http_headers" => Some(headers(base, value)),
+        key if DEEP.contains(&key) => deep(base, value),
+        _ => Some(value.clone()),
+    })
+}
+
+/// Both blocks as one: `merge` decides on the keys that both have.
+fn blocks(base: &Node, over: &Node, merge: impl Fn(&str, &Node, &Node) -> Option<Node>) -> Node {
+    let (Kind::Map(base_entries), Kind::Map(entries)) = (&base.kind, &over.kind) else {
+        return over.clone();
+    };
+    let merged = entries.iter().filter_map(|(key, value)| {
+        let value = match key.text().and_then(|name| Some((name, base.get(name)?))) {
+            Some((name, base)) => merge(name, base, value)?,
+            None => value.clone(),
+        };
+        Some((key.clone(), value))
+    });
+    let added = base_entries
+        .iter()
+        .filter(|(key, _)| key.text().is_none_or(|name| over.get(name).is_none()));
+    let kind = Kind::Map(merged.chain(added.cloned()).collect());
+    Node { place: over.place, kind }
+}
+
+fn deep(base: &Node, over: &Node) -> Option<Node> {
+    match over.kind {
+        Kind::Null => None,
+        _ => Some(blocks(base, over, |_, base, over| deep(base, over))),
+    }
+}
+
+/// Another header than the preset's is not sent with the preset's scheme, and the preset's
+/// header is then one of those that it must not be sent together with.
+fn authorization(base: &Node, over: &Node) -> Node {
+    let header = |block: &Node| block.get("header").and_then(Node::text).map(str::to_lowercase);
+    let base_header = header(base).unwrap_or_else(|| "authorization".to_owned());
+    let mut merged = blocks(base, over, |_, _, over| Some(over.clone()));
+    if header(over).is_some_and(|header| header != base_header)
+        && let Kind::Map(entries) = &mut merged.kind
+    {
+        entries.retain(|(key, _)| key.text() != Some("type") || over.get("type").is_some());
+        let place = base.place;
+        let alternative = Node { place, kind: Kind::Text(base_header.into()) };
+        match entries.iter_mut().find(|(key, _)| key.text() == Some("alternatives")) {
+            Some((_, Node { kind: Kind::List(list), .. })) => list.push(alternative),
+            Some(_) => {}
+            None => {
+                let key = Node { place, kind: Kind::Text("alternatives".into()) };
+                entries.push((key, Node { place, kind: Kind::List(vec![alternative]) }));
+            }
+        }
+    }
+    merged
+}
+
+/// The user's header replaces the preset's of the same name, in whatever case.
+fn headers(base: &Node, over: &Node) -> Node {
+    let (Kind::Map(base_entries), Kind::Map(entries)) = (&base.kind, &over.kind) else {
+        return over.clone();
+    };
+    let same = |a: &Node, b: &Node| match (a.text(), b.text()) {
+        (Some(a), Some(b)) => a.eq_ignore_ascii_case(b),
+        _ => false,
+    };
+    let added =
+        base_entries.iter().filter(|(base, _)| !entries.iter().any(|(key, _)| same(base, key)));
+    let kind = Kind::Map(entries.iter().chain(added).cloned().collect());
+    Node { place: over.place, kind }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{document, shown};
+
+    fn merged(preset: &str, over: &str) -> String {
+        let (preset, over) = (document::parse(preset, 0), document::parse(over, 1));
+        serde_yaml::to_string(&shown::value(&provider(&preset.unwrap(), &over.unwrap()))).unwrap()
+    }
+
+    #[test]
+    fn the_mapping_is_merged_at_every_depth() {
+        let preset = "response: {id: /id, status: /s, states: {running: [a], failed: [b]}}";
+        let over = "{name: x, response: {id: null, status: /t, states: {running: [c, d]}}}";
+        let expected = "name: x\nresponse:\n  status: /t\n  states:\n    running:\n    - c\n    - d\n    failed:\n    - b\n";
+        assert_eq!(merged(preset, over), expected);
+    }
+
+    #[test]
+    fn another_header_drops_the_scheme() {
+        let preset = "authorization: {header: x-key, type: Key, alternatives: [x-b]}";
+        let same = "authorization: {header: X-Key, credentials_file: t}";
+        let other = "authorization: {header: x-other, credentials_file: t}";
+        assert!(merged(preset, same).contains("type: Key"));
+        assert!(!merged(preset, other).contains("type"));
+        assert!(merged(preset, other).contains("- x-b\n  - x-key"));
+    }
+
+    #[test]
+    fn a_header_is_replaced_whole_in_any_case() {
+        let preset = "http_headers: {X-Version: {values: [\"1\"]}, x-b: {values: [b]}}";
+        let over = "http_headers: {x-version: {files: [f]}}";
+        let expected =
+            "http_headers:\n  x-version:\n    files:\n    - f\n  x-b:\n    values:\n    - b\n";
+        assert_eq!(merged(preset, over), expected);
+    }
+}

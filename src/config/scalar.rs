@@ -1,0 +1,220 @@
+//! Scalars as they are written in the configuration: text, durations, sizes, counts.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+
+use crate::duration;
+
+/// The largest body, in bytes: 1 GiB. Each request under way may hold one in memory.
+const MAX_SIZE: u64 = 1 << 30;
+/// The largest count. Nothing that is counted here is ever larger, and it fits every integer.
+const MAX_COUNT: u64 = 1_000_000_000;
+
+/// Any scalar but null, as it is written: `007` and `1e5` are text too.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Text(pub Box<str>);
+
+/// A scalar that must never be shown.
+#[derive(Clone)]
+pub struct SecretText(pub secrecy::SecretString);
+
+/// A duration as Prometheus writes them. May be zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Duration(pub std::time::Duration);
+
+/// A size in bytes, at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub usize);
+
+/// A whole number, at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count(pub u32);
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+/// A scalar that is made from its text.
+trait Scalar: Sized {
+    /// What is expected, with its article.
+    const EXPECTED: &'static str;
+
+    /// Reads the text. An error is a message, and a hint on a second line.
+    fn parse(text: &str) -> Result<Self, String>;
+
+    /// The part of the JSON Schema that is more than `EXPECTED`.
+    fn schema() -> Schema;
+}
+
+fn deserialize<'de, D: Deserializer<'de>, T: Scalar>(deserializer: D) -> Result<T, D::Error> {
+    struct ScalarVisitor<T>(PhantomData<T>);
+
+    impl<T: Scalar> Visitor<'_> for ScalarVisitor<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str(T::EXPECTED)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            T::parse(text).map_err(E::custom)
+        }
+    }
+
+    deserializer.deserialize_str(ScalarVisitor(PhantomData))
+}
+
+macro_rules! scalars {
+    ($($name:ident),*) => {$(
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserialize(deserializer)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let mut schema = Self::schema();
+                schema.insert("description".into(), Self::EXPECTED.into());
+                schema
+            }
+        }
+    )*};
+}
+
+scalars!(Text, SecretText, Duration, Size, Count);
+
+impl Scalar for Text {
+    const EXPECTED: &'static str = "text";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self(text.into()))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"] })
+    }
+}
+
+impl Scalar for SecretText {
+    const EXPECTED: &'static str = "a secret text";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self(text.into()))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"] })
+    }
+}
+
+impl Scalar for Duration {
+    const EXPECTED: &'static str = "a duration such as 15s or 1h30m";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        duration::parse(text).map(Self)
+    }
+
+    fn schema() -> Schema {
+        json_schema!({
+            "type": ["string", "integer"],
+            "pattern": "^(0|(([0-9]+)y)?(([0-9]+)w)?(([0-9]+)d)?(([0-9]+)h)?(([0-9]+)m)?(([0-9]+)s)?(([0-9]+)ms)?)$",
+            "minLength": 1,
+            "maximum": 0,
+        })
+    }
+}
+
+impl Scalar for Size {
+    const EXPECTED: &'static str = "a size in bytes such as 1MiB";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        const SYNTAX: &str = "not a size\nwrite it as 512KiB or 1MiB, or as bytes without a unit";
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at_checked(digits).ok_or(SYNTAX)?;
+        // As in Prometheus, KB is 1,024 bytes too.
+        let shift = match unit {
+            "" | "B" => 0,
+            "KB" | "KiB" => 10,
+            "MB" | "MiB" => 20,
+            "GB" | "GiB" => 30,
+            "TB" | "TiB" => 40,
+            "PB" | "PiB" => 50,
+            "EB" | "EiB" => 60,
+            _ => return Err(SYNTAX.into()),
+        };
+        if number.is_empty() {
+            return Err(SYNTAX.into());
+        }
+        let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+        let bytes = bytes.filter(|bytes| *bytes <= MAX_SIZE).ok_or("more than 1GiB")?;
+        match usize::try_from(bytes) {
+            Ok(0) => Err("must be more than zero".into()),
+            Ok(bytes) => Ok(Self(bytes)),
+            Err(_) => Err("more than this machine can address".into()),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({
+            "type": ["string", "integer"],
+            "pattern": "^[0-9]+(([KMGTPE]i?)?B)?$",
+            "minimum": 1,
+        })
+    }
+}
+
+impl Scalar for Count {
+    const EXPECTED: &'static str = "a whole number from 1";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let number = text.parse::<u64>().ok().filter(|number| (1..=MAX_COUNT).contains(number));
+        let number = number.and_then(|number| u32::try_from(number).ok());
+        number.map(Self).ok_or_else(|| "not a whole number from 1 to 1000000000".to_owned())
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": MAX_COUNT })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_as_in_prometheus() {
+        for (text, bytes) in [("1", 1), ("7B", 7), ("1KB", 1024), ("2KiB", 2048), ("1GiB", 1 << 30)]
+        {
+            assert_eq!(Size::parse(text), Ok(Size(bytes)), "{text}");
+        }
+        for text in ["", "0", "0MiB", "MiB", "1.5MiB", "1K", "1Mib", "-1", "2GiB", "99999999999EB"]
+        {
+            assert!(Size::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn counts_are_whole_and_positive() {
+        assert_eq!(Count::parse("16"), Ok(Count(16)));
+        for text in ["0", "-1", "1.0", "0x10", "1e3", "1000000001", ""] {
+            assert!(Count::parse(text).is_err(), "{text}");
+        }
+    }
+}

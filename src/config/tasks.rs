@@ -1,0 +1,224 @@
+//! The list of tasks, from the main file and from task files.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::check::{Check, Global, Named};
+use super::diagnostic::Mistake;
+use super::document::{Place, Spot};
+use super::placed::{At, Either, Table};
+use super::scalar::Text;
+use super::{decode, privacy, raw};
+use crate::family;
+use crate::task::{Labels, Task, check_id};
+
+/// Collects tasks and refuses duplicates.
+pub struct Tasks<'c> {
+    check: &'c Check<'c>,
+    global: &'c Global,
+    providers: &'c [Named],
+    /// Where each task of each provider was listed first.
+    seen: HashMap<(usize, Box<str>), Place>,
+    kept_of: Vec<usize>,
+    no_labels: Labels,
+    /// In the order of the files.
+    pub kept: Vec<Arc<Task>>,
+    /// How many more there are than limits allow.
+    pub dropped: usize,
+}
+
+impl<'c> Tasks<'c> {
+    /// An empty list.
+    pub fn new(check: &'c Check<'c>, global: &'c Global, providers: &'c [Named]) -> Self {
+        Self {
+            check,
+            global,
+            providers,
+            seen: HashMap::new(),
+            kept_of: vec![0; providers.len()],
+            no_labels: Arc::default(),
+            kept: Vec::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Adds the tasks of a list in YAML. `provider` is the one of tasks that name none.
+    pub fn add_list(&mut self, list: &raw::Tasks, provider: Option<usize>) {
+        for (place, task) in list.iter().filter_map(At::placed) {
+            match task {
+                Either::Short(id) => self.add_id(place, &id.0, provider),
+                Either::Long(task) => self.add_task(place, task, provider),
+            }
+        }
+    }
+
+    /// Adds the tasks of a text with one ID a line. Blank lines and lines that begin with `#`
+    /// are none.
+    pub fn add_lines(&mut self, text: &str, document: u32, provider: Option<usize>) {
+        for (number, line) in (1..).zip(privacy::lines(text)) {
+            let id = line.trim();
+            if id.is_empty() || id.starts_with('#') {
+                continue;
+            }
+            let column = 1 + line.chars().take_while(|c| c.is_whitespace()).count();
+            let column = u32::try_from(column).unwrap_or(u32::MAX);
+            self.add_id(Place { document, spot: Spot::At(number, column) }, id, provider);
+        }
+    }
+
+    fn add_id(&mut self, place: Place, id: &str, provider: Option<usize>) {
+        if let Some(provider) = self.only_provider(place, provider)
+            && self.is_value(place, "a task ID", id)
+        {
+            let (labels, params) = (Arc::clone(&self.no_labels), Arc::clone(&self.no_labels));
+            self.add(place, place, provider, id, labels, params);
+        }
+    }
+
+    fn add_task(&mut self, place: Place, raw: &raw::Task, provider: Option<usize>) {
+        if raw.id.is_absent() {
+            self.check.report(Mistake::new(place, "missing key: id"));
+        }
+        let provider = match raw.provider.placed() {
+            Some((at, Text(name))) => self.find_provider(at, name),
+            // A mistake in the name has been reported.
+            None if raw.provider.place.is_some() => None,
+            None => self.only_provider(place, provider),
+        };
+        let labels = raw.labels.get().map(|table| self.labels(table));
+        let params = raw.params.get().map(|table| self.params(table));
+        let Some((at, Text(id))) = raw.id.placed() else { return };
+        if let (true, Some(provider)) = (self.is_value(at, "a task ID", id), provider) {
+            let labels = labels.unwrap_or_else(|| Arc::clone(&self.no_labels));
+            let params = params.unwrap_or_else(|| Arc::clone(&self.no_labels));
+            let params_at = raw.params.place.unwrap_or(place);
+            self.add(at, params_at, provider, id, labels, params);
+        }
+    }
+
+    fn add(
+        &mut self,
+        place: Place,
+        params_at: Place,
+        provider: usize,
+        id: &str,
+        labels: Labels,
+        params: Labels,
+    ) {
+        if let Some(first) = self.seen.get(&(provider, id.into())) {
+            self.check.report(Mistake::new(place, "duplicate task").quote(id).first(*first));
+            return;
+        }
+        self.seen.insert((provider, id.into()), place);
+        let Some(named) = self.providers.get(provider) else { return };
+        self.fits(params_at, named, &params);
+        let Some(kept_of) = self.kept_of.get_mut(provider) else { return };
+        let most = named.max_tasks.unwrap_or(usize::MAX);
+        if self.kept.len() >= self.global.max_tasks || *kept_of >= most {
+            self.dropped += 1;
+            return;
+        }
+        *kept_of += 1;
+        let provider = Arc::clone(&named.name);
+        self.kept.push(Arc::new(Task { provider, id: id.into(), labels, params }));
+    }
+
+    /// The provider of a task that names none.
+    fn only_provider(&self, place: Place, default: Option<usize>) -> Option<usize> {
+        if let (None, [_]) = (default, self.providers) {
+            return Some(0);
+        }
+        if default.is_none() {
+            let mistake = match self.providers {
+                [] => Mistake::new(place, "a task without a provider")
+                    .hint("the configuration needs a provider"),
+                _ => Mistake::new(place, "which provider?")
+                    .hint("write { id: …, provider: … }, because there is more than one"),
+            };
+            self.check.report(mistake);
+        }
+        default
+    }
+
+    /// A provider by its name.
+    pub fn find_provider(&self, place: Place, name: &str) -> Option<usize> {
+        let found = self.providers.iter().position(|named| *named.name == *name);
+        if found.is_none() {
+            let names = self.providers.iter().map(|named| &*named.name);
+            let mut mistake = Mistake::new(place, "unknown provider").quote(name);
+            if let Some(nearest) = decode::nearest(name, names) {
+                mistake = mistake.hint(format!("did you mean {nearest:?}?"));
+            }
+            self.check.report(mistake);
+        }
+        found
+    }
+
+    /// Whether a text can be part of a URL's path.
+    fn is_value(&self, place: Place, what: &str, text: &str) -> bool {
+        let Err(wrong) = check_id(text) else { return true };
+        self.check.report(Mistake::new(place, format!("{what} {wrong}")));
+        false
+    }
+
+    fn labels(&self, table: &Table<Text>) -> Labels {
+        let global = self.global;
+        let mut labels: Vec<(Box<str>, Box<str>)> = Vec::new();
+        for (place, name, Text(value)) in table.entries() {
+            let wrong = if !is_label_name(name) {
+                "not a label name: it has letters, digits and `_`, and does not begin with a digit"
+                    .into()
+            } else if name.starts_with("__") || family::has_label(name) {
+                "a label name that the exporter or Prometheus uses itself".into()
+            } else if name.len() > global.label_name_length_limit {
+                format!("a label name of more than {} bytes", global.label_name_length_limit)
+            } else if value.len() > global.label_value_length_limit {
+                format!("a label value of more than {} bytes", global.label_value_length_limit)
+            } else if labels.len() >= global.label_limit {
+                format!("more than {} labels", global.label_limit)
+            } else {
+                labels.push((name.into(), value.clone()));
+                continue;
+            };
+            self.check.report(Mistake::new(place, wrong).quote(name));
+        }
+        labels.sort();
+        labels.into()
+    }
+
+    fn params(&self, table: &Table<Text>) -> Labels {
+        let mut params: Vec<(Box<str>, Box<str>)> = Vec::new();
+        for (place, name, Text(value)) in table.entries() {
+            self.is_value(place, "a param", value);
+            params.push((name.into(), value.clone()));
+        }
+        params.sort();
+        params.into()
+    }
+
+    /// Reports params that the provider's request does not use, and those that it lacks.
+    fn fits(&self, place: Place, named: &Named, params: &Labels) {
+        let Some(provider) = &named.provider else { return };
+        for placeholder in provider.request.placeholders() {
+            if !params.iter().any(|(name, _)| **name == *placeholder) {
+                let mistake = Mistake::new(
+                    place,
+                    format!("a task of this provider needs the param {placeholder}"),
+                );
+                self.check.report(mistake.hint(format!("write params: {{ {placeholder}: … }}")));
+            }
+        }
+        for (name, _) in params.iter() {
+            if !provider.request.placeholders().any(|placeholder| *placeholder == **name) {
+                let mistake =
+                    Mistake::new(place, "a param that the provider's request does not use");
+                self.check.report(mistake.quote(name));
+            }
+        }
+    }
+}
+
+fn is_label_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}

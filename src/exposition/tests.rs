@@ -1,0 +1,337 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::{Gauge, IntCounter, Opts, Registry, TextEncoder};
+use proptest::prelude::*;
+
+use super::*;
+use crate::observation::Reason;
+use crate::task::{Labels, Task};
+use crate::telemetry::Telemetry;
+
+const NOW: Timestamp = Timestamp::from_micros(1_750_403_000_000_000);
+
+fn micros(seconds: i64, micros: i64) -> Timestamp {
+    Timestamp::from_micros(seconds * 1_000_000 + micros)
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+}
+
+/// A task before its first poll.
+fn unpolled(id: &str, labels: Labels) -> TaskView {
+    let params = Labels::default();
+    let first_seen = micros(1_750_402_999, 999_750);
+    TaskView {
+        task: Arc::new(Task { provider: "mjdjourney".into(), id: id.into(), labels, params }),
+        state: State::Unpolled,
+        is_final: false,
+        status: "".into(),
+        state_since: first_seen,
+        job_type: None,
+        enqueued: first_seen,
+        enqueued_by_api: false,
+        progress: None,
+        duration: None,
+        stuck: false,
+        up: None,
+        error: None,
+        last_poll: None,
+        last_success: None,
+    }
+}
+
+/// A snapshot in which every family has a sample.
+fn small() -> Snapshot {
+    let running = TaskView {
+        state: State::Running,
+        status: "in \"progress\"".into(),
+        job_type: Some("vid_1.1".into()),
+        enqueued: micros(1_750_402_472, 303_527),
+        enqueued_by_api: true,
+        progress: Some(0.31),
+        stuck: true,
+        up: Some(false),
+        error: Some(("timeout", "".into())),
+        last_poll: Some(micros(1_750_402_998, 5)),
+        last_success: Some(micros(1_750_402_900, 0)),
+        ..unpolled("a\\b\"c\nü/?#", labels(&[("customer", "x"), ("team", "vidéo")]))
+    };
+    let failed = TaskView {
+        state: State::Failed,
+        is_final: true,
+        status: "FAILURE".into(),
+        job_type: Some("".into()),
+        duration: Some(Duration::from_millis(90_500)),
+        up: Some(true),
+        error: Some(("task", "30".into())),
+        last_poll: Some(NOW),
+        last_success: Some(NOW),
+        ..unpolled("2", Labels::default())
+    };
+    let provider = ProviderView {
+        name: "mjdjourney".into(),
+        tasks: State::ALL.map(|state| u64::from(state == State::Running)),
+        oldest: [Duration::ZERO, Duration::from_micros(527_696_473)]
+            .into_iter()
+            .chain([Duration::ZERO; 4])
+            .collect::<Vec<_>>()
+            .try_into()
+            .unwrap(),
+        stuck: 1,
+    };
+    let tasks = vec![running, unpolled("1", Labels::default()), failed];
+    Snapshot { now: NOW, providers: vec![provider], tasks }
+}
+
+/// `count` tasks like many in the field, with seven samples each.
+pub(crate) fn many(count: usize) -> Snapshot {
+    let task = |index| TaskView {
+        state: State::Queued,
+        status: "SUBMITTED".into(),
+        up: Some(true),
+        last_poll: Some(NOW),
+        last_success: Some(NOW),
+        ..unpolled(&format!("42a28dda-dc7a-4186-ac86-{index:012}"), Labels::default())
+    };
+    Snapshot { now: NOW, providers: Vec::new(), tasks: (0..count).map(task).collect() }
+}
+
+/// What the registry holds after some work, and odd values that it could hold.
+fn gathered() -> Vec<MetricFamily> {
+    let telemetry = Telemetry::new();
+    let provider = telemetry.provider("p \\ \" \n ü");
+    provider.poll_started(Duration::from_micros(123_457), true);
+    provider.polled(Duration::from_secs(3600), Some(Reason::RateLimited));
+    provider.answered(429);
+    provider.code("a\"b");
+    provider.finished(State::Succeeded, Some(Duration::from_millis(1)));
+    provider.throttled(Duration::from_nanos(1));
+    telemetry.reload_succeeded(NOW, u64::MAX);
+    let mut families = telemetry.gather();
+    // These change from one reading to the next.
+    families.retain(|family| !family.name().starts_with("process_"));
+    let odd = [0.0, -0.0, 0.1 + 0.2, 1e-9, 5e-324, 1e15, 1e16, 1e21, f64::MAX, f64::NAN];
+    for (index, value) in odd.into_iter().enumerate() {
+        let name = format!("odd_{index}");
+        let gauge = Gauge::new(name, "A \"help\" with \\ and\nanother line.").unwrap();
+        gauge.set(value);
+        families.append(&mut prometheus::core::Collector::collect(&gauge));
+    }
+    families
+}
+
+pub(crate) fn written(format: Format, snapshot: &Snapshot, registry: &[MetricFamily]) -> String {
+    let mut out = Vec::new();
+    write(format, snapshot, registry, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn nothing() -> Snapshot {
+    Snapshot { now: NOW, providers: Vec::new(), tasks: Vec::new() }
+}
+
+/// A few families of the registry, one of each type.
+fn few() -> Vec<MetricFamily> {
+    let registry = Registry::new();
+    let count = IntCounter::new("aitask_polls_total", "Polls: \"all\" of \\ them.").unwrap();
+    count.inc_by(3);
+    registry.register(Box::new(count)).unwrap();
+    let up = Gauge::with_opts(Opts::new("aitask_up_ratio", "Up.").const_label("p", "q\"")).unwrap();
+    up.set(0.5);
+    registry.register(Box::new(up)).unwrap();
+    let opts = prometheus::HistogramOpts::new("lag_seconds", "Lag.").buckets(vec![0.25, 1.0, 60.0]);
+    let lag = prometheus::Histogram::with_opts(opts).unwrap();
+    lag.observe(0.5);
+    lag.observe(120.0);
+    registry.register(Box::new(lag)).unwrap();
+    registry.gather()
+}
+
+#[test]
+fn text() {
+    let expected = include_str!("../../tests/data/exposition/small.txt");
+    assert_eq!(written(Format::Text, &small(), &few()), expected);
+}
+
+#[test]
+fn open_metrics() {
+    let expected = include_str!("../../tests/data/exposition/small.openmetrics.txt");
+    assert_eq!(written(Format::OpenMetrics, &small(), &few()), expected);
+}
+
+#[test]
+fn nothing_to_say() {
+    assert_eq!(written(Format::Text, &nothing(), &[]), "");
+    assert_eq!(written(Format::OpenMetrics, &nothing(), &[]), "# EOF\n");
+}
+
+#[test]
+fn the_table_is_whole() {
+    for ((ours, _), family) in TASK.iter().zip(family::TASK) {
+        assert_eq!(ours.name, family.name);
+        assert!(family.labels.len() <= 4, "{} has labels that a rule cannot fill", family.name);
+    }
+    let names = written(Format::Text, &small(), &[]);
+    let names: BTreeSet<_> = names.lines().filter_map(|l| l.strip_prefix("# TYPE ")).collect();
+    for family in family::TASK.iter().chain(family::PROVIDER.iter().take(3)) {
+        assert!(names.contains(format!("{} {}", family.name, family.kind).as_str()));
+    }
+}
+
+#[test]
+fn the_registry_reads_as_its_own_encoder_writes_it() {
+    let families = gathered();
+    let expected = TextEncoder::new().encode_to_string(&families).unwrap();
+    assert_eq!(written(Format::Text, &nothing(), &families), expected);
+}
+
+#[test]
+fn infinity_is_spelt_as_prometheus_spells_it() {
+    let gauge = Gauge::new("g", "G.").unwrap();
+    gauge.set(f64::NEG_INFINITY);
+    let family = prometheus::core::Collector::collect(&gauge);
+    assert!(written(Format::Text, &nothing(), &family).ends_with("\ng -Inf\n"));
+}
+
+#[test]
+fn durations_have_the_digits_they_need() {
+    for (micros, expected) in
+        [(0, "0"), (1, "0.000001"), (90_500_000, "90.5"), (1_200_000_000, "1200")]
+    {
+        let duration = Some(Duration::from_micros(micros));
+        let view = TaskView { duration, ..unpolled("1", Labels::default()) };
+        let text = written(Format::Text, &Snapshot { tasks: vec![view], ..nothing() }, &[]);
+        let (name, _, value) = &parsed(&text)[4];
+        assert_eq!((name.as_str(), value.as_str()), ("aitask_duration_seconds", expected));
+    }
+}
+
+#[test]
+fn both_formats_carry_the_same_samples() {
+    let families = gathered();
+    let text = written(Format::Text, &small(), &families);
+    let open_metrics = written(Format::OpenMetrics, &small(), &families);
+    let samples = parsed(&text);
+    assert!(samples.len() > 150);
+    assert_eq!(samples, parsed(open_metrics.strip_suffix("# EOF\n").unwrap()));
+    let unique: BTreeSet<_> = samples.iter().map(|(name, labels, _)| (name, labels)).collect();
+    assert_eq!(unique.len(), samples.len());
+}
+
+#[test]
+fn a_writer_that_fails_ends_it() {
+    struct Full;
+    impl io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let result = write(Format::Text, &many(1000), &[], &mut Full);
+    assert_eq!(result.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+}
+
+proptest! {
+    #[test]
+    fn label_values_come_back(id in any::<String>(), status in r#"[\\\n"ü{},= a]{0,20}"#) {
+        let view = TaskView {
+            status: status.as_str().into(),
+            ..unpolled(&id, labels(&[("own", &status)]))
+        };
+        let snapshot = Snapshot { tasks: vec![view], ..nothing() };
+        for format in [Format::Text, Format::OpenMetrics] {
+            let text = written(format, &snapshot, &[]);
+            let text = text.strip_suffix("# EOF\n").unwrap_or(&text);
+            let samples = parsed(text);
+            prop_assert_eq!(samples.len(), 5);
+            let (name, labels, value) = &samples[0];
+            prop_assert_eq!((name.as_str(), value.as_str()), ("aitask_status", "1"));
+            let expected = [
+                ("provider", "mjdjourney"),
+                ("task_id", &id),
+                ("own", &status),
+                ("state", "unpolled"),
+                ("status", &status),
+            ];
+            prop_assert_eq!(labels, &expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
+        }
+    }
+
+    #[test]
+    fn values_read_back(value in any::<f64>(), at in any::<i64>(), age in any::<u32>()) {
+        let gauge = Gauge::new("g", "G.").unwrap();
+        gauge.set(value);
+        let family = prometheus::core::Collector::collect(&gauge);
+        let text = written(Format::Text, &nothing(), &family);
+        // Of two shortest spellings that are equally near, zmij takes the even one.
+        let (read, spelt) = (&parsed(&text)[0].2, value.to_string());
+        prop_assert!(!value.is_finite() || (read.len(), read.parse()) == (spelt.len(), Ok(value)));
+        let mut view = unpolled("1", Labels::default());
+        view.state_since = Timestamp::from_micros(at);
+        view.duration = Some(Duration::from_micros(age.into()));
+        let text = written(Format::Text, &Snapshot { tasks: vec![view], ..nothing() }, &[]);
+        let samples = parsed(&text);
+        let find = |name| samples.iter().find(|(found, ..)| found == name).unwrap().2.as_str();
+        let at = Timestamp::from_micros(at).to_string();
+        prop_assert_eq!(find("aitask_state_timestamp_seconds"), at);
+        let duration = find("aitask_duration_seconds");
+        prop_assert_eq!(duration.parse(), Ok(f64::from(age) / 1e6));
+    }
+}
+
+type Parsed = (String, Vec<(String, String)>, String);
+
+/// The samples of `text`, bounds of buckets in one spelling. Panics at whatever is not exactly
+/// as the formats want it, and at samples outside their family.
+fn parsed(text: &str) -> Vec<Parsed> {
+    let mut family = "";
+    let mut samples = Vec::new();
+    for line in text.strip_suffix('\n').unwrap().split('\n') {
+        if let Some(header) = line.strip_prefix("# ") {
+            let mut words = header.splitn(3, ' ');
+            assert!(matches!(words.next(), Some("HELP" | "TYPE" | "UNIT")), "{line}");
+            family = words.next().unwrap();
+            continue;
+        }
+        let sample = parsed_sample(line).unwrap_or_else(|| panic!("{line}"));
+        assert!(sample.0.starts_with(family), "{line} below {family}");
+        samples.push(sample);
+    }
+    samples
+}
+
+fn parsed_sample(line: &str) -> Option<Parsed> {
+    let end = line.find(['{', ' '])?;
+    let (name, mut rest) = line.split_at(end);
+    let mut labels = Vec::new();
+    while let Some(pair) = rest.strip_prefix(if labels.is_empty() { '{' } else { ',' }) {
+        let (name, value) = pair.split_once("=\"")?;
+        let mut chars = value.chars();
+        let mut unescaped = String::new();
+        loop {
+            match chars.next()? {
+                '"' => break,
+                '\\' => unescaped.push(match chars.next()? {
+                    'n' => '\n',
+                    c @ ('\\' | '"') => c,
+                    _ => return None,
+                }),
+                c => unescaped.push(c),
+            }
+        }
+        if name == "le" {
+            unescaped = unescaped.parse::<f64>().ok()?.to_string();
+        }
+        labels.push((name.to_owned(), unescaped));
+        rest = chars.as_str();
+    }
+    let rest = if labels.is_empty() { rest } else { rest.strip_prefix('}')? };
+    let value = rest.strip_prefix(' ')?;
+    value.parse::<f64>().ok()?;
+    Some((name.to_owned(), labels, value.to_owned()))
+}

@@ -1,0 +1,68 @@
+//! The table of families as a page for people.
+
+use super::{Family, PROBE, PROCESS, PROVIDER, TASK};
+
+/// The content of `docs/metrics.md`, in Markdown.
+pub fn markdown() -> String {
+    let mut text = String::from(INTRODUCTION);
+    for (title, introduction, families) in [
+        ("Per task", TASK_INTRODUCTION, TASK.as_slice()),
+        ("Per provider", PROVIDER_INTRODUCTION, &PROVIDER),
+        ("The exporter itself", PROCESS_INTRODUCTION, &PROCESS),
+        ("Only on `/probe`", PROBE_INTRODUCTION, &PROBE),
+    ] {
+        text += &format!("\n## {title}\n\n{introduction}\n\n");
+        text += "| Metric | Type | Labels | Meaning |\n| --- | --- | --- | --- |\n";
+        text.extend(families.iter().map(row));
+    }
+    text
+}
+
+fn row(family: &Family) -> String {
+    let Family { name, kind, labels, help, buckets } = family;
+    let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+    let mut meaning = String::from(*help);
+    if let [first, rest @ ..] = buckets {
+        meaning += &format!(" Buckets: {first}");
+        meaning.extend(rest.iter().map(|bound| format!(", {bound}")));
+        meaning.push('.');
+    }
+    format!("| `{name}` | {kind} | {} | {meaning} |\n", labels.join(", "))
+}
+
+const INTRODUCTION: &str = "\
+# Metrics
+
+This page is made from the table in `src/family.rs`; a test keeps it fresh.
+
+Times are Unix times and durations are in seconds. Counters start at 0 in each life of the process.
+States are `queued`, `running`, `waiting`, `succeeded`, `failed`, `cancelled`, `not_found`, `unknown`
+and, before the first answer, `unpolled`.
+";
+
+const TASK_INTRODUCTION: &str = "\
+A task's own labels of the configuration stand on all of these too. A final task keeps its series for
+`retain_finished`; with `per_task_series: none` there are none of these.";
+
+const PROVIDER_INTRODUCTION: &str = "\
+These count every listed task, whatever `per_task_series` says. Series for states and reasons exist
+from the start, with 0.";
+
+const PROCESS_INTRODUCTION: &str = "One process, one series (the histogram apart).";
+
+const PROBE_INTRODUCTION: &str = "\
+`/probe` answers these two and the families of the one task that it asked for.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_is_fresh() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+        if std::fs::read_to_string(path).unwrap_or_default() != markdown() {
+            std::fs::write(path, markdown()).unwrap();
+            panic!("docs/metrics.md was stale and has been written anew: commit it");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Asking a provider: bounded in time and size, and every failure under one reason.
+
+pub mod client;
+pub mod credentials;
+pub mod retry_after;
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method};
+use reqwest::Url;
+
+use crate::config::Provider;
+use crate::mapping;
+use crate::observation::{Failure, Reason};
+use crate::task::Task;
+use client::BuildError;
+use credentials::Credentials;
+
+/// Speaks to one provider.
+#[derive(Debug)]
+pub struct Fetcher {
+    client: reqwest::Client,
+    base_url: String,
+    timeout: Duration,
+    body_size_limit: usize,
+    reads_body: bool,
+    /// The headers of every request.
+    pub credentials: Arc<Credentials>,
+}
+
+/// A request that is ready to go.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The method.
+    pub method: Method,
+    /// The whole URL.
+    pub url: Url,
+    /// A JSON body.
+    pub body: Option<String>,
+}
+
+/// A response, read as far as the mapping wants it and the limit allows.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// The response's headers.
+    pub headers: HeaderMap,
+    /// For how long the provider asks to be left alone, with 429 and 503.
+    pub retry_after: Option<Duration>,
+    body: Body,
+}
+
+#[derive(Clone, Debug)]
+enum Body {
+    Unread,
+    TooLarge(usize),
+    Whole(Bytes),
+}
+
+impl Response {
+    /// The response as the mapping takes it.
+    pub fn answer(&self) -> mapping::Answer<'_> {
+        let body = match &self.body {
+            Body::Unread => mapping::Body::Unread,
+            Body::TooLarge(limit) => mapping::Body::TooLarge(*limit),
+            Body::Whole(bytes) => mapping::Body::Whole(bytes),
+        };
+        mapping::Answer { status: self.status, headers: &self.headers, body }
+    }
+}
+
+impl Fetcher {
+    /// A client for `provider`, whose connections are its own.
+    ///
+    /// # Errors
+    /// When a certificate or a secret cannot be used.
+    pub fn new(provider: &Provider) -> Result<Self, BuildError> {
+        Ok(Self {
+            client: client::build(&provider.client, &provider.limits)?,
+            base_url: provider.base_url.as_str().trim_end_matches('/').to_owned(),
+            timeout: provider.limits.poll_timeout,
+            body_size_limit: provider.limits.body_size_limit,
+            reads_body: !provider.mapping.ignores_body,
+            credentials: Arc::new(Credentials::read(&provider.client)?),
+        })
+    }
+
+    /// The request that asks `provider` for `tasks`.
+    ///
+    /// # Errors
+    /// When no URL can be made of it.
+    pub fn call(&self, provider: &Provider, tasks: &[Arc<Task>]) -> Result<Call, Failure> {
+        let request = match (&provider.batch, tasks) {
+            (Some(batch), [_, _, ..]) => batch,
+            _ => &provider.request,
+        };
+        let url = format!("{}{}", self.base_url, request.target(tasks));
+        let url = Url::parse(&url)
+            .map_err(|error| Failure::new(Reason::Connect, format!("no URL: {error}")))?;
+        Ok(Call { method: request.method.clone(), url, body: request.body(tasks) })
+    }
+
+    /// Sends a request and reads the answer, all within the provider's `poll_timeout`.
+    ///
+    /// # Errors
+    /// `timeout`, `tls` or `connect`; what a whole answer means is for the mapping to say.
+    pub async fn fetch(&self, call: Call) -> Result<Response, Failure> {
+        match tokio::time::timeout(self.timeout, self.exchange(call)).await {
+            Ok(result) => result.map_err(|error| failure(&error)),
+            Err(_) => {
+                let detail = format!("no whole answer within {:?}", self.timeout);
+                Err(Failure::new(Reason::Timeout, detail))
+            }
+        }
+    }
+
+    async fn exchange(&self, call: Call) -> Result<Response, reqwest::Error> {
+        let mut request =
+            self.client.request(call.method, call.url).headers(self.credentials.headers());
+        if let Some(body) = call.body {
+            request = request.header(http::header::CONTENT_TYPE, "application/json").body(body);
+        }
+        let mut response = request.send().await?;
+        let status = response.status().as_u16();
+        let headers = std::mem::take(response.headers_mut());
+        let retry_after = match status {
+            429 | 503 => retry_after::parse(&headers, SystemTime::now()),
+            _ => None,
+        };
+        let body = match self.reads_body {
+            true => self.read(&mut response).await?,
+            false => Body::Unread,
+        };
+        Ok(Response { status, headers, retry_after, body })
+    }
+
+    /// Reads at most the limit. What is left unread closes the connection.
+    async fn read(&self, response: &mut reqwest::Response) -> Result<Body, reqwest::Error> {
+        let limit = self.body_size_limit;
+        let mut whole = BytesMut::new();
+        let mut first = None;
+        while let Some(chunk) = response.chunk().await? {
+            let read = whole.len() + first.as_ref().map_or(0, Bytes::len);
+            if read.saturating_add(chunk.len()) > limit {
+                return Ok(Body::TooLarge(limit));
+            }
+            // Most answers come in one chunk, which then is not copied.
+            match first.take() {
+                None if whole.is_empty() => first = Some(chunk),
+                None => whole.extend_from_slice(&chunk),
+                Some(before) => {
+                    whole.extend_from_slice(&before);
+                    whole.extend_from_slice(&chunk);
+                }
+            }
+        }
+        Ok(Body::Whole(first.unwrap_or_else(|| whole.freeze())))
+    }
+}
+
+/// Which reason an error of the client is. Its text comes without the URL, where an ID stands.
+fn failure(error: &reqwest::Error) -> Failure {
+    let mut sources = chain(error);
+    let reason = if error.is_timeout() {
+        Reason::Timeout
+    } else if sources.any(is_tls) {
+        Reason::Tls
+    } else {
+        Reason::Connect
+    };
+    // The last is the cause; the first would tell the URL.
+    let detail = match chain(error).skip(1).last() {
+        Some(cause) => cause.to_string(),
+        None => "the request failed".to_owned(),
+    };
+    Failure::new(reason, detail)
+}
+
+/// An error and all that caused it.
+fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'e (dyn Error + 'static)| Error::source(*error))
+}
+
+/// Whether the error is rustls's, bare or in an I/O error.
+fn is_tls(error: &(dyn Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>()
+        || inner.is_some_and(<dyn Error + Send + Sync + 'static>::is::<rustls::Error>)
+}

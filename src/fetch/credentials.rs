@@ -1,0 +1,200 @@
+//! The headers of every request, secrets among them: read again when their files change, signed
+//! again before a signature expires.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ring::hmac;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+
+use super::client::BuildError;
+use crate::config::secret::Secret;
+use crate::config::{Auth, Client};
+use crate::task::stable_hash;
+
+/// How often a token is signed anew, and for how long it is valid: Kling's documents ask for 30
+/// minutes at the most. A request in flight outlives neither.
+const SIGN_EVERY: Duration = Duration::from_secs(600);
+const VALID_FOR: Duration = Duration::from_secs(1800);
+/// How far the provider's clock may be behind ours.
+const CLOCK_SKEW: Duration = Duration::from_secs(60);
+
+/// The headers that a provider is sent.
+#[derive(Debug)]
+pub struct Credentials {
+    parts: Vec<Part>,
+    current: Mutex<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    headers: HeaderMap,
+    /// Stands for the secrets: tells whether one has changed.
+    fingerprint: u64,
+}
+
+/// One header: a secret and what becomes of it.
+#[derive(Debug)]
+struct Part {
+    name: HeaderName,
+    form: Form,
+    secret: Secret,
+}
+
+#[derive(Debug)]
+enum Form {
+    Prefixed(Box<str>),
+    Basic { username: Box<str> },
+    KlingJwt { access_key: Secret },
+}
+
+impl Credentials {
+    /// Reads every secret of a client's configuration.
+    ///
+    /// # Errors
+    /// When a secret cannot be read, or is no header's value.
+    pub fn read(client: &Client) -> Result<Self, BuildError> {
+        let mut parts = Vec::new();
+        let mut add = |name: &HeaderName, form, secret: &Secret| {
+            parts.push(Part { name: name.clone(), form, secret: secret.clone() });
+        };
+        match &client.auth {
+            Auth::None => {}
+            Auth::Header { name, scheme, credentials } => {
+                let space = if scheme.is_empty() { "" } else { " " };
+                add(name, Form::Prefixed(format!("{scheme}{space}").into()), credentials);
+            }
+            Auth::Basic { username, password } => {
+                add(&AUTHORIZATION, Form::Basic { username: username.clone() }, password);
+            }
+            Auth::KlingJwt { access_key, secret_key } => {
+                let form = Form::KlingJwt { access_key: access_key.clone() };
+                add(&AUTHORIZATION, form, secret_key);
+            }
+        }
+        for (name, secret) in &client.headers {
+            add(name, Form::Prefixed("".into()), secret);
+        }
+        let current = Mutex::new(read_all(&parts)?);
+        Ok(Self { parts, current })
+    }
+
+    /// The headers as they were last read.
+    pub fn headers(&self) -> HeaderMap {
+        self.lock().headers.clone()
+    }
+
+    /// Whether the headers can change while the configuration does not.
+    pub fn can_change(&self) -> bool {
+        let in_file = |secret: &Secret| matches!(secret, Secret::File(_));
+        self.parts
+            .iter()
+            .any(|part| in_file(&part.secret) || matches!(part.form, Form::KlingJwt { .. }))
+    }
+
+    /// Reads every secret once more. Returns whether one has changed.
+    ///
+    /// # Errors
+    /// When a secret cannot be read or used; the headers stay as they were.
+    pub async fn refresh(self: &Arc<Self>) -> Result<bool, BuildError> {
+        let this = Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || read_all(&this.parts)).await;
+        let read = read.map_err(|error| BuildError::Secret(error.to_string()))??;
+        let before = std::mem::replace(&mut *self.lock(), read);
+        Ok(before.fingerprint != self.lock().fingerprint)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read_all(parts: &[Part]) -> Result<Current, BuildError> {
+    let mut current = Current { headers: HeaderMap::new(), fingerprint: 0 };
+    for part in parts {
+        let secret = part.read(&part.secret)?;
+        let text = match &part.form {
+            Form::Prefixed(prefix) => format!("{prefix}{}", secret.expose_secret()),
+            Form::Basic { username } => basic(username, &secret),
+            Form::KlingJwt { access_key } => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                format!("Bearer {}", kling_jwt(&part.read(access_key)?, &secret, now))
+            }
+        };
+        let mut value = HeaderValue::from_bytes(text.as_bytes())
+            .map_err(|_| part.error(&"the secret is no header's value"))?;
+        value.set_sensitive(true);
+        current.headers.append(part.name.clone(), value);
+        let before = current.fingerprint.to_le_bytes();
+        current.fingerprint = stable_hash([&before[..], secret.expose_secret().as_bytes()]);
+    }
+    Ok(current)
+}
+
+impl Part {
+    fn read(&self, secret: &Secret) -> Result<SecretString, BuildError> {
+        secret.read().map_err(|error| self.error(&error))
+    }
+
+    fn error(&self, error: &dyn std::fmt::Display) -> BuildError {
+        BuildError::Secret(format!("{}: {error}", self.name))
+    }
+}
+
+/// RFC 7617.
+fn basic(username: &str, password: &SecretString) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{}", password.expose_secret())))
+}
+
+/// A token as Kling asks for it: a JWT (RFC 7519) signed with HMAC-SHA-256. It is the same for all
+/// of [`SIGN_EVERY`], so that reading the secrets again does not look like a change.
+fn kling_jwt(access_key: &SecretString, secret_key: &SecretString, now: Duration) -> String {
+    let signed_at = now.as_secs() / SIGN_EVERY.as_secs() * SIGN_EVERY.as_secs();
+    let header = json!({"alg": "HS256", "typ": "JWT"});
+    let claims = json!({
+        "iss": access_key.expose_secret(),
+        "exp": signed_at + VALID_FOR.as_secs(),
+        "nbf": signed_at.saturating_sub(CLOCK_SKEW.as_secs()),
+    });
+    let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    let signed = format!(
+        "{}.{}",
+        encode(header.to_string().as_bytes()),
+        encode(claims.to_string().as_bytes())
+    );
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret_key.expose_secret().as_bytes());
+    let signature = hmac::sign(&key, signed.as_bytes());
+    format!("{signed}.{}", encode(signature.as_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_verifies_and_is_renewed_long_before_it_expires() {
+        let (access_key, secret_key) = ("ak".into(), "sk".into());
+        let token = |now| kling_jwt(&access_key, &secret_key, Duration::from_secs(now));
+        let at = 1_750_402_472;
+        let parts: Vec<String> = token(at).split('.').map(str::to_owned).collect();
+        let decode = |part: &str| BASE64_URL_SAFE_NO_PAD.decode(part).unwrap();
+        let claims: serde_json::Value = serde_json::from_slice(&decode(&parts[1])).unwrap();
+        assert_eq!(claims["iss"], "ak");
+        assert!(claims["nbf"].as_u64().unwrap() <= at && claims["exp"].as_u64().unwrap() > at);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, b"sk");
+        let signed = format!("{}.{}", parts[0], parts[1]);
+        hmac::verify(&key, signed.as_bytes(), &decode(&parts[2])).unwrap();
+        // Every moment has a token that is valid for at least 20 minutes more.
+        for now in at..at + 1_300 {
+            let claims = decode(token(now).split('.').nth(1).unwrap());
+            let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+            assert!(claims["exp"].as_u64().unwrap() >= now + 1_200);
+        }
+        assert_eq!(token(at - at % 600), token(at - at % 600 + 599));
+    }
+}

@@ -1,0 +1,47 @@
+//! `Retry-After` (RFC 9110): seconds or a date.
+
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use http::header::RETRY_AFTER;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+
+/// How long to wait from `now`; `None` without a header that can be read. A date in the past is
+/// no wait.
+pub fn parse(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than a number holds are a long time all the same.
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))));
+    }
+    // RFC 9110's date is RFC 2822's with the zone written `GMT`.
+    let date: Timestamp = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some(SystemTime::from(date).duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_and_dates() {
+        // 2015-10-21T07:28:00Z
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_480);
+        for (text, expected) in [
+            ("7", Some(7)),
+            ("0", Some(0)),
+            ("99999999999999999999999", Some(u64::from(u32::MAX))),
+            ("Wed, 21 Oct 2015 07:28:30 GMT", Some(30)),
+            ("Wed, 21 Oct 2015 07:27:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+            ("1.5", None),
+            ("", None),
+        ] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+            assert_eq!(parse(&headers, now), expected.map(Duration::from_secs), "{text:?}");
+        }
+        assert_eq!(parse(&HeaderMap::new(), now), None);
+    }
+}

@@ -1,0 +1,449 @@
+//! Polls the tasks of one provider when they are due.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+
+use super::{Polled, Upstream, once};
+use crate::clock::Clock;
+use crate::history::{Entry, History};
+use crate::observation::{Failure, Observation, Reason, State};
+use crate::schedule::cadence::Cadence;
+use crate::schedule::gate::Closed;
+use crate::schedule::{Next, Schedule, Start, Verdict};
+use crate::store::record::Change;
+use crate::store::{Changes, Shard, Slot};
+use crate::task::Task;
+use crate::telemetry::Telemetry;
+use crate::telemetry::provider::ProviderTelemetry;
+
+/// How often secret files are read again, at the most.
+const SECRETS_EVERY: Duration = Duration::from_secs(1);
+/// How long a provider whose secret is gone waits before the next look.
+const SECRETS_RETRY: Duration = Duration::from_secs(5);
+/// The same failure is logged again after this time, and so many distinct ones in it: what an
+/// answer can vary without end must not fill a disk.
+const LOG_AGAIN: Duration = Duration::from_secs(600);
+const MAX_LOGGED: usize = 256;
+/// Probes that wait for their turn; more are refused.
+const MAX_PROBES: usize = 64;
+
+/// What all workers share.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The wall clock.
+    pub clock: Clock,
+    /// The collector's own metrics.
+    pub telemetry: Arc<Telemetry>,
+    /// Failed polls of late.
+    pub history: Arc<History>,
+}
+
+/// A handle to a running worker, which starts no more polls once the handle is dropped.
+#[derive(Debug)]
+pub struct Worker {
+    commands: mpsc::Sender<Command>,
+    settled: Arc<AtomicBool>,
+}
+
+enum Command {
+    Update(Box<(Arc<Upstream>, Changes)>, oneshot::Sender<()>),
+    Probe(Probe),
+    End(oneshot::Sender<()>),
+}
+
+struct Probe {
+    task: Arc<Task>,
+    reply: oneshot::Sender<Polled>,
+}
+
+impl Worker {
+    /// Starts to poll the tasks of `changes`.
+    pub fn spawn(context: Context, upstream: Arc<Upstream>, changes: Changes) -> Self {
+        let (commands, inbox) = mpsc::channel(MAX_PROBES);
+        let settled = Arc::new(AtomicBool::new(false));
+        let state = Polling::new(context, upstream, changes, Arc::clone(&settled));
+        tokio::spawn(state.run(inbox));
+        Self { commands, settled }
+    }
+
+    /// Takes on another configuration; returns once it is in force.
+    pub async fn update(&self, upstream: Arc<Upstream>, changes: Changes) {
+        let (done, wait) = oneshot::channel();
+        let command = Command::Update(Box::new((upstream, changes)), done);
+        if self.commands.send(command).await.is_ok() {
+            // The worker answers unless it ends, and then there is nothing to wait for.
+            let _ = wait.await;
+        }
+    }
+
+    /// Polls `task` once, within the provider's limits, and tells nobody else.
+    pub async fn probe(&self, task: Arc<Task>) -> Option<Polled> {
+        let (reply, wait) = oneshot::channel();
+        self.commands.send(Command::Probe(Probe { task, reply })).await.ok()?;
+        wait.await.ok()
+    }
+
+    /// Whether a poll has ended, or none was due yet.
+    pub fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Relaxed)
+    }
+
+    /// Starts no more polls and waits for those that are under way.
+    pub async fn end(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.commands.send(Command::End(done)).await.is_ok() {
+            // A worker that panicked has ended as well.
+            let _ = wait.await;
+        }
+    }
+}
+
+/// The state of a worker.
+struct Polling {
+    context: Context,
+    upstream: Arc<Upstream>,
+    shard: Arc<Shard>,
+    telemetry: Arc<ProviderTelemetry>,
+    tasks: HashMap<Slot, Arc<Task>>,
+    schedule: Schedule,
+    polls: JoinSet<Polled>,
+    under_way: HashMap<Id, UnderWay>,
+    probes: VecDeque<Probe>,
+    secrets_read: Instant,
+    /// Tasks reported as held back, because a secret is gone.
+    held: usize,
+    settled: Arc<AtomicBool>,
+    logged: HashSet<String>,
+    logged_since: Instant,
+}
+
+enum UnderWay {
+    Poll(Vec<(Slot, Arc<Task>)>),
+    Probe(oneshot::Sender<Polled>),
+}
+
+impl Polling {
+    fn new(
+        context: Context,
+        upstream: Arc<Upstream>,
+        changes: Changes,
+        settled: Arc<AtomicBool>,
+    ) -> Self {
+        let limits = &upstream.provider.limits;
+        let now = Instant::now();
+        let cadence = Cadence::new(limits.poll_interval, now, context.clock.now());
+        let mut polling = Self {
+            telemetry: context.telemetry.provider(&upstream.provider.name),
+            schedule: Schedule::new(limits, upstream.provider.batch.is_some(), cadence),
+            shard: Arc::clone(&changes.shard),
+            tasks: HashMap::new(),
+            polls: JoinSet::new(),
+            under_way: HashMap::new(),
+            probes: VecDeque::new(),
+            secrets_read: now,
+            held: 0,
+            settled,
+            logged: HashSet::new(),
+            logged_since: now,
+            context,
+            upstream,
+        };
+        polling.apply(changes, now);
+        polling
+    }
+
+    async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        loop {
+            let wake = self.start_due().await;
+            tokio::select! {
+                Some(ended) = self.polls.join_next_with_id() => self.ended(ended),
+                command = inbox.recv() => match command {
+                    Some(Command::Update(update, done)) => {
+                        self.update(*update);
+                        // Whoever waited may have left.
+                        let _ = done.send(());
+                    }
+                    Some(Command::Probe(probe)) => self.queue_probe(probe),
+                    Some(Command::End(done)) => return self.drain(Some(done)).await,
+                    None => return self.drain(None).await,
+                },
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    async fn drain(mut self, done: Option<oneshot::Sender<()>>) {
+        while let Some(ended) = self.polls.join_next_with_id().await {
+            self.ended(ended);
+        }
+        self.hold(0);
+        if let Some(done) = done {
+            // Whoever waited may have left.
+            let _ = done.send(());
+        }
+    }
+
+    fn update(&mut self, (upstream, changes): (Arc<Upstream>, Changes)) {
+        let now = Instant::now();
+        let old = std::mem::replace(&mut self.upstream, upstream);
+        let (old, new) = (&old.provider, &self.upstream.provider);
+        self.schedule.reconfigure(&old.limits, &new.limits, new.batch.is_some(), now);
+        self.apply(changes, now);
+    }
+
+    fn queue_probe(&mut self, probe: Probe) {
+        // One too many is dropped, which tells the one who waits.
+        if self.probes.len() < MAX_PROBES {
+            self.probes.push_back(probe);
+        }
+    }
+
+    fn apply(&mut self, changes: Changes, now: Instant) {
+        for slot in changes.removed {
+            self.schedule.remove(slot);
+            self.tasks.remove(&slot);
+        }
+        self.tasks.extend(changes.changed);
+        for (slot, task) in changes.added {
+            self.schedule.add(slot, task.hash(), task.group(), now);
+            self.tasks.insert(slot, task);
+        }
+    }
+
+    /// Starts every poll that may start now. Returns when to look again.
+    async fn start_due(&mut self) -> Option<Instant> {
+        if !self.read_secrets().await {
+            self.settled.store(true, Ordering::Relaxed);
+        }
+        let now = Instant::now();
+        let wake = loop {
+            match self.start_probes(now) {
+                Ok(()) => {}
+                Err(Closed::Until(moment)) => break Some(moment),
+                Err(Closed::Busy) => break None,
+            }
+            match self.schedule.next(now) {
+                Next::Poll(starts) => self.start(starts),
+                Next::Wait(until) => break Some(until),
+                Next::Idle => break None,
+            }
+        };
+        self.telemetry.queue_length(self.schedule.ready());
+        self.telemetry.throttled(self.schedule.gate.take_throttled(now));
+        if self.schedule.gate.in_flight() == 0 && self.schedule.ready() == 0 {
+            self.settled.store(true, Ordering::Relaxed);
+        }
+        wake
+    }
+
+    fn start(&mut self, starts: Vec<Start>) {
+        let mut polled = Vec::with_capacity(starts.len());
+        for Start { slot, lag, retry } in starts {
+            self.telemetry.poll_started(lag, retry);
+            polled.extend(self.tasks.get(&slot).map(|task| (slot, Arc::clone(task))));
+        }
+        let tasks = polled.iter().map(|(_, task)| Arc::clone(task)).collect();
+        let id = self.send(tasks);
+        self.under_way.insert(id, UnderWay::Poll(polled));
+    }
+
+    fn send(&mut self, tasks: Vec<Arc<Task>>) -> Id {
+        self.telemetry.request_started();
+        let upstream = Arc::clone(&self.upstream);
+        self.polls.spawn(async move { once(&upstream, &tasks).await }).id()
+    }
+
+    /// Starts the probes that wait, unless one has to go on waiting.
+    fn start_probes(&mut self, now: Instant) -> Result<(), Closed> {
+        while let Some(probe) = self.probes.pop_front() {
+            if probe.reply.is_closed() {
+                continue;
+            }
+            if let Err(closed) = self.schedule.gate.enter(now) {
+                self.probes.push_front(probe);
+                return Err(closed);
+            }
+            let id = self.send(vec![probe.task]);
+            self.under_way.insert(id, UnderWay::Probe(probe.reply));
+        }
+        Ok(())
+    }
+
+    /// Reads secret files again from time to time. Without them the provider is paused: a request
+    /// without credentials could only be refused.
+    async fn read_secrets(&mut self) -> bool {
+        let credentials = &self.upstream.fetcher.credentials;
+        if !credentials.can_change() || self.secrets_read.elapsed() < SECRETS_EVERY {
+            return true;
+        }
+        let read = credentials.refresh().await;
+        let now = Instant::now();
+        self.secrets_read = now;
+        let provider = &*self.upstream.provider.name;
+        match read {
+            Ok(changed) => {
+                if changed || self.held > 0 {
+                    tracing::info!(provider, "read new credentials");
+                    self.schedule.gate.trust_again();
+                }
+                self.hold(0);
+                true
+            }
+            Err(error) => {
+                if self.held == 0 {
+                    tracing::error!(provider, %error, "paused: the credentials cannot be read");
+                }
+                self.schedule.gate.pause(now + SECRETS_RETRY);
+                self.hold(self.tasks.len());
+                false
+            }
+        }
+    }
+
+    fn hold(&mut self, tasks: usize) {
+        self.context.telemetry.tasks_without_credentials(self.held, tasks);
+        self.held = tasks;
+    }
+
+    fn ended(&mut self, ended: Result<(Id, Polled), JoinError>) {
+        self.settled.store(true, Ordering::Relaxed);
+        self.telemetry.request_ended();
+        let (id, polled) = match ended {
+            Ok((id, polled)) => (id, Some(polled)),
+            Err(error) => (error.id(), None),
+        };
+        match (self.under_way.remove(&id), polled) {
+            (Some(UnderWay::Poll(tasks)), Some(polled)) => self.finish(&tasks, &polled),
+            (Some(UnderWay::Poll(tasks)), None) => {
+                // A panic is our fault and must not cost the tasks their place in the schedule.
+                let failure = Failure::new(Reason::Mapping, "the exporter panicked: please report");
+                self.finish(&tasks, &Polled::failed(tasks.len(), failure));
+            }
+            (Some(UnderWay::Probe(reply)), polled) => {
+                self.schedule.gate.leave();
+                // Whoever asked may have left.
+                if let Some(polled) = polled {
+                    let _ = reply.send(polled);
+                }
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// Takes in what a request brought: counters, records, log and schedule.
+    fn finish(&mut self, tasks: &[(Slot, Arc<Task>)], polled: &Polled) {
+        let response = polled.response.as_ref();
+        if let Some(response) = response {
+            self.telemetry.answered(response.status);
+        }
+        if let Some(code) = &polled.code {
+            self.telemetry.code(code);
+        }
+        let mut verdicts = Vec::with_capacity(tasks.len());
+        for ((slot, task), outcome) in tasks.iter().zip(&polled.outcomes) {
+            let change = self.take_in(*slot, outcome, polled.took);
+            self.log(task, outcome, polled.message.as_deref(), change);
+            verdicts.push((*slot, verdict(outcome.as_ref().err(), change)));
+        }
+        let any_usable = polled.outcomes.iter().any(Result::is_ok);
+        self.telemetry.provider_up(any_usable);
+        let retry_after = response.and_then(|response| response.retry_after);
+        self.schedule.finish(&verdicts, retry_after, Instant::now());
+    }
+
+    /// Takes in how the poll of one task ended.
+    fn take_in(
+        &mut self,
+        slot: Slot,
+        outcome: &Result<Observation, Failure>,
+        took: Duration,
+    ) -> Option<Change> {
+        self.telemetry.polled(took, outcome.as_ref().err().map(|failure| failure.reason));
+        if outcome.as_ref().is_ok_and(|observation| observation.state == State::Unknown) {
+            self.telemetry.unknown_status();
+        }
+        let change = self.shard.record(slot, outcome)?;
+        if let Some(finished) = change.finished {
+            self.telemetry.finished(change.to, finished.duration);
+        }
+        Some(change)
+    }
+
+    fn log(
+        &mut self,
+        task: &Task,
+        outcome: &Result<Observation, Failure>,
+        message: Option<&str>,
+        change: Option<Change>,
+    ) {
+        let (provider, task_id) = (&*task.provider, &*task.id);
+        let message = message.unwrap_or_default();
+        match outcome {
+            Ok(observation) => {
+                let status = &*observation.status;
+                if observation.state == State::Unknown && self.is_new(format!("status {status}")) {
+                    tracing::warn!(provider, task_id, status, "status not in the mapping");
+                }
+                if let Some(change) = change.filter(|change| change.from != change.to) {
+                    let (from, to) = (change.from.as_str(), change.to.as_str());
+                    tracing::debug!(provider, task_id, from, to, status, "state changed");
+                }
+            }
+            Err(failure) => {
+                let (reason, code, detail) =
+                    (failure.reason.as_str(), &*failure.code, &*failure.detail);
+                if self.is_new(format!("{reason} {code} {detail}")) {
+                    tracing::warn!(provider, task_id, reason, code, detail, "poll failed");
+                } else {
+                    tracing::debug!(
+                        provider,
+                        task_id,
+                        reason,
+                        code,
+                        detail,
+                        message,
+                        "poll failed"
+                    );
+                }
+                self.context.history.push(Entry {
+                    at: self.context.clock.now(),
+                    provider: provider.to_owned(),
+                    task_id: task_id.to_owned(),
+                    failure: failure.clone(),
+                });
+            }
+        }
+    }
+
+    /// Whether this was not logged of late.
+    fn is_new(&mut self, line: String) -> bool {
+        if self.logged_since.elapsed() >= LOG_AGAIN {
+            self.logged.clear();
+            self.logged_since = Instant::now();
+        }
+        self.logged.len() < MAX_LOGGED && self.logged.insert(line)
+    }
+}
+
+fn verdict(failure: Option<&Failure>, change: Option<Change>) -> Verdict {
+    match failure.map(|failure| failure.reason) {
+        _ if change.is_some_and(|change| change.is_final) => Verdict::Final,
+        None => Verdict::Open,
+        Some(Reason::Auth) => Verdict::Refused,
+        Some(Reason::Timeout | Reason::Tls | Reason::Connect) => Verdict::Unreached,
+        Some(_) => Verdict::Failed,
+    }
+}
+
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

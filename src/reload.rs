@@ -1,0 +1,232 @@
+//! The configuration in force: read, checked and swapped as a whole, or not at all.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+
+use crate::clock::Timestamp;
+use crate::config::diagnostic::Diagnostics;
+use crate::config::{self, Config};
+use crate::poll::worker::{Context, Worker};
+use crate::poll::{Polled, Upstream};
+use crate::store::Store;
+use crate::task::Task;
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A file, which can change.
+    File(PathBuf),
+    /// A text with a name for its diagnostics.
+    Text(&'static str, String),
+}
+
+/// Why a configuration was not taken on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// Mistakes in the files.
+    #[error("{0}")]
+    Config(Diagnostics),
+    /// A client that cannot be built.
+    #[error("provider {0:?}: {1}")]
+    Client(String, crate::fetch::client::BuildError),
+    /// The process is ending, or the reader of the files panicked.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// The configuration in force and the workers that poll for it.
+#[derive(Debug)]
+pub struct Live {
+    source: Source,
+    context: Context,
+    /// What is known of the tasks.
+    pub store: Store,
+    config: RwLock<Arc<Config>>,
+    /// `None` once the process is ending. Held during a swap, so that one follows the other.
+    workers: Mutex<Option<HashMap<Arc<str>, Running>>>,
+    ready: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Running {
+    upstream: Arc<Upstream>,
+    worker: Arc<Worker>,
+}
+
+impl Live {
+    /// Reads the configuration for the first time and starts to poll.
+    ///
+    /// # Errors
+    /// When the configuration has mistakes, or a client cannot be built.
+    pub async fn start(source: Source, context: Context) -> Result<Self, ReloadError> {
+        let config = read(source.clone()).await?;
+        let upstreams = upstreams(&config)?;
+        let live = Self {
+            source,
+            store: Store::new(context.clock),
+            config: RwLock::new(Arc::clone(&config)),
+            workers: Mutex::new(Some(HashMap::new())),
+            ready: AtomicBool::new(false),
+            context,
+        };
+        live.swap(config, upstreams).await?;
+        Ok(live)
+    }
+
+    /// Reads the configuration again. Where it has a mistake, the old one stays in force.
+    ///
+    /// # Errors
+    /// When the configuration has mistakes, or a client cannot be built.
+    pub async fn reload(&self) -> Result<(), ReloadError> {
+        let result = async {
+            let config = read(self.source.clone()).await?;
+            let upstreams = upstreams(&config)?;
+            self.swap(config, upstreams).await
+        };
+        let result = result.await;
+        match &result {
+            Ok(()) => {
+                let tasks = self.config().tasks.len();
+                tracing::info!(tasks, "configuration reloaded");
+            }
+            Err(error) => {
+                self.context.telemetry.reload_failed();
+                tracing::error!(%error, "configuration not reloaded, the old one stays in force");
+            }
+        }
+        result
+    }
+
+    /// Reloads whenever the files are others than those in force, looking every `interval`.
+    pub async fn follow_files(&self, interval: Duration) {
+        let mut tried = self.config().sources.hash;
+        loop {
+            tokio::time::sleep(interval).await;
+            let sources = self.config().sources.clone();
+            let hash = tokio::task::spawn_blocking(move || sources.current_hash()).await;
+            let Ok(hash) = hash else { continue };
+            // A file that is wrong is reported once, not at every look.
+            if hash != tried && hash != self.config().sources.hash {
+                tracing::info!("the configuration's files have changed");
+                // Its outcome is logged and counted there.
+                let _ = self.reload().await;
+            }
+            tried = hash;
+        }
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> Timestamp {
+        self.context.clock.now()
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether each provider has been tried once, or its first poll is due later. Stays true.
+    pub async fn is_ready(&self) -> bool {
+        if !self.ready.load(Ordering::Relaxed) {
+            let workers = self.workers.lock().await;
+            let mut running = workers.iter().flat_map(HashMap::values);
+            self.ready.store(running.all(|running| running.worker.is_settled()), Ordering::Relaxed);
+        }
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// Polls `id` at a configured provider now, within the provider's limits. `None` where there
+    /// is no such provider.
+    pub async fn probe(
+        &self,
+        provider: &str,
+        id: &str,
+    ) -> Option<(Arc<Upstream>, Arc<Task>, Option<Polled>)> {
+        let (upstream, worker) = {
+            let workers = self.workers.lock().await;
+            let running = workers.as_ref()?.get(provider)?;
+            (Arc::clone(&running.upstream), Arc::clone(&running.worker))
+        };
+        let task = self.store.find(provider, id).unwrap_or_else(|| {
+            Arc::new(Task {
+                provider: Arc::clone(&upstream.provider.name),
+                id: id.into(),
+                labels: [].into(),
+                params: [].into(),
+            })
+        });
+        let polled = worker.probe(Arc::clone(&task)).await;
+        Some((upstream, task, polled))
+    }
+
+    /// Starts no more polls and waits for those that are under way.
+    pub async fn end(&self) {
+        let workers = self.workers.lock().await.take().unwrap_or_default();
+        let ends = workers.into_values().map(|running| async move { running.worker.end().await });
+        ends.collect::<JoinSet<()>>().join_all().await;
+    }
+
+    async fn swap(
+        &self,
+        config: Arc<Config>,
+        upstreams: Vec<Arc<Upstream>>,
+    ) -> Result<(), ReloadError> {
+        let mut guard = self.workers.lock().await;
+        let Some(workers) = guard.as_mut() else {
+            return Err(ReloadError::Internal("the process is ending".to_owned()));
+        };
+        let mut before = std::mem::take(workers);
+        for (upstream, changes) in upstreams.into_iter().zip(self.store.apply(&config)) {
+            let name = Arc::clone(&upstream.provider.name);
+            let worker = match before.remove(&name) {
+                Some(running) => {
+                    running.worker.update(Arc::clone(&upstream), changes).await;
+                    running.worker
+                }
+                None => {
+                    let context = self.context.clone();
+                    Arc::new(Worker::spawn(context, Arc::clone(&upstream), changes))
+                }
+            };
+            workers.insert(name, Running { upstream, worker });
+        }
+        for name in before.keys() {
+            self.context.telemetry.remove_provider(name);
+        }
+        let telemetry = &self.context.telemetry;
+        telemetry.tasks_over_limit(config.dropped_tasks);
+        telemetry.reload_succeeded(self.context.clock.now(), config.sources.hash);
+        if config.dropped_tasks > 0 {
+            tracing::warn!(tasks = config.dropped_tasks, "max_tasks leaves tasks unpolled");
+        }
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        Ok(())
+    }
+}
+
+async fn read(source: Source) -> Result<Arc<Config>, ReloadError> {
+    let load = move || match source {
+        Source::File(path) => config::load(&path),
+        Source::Text(name, text) => config::load_text(name, &text, Path::new("")),
+    };
+    match tokio::task::spawn_blocking(load).await {
+        Ok(config) => config.map(Arc::new).map_err(ReloadError::Config),
+        Err(error) => Err(ReloadError::Internal(error.to_string())),
+    }
+}
+
+fn upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, ReloadError> {
+    let build = |provider: &Arc<config::Provider>| {
+        let upstream = Upstream::new(Arc::clone(provider));
+        upstream
+            .map(Arc::new)
+            .map_err(|error| ReloadError::Client(provider.name.to_string(), error))
+    };
+    config.providers.iter().map(build).collect()
+}

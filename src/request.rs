@@ -1,0 +1,343 @@
+//! Task to request: which URL and body ask for a task. Pure.
+
+use std::sync::Arc;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use crate::mapping::definition::Mistake;
+use crate::task::Task;
+
+/// All that RFC 3986 does not call unreserved: what a value holds can never become structure.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A request as written. The configuration fills it from YAML; [`Request::compile`] checks it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Definition {
+    /// `GET` (the default) or `POST`.
+    pub method: Option<String>,
+    /// The path below `base_url`, with `{task_id}` and further placeholders, which the task's
+    /// `params` fill. Every value is percent-encoded.
+    pub path: Option<String>,
+    /// Query parameters; values may hold placeholders.
+    pub query: Vec<(String, String)>,
+    /// A JSON body; its strings may hold placeholders, and `["{task_ids}"]` is the array of all.
+    pub body: Option<Value>,
+}
+
+/// A request in which only the task is missing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// `GET` or `POST`.
+    pub method: http::Method,
+    target: Template,
+    body: Option<Template>,
+}
+
+impl Request {
+    /// Checks a definition.
+    ///
+    /// # Errors
+    /// Every mistake in it, not just the first.
+    pub fn compile(definition: Definition) -> Result<Self, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let method = match definition.method.as_deref() {
+            None | Some("GET") => http::Method::GET,
+            Some("POST") => http::Method::POST,
+            Some(_) => {
+                mistakes.push(Mistake::new(&["method"], "a method is GET or POST"));
+                http::Method::GET
+            }
+        };
+        if method == http::Method::GET && definition.body.is_some() {
+            mistakes.push(
+                Mistake::new(&["body"], "a GET request has no body").hint("write `method: POST`"),
+            );
+        }
+        let target = target(&definition, &mut mistakes);
+        let body = definition.body.map(|value| {
+            let mut template = Template::default();
+            template.push_json(&value, &mut vec!["body".to_owned()], &mut mistakes);
+            template
+        });
+        let request = Self { method, target, body };
+        let names_task = |piece: &Piece| matches!(piece, Piece::TaskId | Piece::TaskIds);
+        if mistakes.is_empty() && !request.pieces().any(names_task) {
+            mistakes.push(
+                Mistake::new(&["path"], "the request does not say which task it asks for")
+                    .hint("write `{task_id}` into the path, the query or the body"),
+            );
+        }
+        if mistakes.is_empty() { Ok(request) } else { Err(mistakes) }
+    }
+
+    /// The placeholders that a task's `params` must fill; a name may come more than once.
+    pub fn placeholders(&self) -> impl Iterator<Item = &str> {
+        self.pieces().filter_map(|piece| match piece {
+            Piece::Param(name) => Some(&**name),
+            Piece::Text(_) | Piece::TaskId | Piece::TaskIds => None,
+        })
+    }
+
+    /// Path and query for `tasks`, at least one and all of one group, to be put behind the base
+    /// URL.
+    pub fn target(&self, tasks: &[Arc<Task>]) -> String {
+        let encode = |value: &str, out: &mut String| {
+            out.extend(utf8_percent_encode(value, RESERVED));
+        };
+        self.target.fill(tasks, ",", encode)
+    }
+
+    /// The JSON body for `tasks`, where the request has one.
+    pub fn body(&self, tasks: &[Arc<Task>]) -> Option<String> {
+        let encode = |value: &str, out: &mut String| out.push_str(&json_inner(value));
+        Some(self.body.as_ref()?.fill(tasks, "\",\"", encode))
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        self.target.0.iter().chain(self.body.iter().flat_map(|body| &body.0))
+    }
+}
+
+/// Text with gaps.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Template(Vec<Piece>);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Piece {
+    Text(Box<str>),
+    TaskId,
+    /// Every ID that is asked for.
+    TaskIds,
+    Param(Box<str>),
+}
+
+impl Template {
+    fn fill(
+        &self,
+        tasks: &[Arc<Task>],
+        between: &str,
+        encode: impl Fn(&str, &mut String),
+    ) -> String {
+        let mut out = String::with_capacity(128);
+        let Some(first) = tasks.first() else { return out };
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::TaskId => encode(&first.id, &mut out),
+                Piece::TaskIds => {
+                    for (index, task) in tasks.iter().enumerate() {
+                        out.push_str(if index == 0 { "" } else { between });
+                        encode(&task.id, &mut out);
+                    }
+                }
+                Piece::Param(name) => {
+                    // The configuration refuses a task that leaves a placeholder open.
+                    let value = first.params.iter().find(|(key, _)| key == name);
+                    encode(value.map_or("", |(_, value)| value), &mut out);
+                }
+            }
+        }
+        out
+    }
+
+    fn push_text(&mut self, text: &str) {
+        if let Some(Piece::Text(last)) = self.0.last_mut() {
+            *last = format!("{last}{text}").into();
+        } else if !text.is_empty() {
+            self.0.push(Piece::Text(text.into()));
+        }
+    }
+
+    /// Takes in `text`, whose placeholders become gaps and whose rest goes through `encode`.
+    fn push(&mut self, text: &str, encode: impl Fn(&str) -> String) -> Result<(), String> {
+        let mut rest = text;
+        while let Some((before, behind)) = rest.split_once('{') {
+            let Some((name, after)) = behind.split_once('}') else {
+                return Err("a `{` without its `}`".to_owned());
+            };
+            let valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if name.is_empty() || !name.chars().all(valid) {
+                return Err(format!("`{{{name}}}` is not a placeholder"));
+            }
+            self.push_text(&encode(before));
+            self.0.push(match name {
+                "task_id" => Piece::TaskId,
+                "task_ids" => Piece::TaskIds,
+                name => Piece::Param(name.into()),
+            });
+            rest = after;
+        }
+        self.push_text(&encode(rest));
+        Ok(())
+    }
+
+    /// Takes in a JSON value as text; only its strings can have gaps.
+    fn push_json(&mut self, value: &Value, at: &mut Vec<String>, mistakes: &mut Vec<Mistake>) {
+        match value {
+            // All IDs, each a string of the array that they replace.
+            Value::Array(items) if *items == ["{task_ids}"] => {
+                self.push_text("[\"");
+                self.0.push(Piece::TaskIds);
+                self.push_text("\"]");
+            }
+            Value::String(text) => {
+                self.push_text("\"");
+                if let Err(message) = self.push(text, json_inner) {
+                    mistakes.push(placeholder_mistake(at.clone(), message));
+                }
+                self.push_text("\"");
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.push_text(if index == 0 { "[" } else { "," });
+                    at.push(index.to_string());
+                    self.push_json(item, at, mistakes);
+                    at.pop();
+                }
+                self.push_text(if items.is_empty() { "[]" } else { "]" });
+            }
+            Value::Object(entries) => {
+                for (index, (key, item)) in entries.iter().enumerate() {
+                    self.push_text(if index == 0 { "{" } else { "," });
+                    self.push_text(&format!("\"{}\":", json_inner(key)));
+                    at.push(key.clone());
+                    self.push_json(item, at, mistakes);
+                    at.pop();
+                }
+                self.push_text(if entries.is_empty() { "{}" } else { "}" });
+            }
+            scalar => self.push_text(&scalar.to_string()),
+        }
+    }
+}
+
+/// Path and query of a definition as one template.
+fn target(definition: &Definition, mistakes: &mut Vec<Mistake>) -> Template {
+    let mut target = Template::default();
+    let path = definition.path.as_deref().unwrap_or_default();
+    if !path.starts_with('/') {
+        mistakes.push(Mistake::new(&["path"], "a path starts with `/`"));
+    } else if path.contains(['?', '#']) {
+        mistakes.push(
+            Mistake::new(&["path"], "a path holds neither `?` nor `#`")
+                .hint("write parameters under `query`"),
+        );
+    } else if path.contains(|c: char| c.is_control() || c == ' ') {
+        mistakes.push(Mistake::new(&["path"], "a path holds no space and no control character"));
+    } else if let Err(message) = target.push(path, str::to_owned) {
+        mistakes.push(placeholder_mistake(vec!["path".to_owned()], message));
+    }
+    for (index, (name, value)) in definition.query.iter().enumerate() {
+        let encode = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
+        target.push_text(if index == 0 { "?" } else { "&" });
+        target.push_text(&format!("{}=", encode(name)));
+        if let Err(message) = target.push(value, encode) {
+            mistakes.push(placeholder_mistake(vec!["query".to_owned(), name.clone()], message));
+        }
+    }
+    target
+}
+
+fn placeholder_mistake(at: Vec<String>, message: String) -> Mistake {
+    Mistake { at, message, hint: Some("placeholders are `{task_id}` and names of params".into()) }
+}
+
+/// `text` as it stands between the quotes of a JSON string.
+fn json_inner(text: &str) -> String {
+    let quoted = Value::String(text.to_owned()).to_string();
+    quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn task(id: &str, params: &[(&str, &str)]) -> Arc<Task> {
+        Arc::new(Task {
+            provider: "p".into(),
+            id: id.into(),
+            labels: [].into(),
+            params: params.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+        })
+    }
+
+    fn path(path: &str) -> Definition {
+        Definition { path: Some(path.to_owned()), ..Definition::default() }
+    }
+
+    #[test]
+    fn an_id_never_becomes_structure() {
+        let request = Request::compile(path("/task/{task_id}/fetch")).unwrap();
+        assert_eq!(
+            request.target(&[task("../../admin?x=1#y", &[])]),
+            "/task/..%2F..%2Fadmin%3Fx%3D1%23y/fetch"
+        );
+        assert_eq!(request.target(&[task("a%2Fb\n\"é", &[])]), "/task/a%252Fb%0A%22%C3%A9/fetch");
+    }
+
+    #[test]
+    fn params_query_and_body_are_filled() {
+        let request = Request::compile(Definition {
+            method: Some("POST".into()),
+            query: vec![("i d".into(), "x {task_id}&".into())],
+            body: Some(json!({"ids": ["{task_id}"], "n": 1, "empty": {}, "none": []})),
+            ..path("/{kind}/fetch")
+        })
+        .unwrap();
+        let task = [task("a\"b\\", &[("kind", "text/video")])];
+        assert_eq!(request.placeholders().collect::<Vec<_>>(), ["kind"]);
+        assert_eq!(request.target(&task), "/text%2Fvideo/fetch?i%20d=x%20a%22b%5C%26");
+        let body: Value = serde_json::from_str(&request.body(&task).unwrap()).unwrap();
+        assert_eq!(body, json!({"ids": ["a\"b\\"], "n": 1, "empty": {}, "none": []}));
+    }
+
+    #[test]
+    fn a_batch_names_every_task() {
+        let tasks = [task("a,b", &[]), task("c\"d", &[])];
+        let list = Request::compile(Definition {
+            query: vec![("task_ids".into(), "{task_ids}".into())],
+            ..path("/tasks")
+        })
+        .unwrap();
+        assert_eq!(list.target(&tasks), "/tasks?task_ids=a%2Cb,c%22d");
+        let array = Request::compile(Definition {
+            method: Some("POST".into()),
+            body: Some(json!({"ids": ["{task_ids}"]})),
+            ..path("/fetch")
+        })
+        .unwrap();
+        let body: Value = serde_json::from_str(&array.body(&tasks).unwrap()).unwrap();
+        assert_eq!(body, json!({"ids": ["a,b", "c\"d"]}));
+    }
+
+    #[test]
+    fn every_mistake_is_found() {
+        let messages = |definition| {
+            let mistakes = Request::compile(definition).unwrap_err();
+            mistakes.into_iter().map(|m| (m.at.join("."), m.message)).collect::<Vec<_>>()
+        };
+        let at = |at: &str, message: &str| (at.to_owned(), message.to_owned());
+        assert_eq!(
+            messages(Definition {
+                method: Some("PUT".into()),
+                query: vec![("q".into(), "{oops".into())],
+                body: Some(json!({"ids": ["{a b}"]})),
+                ..path("task")
+            }),
+            [
+                at("method", "a method is GET or POST"),
+                at("body", "a GET request has no body"),
+                at("path", "a path starts with `/`"),
+                at("query.q", "a `{` without its `}`"),
+                at("body.ids.0", "`{a b}` is not a placeholder"),
+            ]
+        );
+        assert_eq!(
+            messages(path("/tasks")),
+            [at("path", "the request does not say which task it asks for")]
+        );
+    }
+}

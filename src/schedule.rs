@@ -1,0 +1,310 @@
+//! What is due, and when next: the schedule of one provider. Pure: time is an argument.
+
+pub mod budget;
+pub mod cadence;
+pub mod gate;
+pub mod queue;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::Limits;
+use crate::store::Slot;
+use cadence::Cadence;
+use gate::{Closed, Gate};
+use queue::Queue;
+
+/// How far down the queue of due tasks one is looked for that fits into a batch, in batches.
+const BATCH_SEARCH: usize = 4;
+
+/// What to do now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Send a request for these tasks: one, or as many as a batch holds.
+    Poll(Vec<Start>),
+    /// Nothing before this moment.
+    Wait(Instant),
+    /// Nothing before a poll ends or the tasks change.
+    Idle,
+}
+
+/// A poll that starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Whose poll.
+    pub slot: Slot,
+    /// How late it is.
+    pub lag: Duration,
+    /// Whether the task's last poll failed.
+    pub retry: bool,
+}
+
+/// How a poll ended, as far as the schedule cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A usable answer; the task goes on.
+    Open,
+    /// The task is polled no more.
+    Final,
+    /// No usable answer, though the credentials were not what was wrong.
+    Failed,
+    /// The provider was not reached, so nothing is known of the credentials.
+    Unreached,
+    /// The provider refused the credentials.
+    Refused,
+}
+
+/// The schedule of one provider.
+#[derive(Debug)]
+pub struct Schedule {
+    cadence: Cadence,
+    entries: Vec<Option<Entry>>,
+    timers: Queue,
+    ready: VecDeque<Slot>,
+    /// How many of `ready` are still wanted.
+    ready_count: usize,
+    /// How many tasks a request asks for at the most, and how long the first waits for others.
+    batch_size: usize,
+    batch_wait: Duration,
+    /// What stands between a due poll and its request.
+    pub gate: Gate,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    generation: u32,
+    hash: u64,
+    /// Only tasks of one group can be asked for together.
+    group: u64,
+    due: Instant,
+    failures: u32,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// In the timer queue.
+    Waiting,
+    /// Due, in the queue of those that are ready.
+    Ready,
+    /// Being polled.
+    InFlight,
+    /// Polled no more.
+    Done,
+}
+
+impl Schedule {
+    /// An empty schedule; of single tasks, unless the provider `has_batches`.
+    pub fn new(limits: &Limits, has_batches: bool, cadence: Cadence) -> Self {
+        let (batch_size, batch_wait) = batches(limits, has_batches);
+        Self {
+            batch_size,
+            batch_wait,
+            cadence: cadence.with_interval(limits.poll_interval),
+            entries: Vec::new(),
+            timers: Queue::default(),
+            ready: VecDeque::new(),
+            ready_count: 0,
+            gate: Gate::new(limits),
+        }
+    }
+
+    /// Takes on new limits. Tasks keep their place in the interval.
+    pub fn reconfigure(&mut self, old: &Limits, new: &Limits, has_batches: bool, now: Instant) {
+        (self.batch_size, self.batch_wait) = batches(new, has_batches);
+        self.gate.reconfigure(old, new);
+        if old.poll_interval != new.poll_interval {
+            self.cadence = self.cadence.with_interval(new.poll_interval);
+            self.timers = Queue::default();
+            for (index, entry) in self.entries.iter_mut().enumerate() {
+                if let Some(entry) = entry.as_mut().filter(|entry| entry.phase == Phase::Waiting) {
+                    entry.due = self.cadence.next(entry.hash, now);
+                    self.timers.push(entry.due, Slot { index, generation: entry.generation });
+                }
+            }
+        }
+    }
+
+    /// Adds a task, to be polled at its own place in the interval.
+    pub fn add(&mut self, slot: Slot, hash: u64, group: u64, now: Instant) {
+        if self.entries.len() <= slot.index {
+            self.entries.resize(slot.index + 1, None);
+        }
+        let due = self.cadence.next(hash, now);
+        let generation = slot.generation;
+        if let Some(entry) = self.entries.get_mut(slot.index) {
+            let phase = Phase::Waiting;
+            *entry = Some(Entry { generation, hash, group, due, failures: 0, phase });
+        }
+        self.timers.push(due, slot);
+    }
+
+    /// Forgets a task. A poll of it that is under way still counts as in flight until it ends.
+    pub fn remove(&mut self, slot: Slot) {
+        let Some(entry) = self.entry(slot) else { return };
+        if entry.phase == Phase::Ready {
+            self.ready_count -= 1;
+        }
+        if let Some(entry) = self.entries.get_mut(slot.index) {
+            *entry = None;
+        }
+    }
+
+    /// What to do at `now`. A [`Next::Poll`] counts as started.
+    pub fn next(&mut self, now: Instant) -> Next {
+        while let Some(slot) = self.timers.pop_due(now) {
+            if let Some(entry) = self.entry(slot).filter(|entry| entry.phase == Phase::Waiting) {
+                entry.phase = Phase::Ready;
+                self.ready.push_back(slot);
+                self.ready_count += 1;
+            }
+        }
+        if let Some(first) = self.first_ready() {
+            let batch = self.batch(first.group);
+            let whole = batch.len() >= self.batch_size;
+            let patience = first.due + self.batch_wait;
+            if !whole && patience > now {
+                return Next::Wait(
+                    self.timers.next_due().map_or(patience, |due| due.min(patience)),
+                );
+            }
+            return match self.gate.enter(now) {
+                Ok(()) => Next::Poll(self.start(batch, now)),
+                // Until a request ends, what comes due meanwhile has to be counted.
+                Err(Closed::Busy) => self.next_timer(),
+                Err(Closed::Until(moment)) => Next::Wait(moment),
+            };
+        }
+        self.gate.release(now);
+        self.next_timer()
+    }
+
+    /// A request for tasks has ended, with a verdict for each. `retry_after` is what the provider
+    /// asked for.
+    pub fn finish(
+        &mut self,
+        verdicts: &[(Slot, Verdict)],
+        retry_after: Option<Duration>,
+        now: Instant,
+    ) {
+        self.gate.leave();
+        if let Some(delay) = retry_after {
+            self.gate.retry_after(delay, now);
+        }
+        let Some((first, verdict)) = verdicts.first().copied() else { return };
+        let cadence = self.cadence;
+        let hash = self.entry(first).map_or(0, |entry| entry.hash);
+        self.gate.judge_credentials(verdict, &cadence, hash, now);
+        let failed = |(_, verdict): &(Slot, Verdict)| verdict.is_failure();
+        if verdicts.len() > 1 && verdicts.iter().all(failed) {
+            return self.back_off_as_one(verdicts, now);
+        }
+        for (slot, verdict) in verdicts {
+            let Some(entry) = self.entry(*slot) else { continue };
+            if *verdict == Verdict::Final {
+                entry.phase = Phase::Done;
+                continue;
+            }
+            let due = if verdict.is_failure() {
+                entry.failures = entry.failures.saturating_add(1);
+                cadence.backoff(entry.hash, entry.failures, now)
+            } else {
+                entry.failures = 0;
+                cadence.next(entry.hash, now)
+            };
+            self.wait(*slot, due);
+        }
+    }
+
+    /// The tasks of a failed batch come back together, so that they can be a batch again.
+    fn back_off_as_one(&mut self, verdicts: &[(Slot, Verdict)], now: Instant) {
+        let entries = verdicts.iter().filter_map(|(slot, _)| self.entry(*slot).copied());
+        let (hash, failures) = entries
+            .map(|entry| (entry.hash, entry.failures.saturating_add(1)))
+            .reduce(|(hash, most), (_, failures)| (hash, most.max(failures)))
+            .unwrap_or((0, 1));
+        let due = self.cadence.backoff(hash, failures, now);
+        for (slot, _) in verdicts {
+            if let Some(entry) = self.entry(*slot) {
+                entry.failures = failures;
+                self.wait(*slot, due);
+            }
+        }
+    }
+
+    fn wait(&mut self, slot: Slot, due: Instant) {
+        if let Some(entry) = self.entry(slot) {
+            entry.phase = Phase::Waiting;
+            entry.due = due;
+            self.timers.push(due, slot);
+        }
+    }
+
+    /// Due polls that have not started.
+    pub fn ready(&self) -> usize {
+        self.ready_count
+    }
+
+    fn next_timer(&self) -> Next {
+        self.timers.next_due().map_or(Next::Idle, Next::Wait)
+    }
+
+    fn entry(&mut self, slot: Slot) -> Option<&mut Entry> {
+        let entry = self.entries.get_mut(slot.index)?.as_mut()?;
+        (entry.generation == slot.generation).then_some(entry)
+    }
+
+    /// The task that has been due the longest. What is no longer wanted is cleared away.
+    fn first_ready(&mut self) -> Option<Entry> {
+        loop {
+            let slot = *self.ready.front()?;
+            match self.entry(slot).filter(|entry| entry.phase == Phase::Ready).copied() {
+                Some(entry) => return Some(entry),
+                None => self.ready.pop_front(),
+            };
+        }
+    }
+
+    /// Due tasks of a group, as many as fit into a batch.
+    fn batch(&self, group: u64) -> Vec<Slot> {
+        let is_peer = |slot: &&Slot| {
+            let entry = self.entries.get(slot.index).and_then(Option::as_ref);
+            entry.is_some_and(|entry| {
+                entry.generation == slot.generation
+                    && entry.phase == Phase::Ready
+                    && entry.group == group
+            })
+        };
+        let near = self.ready.iter().take(self.batch_size * BATCH_SEARCH);
+        near.filter(is_peer).take(self.batch_size).copied().collect()
+    }
+
+    fn start(&mut self, batch: Vec<Slot>, now: Instant) -> Vec<Start> {
+        let mut starts = Vec::with_capacity(batch.len());
+        for slot in batch {
+            // A slot that stands in the queue twice starts once.
+            let ready = self.entry(slot).filter(|entry| entry.phase == Phase::Ready);
+            let Some(entry) = ready else { continue };
+            entry.phase = Phase::InFlight;
+            let lag = now.saturating_duration_since(entry.due);
+            starts.push(Start { slot, lag, retry: entry.failures > 0 });
+            self.ready_count -= 1;
+        }
+        starts
+    }
+}
+
+impl Verdict {
+    fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::Unreached | Self::Refused)
+    }
+}
+
+fn batches(limits: &Limits, has_batches: bool) -> (usize, Duration) {
+    if has_batches { (limits.batch_size.max(1), limits.batch_wait) } else { (1, Duration::ZERO) }
+}
+
+#[cfg(test)]
+mod tests;

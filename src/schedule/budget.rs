@@ -1,0 +1,75 @@
+//! How many requests a provider may be sent: the generic cell rate algorithm with time as an
+//! argument. Pure.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::RateLimit;
+
+/// What is left of a rate limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// The time that one request uses up.
+    cost: Duration,
+    /// How far requests may run ahead of their time.
+    tolerance: Duration,
+    /// When all that was spent will have been earned again.
+    spent_until: Option<Instant>,
+}
+
+impl Budget {
+    /// A whole budget.
+    pub fn new(limit: RateLimit) -> Self {
+        let cost = limit.per / limit.requests.max(1);
+        Self { cost, tolerance: cost * limit.burst.saturating_sub(1), spent_until: None }
+    }
+
+    /// Spends one request.
+    ///
+    /// # Errors
+    /// When nothing is left: the moment at which there will be.
+    pub fn spend(&mut self, now: Instant) -> Result<(), Instant> {
+        let spent_until = self.spent_until.map_or(now, |until| until.max(now));
+        let allowed_at = spent_until.checked_sub(self.tolerance).unwrap_or(now);
+        if allowed_at > now {
+            return Err(allowed_at);
+        }
+        self.spent_until = Some(spent_until + self.cost);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spend_all(budget: &mut Budget, now: Instant) -> (u32, Duration) {
+        let mut spent = 0;
+        loop {
+            match budget.spend(now) {
+                Ok(()) => spent += 1,
+                Err(at) => return (spent, at - now),
+            }
+        }
+    }
+
+    #[test]
+    fn a_burst_and_then_the_rate() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut budget = Budget::new(RateLimit { requests: 20, per: second, burst: 40 });
+        assert_eq!(spend_all(&mut budget, now), (40, Duration::from_millis(50)));
+        assert_eq!(spend_all(&mut budget, now + second).0, 20);
+        assert_eq!(spend_all(&mut budget, now + 60 * second).0, 40, "no more than a burst is kept");
+    }
+
+    #[test]
+    fn less_than_one_a_second() {
+        let now = Instant::now();
+        let minute = Duration::from_secs(60);
+        let mut budget = Budget::new(RateLimit { requests: 2, per: minute, burst: 1 });
+        assert_eq!(spend_all(&mut budget, now), (1, minute / 2));
+        assert_eq!(spend_all(&mut budget, now + minute / 2), (1, minute / 2));
+    }
+}

@@ -1,0 +1,247 @@
+use super::*;
+use crate::clock::Timestamp;
+use crate::config::RateLimit;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn limits() -> Limits {
+    Limits { poll_interval: 10 * SECOND, max_in_flight: 16, ..Limits::default() }
+}
+
+fn schedule(limits: &Limits) -> (Schedule, Instant) {
+    let start = Instant::now();
+    let cadence = Cadence::new(limits.poll_interval, start, Timestamp::from_micros(0));
+    (Schedule::new(limits, false, cadence), start)
+}
+
+fn slot(index: usize) -> Slot {
+    Slot { index, generation: 0 }
+}
+
+/// A hash whose place in an interval of 10 s is `seconds` after its start.
+fn place(seconds: u64) -> u64 {
+    seconds * 1_000_000
+}
+
+fn started(next: Next) -> Start {
+    match next {
+        Next::Poll(starts) if starts.len() == 1 => starts[0],
+        other => panic!("expected a poll of one task, not {other:?}"),
+    }
+}
+
+#[test]
+fn a_task_is_polled_at_its_place_in_every_interval() {
+    let (mut schedule, start) = schedule(&limits());
+    schedule.add(slot(0), place(3), 0, start);
+    for round in 0..5 {
+        let due = start + 3 * SECOND + round * 10 * SECOND;
+        assert_eq!(schedule.next(due - SECOND), Next::Wait(due));
+        let expected = Start { slot: slot(0), lag: Duration::ZERO, retry: false };
+        assert_eq!(started(schedule.next(due)), expected);
+        schedule.finish(&[(slot(0), Verdict::Open)], None, due + SECOND);
+    }
+}
+
+#[test]
+fn a_task_is_never_polled_twice_at_once() {
+    let (mut schedule, start) = schedule(&limits());
+    schedule.add(slot(0), place(3), 0, start);
+    started(schedule.next(start + 3 * SECOND));
+    assert_eq!(schedule.next(start + 60 * SECOND), Next::Idle);
+    // It took longer than the interval: the next poll is at the task's next place.
+    schedule.finish(&[(slot(0), Verdict::Open)], None, start + 60 * SECOND);
+    assert_eq!(schedule.next(start + 60 * SECOND), Next::Wait(start + 63 * SECOND));
+}
+
+#[test]
+fn what_cannot_start_on_time_starts_late_and_nothing_is_dropped() {
+    let (mut schedule, start) = schedule(&Limits { max_in_flight: 1, ..limits() });
+    for index in 0..3 {
+        schedule.add(slot(index), place(1), 0, start);
+    }
+    let due = start + SECOND;
+    for (index, late) in [(0, 0), (1, 2), (2, 4)] {
+        let now = due + late * SECOND;
+        let begun = started(schedule.next(now));
+        assert_eq!((begun.slot, begun.lag), (slot(index), late * SECOND));
+        assert!(!matches!(schedule.next(now + SECOND), Next::Poll(_)));
+        assert_eq!((schedule.gate.in_flight(), schedule.ready()), (1, 2 - index));
+        schedule.finish(&[(slot(index), Verdict::Open)], None, now + 2 * SECOND);
+    }
+    assert_eq!(schedule.gate.take_throttled(due + 9 * SECOND), Duration::ZERO);
+}
+
+#[test]
+fn failures_back_off_and_success_returns_to_the_rhythm() {
+    let (mut schedule, start) = schedule(&limits());
+    schedule.add(slot(0), place(3), 0, start);
+    let mut now = start + 3 * SECOND;
+    assert!(!started(schedule.next(now)).retry);
+    for longest in [10, 20, 40, 80, 160, 300, 300] {
+        schedule.finish(&[(slot(0), Verdict::Failed)], None, now);
+        let Next::Wait(due) = schedule.next(now) else { panic!("nothing is due") };
+        let longest = longest * SECOND;
+        assert!(due - now <= longest && due - now >= longest * 3 / 4, "{:?}", due - now);
+        now = due;
+        assert!(started(schedule.next(now)).retry);
+    }
+    schedule.finish(&[(slot(0), Verdict::Open)], None, now);
+    let Next::Wait(due) = schedule.next(now) else { panic!("nothing is due") };
+    assert_eq!(u64::try_from((due - start).as_micros()).unwrap() % place(10), place(3));
+}
+
+#[test]
+fn retry_after_pauses_the_whole_provider_but_not_for_ever() {
+    let (mut schedule, start) = schedule(&limits());
+    schedule.add(slot(0), place(1), 0, start);
+    schedule.add(slot(1), place(2), 0, start);
+    started(schedule.next(start + SECOND));
+    let day = Duration::from_secs(86_400);
+    schedule.finish(&[(slot(0), Verdict::Failed)], Some(day), start + SECOND);
+    let resumed = start + 601 * SECOND;
+    assert_eq!(schedule.next(start + 2 * SECOND), Next::Wait(resumed));
+    assert_eq!(started(schedule.next(resumed)).lag, 599 * SECOND);
+    assert_eq!(schedule.gate.take_throttled(resumed), 599 * SECOND);
+}
+
+#[test]
+fn a_rate_limit_delays_and_the_delay_is_counted() {
+    let rate_limit = Some(RateLimit { requests: 1, per: 4 * SECOND, burst: 1 });
+    let (mut schedule, start) = schedule(&Limits { rate_limit, ..limits() });
+    schedule.add(slot(0), place(1), 0, start);
+    schedule.add(slot(1), place(1), 0, start);
+    let due = start + SECOND;
+    started(schedule.next(due));
+    assert_eq!(schedule.next(due), Next::Wait(due + 4 * SECOND));
+    assert_eq!(schedule.gate.take_throttled(due + 3 * SECOND), 3 * SECOND);
+    assert_eq!(started(schedule.next(due + 4 * SECOND)).lag, 4 * SECOND);
+    assert_eq!(schedule.gate.take_throttled(due + 9 * SECOND), SECOND);
+    assert_eq!(schedule.gate.take_throttled(due + 9 * SECOND), Duration::ZERO);
+}
+
+#[test]
+fn refused_credentials_leave_one_poll_at_a_time() {
+    let (mut schedule, start) = schedule(&limits());
+    for index in 0..5 {
+        schedule.add(slot(index), place(1), 0, start);
+    }
+    let mut now = start + SECOND;
+    started(schedule.next(now));
+    started(schedule.next(now));
+    schedule.finish(&[(slot(0), Verdict::Refused)], None, now);
+    let next = schedule.next(now);
+    assert!(!matches!(next, Next::Poll(_)), "one that began before is still under way");
+    schedule.finish(&[(slot(1), Verdict::Refused)], None, now);
+    for (index, longest) in [(2, 10), (3, 20), (4, 40)] {
+        let Next::Wait(at) = schedule.next(now) else { panic!("a probing poll is to come") };
+        assert!(at - now <= longest * SECOND && at - now >= longest * SECOND * 3 / 4);
+        now = at;
+        let probing = started(schedule.next(now));
+        assert!(!matches!(schedule.next(now), Next::Poll(_)), "one at a time");
+        assert!(probing.slot.index == index || probing.slot.index < 2);
+        schedule.finish(&[(probing.slot, Verdict::Refused)], None, now);
+    }
+    let Next::Wait(at) = schedule.next(now) else { panic!("a probing poll is to come") };
+    let probing = started(schedule.next(at));
+    schedule.finish(&[(probing.slot, Verdict::Open)], None, at);
+    started(schedule.next(at));
+    started(schedule.next(at));
+}
+
+fn batched(limits: &Limits) -> (Schedule, Instant) {
+    let start = Instant::now();
+    let cadence = Cadence::new(limits.poll_interval, start, Timestamp::from_micros(0));
+    (Schedule::new(limits, true, cadence), start)
+}
+
+fn indexes(next: Next) -> Vec<usize> {
+    match next {
+        Next::Poll(starts) => starts.iter().map(|start| start.slot.index).collect(),
+        other => panic!("expected a batch, not {other:?}"),
+    }
+}
+
+#[test]
+fn a_batch_waits_a_little_for_others_of_its_group() {
+    let wait = Duration::from_millis(200);
+    let (mut schedule, start) = batched(&Limits { batch_size: 3, batch_wait: wait, ..limits() });
+    for (index, group) in [(0, 7), (1, 8), (2, 7), (3, 8)] {
+        schedule.add(slot(index), place(1), group, start);
+    }
+    let due = start + SECOND;
+    assert_eq!(schedule.next(due), Next::Wait(due + wait));
+    assert_eq!(schedule.ready(), 4);
+    let Next::Poll(batch) = schedule.next(due + wait) else { panic!("the time is over") };
+    assert_eq!(batch.iter().map(|start| start.lag).collect::<Vec<_>>(), [wait; 2]);
+    assert_eq!(batch.iter().map(|start| start.slot.index).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(indexes(schedule.next(due + wait)), [1, 3]);
+    assert_eq!((schedule.ready(), schedule.gate.in_flight()), (0, 2));
+}
+
+#[test]
+fn a_whole_batch_does_not_wait() {
+    let (mut schedule, start) = batched(&Limits { batch_size: 2, ..limits() });
+    for index in 0..5 {
+        schedule.add(slot(index), place(1), 0, start);
+    }
+    let due = start + SECOND;
+    assert_eq!(indexes(schedule.next(due)), [0, 1]);
+    assert_eq!(indexes(schedule.next(due)), [2, 3]);
+    assert_eq!(schedule.next(due), Next::Wait(due + Duration::from_millis(200)));
+    assert_eq!(indexes(schedule.next(due + SECOND)), [4]);
+    assert_eq!(schedule.next(due + SECOND), Next::Idle, "each is polled once");
+}
+
+#[test]
+fn a_failed_batch_backs_off_as_one_and_a_bad_element_alone() {
+    let (mut schedule, start) = batched(&Limits { batch_size: 2, ..limits() });
+    schedule.add(slot(0), place(1), 0, start);
+    schedule.add(slot(1), place(1), 0, start);
+    let due = start + SECOND;
+    assert_eq!(indexes(schedule.next(due)), [0, 1]);
+    let failed = [(slot(0), Verdict::Failed), (slot(1), Verdict::Failed)];
+    schedule.finish(&failed, None, due);
+    let Next::Wait(again) = schedule.next(due) else { panic!("nothing is due") };
+    assert_eq!(indexes(schedule.next(again)), [0, 1], "together again");
+    schedule.finish(&[(slot(0), Verdict::Open), (slot(1), Verdict::Failed)], None, again);
+    let Next::Wait(next) = schedule.next(again) else { panic!("nothing is due") };
+    let rhythm = u64::try_from((next - start).as_micros()).unwrap() % place(10);
+    assert_eq!(rhythm, place(1), "the good one keeps its place");
+    assert_eq!(indexes(schedule.next(next + SECOND)), [0]);
+    let Next::Wait(last) = schedule.next(next + SECOND) else { panic!("nothing is due") };
+    assert!(last - again > 10 * SECOND, "the bad one backs off");
+    assert_eq!(indexes(schedule.next(last + SECOND)), [1]);
+}
+
+#[test]
+fn final_and_removed_tasks_are_polled_no_more() {
+    let (mut schedule, start) = schedule(&limits());
+    for index in 0..3 {
+        schedule.add(slot(index), place(1), 0, start);
+    }
+    let due = start + SECOND;
+    started(schedule.next(due));
+    schedule.finish(&[(slot(0), Verdict::Final)], None, due);
+    assert_eq!(schedule.ready(), 2);
+    schedule.remove(slot(1));
+    assert_eq!(schedule.ready(), 1);
+    assert_eq!(started(schedule.next(due)).slot, slot(2));
+    schedule.remove(slot(2));
+    // The place has a new tenant before the old one's poll has ended.
+    let tenant = Slot { index: 2, generation: 1 };
+    schedule.add(tenant, place(5), 0, due);
+    schedule.finish(&[(slot(2), Verdict::Open)], None, due + SECOND);
+    assert_eq!(schedule.gate.in_flight(), 0);
+    assert_eq!(schedule.next(due + SECOND), Next::Wait(start + 5 * SECOND));
+    assert_eq!(started(schedule.next(start + 5 * SECOND)).slot, tenant);
+}
+
+#[test]
+fn another_interval_moves_what_waits() {
+    let (mut schedule, start) = schedule(&limits());
+    schedule.add(slot(0), place(9), 0, start);
+    let new = Limits { poll_interval: 2 * SECOND, ..limits() };
+    schedule.reconfigure(&limits(), &new, false, start);
+    assert_eq!(schedule.next(start), Next::Wait(start + SECOND));
+}

@@ -1,0 +1,150 @@
+//! What the network does to an answer, and the body that carries it.
+
+use std::future;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use serde::Deserialize;
+use tokio::time::{Interval, interval, sleep};
+
+use super::memory::Visit;
+
+/// Longer than anybody should wait for the first byte.
+const SLOW: Duration = Duration::from_mins(1);
+
+/// The beginning of a JSON value that never ends, and what follows it for ever.
+const ENDLESS_HEAD: &[u8] = br#"{"code":0,"data":{"prompt":""#;
+const ENDLESS_REST: &[u8] = &[b'a'; 4096];
+
+/// What can happen on the way.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fault {
+    /// The headers come after a minute.
+    Slow,
+    /// Nothing ever comes, and the connection stays open.
+    Hang,
+    /// The connection closes without an answer.
+    Reset,
+    /// The connection closes after half of the declared body.
+    Half,
+    /// The body never ends.
+    Endless,
+    /// The body comes a byte a second.
+    Trickle,
+}
+
+/// The connection ends here and now.
+#[derive(Debug, thiserror::Error)]
+#[error("cut on purpose")]
+pub struct Cut;
+
+/// Sends `answer` through `fault`. The `visit` lasts until its body is handed over, or dropped.
+pub async fn deliver(
+    answer: Response<Bytes>,
+    fault: Option<&Fault>,
+    visit: Visit,
+) -> Result<Response<Delivery>, Cut> {
+    let shape: fn(Bytes) -> Shape = match fault {
+        None => Shape::Whole,
+        Some(Fault::Slow) => {
+            sleep(SLOW).await;
+            Shape::Whole
+        }
+        Some(Fault::Hang) => future::pending().await,
+        Some(Fault::Reset) => return Err(Cut),
+        Some(Fault::Half) => Shape::half,
+        Some(Fault::Endless) => |_| Shape::Endless(Bytes::from_static(ENDLESS_HEAD)),
+        Some(Fault::Trickle) => |body| Shape::Trickle(body, interval(Duration::from_secs(1))),
+    };
+    Ok(answer.map(|body| Delivery { shape: shape(body), visit: Some(visit) }))
+}
+
+/// A body on its way, and the visit that it ends.
+#[derive(Debug)]
+pub struct Delivery {
+    shape: Shape,
+    visit: Option<Visit>,
+}
+
+#[derive(Debug)]
+enum Shape {
+    /// All at once.
+    Whole(Bytes),
+    /// What there is of a body whose declared length is longer; then the cut.
+    Half { head: Bytes, declared: u64, flushed: bool },
+    /// These bytes, then padding for ever.
+    Endless(Bytes),
+    /// A byte at each tick.
+    Trickle(Bytes, Interval),
+}
+
+impl Shape {
+    fn half(mut body: Bytes) -> Self {
+        let declared = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        body.truncate(body.len() / 2);
+        Self::Half { head: body, declared, flushed: false }
+    }
+}
+
+/// A whole body that belongs to no visit.
+impl From<Bytes> for Delivery {
+    fn from(body: Bytes) -> Self {
+        Self { shape: Shape::Whole(body), visit: None }
+    }
+}
+
+impl Body for Delivery {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let bytes = match &mut self.shape {
+            Shape::Whole(body) => mem::take(body),
+            Shape::Half { head, .. } if !head.is_empty() => mem::take(head),
+            // The server flushes when the body has nothing for it, so that the half arrives.
+            Shape::Half { flushed, .. } if !*flushed => {
+                *flushed = true;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Shape::Half { .. } => return Poll::Ready(Some(Err(Cut))),
+            Shape::Endless(next) => mem::replace(next, Bytes::from_static(ENDLESS_REST)),
+            Shape::Trickle(left, _) if left.is_empty() => Bytes::new(),
+            Shape::Trickle(left, pause) => {
+                ready!(pause.poll_tick(cx));
+                left.split_to(1)
+            }
+        };
+        if self.is_end_stream() {
+            // Before the last bytes leave: whoever has read them may ask again at once.
+            self.visit = None;
+        }
+        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.shape {
+            Shape::Whole(body) | Shape::Trickle(body, _) => body.is_empty(),
+            Shape::Half { .. } | Shape::Endless(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.shape {
+            Shape::Whole(body) | Shape::Trickle(body, _) => {
+                SizeHint::with_exact(u64::try_from(body.len()).unwrap_or(u64::MAX))
+            }
+            Shape::Half { declared, .. } => SizeHint::with_exact(*declared),
+            Shape::Endless(_) => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! The simulator as its clients see it: without sockets where time matters, over TCP where the
+//! connection does.
+
+use std::future::poll_fn;
+
+use axum::body::{Body, to_bytes};
+use http_body::Body as _;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, advance, timeout};
+
+use super::*;
+
+const RECORDED: &str = "42a28dda-dc7a-4186-ac86-6e16c1fcef17";
+
+fn simulator() -> Simulator {
+    Simulator::new(Options::default())
+}
+
+fn fetch(id: &str) -> String {
+    format!("/api/mj/task/{id}/fetch")
+}
+
+async fn send(simulator: &Simulator, request: Request<Body>) -> (Response<()>, Bytes) {
+    let (parts, body) = simulator.answer(request).await.expect("an answer").into_parts();
+    let body = to_bytes(Body::new(body), 1 << 22).await.expect("a whole body");
+    (Response::from_parts(parts, ()), body)
+}
+
+async fn get(simulator: &Simulator, path: &str) -> (Response<()>, Bytes) {
+    send(simulator, Request::get(path).body(Body::empty()).unwrap()).await
+}
+
+async fn get_json(simulator: &Simulator, path: &str) -> Value {
+    serde_json::from_slice(&get(simulator, path).await.1).expect("JSON")
+}
+
+async fn status(simulator: &Simulator, id: &str) -> Value {
+    get_json(simulator, &fetch(id)).await["data"]["status"].clone()
+}
+
+async fn put(simulator: &Simulator, id: &str, script: impl ToString) -> (u16, String) {
+    let request = Request::put(format!("/simulator/tasks/{id}"));
+    let (head, body) = send(simulator, request.body(Body::from(script.to_string())).unwrap()).await;
+    (head.status().as_u16(), String::from_utf8_lossy(&body).into_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_life_follows_the_clock() {
+    let simulator = simulator();
+    let first = get_json(&simulator, &fetch("ok-1")).await;
+    assert_eq!(first["data"]["status"], "queued");
+    assert_eq!(first["data"]["video_url"], Value::Null);
+    advance(Duration::from_secs(2)).await;
+    assert_eq!(status(&simulator, "ok-1").await, "running");
+    assert_eq!(status(&simulator, "ok-2").await, "queued");
+    advance(Duration::from_secs(5)).await;
+    let last = get_json(&simulator, &fetch("ok-1")).await;
+    assert_eq!(last["data"]["status"], "completed");
+    assert_eq!(last["data"]["enqueue_time"], first["data"]["enqueue_time"]);
+    assert_eq!(last["data"]["video_url"], "https://cdn.example/video/ok-1/0.mp4");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lives_end_as_their_ids_say() {
+    let simulator = simulator();
+    for (id, at_first, at_last) in [
+        ("queued-1", "queued", "queued"),
+        ("running-1", "running", "running"),
+        ("waiting", "waiting", "waiting"),
+        ("stuck-1", "queued", "queued"),
+        ("fail-1", "queued", "failed"),
+        ("cancel-1", "running", "cancelled"),
+        ("done-1", "completed", "completed"),
+        ("weird-1", "levitating", "levitating"),
+    ] {
+        assert_eq!(status(&simulator, id).await, at_first, "{id}");
+        advance(Duration::from_secs(10)).await;
+        assert_eq!(status(&simulator, id).await, at_last, "{id}");
+    }
+    assert_eq!(status(&simulator, "lost-1").await, "running");
+    advance(Duration::from_secs(5)).await;
+    assert_eq!(get(&simulator, &fetch("lost-1")).await.0.status(), 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_are_worded_as_recorded() {
+    let simulator = simulator();
+    let before = simulator.memory.now();
+    let answer = get_json(&simulator, &fetch("stuck-1")).await;
+    let time = answer["data"]["enqueue_time"].as_str().unwrap();
+    assert_eq!(time.len(), "2025-06-20 06:54:32.303527+00:00".len());
+    let enqueued: jiff::Timestamp = time.parse().unwrap();
+    assert_eq!(enqueued.as_microsecond(), before.as_microsecond() - 7_200_000_000);
+}
+
+#[tokio::test]
+async fn the_recorded_task_answers_what_was_recorded() {
+    let (head, body) = get(&simulator(), &fetch(RECORDED)).await;
+    assert_eq!(head.headers()["content-type"], "application/json");
+    assert_eq!(body, include_str!("seed-task.json"));
+}
+
+#[tokio::test]
+async fn other_ids_end_well_nine_times_in_ten() {
+    let failures = (0..1_000)
+        .map(|n| scenario::script(&format!("{n}-task")))
+        .inspect(|script| {
+            let lasts = |n: usize| script.steps[n].lasts.unwrap();
+            assert!((2.0..10.0).contains(&lasts(0).as_secs_f64()));
+            assert!((5.0..25.0).contains(&lasts(1).as_secs_f64()));
+        })
+        .filter(|script| script.steps[2].status == life::Status::Failed)
+        .count();
+    assert!((60..140).contains(&failures), "{failures}");
+}
+
+#[tokio::test]
+async fn slips_of_the_gateway() {
+    let simulator = simulator();
+    for (id, status, start) in [
+        ("missing-1", 404, r#"{"code":404,"data":null,"message":"Not Found"}"#),
+        ("unauthorized-1", 401, r#"{"code":401,"#),
+        ("forbidden-1", 403, r#"{"code":403,"#),
+        ("throttled-1", 429, r#"{"code":429,"#),
+        ("busy-1", 503, r#"{"code":503,"#),
+        ("broken-1", 500, r#"{"code":500,"#),
+        ("redirect-1", 302, r#"{"code":302,"#),
+        ("code-1", 200, r#"{"code":1,"data":null,"#),
+        ("code", 200, r#"{"code":500,"data":null,"#),
+        ("code-1203-x", 200, r#"{"code":1203,"data":null,"#),
+        ("null-1", 200, r#"{"code":0,"data":null,"#),
+        ("empty-1", 200, ""),
+        ("nothing-1", 204, ""),
+        ("garbage-1", 200, "<html>"),
+        ("deep-1", 200, "[[[[[["),
+        ("flaky-1", 200, r#"{"code":0,"#),
+        ("flaky-1", 500, r#"{"code":500,"#),
+        ("flaky-1", 200, r#"{"code":0,"#),
+    ] {
+        let (head, body) = get(&simulator, &fetch(id)).await;
+        assert_eq!(head.status(), status, "{id}");
+        let body = String::from_utf8_lossy(&body);
+        assert!(body.starts_with(start) && body.is_empty() == start.is_empty(), "{id}: {body}");
+    }
+    for id in ["throttled-1", "busy-1"] {
+        assert_eq!(get(&simulator, &fetch(id)).await.0.headers()["retry-after"], "2");
+    }
+    let (head, _) = get(&simulator, &fetch("redirect-1")).await;
+    assert_eq!(head.headers()["location"], "http://elsewhere.invalid/");
+    let (_, huge) = get(&simulator, &fetch("huge-1")).await;
+    assert_eq!(huge.len(), 2_000_000);
+    assert_eq!(serde_json::from_slice::<Value>(&huge).unwrap()["data"]["taskId"], "huge-1");
+    assert_eq!(get(&simulator, &fetch("deep-1")).await.1.len(), 20_000);
+    let other = get_json(&simulator, &fetch("other-1")).await;
+    assert_eq!(other["data"]["taskId"], "not-other-1");
+    let types = get_json(&simulator, &fetch("type-1")).await;
+    assert_eq!(types["data"]["status"], json!({"is": "running"}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_answers() {
+    let simulator = simulator();
+    let start = Instant::now();
+    get(&simulator, &fetch("slow-1")).await;
+    assert_eq!(start.elapsed().as_secs(), 60);
+
+    put(&simulator, "a", json!({"delay_ms": 300})).await;
+    let start = Instant::now();
+    get(&simulator, &fetch("a")).await;
+    assert_eq!(start.elapsed().as_millis(), 300);
+
+    put(&simulator, "b", json!({"answer": "12345", "fault": {"kind": "trickle"}})).await;
+    let start = Instant::now();
+    assert_eq!(get(&simulator, &fetch("b")).await.1, "12345");
+    assert_eq!(start.elapsed().as_secs(), 4);
+}
+
+#[tokio::test]
+async fn credentials() {
+    let simulator = Simulator::new(Options { token: Some("t0ken".to_owned()) });
+    for (headers, status) in [
+        (&[][..], 401),
+        (&[("authorization", "Bearer t0ken")], 200),
+        (&[("mj-api-secret", "t0ken")], 200),
+        (&[("authorization", "t0ken")], 401),
+        (&[("authorization", "Bearer other")], 401),
+        (&[("mj-api-secret", "Bearer t0ken")], 401),
+        (&[("authorization", "Bearer t0ken"), ("mj-api-secret", "t0ken")], 401),
+        (&[("mj-api-secret", "t0ken"), ("mj-api-secret", "t0ken")], 401),
+    ] {
+        let mut request = Request::get(fetch("queued-1"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (head, body) = send(&simulator, request.body(Body::empty()).unwrap()).await;
+        assert_eq!(head.status(), status, "{headers:?}");
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["code"], if status == 200 { 0 } else { 401 });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_script_replaces_what_the_id_says() {
+    let simulator = simulator();
+    let steps = json!([{"status": "queued", "seconds": 60}, {"status": "completed"}]);
+    assert_eq!(put(&simulator, "fail-1", json!({"steps": steps})).await.0, 204);
+    advance(Duration::from_secs(100)).await;
+    // Its life begins when it is first asked for …
+    assert_eq!(status(&simulator, "fail-1").await, "queued");
+    // … or when the script says.
+    put(&simulator, "fail-1", json!({"steps": steps, "enqueued_seconds_ago": 59.5})).await;
+    assert_eq!(status(&simulator, "fail-1").await, "queued");
+    advance(Duration::from_millis(500)).await;
+    assert_eq!(status(&simulator, "fail-1").await, "completed");
+
+    let status_400 = json!({"kind": "status", "status": 400, "headers": {"x-a": "b"}});
+    put(&simulator, "fail-1", json!({"answer": {"id": 1}, "fault": status_400})).await;
+    let (head, body) = get(&simulator, &fetch("fail-1")).await;
+    assert_eq!((head.status().as_u16(), &head.headers()["x-a"]), (400, &"b".parse().unwrap()));
+    assert_eq!(body, r#"{"id":1}"#);
+
+    let delete = Request::delete("/simulator/tasks/fail-1").body(Body::empty()).unwrap();
+    assert_eq!(send(&simulator, delete).await.0.status(), 204);
+    assert_eq!(status(&simulator, "fail-1").await, "queued");
+    advance(Duration::from_secs(5)).await;
+    assert_eq!(status(&simulator, "fail-1").await, "failed");
+}
+
+#[tokio::test]
+async fn a_wrong_script_is_refused() {
+    let simulator = simulator();
+    for (script, reason) in [
+        ("{", "EOF while parsing"),
+        (r#"{"step": []}"#, "unknown field `step`"),
+        (r#"{"steps": [{"status": "queued", "seconds": -1}]}"#, "negative"),
+        (r#"{"enqueued_seconds_ago": 1e12}"#, "at most 100 years"),
+        (r#"{"fault": {"kind": "gremlins"}}"#, "no such fault"),
+        (r#"{"fault": {"kind": "status", "status": 99}}"#, "no such fault"),
+        (r#"{"fault_every": 0}"#, "nonzero"),
+    ] {
+        let (status, message) = put(&simulator, "a", script).await;
+        assert_eq!(status, 400, "{script}");
+        assert!(message.contains(reason), "{script}: {message}");
+    }
+    assert_eq!(put(&simulator, "a", " ".repeat((1 << 20) + 1)).await.0, 413);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_is_remembered() {
+    let simulator = simulator();
+    let nothing = get_json(&simulator, "/simulator/tasks/a").await;
+    assert_eq!((&nothing["requests"], &nothing["last_path"]), (&json!(0), &Value::Null));
+    for _ in 0..101 {
+        let request = Request::get(fetch("a") + "?b=c").header("x-a", "1").header("x-a", "2");
+        send(&simulator, request.body(Body::empty()).unwrap()).await;
+        advance(Duration::from_millis(10)).await;
+    }
+    let report = get_json(&simulator, "/simulator/tasks/a").await;
+    assert_eq!(report["requests"], 101);
+    assert_eq!((&report["in_flight"], &report["max_in_flight"]), (&json!(0), &json!(1)));
+    assert_eq!(report["last_path"], "/api/mj/task/a/fetch?b=c");
+    assert_eq!(report["last_headers"], json!({"x-a": "1, 2"}));
+    let times = report["request_times_ms"].as_array().unwrap();
+    assert_eq!(times.len(), 100);
+    assert_eq!(times[99].as_i64().unwrap() - times[0].as_i64().unwrap(), 990);
+
+    tokio::join!(
+        get(&simulator, "/api/mj/task/slow-1/fetch"),
+        get(&simulator, "/api/mj/task/slow-1/fetch"),
+        get(&simulator, "/api/mj/task/slow-2/fetch"),
+    );
+    let expected = json!({"requests": 104, "in_flight": 0, "max_in_flight": 3, "tasks": 3,
+        "max_in_flight_per_task": 2});
+    assert_eq!(get_json(&simulator, "/simulator/stats").await, expected);
+}
+
+#[tokio::test]
+async fn whoever_has_read_an_answer_may_ask_again() {
+    let simulator = simulator();
+    let request = Request::get(fetch("queued-1")).body(Body::empty()).unwrap();
+    let mut body = simulator.answer(request).await.unwrap().into_body();
+    let in_flight = async || get_json(&simulator, "/simulator/stats").await["in_flight"].clone();
+    assert_eq!(in_flight().await, 1);
+    let frame = poll_fn(|cx| pin!(&mut body).poll_frame(cx)).await;
+    assert!(frame.is_some());
+    assert_eq!(in_flight().await, 0);
+}
+
+#[tokio::test]
+async fn any_id_reaches_its_task() {
+    let simulator = simulator();
+    for (path, id) in [
+        ("..%2F..%2Fadmin%3Fx%3D1%23y", "../../admin?x=1#y"),
+        ("%22%5C%0A%E4%BB%BB", "\"\\\n任"),
+        ("%FF", "\u{fffd}"),
+    ] {
+        let answer = get_json(&simulator, &fetch(path)).await;
+        assert_eq!(answer["data"]["taskId"], id);
+        let report = get_json(&simulator, &format!("/simulator/tasks/{path}")).await;
+        assert_eq!(report["last_path"], fetch(path));
+    }
+    assert_eq!(get(&simulator, &fetch("a/b")).await.0.status(), 404);
+    let post = Request::post(fetch("a")).body(Body::empty()).unwrap();
+    assert_eq!(send(&simulator, post).await.0.status(), 405);
+}
+
+#[tokio::test]
+async fn the_first_page_lists_what_there_is() {
+    let (_, page) = get(&simulator(), "/").await;
+    let page = String::from_utf8_lossy(&page);
+    for line in ["\n  stuck         queued since two hours\n", "PUT    /simulator/tasks/{id}"] {
+        assert!(page.contains(line), "{page}");
+    }
+}
+
+/// A served simulator: its address, what stops it, and its end.
+async fn served() -> (std::net::SocketAddr, oneshot::Sender<()>, JoinHandle<io::Result<()>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stopped = async move { drop(stopped.await) };
+    (address, stop, tokio::spawn(serve(listener, simulator(), stopped)))
+}
+
+/// Fails a test that would wait for ever; no test waits for it.
+async fn timely<T>(future: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(20), future).await.expect("within 20 s")
+}
+
+async fn ask(address: std::net::SocketAddr, id: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {} HTTP/1.1\r\nhost: gateway\r\n\r\n", fetch(id));
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn broken_connections() {
+    let (address, _stop, _served) = served().await;
+    let mut nothing = Vec::new();
+    timely(ask(address, "reset-1").await.read_to_end(&mut nothing)).await.unwrap();
+    assert_eq!(nothing, b"");
+
+    let mut half = String::new();
+    timely(ask(address, "half-1").await.read_to_string(&mut half)).await.unwrap();
+    let (head, body) = half.split_once("\r\n\r\n").unwrap();
+    let declared = head.split("content-length: ").nth(1).unwrap();
+    let declared: usize = declared.split("\r\n").next().unwrap().parse().unwrap();
+    assert_eq!(body.len(), declared / 2);
+
+    let mut endless = vec![0; 4 << 20];
+    timely(ask(address, "endless-1").await.read_exact(&mut endless)).await.unwrap();
+    let endless = String::from_utf8(endless).unwrap();
+    assert!(endless.contains("transfer-encoding: chunked") && endless.contains(r#"{"code":0,"#));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_no_longer_in_flight() {
+    let (address, _stop, _served) = served().await;
+    let in_flight = async |wanted: &str| {
+        loop {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = "GET /simulator/stats HTTP/1.1\r\nconnection: close\r\n\r\n";
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            if answer.contains(&format!(r#""in_flight":{wanted},"#)) {
+                break;
+            }
+        }
+    };
+    let hanging = ask(address, "hang-1").await;
+    timely(in_flight("1")).await;
+    drop(hanging);
+    timely(in_flight("0")).await;
+}
+
+#[tokio::test]
+async fn what_hangs_does_not_outlive_the_stop() {
+    let (address, stop, served) = served().await;
+    let mut streams = Vec::new();
+    for id in ["hang-1", "slow-1", "endless-1"] {
+        streams.push(ask(address, id).await);
+    }
+    // Its head is here, so all three have been accepted.
+    streams[2].read_u8().await.unwrap();
+    stop.send(()).unwrap();
+    timely(served).await.unwrap().unwrap();
+    assert_eq!(streams[0].read(&mut [0]).await.unwrap_or(0), 0);
+    assert!(TcpStream::connect(address).await.is_err());
+}

@@ -1,0 +1,157 @@
+use super::record::Finished;
+use super::*;
+use crate::observation::Reason;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_micros(1_750_000_000_000_000) + Duration::from_secs(seconds)
+}
+
+fn record() -> Record {
+    let task = Task { provider: "p".into(), id: "t".into(), labels: [].into(), params: [].into() };
+    Record::new(Arc::new(task), at(0))
+}
+
+fn seen(state: State) -> Observation {
+    Observation {
+        state,
+        status: state.as_str().to_uppercase().into(),
+        job_type: None,
+        enqueue_time: None,
+        finish_time: None,
+        progress: None,
+        failure_code: None,
+    }
+}
+
+fn failure(reason: Reason) -> Failure {
+    Failure { reason, code: "7".into(), detail: String::new() }
+}
+
+#[test]
+fn an_end_is_counted_once_and_only_if_it_was_watched() {
+    let mut watched = record();
+    assert_eq!(watched.observe(&seen(State::Queued), at(1)).finished, None);
+    assert_eq!(watched.observe(&seen(State::Running), at(2)).finished, None);
+    let change = watched.observe(&seen(State::Succeeded), at(9));
+    assert_eq!((change.from, change.to), (State::Running, State::Succeeded));
+    assert_eq!(change.finished, Some(Finished { duration: Some(9 * SECOND) }));
+
+    let mut unwatched = record();
+    let change = unwatched.observe(&seen(State::Failed), at(1));
+    assert!(change.is_final && change.finished.is_none());
+    assert_eq!(unwatched.view(false).duration, None);
+
+    // A failed poll saw nothing, so it is no reason to count.
+    let mut unseen = record();
+    unseen.fail(&failure(Reason::Timeout), at(1));
+    assert_eq!(unseen.observe(&seen(State::Cancelled), at(2)).finished, None);
+}
+
+#[test]
+fn durations_prefer_the_word_of_the_api() {
+    let told = Observation {
+        enqueue_time: Some(at(100)),
+        finish_time: Some(at(130)),
+        ..seen(State::Succeeded)
+    };
+    let mut unwatched = record();
+    unwatched.observe(&told, at(500));
+    assert_eq!(unwatched.view(false).duration, Some(30 * SECOND));
+    assert_eq!(unwatched.view(false).state_since, at(130));
+
+    let mut watched = record();
+    watched.observe(&Observation { enqueue_time: Some(at(100)), ..seen(State::Running) }, at(101));
+    let change = watched.observe(&Observation { finish_time: None, ..told.clone() }, at(150));
+    assert_eq!(change.finished, Some(Finished { duration: Some(50 * SECOND) }));
+
+    // An end before the beginning is no duration.
+    let mut odd = record();
+    odd.observe(&Observation { finish_time: Some(at(99)), ..told }, at(500));
+    assert_eq!(odd.view(false).duration, None);
+}
+
+#[test]
+fn a_failed_poll_erases_nothing() {
+    let mut record = record();
+    let progress = Some(0.4);
+    let known = Observation {
+        progress,
+        enqueue_time: Some(at(3)),
+        job_type: Some("video".into()),
+        ..seen(State::Running)
+    };
+    record.observe(&known, at(10));
+    record.fail(&failure(Reason::Http), at(20));
+    let view = record.view(false);
+    assert_eq!((view.state, &*view.status, view.progress), (State::Running, "RUNNING", progress));
+    assert_eq!((view.enqueued, view.enqueued_by_api), (at(3), true));
+    assert_eq!((view.up, view.error), (Some(false), Some(("http", "7".into()))));
+    assert_eq!((view.last_poll, view.last_success), (Some(at(20)), Some(at(10))));
+    record.observe(&seen(State::Running), at(30));
+    let view = record.view(false);
+    assert_eq!((view.up, view.error, view.job_type.as_deref()), (Some(true), None, Some("video")));
+}
+
+#[test]
+fn a_failed_task_is_an_error_of_its_own() {
+    let mut record = record();
+    record
+        .observe(&Observation { failure_code: Some("nsfw".into()), ..seen(State::Failed) }, at(1));
+    assert_eq!(record.view(false).error, Some(("task", "nsfw".into())));
+    assert_eq!(record.view(false).up, Some(true));
+}
+
+#[test]
+fn not_found_is_believed_at_once_only_where_nothing_is_known() {
+    let mut unknown = record();
+    let change = unknown.fail(&failure(Reason::NotFound), at(1));
+    assert_eq!((change.to, change.is_final, change.finished), (State::NotFound, false, None));
+    for second in [100, 200, 300] {
+        assert!(!unknown.fail(&failure(Reason::NotFound), at(second)).is_final);
+    }
+    assert_eq!(unknown.observe(&seen(State::Queued), at(400)).to, State::Queued);
+
+    let mut known = record();
+    known.observe(&seen(State::Running), at(1));
+    for (second, reason) in [
+        (10, Reason::NotFound),
+        (40, Reason::NotFound),
+        (50, Reason::Http),
+        (60, Reason::NotFound),
+        (90, Reason::NotFound),
+        (119, Reason::NotFound),
+    ] {
+        assert_eq!(known.fail(&failure(reason), at(second)).to, State::Running, "{second}");
+    }
+    let change = known.fail(&failure(Reason::NotFound), at(120));
+    assert_eq!((change.to, change.is_final), (State::NotFound, true));
+    assert_eq!(change.finished, Some(Finished { duration: Some(120 * SECOND) }));
+    assert_eq!(known.view(false).error, Some(("not_found", "7".into())));
+}
+
+#[test]
+fn stuck_is_old_or_without_movement_but_never_waiting_or_final() {
+    let after = 600 * SECOND;
+    let mut record = record();
+    assert!(!record.is_stuck(after, at(600)));
+    assert!(record.is_stuck(after, at(601)), "never answered");
+
+    record.observe(&Observation { enqueue_time: Some(at(5000)), ..seen(State::Queued) }, at(1000));
+    assert!(!record.is_stuck(after, at(1600)));
+    assert!(record.is_stuck(after, at(1601)), "no movement, though the API's clock runs ahead");
+    let moved =
+        Observation { enqueue_time: Some(at(5000)), progress: Some(0.5), ..seen(State::Queued) };
+    record.observe(&moved, at(1601));
+    assert!(!record.is_stuck(after, at(2201)));
+
+    record.observe(&seen(State::Waiting), at(2202));
+    assert!(!record.is_stuck(after, at(90_000)));
+    record.observe(&seen(State::Unknown), at(90_000));
+    assert!(record.is_stuck(after, at(90_001)), "its age counts from the enqueueing");
+    record.observe(&seen(State::Failed), at(90_002));
+    assert!(!record.is_stuck(after, at(99_000)));
+    assert!(record.is_retained(3600 * SECOND, at(93_602)));
+    assert!(!record.is_retained(3600 * SECOND, at(93_603)));
+}

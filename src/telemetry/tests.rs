@@ -1,0 +1,165 @@
+use prometheus::TextEncoder;
+use prometheus::proto::MetricType;
+
+use super::*;
+use crate::family::{Kind, PROCESS, PROVIDER};
+use crate::observation::{Reason, State};
+
+fn text(telemetry: &Telemetry) -> String {
+    TextEncoder::new().encode_to_string(&telemetry.gather()).unwrap()
+}
+
+/// The value of the only sample that begins with `series` and a space.
+fn value(telemetry: &Telemetry, series: &str) -> f64 {
+    let text = text(telemetry);
+    let mut values = text.lines().filter_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    let value = values.next().unwrap_or_else(|| panic!("{series} is not in\n{text}"));
+    assert_eq!(values.next(), None);
+    value.parse().unwrap()
+}
+
+#[test]
+fn gathered_families_are_those_of_the_table() {
+    let telemetry = Telemetry::new();
+    let provider = telemetry.provider("p");
+    provider.answered(200);
+    provider.code("0");
+    let mut expected: Vec<_> = PROVIDER.into_iter().skip(3).chain(PROCESS).collect();
+    expected.sort_by_key(|family| family.name);
+    let gathered = telemetry.gather();
+    assert_eq!(gathered.len(), expected.len());
+    for (gathered, expected) in gathered.iter().zip(expected) {
+        assert_eq!(gathered.name(), expected.name);
+        let kind = match gathered.get_field_type() {
+            MetricType::GAUGE => Kind::Gauge,
+            MetricType::COUNTER => Kind::Counter,
+            MetricType::HISTOGRAM => Kind::Histogram,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(kind, expected.kind, "{}", expected.name);
+        let mut labels = expected.labels.to_vec();
+        labels.sort_unstable();
+        for metric in gathered.get_metric() {
+            let names: Vec<_> =
+                metric.get_label().iter().map(prometheus::proto::LabelPair::name).collect();
+            assert_eq!(names, labels, "{}", expected.name);
+        }
+    }
+}
+
+#[test]
+fn closed_sets_exist_from_the_start() {
+    let telemetry = Telemetry::new();
+    telemetry.provider("p");
+    for reason in Reason::ALL {
+        let series = format!(r#"aitask_poll_failures_total{{provider="p",reason="{reason}"}}"#);
+        assert_eq!(value(&telemetry, &series), 0.0);
+    }
+    for state in State::FINAL {
+        for family in ["aitask_finished_total", "aitask_task_duration_seconds_count"] {
+            let series = format!(r#"{family}{{provider="p",state="{state}"}}"#);
+            assert_eq!(value(&telemetry, &series), 0.0);
+        }
+    }
+    for reason in ["max_tasks", "credentials"] {
+        let series = format!(r#"aitask_exporter_dropped_tasks{{reason="{reason}"}}"#);
+        assert_eq!(value(&telemetry, &series), 0.0);
+    }
+    assert_eq!(value(&telemetry, r#"aitask_provider_up{provider="p"}"#), 0.0);
+}
+
+#[test]
+fn a_failed_poll_and_its_retry() {
+    let telemetry = Telemetry::new();
+    let provider = telemetry.provider("p");
+    provider.poll_started(Duration::from_millis(200), false);
+    provider.request_started();
+    assert_eq!(value(&telemetry, r#"aitask_polls_in_flight{provider="p"}"#), 1.0);
+    assert_eq!(value(&telemetry, r#"aitask_polls_total{provider="p"}"#), 0.0);
+    provider.answered(503);
+    provider.request_ended();
+    provider.polled(Duration::from_millis(300), Some(Reason::Http));
+    provider.poll_started(Duration::ZERO, true);
+    provider.polled(Duration::from_secs(60), None);
+    provider.provider_up(true);
+    for (series, expected) in [
+        (r#"aitask_polls_in_flight{provider="p"}"#, 0.0),
+        (r#"aitask_polls_total{provider="p"}"#, 2.0),
+        (r#"aitask_poll_retries_total{provider="p"}"#, 1.0),
+        (r#"aitask_poll_failures_total{provider="p",reason="http"}"#, 1.0),
+        (r#"aitask_http_responses_total{provider="p",status_code="503"}"#, 1.0),
+        (r#"aitask_provider_up{provider="p"}"#, 1.0),
+        (r#"aitask_poll_lag_seconds_bucket{provider="p",le="0.1"}"#, 1.0),
+        (r#"aitask_poll_lag_seconds_bucket{provider="p",le="0.25"}"#, 2.0),
+        (r#"aitask_poll_duration_seconds_bucket{provider="p",le="30"}"#, 1.0),
+        (r#"aitask_poll_duration_seconds_sum{provider="p"}"#, 60.3),
+    ] {
+        assert_eq!(value(&telemetry, series), expected, "{series}");
+    }
+    provider.provider_up(false);
+    assert_eq!(value(&telemetry, r#"aitask_provider_up{provider="p"}"#), 0.0);
+}
+
+#[test]
+fn tasks_that_end() {
+    let telemetry = Telemetry::new();
+    let provider = telemetry.provider("p");
+    provider.finished(State::Failed, Some(Duration::from_secs(90)));
+    provider.finished(State::Failed, None);
+    provider.finished(State::Running, None);
+    let labels = r#"{provider="p",state="failed"}"#;
+    assert_eq!(value(&telemetry, &format!("aitask_finished_total{labels}")), 2.0);
+    assert_eq!(value(&telemetry, &format!("aitask_task_duration_seconds_count{labels}")), 1.0);
+    assert_eq!(value(&telemetry, &format!("aitask_task_duration_seconds_sum{labels}")), 90.0);
+    assert!(!text(&telemetry).contains("running"));
+}
+
+#[test]
+fn a_flood_of_codes_ends_in_other() {
+    let telemetry = Telemetry::new();
+    let provider = telemetry.provider("p");
+    for code in 0..100 {
+        provider.code(&code.to_string());
+    }
+    provider.code("63");
+    provider.code(&"x".repeat(10_000));
+    let series = |code| format!(r#"aitask_response_codes_total{{code="{code}",provider="p"}}"#);
+    assert_eq!(value(&telemetry, &series("63")), 2.0);
+    assert_eq!(value(&telemetry, &series("other")), 37.0);
+    assert_eq!(text(&telemetry).matches("aitask_response_codes_total{").count(), 65);
+}
+
+#[test]
+fn a_provider_comes_and_goes() {
+    let telemetry = Telemetry::new();
+    let first = telemetry.provider("p");
+    assert!(Arc::ptr_eq(&first, &telemetry.provider("p")));
+    telemetry.provider("q").queue_length(3);
+    first.throttled(Duration::from_millis(1500));
+    assert_eq!(value(&telemetry, r#"aitask_throttled_seconds_total{provider="p"}"#), 1.5);
+    telemetry.remove_provider("p");
+    assert!(!text(&telemetry).contains(r#"provider="p""#));
+    assert_eq!(value(&telemetry, r#"aitask_poll_queue_length{provider="q"}"#), 3.0);
+    telemetry.provider("p");
+    assert_eq!(value(&telemetry, r#"aitask_throttled_seconds_total{provider="p"}"#), 0.0);
+}
+
+#[test]
+fn reloads() {
+    let telemetry = Telemetry::new();
+    let config = |name| value(&telemetry, &format!("aitask_exporter_config_{name}"));
+    assert_eq!(config("last_reload_successful"), 0.0);
+    telemetry.reload_succeeded(Timestamp::from_micros(1_750_402_472_250_000), u64::MAX);
+    assert_eq!(config("last_reload_successful"), 1.0);
+    assert_eq!(config("last_reload_success_timestamp_seconds"), 1_750_402_472.25);
+    assert_eq!(config("hash"), 281_474_976_710_655.0);
+    telemetry.reload_failed();
+    assert_eq!(config("last_reload_successful"), 0.0);
+    assert_eq!(config("last_reload_success_timestamp_seconds"), 1_750_402_472.25);
+    telemetry.tasks_over_limit(7);
+    assert_eq!(value(&telemetry, r#"aitask_exporter_dropped_tasks{reason="max_tasks"}"#), 7.0);
+    telemetry.tasks_without_credentials(0, 5);
+    telemetry.tasks_without_credentials(0, 2);
+    telemetry.tasks_without_credentials(5, 0);
+    assert_eq!(value(&telemetry, r#"aitask_exporter_dropped_tasks{reason="credentials"}"#), 2.0);
+}

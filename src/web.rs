@@ -1,0 +1,78 @@
+//! What the exporter serves, and within which limits.
+
+pub mod landing;
+pub mod lifecycle;
+pub mod limit;
+pub mod listen;
+pub mod metrics;
+pub mod probe;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use axum::{Router, middleware};
+
+use crate::history::History;
+use crate::reload::Live;
+use crate::telemetry::Telemetry;
+use limit::Limit;
+
+/// What the handlers need.
+#[derive(Debug)]
+pub struct Web {
+    /// The configuration in force and its tasks.
+    pub live: Arc<Live>,
+    /// The collector's own metrics.
+    pub telemetry: Arc<Telemetry>,
+    /// Failed polls of late.
+    pub history: Arc<History>,
+    /// Where the metrics are.
+    pub telemetry_path: String,
+    /// Whether the process is ending.
+    pub stopping: AtomicBool,
+}
+
+/// Every endpoint. At most `max_requests` are answered at once (0: no limit), those that tell
+/// whether the process lives not counted.
+pub fn router(web: Arc<Web>, max_requests: usize) -> Router {
+    let telemetry_path = web.telemetry_path.clone();
+    Router::new()
+        .route("/", get(landing::page))
+        .route(&telemetry_path, get(metrics_of))
+        .route("/probe", get(probe::probe))
+        .route("/config", get(config))
+        .route("/-/reload", any(lifecycle::reload))
+        .layer(middleware::from_fn_with_state(Limit::new(max_requests), limit::limit))
+        .route("/-/healthy", get(lifecycle::healthy))
+        .route("/-/ready", get(lifecycle::ready))
+        .with_state(web)
+}
+
+async fn metrics_of(State(web): State<Arc<Web>>, headers: HeaderMap) -> Response {
+    let snapshot = {
+        let web = Arc::clone(&web);
+        tokio::task::spawn_blocking(move || (web.live.store.snapshot(), web.telemetry.gather()))
+    };
+    match snapshot.await {
+        Ok((snapshot, registry)) => metrics::respond(&headers, snapshot, registry, move |took| {
+            web.telemetry.scrape_finished(took);
+        }),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+/// The configuration in force, secrets masked.
+async fn config(State(web): State<Arc<Web>>) -> Response {
+    let shown = web.live.config().shown.clone();
+    ([(header::CONTENT_TYPE, "text/yaml; charset=utf-8")], shown).into_response()
+}
+
+impl Web {
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,252 @@
+//! Listening: accepts connections and sees to it that a slow or idle client costs little.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use http_body::{Frame, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Sleep};
+use tower::ServiceExt;
+
+/// Prometheus sends its headers in one packet.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than the scrape intervals in use, so that scrapes share a connection.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A client that takes nothing for so long has gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// File descriptors are few; polls need theirs.
+const MAX_CONNECTIONS: usize = 512;
+/// After a failure to accept, which mostly is a lack of file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Serves `router` on `listener` until `stop` turns true; then finishes what is under way.
+pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let permit = Arc::clone(&permits).acquire_owned();
+        let accepted = tokio::select! {
+            accepted = async { (permit.await, listener.accept().await) } => accepted,
+            Some(_) = connections.join_next() => continue,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        match accepted {
+            (Ok(permit), Ok((stream, _))) => {
+                let (router, stop) = (router.clone(), stop.clone());
+                connections.spawn(async move {
+                    // What a client does to its own connection is its own affair.
+                    let _ = connection(stream, router, stop).await;
+                    drop(permit);
+                });
+            }
+            (_, Err(error)) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+            (Err(_), _) => break,
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), hyper::Error> {
+    stream.set_nodelay(true).ok();
+    let stage = Arc::new(Stage::default());
+    let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+        stage.set(Stage::SERVING);
+        let (router, stage) = (router.clone(), Arc::clone(&stage));
+        async move {
+            let response = router.oneshot(request.map(Body::new)).await;
+            let response = response.unwrap_or_else(|never| match never {});
+            Ok::<_, Infallible>(response.map(|body| Served { body, stage }))
+        }
+    });
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&stage)));
+    // The timeouts are the stream's: hyper's own would end idle connections with slow headers.
+    let connection = http1::Builder::new().header_read_timeout(None).serve_connection(io, service);
+    tokio::pin!(connection);
+    tokio::select! {
+        ended = &mut connection => return ended,
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    connection.await
+}
+
+/// What a connection is waiting for.
+#[derive(Debug, Default)]
+struct Stage(AtomicU8);
+
+impl Stage {
+    /// The headers of a request.
+    const HEADERS: u8 = 0;
+    /// Our own answer, which the client cannot hurry.
+    const SERVING: u8 = 1;
+    /// The next request, if there is to be one.
+    const IDLE: u8 = 2;
+
+    fn set(&self, stage: u8) {
+        self.0.store(stage, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A body whose end makes the connection idle.
+struct Served {
+    body: Body,
+    stage: Arc<Stage>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.stage.set(Stage::IDLE);
+    }
+}
+
+impl http_body::Body for Served {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A stream that fails when its client lets it wait too long.
+struct Watched {
+    stream: TcpStream,
+    stage: Arc<Stage>,
+    /// The stage that `deadline` belongs to; `None` while nothing is awaited of the client.
+    timed: Option<u8>,
+    deadline: Pin<Box<Sleep>>,
+    write_deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watched {
+    fn new(stream: TcpStream, stage: Arc<Stage>) -> Self {
+        let deadline = Box::pin(tokio::time::sleep(HEADER_TIMEOUT));
+        Self { stream, stage, timed: Some(Stage::HEADERS), deadline, write_deadline: None }
+    }
+
+    /// Fails once the time of the present stage is over.
+    fn check_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let stage = self.stage.get();
+        let timeout = match stage {
+            Stage::HEADERS => HEADER_TIMEOUT,
+            Stage::IDLE => IDLE_TIMEOUT,
+            _ => {
+                self.timed = None;
+                return Poll::Pending;
+            }
+        };
+        if self.timed != Some(stage) {
+            self.timed = Some(stage);
+            self.deadline.as_mut().reset(Instant::now() + timeout);
+        }
+        self.deadline.as_mut().poll(cx).map(|()| io::ErrorKind::TimedOut.into())
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, buf) {
+            // The first bytes of the next request: from now on it has to hurry.
+            if this.stage.get() == Stage::IDLE {
+                this.stage.set(Stage::HEADERS);
+            }
+            if let (Stage::HEADERS, Poll::Ready(error)) =
+                (this.stage.get(), this.check_deadline(cx))
+            {
+                return Poll::Ready(Err(error));
+            }
+            return Poll::Ready(read);
+        }
+        this.check_deadline(cx).map(Err)
+    }
+}
+
+impl Watched {
+    /// Passes on what writing came to, unless it has come to nothing for too long.
+    fn check_write<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.write_deadline = None;
+            return written;
+        }
+        let deadline =
+            self.write_deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));
+        deadline.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.check_write(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.check_write(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,431 @@
+//! Configuration files: good ones load, bad ones say what is wrong, and no output has a secret.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aitask_exporter::config::{self, Auth, Config, Limits, secret::Secret};
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/config");
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(format!("{DATA}/{folder}")).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "yml"));
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+fn load_text(text: &str) -> Result<Config, String> {
+    config::load_text("c.yml", text, Path::new(DATA)).map_err(|diagnostics| diagnostics.to_string())
+}
+
+/// With UPDATE set, writes what is expected instead of comparing.
+#[test]
+fn bad_files_say_what_is_wrong() {
+    let update = std::env::var_os("UPDATE_GENERATED").is_some();
+    for path in files("bad") {
+        let said = config::load(&path).expect_err(&path.display().to_string()).to_string();
+        let said = said.replace(&format!("{DATA}/bad/"), "") + "\n";
+        let expected = path.with_extension("err");
+        if update {
+            fs::write(&expected, &said).unwrap();
+        }
+        let expected = fs::read_to_string(&expected).unwrap_or_default();
+        assert_eq!(said, expected, "{}", path.display());
+    }
+}
+
+#[test]
+fn good_files_load() {
+    for path in files("good") {
+        let loaded = config::load(&path).map_err(|diagnostics| diagnostics.to_string());
+        assert_eq!(loaded.err(), None, "{}", path.display());
+    }
+}
+
+/// No rule knows it by a word in it.
+const SECRET: &str = "hunter2-XYZZY";
+
+/// Provider blocks that are wrong, each with a secret somewhere.
+const LEAKS: &[&str] = &[
+    "authorization: SECRET",
+    "authorization: [SECRET]",
+    "authorization: {SECRET}",
+    "authorization: {SECRET: x}",
+    "authorization:\n      SECRET",
+    "authorization:\n      SECRET:\n        x: 1",
+    "authorization:\n    - SECRET",
+    "authorization: { credentials: [SECRET] }",
+    "authorization: { credentials: { SECRET: x } }",
+    "authorization: { credentials: { x: SECRET } }",
+    "authorization: { credentials: SECRET, credentials: SECRET }",
+    "authorization: { credentials: SECRET, credentials_file: SECRET }",
+    "authorization: { credentials_file: SECRET }",
+    "authorization: { credentials_file: [SECRET] }",
+    "authorization: { type: Bearer SECRET, credentials: SECRET }",
+    "authorization: { header: SECRET y, credentials: SECRET }",
+    "authorization: { bearer: SECRET }",
+    "authorization: { value: SECRET }",
+    "authorization:\n      credentials: \"SECRET\\n\"",
+    "authorization:\n      credentials: |\n        SECRET\n        SECRET\n      x: SECRET",
+    "authorization:\n      credentials: >-\n        SECRET\n\n        SECRET\n    poll_interval: 1",
+    "authorization: &a\n      credentials: SECRET\n    basic_auth: *a",
+    "authorization: { credentials: &s SECRET }\n    poll_interval: *s",
+    "authorization: { credentials: &s SECRET }\n    preset: *s",
+    "x-common: &s SECRET\n    poll_interval: *s",
+    "x-common: &s\n      a: SECRET\n    rate_limit: *s",
+    "authoriztion: SECRET",
+    "autorisation: { credentials: SECRET }",
+    "Authorization: Bearer SECRET",
+    "credentails: SECRET",
+    "pasword: SECRET",
+    "tokn: SECRET",
+    "api: SECRET",
+    "SECRET",
+    "SECRET: x",
+    "? SECRET",
+    "? [SECRET]",
+    "basic_auth: { username: a, password: [SECRET] }",
+    "basic_auth: { username: a, passwd: SECRET }",
+    "basic_auth: { username: 'SECRET:', password: SECRET }",
+    "basic_auth: a:SECRET",
+    "basic_auth: { username: a, password: SECRET, password_file: SECRET }",
+    "http_headers: { x-a: SECRET }",
+    "http_headers: { x-a: [SECRET] }",
+    "http_headers: { x-a: { secrets: SECRET } }",
+    "http_headers: { x-a: { values: [[SECRET]] } }",
+    "http_headers: { x-a: { files: [SECRET] } }",
+    "http_headers: { 'a SECRET': { values: [SECRET] } }",
+    "http_headers:\n      x-a:\n        secrets:\n        - [SECRET]\n        - SECRET: x",
+    "http_headers: { authorization: { secrets: [SECRET] }, mj-api-secret: { secrets: [SECRET] } }",
+    "proxy_url: SECRET",
+    "proxy_url: http://user:SECRET@",
+    "proxy_url: [http://user:SECRET@host]",
+    "base_url: ftp://user:SECRET@host",
+    "base_url: https//user:SECRET@host",
+    "base_url: [https://user:SECRET@host]",
+    "base_url: https://host/?t=SECRET",
+    "base_url: https://host/#SECRET",
+    "base_url: https://user:SECRET@host\n    authorization: { credentials: SECRET }",
+    "base_url: !x https://user:SECRET@host",
+    "authorization: !x SECRET",
+    "authorization: !SECRET x",
+    "authorization: { credentials: *SECRET }",
+    "authorization: { credentials: !!int SECRET }",
+    "authorization: { credentials: !!bool SECRET }",
+    "authorization: { credentials: \"SECRET }",
+    "authorization: { credentials: 'SECRET",
+    "authorization: { credentials: \"\\q SECRET\" }",
+    "authorization: { credentials: \"SECRET\" SECRET }",
+    "authorization: { credentials: SECRET",
+    "authorization: { credentials: @SECRET }",
+    "authorization: { credentials: `SECRET }",
+    "authorization: { credentials: %SECRET, }}",
+    "authorization: credentials: SECRET",
+    "authorization:\n      credentials SECRET",
+    "authorization:\n      credentials SECRET\n      type: Bearer",
+    "authorization:\n      credentials:SECRET\n      type: Bearer",
+    "authorization:\n      credentials:\nSECRET",
+    "authorization:\n      credentials: x\n SECRET",
+    "authorization:\n      credentials: x\n SECRET: x",
+    "authorization:\n\tcredentials: SECRET",
+    "authorization:\n      credentials: x\n\tSECRET: y",
+    "authorization:\n      credentials: 'x\n\nSECRET\n' y",
+    "authorization: {\ncredentials:\nSECRET, x: [ }",
+    "authorization: [\nx,\nSECRET\n",
+    "authorization:\n      - credentials:\n      - - SECRET\n     - SECRET",
+    "authorization:\n      credentials: |\n        SECRET\n     SECRET\n   SECRET",
+    "authorization:\n      credentials: SECRET\r      x: [SECRET\r",
+    "authorization:\n      credentials: x\u{85}SECRET\u{2028}SECRET: [",
+    "authorization:\n      credentials: \u{7}SECRET",
+    "request: { query: { key: SECRET }, path: [SECRET-token] }",
+    "tls_config: { key_file: SECRET }",
+    "tls_config: { key: SECRET }",
+];
+
+#[test]
+fn no_output_ever_has_a_secret() {
+    for leak in LEAKS {
+        for after in ["", "\n    poll_interval: 1\n", "\ntasks: [a]\n", "\ntasks:\n  - a\n - b\n"] {
+            let block = leak.replace("SECRET", SECRET);
+            let text =
+                format!("providers:\n  - name: a\n    preset: mjdjourney\n    {block}{after}");
+            let said = match load_text(&text) {
+                Ok(config) => format!("{config:?}{}", config.shown),
+                Err(said) => said,
+            };
+            assert!(!said.contains("hunter2") && !said.contains("XYZZY"), "{text}\n=>\n{said}");
+        }
+    }
+}
+
+/// Breaks a good file at every byte, in every way that YAML gives a meaning to.
+#[test]
+fn no_slip_of_the_pen_shows_a_secret() {
+    let text = format!(
+        "providers:
+- name: a
+  preset: mjdjourney
+  authorization:
+    credentials: {SECRET}
+- name: b
+  preset: mjdjourney
+  basic_auth: {{ username: u, password: \"{SECRET}\" }}
+  http_headers:
+    x-a:
+      secrets:
+      - {SECRET}
+tasks:
+- a
+"
+    );
+    let slips = [
+        "", "\n", " ", "\t", ":", ": ", "\"", "'", "{", "}", "[", "]", ",", "&", "*", "|", "@",
+        "- ", "#",
+    ];
+    for at in 0..text.len() {
+        for slip in slips {
+            let until = if slip.is_empty() { at + 1 } else { at };
+            let broken = format!("{}{slip}{}", &text[..at], &text[until..]);
+            let said = load_text(&broken).map_or_else(|said| said, |config| config.shown);
+            // What was cut by the slip itself still shows in one of its halves.
+            let leaked = said.contains("hunter2") || said.contains("XYZZY");
+            assert!(!leaked, "{broken}\n=>\n{said}");
+        }
+    }
+}
+
+#[test]
+fn a_list_that_may_be_a_secret_is_not_shown() {
+    let text = "providers: [{ name: a, preset: mjdjourney }]\ntask_files: [lists/api-token.txt]";
+    let dir = std::env::temp_dir().join(format!("lists-{}", std::process::id()));
+    fs::create_dir_all(dir.join("lists")).unwrap();
+    fs::write(dir.join("lists/api-token.txt"), format!("{SECRET}\n{SECRET}\n")).unwrap();
+    let said = config::load_text("c.yml", text, &dir).unwrap_err().to_string();
+    fs::remove_dir_all(&dir).unwrap();
+    assert!(said.contains("api-token.txt:2:1: duplicate task (line not shown"), "{said}");
+    assert!(!said.contains(SECRET), "{said}");
+}
+
+#[test]
+fn what_is_shown_has_no_secret() {
+    let text = "
+providers:
+  - name: a
+    preset: mjdjourney
+    base_url: https://user:hunter2@example.com/x
+    proxy_url: http://hunter2@proxy:3128
+    http_headers:
+      x-plain: { values: [seen], secrets: [hunter2] }
+      x-api-key: { values: [hunter2] }
+    request: { query: { api_key: hunter2, id: seen } }
+  - name: b
+    preset: mjdjourney
+    authorization: { credentials: hunter2 }
+  - name: c
+    preset: mjdjourney
+    basic_auth: { username: seen, password: hunter2 }
+";
+    let config = load_text(text).unwrap();
+    for provider in &config.providers {
+        let debugged = format!("{:?}", provider.client);
+        assert!(!debugged.contains("hunter2"), "{debugged}");
+    }
+    let shown = &config.shown;
+    assert!(!shown.contains("hunter2"), "{shown}");
+    for part in [
+        "poll_interval: 15s",
+        "base_url: https://<secret>@example.com/x",
+        "proxy_url: http://<secret>@proxy:3128/",
+        "- seen",
+        "id: seen",
+        "username: seen",
+        "credentials: <secret>",
+        "path: /api/mj/task/{task_id}/fetch",
+    ] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+}
+
+#[test]
+fn absurd_nesting_is_refused_at_once() {
+    for unit in ["[", "{a: ", "- ", "? ", "- - ? ", "[\n"] {
+        let said = load_text(&unit.repeat(10_000_000 / unit.len())).unwrap_err();
+        assert!(said.contains("c.yml:") && said.contains(": nested too deeply"), "{said}");
+    }
+    let said = load_text(&format!("{}{}", "[".repeat(500), "]".repeat(500))).unwrap_err();
+    assert!(said.contains("nested too deeply"), "{said}");
+}
+
+#[test]
+fn text_is_kept_as_it_is_written() {
+    let config = config::load(Path::new(&format!("{DATA}/good/inline.yml"))).unwrap();
+    let ids: Vec<_> = config.tasks.iter().map(|task| &*task.id).collect();
+    assert_eq!(ids, ["1320098173412546", "1e5"]);
+    assert_eq!(config.dropped_tasks, 1);
+    let pairs = |labels: &[(Box<str>, Box<str>)]| {
+        labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+    };
+    assert_eq!(pairs(&config.tasks[0].labels), ["a=1", "team=b"]);
+    assert_eq!(pairs(&config.tasks[0].params), ["kind=text2video"]);
+    let text = "
+providers: [{ name: 007, preset: mjdjourney }]
+tasks: [1320098173412546, 1e5, 007, 0x1F, true, 'null', \"a\\nb\", 1_000, +1, .5, ../x?y=1#z, [x]]
+";
+    assert!(load_text(text).unwrap_err().contains("expected text, found a list"));
+    let config = load_text(&text.replace(", [x]", "")).unwrap();
+    let ids: Vec<_> = config.tasks.iter().map(|task| &*task.id).collect();
+    let expected = [
+        "1320098173412546",
+        "1e5",
+        "007",
+        "0x1F",
+        "true",
+        "null",
+        "a\nb",
+        "1_000",
+        "+1",
+        ".5",
+        "../x?y=1#z",
+    ];
+    assert_eq!(ids, expected);
+    assert_eq!(&*config.providers[0].name, "007");
+}
+
+#[test]
+fn credentials_travel_in_one_header() {
+    let auth = |block: &str| {
+        let text = format!("providers:\n  - name: a\n    preset: mjdjourney\n    {block}");
+        let mut config = load_text(&text).unwrap();
+        std::sync::Arc::try_unwrap(config.providers.remove(0)).unwrap().client
+    };
+    let client = auth("authorization: { credentials: x }");
+    assert!(
+        matches!(client.auth, Auth::Header { name, scheme, .. } if name == "authorization" && &*scheme == "Bearer")
+    );
+    let client = auth("authorization: { credentials: x, header: mj-api-secret }");
+    assert!(
+        matches!(client.auth, Auth::Header { name, scheme, .. } if name == "mj-api-secret" && scheme.is_empty())
+    );
+    let client = auth(
+        "authorization: { credentials: x }
+    http_headers: { mj-api-secret: { secrets: [y] } }",
+    );
+    assert!(matches!(client.auth, Auth::None));
+    assert_eq!(client.headers[0].0, "mj-api-secret");
+    let client = auth("base_url: https://user:p%40ss@example.com");
+    let Auth::Basic { username, password } = client.auth else { panic!("{:?}", client.auth) };
+    assert_eq!(&*username, "user");
+    assert_eq!(password.header_value("").unwrap(), "p@ss");
+    assert!(matches!(auth("tls_config: {}").auth, Auth::None));
+    assert!(matches!(
+        auth("authorization: { credentials_file: good/token }").auth,
+        Auth::Header { credentials: Secret::File(path), .. } if path == Path::new(DATA).join("good/token")
+    ));
+}
+
+#[test]
+fn limits_come_from_the_provider_then_global_then_the_default() {
+    let text = "
+global: { poll_interval: 1m, stuck_after: 1h }
+providers:
+  - { name: a, preset: mjdjourney, poll_interval: 5s, max_tasks: 1 }
+  - { name: b, preset: mjdjourney }
+tasks: [{ id: x, provider: a }, { id: y, provider: a }, { id: x, provider: b }]
+";
+    let config = load_text(text).unwrap();
+    let limits = &config.providers[0].limits;
+    assert_eq!(limits.poll_interval, Duration::from_secs(5));
+    assert_eq!(limits.stuck_after, Duration::from_secs(3600));
+    assert_eq!(limits.poll_timeout, Limits::default().poll_timeout);
+    assert_eq!(config.providers[1].limits.poll_interval, Duration::from_secs(60));
+    assert_eq!((config.tasks.len(), config.dropped_tasks), (2, 1));
+}
+
+#[test]
+fn at_most_fifty_mistakes_are_told() {
+    let tasks: String = (0..60).map(|_| "  - ''\n").collect();
+    let text = format!("providers: [{{ name: a, preset: mjdjourney }}]\ntasks:\n{tasks}");
+    let said = load_text(&text).unwrap_err();
+    assert_eq!(said.matches("a task ID is not empty").count(), 50);
+    assert!(said.ends_with("\n… and 10 more"), "{said}");
+}
+
+#[test]
+fn a_million_ids_load_fast() {
+    let dir = std::env::temp_dir().join(format!("million-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    let ids: String =
+        (0..1_000_000).map(|id| format!("42a28dda-dc7a-4186-ac86-{id:012}\n")).collect();
+    fs::write(dir.join("ids.txt"), ids).unwrap();
+    let text = "providers: [{ name: a, preset: mjdjourney }]\ntask_files: ['*.txt']";
+    let config = config::load_text("c.yml", text, &dir).unwrap();
+    fs::remove_dir_all(&dir).unwrap();
+    assert_eq!(config.tasks.len(), 1_000_000);
+}
+
+#[test]
+fn a_change_of_any_file_is_seen() {
+    let dir = std::env::temp_dir().join(format!("changes-{}", std::process::id()));
+    fs::create_dir_all(dir.join("..data")).unwrap();
+    let main = dir.join("c.yml");
+    fs::write(&main, "providers: [{ name: a, preset: mjdjourney }]\ntask_files: ['*.txt']")
+        .unwrap();
+    fs::write(dir.join("..data/a.txt"), "a\n").unwrap();
+    std::os::unix::fs::symlink("..data/a.txt", dir.join("a.txt")).unwrap();
+    let config = config::load(&main).unwrap();
+    let names: Vec<_> = config.sources.files.iter().map(|path| path.file_name().unwrap()).collect();
+    assert_eq!(names, ["c.yml", "a.txt"]);
+    let unchanged = config.sources.hash;
+    assert_eq!(config.sources.current_hash(), unchanged);
+    fs::write(dir.join("..data/a.txt"), "b\n").unwrap();
+    assert_ne!(config.sources.current_hash(), unchanged);
+    fs::write(dir.join("..data/a.txt"), "a\n").unwrap();
+    assert_eq!(config.sources.current_hash(), unchanged);
+    fs::write(dir.join("b.txt"), "").unwrap();
+    assert_ne!(config.sources.current_hash(), unchanged);
+    fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn the_example_has_every_key_at_its_default() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let text = fs::read_to_string(format!("{root}/config/exporter.yml")).unwrap();
+    let config = load_text(&text).unwrap();
+    assert_eq!(config.providers[0].limits, Limits::default());
+    let bare = load_text("providers: [{ name: mjdjourney, preset: mjdjourney }]").unwrap();
+    let global = |config: &Config| config.shown.split("providers:").next().unwrap().to_owned();
+    assert_eq!(global(&config), global(&bare));
+    assert_eq!(format!("{:?}", config.providers), format!("{:?}", bare.providers));
+    let schema: serde_json::Value = serde_json::from_str(&config::schema()).unwrap();
+    let mut keys = Vec::new();
+    property_names(&schema, &mut keys);
+    assert!(keys.len() > 60, "{keys:?}");
+    for key in keys {
+        assert!(text.contains(&format!("{key}:")), "{key} is not in config/exporter.yml");
+    }
+}
+
+fn property_names(schema: &serde_json::Value, keys: &mut Vec<String>) {
+    if let Some(properties) = schema.get("properties").and_then(|value| value.as_object()) {
+        keys.extend(properties.keys().cloned());
+    }
+    match schema {
+        serde_json::Value::Object(map) => {
+            map.values().for_each(|value| property_names(value, keys));
+        }
+        serde_json::Value::Array(list) => list.iter().for_each(|value| property_names(value, keys)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_schema_is_fresh() {
+    let path = format!("{}/config/schema.json", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE_GENERATED").is_some() {
+        fs::write(&path, config::schema()).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap_or_default(), config::schema());
+}

@@ -115,6 +115,10 @@ pub struct PollFlags {
     /// Whom to ask; may be left out when there is one provider.
     #[arg(long, value_name = "NAME")]
     pub provider: Option<String>,
+    /// A further placeholder of the provider's request, for IDs that are not in the
+    /// configuration; may be repeated.
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
+    pub params: Vec<(String, String)>,
     /// The configuration.
     #[arg(long = "config.file", value_name = "FILE", default_value = "aitask.yml")]
     pub config_file: PathBuf,
@@ -188,6 +192,11 @@ impl std::str::FromStr for ListenAddress {
 fn positive_duration(text: &str) -> Result<Duration, String> {
     let duration = duration::parse(text)?;
     if duration.is_zero() { Err("must be above zero".to_owned()) } else { Ok(duration) }
+}
+
+fn param(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn telemetry_path(text: &str) -> Result<String, &'static str> {

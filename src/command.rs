@@ -13,7 +13,6 @@ use crate::logging;
 use crate::poll::report::report;
 use crate::poll::{Upstream, once};
 use crate::reload::ReloadError;
-use crate::task::{Task, check_id};
 
 const FAILED: u8 = 1;
 const WRONG: u8 = 2;
@@ -75,26 +74,23 @@ fn poll(flags: &PollFlags) -> ExitCode {
         Ok(provider) => provider,
         Err(message) => return fail(WRONG, &message),
     };
-    if let Some(message) = flags.ids.iter().find_map(|id| check_id(id).err()) {
-        return fail(WRONG, &format!("a task ID {message}"));
-    }
     crate::tls::install();
     let upstream = match Upstream::new(Arc::clone(provider)) {
         Ok(upstream) => upstream,
         Err(error) => return fail(WRONG, &error),
     };
+    let listed = |id: &str| {
+        let task = config.tasks.iter().find(|t| t.provider == provider.name && *t.id == *id);
+        task.map_or_else(|| upstream.task(id, &flags.params), |task| Ok(Arc::clone(task)))
+    };
+    let tasks: Result<Vec<_>, _> = flags.ids.iter().map(|id| listed(id)).collect();
+    let tasks = match tasks {
+        Ok(tasks) => tasks,
+        Err(message) => return fail(WRONG, &message),
+    };
     let polls = async {
         let mut all_answered = true;
-        for id in &flags.ids {
-            let listed = config.tasks.iter().find(|t| t.provider == provider.name && *t.id == **id);
-            let task = listed.cloned().unwrap_or_else(|| {
-                Arc::new(Task {
-                    provider: Arc::clone(&provider.name),
-                    id: id.as_str().into(),
-                    labels: [].into(),
-                    params: [].into(),
-                })
-            });
+        for task in tasks {
             let polled = once(&upstream, std::slice::from_ref(&task)).await;
             all_answered &= polled.outcomes.iter().all(Result::is_ok);
             print(&report(&upstream, &task, &polled));

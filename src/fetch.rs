@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method};
 use reqwest::Url;
 
 use crate::config::Provider;
@@ -119,12 +120,13 @@ impl Fetcher {
     }
 
     async fn exchange(&self, call: Call) -> Result<Response, reqwest::Error> {
-        let mut request =
-            self.client.request(call.method, call.url).headers(self.credentials.headers());
+        let mut headers = self.credentials.headers();
+        let mut request = self.client.request(call.method, call.url);
         if let Some(body) = call.body {
-            request = request.header(http::header::CONTENT_TYPE, "application/json").body(body);
+            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+            request = request.body(body);
         }
-        let mut response = request.send().await?;
+        let mut response = request.headers(headers).send().await?;
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
         let retry_after = match status {

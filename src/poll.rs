@@ -1,5 +1,6 @@
 //! The way of one observation: a task is asked for, its answer is fetched, mapped and kept.
 
+pub mod journal;
 pub mod report;
 pub mod worker;
 
@@ -12,7 +13,7 @@ use crate::config::Provider;
 use crate::fetch::client::BuildError;
 use crate::fetch::{Call, Fetcher, Response};
 use crate::observation::{Failure, Observation};
-use crate::task::Task;
+use crate::task::{Task, check_id};
 
 /// A provider and the means to ask it.
 #[derive(Debug)]
@@ -48,6 +49,37 @@ impl Upstream {
     pub fn new(provider: Arc<Provider>) -> Result<Self, BuildError> {
         let fetcher = Fetcher::new(&provider)?;
         Ok(Self { provider, fetcher })
+    }
+
+    /// A task that the configuration does not list.
+    ///
+    /// # Errors
+    /// When no request can be made of it: what to give instead.
+    pub fn task(&self, id: &str, params: &[(String, String)]) -> Result<Arc<Task>, String> {
+        check_id(id).map_err(|wrong| format!("a task ID {wrong}"))?;
+        let request = &self.provider.request;
+        for (name, value) in params {
+            check_id(value).map_err(|wrong| format!("the param {name:?} {wrong}"))?;
+            if !request.placeholders().any(|placeholder| placeholder == name) {
+                return Err(format!("the provider's request has no placeholder {name:?}"));
+            }
+        }
+        let missing = |name: &&str| !params.iter().any(|(given, _)| given == name);
+        if let Some(name) = request.placeholders().find(missing) {
+            return Err(format!("the provider's request needs the param {name:?}"));
+        }
+        let mut params: Vec<(Box<str>, Box<str>)> = params
+            .iter()
+            .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+            .collect();
+        params.sort();
+        params.dedup_by(|a, b| a.0 == b.0);
+        Ok(Arc::new(Task {
+            provider: Arc::clone(&self.provider.name),
+            id: id.into(),
+            labels: [].into(),
+            params: params.into(),
+        }))
     }
 }
 

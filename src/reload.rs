@@ -17,6 +17,9 @@ use crate::poll::{Polled, Upstream};
 use crate::store::Store;
 use crate::task::Task;
 
+/// How long a probe waits for its turn, besides the time of the poll itself.
+const PROBE_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Where the configuration comes from.
 #[derive(Clone, Debug)]
 pub enum Source {
@@ -51,6 +54,19 @@ pub struct Live {
     /// `None` once the process is ending. Held during a swap, so that one follows the other.
     workers: Mutex<Option<HashMap<Arc<str>, Running>>>,
     ready: AtomicBool,
+    /// Whether the last reload was refused.
+    refused: AtomicBool,
+}
+
+/// What a probe came to.
+#[derive(Debug)]
+pub struct Probed {
+    /// Who was asked.
+    pub upstream: Arc<Upstream>,
+    /// For what.
+    pub task: Arc<Task>,
+    /// The answer; `None` where the provider is paused or busy.
+    pub polled: Option<Polled>,
 }
 
 #[derive(Debug)]
@@ -73,6 +89,7 @@ impl Live {
             config: RwLock::new(Arc::clone(&config)),
             workers: Mutex::new(Some(HashMap::new())),
             ready: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
             context,
         };
         live.swap(config, upstreams).await?;
@@ -90,6 +107,7 @@ impl Live {
             self.swap(config, upstreams).await
         };
         let result = result.await;
+        self.refused.store(result.is_err(), Ordering::Relaxed);
         match &result {
             Ok(()) => {
                 let tasks = self.config().tasks.len();
@@ -111,8 +129,10 @@ impl Live {
             let sources = self.config().sources.clone();
             let hash = tokio::task::spawn_blocking(move || sources.current_hash()).await;
             let Ok(hash) = hash else { continue };
-            // A file that is wrong is reported once, not at every look.
-            if hash != tried && hash != self.config().sources.hash {
+            // Files that are wrong are reported once, not at every look. When they are again what
+            // is in force, a reload says that all is well.
+            let in_force = hash == self.config().sources.hash;
+            if hash != tried && (!in_force || self.refused.load(Ordering::Relaxed)) {
                 tracing::info!("the configuration's files have changed");
                 // Its outcome is logged and counted there.
                 let _ = self.reload().await;
@@ -141,28 +161,30 @@ impl Live {
         self.ready.load(Ordering::Relaxed)
     }
 
-    /// Polls `id` at a configured provider now, within the provider's limits. `None` where there
-    /// is no such provider.
+    /// Polls a task at a configured provider now, within the provider's limits. `params` serve an
+    /// ID that is not in the configuration.
+    ///
+    /// # Errors
+    /// What is wrong with the question.
     pub async fn probe(
         &self,
         provider: &str,
         id: &str,
-    ) -> Option<(Arc<Upstream>, Arc<Task>, Option<Polled>)> {
-        let (upstream, worker) = {
-            let workers = self.workers.lock().await;
-            let running = workers.as_ref()?.get(provider)?;
-            (Arc::clone(&running.upstream), Arc::clone(&running.worker))
-        };
-        let task = self.store.find(provider, id).unwrap_or_else(|| {
-            Arc::new(Task {
-                provider: Arc::clone(&upstream.provider.name),
-                id: id.into(),
-                labels: [].into(),
-                params: [].into(),
-            })
+        params: &[(String, String)],
+    ) -> Result<Probed, String> {
+        let running = self.workers.lock().await.as_ref().and_then(|workers| {
+            let running = workers.get(provider)?;
+            Some((Arc::clone(&running.upstream), Arc::clone(&running.worker)))
         });
-        let polled = worker.probe(Arc::clone(&task)).await;
-        Some((upstream, task, polled))
+        let (upstream, worker) =
+            running.ok_or_else(|| format!("no provider {provider:?} is configured"))?;
+        let task = match self.store.find(provider, id) {
+            Some(task) => task,
+            None => upstream.task(id, params)?,
+        };
+        let patience = upstream.provider.limits.poll_timeout + PROBE_PATIENCE;
+        let polled = tokio::time::timeout(patience, worker.probe(Arc::clone(&task))).await;
+        Ok(Probed { upstream, task, polled: polled.ok().flatten() })
     }
 
     /// Starts no more polls and waits for those that are under way.

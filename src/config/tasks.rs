@@ -174,6 +174,9 @@ impl<'c> Tasks<'c> {
                 format!("a label name of more than {} bytes", global.label_name_length_limit)
             } else if value.len() > global.label_value_length_limit {
                 format!("a label value of more than {} bytes", global.label_value_length_limit)
+            } else if value.contains('\0') {
+                // It would end the input of Prometheus's lexer.
+                "a label value with a NUL".into()
             } else if labels.len() >= global.label_limit {
                 format!("more than {} labels", global.label_limit)
             } else {

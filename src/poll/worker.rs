@@ -1,6 +1,6 @@
 //! Polls the tasks of one provider when they are due.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,9 +9,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::journal::Journal;
 use super::{Polled, Upstream, once};
 use crate::clock::Clock;
-use crate::history::{Entry, History};
+use crate::history::History;
 use crate::observation::{Failure, Observation, Reason, State};
 use crate::schedule::cadence::Cadence;
 use crate::schedule::gate::Closed;
@@ -26,10 +27,6 @@ use crate::telemetry::provider::ProviderTelemetry;
 const SECRETS_EVERY: Duration = Duration::from_secs(1);
 /// How long a provider whose secret is gone waits before the next look.
 const SECRETS_RETRY: Duration = Duration::from_secs(5);
-/// The same failure is logged again after this time, and so many distinct ones in it: what an
-/// answer can vary without end must not fill a disk.
-const LOG_AGAIN: Duration = Duration::from_secs(600);
-const MAX_LOGGED: usize = 256;
 /// Probes that wait for their turn; more are refused.
 const MAX_PROBES: usize = 64;
 
@@ -119,8 +116,7 @@ struct Polling {
     /// Tasks reported as held back, because a secret is gone.
     held: usize,
     settled: Arc<AtomicBool>,
-    logged: HashSet<String>,
-    logged_since: Instant,
+    journal: Journal,
 }
 
 enum UnderWay {
@@ -149,8 +145,7 @@ impl Polling {
             secrets_read: now,
             held: 0,
             settled,
-            logged: HashSet::new(),
-            logged_since: now,
+            journal: Journal::new(context.clock, Arc::clone(&context.history)),
             context,
             upstream,
         };
@@ -348,7 +343,7 @@ impl Polling {
         let mut verdicts = Vec::with_capacity(tasks.len());
         for ((slot, task), outcome) in tasks.iter().zip(&polled.outcomes) {
             let change = self.take_in(*slot, outcome, polled.took);
-            self.log(task, outcome, polled.message.as_deref(), change);
+            self.journal.tell(task, outcome, polled.message.as_deref(), change);
             verdicts.push((*slot, verdict(outcome.as_ref().err(), change)));
         }
         let any_usable = polled.outcomes.iter().any(Result::is_ok);
@@ -373,61 +368,6 @@ impl Polling {
             self.telemetry.finished(change.to, finished.duration);
         }
         Some(change)
-    }
-
-    fn log(
-        &mut self,
-        task: &Task,
-        outcome: &Result<Observation, Failure>,
-        message: Option<&str>,
-        change: Option<Change>,
-    ) {
-        let (provider, task_id) = (&*task.provider, &*task.id);
-        let message = message.unwrap_or_default();
-        match outcome {
-            Ok(observation) => {
-                let status = &*observation.status;
-                if observation.state == State::Unknown && self.is_new(format!("status {status}")) {
-                    tracing::warn!(provider, task_id, status, "status not in the mapping");
-                }
-                if let Some(change) = change.filter(|change| change.from != change.to) {
-                    let (from, to) = (change.from.as_str(), change.to.as_str());
-                    tracing::debug!(provider, task_id, from, to, status, "state changed");
-                }
-            }
-            Err(failure) => {
-                let (reason, code, detail) =
-                    (failure.reason.as_str(), &*failure.code, &*failure.detail);
-                if self.is_new(format!("{reason} {code} {detail}")) {
-                    tracing::warn!(provider, task_id, reason, code, detail, "poll failed");
-                } else {
-                    tracing::debug!(
-                        provider,
-                        task_id,
-                        reason,
-                        code,
-                        detail,
-                        message,
-                        "poll failed"
-                    );
-                }
-                self.context.history.push(Entry {
-                    at: self.context.clock.now(),
-                    provider: provider.to_owned(),
-                    task_id: task_id.to_owned(),
-                    failure: failure.clone(),
-                });
-            }
-        }
-    }
-
-    /// Whether this was not logged of late.
-    fn is_new(&mut self, line: String) -> bool {
-        if self.logged_since.elapsed() >= LOG_AGAIN {
-            self.logged.clear();
-            self.logged_since = Instant::now();
-        }
-        self.logged.len() < MAX_LOGGED && self.logged.insert(line)
     }
 }
 

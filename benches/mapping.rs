@@ -1,0 +1,123 @@
+//! What it costs to map one answer, beside `serde_json::Value` with pointers on the same bodies.
+//!
+//! `cargo bench --bench mapping` measures; without `--bench`, as in `cargo test`, one short round
+//! shows that it still runs.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run says so and stops")]
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use aitask_exporter::config;
+use aitask_exporter::mapping::{Answer, Body, Mapping};
+use http::HeaderMap;
+use serde_json::Value;
+
+/// A body, the preset that reads it, the task, and where its fields are.
+struct Case {
+    preset: &'static str,
+    file: &'static str,
+    id: &'static str,
+    pointers: &'static [&'static str],
+}
+
+const CASES: [Case; 2] = [
+    Case {
+        preset: "mjdjourney",
+        file: "src/simulator/seed-task.json",
+        id: "42a28dda-dc7a-4186-ac86-6e16c1fcef17",
+        pointers: &[
+            "/code",
+            "/message",
+            "/data/taskId",
+            "/data/status",
+            "/data/job_type",
+            "/data/enqueue_time",
+        ],
+    },
+    Case {
+        preset: "midjourney-proxy",
+        file: "tests/data/presets/midjourney-proxy/in-progress.json",
+        id: "1320098173412546",
+        pointers: &[
+            "/code",
+            "/description",
+            "/id",
+            "/status",
+            "/action",
+            "/submitTime",
+            "/finishTime",
+            "/progress",
+            "/failReason",
+        ],
+    },
+];
+
+fn main() {
+    let measure = std::env::args().any(|argument| argument == "--bench");
+    let (rounds, time) =
+        if measure { (25, Duration::from_millis(100)) } else { (1, Duration::from_millis(1)) };
+    println!("preset            bytes  mapping  Value + pointers  ratio");
+    for case in &CASES {
+        let body = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(case.file)).unwrap();
+        let mapping = mapping(case.preset);
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        // In turn, so that a machine that slows down slows both.
+        for _ in 0..rounds {
+            ours.push(nanos(time, || read(&mapping, case, &body)));
+            theirs.push(nanos(time, || pointers(case, &body)));
+        }
+        let (ours, theirs) = (median(&mut ours), median(&mut theirs));
+        println!(
+            "{:16} {:6} {:6.2} µs {:14.2} µs  {:.2}",
+            case.preset,
+            body.len(),
+            ours / 1000.0,
+            theirs / 1000.0,
+            ours / theirs
+        );
+    }
+}
+
+fn mapping(preset: &str) -> Mapping {
+    let text = format!(
+        "providers: [{{ name: p, preset: {preset}, base_url: 'http://localhost' }}]\ntasks: []"
+    );
+    let config = config::load_text("bench.yml", &text, Path::new("")).unwrap();
+    config.providers.first().unwrap().mapping.clone()
+}
+
+fn read(mapping: &Mapping, case: &Case, body: &[u8]) {
+    let headers = HeaderMap::new();
+    let answer = Answer { status: 200, headers: &headers, body: Body::Whole(body) };
+    let reading = mapping.read(&answer, &[case.id]);
+    assert!(reading.tasks.iter().all(Result::is_ok));
+    black_box(reading);
+}
+
+/// What a mapping without a trie would do at the least.
+fn pointers(case: &Case, body: &[u8]) {
+    let value: Value = serde_json::from_slice(body).unwrap();
+    for pointer in case.pointers {
+        black_box(value.pointer(pointer));
+    }
+}
+
+/// Nanoseconds of one call, over as many as take about `time`.
+fn nanos(time: Duration, call: impl Fn()) -> f64 {
+    let start = Instant::now();
+    let mut calls = 0_u32;
+    while start.elapsed() < time {
+        for _ in 0..64 {
+            call();
+        }
+        calls += 64;
+    }
+    start.elapsed().as_secs_f64() * 1e9 / f64::from(calls)
+}
+
+fn median(samples: &mut [f64]) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,102 @@
+//! What is told of polls: log lines, and the history on the landing page.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::history::{Entry, History};
+use crate::observation::{Failure, Observation, State};
+use crate::store::record::Change;
+use crate::task::Task;
+
+/// The same failure is logged again after this time, and so many distinct ones in it: what an
+/// answer can vary without end must not fill a disk.
+const LOG_AGAIN: Duration = Duration::from_secs(600);
+const MAX_LOGGED: usize = 256;
+
+/// Tells of the polls of one provider.
+#[derive(Debug)]
+pub struct Journal {
+    clock: Clock,
+    history: Arc<History>,
+    logged: HashSet<String>,
+    logged_since: Instant,
+    /// Spellings of unknown statuses, each of which is logged once.
+    statuses: HashSet<Arc<str>>,
+}
+
+impl Journal {
+    /// A journal in which nothing stands yet.
+    pub fn new(clock: Clock, history: Arc<History>) -> Self {
+        Self {
+            clock,
+            history,
+            logged: HashSet::new(),
+            logged_since: Instant::now(),
+            statuses: HashSet::new(),
+        }
+    }
+
+    /// Tells how the poll of a task ended. `message` is the envelope's, for people who look closely.
+    pub fn tell(
+        &mut self,
+        task: &Task,
+        outcome: &Result<Observation, Failure>,
+        message: Option<&str>,
+        change: Option<Change>,
+    ) {
+        let (provider, task_id) = (&*task.provider, &*task.id);
+        let message = message.unwrap_or_default();
+        match outcome {
+            Ok(observation) => {
+                let status = &*observation.status;
+                if observation.state == State::Unknown && self.is_new_status(&observation.status) {
+                    tracing::warn!(provider, task_id, status, "status not in the mapping");
+                }
+                if let Some(change) = change.filter(|change| change.from != change.to) {
+                    let (from, to) = (change.from.as_str(), change.to.as_str());
+                    tracing::debug!(provider, task_id, from, to, status, "state changed");
+                }
+            }
+            Err(failure) => {
+                let (reason, code, detail) =
+                    (failure.reason.as_str(), &*failure.code, &*failure.detail);
+                if self.is_new(format!("{reason} {code} {detail}")) {
+                    tracing::warn!(provider, task_id, reason, code, detail, "poll failed");
+                } else {
+                    tracing::debug!(
+                        provider,
+                        task_id,
+                        reason,
+                        code,
+                        detail,
+                        message,
+                        "poll failed"
+                    );
+                }
+                self.history.push(Entry {
+                    at: self.clock.now(),
+                    provider: provider.to_owned(),
+                    task_id: task_id.to_owned(),
+                    failure: failure.clone(),
+                });
+            }
+        }
+    }
+
+    fn is_new_status(&mut self, status: &Arc<str>) -> bool {
+        self.statuses.len() < MAX_LOGGED && self.statuses.insert(Arc::clone(status))
+    }
+
+    /// Whether this was not logged of late.
+    fn is_new(&mut self, line: String) -> bool {
+        if self.logged_since.elapsed() >= LOG_AGAIN {
+            self.logged.clear();
+            self.logged_since = Instant::now();
+        }
+        self.logged.len() < MAX_LOGGED && self.logged.insert(line)
+    }
+}

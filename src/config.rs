@@ -10,6 +10,7 @@ mod document;
 mod load;
 mod merge;
 mod nesting;
+mod place;
 mod placed;
 pub mod preset;
 mod privacy;

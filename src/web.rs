@@ -1,5 +1,6 @@
 //! What the exporter serves, and within which limits.
 
+pub mod guarded;
 pub mod landing;
 pub mod lifecycle;
 pub mod limit;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::diagnostic::Mistake;
-use super::document::{Node, Place};
+use super::document::Node;
+use super::place::Place;
 use super::placed::At;
 use super::scalar::{self, Count};
 use super::{Limits, PerTaskSeries, Provider, RateLimit, decode, definition, raw};

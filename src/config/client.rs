@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 
 use super::check::{Check, unknown_preset};
 use super::diagnostic::Mistake;
-use super::document::Place;
+use super::place::Place;
 use super::placed::At;
 use super::scalar::SecretText;
 use super::secret::Secret;

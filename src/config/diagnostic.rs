@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::document::{self, Place, Spot};
+use super::document;
+use super::place::{Place, Spot};
 use super::privacy;
 
 /// How many mistakes are told; the rest are counted. More than a screen helps nobody.

@@ -11,6 +11,7 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
 use super::nesting;
+use super::place::{Place, Spot};
 use super::syntax::{self, Cause, SyntaxError};
 
 /// The largest YAML file that is read, in bytes. A million tasks with labels fit; lists beyond
@@ -18,26 +19,6 @@ use super::syntax::{self, Cause, SyntaxError};
 pub const MAX_YAML_BYTES: usize = 64 << 20;
 /// Nodes that aliases may add to what the text holds.
 const MAX_ALIASED_NODES: usize = 100_000;
-
-/// Where something stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// Which of the files.
-    pub document: u32,
-    /// Where in it.
-    pub spot: Spot,
-}
-
-/// Where in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Spot {
-    /// The file as a whole.
-    File,
-    /// Line and column, from 1; columns count characters.
-    At(u32, u32),
-    /// A node, by its number in the order of the text.
-    Node(u32),
-}
 
 /// A value or a key.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{self, Deserialize, MapAccess, SeqAccess, Visitor};
 
-use super::document::{Place, Spot};
+use super::place::{Place, Spot};
 
 /// The name by which an [`At`] asks the decoder for a place.
 pub const PLACED: &str = "$placed";

@@ -1,6 +1,6 @@
 //! What is wrong with a text that is not YAML, in our own words: serde_yaml's may echo values.
 
-use super::document::Spot;
+use super::place::Spot;
 
 /// Why a text has no tree. Never holds anything of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

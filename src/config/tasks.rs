@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::check::{Check, Global, Named};
 use super::diagnostic::Mistake;
-use super::document::{Place, Spot};
+use super::place::{Place, Spot};
 use super::placed::{At, Either, Table};
 use super::scalar::Text;
 use super::{decode, privacy, raw};

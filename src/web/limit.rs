@@ -1,16 +1,15 @@
 //! A limit on the requests that are answered at once, their bodies included.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http_body::{Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
+
+use super::guarded::Guarded;
 
 /// How many requests may be answered at once.
 #[derive(Clone, Debug)]
@@ -36,31 +35,5 @@ pub async fn limit(State(limit): State<Limit>, request: Request, next: Next) -> 
         );
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     };
-    next.run(request).await.map(|body| Body::new(Held { body, _permit: permit }))
-}
-
-/// A body that gives its permit back when it has been sent.
-struct Held {
-    body: Body,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl http_body::Body for Held {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    next.run(request).await.map(|body| Body::new(Guarded { body, guard: permit }))
 }

@@ -9,8 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
-use http_body::{Frame, SizeHint};
+use axum::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -20,6 +19,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 use tower::ServiceExt;
+
+use super::guarded::Guarded;
 
 /// Prometheus sends its headers in one packet.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,7 +77,8 @@ async fn connection(
         async move {
             let response = router.oneshot(request.map(Body::new)).await;
             let response = response.unwrap_or_else(|never| match never {});
-            Ok::<_, Infallible>(response.map(|body| Served { body, stage }))
+            let guard = Answering(stage);
+            Ok::<_, Infallible>(response.map(|body| Guarded { body, guard }))
         }
     });
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&stage)));
@@ -112,35 +114,12 @@ impl Stage {
     }
 }
 
-/// A body whose end makes the connection idle.
-struct Served {
-    body: Body,
-    stage: Arc<Stage>,
-}
+/// Makes its connection idle when the answer has been sent.
+struct Answering(Arc<Stage>);
 
-impl Drop for Served {
+impl Drop for Answering {
     fn drop(&mut self) {
-        self.stage.set(Stage::IDLE);
-    }
-}
-
-impl http_body::Body for Served {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.0.set(Stage::IDLE);
     }
 }
 

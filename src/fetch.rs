@@ -187,9 +187,8 @@ fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn 
     std::iter::successors(Some(error), |error: &&'e (dyn Error + 'static)| Error::source(*error))
 }
 
-/// Whether the error is rustls's, bare or in an I/O error.
+/// Whether the error is rustls's, bare or in I/O errors, whose contents are not their sources.
 fn is_tls(error: &(dyn Error + 'static)) -> bool {
     let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>()
-        || inner.is_some_and(<dyn Error + Send + Sync + 'static>::is::<rustls::Error>)
+    error.is::<rustls::Error>() || inner.is_some_and(|inner| is_tls(inner))
 }

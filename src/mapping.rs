@@ -5,6 +5,7 @@ pub mod convert;
 pub mod definition;
 pub mod explain;
 pub mod path;
+pub mod row;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use http::{HeaderMap, HeaderName};
 use crate::label::bounded;
 use crate::observation::{Failure, Observation, Reason, State};
 use convert::{ProgressFormat, TimeFormat};
-use path::{Extract, FieldName, Found, Paths, Row, Tasks};
+use path::{Extract, Paths, Tasks};
+use row::{FieldName, Found, Row};
 
 /// A mapping in which every path, word and format is resolved.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,8 @@ use http::HeaderName;
 
 use super::convert::{ProgressFormat, TimeFormat};
 use super::definition::{Definition, Field, Mistake};
-use super::path::{FieldName, Paths, parse_pointer};
+use super::path::{Paths, parse_pointer};
+use super::row::FieldName;
 use super::{CodeMeaning, Mapping, Place, Refinement, Source, StatusPattern, same_word};
 use crate::observation::{Reason, State};
 

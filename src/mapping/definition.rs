@@ -1,6 +1,6 @@
 //! A mapping as written, and what can be wrong with it.
 
-use super::path::FieldName;
+use super::row::FieldName;
 
 /// A mapping as written: everything still text, nothing resolved. The configuration fills it
 /// from YAML; [`Mapping::compile`](super::Mapping::compile) checks it.

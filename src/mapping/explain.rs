@@ -1,6 +1,7 @@
 //! What each path of a mapping found in an answer, for a person who debugs a mapping.
 
-use super::path::{Extract, FieldName, Found, Tasks};
+use super::path::{Extract, Tasks};
+use super::row::{FieldName, Found};
 use super::{Answer, Body, Mapping, Place};
 
 /// As much of a value as tells what it is.

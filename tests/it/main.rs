@@ -1,15 +1,33 @@
-//! The tests that see the program from outside.
-
+//! The integration tests: one binary, a module a subject. Most run the real program against the
+//! simulated gateway; none needs a network beyond this machine.
 #![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
     clippy::as_conversions,
+    clippy::cast_precision_loss,
+    clippy::expect_used,
+    clippy::float_cmp,
     clippy::format_collect,
-    clippy::missing_panics_doc,
-    reason = "a test that panics has failed, which is what it is for"
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
 )]
+// A test that panics has failed, which is what it is for; what is compared was written exactly.
 
+mod architecture;
+mod commands;
 mod config;
+mod demo;
+mod exposition;
+mod faults;
+mod harness;
+mod identity;
+mod lifecycle;
+mod load;
+mod pacing;
 mod presets;
+mod probe;
+mod prometheus;
+mod reload;
+mod secrets;
+mod seed;
+mod tls;
+mod web;

@@ -1,0 +1,149 @@
+//! The shape of the code: which module may know which, and what stays free of the outside.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Data in, data out: none of these may look at a clock, a file or a socket.
+const PURE: [&str; 5] = ["mapping", "request", "schedule", "store/record", "exposition/text"];
+
+/// What only the outside of a program does.
+const OUTSIDE: [&str; 8] = [
+    "std::net",
+    "std::fs",
+    "std::env",
+    "tokio::net",
+    "tokio::spawn",
+    "SystemTime::now",
+    "Instant::now",
+    "Timestamp::now",
+];
+
+const MAX_LINES: usize = 450;
+
+struct Source {
+    /// Below `src`, without the ending: `config/load`.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    fn module(&self) -> &str {
+        self.path.split('/').next().unwrap()
+    }
+
+    /// The text without unit tests, which may use anything.
+    fn code(&self) -> &str {
+        let tests = self.path == "tests" || self.path.ends_with("/tests");
+        let end = if tests { 0 } else { self.text.find("#[cfg(test)]\n").unwrap_or(usize::MAX) };
+        self.text.get(..end).unwrap_or(&self.text)
+    }
+
+    /// The modules of ours that it names.
+    fn imports(&self) -> Vec<&str> {
+        let mut imports = Vec::new();
+        for (at, _) in self.code().match_indices("crate::") {
+            let rest = &self.code()[at + "crate::".len()..];
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap();
+            assert!(end > 0, "{}: write `use crate::name` once for each module", self.path);
+            imports.push(&rest[..end]);
+        }
+        imports
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let folder = root().join("src");
+    let mut found = Vec::new();
+    files(&folder, &mut found);
+    assert!(found.len() > 50);
+    let source = |path: PathBuf| Source {
+        text: fs::read_to_string(&path).unwrap(),
+        path: path.with_extension("").strip_prefix(&folder).unwrap().to_str().unwrap().to_owned(),
+    };
+    found.into_iter().map(source).collect()
+}
+
+/// The modules in the order of `lib.rs`.
+fn ranks(lib: &str) -> Vec<&str> {
+    lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect()
+}
+
+/// What the sources import against the order.
+fn violations(sources: &[Source], ranks: &[&str]) -> Vec<String> {
+    let rank = |module: &str| {
+        let found = ranks.iter().position(|known| *known == module);
+        found.unwrap_or_else(|| panic!("`{module}` is not in lib.rs"))
+    };
+    let inner = sources.iter().filter(|source| !matches!(source.module(), "lib" | "main"));
+    let all = inner.flat_map(|source| source.imports().into_iter().map(move |to| (source, to)));
+    let wrong = all.filter(|(source, to)| rank(to) > rank(source.module()));
+    wrong.map(|(source, to)| format!("{} uses {to}", source.path)).collect()
+}
+
+#[test]
+fn imports_point_to_earlier_modules() {
+    let sources = sources();
+    let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let ranks = ranks(&lib);
+    assert!(ranks.len() > 15);
+    assert_eq!(violations(&sources, &ranks), [""; 0]);
+    // The test itself: an import in a signature, against the order, is found.
+    let text = "use crate::clock;\nfn f(_: crate::web::Web) {}\n".to_owned();
+    let wrong = Source { path: "store/record".to_owned(), text };
+    assert_eq!(violations(&[wrong], &ranks), ["store/record uses web"]);
+}
+
+#[test]
+fn the_simulator_knows_nothing_of_the_exporter() {
+    for source in sources().iter().filter(|source| source.module() == "simulator") {
+        let imports = source.imports();
+        assert!(imports.is_empty(), "{} uses {imports:?}", source.path);
+    }
+}
+
+#[test]
+fn pure_modules_stay_pure() {
+    let sources = sources();
+    for module in PURE {
+        let within = |source: &&Source| {
+            source.path == module || source.path.starts_with(&format!("{module}/"))
+        };
+        let mut files = sources.iter().filter(within).peekable();
+        assert!(files.peek().is_some(), "no module {module}");
+        for source in files {
+            for outside in OUTSIDE {
+                assert!(!source.code().contains(outside), "{} uses {outside}", source.path);
+            }
+        }
+    }
+}
+
+#[test]
+fn files_fit_the_head() {
+    let mut found = Vec::new();
+    files(&root().join("src"), &mut found);
+    files(&root().join("tests"), &mut found);
+    for path in found {
+        let text = fs::read_to_string(&path).unwrap();
+        let lines = text.lines().count();
+        assert!(lines <= MAX_LINES, "{}: {lines} lines", path.display());
+        assert_ne!(path.file_name().unwrap(), "mod.rs");
+        let word = ["un", "safe "].concat();
+        assert!(!text.contains(&word), "{} holds {word}", path.display());
+    }
+}

@@ -1,0 +1,274 @@
+//! What the tests stand on: the exporter as a process, the simulated gateway, and patience.
+
+pub mod http;
+pub mod samples;
+pub mod tools;
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aitask_exporter::simulator::{self, Options, Simulator};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use http::Reply;
+use samples::Samples;
+
+/// How long anything may take that is to happen at once: long for a busy machine, and only
+/// waited out by a test that fails.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_aitask_exporter");
+
+/// Looks again and again until there is something to see.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Looks again and again until it is so.
+pub fn until(what: &str, mut look: impl FnMut() -> bool) {
+    eventually(what, || look().then_some(()));
+}
+
+/// A fresh directory, kept for inspection when the test fails.
+pub struct Dir(PathBuf);
+
+impl Dir {
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("it-{}-{number}", std::process::id());
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// One that holds a configuration as `aitask.yml`.
+    pub fn with(config: &str) -> Self {
+        let dir = Self::new();
+        dir.write("aitask.yml", config);
+        dir
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // Replaced as a whole, as careful people do: a reader never sees half of it.
+        let draft = path.with_extension("draft");
+        fs::write(&draft, text).unwrap();
+        fs::rename(&draft, &path).unwrap();
+        path
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        String::from_utf8_lossy(&fs::read(self.path(name)).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+/// A process that does not outlive its test. What it logs goes to the file `log`.
+pub struct Process {
+    child: Child,
+    pub dir: Dir,
+}
+
+impl Process {
+    pub fn start(dir: Dir, command: &mut Command) -> Self {
+        let log = File::create(dir.path("log")).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        Self { child: tools::present(command, Command::spawn), dir }
+    }
+
+    pub fn log(&self) -> String {
+        self.dir.read("log")
+    }
+
+    /// The addresses in the log, once there are `count` of them.
+    pub fn addresses(&mut self, count: usize) -> Vec<SocketAddr> {
+        eventually("the process listens", || {
+            let log = self.log();
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "ended with {}: {log}", ended.unwrap());
+            let lines = log.lines().filter(|line| line.contains(r#"msg="Listening on""#));
+            let addresses = lines.filter_map(|line| line.split("address=").nth(1)?.parse().ok());
+            let addresses: Vec<_> = addresses.collect();
+            (addresses.len() == count).then_some(addresses)
+        })
+    }
+
+    /// Sends the signal `name`, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// How the process ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        eventually("the process ends", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- log in {}\n{}", self.dir.0.display(), self.log());
+        }
+    }
+}
+
+/// A running exporter.
+pub struct Exporter {
+    pub process: Process,
+    pub address: SocketAddr,
+}
+
+impl Exporter {
+    /// With a configuration and nothing else.
+    pub fn start(config: &str) -> Self {
+        Self::start_in(Dir::with(config), &[])
+    }
+
+    /// In a directory that holds `aitask.yml`.
+    pub fn start_in(dir: Dir, flags: &[&str]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.arg("--config.file").arg(dir.path("aitask.yml"));
+        command.arg("--web.listen-address=127.0.0.1:0").args(flags);
+        let mut process = Process::start(dir, &mut command);
+        let address = process.addresses(1)[0];
+        Self { process, address }
+    }
+
+    pub fn get(&self, target: &str) -> Reply {
+        http::get(self.address, target)
+    }
+
+    pub fn scrape(&self) -> Samples {
+        let reply = self.get("/metrics");
+        assert_eq!(reply.status, 200);
+        Samples::parse(reply.text())
+    }
+
+    /// Replaces the configuration, and asks to have it reloaded.
+    pub fn reload(&self, config: &str) -> Reply {
+        self.process.dir.write("aitask.yml", config);
+        http::send(self.address, "POST", "/-/reload", &[], "").unwrap()
+    }
+
+    /// Waits until a sample of `name` with these labels has the value.
+    pub fn await_value(&self, name: &str, labels: &[(&str, &str)], value: f64) -> Samples {
+        eventually(&format!("{name}{labels:?} {value}"), || {
+            let samples = self.scrape();
+            (samples.value(name, labels) == Some(value)).then_some(samples)
+        })
+    }
+
+    /// Waits until a task is in a state.
+    pub fn await_state(&self, id: &str, state: &str) -> Samples {
+        self.await_value("aitask_status", &[("task_id", id), ("state", state)], 1.0)
+    }
+}
+
+/// Runs the program to its end.
+pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
+    Command::new(PROGRAM).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// A simulated gateway on a thread of this process.
+pub struct Gateway {
+    pub address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Gateway {
+    /// One that takes any credentials.
+    pub fn start() -> Self {
+        Self::with(Options::default())
+    }
+
+    pub fn with(options: Options) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let thread = thread::spawn(move || {
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                let stopped = async { drop(stopped.await) };
+                simulator::serve(listener, Simulator::new(options), stopped).await.unwrap();
+            });
+        });
+        Self { address, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// A provider for the list `providers`, with further keys in YAML's flow style.
+    pub fn provider(&self, name: &str, more: &str) -> String {
+        let url = format!("http://{}", self.address);
+        format!("{{ name: {name}, preset: mjdjourney, base_url: \"{url}\", {more} }}")
+    }
+
+    /// Scripts a task; the README of the simulator is at its `/`.
+    pub fn put(&self, id: &str, script: &Value) {
+        let target = format!("/simulator/tasks/{}", http::encode(id));
+        let reply = http::send(self.address, "PUT", &target, &[], &script.to_string()).unwrap();
+        assert_eq!(reply.status, 204, "{}", reply.text());
+    }
+
+    /// What was asked of a task.
+    pub fn asked(&self, id: &str) -> Value {
+        http::get(self.address, &format!("/simulator/tasks/{}", http::encode(id))).json()
+    }
+
+    /// How many requests there were for a task.
+    pub fn requests(&self, id: &str) -> u64 {
+        self.asked(id)["requests"].as_u64().unwrap()
+    }
+
+    /// When a task was asked for, in milliseconds: the last hundred times.
+    pub fn request_times(&self, id: &str) -> Vec<i64> {
+        let times = self.asked(id)["request_times_ms"].clone();
+        serde_json::from_value(times).unwrap()
+    }
+
+    /// What was asked altogether.
+    pub fn stats(&self) -> Value {
+        http::get(self.address, "/simulator/stats").json()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Other people's programs: Prometheus, promtool and the parsers of `prometheus_client`. One that
+//! is missing fails the test that needs it.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use super::http::{self, encode};
+use super::samples::{Labels, Samples};
+use super::{Dir, Process, until};
+
+/// Starts a program, or says how to get it.
+pub fn present<T>(command: &mut Command, start: fn(&mut Command) -> io::Result<T>) -> T {
+    start(command).unwrap_or_else(|error| {
+        let program = command.get_program().display();
+        panic!("cannot run {program} ({error}): run `make tools`")
+    })
+}
+
+fn pipe(command: &mut Command, input: &[u8]) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = present(command, Command::spawn);
+    let mut stdin = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(input).unwrap());
+        child.wait_with_output().unwrap()
+    })
+}
+
+/// `promtool check metrics` has nothing to say about the text form.
+pub fn assert_promtool_is_content(exposition: &[u8]) {
+    let output = pipe(Command::new("promtool").args(["check", "metrics"]), exposition);
+    let said = [output.stdout, output.stderr].concat();
+    assert_eq!(String::from_utf8_lossy(&said), "");
+    assert!(output.status.success());
+}
+
+const PRINT_SAMPLES: &str = "
+import json, sys
+from PARSER import text_string_to_metric_families as parse
+for family in parse(sys.stdin.buffer.read().decode()):
+    for sample in family.samples:
+        print(json.dumps([sample.name, sample.labels, repr(sample.value)]))
+";
+
+/// The samples of an OpenMetrics exposition, as the strict parser reads them.
+pub fn parse_openmetrics(exposition: &[u8]) -> Samples {
+    parse("prometheus_client.openmetrics.parser", exposition)
+}
+
+/// The samples of the text form, as the Python client reads them.
+pub fn parse_text(exposition: &[u8]) -> Samples {
+    parse("prometheus_client.parser", exposition)
+}
+
+fn parse(parser: &str, exposition: &[u8]) -> Samples {
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-tools/bin/python");
+    let script = PRINT_SAMPLES.replace("PARSER", parser);
+    let output = pipe(Command::new(python).args(["-c", &script]), exposition);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut samples = Samples::default();
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let (name, labels, value): (_, _, String) = serde_json::from_str(line).unwrap();
+        samples.add(name, labels, value.parse().unwrap());
+    }
+    samples
+}
+
+/// A running Prometheus.
+pub struct Prometheus {
+    _process: Process,
+    address: SocketAddr,
+}
+
+impl Prometheus {
+    /// One that scrapes `target` every second, as the job `aitask_exporter`.
+    pub fn scraping(target: SocketAddr) -> Self {
+        let dir = Dir::new();
+        let config = format!(
+            "global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\n\
+             scrape_configs:\n\
+             - {{ job_name: aitask_exporter, static_configs: [{{ targets: ['{target}'] }}] }}\n"
+        );
+        let mut command = Command::new("prometheus");
+        command.arg("--web.listen-address=127.0.0.1:0");
+        command.arg("--config.file").arg(dir.write("prometheus.yml", &config));
+        command.arg("--storage.tsdb.path").arg(dir.path("data"));
+        let mut process = Process::start(dir, &mut command);
+        let address = process.addresses(1)[0];
+        let prometheus = Self { _process: process, address };
+        until("Prometheus is ready", || http::get(address, "/-/ready").status == 200);
+        prometheus
+    }
+
+    /// What an instant query finds.
+    pub fn query(&self, expression: &str) -> Vec<(Labels, f64)> {
+        let found = self.ask(&format!("/api/v1/query?query={}", encode(expression)));
+        let samples = found.into_iter().map(|sample| (labels(&sample), value(&sample["value"]).1));
+        samples.collect()
+    }
+
+    /// The value of the only series that an instant query finds.
+    pub fn value(&self, expression: &str) -> Option<f64> {
+        let found = self.query(expression);
+        assert!(found.len() < 2, "more than one: {found:?}");
+        found.first().map(|(_, value)| *value)
+    }
+
+    /// What a range query finds: labels, and times with values.
+    pub fn query_range(
+        &self,
+        expression: &str,
+        start: f64,
+        end: f64,
+        step: f64,
+    ) -> Vec<(Labels, Vec<(f64, f64)>)> {
+        let query = encode(expression);
+        let target =
+            format!("/api/v1/query_range?query={query}&start={start}&end={end}&step={step}");
+        let series = self.ask(&target).into_iter().map(|series| {
+            let values = series["values"].as_array().unwrap().iter().map(value).collect();
+            (labels(&series), values)
+        });
+        series.collect()
+    }
+
+    fn ask(&self, target: &str) -> Vec<Value> {
+        let reply = http::get(self.address, target);
+        assert_eq!(reply.status, 200, "{target}: {}", reply.text());
+        reply.json()["data"]["result"].as_array().unwrap().clone()
+    }
+}
+
+fn labels(series: &Value) -> Labels {
+    serde_json::from_value(series["metric"].clone()).unwrap()
+}
+
+fn value(pair: &Value) -> (f64, f64) {
+    (pair[0].as_f64().unwrap(), pair[1].as_str().unwrap().parse().unwrap())
+}

@@ -1,0 +1,131 @@
+//! `/probe` and `poll`: one task now, and the whole story on request.
+
+use aitask_exporter::simulator::Options;
+
+use crate::harness::samples::Samples;
+use crate::harness::{Dir, Exporter, Gateway, eventually, run, tools};
+
+fn config(gateway: &Gateway) -> String {
+    let credentials = "authorization: { credentials: right }, poll_timeout: 2s";
+    format!(
+        "providers: [{}]\ntasks: [{{ id: listed, labels: {{ customer: acme }} }}]\n\
+         global: {{ poll_interval: 1y }}\n",
+        gateway.provider("mj", credentials)
+    )
+}
+
+fn gateway() -> Gateway {
+    Gateway::with(Options { token: Some("right".to_owned()) })
+}
+
+#[test]
+fn a_probe_answers_the_families_of_the_task() {
+    let gateway = gateway();
+    let exporter = Exporter::start(&config(&gateway));
+    let reply = exporter.get("/probe?provider=mj&task_id=stuck-1");
+    assert_eq!(reply.status, 200);
+    tools::assert_promtool_is_content(&reply.body);
+    let samples = Samples::parse(reply.text());
+    assert_eq!(samples.value("probe_success", &[]), Some(1.0));
+    assert!(samples.value("probe_duration_seconds", &[]) > Some(0.0));
+    let age = samples.value("aitask_queue_age_seconds", &[("task_id", "stuck-1")]).unwrap();
+    assert!((7_200.0..7_210.0).contains(&age), "{age}");
+    assert_eq!(samples.label("aitask_status", &[], "state"), Some("queued"));
+    assert_eq!(samples.find("aitask_tasks", &[]).len(), 0);
+
+    let failed = Samples::parse(exporter.get("/probe?task_id=code-7-x&provider=mj").text());
+    assert_eq!(failed.value("probe_success", &[]), Some(0.0));
+    assert_eq!(failed.value("aitask_error", &[("reason", "api"), ("code", "7")]), Some(1.0));
+
+    // A listed task has its labels; a probe leaves no trace in what is exported.
+    let listed = Samples::parse(exporter.get("/probe?provider=mj&task_id=listed").text());
+    assert_eq!(listed.label("aitask_up", &[], "customer"), Some("acme"));
+    let samples = exporter.scrape();
+    assert_eq!(samples.label("aitask_status", &[], "state"), Some("unpolled"));
+    assert_eq!(samples.find("aitask_status", &[]).len(), 1);
+}
+
+#[test]
+fn a_probe_goes_to_a_configured_provider_and_nowhere_else() {
+    let gateway = gateway();
+    let exporter = Exporter::start(&config(&gateway));
+    for (query, says) in [
+        ("", "provider"),
+        ("?provider=mj", "task_id"),
+        ("?task_id=a", "provider"),
+        ("?provider=other&task_id=a", "other"),
+        ("?provider=http://127.0.0.1/&task_id=a", "no provider"),
+        ("?provider=mj&task_id=", "empty"),
+        ("?provider=mj&task_id=..", ".."),
+        ("?provider=mj&task_id=%00", "NUL"),
+        ("?provider=mj&task_id=a&debug=perhaps", "debug"),
+    ] {
+        let reply = exporter.get(&format!("/probe{query}"));
+        assert_eq!(reply.status, 400, "{query}: {}", reply.text());
+        assert!(reply.text().contains(says), "{query}: {}", reply.text());
+    }
+    assert_eq!(gateway.stats()["requests"], 0);
+    let reply = exporter.get("/probe?provider=mj&task_id=..%2F..%2Fadmin");
+    assert_eq!(reply.status, 200);
+    assert_eq!(gateway.asked("../../admin")["last_path"], "/api/mj/task/..%2F..%2Fadmin/fetch");
+}
+
+#[test]
+fn debug_tells_the_request_the_answer_and_what_each_path_found() {
+    let gateway = gateway();
+    let exporter = Exporter::start(&config(&gateway));
+    let reply = exporter.get("/probe?provider=mj&task_id=running-1&debug=true");
+    assert_eq!(reply.header("content-type"), Some("text/plain; charset=utf-8"));
+    let url = format!("GET http://{}/api/mj/task/running-1/fetch", gateway.address);
+    for part in [
+        &*url,
+        "authorization: <secret>",
+        "HTTP status 200",
+        "\"status\":\"running\"",
+        "/enqueue_time",
+        "/job_type",
+        "state: running",
+    ] {
+        assert!(reply.text().contains(part), "{part}: {}", reply.text());
+    }
+    assert!(!reply.text().contains("right"));
+    let failed = exporter.get("/probe?provider=mj&task_id=garbage-1&debug=true");
+    assert!(failed.text().contains("Bad gateway, good mood") && failed.text().contains("decode"));
+    let silent = exporter.get("/probe?provider=mj&task_id=hang-1&debug=true");
+    assert!(silent.text().contains("reason timeout"), "{}", silent.text());
+}
+
+#[test]
+fn poll_prints_what_was_understood() {
+    let gateway = gateway();
+    let dir = Dir::with(&config(&gateway));
+    let path = dir.path("aitask.yml");
+    let poll = |ids: &[&str]| {
+        let flags = ["poll", "--config.file", path.to_str().unwrap()];
+        let output = run([&flags, ids].concat());
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let (code, out, _) = poll(&["42a28dda-dc7a-4186-ac86-6e16c1fcef17"]);
+    assert_eq!(code, 0);
+    for part in ["state: succeeded", "status: \"completed\"", "1750402472.303527", "成功"] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+    assert!(!out.contains("right"));
+    let (code, out, _) = poll(&["running-1", "garbage-1"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("state: running") && out.contains("reason decode"), "{out}");
+    for (ids, says) in [
+        (&[][..], "ID"),
+        (&["--provider", "other", "a"], "other"),
+        (&[".."], "`..`"),
+        (&["--what"], "--what"),
+    ] {
+        let (code, out, err) = poll(ids);
+        assert_eq!((code, &*out), (2, ""), "{ids:?}");
+        assert!(err.contains(says), "{ids:?}: {err}");
+    }
+    dir.write("aitask.yml", "providers: []\n");
+    assert_eq!(poll(&["a"]).0, 2);
+    eventually("no poll is left", || (gateway.stats()["requests"] == 3).then_some(()));
+}

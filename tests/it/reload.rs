@@ -1,0 +1,246 @@
+//! Another configuration: taken on as a whole or not at all, at once, and nothing that stays
+//! loses its history.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use serde_json::json;
+
+use crate::harness::samples::Samples;
+use crate::harness::{Dir, Exporter, Gateway, http, until};
+
+const SUCCESSFUL: &str = "aitask_exporter_config_last_reload_successful";
+const TIMESTAMP: &str = "aitask_exporter_config_last_reload_success_timestamp_seconds";
+const HASH: &str = "aitask_exporter_config_hash";
+
+fn config(gateway: &Gateway, interval: &str, tasks: &str) -> String {
+    let provider = gateway.provider("mj", "");
+    format!("global: {{ poll_interval: {interval} }}\nproviders: [{provider}]\ntasks: [{tasks}]\n")
+}
+
+fn ids(samples: &Samples) -> Vec<&str> {
+    let found = samples.find("aitask_status", &[]);
+    let mut ids: Vec<_> = found.into_iter().map(|(labels, _)| &*labels["task_id"]).collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn tasks_come_go_and_stay() {
+    let gateway = Gateway::start();
+    let life =
+        json!({ "steps": [{ "status": "running", "seconds": 1 }, { "status": "completed" }] });
+    gateway.put("ends", &life);
+    let exporter = Exporter::start(&config(&gateway, "300ms", "ends, queued-stays, queued-goes"));
+    exporter.await_value("aitask_finished_total", &[("state", "succeeded")], 1.0);
+    let before = exporter.await_state("queued-stays", "queued");
+    let polls = before.value("aitask_polls_total", &[]).unwrap();
+    let asked = gateway.requests("ends");
+
+    let tasks = "queued-comes, { id: queued-stays, labels: { customer: acme } }, ends";
+    let reply = exporter.reload(&config(&gateway, "300ms", tasks));
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    // It answers after the swap: what left is gone, what came is there.
+    let after = exporter.scrape();
+    assert_eq!(ids(&after), ["ends", "queued-comes", "queued-stays"]);
+    assert_eq!(after.find("aitask_up", &[("task_id", "queued-goes")]).len(), 0);
+    let stays = [("task_id", "queued-stays")];
+    assert_eq!(after.label("aitask_up", &stays, "customer"), Some("acme"));
+    for kept in ["aitask_state_timestamp_seconds", "aitask_enqueue_timestamp_seconds"] {
+        for id in ["queued-stays", "ends"] {
+            let value = |samples: &Samples| samples.value(kept, &[("task_id", id)]);
+            assert_eq!(value(&after), value(&before), "{kept} of {id}");
+        }
+    }
+    // Counters go on counting; the end that was counted is not counted again, nor polled again.
+    assert!(after.value("aitask_polls_total", &[]) >= Some(polls));
+    exporter.await_state("queued-comes", "queued");
+    let later = exporter.scrape();
+    assert_eq!(later.value("aitask_finished_total", &[("state", "succeeded")]), Some(1.0));
+    assert_eq!(gateway.requests("ends"), asked);
+    let gone = gateway.requests("queued-goes");
+    until("others are polled", || gateway.requests("queued-stays") > asked + 5);
+    assert!(gateway.requests("queued-goes") <= gone + 1, "a task that left is still polled");
+}
+
+/// What `max_tasks` leaves out is told, not dropped silently.
+#[test]
+fn tasks_over_the_limit_are_counted() {
+    let gateway = Gateway::start();
+    let exporter = Exporter::start(&config(&gateway, "1h", "a, b, c"));
+    let dropped = |samples: &Samples| {
+        samples.value("aitask_exporter_dropped_tasks", &[("reason", "max_tasks")])
+    };
+    assert_eq!(dropped(&exporter.scrape()), Some(0.0));
+    let limited = config(&gateway, "1h, max_tasks: 2", "a, b, c");
+    assert_eq!(exporter.reload(&limited).status, 200);
+    let samples = exporter.scrape();
+    assert_eq!((ids(&samples), dropped(&samples)), (vec!["a", "b"], Some(1.0)));
+}
+
+/// Providers come and go with all their families.
+#[test]
+fn providers_come_and_go() {
+    let gateway = Gateway::start();
+    let text = |names: &[&str]| {
+        let providers: Vec<_> = names.iter().map(|name| gateway.provider(name, "")).collect();
+        format!("providers: [{}]\n", providers.join(", "))
+    };
+    let exporter = Exporter::start(&text(&["a", "b"]));
+    let providers = || {
+        let samples = exporter.scrape();
+        let found = samples.find("aitask_polls_total", &[]);
+        let names: Vec<_> = found.iter().map(|(labels, _)| labels["provider"].clone()).collect();
+        for name in ["a", "b", "c"] {
+            let label = [("provider", name)];
+            let all = samples.0.keys().filter(|(_, labels)| {
+                labels.get("provider").is_some_and(|provider| provider == name)
+            });
+            let known = names.iter().any(|known| known == name);
+            assert_eq!(all.count() > 0, known, "{name}");
+            assert_eq!(samples.find("aitask_tasks", &label).len(), if known { 9 } else { 0 });
+        }
+        names
+    };
+    assert_eq!(providers(), ["a", "b"]);
+    assert_eq!(exporter.reload(&text(&["b", "c"])).status, 200);
+    assert_eq!(providers(), ["b", "c"]);
+}
+
+#[test]
+fn reloading_moves_no_poll() {
+    let gateway = Gateway::start();
+    let exporter = Exporter::start(&config(&gateway, "1s", "running-a"));
+    let offsets = |from: usize| {
+        let times = gateway.request_times("running-a");
+        let mut offsets: Vec<_> = times[from..].iter().map(|time| time % 1_000).collect();
+        offsets.sort_unstable();
+        offsets
+    };
+    until("three polls", || offsets(0).len() >= 3);
+    let first = gateway.request_times("running-a");
+    let mut tasks = "running-a".to_owned();
+    for n in 0..5 {
+        tasks += &format!(", queued-{n}");
+        assert_eq!(exporter.reload(&config(&gateway, "1s", &tasks)).status, 200);
+    }
+    until("three more", || gateway.request_times("running-a").len() >= first.len() + 3);
+    let all = gateway.request_times("running-a");
+    let gaps: Vec<_> = all.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    // A late poll makes one gap longer and the next shorter; on the whole they keep step.
+    let steps = (all[all.len() - 1] - all[0]) as f64 / 1_000.0;
+    assert!((steps - gaps.len() as f64).abs() < 0.4, "{gaps:?}");
+}
+
+#[test]
+fn a_bad_reload_changes_nothing_and_says_why() {
+    let gateway = Gateway::start();
+    let exporter = Exporter::start(&config(&gateway, "300ms", "queued-a"));
+    let before = exporter.await_state("queued-a", "queued");
+    assert_eq!(before.value(SUCCESSFUL, &[]), Some(1.0));
+
+    let reply = exporter.reload("providers: [{ name: mj, preset: nonsense }]\ntasks: [b, b]\n");
+    assert_eq!(reply.status, 500);
+    for part in ["aitask.yml:1:", "nonsense", "aitask.yml:2:"] {
+        assert!(reply.text().contains(part), "{part}: {}", reply.text());
+    }
+    let after = exporter.scrape();
+    assert_eq!(after.value(SUCCESSFUL, &[]), Some(0.0));
+    for kept in [TIMESTAMP, HASH] {
+        assert_eq!(after.value(kept, &[]), before.value(kept, &[]), "{kept}");
+    }
+    assert_eq!(ids(&after), ["queued-a"]);
+    assert_eq!(after.find("aitask_info", &[]), before.find("aitask_info", &[]));
+    assert!(exporter.get("/config").text().contains("queued-a"));
+    let log = exporter.process.log();
+    assert!(log.contains("level=error") && log.contains("nonsense"), "{log}");
+    let polls = gateway.requests("queued-a");
+    until("polls go on", || gateway.requests("queued-a") > polls + 1);
+
+    assert_eq!(exporter.reload(&config(&gateway, "300ms", "queued-c")).status, 200);
+    let right = exporter.scrape();
+    assert_eq!(right.value(SUCCESSFUL, &[]), Some(1.0));
+    assert!(right.value(TIMESTAMP, &[]) > before.value(TIMESTAMP, &[]));
+    assert_ne!(right.value(HASH, &[]), before.value(HASH, &[]));
+    assert_eq!(ids(&right), ["queued-c"]);
+}
+
+#[test]
+fn reload_takes_post_and_put_and_hangup() {
+    let gateway = Gateway::start();
+    let exporter = Exporter::start(&config(&gateway, "1h", "a"));
+    for method in ["GET", "HEAD", "DELETE", "PATCH"] {
+        let reply = http::send(exporter.address, method, "/-/reload", &[], "").unwrap();
+        assert_eq!(reply.status, 405, "{method}");
+        assert_eq!(reply.header("allow"), Some("POST, PUT"), "{method}");
+    }
+    exporter.process.dir.write("aitask.yml", &config(&gateway, "1h", "b"));
+    assert_eq!(ids(&exporter.scrape()), ["a"]);
+    let reply = http::send(exporter.address, "PUT", "/-/reload", &[], "").unwrap();
+    assert_eq!(reply.status, 200);
+    assert_eq!(ids(&exporter.scrape()), ["b"]);
+
+    exporter.process.dir.write("aitask.yml", &config(&gateway, "1h", "c"));
+    exporter.process.signal("HUP");
+    until("SIGHUP reloads", || ids(&exporter.scrape()) == ["c"]);
+    exporter.process.dir.write("aitask.yml", "providers: 7\n");
+    exporter.process.signal("HUP");
+    exporter.await_value(SUCCESSFUL, &[], 0.0);
+    assert_eq!(ids(&exporter.scrape()), ["c"]);
+}
+
+const FOLLOW: [&str; 2] = ["--config.enable-auto-reload", "--config.auto-reload-interval=100ms"];
+
+#[test]
+fn files_are_followed() {
+    let gateway = Gateway::start();
+    let text = |tasks: &str| {
+        config(&gateway, "1h", tasks) + "task_files: ['tasks.d/*.yml', 'tasks.d/*.txt']\n"
+    };
+    let dir = Dir::with(&text("a"));
+    fs::create_dir(dir.path("tasks.d")).unwrap();
+    let exporter = Exporter::start_in(dir, &FOLLOW);
+    let dir = &exporter.process.dir;
+    let becomes = |what: &str, expected: &[&str]| {
+        until(what, || {
+            let samples = exporter.scrape();
+            ids(&samples) == expected
+        });
+    };
+    dir.write("aitask.yml", &text("a, b"));
+    becomes("the file has changed", &["a", "b"]);
+    dir.write("tasks.d/more.yml", "[c]\n");
+    becomes("a file has come", &["a", "b", "c"]);
+    dir.write("tasks.d/list.txt", "# a comment\nd\n\n e \n");
+    becomes("a list has come", &["a", "b", "c", "d", "e"]);
+    dir.write("tasks.d/more.yml", "[f]\n");
+    becomes("a file of the glob has changed", &["a", "b", "d", "e", "f"]);
+    fs::remove_file(dir.path("tasks.d/list.txt")).unwrap();
+    becomes("a list has gone", &["a", "b", "f"]);
+    dir.write("tasks.d/more.yml", "[f, f]\n");
+    exporter.await_value(SUCCESSFUL, &[], 0.0);
+    becomes("a bad file changes nothing", &["a", "b", "f"]);
+    dir.write("tasks.d/more.yml", "[f]\n");
+    exporter.await_value(SUCCESSFUL, &[], 1.0);
+    // A file that is wrong is reported once, not at every look.
+    let log = exporter.process.log();
+    assert_eq!(log.matches("configuration not reloaded").count(), 1, "{log}");
+}
+
+/// A mounted ConfigMap is a chain of symbolic links, of which the middle one is replaced.
+#[test]
+fn a_kubernetes_config_map_is_followed() {
+    let gateway = Gateway::start();
+    let dir = Dir::new();
+    dir.write("..2026_1/aitask.yml", &config(&gateway, "1h", "a"));
+    dir.write("..2026_2/aitask.yml", &config(&gateway, "1h", "b"));
+    symlink("..2026_1", dir.path("..data")).unwrap();
+    symlink("..data/aitask.yml", dir.path("aitask.yml")).unwrap();
+    let exporter = Exporter::start_in(dir, &FOLLOW);
+    assert_eq!(ids(&exporter.scrape()), ["a"]);
+    let dir = &exporter.process.dir;
+    symlink("..2026_2", dir.path("..data_tmp")).unwrap();
+    fs::rename(dir.path("..data_tmp"), dir.path("..data")).unwrap();
+    fs::remove_dir_all(dir.path("..2026_1")).unwrap();
+    until("the link has moved", || ids(&exporter.scrape()) == ["b"]);
+}

@@ -1,0 +1,94 @@
+//! HTTPS: a certificate is trusted where the configuration says so, and nowhere else.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::harness::{Exporter, eventually};
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls");
+
+/// A gateway behind TLS that answers every request with the same running task. Its thread ends
+/// with the process.
+fn serve() -> SocketAddr {
+    let certificate = CertificateDer::from_pem_file(format!("{DATA}/localhost.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(format!("{DATA}/localhost.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let config = Arc::clone(&config);
+            thread::spawn(move || {
+                let session = ServerConnection::new(config).unwrap();
+                // A client that does not trust the certificate ends the connection.
+                let _ = answer(StreamOwned::new(session, stream.unwrap()));
+            });
+        }
+    });
+    address
+}
+
+fn answer(mut stream: impl Read + Write) -> std::io::Result<()> {
+    const BODY: &str = r#"{"code": 0, "data": {"taskId": "a", "status": "running"}}"#;
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        request.extend(byte);
+    }
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{BODY}",
+        BODY.len()
+    )?;
+    stream.flush()
+}
+
+#[test]
+fn a_certificate_is_trusted_only_where_the_configuration_says_so() {
+    let port = serve().port();
+    let provider = |name: &str, host: &str, tls: &str| {
+        format!(
+            "{{ name: {name}, preset: mjdjourney, base_url: \"https://{host}:{port}\", \
+             tls_config: {{ {tls} }} }}"
+        )
+    };
+    let ca = format!("ca_file: \"{DATA}/localhost.pem\"");
+    let providers = [
+        provider("system", "localhost", ""),
+        provider("ours", "localhost", &ca),
+        // The certificate is for `localhost` alone.
+        provider("misnamed", "127.0.0.1", &ca),
+        provider("careless", "127.0.0.1", "insecure_skip_verify: true"),
+    ];
+    let names = ["system", "ours", "misnamed", "careless"];
+    let tasks = names.map(|name| format!("{{ id: a, provider: {name} }}"));
+    let exporter = Exporter::start(&format!(
+        "global: {{ poll_interval: 200ms }}\nproviders: [{}]\ntasks: [{}]\n",
+        providers.join(", "),
+        tasks.join(", ")
+    ));
+    let samples = eventually("all have been polled", || {
+        let samples = exporter.scrape();
+        (samples.find("aitask_up", &[]).len() == 4).then_some(samples)
+    });
+    let reason = |name| samples.label("aitask_error", &[("provider", name)], "reason");
+    assert_eq!(names.map(reason), [Some("tls"), None, Some("tls"), None]);
+    assert_eq!(
+        samples.value("aitask_tasks", &[("provider", "ours"), ("state", "running")]),
+        Some(1.0)
+    );
+}

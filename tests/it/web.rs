@@ -1,0 +1,145 @@
+//! The web side: what it answers, and how little a slow client costs.
+
+use std::io::{ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+
+use crate::harness::{Dir, Exporter, eventually, http, until};
+
+const EMPTY: &str = "providers: []\n";
+
+#[test]
+fn endpoints() {
+    let exporter = Exporter::start(EMPTY);
+    let send = |method, target| http::send(exporter.address, method, target, &[], "").unwrap();
+    for (method, target, status) in [
+        ("GET", "/", 200),
+        ("GET", "/metrics", 200),
+        ("HEAD", "/metrics", 200),
+        ("POST", "/metrics", 405),
+        ("GET", "/-/healthy", 200),
+        ("HEAD", "/-/healthy", 200),
+        ("GET", "/-/ready", 200),
+        ("GET", "/config", 200),
+        ("GET", "/nothing", 404),
+        ("GET", "/metrics/", 404),
+        ("GET", "/probe", 400),
+    ] {
+        assert_eq!(send(method, target).status, status, "{method} {target}");
+    }
+    let head = send("HEAD", "/metrics");
+    assert_eq!(head.header("content-type"), send("GET", "/metrics").header("content-type"));
+    for link in ["/metrics", "/config", "/-/healthy", "/-/ready"] {
+        assert!(send("GET", "/").text().contains(&format!("\"{link}\"")), "{link}");
+    }
+}
+
+/// Reads until the server ends the connection; how long that took.
+fn ends(stream: &mut impl Read) -> Duration {
+    let start = Instant::now();
+    let mut rest = Vec::new();
+    match stream.read_to_end(&mut rest) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
+    }
+    start.elapsed()
+}
+
+#[test]
+fn headers_must_arrive_in_5_seconds() {
+    let exporter = Exporter::start(EMPTY);
+    let mut silent = http::connect(exporter.address).unwrap();
+    let mut slow = http::connect(exporter.address).unwrap();
+    slow.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ").unwrap();
+    let start = Instant::now();
+    // A byte now and then does not buy time.
+    let took = loop {
+        let mut byte = [0];
+        let sent = slow.write_all(b"a");
+        match slow.read(&mut byte) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock && sent.is_ok() => {}
+            _ => break start.elapsed(),
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "a trickling client is still served");
+    };
+    let limits = Duration::from_millis(4_500)..Duration::from_secs(8);
+    assert!(limits.contains(&took), "{took:?}");
+    ends(&mut silent);
+    assert!(start.elapsed() < Duration::from_secs(9), "a silent client is still served");
+}
+
+#[test]
+fn one_connection_serves_many_requests() {
+    let exporter = Exporter::start(EMPTY);
+    let mut stream = http::connect(exporter.address).unwrap();
+    for _ in 0..3 {
+        stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"healthy.\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            answer.extend(byte);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 "));
+    }
+}
+
+/// An idle connection is closed after a minute. Called from the test that takes a minute anyway.
+pub fn an_idle_connection_is_closed_after_a_minute() {
+    let exporter = Exporter::start(EMPTY);
+    let mut stream = http::connect(exporter.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(75))).unwrap();
+    stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let took = ends(&mut stream);
+    assert!((Duration::from_secs(55)..Duration::from_secs(70)).contains(&took), "{took:?}");
+}
+
+/// An exposition that fits no socket's buffer.
+fn start_large(flag: &str) -> Exporter {
+    let list: String = (0..10_000).map(|n| format!("{n:0>1000}\n")).collect();
+    let dir = Dir::with(
+        "global: { poll_interval: 1y }\ntask_files: [tasks.txt]\n\
+         providers: [{ name: mj, preset: mjdjourney, base_url: 'http://127.0.0.1:1' }]\n",
+    );
+    dir.write("tasks.txt", &list);
+    Exporter::start_in(dir, &[flag])
+}
+
+#[test]
+fn slow_readers_take_up_the_requests_that_are_allowed() {
+    let exporter = start_large("--web.max-requests=2");
+    let slow: Vec<_> = (0..2)
+        .map(|_| {
+            let mut stream = http::connect(exporter.address).unwrap();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            let mut begin = [0; 12];
+            stream.read_exact(&mut begin).unwrap();
+            assert_eq!(&begin, b"HTTP/1.1 200");
+            stream
+        })
+        .collect();
+    for target in ["/metrics", "/", "/config", "/probe"] {
+        let reply = exporter.get(target);
+        assert_eq!(reply.status, 503, "{target}");
+        assert!(reply.text().contains("--web.max-requests"), "{}", reply.text());
+    }
+    // Whoever asks whether the process lives is always answered.
+    assert_eq!(exporter.get("/-/healthy").status, 200);
+    assert_eq!(exporter.get("/-/ready").status, 200);
+    drop(slow);
+    until("there is room again", || exporter.get("/metrics").status == 200);
+}
+
+#[test]
+fn a_reader_that_leaves_is_noticed_and_the_next_gets_everything() {
+    let exporter = start_large("--web.max-requests=1");
+    let mut stream = http::connect(exporter.address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 1_000]).unwrap();
+    drop(stream);
+    let reply = eventually("room", || {
+        let reply = exporter.get("/metrics");
+        (reply.status == 200).then_some(reply)
+    });
+    assert_eq!(reply.text().matches("\naitask_status{").count(), 10_000);
+}

@@ -5,19 +5,19 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::harness::{Exporter, eventually};
 
-const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls");
-
-/// A gateway behind TLS that answers every request with the same running task. Its thread ends
-/// with the process.
-fn serve() -> SocketAddr {
-    let certificate = CertificateDer::from_pem_file(format!("{DATA}/localhost.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(format!("{DATA}/localhost.key")).unwrap();
+/// A gateway behind TLS that answers every request with the same running task, and the file with
+/// its certificate. Its thread ends with the process.
+fn serve() -> (SocketAddr, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/localhost.pem");
+    std::fs::write(file, made.cert.pem()).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -38,7 +38,7 @@ fn serve() -> SocketAddr {
             });
         }
     });
-    address
+    (address, file.to_owned())
 }
 
 fn answer(mut stream: impl Read + Write) -> std::io::Result<()> {
@@ -59,14 +59,15 @@ fn answer(mut stream: impl Read + Write) -> std::io::Result<()> {
 
 #[test]
 fn a_certificate_is_trusted_only_where_the_configuration_says_so() {
-    let port = serve().port();
+    let (address, certificate) = serve();
+    let port = address.port();
     let provider = |name: &str, host: &str, tls: &str| {
         format!(
             "{{ name: {name}, preset: mjdjourney, base_url: \"https://{host}:{port}\", \
              tls_config: {{ {tls} }} }}"
         )
     };
-    let ca = format!("ca_file: \"{DATA}/localhost.pem\"");
+    let ca = format!("ca_file: \"{certificate}\"");
     let providers = [
         provider("system", "localhost", ""),
         provider("ours", "localhost", &ca),

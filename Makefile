@@ -27,7 +27,7 @@ demo: ## A simulated gateway and the exporter on localhost:10054
 	cargo run --release --locked -- demo
 
 generate: ## Write the generated files anew: docs/metrics.md, config/schema.json
-	UPDATE_GENERATED=1 cargo test --locked --test it generated
+	UPDATE_GENERATED=1 cargo test --locked is_fresh
 
 audit: ## Licences, sources and advisories of the dependencies (needs cargo-deny)
 	cargo deny check

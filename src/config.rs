@@ -13,7 +13,7 @@ mod nesting;
 mod place;
 mod placed;
 pub mod preset;
-mod privacy;
+pub mod privacy;
 mod raw;
 mod scalar;
 pub mod secret;

@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
+use reqwest::Url;
+
 use super::{Polled, Upstream};
+use crate::config::privacy::sensitive;
 use crate::fetch::Response;
 use crate::mapping::Body;
 use crate::observation::{Observation, State};
@@ -27,7 +30,7 @@ pub fn report(upstream: &Upstream, task: &Task, polled: &Polled) -> String {
 fn write_request(out: &mut String, upstream: &Upstream, polled: &Polled) -> std::fmt::Result {
     writeln!(out, "request")?;
     let Some(call) = &polled.call else { return writeln!(out, "  none was sent") };
-    writeln!(out, "  {} {}", call.method, call.url)?;
+    writeln!(out, "  {} {}", call.method, without_secrets(&call.url))?;
     for name in upstream.fetcher.credentials.headers().keys() {
         writeln!(out, "  {name}: <secret>")?;
     }
@@ -35,6 +38,19 @@ fn write_request(out: &mut String, upstream: &Upstream, polled: &Polled) -> std:
         Some(body) => writeln!(out, "  {body}"),
         None => Ok(()),
     }
+}
+
+/// A URL in which parameters that sound like secrets have no value.
+fn without_secrets(url: &Url) -> String {
+    let Some(query) = url.query() else { return url.to_string() };
+    let masked = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) if sensitive(name) => format!("{name}=<secret>"),
+        _ => pair.to_owned(),
+    });
+    let query = masked.collect::<Vec<_>>().join("&");
+    let mut bare = url.clone();
+    bare.set_query(None);
+    format!("{bare}?{query}")
 }
 
 fn write_response(out: &mut String, response: &Response) -> std::fmt::Result {

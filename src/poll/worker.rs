@@ -25,7 +25,7 @@ use crate::telemetry::provider::ProviderTelemetry;
 
 /// How often secret files are read again, at the most.
 const SECRETS_EVERY: Duration = Duration::from_secs(1);
-/// How long a provider whose secret is gone waits before the next look.
+/// How long a provider whose secret is gone, or was refused, waits before the next look.
 const SECRETS_RETRY: Duration = Duration::from_secs(5);
 /// Probes that wait for their turn; more are refused.
 const MAX_PROBES: usize = 64;
@@ -233,6 +233,12 @@ impl Polling {
         self.telemetry.throttled(self.schedule.gate.take_throttled(now));
         if self.schedule.gate.in_flight() == 0 && self.schedule.ready() == 0 {
             self.settled.store(true, Ordering::Relaxed);
+        }
+        // Credentials that were refused may be replaced long before the next poll tries them.
+        let gate = &self.schedule.gate;
+        if gate.is_probing() && self.upstream.fetcher.credentials.can_change() {
+            let look = now + SECRETS_RETRY;
+            return Some(wake.map_or(look, |wake| wake.min(look)));
         }
         wake
     }

@@ -119,6 +119,11 @@ impl Gate {
         self.pause(now + delay.min(MAX_RETRY_AFTER));
     }
 
+    /// Whether the credentials were refused.
+    pub fn is_probing(&self) -> bool {
+        self.probing.is_some()
+    }
+
     /// Forgets that credentials were refused: there are new ones.
     pub fn trust_again(&mut self) {
         self.probing = None;

@@ -16,6 +16,7 @@ mod architecture;
 mod commands;
 mod config;
 mod demo;
+mod documents;
 mod exposition;
 mod faults;
 mod harness;

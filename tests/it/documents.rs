@@ -1,0 +1,244 @@
+//! The documents against the program: what they show loads, and what they name exists.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use aitask_exporter::cli::Cli;
+use aitask_exporter::config::{self, preset};
+use aitask_exporter::family::{Family, Kind, PROBE, PROCESS, PROVIDER, TASK};
+use aitask_exporter::observation::Reason;
+use clap::CommandFactory;
+use serde_json::Value;
+
+/// Flags in the documents that belong to other programs.
+const FLAGS_OF_OTHERS: &str =
+    "release locked path test headless no-sandbox hide-scrollbars window-size screenshot";
+
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every document: its path from the root, and its text.
+fn documents() -> Vec<(String, String)> {
+    let names = |folder: &str| {
+        let entries = fs::read_dir(root(folder)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.strip_suffix(".md").is_some()).collect::<Vec<_>>()
+    };
+    let in_docs = names("docs").into_iter().map(|name| format!("docs/{name}"));
+    let all: Vec<_> = names(".").into_iter().chain(in_docs).collect();
+    assert!(all.len() > 8, "{all:?}");
+    all.into_iter().map(|path| (path.clone(), read(&path))).collect()
+}
+
+/// The blocks of code in a language.
+fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
+    let fence = format!("```{language}\n");
+    let blocks = text.split(fence.as_str()).skip(1);
+    blocks.map(|rest| rest.split_once("```").expect("the end of a block").0).collect()
+}
+
+/// What stands between backticks, blocks of code included.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The longest runs of letters, digits and `_`.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
+/// The names behind `--`.
+fn flags(text: &str) -> BTreeSet<&str> {
+    let part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '.' || c == '-';
+    let behind = text.split(|c: char| !part(c)).filter_map(|run| run.strip_prefix("--"));
+    behind
+        .map(|name| name.trim_end_matches(['.', '-']))
+        .filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()))
+        .collect()
+}
+
+/// The commands that a reader is told to type.
+fn typed(text: &str) -> BTreeSet<&str> {
+    blocks(text, "sh").into_iter().flat_map(str::lines).collect()
+}
+
+#[test]
+fn every_block_of_yaml_is_right() {
+    let mut seen = [0; 3];
+    for (path, text) in documents() {
+        for (number, block) in blocks(&text, "yaml").into_iter().enumerate() {
+            let parsed: Value = serde_yaml::from_str(block).unwrap();
+            if parsed.get("providers").is_some() {
+                seen[0] += 1;
+                let dir = root("tests/data/config/good");
+                let loaded = config::load_text(&path, block, &dir);
+                assert!(loaded.is_ok(), "{path}: {}\n{block}", loaded.unwrap_err());
+                continue;
+            }
+            let (index, what) = match &parsed {
+                parsed if parsed.get("scrape_configs").is_some() => (1, "config"),
+                parsed if parsed.get("groups").is_some() => (2, "rules"),
+                _ => panic!("{path}: neither ours nor Prometheus's\n{block}"),
+            };
+            seen[index] += 1;
+            let name = format!("{}-{number}.yml", path.replace('/', "-"));
+            let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+            fs::write(&file, block).unwrap();
+            let check = Command::new("promtool").args(["check", what]).arg(&file).output();
+            let check = check.expect("promtool is missing: make tools");
+            let said = String::from_utf8_lossy(&check.stderr);
+            assert!(check.status.success(), "{path}: {said}\n{block}");
+        }
+    }
+    assert!(seen.iter().all(|blocks| *blocks >= 2), "{seen:?}");
+}
+
+#[test]
+fn every_metric_and_flag_that_is_named_exists() {
+    let families: Vec<Family> =
+        TASK.into_iter().chain(PROVIDER).chain(PROCESS).chain(PROBE).collect();
+    let exists = |word: &str| {
+        let histogram = |family: &&Family| family.kind == Kind::Histogram;
+        let stems = ["_bucket", "_sum", "_count"].map(|suffix| word.strip_suffix(suffix));
+        families.iter().any(|family| family.name == word)
+            || families.iter().filter(histogram).any(|family| stems.contains(&Some(family.name)))
+    };
+    let command = Cli::command();
+    let known: BTreeSet<_> = std::iter::once(&command)
+        .chain(command.get_subcommands())
+        .flat_map(|command| command.get_arguments().filter_map(clap::Arg::get_long))
+        .chain(FLAGS_OF_OTHERS.split(' '))
+        .chain(["help", "version"])
+        .collect();
+    for (path, text) in documents() {
+        let metrics = words(&text).filter(|word| word.starts_with("aitask_"));
+        for metric in metrics.filter(|word| *word != "aitask_exporter") {
+            assert!(exists(metric), "{path}: there is no metric {metric}");
+        }
+        for flag in flags(&text) {
+            assert!(known.contains(flag), "{path}: there is no flag --{flag}");
+        }
+    }
+}
+
+#[test]
+fn every_flag_key_and_reason_is_documented() {
+    let text = read("docs/configuration.md");
+    let command = Cli::command();
+    for argument in command.get_arguments() {
+        let Some(long) = argument.get_long() else { continue };
+        let default = argument.get_default_values().first().and_then(|value| value.to_str());
+        let flag = match default.filter(|_| argument.get_action().takes_values()) {
+            Some(default) => format!("`--{long}={default}`"),
+            None => format!("`--{long}`"),
+        };
+        assert!(text.contains(&flag), "{flag}");
+    }
+    let providers = read("docs/providers.md");
+    let named: BTreeSet<_> = code(&text).chain(code(&providers)).flat_map(words).collect();
+    let schema: Value = serde_json::from_str(&config::schema()).unwrap();
+    let definitions = schema["$defs"].as_object().unwrap().values().chain([&schema]);
+    let keys: Vec<_> = definitions
+        .filter_map(|definition| definition["properties"].as_object())
+        .flat_map(serde_json::Map::keys)
+        .collect();
+    assert!(keys.len() > 60, "{keys:?}");
+    for key in keys {
+        assert!(named.contains(key.as_str()), "the key {key} is nowhere explained");
+    }
+    let meaning = read("docs/meaning.md");
+    for reason in Reason::ALL {
+        assert!(meaning.contains(&format!("\n| `{reason}` | ")), "{reason}");
+    }
+}
+
+/// The name by which a heading can be linked to.
+fn slug(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = kept.chars().filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut links = 0;
+    for (path, text) in documents() {
+        let targets = text.split("](").skip(1).map(|rest| rest.split_once(')').unwrap().0);
+        for target in targets.filter(|target| !target.starts_with("https://")) {
+            links += 1;
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = match file {
+                "" => root(&path),
+                file => root(&path).parent().unwrap().join(file),
+            };
+            assert!(file.exists(), "{path}: no file {target}");
+            if anchor.is_empty() {
+                continue;
+            }
+            let linked = fs::read_to_string(&file).unwrap();
+            let mut headings = linked.lines().filter(|line| line.starts_with('#'));
+            assert!(headings.any(|line| slug(line) == anchor), "{path}: no heading {target}");
+        }
+    }
+    assert!(links > 50, "{links}");
+}
+
+#[test]
+fn the_table_of_systems_has_every_preset_and_asks_as_it_does() {
+    let text = read("README.md");
+    for name in preset::NAMES {
+        let link = format!("| [`{name}`](docs/providers.md#{name}) | ");
+        let row =
+            text.lines().find(|line| line.contains(&link)).unwrap_or_else(|| panic!("{name}"));
+        let preset: Value = serde_yaml::from_str(preset::get(name).unwrap()).unwrap();
+        let request = &preset["request"];
+        let method = request["method"].as_str().unwrap_or("GET");
+        let query = request["query"].as_object().into_iter().flatten();
+        let query: Vec<_> =
+            query.map(|(key, value)| format!("{key}={}", value.as_str().unwrap())).collect();
+        let mark = if query.is_empty() { "" } else { "?" };
+        let path = request["path"].as_str().unwrap();
+        let asked = format!("`{method} {path}{mark}{}`", query.join("&"));
+        assert!(row.contains(&asked), "{name}: {asked}\n{row}");
+    }
+}
+
+#[test]
+fn both_readmes_name_the_same_commands() {
+    let (english, chinese) = (read("README.md"), read("README.zh-CN.md"));
+    assert!(typed(&english).len() > 4);
+    assert_eq!(typed(&english), typed(&chinese));
+    for command in Cli::command().get_subcommands() {
+        let name = command.get_name();
+        let is_row = |line: &str| {
+            let rest = line.strip_prefix("| `aitask_exporter ").and_then(|r| r.strip_prefix(name));
+            rest.is_some_and(|rest| rest.starts_with(['`', ' ']))
+        };
+        assert!(english.lines().any(is_row) && chinese.lines().any(is_row), "{name}");
+    }
+}
+
+/// What the demo shows changes with its tasks, and then what the READMEs show of it must.
+#[test]
+fn the_excerpts_are_of_the_demo() {
+    let demo = read("config/demo.yml");
+    for readme in ["README.md", "README.zh-CN.md"] {
+        let text = read(readme);
+        for label in ["task_id=\"", "provider=\""] {
+            let values = text.split(label).skip(1).map(|rest| rest.split_once('"').unwrap().0);
+            let values: BTreeSet<_> = values.collect();
+            assert!(!values.is_empty());
+            for value in values {
+                let mut words = demo.split([' ', '\n', ',']);
+                assert!(words.any(|word| word == value), "{readme}: {value} is not in the demo");
+            }
+        }
+    }
+}

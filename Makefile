@@ -29,5 +29,8 @@ demo: ## A simulated gateway and the exporter on localhost:10054
 generate: ## Write the generated files anew: docs/metrics.md, config/schema.json
 	UPDATE_GENERATED=1 cargo test --locked is_fresh
 
+bench: ## Measure, and print ratios against alternatives
+	cargo bench --locked
+
 audit: ## Licences, sources and advisories of the dependencies (needs cargo-deny)
 	cargo deny check

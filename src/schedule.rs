@@ -141,6 +141,13 @@ impl Schedule {
         self.timers.push(due, slot);
     }
 
+    /// The task goes with another group from now on.
+    pub fn regroup(&mut self, slot: Slot, group: u64) {
+        if let Some(entry) = self.entry(slot) {
+            entry.group = group;
+        }
+    }
+
     /// Forgets a task. A poll of it that is under way still counts as in flight until it ends.
     pub fn remove(&mut self, slot: Slot) {
         let Some(entry) = self.entry(slot) else { return };

@@ -190,6 +190,8 @@ impl Polling {
         let (old, new) = (&old.provider, &self.upstream.provider);
         self.schedule.reconfigure(&old.limits, &new.limits, new.batch.is_some(), now);
         self.apply(changes, now);
+        // What is new was read just now.
+        self.hold(0);
     }
 
     fn queue_probe(&mut self, probe: Probe) {
@@ -204,7 +206,10 @@ impl Polling {
             self.schedule.remove(slot);
             self.tasks.remove(&slot);
         }
-        self.tasks.extend(changes.changed);
+        for (slot, task) in changes.changed {
+            self.schedule.regroup(slot, task.group());
+            self.tasks.insert(slot, task);
+        }
         for (slot, task) in changes.added {
             self.schedule.add(slot, task.hash(), task.group(), now);
             self.tasks.insert(slot, task);

@@ -3,8 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -70,9 +69,9 @@ async fn connection(
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), hyper::Error> {
     stream.set_nodelay(true).ok();
-    let stage = Arc::new(Stage::default());
+    let stage = Arc::new(Stage::new());
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        stage.set(Stage::SERVING);
+        stage.set(Waiting::Answer);
         let (router, stage) = (router.clone(), Arc::clone(&stage));
         async move {
             let response = router.oneshot(request.map(Body::new)).await;
@@ -93,24 +92,41 @@ async fn connection(
     connection.await
 }
 
-/// What a connection is waiting for.
-#[derive(Debug, Default)]
-struct Stage(AtomicU8);
+/// What a connection is waiting for, and since when.
+#[derive(Debug)]
+struct Stage(Mutex<(Waiting, Instant)>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    /// The headers of a request.
+    Headers,
+    /// Our own answer, which the client cannot hurry.
+    Answer,
+    /// The next request, if there is to be one.
+    Request,
+}
 
 impl Stage {
-    /// The headers of a request.
-    const HEADERS: u8 = 0;
-    /// Our own answer, which the client cannot hurry.
-    const SERVING: u8 = 1;
-    /// The next request, if there is to be one.
-    const IDLE: u8 = 2;
-
-    fn set(&self, stage: u8) {
-        self.0.store(stage, Ordering::Relaxed);
+    fn new() -> Self {
+        Self(Mutex::new((Waiting::Headers, Instant::now())))
     }
 
-    fn get(&self) -> u8 {
-        self.0.load(Ordering::Relaxed)
+    fn set(&self, waiting: Waiting) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (waiting, Instant::now());
+    }
+
+    fn get(&self) -> Waiting {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// When the client has waited too long; never, while it waits for us.
+    fn deadline(&self) -> Option<Instant> {
+        let (waiting, since) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match waiting {
+            Waiting::Headers => Some(since + HEADER_TIMEOUT),
+            Waiting::Answer => None,
+            Waiting::Request => Some(since + IDLE_TIMEOUT),
+        }
     }
 }
 
@@ -119,7 +135,7 @@ struct Answering(Arc<Stage>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.set(Stage::IDLE);
+        self.0.set(Waiting::Request);
     }
 }
 
@@ -127,34 +143,34 @@ impl Drop for Answering {
 struct Watched {
     stream: TcpStream,
     stage: Arc<Stage>,
-    /// The stage that `deadline` belongs to; `None` while nothing is awaited of the client.
-    timed: Option<u8>,
-    deadline: Pin<Box<Sleep>>,
-    write_deadline: Option<Pin<Box<Sleep>>>,
+    timer: Pin<Box<Sleep>>,
+    write_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Watched {
     fn new(stream: TcpStream, stage: Arc<Stage>) -> Self {
-        let deadline = Box::pin(tokio::time::sleep(HEADER_TIMEOUT));
-        Self { stream, stage, timed: Some(Stage::HEADERS), deadline, write_deadline: None }
+        let timer = Box::pin(tokio::time::sleep(HEADER_TIMEOUT));
+        Self { stream, stage, timer, write_timer: None }
     }
 
-    /// Fails once the time of the present stage is over.
+    /// Fails once the time of the present stage is over. The timer of a stage that is over fires
+    /// in vain, and is then set to what is due now.
     fn check_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let stage = self.stage.get();
-        let timeout = match stage {
-            Stage::HEADERS => HEADER_TIMEOUT,
-            Stage::IDLE => IDLE_TIMEOUT,
-            _ => {
-                self.timed = None;
-                return Poll::Pending;
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            match self.stage.deadline() {
+                Some(deadline) if deadline <= now => {
+                    return Poll::Ready(io::ErrorKind::TimedOut.into());
+                }
+                Some(deadline) => self.timer.as_mut().reset(deadline),
+                None => self.timer.as_mut().reset(now + HEADER_TIMEOUT),
             }
-        };
-        if self.timed != Some(stage) {
-            self.timed = Some(stage);
-            self.deadline.as_mut().reset(Instant::now() + timeout);
         }
-        self.deadline.as_mut().poll(cx).map(|()| io::ErrorKind::TimedOut.into())
+        if let Some(deadline) = self.stage.deadline().filter(|due| *due < self.timer.deadline()) {
+            self.timer.as_mut().reset(deadline);
+            return self.check_deadline(cx);
+        }
+        Poll::Pending
     }
 }
 
@@ -165,19 +181,15 @@ impl AsyncRead for Watched {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, buf) {
-            // The first bytes of the next request: from now on it has to hurry.
-            if this.stage.get() == Stage::IDLE {
-                this.stage.set(Stage::HEADERS);
-            }
-            if let (Stage::HEADERS, Poll::Ready(error)) =
-                (this.stage.get(), this.check_deadline(cx))
-            {
-                return Poll::Ready(Err(error));
-            }
-            return Poll::Ready(read);
+        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+        // The first bytes of the next request: from now on it has to hurry.
+        if read.is_ready() && this.stage.get() == Waiting::Request {
+            this.stage.set(Waiting::Headers);
         }
-        this.check_deadline(cx).map(Err)
+        match this.check_deadline(cx) {
+            Poll::Ready(error) => Poll::Ready(Err(error)),
+            Poll::Pending => read,
+        }
     }
 }
 
@@ -189,11 +201,11 @@ impl Watched {
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.write_deadline = None;
+            self.write_timer = None;
             return written;
         }
         let deadline =
-            self.write_deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));
+            self.write_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));
         deadline.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }

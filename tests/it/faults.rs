@@ -5,6 +5,7 @@ use std::net::TcpListener;
 
 use serde_json::json;
 
+use crate::harness::samples::Samples;
 use crate::harness::{Exporter, Gateway, eventually, http};
 
 /// Tasks of the provider `many`: what the gateway does, the reason, the code.
@@ -169,9 +170,7 @@ fn a_failed_poll_erases_nothing() {
         {
             assert_eq!(after.find(kept, &task), before.find(kept, &task), "{kept}");
         }
-        let age = |samples: &crate::harness::samples::Samples| {
-            samples.value("aitask_queue_age_seconds", &task).unwrap()
-        };
+        let age = |samples: &Samples| samples.value("aitask_queue_age_seconds", &task).unwrap();
         assert!(age(&after) > age(&before));
         let time = |family| after.value(family, &task).unwrap();
         let success = "aitask_last_success_timestamp_seconds";

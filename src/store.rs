@@ -173,6 +173,28 @@ impl Store {
         shards.iter().map(|shard| shard.view(now, |_, _| {})).collect()
     }
 
+    /// Every task of the configuration as it stands now, whether or not its series are exported:
+    /// of one provider, and in one state, where these are given.
+    pub fn tasks(
+        &self,
+        provider: Option<&str>,
+        state: Option<State>,
+    ) -> (Timestamp, Vec<TaskView>) {
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        let of_provider = |shard: &&Arc<Shard>| provider.is_none_or(|name| *shard.name == *name);
+        let mut tasks = Vec::new();
+        for shard in shards.iter().filter(of_provider) {
+            let records = shard.lock();
+            for record in records.places.iter().filter_map(|place| place.record.as_ref()) {
+                if state.is_none_or(|state| record.state() == state) {
+                    tasks.push(record.view(record.is_stuck(records.limits.stuck_after, now)));
+                }
+            }
+        }
+        (now, tasks)
+    }
+
     /// Everything as it stands now.
     pub fn snapshot(&self) -> Snapshot {
         let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);

@@ -1,12 +1,15 @@
 //! What the exporter serves, and within which limits.
 
+pub mod api;
 pub mod guarded;
 pub mod landing;
 pub mod lifecycle;
 pub mod limit;
 pub mod listen;
 pub mod metrics;
+mod negotiation;
 pub mod probe;
+mod stream;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +47,7 @@ pub fn router(web: Arc<Web>, max_requests: usize) -> Router {
     Router::new()
         .route("/", get(landing::page))
         .route(&telemetry_path, get(metrics_of))
+        .route("/api/v1/tasks", get(api::tasks))
         .route("/probe", get(probe::probe))
         .route("/config", get(config))
         .route("/-/reload", any(lifecycle::reload))

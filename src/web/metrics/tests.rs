@@ -1,4 +1,5 @@
 use std::io::Read;
+use std::pin::Pin;
 
 use axum::body::to_bytes;
 use flate2::read::GzDecoder;
@@ -7,8 +8,10 @@ use http_body::Body as _;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::exposition::Format;
 use crate::exposition::tests::{many, written};
 use crate::telemetry::Telemetry;
+use crate::web::stream::{CHUNKS_AHEAD, PATIENCE};
 
 /// Many chunks of text.
 const TASKS: usize = 5_000;

@@ -1,0 +1,113 @@
+//! `/api/v1/tasks`: every task of the configuration as JSON, final ones included.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use super::stream::stream;
+use super::{Web, negotiation};
+use crate::clock::Timestamp;
+use crate::observation;
+use crate::store::TaskView;
+
+/// The query: what narrows the list.
+#[derive(Debug, Default)]
+struct Question {
+    provider: Option<String>,
+    state: Option<observation::State>,
+}
+
+impl Question {
+    fn parse(pairs: Vec<(String, String)>) -> Result<Self, String> {
+        let mut question = Self::default();
+        for (key, value) in pairs {
+            match key.as_str() {
+                "provider" => question.provider = Some(value),
+                "state" => {
+                    let known = observation::State::ALL.into_iter().find(|s| s.as_str() == value);
+                    question.state = Some(known.ok_or_else(|| format!("no state {value:?}"))?);
+                }
+                _ => return Err(format!("unknown parameter {key:?}: provider and state narrow")),
+            }
+        }
+        Ok(question)
+    }
+}
+
+/// The tasks, of one provider or in one state where the query says so.
+pub async fn tasks(
+    State(web): State<Arc<Web>>,
+    Query(pairs): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Response {
+    let question = match Question::parse(pairs) {
+        Ok(question) => question,
+        Err(message) => return (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
+    };
+    let gzip = negotiation::gzip(&headers);
+    let write = move |out: &mut dyn Write| {
+        let (now, tasks) = web.live.store.tasks(question.provider.as_deref(), question.state);
+        write_tasks(&tasks, now, out)
+    };
+    let mut response = Response::new(stream(gzip, write, |_| {}));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    if gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+/// One task a line, so that a person and `grep` can read it as well.
+fn write_tasks(tasks: &[TaskView], now: Timestamp, out: &mut dyn Write) -> io::Result<()> {
+    out.write_all(b"{\"tasks\":[")?;
+    for (index, task) in tasks.iter().enumerate() {
+        out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
+        serde_json::to_writer(&mut *out, &describe(task, now))?;
+    }
+    out.write_all(b"\n]}\n")
+}
+
+/// A task in the words of the metrics; what is not known is null.
+fn describe(view: &TaskView, now: Timestamp) -> Value {
+    let seconds = |moment: Timestamp| micros(moment.micros());
+    let labels: Map<_, _> = view
+        .task
+        .labels
+        .iter()
+        .map(|(name, value)| (name.to_string(), Value::from(&**value)))
+        .collect();
+    let error = view.error.as_ref().map(|(reason, code)| json!({"reason": reason, "code": &**code}));
+    json!({
+        "provider": &*view.task.provider,
+        "task_id": view.task.id,
+        "labels": labels,
+        "state": view.state.as_str(),
+        "status": &*view.status,
+        "final": view.is_final,
+        "stuck": view.stuck,
+        "up": view.up,
+        "error": error,
+        "job_type": view.job_type.as_deref(),
+        "progress_ratio": view.progress,
+        "since": if view.enqueued_by_api { "api" } else { "first_seen" },
+        "enqueue_timestamp_seconds": seconds(view.enqueued),
+        "queue_age_seconds": (!view.is_final).then(|| now.since(view.enqueued).as_secs_f64()),
+        "state_timestamp_seconds": seconds(view.state_since),
+        "duration_seconds": view.duration.map(|duration| duration.as_secs_f64()),
+        "last_poll_timestamp_seconds": view.last_poll.map(seconds),
+        "last_success_timestamp_seconds": view.last_success.map(seconds),
+    })
+}
+
+/// Microseconds as seconds; a double holds today's to a quarter of a microsecond.
+#[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "exact to the year 2255")]
+fn micros(micros: i64) -> f64 {
+    micros as f64 / 1e6
+}

@@ -1,11 +1,13 @@
 //! A pretend gateway: speaks the JSON of the real ones, and fails in the ways in which they fail.
 //!
 //! A request for a task passes three stages that know nothing of one another: the task's *life*
-//! at this moment, how the gateway *words* it, and what the network does to the answer, its
-//! *fault*. What a task does is told by a script that was put for it, else by its ID.
+//! at this moment, how the system that is asked *words* it, and what the network does to the
+//! answer, its *fault*. What a task does is told by a script that was put for it, else by its ID;
+//! an ID is one task, whichever system is asked.
 //!
 //! Nothing here uses the exporter's own types, so that one mistake cannot hide in both.
 
+mod content;
 mod control;
 mod fault;
 mod life;
@@ -22,9 +24,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::BoxError;
+use axum::body::to_bytes;
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -35,8 +37,11 @@ use tokio::time::sleep;
 
 use fault::{Cut, Delivery, deliver};
 use life::Moment;
-use memory::{Full, Memory};
+use memory::{Full, Memory, Visit, Visited};
 use script::Trouble;
+use wire::Asked;
+use wire::question::route;
+use wire::system::System;
 
 /// More than the files a process may usually open; further clients wait in the backlog.
 const MAX_CONNECTIONS: usize = 20_000;
@@ -44,11 +49,14 @@ const MAX_CONNECTIONS: usize = 20_000;
 /// How long to wait when no connection can be accepted: out of files, as a rule, until some close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Bounds a question: enough for a hundred of the longest IDs.
+const MAX_QUESTION_BYTES: usize = 1 << 20;
+
 /// How the simulated gateway is set up.
 #[derive(Clone, Default)]
 pub struct Options {
-    /// The credentials that a request for a task must bring, as `Authorization: Bearer <token>`
-    /// or as `mj-api-secret: <token>`, never both. `None` accepts every request.
+    /// The credentials that a request for a task must bring, once, in a header that the system
+    /// takes them from. `None` accepts every request.
     pub token: Option<String>,
 }
 
@@ -111,48 +119,62 @@ impl Simulator {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        match wire::asked_id(request.uri().path()) {
-            None => Ok(control::answer(&self.memory, request).await.map(Delivery::from)),
-            Some(_) if request.method() != Method::GET => {
-                Ok(wire::refusal(StatusCode::METHOD_NOT_ALLOWED).map(Delivery::from))
-            }
-            Some(id) => self.tell(id, &request).await,
+        let Some(route) = route(request.uri().path()) else {
+            return Ok(control::answer(&self.memory, request).await.map(Delivery::plain));
+        };
+        let (system, listed) = (route.system, route.query.is_listed());
+        let refuse = |status| Ok(system.refuse(status).map(Delivery::plain));
+        let (head, body) = request.into_parts();
+        if head.method != route.query.method() {
+            return refuse(StatusCode::METHOD_NOT_ALLOWED);
+        }
+        let Ok(body) = to_bytes(axum::body::Body::new(body), MAX_QUESTION_BYTES).await else {
+            return refuse(StatusCode::PAYLOAD_TOO_LARGE);
+        };
+        let Some(ids) = route.ids(head.uri.query().unwrap_or_default(), &body) else {
+            return refuse(StatusCode::BAD_REQUEST);
+        };
+        match self.memory.visit(ids, &head.uri, &head.headers) {
+            Ok(visit) => self.tell(system, listed, visit, &head.headers).await,
+            Err(Full) => refuse(StatusCode::INSUFFICIENT_STORAGE),
         }
     }
 
-    /// Life, words, network: the whole path of an answer about a task.
-    async fn tell<B>(&self, id: Vec<u8>, request: &Request<B>) -> Result<Response<Delivery>, Cut> {
-        let name = String::from_utf8_lossy(&id).into_owned();
-        let visit = match self.memory.visit(id, request.uri(), request.headers()) {
-            Ok(visit) => visit,
-            Err(Full) => {
-                return Ok(wire::refusal(StatusCode::INSUFFICIENT_STORAGE).map(Delivery::from));
-            }
-        };
-        if !self.admits(request.headers()) {
-            return deliver(wire::refusal(StatusCode::UNAUTHORIZED), None, visit).await;
+    /// Life, words, network: the whole path of an answer about tasks.
+    async fn tell(
+        &self,
+        system: &System,
+        listed: bool,
+        visit: Visit,
+        headers: &HeaderMap,
+    ) -> Result<Response<Delivery>, Cut> {
+        if self.token.as_deref().is_some_and(|token| !system.admits(headers, token)) {
+            return deliver(system.refuse_credentials(), None, visit).await;
         }
-        let script = Arc::clone(&visit.script);
-        if !script.delay.is_zero() {
-            sleep(script.delay).await;
+        if !system.understands(headers) {
+            return deliver(system.refuse(StatusCode::BAD_REQUEST), None, visit).await;
         }
-        let (slip, fault) = match script.trouble(visit.number) {
-            None => (None, None),
-            Some(Trouble::Slip(slip)) => (Some(slip), None),
-            Some(Trouble::Fault(fault)) => (None, Some(fault)),
-        };
-        let moment = Moment::at(self.memory.now(), visit.enqueued, &script.steps);
-        let answer = wire::answer(&name, &moment, script.answer.as_ref(), slip);
-        deliver(answer, fault, visit).await
-    }
-
-    fn admits(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.token else { return true };
-        let bearer = headers.get_all(AUTHORIZATION).iter();
-        let bearer = bearer.map(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        let secret = headers.get_all("mj-api-secret").iter().map(|value| Some(value.as_bytes()));
-        // Of two credentials a gateway may take the wrong one, so exactly one is right.
-        let mut sent = bearer.chain(secret);
-        sent.next() == Some(Some(token.as_bytes())) && sent.next().is_none()
+        let tasks = visit.tasks.clone();
+        let delay = tasks.iter().map(|task| task.script.delay).max().unwrap_or_default();
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
+        let now = self.memory.now();
+        let mut fault = None;
+        let mut asked = Vec::with_capacity(tasks.len());
+        for Visited { id, number, script, enqueued } in &tasks {
+            let slip = match script.trouble(*number) {
+                None => None,
+                Some(Trouble::Slip(slip)) => Some(slip),
+                Some(Trouble::Fault(first)) => {
+                    fault.get_or_insert(first);
+                    None
+                }
+            };
+            let moment = Moment::at(now, *enqueued, &script.steps);
+            let id = String::from_utf8_lossy(id);
+            asked.push(Asked { id, moment, text: script.answer.as_ref(), slip });
+        }
+        deliver(system.answer(&asked, listed), fault, visit).await
     }
 }

@@ -11,11 +11,13 @@ use serde::Serialize;
 
 use super::memory::{Full, Memory};
 use super::scenario;
+use super::wire::table;
 
 /// Bounds a script: enough for any body that a test wants answered.
 const MAX_SCRIPT_BYTES: usize = 1 << 20;
 
-const HELP: &str = r#"This gateway is a simulation. GET /api/mj/task/{id}/fetch asks for a task.
+const HELP: &str = r#"
+The first is also served without its name. An ID is one task, wherever it is asked for.
 
 PUT    /simulator/tasks/{id}  sets what the task does:
        {"enqueued_seconds_ago": 3600, "delay_ms": 0, "answer": "verbatim, or any JSON",
@@ -54,10 +56,17 @@ where
     }
     match (path, method) {
         ("/simulator/stats", Method::GET) => json(&memory.stats()),
-        ("/", Method::GET) => text(StatusCode::OK, HELP.to_owned() + &scenario::describe()),
+        ("/", Method::GET) => text(StatusCode::OK, front_page()),
         ("/simulator/stats" | "/", _) => text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n"),
         _ => text(StatusCode::NOT_FOUND, "no such path; GET / lists them\n"),
     }
+}
+
+fn front_page() -> String {
+    let (systems, scenarios) = (table::describe(), scenario::describe());
+    format!(
+        "This gateway simulates these systems, each below its name:\n\n{systems}{HELP}{scenarios}"
+    )
 }
 
 async fn put<B>(memory: &Memory, id: &[u8], request: Request<B>) -> Response<Bytes>

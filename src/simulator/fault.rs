@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use serde::Deserialize;
 use tokio::time::{Interval, interval, sleep};
 
+use super::content::Content;
 use super::memory::Visit;
 
 /// Longer than anybody should wait for the first byte.
@@ -46,11 +47,11 @@ pub struct Cut;
 
 /// Sends `answer` through `fault`. The `visit` lasts until its body is handed over, or dropped.
 pub async fn deliver(
-    answer: Response<Bytes>,
+    answer: Response<Content>,
     fault: Option<&Fault>,
     visit: Visit,
 ) -> Result<Response<Delivery>, Cut> {
-    let shape: fn(Bytes) -> Shape = match fault {
+    let shape: fn(Content) -> Shape = match fault {
         None => Shape::Whole,
         Some(Fault::Slow) => {
             sleep(SLOW).await;
@@ -59,7 +60,7 @@ pub async fn deliver(
         Some(Fault::Hang) => future::pending().await,
         Some(Fault::Reset) => return Err(Cut),
         Some(Fault::Half) => Shape::half,
-        Some(Fault::Endless) => |_| Shape::Endless(Bytes::from_static(ENDLESS_HEAD)),
+        Some(Fault::Endless) => |_| Shape::Endless(ENDLESS_HEAD),
         Some(Fault::Trickle) => |body| Shape::Trickle(body, interval(Duration::from_secs(1))),
     };
     Ok(answer.map(|body| Delivery { shape: shape(body), visit: Some(visit) }))
@@ -74,28 +75,27 @@ pub struct Delivery {
 
 #[derive(Debug)]
 enum Shape {
-    /// All at once.
-    Whole(Bytes),
+    /// As fast as it is taken.
+    Whole(Content),
     /// What there is of a body whose declared length is longer; then the cut.
-    Half { head: Bytes, declared: u64, flushed: bool },
+    Half { head: Content, declared: u64, flushed: bool },
     /// These bytes, then padding for ever.
-    Endless(Bytes),
+    Endless(&'static [u8]),
     /// A byte at each tick.
-    Trickle(Bytes, Interval),
+    Trickle(Content, Interval),
 }
 
 impl Shape {
-    fn half(mut body: Bytes) -> Self {
+    fn half(body: Content) -> Self {
         let declared = u64::try_from(body.len()).unwrap_or(u64::MAX);
-        body.truncate(body.len() / 2);
-        Self::Half { head: body, declared, flushed: false }
+        Self::Half { head: body.half(), declared, flushed: false }
     }
 }
 
-/// A whole body that belongs to no visit.
-impl From<Bytes> for Delivery {
-    fn from(body: Bytes) -> Self {
-        Self { shape: Shape::Whole(body), visit: None }
+impl Delivery {
+    /// A whole body that belongs to no visit.
+    pub fn plain(body: impl Into<Content>) -> Self {
+        Self { shape: Shape::Whole(body.into()), visit: None }
     }
 }
 
@@ -108,8 +108,8 @@ impl Body for Delivery {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let bytes = match &mut self.shape {
-            Shape::Whole(body) => mem::take(body),
-            Shape::Half { head, .. } if !head.is_empty() => mem::take(head),
+            Shape::Whole(body) => body.take(usize::MAX),
+            Shape::Half { head, .. } if !head.is_empty() => head.take(usize::MAX),
             // The server flushes when the body has nothing for it, so that the half arrives.
             Shape::Half { flushed, .. } if !*flushed => {
                 *flushed = true;
@@ -117,13 +117,16 @@ impl Body for Delivery {
                 return Poll::Pending;
             }
             Shape::Half { .. } => return Poll::Ready(Some(Err(Cut))),
-            Shape::Endless(next) => mem::replace(next, Bytes::from_static(ENDLESS_REST)),
+            Shape::Endless(next) => Bytes::from_static(mem::replace(next, ENDLESS_REST)),
             Shape::Trickle(left, _) if left.is_empty() => Bytes::new(),
             Shape::Trickle(left, pause) => {
                 ready!(pause.poll_tick(cx));
-                left.split_to(1)
+                left.take(1)
             }
         };
+        if let Some(visit) = &self.visit {
+            visit.handed_over(bytes.len());
+        }
         if self.is_end_stream() {
             // Before the last bytes leave: whoever has read them may ask again at once.
             self.visit = None;

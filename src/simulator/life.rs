@@ -58,6 +58,12 @@ pub struct Moment {
     pub status: Status,
     /// When its life began.
     pub enqueued: Timestamp,
+    /// When it was first running.
+    pub started: Option<Timestamp>,
+    /// Since when it has stood as it does.
+    pub changed: Timestamp,
+    /// How far it is, from 0 to 100.
+    pub percent: u8,
 }
 
 impl Moment {
@@ -65,15 +71,40 @@ impl Moment {
     /// life is in its first step, after its end in its last, and without steps it is queued.
     pub fn at(now: Timestamp, enqueued: Timestamp, steps: &[Step]) -> Self {
         let mut left = Duration::try_from(now.duration_since(enqueued)).unwrap_or_default();
-        let mut status = &Status::Queued;
+        let status = Status::Queued;
+        let mut moment = Self { status, enqueued, started: None, changed: enqueued, percent: 0 };
+        let mut begun = enqueued;
         for step in steps {
-            status = &step.status;
-            match step.lasts.and_then(|lasts| left.checked_sub(lasts)) {
-                Some(rest) => left = rest,
-                None => break,
+            moment.status = step.status.clone();
+            moment.changed = begun;
+            moment.percent = percent(step, left);
+            if step.status == Status::Running {
+                moment.started.get_or_insert(begun);
             }
+            let Some(lasts) = step.lasts.filter(|lasts| *lasts <= left) else { break };
+            left -= lasts;
+            begun += lasts;
         }
-        Self { status: status.clone(), enqueued }
+        moment
+    }
+
+    /// When the task ended, if it has.
+    pub fn ended(&self) -> Option<Timestamp> {
+        let ended = matches!(self.status, Status::Completed | Status::Failed | Status::Cancelled);
+        ended.then_some(self.changed)
+    }
+}
+
+/// How far a task is that has been in `step` for the time `spent`: half, where it has no end.
+fn percent(step: &Step, spent: Duration) -> u8 {
+    match (&step.status, step.lasts) {
+        (Status::Completed, _) => 100,
+        (Status::Running, None) => 50,
+        (Status::Running, Some(lasts)) => {
+            let percent = spent.as_millis().saturating_mul(100) / lasts.as_millis().max(1);
+            u8::try_from(percent.min(100)).unwrap_or(100)
+        }
+        _ => 0,
     }
 }
 
@@ -108,5 +139,24 @@ mod tests {
         let at = |steps| Moment::at(Timestamp::now(), Timestamp::UNIX_EPOCH, steps).status;
         assert_eq!(at(&steps), Status::Failed);
         assert_eq!(at(&[]), Status::Queued);
+    }
+
+    #[test]
+    fn a_moment_knows_what_was_before() {
+        let second = |second| Timestamp::from_second(second).unwrap();
+        let step = |status, seconds| Step { status, lasts: Some(Duration::from_secs(seconds)) };
+        let steps = [
+            step(Status::Queued, 10),
+            step(Status::Running, 40),
+            Step { status: Status::Completed, lasts: None },
+        ];
+        let facts = |now| {
+            let moment = Moment::at(second(now), second(100), &steps);
+            (moment.started, moment.changed, moment.ended(), moment.percent)
+        };
+        assert_eq!(facts(105), (None, second(100), None, 0));
+        assert_eq!(facts(120), (Some(second(110)), second(110), None, 25));
+        let end = second(150);
+        assert_eq!(facts(999), (Some(second(110)), end, Some(end), 100));
     }
 }

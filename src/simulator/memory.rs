@@ -43,7 +43,11 @@ struct Task {
 /// What was asked for altogether.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Stats {
+    /// Each counts once for every task that it asks for.
     requests: u64,
+    /// Requests for several tasks at once.
+    batches: u64,
+    /// Each request counts once.
     in_flight: u64,
     max_in_flight: u64,
     tasks: usize,
@@ -56,6 +60,8 @@ pub struct Report {
     requests: u64,
     in_flight: u64,
     max_in_flight: u64,
+    /// What was handed to the network of the bodies that told of the task.
+    body_bytes: usize,
     last_path: Option<Box<str>>,
     #[serde(serialize_with = "headers")]
     last_headers: Arc<HeaderMap>,
@@ -66,11 +72,19 @@ pub struct Report {
 #[derive(Debug)]
 pub struct Full;
 
-/// A request for a task while it is being answered: in flight until dropped.
+/// A request for tasks while it is being answered: in flight until dropped.
 #[derive(Debug)]
 pub struct Visit {
     memory: Arc<Memory>,
-    id: Box<[u8]>,
+    /// What is asked for.
+    pub tasks: Vec<Visited>,
+}
+
+/// A task that is asked for.
+#[derive(Clone, Debug)]
+pub struct Visited {
+    /// Its ID, any bytes.
+    pub id: Box<[u8]>,
     /// How many requests for the task there were, this one included.
     pub number: u64,
     /// What the task does.
@@ -91,36 +105,46 @@ impl Memory {
         timestamp + instant.elapsed()
     }
 
-    /// Takes note of a request for the task `id`.
+    /// Takes note of a request for the tasks `ids`.
     pub fn visit(
         self: &Arc<Self>,
-        id: Vec<u8>,
+        ids: Vec<Vec<u8>>,
         target: &Uri,
         headers: &HeaderMap,
     ) -> Result<Visit, Full> {
         let now = self.now();
-        let id = id.into_boxed_slice();
         let mut kept = self.kept();
+        if !kept.has_room_for(&ids) {
+            return Err(Full);
+        }
         let headers = kept.share(headers);
-        let task = kept.task(&id)?;
-        let script = match &task.script {
-            Some(script) => Arc::clone(script),
-            None => Arc::new(scenario::script(&String::from_utf8_lossy(&id))),
-        };
-        let ago = script.enqueued_ago.unwrap_or_default();
-        let enqueued = *task.enqueued.get_or_insert_with(|| now - ago);
-        task.report.begin(now, target, headers);
-        let (number, in_flight) = (task.report.requests, task.report.in_flight);
-        kept.stats.begin(in_flight);
+        kept.stats.begin(ids.len());
+        let mut tasks = Vec::with_capacity(ids.len());
+        for id in ids.into_iter().map(Vec::into_boxed_slice) {
+            let task = kept.tasks.entry(id.clone()).or_default();
+            let script = match &task.script {
+                Some(script) => Arc::clone(script),
+                None => Arc::new(scenario::script(&String::from_utf8_lossy(&id))),
+            };
+            let ago = script.enqueued_ago.unwrap_or_default();
+            let enqueued = *task.enqueued.get_or_insert_with(|| now - ago);
+            task.report.begin(now, target, Arc::clone(&headers));
+            let (number, in_flight) = (task.report.requests, task.report.in_flight);
+            kept.stats.max_in_flight_per_task = kept.stats.max_in_flight_per_task.max(in_flight);
+            tasks.push(Visited { id, number, script, enqueued });
+        }
         drop(kept);
-        Ok(Visit { memory: Arc::clone(self), id, number, script, enqueued })
+        Ok(Visit { memory: Arc::clone(self), tasks })
     }
 
     /// Gives the task `id` a script and a new life.
     pub fn set_script(&self, id: &[u8], script: Script) -> Result<(), Full> {
         let enqueued = script.enqueued_ago.map(|ago| self.now() - ago);
         let mut kept = self.kept();
-        let task = kept.task(id)?;
+        if !kept.has_room_for(&[id]) {
+            return Err(Full);
+        }
+        let task = kept.tasks.entry(id.into()).or_default();
         task.script = Some(Arc::new(script));
         task.enqueued = enqueued;
         Ok(())
@@ -150,22 +174,34 @@ impl Memory {
     }
 }
 
+impl Visit {
+    /// Takes note that so many bytes of the answer's body were handed to the network.
+    pub fn handed_over(&self, bytes: usize) {
+        let mut kept = self.memory.kept();
+        for visited in &self.tasks {
+            if let Some(task) = kept.tasks.get_mut(&visited.id) {
+                task.report.body_bytes += bytes;
+            }
+        }
+    }
+}
+
 impl Drop for Visit {
     fn drop(&mut self) {
         let mut kept = self.memory.kept();
         kept.stats.in_flight = kept.stats.in_flight.saturating_sub(1);
-        if let Some(task) = kept.tasks.get_mut(&self.id) {
-            task.report.in_flight = task.report.in_flight.saturating_sub(1);
+        for visited in &self.tasks {
+            if let Some(task) = kept.tasks.get_mut(&visited.id) {
+                task.report.in_flight = task.report.in_flight.saturating_sub(1);
+            }
         }
     }
 }
 
 impl Kept {
-    fn task(&mut self, id: &[u8]) -> Result<&mut Task, Full> {
-        if !self.tasks.contains_key(id) && self.tasks.len() >= MAX_TASKS {
-            return Err(Full);
-        }
-        Ok(self.tasks.entry(id.into()).or_default())
+    fn has_room_for(&self, ids: &[impl AsRef<[u8]>]) -> bool {
+        let new = ids.iter().filter(|id| !self.tasks.contains_key(id.as_ref())).count();
+        self.tasks.len() + new <= MAX_TASKS
     }
 
     fn share(&mut self, headers: &HeaderMap) -> Arc<HeaderMap> {
@@ -177,11 +213,11 @@ impl Kept {
 }
 
 impl Stats {
-    fn begin(&mut self, in_flight_of_task: u64) {
-        self.requests += 1;
+    fn begin(&mut self, tasks: usize) {
+        self.requests += u64::try_from(tasks).unwrap_or(u64::MAX);
+        self.batches += u64::from(tasks > 1);
         self.in_flight += 1;
         self.max_in_flight = self.max_in_flight.max(self.in_flight);
-        self.max_in_flight_per_task = self.max_in_flight_per_task.max(in_flight_of_task);
     }
 }
 

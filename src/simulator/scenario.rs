@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 use super::fault::Fault;
 use super::life::{Status, Step};
 use super::script::{Script, Text, Trouble};
-use super::wire::Slip;
+use super::wire::slip::Slip;
 
 /// The ID whose answer is the recorded one.
 const RECORDED_ID: &str = "42a28dda-dc7a-4186-ac86-6e16c1fcef17";
@@ -45,9 +45,9 @@ const SCENARIOS: &[Scenario] = &[
     row("cancel", "running 5 s, cancelled",
         |_| life([(Status::Running, 5)], Status::Cancelled)),
     row("done", "queued a minute before it was first asked for, completed by then",
-        |_| since(60, Status::Completed)),
-    row("lost", "running 5 s, then 404", |_| life([(Status::Running, 5)], Status::Missing)),
-    row("missing", "404", |_| stays(Status::Missing)),
+        |_| over()),
+    row("lost", "running 5 s, then missing", |_| life([(Status::Running, 5)], Status::Missing)),
+    row("missing", "unknown: 404, or what the system says then", |_| stays(Status::Missing)),
     row("unauthorized", "401", |_| status(401)),
     row("forbidden", "403", |_| status(403)),
     row("throttled", "429 with Retry-After: 2", |_| trouble(later(StatusCode::TOO_MANY_REQUESTS))),
@@ -118,6 +118,13 @@ fn usual(id: &str) -> Script {
         Step { status: end, lasts: None },
     ];
     Script { steps, ..Script::default() }
+}
+
+/// Ended ten seconds before it is first asked for.
+fn over() -> Script {
+    let steps = [(Status::Queued, 10), (Status::Running, 40)];
+    let enqueued_ago = Some(SignedDuration::from_secs(60));
+    Script { enqueued_ago, ..life(steps, Status::Completed) }
 }
 
 fn since(seconds: i64, status: Status) -> Script {

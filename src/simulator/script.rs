@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::fault::Fault;
 use super::life::{Status, Step};
-use super::wire::Slip;
+use super::wire::slip::Slip;
 
 /// The longest time a script can name: keeps every moment that follows from it a valid date.
 const MAX_SECONDS: f64 = 100.0 * 366.0 * 86_400.0;
@@ -32,7 +32,8 @@ pub struct Script {
     /// The trouble strikes only every n-th request of the task.
     #[serde(rename = "fault_every")]
     pub trouble_every: Option<NonZeroU64>,
-    /// A body to answer in place of the one that the life asks for.
+    /// A body to answer in place of the one that the life asks for; in an answer about several
+    /// tasks, the element.
     pub answer: Option<Text>,
     /// How long to wait before answering, in milliseconds.
     #[serde(rename = "delay_ms", deserialize_with = "millis")]

@@ -272,8 +272,8 @@ async fn what_was_asked_is_remembered() {
         get(&simulator, "/api/mj/task/slow-1/fetch"),
         get(&simulator, "/api/mj/task/slow-2/fetch"),
     );
-    let expected = json!({"requests": 104, "in_flight": 0, "max_in_flight": 3, "tasks": 3,
-        "max_in_flight_per_task": 2});
+    let expected = json!({"requests": 104, "batches": 0, "in_flight": 0, "max_in_flight": 3,
+        "tasks": 3, "max_in_flight_per_task": 2});
     assert_eq!(get_json(&simulator, "/simulator/stats").await, expected);
 }
 
@@ -285,8 +285,10 @@ async fn whoever_has_read_an_answer_may_ask_again() {
     let in_flight = async || get_json(&simulator, "/simulator/stats").await["in_flight"].clone();
     assert_eq!(in_flight().await, 1);
     let frame = poll_fn(|cx| pin!(&mut body).poll_frame(cx)).await;
-    assert!(frame.is_some());
+    let sent = frame.unwrap().unwrap().into_data().unwrap().len();
     assert_eq!(in_flight().await, 0);
+    let report = get_json(&simulator, "/simulator/tasks/queued-1").await;
+    assert_eq!(report["body_bytes"], sent);
 }
 
 #[tokio::test]
@@ -303,6 +305,7 @@ async fn any_id_reaches_its_task() {
         assert_eq!(report["last_path"], fetch(path));
     }
     assert_eq!(get(&simulator, &fetch("a/b")).await.0.status(), 404);
+    assert_eq!(get(&simulator, &fetch("")).await.0.status(), 404);
     let post = Request::post(fetch("a")).body(Body::empty()).unwrap();
     assert_eq!(send(&simulator, post).await.0.status(), 405);
 }
@@ -311,7 +314,11 @@ async fn any_id_reaches_its_task() {
 async fn the_first_page_lists_what_there_is() {
     let (_, page) = get(&simulator(), "/").await;
     let page = String::from_utf8_lossy(&page);
-    for line in ["\n  stuck         queued since two hours\n", "PUT    /simulator/tasks/{id}"] {
+    for line in [
+        "\n  stuck         queued since two hours\n",
+        "PUT    /simulator/tasks/{id}",
+        "  GET  /kling-tasks/tasks?task_ids={id},{id}\n",
+    ] {
         assert!(page.contains(line), "{page}");
     }
 }

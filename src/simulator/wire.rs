@@ -1,18 +1,27 @@
-//! How the gateway words a moment: paths, JSON, HTTP status. Pure, and knows of no network.
+//! How a system words what it is asked. Pure, and knows of no network.
 
-use std::collections::HashMap;
-use std::iter;
+pub mod question;
+mod refusal;
+pub mod slip;
+pub mod system;
+pub mod table;
+mod task;
+#[cfg(test)]
+mod tests;
 
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use std::borrow::Cow;
+
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use jiff::Timestamp;
-use percent_encoding::percent_decode_str;
-use serde::{Deserialize, Deserializer, de::Error};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::content::Content;
 use super::life::{Moment, Status};
 use super::script::Text;
+use refusal::Refusal;
+use slip::Slip;
+use system::{Speech, System, Unknown};
+use task::Telling;
 
 /// Deeper than any answer, and than any parser's stack should go.
 const DEPTH: usize = 10_000;
@@ -20,168 +29,165 @@ const DEPTH: usize = 10_000;
 /// More bytes than a reader should take for one answer.
 const HUGE_BYTES: usize = 2_000_000;
 
-/// What the gateway may say in place of the truth.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Slip {
-    /// Another HTTP status.
-    Status {
-        /// 200 to 599.
-        #[serde(deserialize_with = "status_code")]
-        status: StatusCode,
-        /// Headers to add.
-        #[serde(default, deserialize_with = "header_map")]
-        headers: HeaderMap,
-        /// The body; without it the script's answer, or else what the gateway says then.
-        #[serde(default)]
-        body: Option<Text>,
-    },
-    /// An error, told by the code in the body alone.
-    Code {
-        /// The code: a number, or any JSON.
-        code: Value,
-        /// The message beside it.
-        #[serde(default)]
-        message: Option<String>,
-    },
-    /// The answer for another task.
-    Other,
-    /// Fields of the wrong types.
-    Type,
-    /// Success without data.
-    Null,
-    /// Success without a body.
-    Empty,
-    /// Success that declares to have no body.
-    Nothing,
-    /// A body that is not JSON.
-    Garbage,
-    /// JSON nested ten thousand deep.
-    Deep,
-    /// The right answer in a body of two megabytes.
-    Huge,
+/// More bytes than all buffers between gateway and reader hold together.
+const ASSET_BYTES: usize = 64 << 20;
+
+/// A task that is asked for, and what its script has to say.
+pub struct Asked<'a> {
+    /// Its ID.
+    pub id: Cow<'a, str>,
+    /// How it stands.
+    pub moment: Moment,
+    /// What to answer in place of that.
+    pub text: Option<&'a Text>,
+    /// What the system says in place of the truth.
+    pub slip: Option<&'a Slip>,
 }
 
-impl Slip {
-    /// The HTTP status `status` with `headers` and the body that the gateway gives it.
-    pub fn status<const N: usize>(
-        status: StatusCode,
-        headers: [(HeaderName, &'static str); N],
-    ) -> Self {
-        let value = |(name, value)| (name, HeaderValue::from_static(value));
-        Self::Status { status, headers: headers.into_iter().map(value).collect(), body: None }
-    }
-}
-
-/// The ID that a request for `path` asks for, any bytes; `None` where no task is asked for.
-pub fn asked_id(path: &str) -> Option<Vec<u8>> {
-    let id = path.strip_prefix("/api/mj/task/")?.strip_suffix("/fetch")?;
-    (!id.is_empty() && !id.contains('/')).then(|| percent_decode_str(id).collect())
-}
-
-/// The answer about the task `id` at `moment`: its `text`, where it is given one.
-pub fn answer(
-    id: &str,
-    moment: &Moment,
-    text: Option<&Text>,
-    slip: Option<&Slip>,
-) -> Response<Bytes> {
-    let Some(slip) = slip else {
-        return text
-            .map_or_else(|| truth(id, moment), |Text(body)| reply(StatusCode::OK, body.clone()));
-    };
-    match slip {
-        Slip::Status { status, headers, body } => {
-            let mut answer = refusal(*status);
-            answer.headers_mut().extend(headers.clone());
-            if let Some(Text(body)) = body.as_ref().or(text) {
-                *answer.body_mut() = body.clone();
+impl System {
+    /// The answer to a question for `tasks`, `listed` in an array or a single one. A slip that is
+    /// not about its task alone spoils the answer for all.
+    pub fn answer(&self, tasks: &[Asked<'_>], listed: bool) -> Response<Content> {
+        // Among several tasks a text is an element of the array.
+        let text = match tasks {
+            [task] => task.text,
+            _ => None,
+        };
+        let truth = || self.truth(tasks, listed);
+        let slips = || tasks.iter().filter_map(|task| task.slip);
+        match slips().find(|slip| !slip.is_about_task()) {
+            None if slips().next().is_some() => truth(),
+            None => text.map_or_else(truth, |Text(body)| ok(body.clone())),
+            Some(Slip::Status { status, headers, body }) => {
+                let mut answer = self.refuse(*status);
+                answer.headers_mut().extend(headers.clone());
+                if let Some(Text(body)) = body.as_ref().or(text) {
+                    *answer.body_mut() = body.clone().into();
+                }
+                answer
             }
-            answer
+            Some(Slip::Code { code, message }) => {
+                let message = message.as_deref().unwrap_or("the simulated gateway says error");
+                let refusal = Refusal { cause: StatusCode::OK, code: Some(code), message };
+                ok((self.refusal)(&refusal).to_string())
+            }
+            Some(Slip::Null) => self.nothing(),
+            Some(Slip::Empty) => ok(""),
+            Some(Slip::Nothing) => reply(StatusCode::NO_CONTENT, ""),
+            Some(Slip::Garbage) => ok("<html>Bad gateway, good mood</html>"),
+            Some(Slip::Deep) => ok("[".repeat(DEPTH) + &"]".repeat(DEPTH)),
+            Some(Slip::Huge | Slip::Other | Slip::Type) => {
+                truth().map(|body| body.padded_to(HUGE_BYTES))
+            }
         }
-        Slip::Code { code, message } => {
-            let message = message.as_deref().unwrap_or("the simulated gateway says error");
-            ok(&envelope(code, message, &Value::Null))
+    }
+
+    /// What the system says at the HTTP status `status`.
+    pub fn refuse(&self, status: StatusCode) -> Response<Content> {
+        self.refuse_as(status, status)
+    }
+
+    /// What the system says to wrong credentials.
+    pub fn refuse_credentials(&self) -> Response<Content> {
+        self.refuse_as(StatusCode::UNAUTHORIZED, self.unauthorized)
+    }
+
+    /// Words the `cause`, but sends another HTTP status.
+    fn refuse_as(&self, cause: StatusCode, status: StatusCode) -> Response<Content> {
+        let message = cause.canonical_reason().unwrap_or("refused");
+        let body = (self.refusal)(&Refusal { cause, code: None, message });
+        reply(status, if body.is_null() { String::new() } else { body.to_string() })
+    }
+
+    fn truth(&self, tasks: &[Asked<'_>], listed: bool) -> Response<Content> {
+        match (&self.speech, tasks) {
+            (Speech::Asset, [task, ..]) => self.asset(task),
+            (Speech::Json { around, .. }, _) if listed => {
+                let elements = tasks.iter().filter_map(|task| self.element(task)).collect();
+                ok(around(&elements).to_string())
+            }
+            (Speech::Json { around, .. }, [task, ..]) => match self.element(task) {
+                Some(element) => ok(around(&element).to_string()),
+                None => self.unknown(task),
+            },
+            (_, []) => self.nothing(),
         }
-        Slip::Other => truth(&format!("not-{id}"), moment),
-        Slip::Type => {
-            let status = json!({ "is": word(&moment.status) });
-            let time = json!([2025, 6, 20]);
-            let data =
-                json!({ "taskId": id, "enqueue_time": time, "status": status, "job_type": 7 });
-            ok(&envelope(&json!(0), "成功", &data))
+    }
+
+    /// A task as it stands in an array or alone, its text first; `None` where it is not known.
+    fn element(&self, asked: &Asked<'_>) -> Option<Value> {
+        if let Some(Text(text)) = asked.text.filter(|_| asked.slip.is_none()) {
+            let other = || String::from_utf8_lossy(text).into_owned().into();
+            return Some(serde_json::from_slice(text).unwrap_or_else(|_| other()));
         }
-        Slip::Null => ok(&envelope(&json!(0), "成功", &Value::Null)),
-        Slip::Empty => reply(StatusCode::OK, Bytes::new()),
-        Slip::Nothing => reply(StatusCode::NO_CONTENT, Bytes::new()),
-        Slip::Garbage => reply(StatusCode::OK, "<html>Bad gateway, good mood</html>"),
-        Slip::Deep => reply(StatusCode::OK, "[".repeat(DEPTH) + &"]".repeat(DEPTH)),
-        Slip::Huge => truth(id, moment).map(|body| {
-            let padding = HUGE_BYTES.saturating_sub(body.len());
-            body.into_iter().chain(iter::repeat_n(b' ', padding)).collect()
-        }),
+        let word = match &asked.moment.status {
+            Status::Missing => return None,
+            status => self.word(status),
+        };
+        Some(match asked.slip {
+            Some(Slip::Other) => self.tell(&format!("not-{}", asked.id), word, &asked.moment),
+            Some(Slip::Type) => {
+                slip::with_wrong_types(self.tell(&asked.id, word, &asked.moment), &asked.id)
+            }
+            _ => self.tell(&asked.id, word, &asked.moment),
+        })
+    }
+
+    fn tell(&self, id: &str, word: &str, moment: &Moment) -> Value {
+        match self.speech {
+            Speech::Json { task, .. } => task(&Telling { id, word, moment, time: self.time }),
+            Speech::Asset => Value::Null,
+        }
+    }
+
+    /// The answer about a task that the system does not know.
+    fn unknown(&self, asked: &Asked<'_>) -> Response<Content> {
+        match (&self.unknown, &self.speech) {
+            (Unknown::Refused(status), _) => self.refuse_as(StatusCode::NOT_FOUND, *status),
+            (Unknown::Silence, _) => ok(""),
+            (Unknown::Word(word), Speech::Json { around, .. }) => {
+                ok(around(&self.tell(&asked.id, word, &asked.moment)).to_string())
+            }
+            (Unknown::Null | Unknown::Word(_), _) => self.nothing(),
+        }
+    }
+
+    fn nothing(&self) -> Response<Content> {
+        match self.speech {
+            Speech::Json { around, .. } => ok(around(&Value::Null).to_string()),
+            Speech::Asset => ok(""),
+        }
+    }
+
+    /// The HTTP status is the word; a success carries everything that was made.
+    fn asset(&self, asked: &Asked<'_>) -> Response<Content> {
+        if asked.moment.status == Status::Missing {
+            return self.unknown(asked);
+        }
+        let status = self.word(&asked.moment.status).parse();
+        let status = status.unwrap_or(StatusCode::NON_AUTHORITATIVE_INFORMATION);
+        if status != StatusCode::OK {
+            let body = serde_json::json!({ "id": *asked.id, "status": "in-progress" });
+            return reply(status, body.to_string());
+        }
+        let reason = match asked.moment.status {
+            Status::Completed => "SUCCESS",
+            _ => "CONTENT_FILTERED",
+        };
+        let mut answer = reply(status, Content::default().padded_to(ASSET_BYTES));
+        let video = HeaderValue::from_static("video/mp4");
+        answer.headers_mut().insert(CONTENT_TYPE, video);
+        let name = HeaderName::from_static("finish-reason");
+        answer.headers_mut().insert(name, HeaderValue::from_static(reason));
+        answer
     }
 }
 
-/// What the gateway says at the HTTP status `status`.
-pub fn refusal(status: StatusCode) -> Response<Bytes> {
-    let message = status.canonical_reason().unwrap_or("refused");
-    reply(status, envelope(&json!(status.as_u16()), message, &Value::Null).to_string())
+fn ok(body: impl Into<Content>) -> Response<Content> {
+    reply(StatusCode::OK, body)
 }
 
-fn truth(id: &str, moment: &Moment) -> Response<Bytes> {
-    match moment.status {
-        Status::Missing => refusal(StatusCode::NOT_FOUND),
-        _ => ok(&envelope(&json!(0), "成功", &data(id, moment))),
-    }
-}
-
-fn data(id: &str, moment: &Moment) -> Value {
-    let mut data = json!({
-        "taskId": id,
-        "prompt": "a lighthouse in a storm --ar 128:121 --video 1",
-        "imageUrl": format!("https://cdn.example/{id}/0.jpg"),
-        "enqueue_time": time(moment.enqueued),
-        "width": 640,
-        "height": 608,
-        "batch_size": 4,
-        "status": word(&moment.status),
-        "job_type": "vid_1.1_i2v_render_b_joint_video",
-    });
-    if let (Status::Completed, Some(data)) = (&moment.status, data.as_object_mut()) {
-        let url = |n| format!("https://cdn.example/video/{id}/{n}.mp4");
-        data.insert("video_url".to_owned(), url(0).into());
-        data.insert("video_urls".to_owned(), (0..4).map(url).collect());
-    }
-    data
-}
-
-fn word(status: &Status) -> &str {
-    match status {
-        Status::Queued => "queued",
-        Status::Running => "running",
-        Status::Waiting => "waiting",
-        Status::Completed => "completed",
-        Status::Failed => "failed",
-        Status::Cancelled => "cancelled",
-        Status::Missing => "missing",
-        Status::Word(word) => word,
-    }
-}
-
-fn time(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M:%S.%6f+00:00").to_string()
-}
-
-fn envelope(code: &Value, message: &str, data: &Value) -> Value {
-    json!({ "code": code, "message": message, "data": data })
-}
-
-fn ok(body: &Value) -> Response<Bytes> {
-    reply(StatusCode::OK, body.to_string())
-}
-
-fn reply(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
+fn reply(status: StatusCode, body: impl Into<Content>) -> Response<Content> {
     let mut reply = Response::new(body.into());
     *reply.status_mut() = status;
     if status != StatusCode::NO_CONTENT {
@@ -189,16 +195,4 @@ fn reply(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
         reply.headers_mut().insert(CONTENT_TYPE, json);
     }
     reply
-}
-
-fn status_code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StatusCode, D::Error> {
-    match u16::deserialize(deserializer)? {
-        code @ 200..=599 => StatusCode::from_u16(code).map_err(D::Error::custom),
-        code => Err(D::Error::custom(format_args!("status {code} is not within 200 to 599"))),
-    }
-}
-
-fn header_map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HeaderMap, D::Error> {
-    let headers = HashMap::<String, String>::deserialize(deserializer)?;
-    HeaderMap::try_from(&headers).map_err(D::Error::custom)
 }

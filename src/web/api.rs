@@ -83,7 +83,8 @@ fn describe(view: &TaskView, now: Timestamp) -> Value {
         .iter()
         .map(|(name, value)| (name.to_string(), Value::from(&**value)))
         .collect();
-    let error = view.error.as_ref().map(|(reason, code)| json!({"reason": reason, "code": &**code}));
+    let error =
+        view.error.as_ref().map(|(reason, code)| json!({"reason": reason, "code": &**code}));
     json!({
         "provider": &*view.task.provider,
         "task_id": view.task.id,

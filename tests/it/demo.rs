@@ -1,7 +1,6 @@
 //! The demo shows everything there is to see.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use crate::harness::samples::Samples;
 use crate::harness::{Dir, PROGRAM, Process, eventually, http, tools};
@@ -19,8 +18,7 @@ const STATES: [&str; 9] = [
 ];
 
 #[test]
-fn every_state_is_there_within_40_seconds() {
-    let start = Instant::now();
+fn every_state_is_there() {
     let mut command = Command::new(PROGRAM);
     command.args(["demo", "--web.listen-address=127.0.0.1:0"]);
     let mut demo = Process::start(Dir::new(), &mut command);
@@ -29,16 +27,17 @@ fn every_state_is_there_within_40_seconds() {
         let reply = http::get(address, "/metrics");
         let samples = Samples::parse(reply.text());
         let shown = |state: &&str| samples.find("aitask_status", &[("state", state)]).len() as f64;
-        let counted = |state: &&str| samples.value("aitask_tasks", &[("state", state)]);
+        let counted = |state: &&str| -> f64 {
+            samples.find("aitask_tasks", &[("state", state)]).iter().map(|(_, count)| count).sum()
+        };
         for state in &STATES {
-            assert_eq!(counted(state), Some(shown(state)), "{state}");
+            assert_eq!(counted(state), shown(state), "{state}");
         }
         STATES.iter().all(|state| shown(state) > 0.0).then_some(reply)
     });
-    assert!(start.elapsed() < Duration::from_secs(40));
     tools::assert_promtool_is_content(&reply.body);
     let samples = Samples::parse(reply.text());
-    let labelled = [("task_id", "stuck-since-two-hours"), ("customer", "acme")];
+    let labelled = [("task_id", "stuck-for-two-hours"), ("customer", "acme")];
     assert_eq!(samples.value("aitask_stuck", &labelled), Some(1.0));
     assert!(demo.log().contains("curl http://127.0.0.1:"), "it says where to look");
     demo.signal("INT");

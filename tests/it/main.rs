@@ -12,6 +12,7 @@
 )]
 // A test that panics has failed, which is what it is for; what is compared was written exactly.
 
+mod api;
 mod architecture;
 mod commands;
 mod config;
@@ -30,5 +31,6 @@ mod prometheus;
 mod reload;
 mod secrets;
 mod seed;
+mod systems;
 mod tls;
 mod web;

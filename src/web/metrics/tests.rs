@@ -78,5 +78,5 @@ async fn a_reader_that_does_not_read_is_left_and_sees_that_the_rest_is_missing()
         }
     };
     assert_eq!(frames, CHUNKS_AHEAD);
-    assert_eq!(broken.unwrap().unwrap_err().to_string(), "the exposition broke off");
+    assert_eq!(broken.unwrap().unwrap_err().to_string(), "the answer broke off");
 }

@@ -1,0 +1,207 @@
+//! The table of systems, row by row.
+
+use http::HeaderMap;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::super::script::Text;
+use super::question::route;
+use super::table::SYSTEMS;
+use super::*;
+
+fn system(name: &str) -> &'static System {
+    SYSTEMS.iter().find(|system| system.name == name).unwrap()
+}
+
+/// A task that was enqueued at second 100, ran from 110 and has stood as it does since 150.
+fn asked(id: &str, status: Status) -> Asked<'_> {
+    let second = |second| Timestamp::from_second(second).unwrap();
+    let (enqueued, started, changed) = (second(100), Some(second(110)), second(150));
+    let moment = Moment { status, enqueued, started, changed, percent: 37 };
+    Asked { id: id.into(), moment, text: None, slip: None }
+}
+
+fn told(response: Response<Content>) -> (u16, String) {
+    let (head, mut body) = response.into_parts();
+    let mut text = String::new();
+    while let piece = body.take(usize::MAX)
+        && !piece.is_empty()
+    {
+        text.push_str(std::str::from_utf8(&piece).unwrap());
+    }
+    (head.status.as_u16(), text)
+}
+
+fn told_json(response: Response<Content>) -> Value {
+    serde_json::from_str(&told(response).1).unwrap()
+}
+
+#[test]
+fn paths_lead_to_tasks() {
+    let ids = |path: &str, parameters: &str, body: &str| {
+        let route = route(path)?;
+        let (name, listed) = (route.system.name, route.query.is_listed());
+        let ids = route.ids(parameters, body.as_bytes())?;
+        let ids: Vec<_> = ids.into_iter().map(|id| String::from_utf8(id).unwrap()).collect();
+        Some((name, ids.join("|"), listed))
+    };
+    let one = |name, id: &str| Some((name, id.to_owned(), false));
+    let list = |name, ids: &str| Some((name, ids.to_owned(), true));
+    for (path, parameters, body, expected) in [
+        ("/api/mj/task/a/fetch", "", "", one("mjdjourney", "a")),
+        ("/mjdjourney/api/mj/task/a%2Fb/fetch", "", "", one("mjdjourney", "a/b")),
+        ("/new-api-mj/mj/task/a/fetch", "", "", one("new-api-mj", "a")),
+        ("/kling/v1/videos/text2video/7", "", "", one("kling", "7")),
+        ("/bfl-flux/v1/get_result", "x=1&id=a%26b", "", one("bfl-flux", "a&b")),
+        ("/kling-tasks/tasks", "task_ids=a%2Cb,c", "", list("kling-tasks", "a,b|c")),
+        ("/suno-api/suno/fetch", "", r#"{"ids":["a","b"]}"#, list("suno-api", "a|b")),
+        ("/viggle/viggle/video-task/by-ids", "", r#"{"ids":["a","b"]}"#, list("viggle", "a")),
+        ("/mj/task/a/fetch", "", "", None),
+        ("/kling/v1/videos//7", "", "", None),
+        ("/kling/v1/videos/text2video/7/8", "", "", None),
+        ("/bfl-flux/v1/get_result", "id=", "", None),
+        ("/suno-api/suno/fetch", "", r#"{"ids":[]}"#, None),
+        ("/suno-api/suno/fetch", "", r#"{"ids":"a"}"#, None),
+    ] {
+        assert_eq!(ids(path, parameters, body), expected, "{path}?{parameters} {body}");
+    }
+}
+
+#[test]
+fn systems_have_their_own_words() {
+    for (name, pointer, words) in [
+        ("mjdjourney", "/data/status", r#""queued" "running" "waiting" "completed" "failed""#),
+        ("midjourney-proxy", "/status", r#""SUBMITTED" "IN_PROGRESS" "MODAL" "SUCCESS" "FAILURE""#),
+        (
+            "new-api-task",
+            "/data/status",
+            r#""SUBMITTED" "IN_PROGRESS" "IN_PROGRESS" "SUCCESS" "FAILURE""#,
+        ),
+        (
+            "kling",
+            "/data/task_status",
+            r#""submitted" "processing" "processing" "succeed" "failed""#,
+        ),
+        ("runway-gateway", "/task/status", r#""PENDING" "RUNNING" "RUNNING" "SUCCEEDED" "FAILED""#),
+        ("luma", "/state", r#""queued" "dreaming" "dreaming" "completed" "failed""#),
+    ] {
+        let statuses =
+            [Status::Queued, Status::Running, Status::Waiting, Status::Completed, Status::Failed];
+        let word = |status| {
+            let answer = told_json(system(name).answer(&[asked("a", status)], false));
+            answer.pointer(pointer).unwrap().to_string()
+        };
+        assert_eq!(statuses.map(word).join(" "), words, "{name}");
+    }
+    let word = Status::Word("levitating".to_owned());
+    let answer = told_json(system("luma").answer(&[asked("a", word)], false));
+    assert_eq!(answer["state"], "levitating");
+    let viggle = told_json(system("viggle").answer(&[asked("a", Status::Completed)], true));
+    assert_eq!(viggle["data"][0]["status"], 0);
+}
+
+#[test]
+fn systems_have_their_own_times() {
+    for (name, pointers, running, completed) in [
+        ("mjdjourney", &["/data/enqueue_time"][..], r#""1970-01-01 00:01:40.000000+00:00""#, None),
+        ("midjourney-proxy", &["/submitTime", "/finishTime"], "100000 null", Some("100000 150000")),
+        ("new-api-mj", &["/submitTime", "/finishTime"], "100000 0", Some("100000 150000")),
+        ("new-api-task", &["/data/submit_time", "/data/finish_time"], "100 0", Some("100 150")),
+        ("openai-video", &["/created_at", "/completed_at"], "100 null", Some("100 150")),
+        ("ideogram", &["/created"], r#""1970-01-01T00:01:40.000000Z""#, None),
+        ("kling", &["/data/created_at", "/data/updated_at"], "100000 150000", None),
+        ("runway", &["/createdAt"], r#""1970-01-01T00:01:40.000Z""#, None),
+    ] {
+        for (status, expected) in
+            [(Status::Running, running), (Status::Completed, completed.unwrap_or(running))]
+        {
+            let answer = told_json(system(name).answer(&[asked("a", status)], false));
+            let times = pointers.iter().map(|at| answer.pointer(at).unwrap().to_string());
+            assert_eq!(times.collect::<Vec<_>>().join(" "), expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn systems_have_their_own_ways_not_to_know() {
+    for (name, expected) in [
+        ("mjdjourney", (404, r#"{"code":404,"data":null,"message":"Not Found"}"#)),
+        ("midjourney-proxy", (200, "")),
+        ("new-api-mj", (400, r#"{"code":4,"description":"Not Found","type":"upstream_error"}"#)),
+        ("new-api-task", (400, r#"{"code":"task_not_exist","data":null,"message":"Not Found"}"#)),
+        ("suno-record-info", (200, r#"{"code":200,"data":null,"msg":"success"}"#)),
+        ("kling", (404, r#"{"code":1203,"message":"Not Found","request_id":"simulated"}"#)),
+        ("luma", (404, r#"{"detail":"Not Found"}"#)),
+        ("runway", (404, r#"{"error":"Not Found"}"#)),
+        ("runway-gateway", (200, r#"{"task":null}"#)),
+        ("stability", (404, r#"{"errors":["Not Found"],"id":"simulated","name":"not_found"}"#)),
+    ] {
+        let (status, body) = told(system(name).answer(&[asked("a", Status::Missing)], false));
+        assert_eq!((status, &*body), expected, "{name}");
+    }
+    let flux = told_json(system("bfl-flux").answer(&[asked("a", Status::Missing)], false));
+    assert_eq!(flux["status"], "Task not found");
+}
+
+#[test]
+fn a_list_tells_each_task() {
+    let suno = system("suno-api");
+    let (text, slip) = (Text(r#"{"task_id":"c","status":7}"#.into()), Slip::Other);
+    let tasks = || {
+        [
+            asked("a", Status::Queued),
+            asked("b", Status::Missing),
+            Asked { text: Some(&text), ..asked("c", Status::Queued) },
+            Asked { slip: Some(&slip), ..asked("d", Status::Completed) },
+        ]
+    };
+    let answer = told_json(suno.answer(&tasks(), true));
+    let facts = answer["data"].as_array().unwrap().iter();
+    let facts: Vec<_> = facts.map(|task| json!([task["task_id"], task["status"]])).collect();
+    assert_eq!(facts, [json!(["a", "SUBMITTED"]), json!(["c", 7]), json!(["not-d", "SUCCESS"])]);
+
+    let status = Slip::status(StatusCode::BAD_GATEWAY, []);
+    let broken = Asked { slip: Some(&status), ..asked("e", Status::Queued) };
+    let answer = suno.answer(&[asked("a", Status::Queued), broken], true);
+    let error = r#"{"code":"get_task_failed","data":null,"message":"Bad Gateway"}"#;
+    assert_eq!(told(answer), (502, error.to_owned()));
+}
+
+#[test]
+fn an_asset_is_told_by_its_status() {
+    let stability = system("stability");
+    let answer = |status| stability.answer(&[asked("a", status)], false);
+    for (status, expected, finish) in [
+        (Status::Queued, 202, None),
+        (Status::Running, 202, None),
+        (Status::Word("odd".to_owned()), 203, None),
+        (Status::Completed, 200, Some("SUCCESS")),
+        (Status::Failed, 200, Some("CONTENT_FILTERED")),
+    ] {
+        let answer = answer(status);
+        assert_eq!(answer.status(), expected);
+        assert_eq!(answer.headers().get("finish-reason").map(|v| v.to_str().unwrap()), finish);
+    }
+    assert_eq!(answer(Status::Completed).body().len(), ASSET_BYTES);
+}
+
+#[test]
+fn credentials_stand_where_the_system_wants_them() {
+    let admitted = |name: &str, headers: &[(&'static str, &str)]| {
+        let value = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        };
+        system(name).admits(&headers.iter().map(value).collect::<HeaderMap>(), "t")
+    };
+    let (bearer, bare) = (("authorization", "Bearer t"), ("authorization", "t"));
+    assert!(admitted("bfl-flux", &[("x-key", "t")]) && !admitted("bfl-flux", &[bearer]));
+    assert!(
+        admitted("ideogram", &[("api-key", "t")]) && !admitted("ideogram", &[("api-key", "u")])
+    );
+    assert!(admitted("kling", &[bearer]) && !admitted("kling", &[bare]));
+    assert!(admitted("midjourney-proxy", &[bare]) && !admitted("midjourney-proxy", &[bearer]));
+    assert!(!admitted("midjourney-proxy", &[bare, ("mj-api-secret", "t")]));
+    assert_eq!(system("suno-record-info").refuse_credentials().status(), 200);
+    assert_eq!(told(system("midjourney-proxy").refuse_credentials()), (401, String::new()));
+    assert!(!system("runway").understands(&HeaderMap::new()));
+}

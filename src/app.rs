@@ -50,7 +50,7 @@ pub async fn run(flags: ExporterFlags) -> Result<(), AppError> {
     let signals = Signals::install()?;
     let interval = flags.enable_auto_reload.then_some(flags.auto_reload_interval);
     let source = Source::File(flags.config_file);
-    export(source, &flags.web, flags.history_limit, interval, signals).await
+    export(source, &flags.web, flags.history_limit, interval, signals, |_| {}).await
 }
 
 /// Runs a simulated gateway and an exporter that polls it.
@@ -64,19 +64,19 @@ pub async fn demo(flags: DemoFlags) -> Result<(), AppError> {
     let simulator = Simulator::new(simulator::Options::default());
     let serving = tokio::spawn(simulator::serve(gateway, simulator, std::future::pending()));
     let text = include_str!("../config/demo.yml").replace(DEMO_GATEWAY, &address);
-    if let Some(first) = flags.web.listen_addresses.first() {
-        let host = if first.text.starts_with(':') { "localhost" } else { "" };
+    let source = Source::Text("config/demo.yml", text);
+    let announce = |bound: &[SocketAddr]| {
+        let Some(exporter) = bound.first() else { return };
+        let (path, exporter) = (&flags.web.telemetry_path, reachable(*exporter));
         println!(
             "A simulated gateway runs on {address}, and an exporter that polls its tasks.\n\
              In half a minute every state is there:\n\
-             \x20 curl http://{host}{}{}\n\
-             \x20 http://{host}{}/ in a browser\n\
-             Ctrl-C ends both.",
-            first.text, flags.web.telemetry_path, first.text
+             \x20 curl http://{exporter}{path}\n\
+             \x20 http://{exporter}/ in a browser\n\
+             Ctrl-C ends both."
         );
-    }
-    let source = Source::Text("config/demo.yml", text);
-    let ended = export(source, &flags.web, DEMO_HISTORY, None, signals).await;
+    };
+    let ended = export(source, &flags.web, DEMO_HISTORY, None, signals, announce).await;
     serving.abort();
     ended
 }
@@ -109,6 +109,7 @@ async fn export(
     history_limit: usize,
     auto_reload: Option<Duration>,
     mut signals: Signals,
+    announce: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), AppError> {
     let listeners = bind(&flags.listen_addresses).await?;
     let telemetry = Arc::new(Telemetry::new());
@@ -129,6 +130,7 @@ async fn export(
     let router = web::router(Arc::clone(&web), flags.max_requests);
     let (stop, stopped) = watch::channel(false);
     let mut servers = JoinSet::new();
+    announce(&listeners.iter().map(|(_, address)| *address).collect::<Vec<_>>());
     for (listener, address) in listeners {
         tracing::info!(%address, "Listening on");
         servers.spawn(listen::serve(listener, router.clone(), stopped.clone()));
@@ -153,6 +155,14 @@ async fn export(
     abort_on_second(signals, drain).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Where a person on this machine finds what listens on `bound`.
+fn reachable(bound: SocketAddr) -> String {
+    match bound.ip().is_unspecified() {
+        true => format!("localhost:{}", bound.port()),
+        false => bound.to_string(),
+    }
 }
 
 async fn bind(addresses: &[ListenAddress]) -> Result<Vec<(TcpListener, SocketAddr)>, AppError> {

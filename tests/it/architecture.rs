@@ -109,6 +109,15 @@ fn imports_point_to_earlier_modules() {
 }
 
 #[test]
+fn the_map_shows_the_modules_in_their_order() {
+    let map = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let map = map.split("## The map").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = map.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    assert_eq!(rows.collect::<Vec<_>>(), ranks(&lib));
+}
+
+#[test]
 fn the_simulator_knows_nothing_of_the_exporter() {
     for source in sources().iter().filter(|source| source.module() == "simulator") {
         let imports = source.imports();

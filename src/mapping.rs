@@ -124,7 +124,11 @@ impl Mapping {
         let tasks = match (verdict, found) {
             (Err(failure), _) => vec![Err(failure); asked.len()],
             (Ok(Some(state)), _) => vec![Ok(self.ended(state, envelope, answer)); asked.len()],
-            (Ok(None), found) => asked.iter().map(|id| self.task(id, found, answer)).collect(),
+            (Ok(None), found) => {
+                // The envelope's code stands by its failures, success or not: it is the API's word.
+                let coded = |failure| Failure { code: code.clone().unwrap_or_default(), ..failure };
+                asked.iter().map(|id| self.task(id, found, answer).map_err(coded)).collect()
+            }
         };
         Reading { code, message, tasks }
     }

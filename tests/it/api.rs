@@ -38,7 +38,10 @@ fn every_task_is_told_final_ones_included() {
     assert_eq!(done["enqueue_timestamp_seconds"], json!(1_750_402_472.303_527));
     assert_eq!((&done["final"], &done["queue_age_seconds"]), (&json!(true), &Value::Null));
     assert_eq!(failing["error"], json!({"reason": "api", "code": "7"}));
-    assert_eq!((&failing["up"], &failing["last_success_timestamp_seconds"]), (&json!(false), &Value::Null));
+    assert_eq!(
+        (&failing["up"], &failing["last_success_timestamp_seconds"]),
+        (&json!(false), &Value::Null)
+    );
 
     assert_eq!(tasks(&exporter, "?provider=b").len(), 1);
     assert_eq!(tasks(&exporter, "?provider=a&state=queued").len(), 1);

@@ -39,7 +39,10 @@ fn every_state_is_there() {
     let samples = Samples::parse(reply.text());
     let labelled = [("task_id", "stuck-for-two-hours"), ("customer", "acme")];
     assert_eq!(samples.value("aitask_stuck", &labelled), Some(1.0));
-    assert!(demo.log().contains(&format!("curl http://{address}/metrics")), "it says where to look");
+    assert!(
+        demo.log().contains(&format!("curl http://{address}/metrics")),
+        "it says where to look"
+    );
     demo.signal("INT");
     assert_eq!(demo.wait().code(), Some(0));
 }

@@ -16,7 +16,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("reset-1", "connect", ""),
     ("half-1", "connect", ""),
     ("missing-1", "not_found", "404"),
-    ("null-1", "not_found", ""),
+    ("null-1", "not_found", "0"),
     ("broken-1", "http", "500"),
     ("redirect-1", "http", "302"),
     ("redirect-here", "http", "307"),
@@ -31,8 +31,8 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("truncated", "decode", ""),
     ("code-1203-x", "api", "1203"),
     ("code-text", "api", "no \"money\""),
-    ("other-1", "mapping", ""),
-    ("type-1", "mapping", ""),
+    ("other-1", "mapping", "0"),
+    ("type-1", "mapping", "0"),
     ("array", "mapping", ""),
 ];
 

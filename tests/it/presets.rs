@@ -142,10 +142,10 @@ fn meaning(result: &Result<Observation, Failure>, code: Option<&str>) -> BTreeMa
             ("progress", seen.progress.map(|ratio| ratio.to_string())),
             ("failure_code", seen.failure_code.as_ref().map(ToString::to_string)),
         ],
-        Err(failure) => vec![
-            ("reason", Some(failure.reason.to_string())),
-            ("failure_code", Some(failure.code.to_string()).filter(|code| !code.is_empty())),
-        ],
+        Err(failure) => {
+            assert_eq!(&*failure.code, code.unwrap_or_default(), "the API's own code");
+            vec![("reason", Some(failure.reason.to_string()))]
+        }
     };
     let facts = facts.into_iter().chain([("code", code.map(str::to_owned))]);
     facts.filter_map(|(key, fact)| Some((key.to_owned(), fact?))).collect()

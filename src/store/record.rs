@@ -158,9 +158,16 @@ impl Record {
         self.last_poll = Some(now);
         self.last_failure = Some((failure.reason, Arc::clone(&failure.code)));
         let from = self.state;
-        if failure.reason != Reason::NotFound {
-            self.not_found = None;
-            return self.change(from, None);
+        match failure.reason {
+            Reason::NotFound => {}
+            // Nothing was said, so nothing was contradicted.
+            Reason::Timeout | Reason::Tls | Reason::Connect | Reason::Empty => {
+                return self.change(from, None);
+            }
+            _ => {
+                self.not_found = None;
+                return self.change(from, None);
+            }
         }
         let (answers, since) = self.not_found.unwrap_or((0, now));
         let answers = answers.saturating_add(1);

@@ -121,6 +121,7 @@ fn not_found_is_believed_at_once_only_where_nothing_is_known() {
         (50, Reason::Http),
         (60, Reason::NotFound),
         (90, Reason::NotFound),
+        (100, Reason::Timeout),
         (119, Reason::NotFound),
     ] {
         assert_eq!(known.fail(&failure(reason), at(second)).to, State::Running, "{second}");

@@ -21,7 +21,7 @@ fn load_text(text: &str) -> Result<Config, String> {
     config::load_text("c.yml", text, Path::new(DATA)).map_err(|diagnostics| diagnostics.to_string())
 }
 
-/// With UPDATE set, writes what is expected instead of comparing.
+/// With UPDATE_GENERATED set, writes what is expected instead of comparing.
 #[test]
 fn bad_files_say_what_is_wrong() {
     let update = std::env::var_os("UPDATE_GENERATED").is_some();

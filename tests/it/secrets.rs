@@ -3,6 +3,9 @@
 use std::fs;
 
 use aitask_exporter::simulator::Options;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ring::hmac;
 use serde_json::Value;
 
 use crate::harness::{Dir, Exporter, Gateway, http, run, until};
@@ -36,6 +39,39 @@ fn exactly_one_header_carries_the_credentials() {
         let other = if name == bearer.0 { secret.0 } else { bearer.0 };
         assert_eq!(headers[other], Value::Null, "{client}");
     }
+}
+
+/// The parts of a token that Kling's provider was last sent.
+fn token(gateway: &Gateway) -> Vec<String> {
+    let headers = gateway.asked("running-1")["last_headers"].clone();
+    let bearer = headers["authorization"].as_str().unwrap().strip_prefix("Bearer ").unwrap();
+    bearer.split('.').map(str::to_owned).collect()
+}
+
+#[test]
+fn a_token_is_signed_and_signed_anew_with_a_new_key() {
+    let gateway = Gateway::start();
+    let dir = Dir::with(&format!(
+        "global: {{ poll_interval: 200ms }}\n\
+         providers: [{{ name: k, preset: kling, base_url: 'http://{}/kling', authorization: \
+         {{ type: kling-jwt, access_key: ak, secret_key_file: key }} }}]\n\
+         tasks: [{{ id: running-1, params: {{ kind: text2video }} }}]\n",
+        gateway.address
+    ));
+    let key = dir.write("key", "sk\n");
+    let exporter = Exporter::start_in(dir, &[]);
+    exporter.await_state("running-1", "running");
+    let first = token(&gateway);
+    let signature = |key: &str| {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+        let signed = format!("{}.{}", first[0], first[1]);
+        BASE64_URL_SAFE_NO_PAD.encode(hmac::sign(&key, signed.as_bytes()))
+    };
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(&first[1]).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    assert_eq!((&claims["iss"], &first[2]), (&Value::from("ak"), &signature("sk")));
+    fs::write(key, "another").unwrap();
+    until("the new key signs", || token(&gateway)[2] == signature("another"));
 }
 
 #[test]

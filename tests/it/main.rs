@@ -23,6 +23,7 @@ mod faults;
 mod harness;
 mod identity;
 mod lifecycle;
+mod limits;
 mod load;
 mod pacing;
 mod presets;

@@ -91,7 +91,7 @@ fn poll(flags: &PollFlags) -> ExitCode {
     let polls = async {
         let mut all_answered = true;
         for task in tasks {
-            let polled = once(&upstream, std::slice::from_ref(&task)).await;
+            let polled = once(&upstream, std::slice::from_ref(&task), false).await;
             all_answered &= polled.outcomes.iter().all(Result::is_ok);
             print(&report(&upstream, &task, &polled));
         }

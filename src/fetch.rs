@@ -90,15 +90,18 @@ impl Fetcher {
         })
     }
 
-    /// The request that asks `provider` for `tasks`.
+    /// The request that asks `provider` for `tasks`: its batch where that is wanted and there is one.
     ///
     /// # Errors
     /// When no URL can be made of it.
-    pub fn call(&self, provider: &Provider, tasks: &[Arc<Task>]) -> Result<Call, Failure> {
-        let request = match (&provider.batch, tasks) {
-            (Some(batch), [_, _, ..]) => batch,
-            _ => &provider.request,
-        };
+    pub fn call(
+        &self,
+        provider: &Provider,
+        tasks: &[Arc<Task>],
+        batched: bool,
+    ) -> Result<Call, Failure> {
+        let batch = provider.batch.as_ref().filter(|_| batched);
+        let request = batch.unwrap_or(&provider.request);
         let url = format!("{}{}", self.base_url, request.target(tasks));
         let url = Url::parse(&url)
             .map_err(|error| Failure::new(Reason::Connect, format!("no URL: {error}")))?;

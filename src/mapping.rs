@@ -207,8 +207,9 @@ impl Mapping {
                 let is_asked = |row: &&Row<'_>| matches!(row.get(FieldName::Id), Found::Text(named) if *named == id);
                 match wanted.iter().find(is_asked) {
                     Some(row) => self.observation(Some(row), answer),
-                    None if *unnamed > 0 => {
-                        fail(Reason::Mapping, format!("an element of {at} has no ID"))
+                    // Not that the tasks are missing: the mapping does not know them.
+                    None if *unnamed => {
+                        fail(Reason::Mapping, format!("no element of {at} has an ID"))
                     }
                     None => fail(Reason::NotFound, format!("{at} does not hold the task")),
                 }

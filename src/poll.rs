@@ -83,10 +83,10 @@ impl Upstream {
     }
 }
 
-/// Polls `tasks`, at least one, with one request.
-pub async fn once(upstream: &Upstream, tasks: &[Arc<Task>]) -> Polled {
+/// Polls `tasks` with one request: one task, or as a batch several.
+pub async fn once(upstream: &Upstream, tasks: &[Arc<Task>], batched: bool) -> Polled {
     let start = Instant::now();
-    let mut polled = match upstream.fetcher.call(&upstream.provider, tasks) {
+    let mut polled = match upstream.fetcher.call(&upstream.provider, tasks, batched) {
         Ok(call) => {
             let fetched = upstream.fetcher.fetch(call.clone()).await;
             understand(upstream, tasks, call, fetched)

@@ -225,6 +225,16 @@ impl Schedule {
         }
     }
 
+    /// The provider knows no batches after all: from now on each task is asked for alone, those of
+    /// `slots` at once.
+    pub fn refuse_batches(&mut self, slots: impl IntoIterator<Item = Slot>, now: Instant) {
+        self.gate.leave();
+        (self.batch_size, self.batch_wait) = (1, Duration::ZERO);
+        for slot in slots {
+            self.wait(slot, now);
+        }
+    }
+
     /// The tasks of a failed batch come back together, so that they can be a batch again.
     fn back_off_as_one(&mut self, verdicts: &[(Slot, Verdict)], now: Instant) {
         let entries = verdicts.iter().filter_map(|(slot, _)| self.entry(*slot).copied());

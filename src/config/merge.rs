@@ -3,8 +3,8 @@
 
 use super::document::{Kind, Node};
 
-/// The keys of a provider that are merged key by key at every depth.
-const DEEP: &[&str] = &["request", "response"];
+/// What makes a request another one.
+const REQUEST_KEYS: [&str; 4] = ["method", "path", "query", "body"];
 
 /// `provider` with what `preset` has in addition. Lists and scalars replace the preset's; in the
 /// mapping, null removes a key of the preset's.
@@ -12,7 +12,8 @@ pub fn provider(preset: &Node, provider: &Node) -> Node {
     blocks(preset, provider, |key, base, value| match key {
         "authorization" => Some(authorization(base, value)),
         "http_headers" => Some(headers(base, value)),
-        key if DEEP.contains(&key) => deep(base, value),
+        "request" => deep(&for_request(base, value), value),
+        "response" => deep(base, value),
         _ => Some(value.clone()),
     })
 }
@@ -34,6 +35,20 @@ fn blocks(base: &Node, over: &Node, merge: impl Fn(&str, &Node, &Node) -> Option
         .filter(|(key, _)| key.text().is_none_or(|name| over.get(name).is_none()));
     let kind = Kind::Map(merged.chain(added.cloned()).collect());
     Node { place: over.place, kind }
+}
+
+/// The preset's request for one that the user changes. Its batch asks the preset's question, so it
+/// goes where the user asks another.
+fn for_request(base: &Node, over: &Node) -> Node {
+    let asks_anew = REQUEST_KEYS.iter().any(|key| over.get(key).is_some());
+    let mut base = base.clone();
+    if asks_anew
+        && over.get("batch").is_none()
+        && let Kind::Map(entries) = &mut base.kind
+    {
+        entries.retain(|(key, _)| key.text() != Some("batch"));
+    }
+    base
 }
 
 fn deep(base: &Node, over: &Node) -> Option<Node> {
@@ -90,6 +105,16 @@ mod tests {
     fn merged(preset: &str, over: &str) -> String {
         let (preset, over) = (document::parse(preset, 0), document::parse(over, 1));
         serde_yaml::to_string(&shown::value(&provider(&preset.unwrap(), &over.unwrap()))).unwrap()
+    }
+
+    #[test]
+    fn a_batch_goes_with_its_request() {
+        let preset = "request: {path: /a, batch: {path: /b}}";
+        assert!(merged(preset, "request: {method: GET}").contains("path: /a"));
+        assert!(!merged(preset, "request: {path: /c}").contains("batch"));
+        assert!(merged(preset, "request: {path: /c, batch: {path: /d}}").contains("path: /d"));
+        assert!(!merged(preset, "request: {path: /c, batch: null}").contains("batch"));
+        assert!(merged(preset, "response: {task: /x}").contains("path: /b"));
     }
 
     #[test]

@@ -61,9 +61,8 @@ fn describe_tasks(tasks: &Tasks<'_>) -> String {
         Tasks::Null => "null".to_owned(),
         Tasks::Other(kind) => (*kind).to_owned(),
         Tasks::One(_) => "an object".to_owned(),
-        Tasks::Many { wanted, unnamed } => {
-            format!("an array: {} of the task, {unnamed} without an ID", wanted.len())
-        }
+        Tasks::Many { unnamed: true, .. } => "an array whose elements have no ID".to_owned(),
+        Tasks::Many { wanted, .. } => format!("an array: {} of the task", wanted.len()),
     }
 }
 

@@ -30,8 +30,8 @@ pub enum Tasks<'de> {
     Many {
         /// Those whose ID was wanted.
         wanted: Vec<Row<'de>>,
-        /// How many had no readable ID.
-        unnamed: usize,
+        /// Whether there are elements and none has a readable ID.
+        unnamed: bool,
     },
 }
 
@@ -302,7 +302,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
 
 impl<'de> Sink<'_, 'de> {
     fn elements<A: SeqAccess<'de>>(&mut self, mut seq: A) -> Result<(), A::Error> {
-        let (mut wanted, mut unnamed) = (Vec::new(), 0);
+        let (mut wanted, mut named, mut unnamed) = (Vec::new(), false, false);
         loop {
             let mut row = Row::default();
             let walk = Walk { node: self.element, row: &mut row, sink: None };
@@ -310,11 +310,16 @@ impl<'de> Sink<'_, 'de> {
                 break;
             }
             match row.get(FieldName::Id) {
-                Found::Text(id) if (self.wanted)(id) => wanted.push(row),
-                Found::Text(_) => {}
-                Found::Missing | Found::Null | Found::Other(_) => unnamed += 1,
+                Found::Text(id) => {
+                    named = true;
+                    if (self.wanted)(id) {
+                        wanted.push(row);
+                    }
+                }
+                Found::Missing | Found::Null | Found::Other(_) => unnamed = true,
             }
         }
+        let unnamed = unnamed && !named;
         self.tasks = Tasks::Many { wanted, unnamed };
         Ok(())
     }

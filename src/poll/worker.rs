@@ -27,6 +27,8 @@ use crate::telemetry::provider::ProviderTelemetry;
 const SECRETS_EVERY: Duration = Duration::from_secs(1);
 /// How long a provider whose secret is gone, or was refused, waits before the next look.
 const SECRETS_RETRY: Duration = Duration::from_secs(5);
+/// HTTP statuses with which a server says that it has no such query.
+const NO_BATCHES: [u16; 3] = [404, 405, 501];
 /// Probes that wait for their turn; more are refused.
 const MAX_PROBES: usize = 64;
 
@@ -109,6 +111,8 @@ struct Polling {
     telemetry: Arc<ProviderTelemetry>,
     tasks: HashMap<Slot, Arc<Task>>,
     schedule: Schedule,
+    /// Whether the provider has batches, and has not refused them.
+    batched: bool,
     polls: JoinSet<Polled>,
     under_way: HashMap<Id, UnderWay>,
     probes: VecDeque<Probe>,
@@ -120,7 +124,8 @@ struct Polling {
 }
 
 enum UnderWay {
-    Poll(Vec<(Slot, Arc<Task>)>),
+    /// Tasks, and whether the batch query asks for them.
+    Poll(Vec<(Slot, Arc<Task>)>, bool),
     Probe(oneshot::Sender<Polled>),
 }
 
@@ -138,6 +143,7 @@ impl Polling {
             telemetry: context.telemetry.provider(&upstream.provider.name),
             schedule: Schedule::new(limits, upstream.provider.batch.is_some(), cadence),
             shard: Arc::clone(&changes.shard),
+            batched: upstream.provider.batch.is_some(),
             tasks: HashMap::new(),
             polls: JoinSet::new(),
             under_way: HashMap::new(),
@@ -188,7 +194,8 @@ impl Polling {
         let now = Instant::now();
         let old = std::mem::replace(&mut self.upstream, upstream);
         let (old, new) = (&old.provider, &self.upstream.provider);
-        self.schedule.reconfigure(&old.limits, &new.limits, new.batch.is_some(), now);
+        self.batched = new.batch.is_some();
+        self.schedule.reconfigure(&old.limits, &new.limits, self.batched, now);
         self.apply(changes, now);
         // What is new was read just now.
         self.hold(0);
@@ -255,14 +262,14 @@ impl Polling {
             polled.extend(self.tasks.get(&slot).map(|task| (slot, Arc::clone(task))));
         }
         let tasks = polled.iter().map(|(_, task)| Arc::clone(task)).collect();
-        let id = self.send(tasks);
-        self.under_way.insert(id, UnderWay::Poll(polled));
+        let id = self.send(tasks, self.batched);
+        self.under_way.insert(id, UnderWay::Poll(polled, self.batched));
     }
 
-    fn send(&mut self, tasks: Vec<Arc<Task>>) -> Id {
+    fn send(&mut self, tasks: Vec<Arc<Task>>, batched: bool) -> Id {
         self.telemetry.request_started();
         let upstream = Arc::clone(&self.upstream);
-        self.polls.spawn(async move { once(&upstream, &tasks).await }).id()
+        self.polls.spawn(async move { once(&upstream, &tasks, batched).await }).id()
     }
 
     /// Starts the probes that wait, unless one has to go on waiting.
@@ -275,7 +282,7 @@ impl Polling {
                 self.probes.push_front(probe);
                 return Err(closed);
             }
-            let id = self.send(vec![probe.task]);
+            let id = self.send(vec![probe.task], false);
             self.under_way.insert(id, UnderWay::Probe(probe.reply));
         }
         Ok(())
@@ -325,11 +332,13 @@ impl Polling {
             Err(error) => (error.id(), None),
         };
         match (self.under_way.remove(&id), polled) {
-            (Some(UnderWay::Poll(tasks)), Some(polled)) => self.finish(&tasks, &polled),
-            (Some(UnderWay::Poll(tasks)), None) => {
+            (Some(UnderWay::Poll(tasks, batched)), Some(polled)) => {
+                self.finish(&tasks, batched, &polled);
+            }
+            (Some(UnderWay::Poll(tasks, batched)), None) => {
                 // A panic is our fault and must not cost the tasks their place in the schedule.
                 let failure = Failure::new(Reason::Mapping, "the exporter panicked: please report");
-                self.finish(&tasks, &Polled::failed(tasks.len(), failure));
+                self.finish(&tasks, batched, &Polled::failed(tasks.len(), failure));
             }
             (Some(UnderWay::Probe(reply)), polled) => {
                 self.schedule.gate.leave();
@@ -343,13 +352,16 @@ impl Polling {
     }
 
     /// Takes in what a request brought: counters, records, log and schedule.
-    fn finish(&mut self, tasks: &[(Slot, Arc<Task>)], polled: &Polled) {
+    fn finish(&mut self, tasks: &[(Slot, Arc<Task>)], batched: bool, polled: &Polled) {
         let response = polled.response.as_ref();
         if let Some(response) = response {
             self.telemetry.answered(response.status);
         }
         if let Some(code) = &polled.code {
             self.telemetry.code(code);
+        }
+        if batched && response.is_some_and(|response| NO_BATCHES.contains(&response.status)) {
+            return self.refuse_batches(tasks, polled);
         }
         let mut verdicts = Vec::with_capacity(tasks.len());
         for ((slot, task), outcome) in tasks.iter().zip(&polled.outcomes) {
@@ -361,6 +373,15 @@ impl Polling {
         self.telemetry.provider_up(any_usable);
         let retry_after = response.and_then(|response| response.retry_after);
         self.schedule.finish(&verdicts, retry_after, Instant::now());
+    }
+
+    /// A gateway that lacks the batch query must not make all its tasks look lost.
+    fn refuse_batches(&mut self, tasks: &[(Slot, Arc<Task>)], polled: &Polled) {
+        let provider = &*self.upstream.provider.name;
+        let status = polled.response.as_ref().map(|response| response.status);
+        tracing::warn!(provider, status, "no batch query here: every task is asked for alone");
+        self.batched = false;
+        self.schedule.refuse_batches(tasks.iter().map(|(slot, _)| *slot), Instant::now());
     }
 
     /// Takes in how the poll of one task ended.

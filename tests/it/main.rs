@@ -14,6 +14,7 @@
 
 mod api;
 mod architecture;
+mod batches;
 mod commands;
 mod config;
 mod demo;

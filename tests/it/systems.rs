@@ -86,13 +86,13 @@ fn task(preset: &str, id: impl Into<Box<str>>) -> Arc<Task> {
 
 /// The state, or the reason of the failure.
 async fn state(upstream: &Upstream, task: Arc<Task>) -> Result<State, Reason> {
-    let polled = poll::once(upstream, &[task]).await;
+    let polled = poll::once(upstream, &[task], false).await;
     let [outcome] = &*polled.outcomes else { panic!("{} outcomes", polled.outcomes.len()) };
     outcome.as_ref().map(|seen| seen.state).map_err(|failure| failure.reason)
 }
 
 async fn observe(upstream: &Upstream, task: &Arc<Task>) -> Observation {
-    let polled = poll::once(upstream, std::slice::from_ref(task)).await;
+    let polled = poll::once(upstream, std::slice::from_ref(task), false).await;
     polled.outcomes[0].clone().unwrap_or_else(|failure| panic!("{}: {failure:?}", task.provider))
 }
 
@@ -236,7 +236,7 @@ async fn batches() {
         // No ID is safe from separators.
         let tasks: Vec<_> =
             ids.iter().map(|word| task(name, format!("{word}-a,b\"{name}"))).collect();
-        let polled = poll::once(&upstream, &tasks).await;
+        let polled = poll::once(&upstream, &tasks, true).await;
         let states = polled.outcomes.iter();
         let states: Vec<_> =
             states.map(|outcome| outcome.as_ref().map(|s| s.state).map_err(|f| f.reason)).collect();

@@ -186,12 +186,16 @@ impl Check<'_> {
         header.or(basic).or(user).unwrap_or(Auth::None)
     }
 
-    /// Whether `http_headers` has the header that carries credentials. Reports more than one.
+    /// Whether `http_headers` has a header that carries credentials, as `Authorization` does at any
+    /// API. Reports more than one.
     fn auth_header(&self, raw: Option<&raw::Authorization>, headers: &[Placed]) -> bool {
         let own = raw.and_then(|raw| raw.header.get()).map_or("authorization", String::as_str);
         let alternatives = raw.and_then(|raw| raw.alternatives.get()).into_iter().flatten();
-        let names: Vec<_> =
-            alternatives.filter_map(At::get).map(String::as_str).chain([own]).collect();
+        let names: Vec<_> = alternatives
+            .filter_map(At::get)
+            .map(String::as_str)
+            .chain([own, "authorization"])
+            .collect();
         let mut found = headers.iter().filter(|(_, name, _)| {
             names.iter().any(|other| name.as_str().eq_ignore_ascii_case(other))
         });

@@ -315,6 +315,12 @@ fn credentials_travel_in_one_header() {
     );
     assert!(matches!(client.auth, Auth::None));
     assert_eq!(client.headers[0].0, "mj-api-secret");
+    // Authorization carries credentials, also where the preset's header is another.
+    let flux = load_text(
+        "providers: [{ name: a, preset: bfl-flux, authorization: { credentials: x }, \
+         http_headers: { Authorization: { secrets: [Bearer y] } } }]",
+    );
+    assert!(matches!(flux.unwrap().providers[0].client.auth, Auth::None));
     let client = auth("base_url: https://user:p%40ss@example.com");
     let Auth::Basic { username, password } = client.auth else { panic!("{:?}", client.auth) };
     assert_eq!(&*username, "user");

@@ -129,6 +129,8 @@ impl Paths {
         body: &'de [u8],
         wanted: &dyn Fn(&str) -> bool,
     ) -> Result<Extract<'de>, String> {
+        // Some gateways send a byte-order mark, which JSON's readers may ignore.
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         if too_deep(body) {
             return Err(format!("nested deeper than {MAX_DEPTH}"));
         }
@@ -345,5 +347,54 @@ impl<'w> Visitor<'_> for Key<'w> {
 
     fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
         Ok(self.0.child(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(body: &str) -> Result<Found<'_>, String> {
+        let mut paths = Paths::new(&["data".to_owned()]);
+        paths.add(FieldName::Status, &["status".to_owned()]);
+        paths.add(FieldName::Code, &["code".to_owned()]);
+        let extract = paths.extract(body.as_bytes(), &|_| true)?;
+        match extract.tasks {
+            Tasks::One(row) => Ok(row.get(FieldName::Status).clone()),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn one_pass_finds_what_is_there() {
+        let text = |text: &'static str| Ok(Found::Text(text.into()));
+        assert_eq!(status(r#"{"data": {"x": [{}], "status": "a"}, "code": 0}"#), text("a"));
+        assert_eq!(status("\u{feff}{\"data\": {\"status\": 7}}"), text("7"));
+        assert_eq!(status(r#"{"data": {"status": "a\u00e9"}}"#), text("aé"));
+        // As JSON's readers mostly do, the last of two wins.
+        assert_eq!(status(r#"{"data": {"status": "a", "status": "b"}}"#), text("b"));
+        assert_eq!(status(r#"{"data": {"status": "a"}, "data": {}}"#), Ok(Found::Missing));
+        assert_eq!(status(r#"{"data": {"status": {}}}"#), Ok(Found::Other("an object")));
+        for broken in ["", "{", "{}}", "nil", "{\"data\": {}} x"] {
+            assert!(status(broken).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded_wherever_it_is() {
+        let nested = |depth: usize| {
+            let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+            format!(r#"{{"data": {{"status": "[[[["}}, "skipped": {open}{close}}}"#)
+        };
+        assert!(status(&nested(MAX_DEPTH - 1)).is_ok());
+        assert!(status(&nested(MAX_DEPTH)).is_err());
+    }
+
+    #[test]
+    fn pointers() {
+        let keys = |text| parse_pointer(text);
+        assert_eq!(keys(""), Ok(vec![]));
+        assert_eq!(keys("/a/0/b~1c~0d"), Ok(vec!["a".into(), "0".into(), "b/c~d".into()]));
+        assert!(keys("a").is_err() && keys("/a~2").is_err() && keys("/a~").is_err());
     }
 }

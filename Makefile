@@ -26,7 +26,7 @@ lint: ## Lint the code
 demo: ## A simulated gateway and the exporter on localhost:10054
 	cargo run --release --locked -- demo
 
-generate: ## Write the generated files anew: docs/metrics.md, config/schema.json
+generate: ## Write the generated files anew: docs/metrics.md, config/schema.json, dashboards, rules
 	UPDATE_GENERATED=1 cargo test --locked is_fresh
 
 bench: ## Measure, and print ratios against alternatives

@@ -7,11 +7,11 @@ pub mod tools;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aitask_exporter::simulator::{self, Options, Simulator};
 use serde_json::Value;
@@ -26,6 +26,16 @@ pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_aitask_exporter");
+
+/// A path from the root of the project.
+pub fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Seconds since 1970.
+pub fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+}
 
 /// Looks again and again until there is something to see.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {

@@ -12,11 +12,14 @@
 )]
 // A test that panics has failed, which is what it is for; what is compared was written exactly.
 
+mod alerts;
 mod api;
 mod architecture;
 mod batches;
 mod commands;
+mod compose;
 mod config;
+mod dashboards;
 mod demo;
 mod documents;
 mod exposition;

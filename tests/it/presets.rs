@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aitask_exporter::config::{self, Config, preset};
@@ -14,6 +13,8 @@ use aitask_exporter::task::Task;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::harness::root;
 
 /// Where software is that everybody hosts for themselves.
 const SELF_HOSTED: &str = "https://gateway.example";
@@ -66,10 +67,6 @@ struct Recorded {
 
 fn ok() -> u16 {
     200
-}
-
-fn root(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 fn names(directory: &str, extension: &str) -> BTreeSet<String> {

@@ -1,6 +1,6 @@
 //! A small HTTP client that shows what came, and shares no code with what it tests.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::PATIENCE;
@@ -52,6 +52,29 @@ pub fn send(
     parse(&answer, method == "HEAD").ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, String::from_utf8_lossy(&answer).into_owned())
     })
+}
+
+/// Takes a request, answers 200 and closes; returns the body.
+pub fn receive(stream: TcpStream) -> Vec<u8> {
+    let mut reader = BufReader::new(stream);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        if line.trim_end().is_empty() {
+            break;
+        }
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    reader.into_inner().write_all(answer).unwrap();
+    body
 }
 
 /// A connection on which no read waits for ever.

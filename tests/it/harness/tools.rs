@@ -1,15 +1,16 @@
-//! Other people's programs: Prometheus, promtool and the parsers of `prometheus_client`. One that
+//! Other people's programs: Prometheus, promtool, Alertmanager and the parsers of `prometheus_client`. One that
 //! is missing fails the test that needs it.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
 use super::http::{self, encode};
 use super::samples::{Labels, Samples};
-use super::{Dir, Process, until};
+use super::{Dir, Process, eventually, until};
 
 /// Starts a program, or says how to get it.
 pub fn present<T>(command: &mut Command, start: fn(&mut Command) -> io::Result<T>) -> T {
@@ -19,7 +20,8 @@ pub fn present<T>(command: &mut Command, start: fn(&mut Command) -> io::Result<T
     })
 }
 
-fn pipe(command: &mut Command, input: &[u8]) -> Output {
+/// Runs a command on an input to its end.
+pub fn pipe(command: &mut Command, input: &[u8]) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = present(command, Command::spawn);
     let mut stdin = child.stdin.take().unwrap();
@@ -27,6 +29,15 @@ fn pipe(command: &mut Command, input: &[u8]) -> Output {
         scope.spawn(move || stdin.write_all(input).unwrap());
         child.wait_with_output().unwrap()
     })
+}
+
+/// Runs a command that must succeed; returns what it says.
+pub fn said(command: &mut Command) -> String {
+    let output = present(command, Command::output);
+    let (said, errors) = (String::from_utf8(output.stdout).unwrap(), output.stderr);
+    let errors = String::from_utf8_lossy(&errors);
+    assert!(output.status.success(), "{command:?}: {said}{errors}");
+    said
 }
 
 /// `promtool check metrics` has nothing to say about the text form.
@@ -77,15 +88,19 @@ pub struct Prometheus {
 impl Prometheus {
     /// One that scrapes `target` every second, as the job `aitask_exporter`.
     pub fn scraping(target: SocketAddr) -> Self {
-        let dir = Dir::new();
         let config = format!(
             "global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\n\
              scrape_configs:\n\
              - {{ job_name: aitask_exporter, static_configs: [{{ targets: ['{target}'] }}] }}\n"
         );
+        Self::start(Dir::new(), &config)
+    }
+
+    /// In a directory that may hold the folder `data`, blocks of the past.
+    pub fn start(dir: Dir, config: &str) -> Self {
         let mut command = Command::new("prometheus");
         command.arg("--web.listen-address=127.0.0.1:0");
-        command.arg("--config.file").arg(dir.write("prometheus.yml", &config));
+        command.arg("--config.file").arg(dir.write("prometheus.yml", config));
         command.arg("--storage.tsdb.path").arg(dir.path("data"));
         let mut process = Process::start(dir, &mut command);
         let address = process.addresses(1)[0];
@@ -127,9 +142,74 @@ impl Prometheus {
     }
 
     fn ask(&self, target: &str) -> Vec<Value> {
+        self.data(target)["result"].as_array().unwrap().clone()
+    }
+
+    /// The `data` of an answer of the API to `target`, which begins with `/api/v1/`.
+    pub fn data(&self, target: &str) -> Value {
         let reply = http::get(self.address, target);
         assert_eq!(reply.status, 200, "{target}: {}", reply.text());
-        reply.json()["data"]["result"].as_array().unwrap().clone()
+        reply.json()["data"].take()
+    }
+}
+
+/// A running Alertmanager that tells a webhook of every alert within a second.
+pub struct Alertmanager {
+    _process: Process,
+    pub address: SocketAddr,
+}
+
+impl Alertmanager {
+    pub fn telling(webhook: SocketAddr) -> Self {
+        let dir = Dir::new();
+        let config = format!(
+            "route: {{ receiver: hook, group_by: [alertname, provider], group_wait: 0s, \
+             group_interval: 1s, repeat_interval: 1h }}\n\
+             receivers: [{{ name: hook, webhook_configs: [{{ url: 'http://{webhook}/' }}] }}]\n"
+        );
+        let mut command = Command::new("prometheus-alertmanager");
+        command.args(["--web.listen-address=127.0.0.1:0", "--cluster.listen-address="]);
+        command.arg("--config.file").arg(dir.write("alertmanager.yml", &config));
+        command.arg("--storage.path").arg(dir.path("data"));
+        let mut process = Process::start(dir, &mut command);
+        let address = process.addresses(1)[0];
+        until("Alertmanager is ready", || http::get(address, "/-/ready").status == 200);
+        Self { _process: process, address }
+    }
+}
+
+/// A webhook that keeps what it is told.
+pub struct Webhook {
+    pub address: SocketAddr,
+    told: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Webhook {
+    /// One that listens for as long as the tests run.
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let keep = Arc::clone(&told);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let body = http::receive(stream.unwrap());
+                let message: Value = serde_json::from_slice(&body).unwrap();
+                keep.lock().unwrap().push(message);
+            }
+        });
+        Self { address, told }
+    }
+
+    /// Waits for an alert of this name in this status.
+    pub fn await_alert(&self, name: &str, status: &str) -> Value {
+        eventually(&format!("{name} is {status}"), || {
+            let told = self.told.lock().unwrap();
+            let alerts = told.iter().flat_map(|message| message["alerts"].as_array().unwrap());
+            let is =
+                |alert: &&Value| alert["labels"]["alertname"] == name && alert["status"] == status;
+            alerts.clone().find(is).cloned()
+        })
     }
 }
 

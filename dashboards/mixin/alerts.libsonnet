@@ -1,0 +1,193 @@
+// The alerts. What each means and what to do is in docs/runbooks.md, a section an alert.
+//
+// Gauges are read over three minutes, so that a failed scrape resolves nothing; counters of several
+// exporters are added only after each has one value.
+{
+  local config = $._config,
+  local limits = config.thresholds,
+
+  local duration(seconds) = if seconds % 3600 == 0 then '%dh' % (seconds / 3600) else '%dm' % (seconds / 60),
+
+  // A dashboard with the variables already set to what the alert is about.
+  local dashboard(uid, variables) =
+    '%s/d/%s%s' % [config.grafana, uid, if variables == [] then '' else '?' + std.join('&', [
+      'var-%s={{ $labels.%s | urlquery }}' % [name, name]
+      for name in variables
+    ])],
+
+  local alert(name, severity, expr, summary, description, uid=config.uids.fleet, variables=['provider', 'job']) = {
+    alert: name,
+    expr: expr,
+    labels: { severity: severity },
+    annotations: {
+      summary: summary,
+      description: description,
+      runbook_url: '%s#%s' % [config.runbooks, std.asciiLower(name)],
+      dashboard_url: dashboard(uid, variables),
+    },
+  },
+
+  // A query of the template language about the alert's own job and provider.
+  local ask(query) =
+    '{{ with printf `%s` $labels.job $labels.provider | query }}' % query,
+  local own = 'job=%q, provider=%q',
+
+  prometheusAlerts+:: {
+    groups+: [{
+      name: 'aitask.alerts',
+      rules: [
+        alert(
+          'AITaskStuck',
+          'warning',
+          |||
+            sum by (job, provider) (
+              max by (job, instance, provider) (max_over_time(aitask_stuck_tasks[3m]))
+            ) > 0
+          |||,
+          'Tasks are stuck at a provider.',
+          '{{ if eq $value 1.0 }}1 task is{{ else }}{{ printf "%.0f" $value }} tasks are{{ end }} stuck at {{ $labels.provider }}: '
+          + 'older than stuck_after, or without any change for as long.'
+          + ask('max(aitask_oldest_queue_age_seconds{%s, state!="waiting"})' % own)
+          + ' The oldest was enqueued {{ . | first | value | humanizeDuration }} ago.{{ end }}',
+        ) { 'for': '5m' },
+
+        alert(
+          'AITaskQueueAgeHigh',
+          'critical',
+          |||
+            max by (job, provider) (
+              max_over_time(aitask_oldest_queue_age_seconds{state!="waiting"}[3m])
+            ) > %d
+          ||| % limits.queueAgeSeconds,
+          'A task has been in the queue of a provider for far too long.',
+          'The oldest open task at {{ $labels.provider }} was enqueued {{ $value | humanizeDuration }} ago'
+          + ask('topk(1, max by (state) (aitask_oldest_queue_age_seconds{%s, state!="waiting"}))' % own)
+          + ' and is {{ . | first | label "state" }}{{ end }}; more than '
+          + duration(limits.queueAgeSeconds) + ' is too long.',
+        ) { 'for': '5m' },
+
+        alert(
+          'AITaskFailureRatioHigh',
+          'warning',
+          |||
+            sum by (job, provider) (job_instance_provider_state:aitask_finished:increase30m{state="failed"})
+              / sum by (job, provider) (job_instance_provider_state:aitask_finished:increase30m)
+              > %g
+            and
+            sum by (job, provider) (job_instance_provider_state:aitask_finished:increase30m) >= %d
+          ||| % [limits.failedPercent / 100, limits.failedMinFinished],
+          'Many of the tasks of a provider fail.',
+          '{{ $value | humanizePercentage }} of the tasks at {{ $labels.provider }} that ended in the last 30 minutes '
+          + 'have failed; more than %d%% is unusual.' % limits.failedPercent,
+        ) { 'for': '10m', keep_firing_for: '15m' },
+
+        alert(
+          'AITaskProviderDown',
+          'critical',
+          |||
+            max by (job, provider) (max_over_time(aitask_provider_up[10m])) == 0
+            and
+            sum by (job, provider) (job_instance_provider_reason:aitask_poll_failures:increase15m{reason!="not_found"}) > 0
+          |||,
+          'A provider gives no usable answer.',
+          'No poll of {{ $labels.provider }} has got a usable answer for 10 minutes, so nothing is known of its tasks since.'
+          + ask('topk(1, sum by (reason) (job_instance_provider_reason:aitask_poll_failures:increase15m{%s}))' % own)
+          + ' Most of its polls fail with the reason {{ . | first | label "reason" }}.{{ end }}',
+        ) { 'for': '5m', keep_firing_for: '10m' },
+
+        alert(
+          'AITaskCredentialsRejected',
+          'critical',
+          |||
+            sum by (job, provider) (job_instance_provider_reason:aitask_poll_failures:increase15m{reason="auth"}) > 0
+          |||,
+          'A provider rejects our credentials.',
+          '{{ $labels.provider }} has answered that the token is wrong, or that the account may not or cannot pay. '
+          + 'Polls of this provider are paused but for one at a time, at the latest every 5 minutes.',
+        ) { 'for': '5m' },
+
+        alert(
+          'AITaskRateLimited',
+          'warning',
+          |||
+            sum by (job, provider) (job_instance_provider_reason:aitask_poll_failures:increase15m{reason="rate_limited"})
+              / sum by (job, provider) (job_instance_provider:aitask_polls:increase15m)
+              > %g
+          ||| % (limits.rateLimitedPercent / 100),
+          'A provider refuses polls because there are too many.',
+          '{{ $value | humanizePercentage }} of the polls of {{ $labels.provider }} in the last 15 minutes were refused with "too many requests"; '
+          + 'more than %d%% means that we know late what becomes of its tasks, and that new tasks may be refused too.' % limits.rateLimitedPercent,
+        ) { 'for': '15m' },
+
+        alert(
+          'AITaskUnknownStatus',
+          'info',
+          |||
+            sum by (job, provider) (
+              max by (job, instance, provider) (increase(aitask_unknown_statuses_total[1h]))
+            ) > 0
+          |||,
+          'A provider uses a status that the mapping does not list.',
+          'Answers of {{ $labels.provider }} in the last hour had a status that its mapping does not list. Such a task counts as unknown '
+          + 'and is polled on, even if the provider means that it has ended.',
+        ),
+
+        alert(
+          'AITaskPollsLate',
+          'warning',
+          |||
+            histogram_quantile(0.99,
+              sum by (job, provider, le) (job_instance_provider_le:aitask_poll_lag_seconds_bucket:rate10m)
+            ) > %d
+          ||| % limits.lagSeconds,
+          'Polls of a provider start late.',
+          'One poll in a hundred of {{ $labels.provider }} has started {{ $value | humanizeDuration }} late or later in the last 10 minutes; '
+          + 'what is shown of its tasks is that much older than the poll interval says.',
+          config.uids.exporter,
+        ) { 'for': '10m' },
+
+        alert(
+          'AITaskExporterDown',
+          'critical',
+          |||
+            up{job="%(job)s"} == 0
+            or
+            absent(up{job="%(job)s"})
+          ||| % config,
+          'An exporter of AI tasks is down.',
+          'Prometheus cannot scrape {{ with $labels.instance }}{{ . }}{{ else }}any exporter{{ end }} of the job {{ $labels.job }}. '
+          + 'Nothing is known of its tasks, and no alert about them can fire.',
+          config.uids.exporter,
+          ['job'],
+        ) { 'for': '5m' },
+
+        alert(
+          'AITaskConfigReloadFailed',
+          'warning',
+          |||
+            max by (job, instance) (
+              max_over_time(aitask_exporter_config_last_reload_successful[3m])
+            ) == 0
+          |||,
+          'An exporter of AI tasks has refused its configuration.',
+          'The configuration of {{ $labels.instance }} has a mistake: the one before stays in force, and tasks that were added since are not watched.',
+          config.uids.exporter,
+          ['instance', 'job'],
+        ) { 'for': '5m' },
+
+        alert(
+          'AITaskTasksDropped',
+          'warning',
+          |||
+            max by (job, instance, reason) (max_over_time(aitask_exporter_dropped_tasks[3m])) > 0
+          |||,
+          'An exporter does not poll some of its tasks.',
+          '{{ if eq $value 1.0 }}1 task{{ else }}{{ printf "%.0f" $value }} tasks{{ end }} of the configuration of {{ $labels.instance }} '
+          + 'cannot be polled ({{ $labels.reason }}), and nobody would notice if they got stuck.',
+          config.uids.exporter,
+          ['instance', 'job'],
+        ) { 'for': '5m' },
+      ],
+    }],
+  },
+}

@@ -1,0 +1,110 @@
+// A dashboard of Grafana: variables, links, the firing alerts, and panels in rows.
+function(config)
+  local datasource = { type: 'prometheus', uid: '${datasource}' };
+  local scope = 'job=~"$job", instance=~"$instance"';
+
+  local query(name, label, expr, more={}) = {
+    type: 'query',
+    name: name,
+    label: label,
+    datasource: datasource,
+    query: { query: expr, refId: 'variable-' + name },
+    definition: expr,
+    // On time range change, since tasks and exporters come and go.
+    refresh: 2,
+    // By name, without case.
+    sort: 5,
+  } + more;
+  local all = {
+    multi: true,
+    includeAll: true,
+    allValue: '.+',
+    current: { selected: true, text: ['All'], value: ['$__all'] },
+  };
+
+  local variables = {
+    datasource: { type: 'datasource', name: 'datasource', label: 'Data source', query: 'prometheus' },
+    job: query('job', 'Job', 'label_values(aitask_exporter_build_info, job)', all),
+    instance: query('instance', 'Instance', 'label_values(aitask_exporter_build_info{job=~"$job"}, instance)', all),
+    provider: query('provider', 'Provider', 'label_values(aitask_tasks{%s}, provider)' % scope, all),
+    oneProvider: query('provider', 'Provider', 'label_values(aitask_status{%s}, provider)' % scope),
+    task: query('task_id', 'Task', 'label_values(aitask_status{%s, provider="$provider"}, task_id)' % scope),
+    state: {
+      type: 'custom',
+      name: 'state',
+      label: 'State',
+      query: std.join(',', [state.name for state in config.states]),
+    } + all,
+  };
+
+  // An alert has the labels that it is about: those of a provider have no instance, and others no
+  // provider.
+  local alerts = 'ALERTS{alertname=~"AITask.+", alertstate="firing", job=~"$job|", instance=~"$instance|", provider=~"$provider|"}';
+
+  {
+    // The address of a dashboard, with variables as they are or as the row of a table says.
+    url(uid, variables):: '/d/%s?%s' % [uid, std.join('&', ['${__url_time_range}', '${datasource:queryparam}'] + variables)],
+
+    // `rows` of [height, [[width, panel], …]] from top to bottom.
+    new(uid, title, description, names, rows):: {
+      local placed = std.foldl(
+        function(done, row) {
+          y: done.y + row[0],
+          panels: done.panels + std.foldl(
+            function(line, cell) {
+              x: line.x + cell[0],
+              panels: line.panels + [cell[1] { gridPos: { x: line.x, y: done.y, w: cell[0], h: row[0] } }],
+            },
+            row[1],
+            { x: 0, panels: [] },
+          ).panels,
+        },
+        rows,
+        { y: 0, panels: [] },
+      ).panels,
+
+      local numbered = [placed[index] { id: index + 1 } for index in std.range(0, std.length(placed) - 1)],
+
+      annotations: {
+        list: [{
+          name: 'Firing alerts',
+          datasource: datasource,
+          enable: true,
+          // On every graph, several alerts would drown the lines.
+          filter: { exclude: false, ids: [panel.id for panel in numbered if std.objectHasAll(panel, 'annotated')] },
+          hide: false,
+          iconColor: config.colors.bad,
+          expr: alerts,
+          step: '30s',
+          titleFormat: '{{alertname}}',
+          textFormat: '{{provider}} {{instance}}',
+          tagKeys: 'severity',
+        }],
+      },
+      description: description,
+      editable: false,
+      graphTooltip: 1,
+      links: [{
+        type: 'dashboards',
+        title: 'AI tasks',
+        tags: [config.tag],
+        asDropdown: false,
+        icon: 'external link',
+        includeVars: true,
+        keepTime: true,
+        targetBlank: false,
+        tooltip: 'The other dashboards of the exporter, with the same variables and time',
+        url: '',
+      }],
+      panels: numbered,
+      refresh: '30s',
+      schemaVersion: 42,
+      tags: [config.tag],
+      templating: { list: [variables[name] for name in names] },
+      time: { from: 'now-6h', to: 'now' },
+      timepicker: {},
+      timezone: 'browser',
+      title: title,
+      uid: uid,
+    },
+  }

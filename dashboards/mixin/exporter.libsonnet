@@ -1,0 +1,225 @@
+// The exporter itself: whether it polls in time, what its polls find, and what it costs.
+local panel = import 'panel.libsonnet';
+local q = import 'query.libsonnet';
+
+function(config)
+  local board = (import 'dashboard.libsonnet')(config);
+  local colors = config.colors;
+  local limits = config.thresholds;
+  local provider = q.provider;
+
+  local ofInstance(expr) = q.max(['job', 'instance'], expr);
+  local perProvider(metric) = 'sum by (provider) (%s)' % q.once(['provider'], q.rate(metric, [provider]));
+  // The most of the time between two points: a moment's value says little.
+  local mostByProvider(metric) = q.sum(['provider'], ['provider'], 'max_over_time(%s[$__rate_interval])' % q.select(metric, [provider]));
+  local polls = perProvider('aitask_polls_total');
+  local failures = q.once(['provider', 'reason'], q.rate('aitask_poll_failures_total', [provider]));
+  local lag(by) = 'histogram_quantile(0.99, %s)' % q.sum(
+    by,
+    ['provider', 'le'],
+    q.rate('aitask_poll_lag_seconds_bucket', [provider]),
+  );
+
+  local count = panel.unit('short', 0);
+  local alarm = count + panel.noValue('unknown') + panel.thresholds(colors.neutral, [[0, colors.ok], [1, colors.bad]]);
+
+  local exportersDown = panel.stat(
+    'Exporters down',
+    'Exporters that Prometheus cannot scrape. AITaskExporterDown fires where there are any.',
+    [panel.now('sum(%s == bool 0)' % ofInstance(q.select('up')))],
+  ) + alarm;
+
+  local refused = panel.stat(
+    'Configurations refused',
+    'Exporters that have refused their configuration at the last reload. AITaskConfigReloadFailed fires above 0.',
+    [panel.now('sum(%s == bool 0)' % ofInstance(q.select('aitask_exporter_config_last_reload_successful')))],
+  ) + alarm;
+
+  local dropped = panel.stat(
+    'Tasks not polled',
+    'Tasks of the configuration that are not polled: over max_tasks, or without readable credentials. AITaskTasksDropped fires above 0.',
+    [panel.now('sum(%s)' % q.once(['reason'], q.select('aitask_exporter_dropped_tasks')))],
+  ) + alarm;
+
+  local pollRate = panel.stat(
+    'Polls per second',
+    'Polls of tasks that ended, with success or without.',
+    [panel.now('sum(%s)' % polls)],
+  ) + panel.unit('reqps', 1) + panel.thresholds(colors.accent);
+
+  local failedPolls = panel.stat(
+    'Failed polls',
+    'The share of polls that gave no usable answer.',
+    [panel.now('sum(%s) / clamp_min(sum(%s), 1e-9)' % [failures, polls])],
+  ) + panel.unit('percentunit', 1) + panel.thresholds(colors.accent);
+
+  local lagNow = panel.stat(
+    'Lag',
+    'How late 99 of 100 polls start at the most. AITaskPollsLate fires where it turns red.',
+    [panel.now(lag(['le']))],
+  ) + panel.unit('s', 2) + panel.thresholds(colors.neutral, [[0, colors.ok], [limits.lagSeconds, colors.bad]]) + panel.noValue('no poll');
+
+  local results = panel.timeseries(
+                    'Polls by result',
+                    'Polls per second: usable answers, and failed polls by reason.',
+                    [
+                      panel.series('sum(%s) - sum(%s)' % [polls, failures], 'usable'),
+                      panel.series('sum by (reason) (%s) > 0' % failures, '{{reason}}'),
+                    ],
+                  ) + panel.unit('reqps') + panel.stacked + panel.annotated
+                  + panel.field('usable', { color: { mode: 'fixed', fixedColor: colors.ok } });
+
+  local statuses = panel.timeseries(
+    'Answers by HTTP status',
+    'Answers per second by HTTP status, all providers of the variable together.',
+    [panel.series(
+      'sum by (status_code) (%s)' % q.once(
+        ['provider', 'status_code'],
+        q.rate('aitask_http_responses_total', [provider]),
+      ),
+      '{{status_code}}',
+    )],
+  ) + panel.unit('reqps');
+
+  local durations = panel.heatmap(
+    'Duration of polls',
+    'From the request to the whole answer, all providers together.',
+    [panel.buckets(q.sum(['le'], ['provider', 'le'], q.rate('aitask_poll_duration_seconds_bucket', [provider])))],
+    's',
+  );
+
+  local lagByProvider = panel.timeseries(
+    'Lag by provider',
+    'How much later than due 99 of 100 polls start at the most. AITaskPollsLate fires above the line.',
+    [panel.series(lag(['provider', 'le']), '{{provider}}')],
+  ) + panel.unit('s') + panel.limit(limits.lagSeconds, colors.bad) + panel.annotated;
+
+  local inFlight = panel.timeseries(
+    'Requests under way',
+    'Requests that wait for their answer; a batch is one. At max_in_flight further polls wait.',
+    [panel.series(mostByProvider('aitask_polls_in_flight'), '{{provider}}')],
+  ) + count;
+
+  local waiting = panel.timeseries(
+    'Polls that wait',
+    'Polls that are due and have not started.',
+    [panel.series(mostByProvider('aitask_poll_queue_length'), '{{provider}}')],
+  ) + count;
+
+  local throttled = panel.timeseries(
+    'Throttling',
+    "The share of time in which due polls were held back, by the rate limit or by the provider's Retry-After.",
+    [panel.series(perProvider('aitask_throttled_seconds_total'), '{{provider}}')],
+  ) + panel.unit('percentunit');
+
+  local tooMany = panel.timeseries(
+    'Polls refused as too many',
+    'The share of polls in the 15 minutes before each point that the provider refused with "too many requests". AITaskRateLimited fires above the line.',
+    [panel.series(
+      '100 * sum by (provider) (%s) / sum by (provider) (%s)' % [
+        q.once(['provider', 'reason'], q.increase('aitask_poll_failures_total', [provider, 'reason="rate_limited"'], '15m')),
+        q.once(['provider'], q.increase('aitask_polls_total', [provider], '15m')),
+      ],
+      '{{provider}}',
+    )],
+  ) + panel.unit('percent') + panel.limit(limits.rateLimitedPercent, colors.bad);
+
+  local retries = panel.timeseries(
+    'Polls per minute after a failed one',
+    'Polls that were started because the one before had failed.',
+    [panel.series('60 * ' + perProvider('aitask_poll_retries_total'), '{{provider}}')],
+  ) + panel.counts;
+
+  local unknown = panel.timeseries(
+    'Unknown statuses per minute',
+    'Answers with a status that the mapping does not list. AITaskUnknownStatus fires where there are any; the log names each once.',
+    [panel.series('60 * ' + perProvider('aitask_unknown_statuses_total'), '{{provider}}')],
+  ) + panel.counts;
+
+  local scrapes = panel.timeseries(
+    'Cost of a scrape',
+    'How long the exporter takes to write the metrics, its slowest reader included, and how long Prometheus waits for them.',
+    [
+      panel.series(
+        'histogram_quantile(0.99, %s)' % q.once(['le'], q.rate('aitask_exporter_scrape_duration_seconds_bucket')),
+        '{{instance}} writes',
+      ),
+      panel.series(ofInstance(q.select('scrape_duration_seconds')), '{{instance}} is scraped'),
+    ],
+  ) + panel.unit('s');
+
+  local memory = panel.timeseries(
+    'Memory',
+    'Resident memory of the process.',
+    [panel.series(ofInstance(q.select('process_resident_memory_bytes')), '{{instance}}')],
+  ) + panel.unit('bytes');
+
+  local cpu = panel.timeseries(
+    'CPU',
+    'Processors in use, over the 5 minutes before each point.',
+    [panel.series(ofInstance(q.increase('process_cpu_seconds_total', [], '5m')) + ' / 300', '{{instance}}')],
+  ) + panel.unit('short', 2);
+
+  local files = panel.timeseries(
+    'File descriptors',
+    'Open files and connections, as a share of the limit. At the limit neither polls nor scrapes can connect.',
+    [panel.series(
+      ofInstance('%s / %s' % [q.select('process_open_fds'), q.select('process_max_fds')]),
+      '{{instance}}',
+    )],
+  ) + panel.unit('percentunit', 2);
+
+  local exporters =
+    panel.table(
+      'Exporters',
+      'A row an exporter: whether Prometheus can scrape it, since when it runs, whether and when its configuration was applied, and how many samples Prometheus reads from it.',
+      [
+        panel.rows(ofInstance(q.select('up'))),
+        panel.rows(q.max(['job', 'instance', 'version'], q.select('aitask_exporter_build_info'))),
+        panel.rows('1000 * ' + ofInstance(q.select('process_start_time_seconds'))),
+        panel.rows(ofInstance(q.select('aitask_exporter_config_last_reload_successful'))),
+        panel.rows('1000 * ' + ofInstance(q.select('aitask_exporter_config_last_reload_success_timestamp_seconds'))),
+        panel.rows(ofInstance(q.select('aitask_exporter_config_hash'))),
+        panel.rows(ofInstance(q.select('scrape_samples_scraped')) + ' > 0'),
+      ],
+    )
+    + panel.transformations([
+      panel.merge,
+      panel.sortBy('instance'),
+      panel.columns(
+        [
+          ['instance', 'Instance'],
+          ['job', 'Job'],
+          ['Value #A', 'Scraped'],
+          ['version', 'Version'],
+          ['Value #C', 'Started'],
+          ['Value #D', 'Configuration'],
+          ['Value #E', 'Applied'],
+          ['Value #F', 'Hash'],
+          ['Value #G', 'Samples'],
+        ],
+        ['Time', 'Value #B'],
+      ),
+    ])
+    + panel.field('Scraped', panel.inWords(panel.words([[0, 'no', colors.bad], [1, 'yes', colors.ok]])))
+    + panel.field('Started', panel.number('dateTimeAsLocal'))
+    + panel.field('Configuration', panel.inWords(panel.words([[0, 'refused', colors.bad], [1, 'in force', colors.ok]])))
+    + panel.field('Applied', panel.number('dateTimeAsLocal'))
+    + panel.field('Hash', panel.number('none'))
+    + panel.field('Samples', panel.number('short', 0));
+
+  board.new(
+    config.uids.exporter,
+    'AI tasks / Exporter',
+    'Whether the exporter itself is all right: its polls, its configuration, and what it costs.',
+    ['datasource', 'job', 'instance', 'provider'],
+    [
+      [4, [[4, exportersDown], [4, refused], [4, dropped], [4, pollRate], [4, failedPolls], [4, lagNow]]],
+      [6, [[24, exporters]]],
+      [8, [[12, results], [12, statuses]]],
+      [8, [[12, durations], [12, lagByProvider]]],
+      [8, [[6, inFlight], [6, waiting], [6, throttled], [6, tooMany]]],
+      [8, [[8, retries], [8, unknown], [8, scrapes]]],
+      [8, [[8, memory], [8, cpu], [8, files]]],
+    ],
+  )

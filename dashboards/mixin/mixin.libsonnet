@@ -1,0 +1,5 @@
+// A monitoring mixin: grafanaDashboards, prometheusAlerts and prometheusRules, made from _config.
+(import 'config.libsonnet')
++ (import 'rules.libsonnet')
++ (import 'alerts.libsonnet')
++ (import 'dashboards.libsonnet')

@@ -1,0 +1,165 @@
+// Panels of Grafana. Every one has a title, a description and a unit; what they have in common
+// stands here once.
+local datasource = { type: 'prometheus', uid: '${datasource}' };
+
+local panel(type, title, description, targets) = {
+  type: type,
+  title: title,
+  description: description,
+  datasource: datasource,
+  targets: [
+    targets[index] { refId: std.char(std.codepoint('A') + index) }
+    for index in std.range(0, std.length(targets) - 1)
+  ],
+  fieldConfig+: { defaults+: {}, overrides+: [] },
+  options+: {},
+  transformations: [],
+};
+
+local target(expr) = { datasource: datasource, editorMode: 'code', expr: expr };
+
+local defaults(more) = { fieldConfig+: { defaults+: more } };
+local override(matcher, options, properties) = {
+  matcher: { id: matcher, options: options },
+  properties: [{ id: id, value: properties[id] } for id in std.objectFields(properties)],
+};
+local steps(base, marks) = {
+  mode: 'absolute',
+  steps: [{ color: base, value: null }] + [{ color: mark[1], value: mark[0] } for mark in marks],
+};
+
+{
+  // Queries: a line a series over time, its value now, or rows of a table, now or over time.
+  series(expr, legend):: target(expr) { format: 'time_series', range: true, legendFormat: legend },
+  now(expr, legend=''):: target(expr) { format: 'time_series', instant: true, legendFormat: legend },
+  rows(expr):: target(expr) { format: 'table', instant: true },
+  history(expr):: target(expr) { format: 'table', range: true },
+  buckets(expr):: target(expr) { format: 'heatmap', range: true, legendFormat: '{{le}}' },
+
+  // Alternatives for `+`.
+  unit(unit, decimals=null):: defaults(
+    { unit: unit } + if decimals == null then {} else { decimals: decimals }
+  ),
+  min(min):: defaults({ min: min }),
+  max(max):: defaults({ max: max }),
+  noValue(text):: defaults({ noValue: text }),
+  // Colours from `base` on, which is also that of no value, and from each [value, colour] of `marks` on.
+  thresholds(base, marks=[]):: defaults({ thresholds: steps(base, marks), color: { mode: 'thresholds' } }),
+  mappings(mappings):: defaults({ mappings: mappings }),
+  links(links):: defaults({ links: links }),
+  transformations(list):: { transformations: list },
+  override(matcher, options, properties):: { fieldConfig+: { overrides+: [override(matcher, options, properties)] } },
+  // Where firing alerts are marked.
+  annotated:: { annotated:: true },
+  // A column, or a series, by its name as it is shown.
+  field(name, properties):: self.override('byName', name, properties),
+
+  // A mapping of numbers or words to words and colours: [value, text, colour].
+  words(list):: [{
+    type: 'special',
+    options: { match: 'empty', result: { text: '–', color: 'transparent', index: std.length(list) } },
+  }, {
+    type: 'value',
+    options: {
+      [std.toString(list[index][0])]: { text: list[index][1], color: list[index][2], index: index }
+      for index in std.range(0, std.length(list) - 1)
+    },
+  }],
+
+  stat(title, description, targets):: panel('stat', title, description, targets) {
+    options: {
+      colorMode: 'value',
+      graphMode: 'none',
+      justifyMode: 'center',
+      orientation: 'auto',
+      reduceOptions: { calcs: ['lastNotNull'], fields: '', values: false },
+      showPercentChange: false,
+      textMode: 'value',
+      wideLayout: true,
+    },
+  },
+  // The text of a field in place of a number.
+  text(field):: { options+: { reduceOptions+: { fields: '/^%s$/' % field } } },
+
+  timeseries(title, description, targets):: panel('timeseries', title, description, targets) {
+    options: {
+      legend: { displayMode: 'table', placement: 'bottom', showLegend: true, calcs: ['lastNotNull', 'max'], sortBy: 'Last *', sortDesc: true },
+      tooltip: { mode: 'multi', sort: 'desc' },
+    },
+  } + defaults({
+    min: 0,
+    color: { mode: 'palette-classic' },
+    custom: { drawStyle: 'line', lineWidth: 1, fillOpacity: 10, showPoints: 'auto', spanNulls: false },
+  }),
+  // A graph of zeros reaches to 1, not to 100.
+  counts:: defaults({ unit: 'short', custom+: { axisSoftMax: 1 } }),
+  stacked:: defaults({ custom+: { fillOpacity: 40, stacking: { mode: 'normal', group: 'A' } } }),
+  // A line at the threshold of an alert, the area above it shaded.
+  limit(value, color):: defaults({
+    thresholds: steps('transparent', [[value, color]]),
+    custom+: { thresholdsStyle: { mode: 'dashed+area' } },
+  }),
+
+  table(title, description, targets):: panel('table', title, description, targets) {
+    options: { showHeader: true, cellHeight: 'sm' },
+  } + defaults({
+    // Most columns are text, and a code such as 1203 is no number. A number's column names its unit.
+    unit: 'string',
+    noValue: '–',
+    custom: { align: 'auto', filterable: false, cellOptions: { type: 'auto' }, inspect: false },
+  }),
+  // Properties of a column: a number with its unit, a number in the colour of its level, a value
+  // in words and their colours.
+  number(unit, decimals=null):: { unit: unit, [if decimals != null then 'decimals']: decimals },
+  width(pixels):: { 'custom.width': pixels },
+  levels(base, marks):: { thresholds: steps(base, marks), 'custom.cellOptions': { type: 'color-text' } },
+  inWords(words):: { mappings: words, 'custom.cellOptions': { type: 'color-text' } },
+
+  timeline(title, description, targets):: panel('state-timeline', title, description, targets) {
+    options: {
+      alignValue: 'left',
+      legend: { displayMode: 'list', placement: 'bottom', showLegend: false },
+      mergeValues: true,
+      rowHeight: 0.75,
+      showValue: 'auto',
+      tooltip: { mode: 'single', sort: 'none' },
+    },
+  } + defaults({ unit: 'string', noValue: '–', custom: { fillOpacity: 80, lineWidth: 0, spanNulls: false } }),
+  // The rows of `expr` over time, and a row of its own at each moment without one: a state must not
+  // seem to last while nobody looked.
+  moments(expr, label):: self.history(
+    '(%s) or on () label_replace(vector(0), "%s", "no data", "", "")' % [expr, label]
+  ),
+  noData:: ['no data', 'no data', 'transparent'],
+  none:: ['none', '–', 'transparent'],
+
+  heatmap(title, description, targets, unit):: panel('heatmap', title, description, targets) {
+    options: {
+      calculate: false,
+      cellGap: 1,
+      color: { mode: 'scheme', scheme: 'Viridis', steps: 64, exponent: 0.5, fill: 'dark-orange', reverse: false, scale: 'exponential' },
+      exemplars: { color: 'rgba(255,0,255,0.7)' },
+      legend: { show: true },
+      rowsFrame: { layout: 'auto' },
+      tooltip: { mode: 'single', yHistogram: false, showColorScale: true },
+      yAxis: { axisPlacement: 'left', unit: unit, reverse: false },
+      cellValues: { unit: 'reqps' },
+    },
+  } + defaults({ unit: unit, custom: { hideFrom: { legend: false, tooltip: false, viz: false }, scaleDistribution: { type: 'linear' } } }),
+
+  // Transformations.
+  // `merge` needs a column that all answers have, empty ones included: the time of asking.
+  merge:: { id: 'merge', options: {} },
+  drop(pattern):: { id: 'filterFieldsByName', options: { exclude: { pattern: pattern } } },
+  sortBy(field, desc=false):: { id: 'sortBy', options: { fields: {}, sort: [{ field: field, desc: desc }] } },
+  // Columns in order: [field, title]; those of `excluded` leave.
+  columns(list, excluded=['Time']):: {
+    id: 'organize',
+    options: {
+      excludeByName: { [name]: true for name in excluded },
+      includeByName: {},
+      indexByName: { [list[index][0]]: index for index in std.range(0, std.length(list) - 1) },
+      renameByName: { [column[0]]: column[1] for column in list if column[0] != column[1] },
+    },
+  },
+}

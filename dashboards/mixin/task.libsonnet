@@ -1,0 +1,192 @@
+// Everything that is known of one task, now and over time.
+local panel = import 'panel.libsonnet';
+local q = import 'query.libsonnet';
+
+function(config)
+  local board = (import 'dashboard.libsonnet')(config);
+  local state = (import 'state.libsonnet')(config.states);
+  local colors = config.colors;
+  local limits = config.thresholds;
+
+  local own(metric) = q.select(metric, ['provider="$provider"', 'task_id="$task_id"']);
+  local value(metric) = 'max(%s)' % own(metric);
+  // Labels of the task's one series: of one even while two servers disagree.
+  local labels(metric, labels) = 'topk(1, max by (%s) (%s))' % [std.join(', ', labels), own(metric)];
+  local lastError = '%s or on () label_replace(%s, "error", "none", "", "")' % [
+    q.errors(labels('aitask_error', ['reason', 'code'])),
+    value('aitask_status'),
+  ];
+  local errorWords = panel.words([['none', 'none', colors.ok], panel.noData]);
+
+  local current =
+    panel.stat(
+      'State',
+      'Where the task stands, in the words of the exporter.',
+      [panel.rows(labels('aitask_status', ['state']))],
+    )
+    + panel.text('state')
+    + panel.unit('string')
+    + panel.noValue('not listed')
+    + panel.thresholds(colors.neutral)
+    + panel.mappings(state.mappings);
+
+  local status =
+    panel.stat(
+      'Status',
+      'Where the task stands, in the word of the provider.',
+      [panel.rows(labels('aitask_status', ['status']))],
+    )
+    + panel.text('status')
+    + panel.unit('string')
+    + panel.noValue('none')
+    + panel.thresholds(colors.accent);
+
+  local age =
+    panel.stat(
+      'Queue age',
+      'How long ago the task was enqueued. A final task has none. AITaskQueueAgeHigh fires where it turns red.',
+      [panel.now(value('aitask_queue_age_seconds'))],
+    )
+    + panel.unit('s', 1)
+    + panel.noValue('ended')
+    + panel.thresholds(colors.neutral, [[limits.queueAgeSeconds, colors.bad]]);
+
+  local stuck =
+    panel.stat(
+      'Stuck',
+      'Whether the task is neither final nor waiting for the user, and older than stuck_after or without any change for as long.',
+      [panel.now(value('aitask_stuck'))],
+    )
+    + panel.unit('bool_yes_no')
+    + panel.noValue('ended')
+    + panel.thresholds(colors.neutral)
+    + panel.mappings(panel.words([[0, 'no', colors.ok], [1, 'yes', colors.bad]]));
+
+  local failure =
+    panel.stat(
+      'Last error',
+      'Why the last poll failed and the code of the answer; "task" where the task itself has failed.',
+      [panel.rows(lastError)],
+    )
+    + panel.text('error')
+    + panel.unit('string')
+    + panel.noValue('none')
+    + panel.thresholds(colors.bad)
+    + panel.mappings(errorWords);
+
+  local answered =
+    panel.stat(
+      'Last answer',
+      'How long ago a poll last got a usable answer. All else here is as old. Final tasks are polled no more.',
+      [panel.now('time() - ' + value('aitask_last_success_timestamp_seconds'))],
+    )
+    + panel.unit('s', 0)
+    + panel.noValue('never')
+    + panel.thresholds(colors.accent);
+
+  local states =
+    panel.timeline(
+      'State and status',
+      'The state in the words of the exporter, and the status in the words of the provider.',
+      [panel.moments(labels('aitask_status', ['state', 'status']), 'state')],
+    )
+    + panel.thresholds(colors.accent)
+    + panel.mappings(state.mappings)
+    + panel.transformations([
+      panel.sortBy('Time'),
+      panel.columns([['Time', 'Time'], ['state', 'State'], ['status', 'Status']], ['Value']),
+    ]);
+
+  local errors =
+    panel.timeline(
+      'What its polls found',
+      'The reason of each failed poll and the code of the answer, "task" where the task itself has failed, "none" where all was well.',
+      [panel.moments(lastError, 'error')],
+    )
+    + panel.thresholds(colors.bad)
+    + panel.mappings(errorWords)
+    + panel.transformations([
+      panel.sortBy('Time'),
+      panel.columns([['Time', 'Time'], ['error', 'Error']], ['Value', 'reason', 'code']),
+    ]);
+
+  local ages = panel.timeseries(
+    'Queue age over time',
+    'Time since the task was enqueued, until it is final. AITaskQueueAgeHigh fires above the line.',
+    [panel.series(value('aitask_queue_age_seconds'), 'queue age')],
+  ) + panel.unit('s') + panel.limit(limits.queueAgeSeconds, colors.bad) + panel.annotated;
+
+  local progress = panel.timeseries(
+    'Progress',
+    'How far the task is. Empty where the provider does not tell.',
+    [panel.series(value('aitask_progress_ratio'), 'progress')],
+  ) + panel.unit('percentunit') + panel.max(1) + panel.noValue('the provider does not tell');
+
+  local moment(metric) = panel.rows('1000 * ' + q.max(['task_id'], own(metric)));
+  local times =
+    panel.table(
+      'Times',
+      'When the task was enqueued, when it came into its state, and when it was polled. "First seen": the provider tells no time, and the first sight of the exporter stands in.',
+      [
+        panel.rows('1000 * topk(1, %s)' % q.max(['task_id', 'since'], own('aitask_enqueue_timestamp_seconds'))),
+        moment('aitask_state_timestamp_seconds'),
+        moment('aitask_last_poll_timestamp_seconds'),
+        moment('aitask_last_success_timestamp_seconds'),
+        panel.rows(q.max(['task_id'], own('aitask_duration_seconds'))),
+      ],
+    )
+    + panel.transformations([
+      panel.merge,
+      panel.columns(
+        [
+          ['Value #A', 'Enqueued'],
+          ['since', 'As told by'],
+          ['Value #B', 'In this state since'],
+          ['Value #C', 'Last poll'],
+          ['Value #D', 'Last answer'],
+          ['Value #E', 'Duration'],
+        ],
+        ['Time', 'task_id'],
+      ),
+    ])
+    + panel.field('Enqueued', panel.number('dateTimeAsLocal'))
+    + panel.field('As told by', panel.inWords(panel.words([
+      ['api', 'the provider', colors.ok],
+      ['first_seen', 'first seen', colors.warn],
+    ])))
+    + panel.field('In this state since', panel.number('dateTimeAsLocal'))
+    + panel.field('Last poll', panel.number('dateTimeAsLocal'))
+    + panel.field('Last answer', panel.number('dateTimeAsLocal'))
+    + panel.field('Duration', panel.number('s', 1));
+
+  local facts =
+    panel.table(
+      'Facts',
+      'What never changes: the type of the job, and the labels that the configuration gives the task.',
+      [panel.rows('topk(1, %s)' % own('aitask_info'))],
+    )
+    + panel.transformations([
+      panel.drop('^(Time|Value|__name__)$'),
+      panel.columns([
+        ['provider', 'Provider'],
+        ['task_id', 'Task'],
+        ['job_type', 'Job type'],
+        ['job', 'Job'],
+        ['instance', 'Instance'],
+      ], []),
+    ]);
+
+  board.new(
+    config.uids.task,
+    'AI tasks / Task',
+    'One task: its state over time, its age, and what its polls found.',
+    ['datasource', 'job', 'instance', 'oneProvider', 'task'],
+    [
+      [4, [[4, current], [4, status], [4, age], [4, stuck], [4, failure], [4, answered]]],
+      [7, [[24, states]]],
+      [6, [[24, errors]]],
+      [8, [[12, ages], [12, progress]]],
+      [4, [[24, times]]],
+      [4, [[24, facts]]],
+    ],
+  )

@@ -1,0 +1,76 @@
+//! From a task that gets stuck to the message on somebody's phone, and back: the simulated gateway,
+//! the exporter, a real Prometheus with our rules and a real Alertmanager.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::dashboards::rules;
+use crate::harness::tools::{Alertmanager, Prometheus, Webhook};
+use crate::harness::{Dir, Exporter, Gateway, root};
+
+/// The rules, with seconds for minutes: what waits 5 minutes waits 3 seconds, and what looks back
+/// 3 minutes looks back 3 seconds.
+pub fn sped_up() -> String {
+    let rules = fs::read_to_string(root(rules::FILE)).unwrap();
+    let mut fast = rules.replace("for: 5m", "for: 3s").replace("[3m]", "[3s]");
+    for slow in ["for: 10m", "for: 15m"] {
+        fast = fast.replace(slow, "for: 3s");
+    }
+    assert!(!fast.contains("for: 5m") && fast != rules);
+    fast
+}
+
+#[test]
+fn a_stuck_task_reaches_a_person_and_its_end_too() {
+    let gateway = Gateway::start();
+    let queued = json!({ "enqueued_seconds_ago": 7_200, "steps": [{ "status": "queued" }] });
+    gateway.put("a", &queued);
+    gateway.put("b", &queued);
+    let provider = gateway.provider("mj & co", "");
+    let exporter = Exporter::start(&format!(
+        "global: {{ poll_interval: 1s, stuck_after: 1h }}\nproviders: [{provider}]\ntasks: [a, b]\n"
+    ));
+    exporter.await_value("aitask_stuck_tasks", &[], 2.0);
+    let webhook = Webhook::start();
+    let alertmanager = Alertmanager::telling(webhook.address);
+    let dir = Dir::new();
+    let rules = dir.write("rules.yml", &sped_up());
+    let config = format!(
+        "global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}\n\
+         rule_files: ['{}']\n\
+         alerting: {{ alertmanagers: [{{ static_configs: [{{ targets: ['{}'] }}] }}] }}\n\
+         scrape_configs:\n\
+         - {{ job_name: aitask_exporter, static_configs: [{{ targets: ['{}'] }}] }}\n",
+        rules.display(),
+        alertmanager.address,
+        exporter.address,
+    );
+    let _prometheus = Prometheus::start(dir, &config);
+
+    let alert = webhook.await_alert("AITaskStuck", "firing");
+    assert_eq!(alert["labels"]["provider"], "mj & co");
+    assert_eq!(alert["labels"]["severity"], "warning");
+    let annotations = &alert["annotations"];
+    let description = annotations["description"].as_str().unwrap();
+    assert!(description.starts_with("2 tasks are stuck at mj & co: "), "{description}");
+    assert!(description.contains("The oldest was enqueued 2h 0m "), "{description}");
+    assert_eq!(annotations["runbook_url"], "docs/runbooks.md#aitaskstuck");
+    let dashboard = "/d/aitask-fleet?var-provider=mj+%26+co&var-job=aitask_exporter";
+    assert_eq!(annotations["dashboard_url"], dashboard);
+    let old = webhook.await_alert("AITaskQueueAgeHigh", "firing");
+    let description = old["annotations"]["description"].as_str().unwrap();
+    assert!(
+        description.contains("2h 0m") && description.contains("and is queued"),
+        "{description}"
+    );
+
+    for id in ["a", "b"] {
+        gateway.put(
+            id,
+            &json!({ "enqueued_seconds_ago": 7_200, "steps": [{ "status": "completed" }] }),
+        );
+    }
+    webhook.await_alert("AITaskStuck", "resolved");
+    webhook.await_alert("AITaskQueueAgeHigh", "resolved");
+}

@@ -1,0 +1,214 @@
+//! Every metric and label that a dashboard, a rule or a query in a document names is in the table
+//! of families.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use aitask_exporter::family::{Family, Kind, PROBE, PROCESS, PROVIDER, TASK};
+use serde_json::Value;
+
+use super::board::{ANY, Dashboard, fill, text};
+use super::lint::label_values;
+use super::promql::{self, Named};
+use super::rules::{self, Rule};
+use crate::harness::root;
+
+/// What Prometheus itself knows of a target, and of an alert.
+const OF_PROMETHEUS: [(&str, &[&str]); 4] = [
+    ("up", &[]),
+    ("scrape_duration_seconds", &[]),
+    ("scrape_samples_scraped", &[]),
+    ("ALERTS", &["alertname", "alertstate", "severity", "provider"]),
+];
+
+/// Labels of every target.
+const OF_TARGETS: [&str; 2] = ["job", "instance"];
+
+/// The labels of a metric, if there is such a metric.
+fn labels(metric: &str, rules: &[Rule]) -> Option<BTreeSet<String>> {
+    let owned = |labels: &[&str]| -> BTreeSet<String> {
+        labels.iter().chain(&OF_TARGETS).map(|label| (*label).to_owned()).collect()
+    };
+    if let Some((_, labels)) = OF_PROMETHEUS.iter().find(|(name, _)| *name == metric) {
+        return Some(owned(labels));
+    }
+    if let Some(rule) = rules.iter().find(|rule| rule.is_record && rule.name == metric) {
+        let named = promql::parse(&rule.expr).unwrap();
+        return Some(named.labels.into_iter().collect());
+    }
+    let is = |family: &Family| {
+        let suffixes: &[&str] = match family.kind {
+            Kind::Histogram => &["_bucket", "_sum", "_count"],
+            Kind::Counter | Kind::Gauge => &[""],
+        };
+        suffixes.iter().any(|suffix| metric.strip_suffix(suffix) == Some(family.name))
+    };
+    let mut families = TASK.into_iter().chain(PROVIDER).chain(PROCESS).chain(PROBE);
+    let family = families.find(is)?;
+    let mut labels = owned(family.labels);
+    labels.extend(metric.ends_with("_bucket").then(|| "le".to_owned()));
+    Some(labels)
+}
+
+/// What `named` names that does not exist.
+fn unknown(named: &Named, rules: &[Rule]) -> Vec<String> {
+    let mut unknown = Vec::new();
+    let mut known: BTreeSet<_> = named.made.iter().cloned().collect();
+    for selector in &named.selectors {
+        let Some(labels) = labels(&selector.metric, rules) else {
+            unknown.push(format!("the metric {}", selector.metric));
+            continue;
+        };
+        for (label, _, _) in &selector.matchers {
+            if !labels.contains(label) {
+                unknown.push(format!("the label {label} of {}", selector.metric));
+            }
+        }
+        known.extend(labels);
+    }
+    let grouped = named.labels.iter().filter(|label| !known.contains(*label));
+    unknown.extend(grouped.map(|label| format!("the label {label}")));
+    unknown
+}
+
+#[track_caller]
+fn assert_known(place: &str, expr: &str, rules: &[Rule]) -> Named {
+    let named = promql::parse(expr).unwrap_or_else(|error| panic!("{place}: {error}: {expr}"));
+    assert_eq!(unknown(&named, rules), [""; 0], "{place}: {expr}");
+    named
+}
+
+#[test]
+fn of_the_dashboards() {
+    let rules = rules::all();
+    for board in Dashboard::all() {
+        for query in board.targets() {
+            let named = assert_known(&query.place, &fill(query.expr, &ANY), &rules);
+            let legend = text(&query.target["legendFormat"]);
+            for shown in legend.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap()) {
+                let mut known = named.labels.iter().chain(&named.made);
+                assert!(known.any(|label| label == shown), "{}: {legend}", query.place);
+            }
+        }
+        for variable in board.variables() {
+            let Some((selector, label)) = label_values(variable) else { continue };
+            let named = assert_known(board.name, &fill(selector, &ANY), &rules);
+            let labels = labels(&named.selectors[0].metric, &rules).unwrap();
+            assert!(labels.contains(label), "{}: {selector} has no {label}", board.name);
+        }
+        for annotation in board.annotations() {
+            assert_known(board.name, &fill(text(&annotation["expr"]), &ANY), &rules);
+        }
+    }
+}
+
+#[test]
+fn of_the_rules() {
+    let rules = rules::all();
+    for rule in &rules {
+        assert_known(&rule.name, &rule.expr, &rules);
+        for query in rule.queries() {
+            assert_known(&rule.name, &query, &rules);
+        }
+    }
+    assert!(rules.iter().any(|rule| rule.queries().len() == 1), "none asks in its description");
+}
+
+#[test]
+fn of_the_queries_in_documents() {
+    let rules = rules::all();
+    let mut documents: Vec<_> = fs::read_dir(root("docs")).unwrap().collect();
+    documents.extend(fs::read_dir(root("")).unwrap());
+    let mut queries = 0;
+    for document in documents {
+        let path = document.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for block in text.split("```promql\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            // A query a paragraph, or a query a line.
+            let whole = block.split("\n\n").filter(|query| !query.trim().is_empty());
+            for query in whole {
+                let lines: Vec<_> = match promql::parse(query) {
+                    Ok(_) => vec![query],
+                    Err(_) => query.lines().filter(|line| !line.starts_with('#')).collect(),
+                };
+                for line in lines {
+                    assert_known(&path.display().to_string(), line, &rules);
+                    queries += 1;
+                }
+            }
+        }
+    }
+    assert!(queries > 12, "{queries}");
+}
+
+#[test]
+fn what_does_not_exist_is_found() {
+    let rules = rules::all();
+    let found = |expr| unknown(&promql::parse(expr).unwrap(), &rules);
+    assert_eq!(found("sum by (job) (aitask_task)"), ["the metric aitask_task", "the label job"]);
+    assert_eq!(found("aitask_tasks{stat='x'}"), ["the label stat of aitask_tasks"]);
+    assert_eq!(found("sum by (reason) (aitask_tasks)"), ["the label reason"]);
+    assert_eq!(found("aitask_poll_lag_seconds"), ["the metric aitask_poll_lag_seconds"]);
+    assert_eq!(found("sum by (le) (aitask_poll_lag_seconds_bucket)"), [""; 0]);
+    assert_eq!(found("label_replace(aitask_tasks, 'x', '', '', '') + on (x) up"), [""; 0]);
+}
+
+/// Recorded series keep `job` and `instance`: the dashboards' variables select by them.
+#[test]
+fn recorded_series_are_named_by_their_labels() {
+    let rules = rules::all();
+    let recorded: Vec<_> = rules.iter().filter(|rule| rule.is_record).collect();
+    assert!(recorded.len() > 3);
+    for rule in recorded {
+        let named = promql::parse(&rule.expr).unwrap();
+        let (level, rest) = rule.name.split_once(':').unwrap();
+        assert_eq!(level, named.labels.join("_"), "{}", rule.name);
+        assert!(level.starts_with("job_instance_"), "{}", rule.name);
+        let (metric, operation) = rest.split_once(':').unwrap();
+        let counted = named.selectors[0].metric.trim_end_matches("_total");
+        assert_eq!(metric, counted, "{}", rule.name);
+        assert!(operation.starts_with(named.selectors[0].function.unwrap()), "{}", rule.name);
+    }
+}
+
+/// Alerts are named, rated and explained as those of the best mixins are.
+#[test]
+fn every_alert_says_what_a_person_needs() {
+    let runbooks = fs::read_to_string(root("docs/runbooks.md")).unwrap();
+    let table = fs::read_to_string(root("docs/dashboards.md")).unwrap();
+    let sections: Vec<_> = runbooks.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let rules = rules::all();
+    let alerts: Vec<_> = rules.iter().filter(|rule| !rule.is_record).collect();
+    let names: Vec<_> = alerts.iter().map(|alert| &*alert.name).collect();
+    assert_eq!(sections, names, "the sections of the runbooks");
+    for alert in alerts {
+        let name = &alert.name;
+        assert!(name.starts_with("AITask"), "{name}");
+        let annotation = |key: &str| text(&alert.json["annotations"][key]);
+        let severity = text(&alert.json["labels"]["severity"]);
+        assert!(["critical", "warning", "info"].contains(&severity), "{name}");
+        let summary = annotation("summary");
+        assert!(summary.ends_with('.') && !summary.contains("{{"), "{name}: {summary}");
+        assert!(annotation("description").ends_with(['.', '}']), "{name}");
+        let runbook = format!("docs/runbooks.md#{}", name.to_lowercase());
+        assert_eq!(annotation("runbook_url"), runbook);
+        let dashboard = annotation("dashboard_url").strip_prefix("/d/").unwrap();
+        let uid = dashboard.split('?').next().unwrap();
+        let boards = Dashboard::all();
+        let board = boards.iter().find(|board| board.json["uid"] == uid).expect("its dashboard");
+        for variable in dashboard.split("var-").skip(1).map(|v| v.split('=').next().unwrap()) {
+            let known = board.variables().iter().any(|known: &Value| known["name"] == variable);
+            assert!(known, "{name}: {uid} has no {variable}");
+        }
+        let waits = alert.json.get("for").map_or("–", text);
+        assert_eq!(waits == "–", severity == "info", "{name}");
+        let link = format!("| [{name}](runbooks.md#{}) | ", name.to_lowercase());
+        let row = table.lines().find(|row| row.starts_with(&link));
+        let row = row.unwrap_or_else(|| panic!("docs/dashboards.md has no row of {name}"));
+        assert!(row.ends_with(&format!(" | {waits} | {severity} |")), "{row}");
+    }
+}

@@ -1,0 +1,189 @@
+//! All that there is to see at once: two exporters that share providers, an exporter that is down,
+//! a provider for every kind of trouble, tasks in every state, three hours of history, and a
+//! Prometheus that shows each exporter twice, as a querier above a pair of servers does.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::alerts::sped_up;
+use crate::harness::http::encode;
+use crate::harness::samples::Samples;
+use crate::harness::tools::{Prometheus, said};
+use crate::harness::{Dir, Exporter, Gateway, now, until};
+
+/// A port on which nothing listens.
+const NOBODY: &str = "127.0.0.1:1";
+
+/// How long the history is, and how far apart its samples are.
+const HISTORY_SECONDS: u32 = 3 * 3_600;
+const HISTORY_STEP_SECONDS: u32 = 60;
+
+/// In the last part of the history counters grow: within the half hour that rules look back.
+const GROWTH_SECONDS: u32 = 1_200;
+
+/// How many tasks of the stage are stuck: those whose ID begins so.
+pub const STUCK: usize = 5;
+
+const SHARDS: [&str; 2] = [
+    "
+global: { poll_interval: 1s, poll_timeout: 2s, stuck_after: 30m, max_tasks: 31 }
+providers: [MJ, PROXY, FLUX, LOCKED, BUSY, DEAD, LATE]
+tasks:
+- { provider: mj, id: stuck-a1, labels: { customer: acme } }
+- { provider: mj, id: stuck-a2 }
+- { provider: mj, id: queued-a }
+- { provider: mj, id: waiting-a }
+- { provider: mj, id: weird-a }
+- { provider: mj, id: missing-a }
+- { provider: mj, id: code-1203-a }
+- { provider: mj, id: hang-a }
+- { provider: mj, id: empty-a }
+- { provider: mj, id: garbage-a }
+- { provider: mj, id: other-a }
+- { provider: mj, id: broken-a }
+- { provider: mj, id: reset-a }
+- { provider: mj, id: huge-a }
+- { provider: mj, id: ok-a1 }
+- { provider: mj, id: ok-a2 }
+- { provider: mj, id: ok-a3 }
+- { provider: mj, id: fail-a1 }
+- { provider: mj, id: fail-a2 }
+- { provider: mj, id: fail-a3 }
+- { provider: proxy, id: stuck-a3 }
+- { provider: proxy, id: running-a }
+- { provider: proxy, id: cancel-a }
+- { provider: flux, id: running-b }
+- { provider: locked, id: unauthorized-a }
+- { provider: busy, id: throttled-a }
+- { provider: dead, id: queued-b }
+- { provider: late, id: queued-1 }
+- { provider: late, id: queued-2 }
+- { provider: late, id: queued-3 }
+- { provider: late, id: queued-4 }
+- { provider: late, id: one-too-many }
+",
+    "
+global: { poll_interval: 1s, poll_timeout: 2s, stuck_after: 30m }
+providers: [MJ, PROXY]
+tasks:
+- { provider: mj, id: stuck-b1 }
+- { provider: mj, id: queued-b }
+- { provider: mj, id: ok-b }
+- { provider: proxy, id: stuck-b2 }
+- { provider: proxy, id: running-b }
+- { provider: proxy, id: fail-b }
+",
+];
+
+pub struct Stage {
+    _gateway: Gateway,
+    _exporters: Vec<Exporter>,
+    pub prometheus: Prometheus,
+}
+
+impl Stage {
+    pub fn set() -> Self {
+        let gateway = Gateway::start();
+        let exporters: Vec<_> =
+            SHARDS.iter().map(|shard| Exporter::start(&providers(&gateway, shard))).collect();
+        let addresses: Vec<_> = exporters.iter().map(|exporter| exporter.address).collect();
+        // Its counters have begun, and everything is seen.
+        exporters[0].await_state("fail-a3", "failed");
+        exporters[0].await_state("cancel-a", "cancelled");
+        assert_eq!(exporters[1].reload("tasks: [").status, 500);
+
+        let dir = Dir::new();
+        remember(&dir, &exporters);
+        let rules = dir.write("rules.yml", &sped_up());
+        let targets: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+        let targets = format!("['{}', '{NOBODY}']", targets.join("', '"));
+        let config = format!(
+            "global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}\n\
+             rule_files: ['{}']\n\
+             scrape_configs:\n\
+             - job_name: aitask_exporter\n\
+             \x20 static_configs:\n\
+             \x20 - {{ targets: {targets}, labels: {{ replica: a }} }}\n\
+             \x20 - {{ targets: {targets}, labels: {{ replica: b }} }}\n",
+            rules.display(),
+        );
+        let prometheus = Prometheus::start(dir, &config);
+        until("Prometheus scrapes", || prometheus.value("count(up == 1)") == Some(4.0));
+        Self { _gateway: gateway, _exporters: exporters, prometheus }
+    }
+
+    /// What Grafana would be answered: now, or from `from` to now in steps.
+    pub fn ask(&self, expr: &str, now: f64, range: Option<(f64, f64)>) -> Value {
+        let query = encode(expr);
+        self.prometheus.data(&match range {
+            None => format!("/api/v1/query?query={query}&time={now}"),
+            Some((from, step)) => {
+                format!("/api/v1/query_range?query={query}&start={from}&end={now}&step={step}")
+            }
+        })
+    }
+
+    /// The values of a label, as a variable of a dashboard asks for them.
+    pub fn label_values(&self, selector: &str, label: &str) -> Vec<String> {
+        let target = format!("/api/v1/label/{label}/values?match[]={}", encode(selector));
+        serde_json::from_value(self.prometheus.data(&target)).unwrap()
+    }
+}
+
+/// Puts the providers in the place of their names.
+fn providers(gateway: &Gateway, shard: &str) -> String {
+    let at = |name: &str, preset: &str, more: &str| {
+        let url = format!("http://{}/{preset}", gateway.address);
+        format!("{{ name: {name}, preset: {preset}, base_url: \"{url}\", {more} }}")
+    };
+    let waiting = "response: { states: { waiting: [waiting] } }";
+    let dead = format!("{{ name: dead, preset: mjdjourney, base_url: \"http://{NOBODY}\" }}");
+    [
+        ("MJ", at("mj", "mjdjourney", waiting)),
+        ("PROXY", at("proxy", "midjourney-proxy", "")),
+        ("FLUX", at("flux", "bfl-flux", "")),
+        ("LOCKED", at("locked", "luma", "")),
+        ("BUSY", at("busy", "luma", "")),
+        ("LATE", at("late", "mjdjourney", "rate_limit: { requests: 1, per: 33s, burst: 1 }")),
+        ("DEAD", dead),
+    ]
+    .iter()
+    .fold(shard.to_owned(), |shard, (name, provider)| shard.replace(name, provider))
+}
+
+/// Writes blocks of the past: what the exporters show now, with counters that have grown to it.
+fn remember(dir: &Dir, exporters: &[Exporter]) {
+    let scraped: Vec<_> =
+        exporters.iter().map(|exporter| (exporter.address, exporter.scrape())).collect();
+    let end = now() - 120.0;
+    let mut text = String::new();
+    for second in (0..HISTORY_SECONDS).step_by(HISTORY_STEP_SECONDS as usize) {
+        let to_come = f64::from(HISTORY_SECONDS - second) / f64::from(GROWTH_SECONDS);
+        let share = (1.0 - to_come).max(0.0);
+        for (address, samples) in &scraped {
+            past(&mut text, address, samples, share, end - f64::from(HISTORY_SECONDS - second));
+        }
+    }
+    text += "# EOF\n";
+    let (history, data) = (dir.write("history.txt", &text), dir.path("data"));
+    let mut create = Command::new("promtool");
+    create.args(["tsdb", "create-blocks-from", "openmetrics"]).args([history, data]);
+    said(&mut create);
+}
+
+/// A scrape of the past: counters had come to a share of what they are now.
+fn past(text: &mut String, address: &SocketAddr, samples: &Samples, share: f64, time: f64) {
+    for ((name, labels), value) in &samples.0 {
+        let counts = ["_total", "_bucket", "_count", "_sum"].iter().any(|end| name.ends_with(end));
+        let value = if counts { (value * share).floor() } else { *value };
+        let target = format!("job=\"aitask_exporter\",instance=\"{address}\",replica=\"a\"");
+        let own = labels.iter().fold(target, |own, (label, value)| {
+            let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            own + &format!(",{label}=\"{value}\"")
+        });
+        writeln!(text, "{name}{{{own}}} {value} {time:.3}").unwrap();
+    }
+}

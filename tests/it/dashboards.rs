@@ -1,11 +1,13 @@
 //! The dashboards and rules: made from one source, by the rules of Grafana's linter, true to the
 //! table of families, and full of what a real Prometheus has scraped.
 
+mod ask;
 pub mod board;
 mod lint;
 mod looks;
 mod names;
 mod promql;
+mod quiet;
 pub mod rules;
 mod shown;
 mod stage;

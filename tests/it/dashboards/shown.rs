@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::ask::{Variables, ask, is_over_time, label_values_of, variables};
 use super::board::{self, Dashboard, fill, targets, text, title};
 use super::lint::label_values;
 use super::rules;
@@ -21,33 +22,6 @@ const HISTORY_SECONDS: f64 = 3.0 * 3_600.0;
 const TASKS: [(&str, &str); 4] =
     [("mj", "stuck-a1"), ("mj", "fail-a1"), ("proxy", "running-a"), ("mj", "code-1203-a")];
 
-type Variables<'v> = Vec<(&'v str, &'v str)>;
-
-/// Values of a dashboard's variables.
-fn variables<'v>(
-    rate_interval: &'v str,
-    range: &'v str,
-    task: (&'v str, &'v str),
-    board: &str,
-) -> Variables<'v> {
-    let (provider, task_id) = task;
-    let provider = if board == "task" { provider } else { ".+" };
-    vec![
-        ("__rate_interval", rate_interval),
-        ("__range", range),
-        ("job", ".+"),
-        ("instance", ".+"),
-        ("provider", provider),
-        ("task_id", task_id),
-        ("state", ".+"),
-        ("datasource", "prometheus"),
-    ]
-}
-
-fn is_over_time(target: &Value) -> bool {
-    target["range"] == true
-}
-
 /// The answers to a panel's queries, by their letters.
 fn answers(
     stage: &Stage,
@@ -56,12 +30,11 @@ fn answers(
     now: f64,
     seconds: f64,
 ) -> Value {
-    let ask = |target: &Value| {
-        let range = is_over_time(target).then_some((now - seconds, seconds / 60.0));
-        let answer = stage.ask(&fill(text(&target["expr"]), variables), now, range);
+    let answer = |target: &Value| {
+        let answer = ask(&stage.prometheus, target, variables, now, (seconds, seconds / 60.0));
         (text(&target["refId"]).to_owned(), answer)
     };
-    Value::Object(targets(panel).map(ask).collect())
+    Value::Object(targets(panel).map(answer).collect())
 }
 
 #[test]
@@ -125,7 +98,7 @@ fn every_variable_has_values(stage: &Stage, board: &Dashboard) {
     let variables = variables("5s", "30s", TASKS[0], board.name);
     for variable in board.variables() {
         let Some((selector, label)) = label_values(variable) else { continue };
-        let values = stage.label_values(&fill(selector, &variables), label);
+        let values = label_values_of(&stage.prometheus, &fill(selector, &variables), label);
         assert!(!values.is_empty(), "{}: {selector}", board.name);
     }
 }
@@ -137,8 +110,8 @@ fn every_query_finds_something(stage: &Stage, board: &Dashboard) {
             let range = format!("{seconds}s");
             TASKS.into_iter().any(|task| {
                 let variables = variables(rate_interval, &range, task, board.name);
-                let span = is_over_time(query.target).then_some((now - seconds, seconds / 60.0));
-                let answer = stage.ask(&fill(query.expr, &variables), now, span);
+                let time = (seconds, seconds / 60.0);
+                let answer = ask(&stage.prometheus, query.target, &variables, now, time);
                 !answer["result"].as_array().unwrap().is_empty()
             })
         };

@@ -6,10 +6,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::process::Command;
 
-use serde_json::Value;
-
 use crate::alerts::sped_up;
-use crate::harness::http::encode;
 use crate::harness::samples::Samples;
 use crate::harness::tools::{Prometheus, said};
 use crate::harness::{Dir, Exporter, Gateway, now, until};
@@ -113,23 +110,6 @@ impl Stage {
         let prometheus = Prometheus::start(dir, &config);
         until("Prometheus scrapes", || prometheus.value("count(up == 1)") == Some(4.0));
         Self { _gateway: gateway, _exporters: exporters, prometheus }
-    }
-
-    /// What Grafana would be answered: now, or from `from` to now in steps.
-    pub fn ask(&self, expr: &str, now: f64, range: Option<(f64, f64)>) -> Value {
-        let query = encode(expr);
-        self.prometheus.data(&match range {
-            None => format!("/api/v1/query?query={query}&time={now}"),
-            Some((from, step)) => {
-                format!("/api/v1/query_range?query={query}&start={from}&end={now}&step={step}")
-            }
-        })
-    }
-
-    /// The values of a label, as a variable of a dashboard asks for them.
-    pub fn label_values(&self, selector: &str, label: &str) -> Vec<String> {
-        let target = format!("/api/v1/label/{label}/values?match[]={}", encode(selector));
-        serde_json::from_value(self.prometheus.data(&target)).unwrap()
     }
 }
 

@@ -47,7 +47,7 @@
           'Tasks are stuck at a provider.',
           '{{ if eq $value 1.0 }}1 task is{{ else }}{{ printf "%.0f" $value }} tasks are{{ end }} stuck at {{ $labels.provider }}: '
           + 'older than stuck_after, or without any change for as long.'
-          + ask('max(aitask_oldest_queue_age_seconds{%s, state!="waiting"})' % own)
+          + ask('max(aitask_oldest_queue_age_seconds{%s, state!~"waiting|not_found"})' % own)
           + ' The oldest was enqueued {{ . | first | value | humanizeDuration }} ago.{{ end }}',
         ) { 'for': '5m' },
 
@@ -56,13 +56,13 @@
           'critical',
           |||
             max by (job, provider) (
-              max_over_time(aitask_oldest_queue_age_seconds{state!="waiting"}[3m])
+              max_over_time(aitask_oldest_queue_age_seconds{state!~"waiting|not_found"}[3m])
             ) > %d
           ||| % limits.queueAgeSeconds,
-          'A task has been in the queue of a provider for far too long.',
+          'A task has been open at a provider for far too long.',
           'The oldest open task at {{ $labels.provider }} was enqueued {{ $value | humanizeDuration }} ago'
-          + ask('topk(1, max by (state) (aitask_oldest_queue_age_seconds{%s, state!="waiting"}))' % own)
-          + ' and is {{ . | first | label "state" }}{{ end }}; more than '
+          + ask('topk(1, max by (state) (aitask_oldest_queue_age_seconds{%s, state!~"waiting|not_found"}))' % own)
+          + ', its state is {{ . | first | label "state" }}{{ end }}; more than '
           + duration(limits.queueAgeSeconds) + ' is too long.',
         ) { 'for': '5m' },
 
@@ -70,7 +70,7 @@
           'AITaskFailureRatioHigh',
           'warning',
           |||
-            sum by (job, provider) (job_instance_provider_state:aitask_finished:increase30m{state="failed"})
+            sum by (job, provider) (job_instance_provider_state:aitask_finished:increase30m{state=~"failed|not_found"})
               / sum by (job, provider) (job_instance_provider_state:aitask_finished:increase30m)
               > %g
             and
@@ -78,7 +78,7 @@
           ||| % [limits.failedPercent / 100, limits.failedMinFinished],
           'Many of the tasks of a provider fail.',
           '{{ $value | humanizePercentage }} of the tasks at {{ $labels.provider }} that ended in the last 30 minutes '
-          + 'have failed; more than %d%% is unusual.' % limits.failedPercent,
+          + 'have failed or were lost; more than %d%% is unusual.' % limits.failedPercent,
         ) { 'for': '10m', keep_firing_for: '15m' },
 
         alert(
@@ -88,9 +88,12 @@
             max by (job, provider) (max_over_time(aitask_provider_up[10m])) == 0
             and
             sum by (job, provider) (job_instance_provider_reason:aitask_poll_failures:increase15m{reason!="not_found"}) > 0
+            unless
+            sum by (job, provider) (job_instance_provider_reason:aitask_poll_failures:increase15m{reason="not_found"})
+              >= sum by (job, provider) (job_instance_provider_reason:aitask_poll_failures:increase15m{reason!="not_found"})
           |||,
           'A provider gives no usable answer.',
-          'No poll of {{ $labels.provider }} has got a usable answer for 10 minutes, so nothing is known of its tasks since.'
+          'No poll of {{ $labels.provider }} has got a usable answer in the last 10 minutes, so nothing new is known of its tasks.'
           + ask('topk(1, sum by (reason) (job_instance_provider_reason:aitask_poll_failures:increase15m{%s}))' % own)
           + ' Most of its polls fail with the reason {{ . | first | label "reason" }}.{{ end }}',
         ) { 'for': '5m', keep_firing_for: '10m' },
@@ -102,8 +105,8 @@
             sum by (job, provider) (job_instance_provider_reason:aitask_poll_failures:increase15m{reason="auth"}) > 0
           |||,
           'A provider rejects our credentials.',
-          '{{ $labels.provider }} has answered that the token is wrong, or that the account may not or cannot pay. '
-          + 'Polls of this provider are paused but for one at a time, at the latest every 5 minutes.',
+          '{{ $labels.provider }} has answered in the last 15 minutes that the token is wrong, or that the account lacks permission or money. '
+          + 'While it does, its polls are paused but for one at a time.',
         ) { 'for': '5m' },
 
         alert(
@@ -116,7 +119,7 @@
           ||| % (limits.rateLimitedPercent / 100),
           'A provider refuses polls because there are too many.',
           '{{ $value | humanizePercentage }} of the polls of {{ $labels.provider }} in the last 15 minutes were refused with "too many requests"; '
-          + 'more than %d%% means that we know late what becomes of its tasks, and that new tasks may be refused too.' % limits.rateLimitedPercent,
+          + 'above %d%% we learn late what becomes of its tasks, and new tasks may be refused too.' % limits.rateLimitedPercent,
         ) { 'for': '15m' },
 
         alert(
@@ -141,7 +144,7 @@
             ) > %d
           ||| % limits.lagSeconds,
           'Polls of a provider start late.',
-          'One poll in a hundred of {{ $labels.provider }} has started {{ $value | humanizeDuration }} late or later in the last 10 minutes; '
+          'One poll in a hundred of {{ $labels.provider }} starts {{ $value | humanizeDuration }} late or more; '
           + 'what is shown of its tasks is that much older than the poll interval says.',
           config.uids.exporter,
         ) { 'for': '10m' },
@@ -150,13 +153,13 @@
           'AITaskExporterDown',
           'critical',
           |||
-            up{job="%(job)s"} == 0
+            max by (job, instance) (up{job="%(job)s"}) == 0
             or
             absent(up{job="%(job)s"})
           ||| % config,
-          'An exporter of AI tasks is down.',
+          'Prometheus cannot scrape an exporter of AI tasks.',
           'Prometheus cannot scrape {{ with $labels.instance }}{{ . }}{{ else }}any exporter{{ end }} of the job {{ $labels.job }}. '
-          + 'Nothing is known of its tasks, and no alert about them can fire.',
+          + 'Nothing new is known of its tasks, and alerts about them end or do not fire.',
           config.uids.exporter,
           ['job'],
         ) { 'for': '5m' },
@@ -183,7 +186,7 @@
           |||,
           'An exporter does not poll some of its tasks.',
           '{{ if eq $value 1.0 }}1 task{{ else }}{{ printf "%.0f" $value }} tasks{{ end }} of the configuration of {{ $labels.instance }} '
-          + 'cannot be polled ({{ $labels.reason }}), and nobody would notice if they got stuck.',
+          + 'cannot be polled: {{ if eq $labels.reason "max_tasks" }}there are more than max_tasks{{ else }}the credentials of their provider cannot be read{{ end }}.',
           config.uids.exporter,
           ['instance', 'job'],
         ) { 'for': '5m' },

@@ -10,7 +10,8 @@ function(config)
   local limits = config.thresholds;
   local provider = q.provider;
   local inState = 'state=~"$state"';
-  local notWaiting = 'state!="waiting"';
+  // Neither waits for the user, nor is an ID that the provider has never known.
+  local notWaiting = 'state!~"waiting|not_found"';
 
   // One value for each exporter; further labels narrow.
   local stuck = q.once(['provider'], q.select('aitask_stuck_tasks', [provider]));
@@ -52,7 +53,7 @@ function(config)
 
   local oldestTask = panel.stat(
     'Oldest open task',
-    'How long ago the oldest task was enqueued that is neither final nor waiting for the user. AITaskQueueAgeHigh fires where it turns red.',
+    'How long ago the oldest task was enqueued that is neither final nor waiting for the user, IDs that the provider does not know left out. AITaskQueueAgeHigh fires where it turns red.',
     [panel.now('max(%s)' % oldest())],
   ) + age;
 
@@ -249,9 +250,9 @@ function(config)
 
   local failedShare = panel.timeseries(
     'Share of failed tasks',
-    'The share that failed of the tasks that ended in the 30 minutes before each point, where %d or more have ended. AITaskFailureRatioHigh fires above the line.' % limits.failedMinFinished,
+    'The share that failed or was lost of the tasks that ended in the 30 minutes before each point, where %d or more have ended. AITaskFailureRatioHigh fires above the line.' % limits.failedMinFinished,
     [panel.series(
-      '100 * sum by (provider) (%s) / (sum by (provider) (%s) >= %d)' % [ended(['state="failed"']), ended([]), limits.failedMinFinished],
+      '100 * sum by (provider) (%s) / (sum by (provider) (%s) >= %d)' % [ended(['state=~"failed|not_found"']), ended([]), limits.failedMinFinished],
       '{{provider}}',
     )],
   ) + panel.unit('percent') + panel.noValue('fewer than %d have ended' % limits.failedMinFinished) + panel.limit(limits.failedPercent, colors.bad);

@@ -61,7 +61,7 @@ fn a_stuck_task_reaches_a_person_and_its_end_too() {
     let old = webhook.await_alert("AITaskQueueAgeHigh", "firing");
     let description = old["annotations"]["description"].as_str().unwrap();
     assert!(
-        description.contains("2h 0m") && description.contains("and is queued"),
+        description.contains("2h 0m") && description.contains("its state is queued"),
         "{description}"
     );
 

@@ -1,12 +1,14 @@
 //! Polls the tasks of one provider when they are due.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::journal::Journal;
@@ -109,12 +111,14 @@ struct Polling {
     upstream: Arc<Upstream>,
     shard: Arc<Shard>,
     telemetry: Arc<ProviderTelemetry>,
-    tasks: HashMap<Slot, Arc<Task>>,
+    /// By the row of their place; which generation lives there, the schedule knows.
+    tasks: Vec<Option<Arc<Task>>>,
     schedule: Schedule,
     /// Whether the provider has batches, and has not refused them.
     batched: bool,
-    polls: JoinSet<Polled>,
-    under_way: HashMap<Id, UnderWay>,
+    /// Requests that are under way. They run within the worker, since waking one thread from
+    /// another for each answer would cost more than all else that we do with it.
+    under_way: FuturesUnordered<BoxFuture<'static, Ended>>,
     probes: VecDeque<Probe>,
     secrets_read: Instant,
     /// Tasks reported as held back, because a secret is gone.
@@ -122,6 +126,9 @@ struct Polling {
     settled: Arc<AtomicBool>,
     journal: Journal,
 }
+
+/// What was asked, and what it brought; `None` where the exporter panicked.
+type Ended = (UnderWay, Option<Polled>);
 
 enum UnderWay {
     /// Tasks, and whether the batch query asks for them.
@@ -144,9 +151,8 @@ impl Polling {
             schedule: Schedule::new(limits, upstream.provider.batch.is_some(), cadence),
             shard: Arc::clone(&changes.shard),
             batched: upstream.provider.batch.is_some(),
-            tasks: HashMap::new(),
-            polls: JoinSet::new(),
-            under_way: HashMap::new(),
+            tasks: Vec::new(),
+            under_way: FuturesUnordered::new(),
             probes: VecDeque::new(),
             secrets_read: now,
             held: 0,
@@ -163,7 +169,7 @@ impl Polling {
         loop {
             let wake = self.start_due().await;
             tokio::select! {
-                Some(ended) = self.polls.join_next_with_id() => self.ended(ended),
+                Some(ended) = self.under_way.next() => self.ended(ended),
                 command = inbox.recv() => match command {
                     Some(Command::Update(update, done)) => {
                         self.update(*update);
@@ -180,7 +186,7 @@ impl Polling {
     }
 
     async fn drain(mut self, done: Option<oneshot::Sender<()>>) {
-        while let Some(ended) = self.polls.join_next_with_id().await {
+        while let Some(ended) = self.under_way.next().await {
             self.ended(ended);
         }
         self.hold(0);
@@ -211,15 +217,24 @@ impl Polling {
     fn apply(&mut self, changes: Changes, now: Instant) {
         for slot in changes.removed {
             self.schedule.remove(slot);
-            self.tasks.remove(&slot);
+            self.place(slot, None);
         }
         for (slot, task) in changes.changed {
             self.schedule.regroup(slot, task.group());
-            self.tasks.insert(slot, task);
+            self.place(slot, Some(task));
         }
         for (slot, task) in changes.added {
             self.schedule.add(slot, task.hash(), task.group(), now);
-            self.tasks.insert(slot, task);
+            self.place(slot, Some(task));
+        }
+    }
+
+    fn place(&mut self, slot: Slot, task: Option<Arc<Task>>) {
+        if self.tasks.len() <= slot.index {
+            self.tasks.resize(slot.index + 1, None);
+        }
+        if let Some(place) = self.tasks.get_mut(slot.index) {
+            *place = task;
         }
     }
 
@@ -259,17 +274,19 @@ impl Polling {
         let mut polled = Vec::with_capacity(starts.len());
         for Start { slot, lag, retry } in starts {
             self.telemetry.poll_started(lag, retry);
-            polled.extend(self.tasks.get(&slot).map(|task| (slot, Arc::clone(task))));
+            let task = self.tasks.get(slot.index).and_then(Option::as_ref);
+            polled.extend(task.map(|task| (slot, Arc::clone(task))));
         }
         let tasks = polled.iter().map(|(_, task)| Arc::clone(task)).collect();
-        let id = self.send(tasks, self.batched);
-        self.under_way.insert(id, UnderWay::Poll(polled, self.batched));
+        self.send(tasks, self.batched, UnderWay::Poll(polled, self.batched));
     }
 
-    fn send(&mut self, tasks: Vec<Arc<Task>>, batched: bool) -> Id {
+    fn send(&mut self, tasks: Vec<Arc<Task>>, batched: bool, under_way: UnderWay) {
         self.telemetry.request_started();
         let upstream = Arc::clone(&self.upstream);
-        self.polls.spawn(async move { once(&upstream, &tasks, batched).await }).id()
+        let poll = async move { once(&upstream, &tasks, batched).await };
+        let poll = AssertUnwindSafe(poll).catch_unwind();
+        self.under_way.push(async move { (under_way, poll.await.ok()) }.boxed());
     }
 
     /// Starts the probes that wait, unless one has to go on waiting.
@@ -282,8 +299,7 @@ impl Polling {
                 self.probes.push_front(probe);
                 return Err(closed);
             }
-            let id = self.send(vec![probe.task], false);
-            self.under_way.insert(id, UnderWay::Probe(probe.reply));
+            self.send(vec![probe.task], false, UnderWay::Probe(probe.reply));
         }
         Ok(())
     }
@@ -313,7 +329,7 @@ impl Polling {
                     tracing::error!(provider, %error, "paused: the credentials cannot be read");
                 }
                 self.schedule.gate.pause(now + SECRETS_RETRY);
-                self.hold(self.tasks.len());
+                self.hold(self.tasks.iter().flatten().count());
                 false
             }
         }
@@ -324,30 +340,25 @@ impl Polling {
         self.held = tasks;
     }
 
-    fn ended(&mut self, ended: Result<(Id, Polled), JoinError>) {
+    fn ended(&mut self, (under_way, polled): Ended) {
         self.settled.store(true, Ordering::Relaxed);
         self.telemetry.request_ended();
-        let (id, polled) = match ended {
-            Ok((id, polled)) => (id, Some(polled)),
-            Err(error) => (error.id(), None),
-        };
-        match (self.under_way.remove(&id), polled) {
-            (Some(UnderWay::Poll(tasks, batched)), Some(polled)) => {
+        match (under_way, polled) {
+            (UnderWay::Poll(tasks, batched), Some(polled)) => {
                 self.finish(&tasks, batched, &polled);
             }
-            (Some(UnderWay::Poll(tasks, batched)), None) => {
+            (UnderWay::Poll(tasks, batched), None) => {
                 // A panic is our fault and must not cost the tasks their place in the schedule.
                 let failure = Failure::new(Reason::Mapping, "the exporter panicked: please report");
                 self.finish(&tasks, batched, &Polled::failed(tasks.len(), failure));
             }
-            (Some(UnderWay::Probe(reply)), polled) => {
+            (UnderWay::Probe(reply), polled) => {
                 self.schedule.gate.leave();
                 // Whoever asked may have left.
                 if let Some(polled) = polled {
                     let _ = reply.send(polled);
                 }
             }
-            (None, _) => {}
         }
     }
 

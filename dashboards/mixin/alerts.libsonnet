@@ -6,7 +6,10 @@
   local config = $._config,
   local limits = config.thresholds,
 
-  local duration(seconds) = if seconds % 3600 == 0 then '%dh' % (seconds / 3600) else '%dm' % (seconds / 60),
+  local duration(seconds) =
+    if seconds % 3600 == 0 then '%dh' % (seconds / 3600)
+    else if seconds % 60 == 0 then '%dm' % (seconds / 60)
+    else '%gs' % seconds,
 
   // A dashboard with the variables already set to what the alert is about.
   local dashboard(uid, variables) =
@@ -49,7 +52,7 @@
           + 'older than stuck_after, or without any change for as long.'
           + ask('max(aitask_oldest_queue_age_seconds{%s, state!~"waiting|not_found"})' % own)
           + ' The oldest was enqueued {{ . | first | value | humanizeDuration }} ago.{{ end }}',
-        ) { 'for': '5m' },
+        ) { 'for': '5m', keep_firing_for: '10m' },
 
         alert(
           'AITaskQueueAgeHigh',
@@ -57,14 +60,14 @@
           |||
             max by (job, provider) (
               max_over_time(aitask_oldest_queue_age_seconds{state!~"waiting|not_found"}[3m])
-            ) > %d
+            ) > %g
           ||| % limits.queueAgeSeconds,
           'A task has been open at a provider for far too long.',
           'The oldest open task at {{ $labels.provider }} was enqueued {{ $value | humanizeDuration }} ago'
           + ask('topk(1, max by (state) (aitask_oldest_queue_age_seconds{%s, state!~"waiting|not_found"}))' % own)
           + ', its state is {{ . | first | label "state" }}{{ end }}; more than '
           + duration(limits.queueAgeSeconds) + ' is too long.',
-        ) { 'for': '5m' },
+        ) { 'for': '5m', keep_firing_for: '10m' },
 
         alert(
           'AITaskFailureRatioHigh',
@@ -78,7 +81,7 @@
           ||| % [limits.failedPercent / 100, limits.failedMinFinished],
           'Many of the tasks of a provider fail.',
           '{{ $value | humanizePercentage }} of the tasks at {{ $labels.provider }} that ended in the last 30 minutes '
-          + 'have failed or were lost; more than %d%% is unusual.' % limits.failedPercent,
+          + 'have failed or were lost; more than %g%% is unusual.' % limits.failedPercent,
         ) { 'for': '10m', keep_firing_for: '15m' },
 
         alert(
@@ -95,7 +98,7 @@
           'A provider gives no usable answer.',
           'No poll of {{ $labels.provider }} has got a usable answer in the last 10 minutes, so nothing new is known of its tasks.'
           + ask('topk(1, sum by (reason) (job_instance_provider_reason:aitask_poll_failures:increase15m{%s}))' % own)
-          + ' Most of its polls fail with the reason {{ . | first | label "reason" }}.{{ end }}',
+          + ' Most often the reason is {{ . | first | label "reason" }}.{{ end }}',
         ) { 'for': '5m', keep_firing_for: '10m' },
 
         alert(
@@ -119,7 +122,7 @@
           ||| % (limits.rateLimitedPercent / 100),
           'A provider refuses polls because there are too many.',
           '{{ $value | humanizePercentage }} of the polls of {{ $labels.provider }} in the last 15 minutes were refused with "too many requests"; '
-          + 'above %d%% we learn late what becomes of its tasks, and new tasks may be refused too.' % limits.rateLimitedPercent,
+          + 'above %g%% we learn late what becomes of its tasks, and new tasks may be refused too.' % limits.rateLimitedPercent,
         ) { 'for': '15m' },
 
         alert(
@@ -141,7 +144,7 @@
           |||
             histogram_quantile(0.99,
               sum by (job, provider, le) (job_instance_provider_le:aitask_poll_lag_seconds_bucket:rate10m)
-            ) > %d
+            ) > %g
           ||| % limits.lagSeconds,
           'Polls of a provider start late.',
           'One poll in a hundred of {{ $labels.provider }} starts {{ $value | humanizeDuration }} late or more; '
@@ -162,7 +165,10 @@
           + 'Nothing new is known of its tasks, and alerts about them end or do not fire.',
           config.uids.exporter,
           ['job'],
-        ) { 'for': '5m' },
+        ) {
+          'for': '5m',
+          annotations+: { dashboard_url+: '{{ with $labels.instance }}&var-instance={{ . | urlquery }}{{ end }}' },
+        },
 
         alert(
           'AITaskConfigReloadFailed',

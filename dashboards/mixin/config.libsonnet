@@ -38,7 +38,7 @@
       { name: 'not_found', color: '#DDA018', open: false },
     ],
 
-    // What is no state: all is well, worth a look, act; a fact, a figure.
-    colors: { ok: '#2FB268', warn: '#DDA018', bad: '#B8400C', neutral: '#A3A8B0', accent: '#3470E4' },
+    // What is no state: all is well, worth a look, act; a figure, or a word of the provider.
+    colors: { ok: '#2FB268', warn: '#DDA018', bad: '#B8400C', neutral: '#8A94A6' },
   },
 }

@@ -27,8 +27,7 @@ function(config)
     job: query('job', 'Job', 'label_values(aitask_exporter_build_info, job)', all),
     instance: query('instance', 'Instance', 'label_values(aitask_exporter_build_info{job=~"$job"}, instance)', all),
     provider: query('provider', 'Provider', 'label_values(aitask_tasks{%s}, provider)' % scope, all),
-    oneProvider: query('provider', 'Provider', 'label_values(aitask_status{%s}, provider)' % scope),
-    task: query('task_id', 'Task', 'label_values(aitask_status{%s, provider="$provider"}, task_id)' % scope),
+    task: query('task_id', 'Task', 'label_values(aitask_status{%s, provider=~"$provider"}, task_id)' % scope),
     state: {
       type: 'custom',
       name: 'state',

@@ -17,7 +17,7 @@ function(config)
   local lag(by) = 'histogram_quantile(0.99, %s)' % q.sum(
     by,
     ['provider', 'le'],
-    q.rate('aitask_poll_lag_seconds_bucket', [provider]),
+    q.increase('aitask_poll_lag_seconds_bucket', [provider], '10m'),
   );
 
   local count = panel.unit('short', 0);
@@ -26,7 +26,7 @@ function(config)
   local exportersDown = panel.stat(
     'Exporters down',
     'Exporters that Prometheus cannot scrape. AITaskExporterDown fires where there are any.',
-    [panel.now('sum(%s == bool 0)' % ofInstance(q.select('up')))],
+    [panel.now('sum(%s == bool 0)' % ofInstance(q.ours(q.select('up'))))],
   ) + alarm;
 
   local refused = panel.stat(
@@ -45,18 +45,18 @@ function(config)
     'Polls per second',
     'Polls of tasks that ended, with success or without.',
     [panel.now('sum(%s)' % polls)],
-  ) + panel.unit('reqps', 1) + panel.thresholds(colors.accent);
+  ) + panel.unit('reqps', 1) + panel.thresholds(colors.neutral);
 
   local failedPolls = panel.stat(
     'Failed polls',
     'The share of polls that gave no usable answer.',
     [panel.now('sum(%s) / clamp_min(sum(%s), 1e-9)' % [failures, polls])],
-  ) + panel.unit('percentunit', 1) + panel.thresholds(colors.accent);
+  ) + panel.unit('percentunit', 1) + panel.thresholds(colors.neutral);
 
   local lagNow = panel.stat(
     'Lag',
-    'How late 99 of 100 polls start at the most. AITaskPollsLate fires where it turns red.',
-    [panel.now(lag(['le']))],
+    'How late 99 of 100 polls of a provider have started at the most in the last 10 minutes; the provider where it is worst. AITaskPollsLate fires where it turns red.',
+    [panel.now('max(%s)' % lag(['provider', 'le']))],
   ) + panel.unit('s', 2) + panel.thresholds(colors.neutral, [[0, colors.ok], [limits.lagSeconds, colors.bad]]) + panel.noValue('no poll');
 
   local results = panel.timeseries(
@@ -90,7 +90,7 @@ function(config)
 
   local lagByProvider = panel.timeseries(
     'Lag by provider',
-    'How much later than due 99 of 100 polls start at the most. AITaskPollsLate fires above the line.',
+    'How much later than due 99 of 100 polls started at the most, in the 10 minutes before each point. AITaskPollsLate fires above the line.',
     [panel.series(lag(['provider', 'le']), '{{provider}}')],
   ) + panel.unit('s') + panel.limit(limits.lagSeconds, colors.bad) + panel.annotated;
 
@@ -108,8 +108,8 @@ function(config)
 
   local throttled = panel.timeseries(
     'Throttling',
-    "The share of time in which due polls were held back, by the rate limit or by the provider's Retry-After.",
-    [panel.series(perProvider('aitask_throttled_seconds_total'), '{{provider}}')],
+    "The share of time in which due polls were held back, by the rate limit or by the provider's Retry-After; of several exporters the largest.",
+    [panel.series(q.max(['provider'], q.rate('aitask_throttled_seconds_total', [provider])), '{{provider}}')],
   ) + panel.unit('percentunit');
 
   local tooMany = panel.timeseries(
@@ -144,27 +144,27 @@ function(config)
         'histogram_quantile(0.99, %s)' % q.once(['le'], q.rate('aitask_exporter_scrape_duration_seconds_bucket')),
         '{{instance}} writes',
       ),
-      panel.series(ofInstance(q.select('scrape_duration_seconds')), '{{instance}} is scraped'),
+      panel.series(ofInstance(q.ours(q.select('scrape_duration_seconds'))), '{{instance}} is scraped'),
     ],
   ) + panel.unit('s');
 
   local memory = panel.timeseries(
     'Memory',
     'Resident memory of the process.',
-    [panel.series(ofInstance(q.select('process_resident_memory_bytes')), '{{instance}}')],
+    [panel.series(ofInstance(q.ours(q.select('process_resident_memory_bytes'))), '{{instance}}')],
   ) + panel.unit('bytes');
 
   local cpu = panel.timeseries(
     'CPU',
     'Processors in use, over the 5 minutes before each point.',
-    [panel.series(ofInstance(q.increase('process_cpu_seconds_total', [], '5m')) + ' / 300', '{{instance}}')],
+    [panel.series(ofInstance(q.ours(q.increase('process_cpu_seconds_total', [], '5m'))) + ' / 300', '{{instance}}')],
   ) + panel.unit('short', 2);
 
   local files = panel.timeseries(
     'File descriptors',
     'Open files and connections, as a share of the limit. At the limit neither polls nor scrapes can connect.',
     [panel.series(
-      ofInstance('%s / %s' % [q.select('process_open_fds'), q.select('process_max_fds')]),
+      ofInstance(q.ours('%s / %s' % [q.select('process_open_fds'), q.select('process_max_fds')])),
       '{{instance}}',
     )],
   ) + panel.unit('percentunit', 2);
@@ -174,13 +174,13 @@ function(config)
       'Exporters',
       'A row an exporter: whether Prometheus can scrape it, since when it runs, whether and when its configuration was applied, and how many samples Prometheus reads from it.',
       [
-        panel.rows(ofInstance(q.select('up'))),
+        panel.rows(ofInstance(q.ours(q.select('up')))),
         panel.rows(q.max(['job', 'instance', 'version'], q.select('aitask_exporter_build_info'))),
-        panel.rows('1000 * ' + ofInstance(q.select('process_start_time_seconds'))),
+        panel.rows('1000 * ' + ofInstance(q.ours(q.select('process_start_time_seconds')))),
         panel.rows(ofInstance(q.select('aitask_exporter_config_last_reload_successful'))),
         panel.rows('1000 * ' + ofInstance(q.select('aitask_exporter_config_last_reload_success_timestamp_seconds'))),
         panel.rows(ofInstance(q.select('aitask_exporter_config_hash'))),
-        panel.rows(ofInstance(q.select('scrape_samples_scraped')) + ' > 0'),
+        panel.rows(ofInstance(q.ours(q.select('scrape_samples_scraped'))) + ' > 0'),
       ],
     )
     + panel.transformations([
@@ -201,9 +201,9 @@ function(config)
         ['Time', 'Value #B'],
       ),
     ])
-    + panel.field('Scraped', panel.inWords(panel.words([[0, 'no', colors.bad], [1, 'yes', colors.ok]])))
+    + panel.field('Scraped', panel.inWords(panel.words([[0, 'no', colors.bad], [1, 'yes', 'transparent']])))
     + panel.field('Started', panel.number('dateTimeAsLocal'))
-    + panel.field('Configuration', panel.inWords(panel.words([[0, 'refused', colors.bad], [1, 'in force', colors.ok]])))
+    + panel.field('Configuration', panel.inWords(panel.words([[0, 'refused', colors.bad], [1, 'in force', 'transparent']])))
     + panel.field('Applied', panel.number('dateTimeAsLocal'))
     + panel.field('Hash', panel.number('none'))
     + panel.field('Samples', panel.number('short', 0));

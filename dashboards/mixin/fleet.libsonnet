@@ -28,9 +28,9 @@ function(config)
     q.increase('aitask_finished_total', [provider] + matchers, '30m'),
   );
   local polls = q.once(['provider'], q.increase('aitask_polls_total', [provider]));
-  local failedPolls(matchers=[]) = q.once(
+  local failedPolls(matchers=[], window='$__range') = q.once(
     ['provider', 'reason'],
-    q.increase('aitask_poll_failures_total', [provider] + matchers),
+    q.increase('aitask_poll_failures_total', [provider] + matchers, window),
   );
   local oldest(matchers=[]) = q.select(
     'aitask_oldest_queue_age_seconds',
@@ -40,7 +40,7 @@ function(config)
   // Zero is good, anything else is bad.
   local alarm = panel.unit('short', 0) + panel.noValue('unknown')
                 + panel.thresholds(colors.neutral, [[0, colors.ok], [1, colors.bad]]);
-  local figure = panel.unit('short', 0) + panel.noValue('unknown') + panel.thresholds(colors.accent);
+  local figure = panel.unit('short', 0) + panel.noValue('unknown') + panel.thresholds(colors.neutral);
   // No green below the limit: a stuck task may be younger.
   local age = panel.unit('s', 1) + panel.noValue('unknown')
               + panel.thresholds(colors.neutral, [[limits.queueAgeSeconds, colors.bad]]);
@@ -74,20 +74,24 @@ function(config)
   local providersDown = panel.stat(
     'Providers down',
     'Providers that have given no usable answer for 10 minutes, and not because the task was unknown. AITaskProviderDown fires after another 5.',
-    [panel.now('sum((%s == bool 0) * (sum by (provider) (%s) > bool 0))' % [answers, failedPolls(['reason!="not_found"'])])],
+    [panel.now('sum((%s == bool 0) * (sum by (provider) (%s) > bool sum by (provider) (%s)))' % [
+      answers,
+      failedPolls(['reason!="not_found"'], '15m'),
+      failedPolls(['reason="not_found"'], '15m'),
+    ])],
   ) + alarm;
 
   local exportersDown = panel.stat(
     'Exporters down',
     'Exporters that Prometheus cannot scrape now: nothing here is true of their tasks. More on the dashboard of the exporter.',
-    [panel.now('sum(max by (job, instance) (%s) == bool 0)' % q.select('up'))],
+    [panel.now('sum(max by (job, instance) (%s) == bool 0)' % q.ours(q.select('up')))],
   ) + alarm;
 
   local oldestOf(by) = q.max(by, oldest());
   local providers =
     panel.table(
       'Providers',
-      'A row a provider, the one with most stuck tasks first. The oldest open task is one that does not wait for the user. "Answers" is about the last 10 minutes.',
+      'A row a provider, the one with most stuck tasks first. The oldest task is one that does not wait for the user. Open leaves out IDs that the provider does not know. "Answers" is about the last 10 minutes.',
       [
         panel.rows('1e9 * sum by (provider) (%s) + %s' % [stuck, oldestOf(['provider'])]),
         panel.rows('sum by (provider) (%s)' % stuck),
@@ -126,13 +130,13 @@ function(config)
         'var-provider=${__data.fields.Provider:percentencode}',
       ]),
     }] })
-    + panel.field('Stuck', panel.number('short', 0) + panel.levels(colors.neutral, [[1, colors.bad]]))
-    + panel.field('Oldest', panel.number('s', 1) + panel.levels(colors.neutral, [[limits.queueAgeSeconds, colors.bad]]))
+    + panel.field('Stuck', panel.number('short', 0) + panel.levels([[1, colors.bad]]))
+    + panel.field('Oldest', panel.number('s', 1) + panel.levels([[limits.queueAgeSeconds, colors.bad]]))
     + panel.field('Oldest is', panel.inWords(state.mappings))
     + panel.field('Open', panel.number('short', 0))
     + panel.field('Failed', panel.number('short', 0))
     + panel.field('Failed polls', panel.number('percentunit', 0))
-    + panel.field('Answers', panel.inWords(panel.words([[0, 'none', colors.bad], [1, 'usable', colors.ok]])));
+    + panel.field('Answers', panel.inWords(panel.words([[0, 'none', colors.bad], [1, 'usable', 'transparent']])));
 
   local oldestByState =
     panel.timeseries(
@@ -143,7 +147,7 @@ function(config)
         '{{provider}} {{state}}',
       )],
     )
-    + panel.unit('s') + panel.limit(limits.queueAgeSeconds, colors.bad) + panel.annotated;
+    + panel.unit('s') + panel.limit(limits.queueAgeSeconds, colors.bad) + state.colors + panel.annotated;
 
   // The worst tasks: stuck ones first, then by age. A billion seconds is older than any task.
   local ofTask(metric, matchers=[]) = q.max(['provider', 'task_id'], q.select(metric, [provider] + matchers));
@@ -204,11 +208,13 @@ function(config)
         'var-task_id=${__data.fields.Task:percentencode}',
       ]),
     }] })
+    + panel.noValue('No open task, or no series of single tasks')
+    + panel.field('Status', { noValue: '–' })
     + panel.field('State', panel.width(110) + panel.inWords(state.mappings))
-    + panel.field('Stuck', panel.width(80) + panel.inWords(panel.words([[0, 'no', colors.neutral], [1, 'yes', colors.bad]])))
+    + panel.field('Stuck', panel.width(80) + panel.inWords(panel.words([[0, 'no', 'transparent'], [1, 'yes', colors.bad]])))
     + panel.field('Age', panel.width(120) + panel.number('s', 1))
     + panel.field('In this state for', panel.width(140) + panel.number('s', 1))
-    + panel.field('Last error', panel.levels(colors.bad, []) + panel.inWords(panel.words([['none', 'none', colors.neutral]])))
+    + panel.field('Last error', { thresholds: panel.always(colors.bad) } + panel.cells + { mappings: panel.words([['none', 'none', 'transparent']]) })
     + panel.field('Last answer', panel.width(120) + panel.number('s', 0) + { noValue: 'never' });
 
   local inStates(operator) = panel.series(

@@ -18,6 +18,8 @@ local panel(type, title, description, targets) = {
 
 local target(expr) = { datasource: datasource, editorMode: 'code', expr: expr };
 
+local highlighted = { type: 'color-background', mode: 'basic' };
+
 local defaults(more) = { fieldConfig+: { defaults+: more } };
 local override(matcher, options, properties) = {
   matcher: { id: matcher, options: options },
@@ -108,12 +110,14 @@ local steps(base, marks) = {
     noValue: '–',
     custom: { align: 'auto', filterable: false, cellOptions: { type: 'auto' }, inspect: false },
   }),
-  // Properties of a column: a number with its unit, a number in the colour of its level, a value
-  // in words and their colours.
+  // Properties of a column: a number with its unit, a number highlighted by its level, a value in
+  // words and highlighted in their colours. Grafana picks a text that is readable on the colour.
   number(unit, decimals=null):: { unit: unit, [if decimals != null then 'decimals']: decimals },
+  always(color):: steps(color, []),
+  cells:: { 'custom.cellOptions': highlighted },
   width(pixels):: { 'custom.width': pixels },
-  levels(base, marks):: { thresholds: steps(base, marks), 'custom.cellOptions': { type: 'color-text' } },
-  inWords(words):: { mappings: words, 'custom.cellOptions': { type: 'color-text' } },
+  levels(marks):: { thresholds: steps('transparent', marks), 'custom.cellOptions': highlighted },
+  inWords(words):: { thresholds: steps('transparent', []), mappings: words, 'custom.cellOptions': highlighted },
 
   timeline(title, description, targets):: panel('state-timeline', title, description, targets) {
     options: {

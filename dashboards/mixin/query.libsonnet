@@ -22,6 +22,11 @@
   // Ages and other readings of several exporters: the largest.
   max(by, expr):: 'max by (%s) (%s)' % [join(by), expr],
 
+  // What Prometheus itself knows of a target, of the jobs of our exporters alone: a job with all
+  // values is any job.
+  ours(expr):: '%s and on (job) group by (job) (last_over_time(%s[1d]))'
+               % [expr, self.select('aitask_exporter_build_info')],
+
   rate(metric, matchers=[]):: 'rate(%s[$__rate_interval])' % self.select(metric, matchers),
   increase(metric, matchers=[], window='$__range')::
     'increase(%s[%s])' % [self.select(metric, matchers), window],

@@ -8,7 +8,7 @@ function(config)
   local colors = config.colors;
   local limits = config.thresholds;
 
-  local own(metric) = q.select(metric, ['provider="$provider"', 'task_id="$task_id"']);
+  local own(metric) = q.select(metric, [q.provider, 'task_id="$task_id"']);
   local value(metric) = 'max(%s)' % own(metric);
   // Labels of the task's one series: of one even while two servers disagree.
   local labels(metric, labels) = 'topk(1, max by (%s) (%s))' % [std.join(', ', labels), own(metric)];
@@ -39,7 +39,7 @@ function(config)
     + panel.text('status')
     + panel.unit('string')
     + panel.noValue('none')
-    + panel.thresholds(colors.accent);
+    + panel.thresholds(colors.neutral);
 
   local age =
     panel.stat(
@@ -82,7 +82,7 @@ function(config)
     )
     + panel.unit('s', 0)
     + panel.noValue('never')
-    + panel.thresholds(colors.accent);
+    + panel.thresholds(colors.neutral);
 
   local states =
     panel.timeline(
@@ -90,7 +90,7 @@ function(config)
       'The state in the words of the exporter, and the status in the words of the provider.',
       [panel.moments(labels('aitask_status', ['state', 'status']), 'state')],
     )
-    + panel.thresholds(colors.accent)
+    + panel.thresholds(colors.neutral)
     + panel.mappings(state.mappings)
     + panel.transformations([
       panel.sortBy('Time'),
@@ -162,11 +162,11 @@ function(config)
   local facts =
     panel.table(
       'Facts',
-      'What never changes: the type of the job, and the labels that the configuration gives the task.',
-      [panel.rows('topk(1, %s)' % own('aitask_info'))],
+      'What never changes: the type of the job, once an answer has told it, and the labels that the configuration gives the task.',
+      [panel.rows('topk(1, %s or on (task_id) %s)' % [own('aitask_info'), own('aitask_status')])],
     )
     + panel.transformations([
-      panel.drop('^(Time|Value|__name__)$'),
+      panel.drop('^(Time|Value|__name__|state|status)$'),
       panel.columns([
         ['provider', 'Provider'],
         ['task_id', 'Task'],
@@ -180,7 +180,7 @@ function(config)
     config.uids.task,
     'AI tasks / Task',
     'One task: its state over time, its age, and what its polls found.',
-    ['datasource', 'job', 'instance', 'oneProvider', 'task'],
+    ['datasource', 'job', 'instance', 'provider', 'task'],
     [
       [4, [[4, current], [4, status], [4, age], [4, stuck], [4, failure], [4, answered]]],
       [7, [[24, states]]],

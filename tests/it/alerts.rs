@@ -15,6 +15,7 @@ pub fn sped_up() -> String {
     let rules = fs::read_to_string(root(rules::FILE)).unwrap();
     let mut fast = rules.replace("for: 5m", "for: 3s").replace("[3m]", "[3s]");
     for slow in ["for: 10m", "for: 15m"] {
+        // `keep_firing_for` too.
         fast = fast.replace(slow, "for: 3s");
     }
     assert!(!fast.contains("for: 5m") && fast != rules);

@@ -1,6 +1,9 @@
 // A table panel: a row a row, each text in its colour.
 
+import { grafana } from '../read/grafana.mjs';
 import { html } from './html.mjs';
+
+const theme = grafana.createTheme();
 
 export function drawTable({ panel, seen }) {
   const fields = seen.frames[0]?.fields ?? [];
@@ -18,10 +21,18 @@ ${rows.map((_, row) => html`<tr>${columns.map((column) => drawCell(column, row))
 
 function drawCell(column, row) {
   const { custom, texts, colors, links } = column;
-  const color = (custom.cellOptions?.type === 'color-text' && colors[row]) || 'inherit';
   const [link] = links[row];
   const text = link ? html`<a href="${link.href}" title="${link.title}">${texts[row]}</a>` : texts[row];
-  return html`<td class="${alignOf(column)}" style="color:${color}" title="${texts[row]}">${text}</td>`;
+  return html`<td class="${alignOf(column)}" style="${styleOf(custom, colors[row])}" title="${texts[row]}">${text}</td>`;
+}
+
+/** Grafana picks a text that is readable on the colour of a cell. */
+function styleOf({ cellOptions }, color) {
+  const isSolid = /^#[0-9a-f]{6}$/i.test(color ?? '');
+  if (cellOptions?.type === 'color-background' && isSolid) {
+    return `background:${color};color:${theme.colors.getContrastText(color)}`;
+  }
+  return cellOptions?.type === 'color-text' && color ? `color:${color}` : '';
 }
 
 const alignOf = ({ type, custom: { align = 'auto' } }) => (align === 'auto' && type === 'number' ? 'number' : align);

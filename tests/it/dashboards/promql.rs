@@ -22,7 +22,9 @@ pub struct Named {
     pub selectors: Vec<Selector>,
     /// Labels of `by`, `on`, `group_left` and their like.
     pub labels: Vec<String>,
-    /// Labels that `label_replace` makes.
+    /// By what is aggregated: the labels, and what the operand names.
+    pub groups: Vec<(Vec<String>, Named)>,
+    /// Labels that `label_replace` and `label_join` make.
     pub made: Vec<String>,
 }
 
@@ -38,6 +40,11 @@ impl Named {
     fn visit(&mut self, expr: &Expr, function: Option<&'static str>) {
         match expr {
             Expr::Aggregate(aggregate) => {
+                let mut operand = Self::default();
+                operand.visit(&aggregate.expr, None);
+                if let Some(LabelModifier::Include(by)) = &aggregate.modifier {
+                    self.groups.push((by.labels.clone(), operand));
+                }
                 self.modifier(aggregate.modifier.as_ref());
                 aggregate.param.iter().for_each(|param| self.visit(param, None));
                 self.visit(&aggregate.expr, None);
@@ -52,7 +59,7 @@ impl Named {
                 self.visit(&binary.rhs, None);
             }
             Expr::Call(call) => {
-                if call.func.name == "label_replace"
+                if matches!(call.func.name, "label_replace" | "label_join")
                     && let Some(Expr::StringLiteral(label)) =
                         call.args.args.get(1).map(|argument| &**argument)
                 {

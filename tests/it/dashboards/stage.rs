@@ -1,4 +1,5 @@
 //! All that there is to see at once: two exporters that share providers, an exporter that is down,
+//! a job of somebody else,
 //! a provider for every kind of trouble, tasks in every state, three hours of history, and a
 //! Prometheus that shows each exporter twice, as a querier above a pair of servers does.
 
@@ -104,7 +105,8 @@ impl Stage {
              - job_name: aitask_exporter\n\
              \x20 static_configs:\n\
              \x20 - {{ targets: {targets}, labels: {{ replica: a }} }}\n\
-             \x20 - {{ targets: {targets}, labels: {{ replica: b }} }}\n",
+             \x20 - {{ targets: {targets}, labels: {{ replica: b }} }}\n\
+             - {{ job_name: node, static_configs: [{{ targets: ['{NOBODY}'] }}] }}\n",
             rules.display(),
         );
         let prometheus = Prometheus::start(dir, &config);

@@ -11,7 +11,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::Limits;
+use crate::observation::{Failure, Reason};
 use crate::store::Slot;
+use crate::store::record::Change;
 use cadence::Cadence;
 use gate::{Closed, Gate};
 use queue::Queue;
@@ -225,11 +227,19 @@ impl Schedule {
         }
     }
 
-    /// The provider knows no batches after all: from now on each task is asked for alone, those of
-    /// `slots` at once.
-    pub fn refuse_batches(&mut self, slots: impl IntoIterator<Item = Slot>, now: Instant) {
+    /// The provider could not answer for so many tasks at once: from now on a request asks for
+    /// `size` at the most, and the tasks of `slots` are due again at once. Their polls have not ended.
+    pub fn shrink_batches(
+        &mut self,
+        size: usize,
+        slots: impl IntoIterator<Item = Slot>,
+        now: Instant,
+    ) {
         self.gate.leave();
-        (self.batch_size, self.batch_wait) = (1, Duration::ZERO);
+        self.batch_size = self.batch_size.min(size.max(1));
+        if self.batch_size == 1 {
+            self.batch_wait = Duration::ZERO;
+        }
         for slot in slots {
             self.wait(slot, now);
         }
@@ -314,6 +324,17 @@ impl Schedule {
 }
 
 impl Verdict {
+    /// What a failure, if it was one, and what changed mean for the schedule.
+    pub fn of(failure: Option<&Failure>, change: Option<Change>) -> Self {
+        match failure.map(|failure| failure.reason) {
+            _ if change.is_some_and(|change| change.is_final) => Self::Final,
+            None => Self::Open,
+            Some(Reason::Auth) => Self::Refused,
+            Some(Reason::Timeout | Reason::Tls | Reason::Connect) => Self::Unreached,
+            Some(_) => Self::Failed,
+        }
+    }
+
     fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::Unreached | Self::Refused)
     }

@@ -374,11 +374,14 @@ impl Polling {
         if batched && response.is_some_and(|response| NO_BATCHES.contains(&response.status)) {
             return self.refuse_batches(tasks, polled);
         }
+        if batched && tasks.len() > 1 && polled.outcomes.iter().all(is_too_large) {
+            return self.halve_batches(tasks);
+        }
         let mut verdicts = Vec::with_capacity(tasks.len());
         for ((slot, task), outcome) in tasks.iter().zip(&polled.outcomes) {
             let change = self.take_in(*slot, outcome, polled.took);
             self.journal.tell(task, outcome, polled.message.as_deref(), change);
-            verdicts.push((*slot, verdict(outcome.as_ref().err(), change)));
+            verdicts.push((*slot, Verdict::of(outcome.as_ref().err(), change)));
         }
         let any_usable = polled.outcomes.iter().any(Result::is_ok);
         self.telemetry.provider_up(any_usable);
@@ -392,7 +395,19 @@ impl Polling {
         let status = polled.response.as_ref().map(|response| response.status);
         tracing::warn!(provider, status, "no batch query here: every task is asked for alone");
         self.batched = false;
-        self.schedule.refuse_batches(tasks.iter().map(|(slot, _)| *slot), Instant::now());
+        self.schedule.shrink_batches(1, tasks.iter().map(|(slot, _)| *slot), Instant::now());
+    }
+
+    /// Answers that are too large together may each be small enough.
+    fn halve_batches(&mut self, tasks: &[(Slot, Arc<Task>)]) {
+        let provider = &*self.upstream.provider.name;
+        let size = tasks.len() / 2;
+        tracing::warn!(
+            provider,
+            size,
+            "the answer to a batch is too large: smaller ones from now on"
+        );
+        self.schedule.shrink_batches(size, tasks.iter().map(|(slot, _)| *slot), Instant::now());
     }
 
     /// Takes in how the poll of one task ended.
@@ -414,14 +429,8 @@ impl Polling {
     }
 }
 
-fn verdict(failure: Option<&Failure>, change: Option<Change>) -> Verdict {
-    match failure.map(|failure| failure.reason) {
-        _ if change.is_some_and(|change| change.is_final) => Verdict::Final,
-        None => Verdict::Open,
-        Some(Reason::Auth) => Verdict::Refused,
-        Some(Reason::Timeout | Reason::Tls | Reason::Connect) => Verdict::Unreached,
-        Some(_) => Verdict::Failed,
-    }
+fn is_too_large(outcome: &Result<Observation, Failure>) -> bool {
+    outcome.as_ref().is_err_and(|failure| failure.reason == Reason::TooLarge)
 }
 
 async fn sleep_until(moment: Option<Instant>) {

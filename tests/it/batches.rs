@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use serde_json::json;
+
 use crate::harness::{Exporter, Gateway};
 
 fn config(address: SocketAddr, prefix: &str) -> String {
@@ -84,4 +86,21 @@ fn a_gateway_without_batches_is_asked_for_each_task() {
     let batches = asked.iter().filter(|line| line.starts_with("POST ")).count();
     assert!((1..=16).contains(&batches) && asked.len() >= 20 + batches, "{batches} batches");
     assert!(exporter.process.log().contains("no batch query here"));
+}
+
+#[test]
+fn answers_that_are_too_large_together_are_asked_for_in_smaller_batches() {
+    let gateway = Gateway::start();
+    // Twenty are 8 MB, and two fit into the limit of 1 MiB.
+    let prompt = "x".repeat(400_000);
+    for number in 0..20 {
+        let id = format!("running-{number}");
+        let answer = json!({ "id": id, "status": "IN_PROGRESS", "prompt": prompt });
+        gateway.put(&id, &json!({ "answer": answer }));
+    }
+    let exporter = Exporter::start(&config(gateway.address, "/midjourney-proxy"));
+    let running = [("provider", "mj"), ("state", "running")];
+    let samples = exporter.await_value("aitask_tasks", &running, 20.0);
+    assert_eq!(samples.value("aitask_poll_failures_total", &[("reason", "too_large")]), Some(0.0));
+    assert!(exporter.process.log().contains("the answer to a batch is too large"));
 }

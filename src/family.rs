@@ -377,7 +377,8 @@ pub const PROBE: [Family; 2] = [PROBE_SUCCESS, PROBE_DURATION];
 
 /// Whether we use the label `name` ourselves, so that a task's own label cannot have it.
 pub fn has_label(name: &str) -> bool {
-    name == "le" || TASK.iter().any(|family| family.labels.contains(&name))
+    let mut families = TASK.iter().chain(&PROVIDER).chain(&PROCESS);
+    name == "le" || families.any(|family| family.labels.contains(&name))
 }
 
 #[cfg(test)]
@@ -406,6 +407,7 @@ mod tests {
     fn labels_of_a_group_begin_alike() {
         assert!(TASK.iter().all(|family| family.labels.starts_with(&["provider", "task_id"])));
         assert!(PROVIDER.iter().all(|family| family.labels.starts_with(&["provider"])));
-        assert!(has_label("task_id") && has_label("le") && !has_label("team"));
+        let ours = ["task_id", "le", "status_code", "version"];
+        assert!(ours.into_iter().all(has_label) && !has_label("team"));
     }
 }

@@ -17,8 +17,9 @@ use crate::poll::{Polled, Upstream};
 use crate::store::Store;
 use crate::task::Task;
 
-/// How long a probe waits for its turn, besides the time of the poll itself.
-const PROBE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a probe waits for its turn, besides the time of the poll itself: who asks gives up
+/// after ten seconds or so.
+const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug)]

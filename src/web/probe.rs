@@ -63,15 +63,20 @@ async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Re
     let start = Instant::now();
     let Probed { upstream, task, polled } =
         web.live.probe(&provider, &task_id, &question.params).await?;
+    let now = web.live.now();
     let Some(polled) = polled else {
-        let text = "the provider is paused or busy; the probe did not get its turn\n";
-        return Ok((StatusCode::SERVICE_UNAVAILABLE, text).into_response());
+        if question.debug {
+            let text = "the provider is paused or busy; the probe did not get its turn\n";
+            return Ok((StatusCode::SERVICE_UNAVAILABLE, text).into_response());
+        }
+        let nothing = Snapshot { now, providers: Vec::new(), tasks: Vec::new() };
+        let probe = telemetry::probe_families(false, start.elapsed());
+        return Ok(metrics::respond(headers, nothing, probe, |_| {}));
     };
     if question.debug {
         let text = report::report(&upstream, &task, &polled);
         return Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response());
     }
-    let now = web.live.now();
     let mut record = Record::new(task, now);
     for outcome in &polled.outcomes {
         record.take_in(outcome, now);

@@ -46,6 +46,30 @@ fn a_probe_answers_the_families_of_the_task() {
 }
 
 #[test]
+fn a_probe_that_gets_no_turn_has_failed() {
+    let gateway = Gateway::start();
+    // The only request that may be under way never ends before its time is out, and then anew.
+    let provider = gateway.provider("mj", "max_in_flight: 1, poll_timeout: 4s");
+    let exporter = Exporter::start(&format!(
+        "global: {{ poll_interval: 100ms }}\nproviders: [{provider}]\n\
+         tasks: [hang-1, hang-2, hang-3, hang-4]\n"
+    ));
+    exporter.await_value("aitask_polls_in_flight", &[], 1.0);
+    let waits = std::thread::scope(|scope| {
+        // Probes come before polls, so one of two waits for the other as well.
+        let ask = || exporter.get("/probe?provider=mj&task_id=hang-5");
+        let [first, second] = [scope.spawn(ask), scope.spawn(ask)];
+        [first.join().unwrap(), second.join().unwrap()]
+    });
+    for reply in waits {
+        assert_eq!(reply.status, 200);
+        tools::assert_promtool_is_content(&reply.body);
+        let samples = Samples::parse(reply.text());
+        assert_eq!(samples.value("probe_success", &[]), Some(0.0));
+    }
+}
+
+#[test]
 fn a_probe_goes_to_a_configured_provider_and_nowhere_else() {
     let gateway = gateway();
     let exporter = Exporter::start(&config(&gateway));

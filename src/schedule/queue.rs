@@ -12,32 +12,34 @@ use crate::store::Slot;
 /// sorted at once fits the processor's cache, at 20,000 polls a second as well.
 const SPAN: Duration = Duration::from_millis(50);
 
-/// A timer queue: spans of time with the slots that come due in them, unsorted, and the next span
-/// as a heap. A slot that is no longer wanted is not searched for: whoever pops it sees that its
-/// generation has passed.
+/// A timer queue: spans of time with the slots that come due in them, unsorted, and the earliest
+/// span as a heap. A slot that is no longer wanted is not searched for: whoever pops it sees that
+/// its generation has passed.
 #[derive(Debug, Default)]
 pub struct Queue {
     /// From where spans are counted: the first moment that was pushed.
     start: Option<Instant>,
-    /// What comes due before the span `sorted`, the earliest on top.
+    /// The slots of the span `earliest`; empty only while there is none at all.
     next: BinaryHeap<Reverse<(Instant, Slot)>>,
-    /// The first span whose slots are still in `later`.
-    sorted: u64,
-    later: BTreeMap<u64, Vec<(Instant, Slot)>>,
+    earliest: i64,
+    /// The slots of all spans after it.
+    later: BTreeMap<i64, Vec<(Instant, Slot)>>,
 }
 
 impl Queue {
     /// Adds a slot.
     pub fn push(&mut self, due: Instant, slot: Slot) {
-        let start = *self.start.get_or_insert(due);
-        let span = due.saturating_duration_since(start).as_millis() / SPAN.as_millis();
-        let span = u64::try_from(span).unwrap_or(u64::MAX);
-        if span < self.sorted {
-            self.next.push(Reverse((due, slot)));
-        } else {
-            self.later.entry(span).or_default().push((due, slot));
+        let span = self.span(due);
+        if self.next.is_empty() {
+            self.earliest = span;
+        } else if span > self.earliest {
+            return self.later.entry(span).or_default().push((due, slot));
+        } else if span < self.earliest {
+            let waits = std::mem::take(&mut self.next).into_iter().map(|Reverse(entry)| entry);
+            self.later.insert(self.earliest, waits.collect());
+            self.earliest = span;
         }
-        self.sort();
+        self.next.push(Reverse((due, slot)));
     }
 
     /// Takes the earliest slot that is due at `now`.
@@ -46,7 +48,12 @@ impl Queue {
             return None;
         }
         let popped = self.next.pop().map(|Reverse((_, slot))| slot);
-        self.sort();
+        if self.next.is_empty()
+            && let Some((span, slots)) = self.later.pop_first()
+        {
+            self.earliest = span;
+            self.next = slots.into_iter().map(Reverse).collect();
+        }
         popped
     }
 
@@ -55,14 +62,15 @@ impl Queue {
         self.next.peek().map(|Reverse((due, _))| *due)
     }
 
-    /// Sorts the next span that has slots, once those before are gone.
-    fn sort(&mut self) {
-        if !self.next.is_empty() {
-            return;
-        }
-        if let Some((span, slots)) = self.later.pop_first() {
-            self.sorted = span + 1;
-            self.next = slots.into_iter().map(Reverse).collect();
+    /// The span of a moment; negative before the first that was pushed.
+    fn span(&mut self, due: Instant) -> i64 {
+        let start = *self.start.get_or_insert(due);
+        let spans = |time: Duration| {
+            i64::try_from(time.as_millis() / SPAN.as_millis()).unwrap_or(i64::MAX - 1)
+        };
+        match due.checked_duration_since(start) {
+            Some(after) => spans(after),
+            None => -1 - spans(start.saturating_duration_since(due)),
         }
     }
 }
@@ -86,7 +94,8 @@ mod tests {
             let (mut queue, mut model, mut now) = (Queue::default(), BTreeSet::new(), start);
             for (index, (push, micros)) in steps.into_iter().enumerate() {
                 if push {
-                    let (due, slot) = (now + Duration::from_micros(micros), Slot { index, generation: 0 });
+                    let due = now + Duration::from_micros(micros);
+                    let slot = Slot { index, generation: 0 };
                     queue.push(due, slot);
                     model.insert((due, slot));
                 } else {
@@ -107,6 +116,7 @@ mod tests {
         let mut queue = Queue::default();
         queue.push(now + SPAN, late);
         queue.push(now, early);
+        assert_eq!((queue.next.len(), queue.later.len()), (1, 1), "each in a span of its own");
         assert_eq!(queue.next_due(), Some(now));
         assert_eq!(queue.pop_due(now), Some(early));
         assert_eq!(queue.pop_due(now), None);

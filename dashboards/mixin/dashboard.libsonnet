@@ -1,13 +1,14 @@
 // A dashboard of Grafana: variables, links, the firing alerts, and panels in rows.
+local panel = import 'panel.libsonnet';
+local q = import 'query.libsonnet';
+
 function(config)
-  local datasource = { type: 'prometheus', uid: '${datasource}' };
-  local scope = 'job=~"$job", instance=~"$instance"';
 
   local query(name, label, expr, more={}) = {
     type: 'query',
     name: name,
     label: label,
-    datasource: datasource,
+    datasource: panel.datasource,
     query: { query: expr, refId: 'variable-' + name },
     definition: expr,
     // On time range change, since tasks and exporters come and go.
@@ -26,8 +27,8 @@ function(config)
     datasource: { type: 'datasource', name: 'datasource', label: 'Data source', query: 'prometheus' },
     job: query('job', 'Job', 'label_values(aitask_exporter_build_info, job)', all),
     instance: query('instance', 'Instance', 'label_values(aitask_exporter_build_info{job=~"$job"}, instance)', all),
-    provider: query('provider', 'Provider', 'label_values(aitask_tasks{%s}, provider)' % scope, all),
-    task: query('task_id', 'Task', 'label_values(aitask_status{%s, provider=~"$provider"}, task_id)' % scope),
+    provider: query('provider', 'Provider', 'label_values(%s, provider)' % q.select('aitask_tasks'), all),
+    task: query('task_id', 'Task', 'label_values(%s, task_id)' % q.select('aitask_status', [q.provider])),
     state: {
       type: 'custom',
       name: 'state',
@@ -67,10 +68,10 @@ function(config)
       annotations: {
         list: [{
           name: 'Firing alerts',
-          datasource: datasource,
+          datasource: panel.datasource,
           enable: true,
           // On every graph, several alerts would drown the lines.
-          filter: { exclude: false, ids: [panel.id for panel in numbered if std.objectHasAll(panel, 'annotated')] },
+          filter: { exclude: false, ids: [each.id for each in numbered if std.objectHasAll(each, 'annotated')] },
           hide: false,
           iconColor: config.colors.bad,
           expr: alerts,

@@ -21,12 +21,12 @@ function(config)
   );
 
   local count = panel.unit('short', 0);
-  local alarm = count + panel.noValue('unknown') + panel.thresholds(colors.neutral, [[0, colors.ok], [1, colors.bad]]);
+  local alarm = panel.alarm(colors);
 
   local exportersDown = panel.stat(
     'Exporters down',
     'Exporters that Prometheus cannot scrape. AITaskExporterDown fires where there are any.',
-    [panel.now('sum(%s == bool 0)' % ofInstance(q.ours(q.select('up'))))],
+    [panel.now(q.exportersDown)],
   ) + alarm;
 
   local refused = panel.stat(

@@ -37,9 +37,7 @@ function(config)
     [provider, notWaiting] + matchers,
   );
 
-  // Zero is good, anything else is bad.
-  local alarm = panel.unit('short', 0) + panel.noValue('unknown')
-                + panel.thresholds(colors.neutral, [[0, colors.ok], [1, colors.bad]]);
+  local alarm = panel.alarm(colors);
   local figure = panel.unit('short', 0) + panel.noValue('unknown') + panel.thresholds(colors.neutral);
   // No green below the limit: a stuck task may be younger.
   local age = panel.unit('s', 1) + panel.noValue('unknown')
@@ -84,7 +82,7 @@ function(config)
   local exportersDown = panel.stat(
     'Exporters down',
     'Exporters that Prometheus cannot scrape now: nothing here is true of their tasks. More on the dashboard of the exporter.',
-    [panel.now('sum(max by (job, instance) (%s) == bool 0)' % q.ours(q.select('up')))],
+    [panel.now(q.exportersDown)],
   ) + alarm;
 
   local oldestOf(by) = q.max(by, oldest());
@@ -214,7 +212,7 @@ function(config)
     + panel.field('Stuck', panel.width(80) + panel.inWords(panel.words([[0, 'no', 'transparent'], [1, 'yes', colors.bad]])))
     + panel.field('Age', panel.width(120) + panel.number('s', 1))
     + panel.field('In this state for', panel.width(140) + panel.number('s', 1))
-    + panel.field('Last error', { thresholds: panel.always(colors.bad) } + panel.cells + { mappings: panel.words([['none', 'none', 'transparent']]) })
+    + panel.field('Last error', panel.inWords(panel.words([['none', 'none', 'transparent']]), colors.bad))
     + panel.field('Last answer', panel.width(120) + panel.number('s', 0) + { noValue: 'never' });
 
   local inStates(operator) = panel.series(

@@ -31,9 +31,11 @@ local steps(base, marks) = {
 };
 
 {
+  datasource:: datasource,
+
   // Queries: a line a series over time, its value now, or rows of a table, now or over time.
   series(expr, legend):: target(expr) { format: 'time_series', range: true, legendFormat: legend },
-  now(expr, legend=''):: target(expr) { format: 'time_series', instant: true, legendFormat: legend },
+  now(expr):: target(expr) { format: 'time_series', instant: true, legendFormat: '' },
   rows(expr):: target(expr) { format: 'table', instant: true },
   history(expr):: target(expr) { format: 'table', range: true },
   buckets(expr):: target(expr) { format: 'heatmap', range: true, legendFormat: '{{le}}' },
@@ -42,13 +44,14 @@ local steps(base, marks) = {
   unit(unit, decimals=null):: defaults(
     { unit: unit } + if decimals == null then {} else { decimals: decimals }
   ),
-  min(min):: defaults({ min: min }),
   max(max):: defaults({ max: max }),
   noValue(text):: defaults({ noValue: text }),
   // Colours from `base` on, which is also that of no value, and from each [value, colour] of `marks` on.
   thresholds(base, marks=[]):: defaults({ thresholds: steps(base, marks), color: { mode: 'thresholds' } }),
+  // A number that is green at 0, and red above.
+  alarm(colors):: self.unit('short', 0) + self.noValue('unknown')
+                  + self.thresholds(colors.neutral, [[0, colors.ok], [1, colors.bad]]),
   mappings(mappings):: defaults({ mappings: mappings }),
-  links(links):: defaults({ links: links }),
   transformations(list):: { transformations: list },
   override(matcher, options, properties):: { fieldConfig+: { overrides+: [override(matcher, options, properties)] } },
   // Where firing alerts are marked.
@@ -111,13 +114,11 @@ local steps(base, marks) = {
     custom: { align: 'auto', filterable: false, cellOptions: { type: 'auto' }, inspect: false },
   }),
   // Properties of a column: a number with its unit, a number highlighted by its level, a value in
-  // words and highlighted in their colours. Grafana picks a text that is readable on the colour.
+  // words and highlighted in their colours, `other` words in that. Grafana picks a text that is readable on the colour.
   number(unit, decimals=null):: { unit: unit, [if decimals != null then 'decimals']: decimals },
-  always(color):: steps(color, []),
-  cells:: { 'custom.cellOptions': highlighted },
   width(pixels):: { 'custom.width': pixels },
   levels(marks):: { thresholds: steps('transparent', marks), 'custom.cellOptions': highlighted },
-  inWords(words):: { thresholds: steps('transparent', []), mappings: words, 'custom.cellOptions': highlighted },
+  inWords(words, other='transparent'):: { thresholds: steps(other, []), mappings: words, 'custom.cellOptions': highlighted },
 
   timeline(title, description, targets):: panel('state-timeline', title, description, targets) {
     options: {

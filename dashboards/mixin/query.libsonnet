@@ -27,6 +27,9 @@
   ours(expr):: '%s and on (job) group by (job) (last_over_time(%s[1d]))'
                % [expr, self.select('aitask_exporter_build_info')],
 
+  // How many of our exporters Prometheus cannot scrape.
+  exportersDown:: 'sum(%s == bool 0)' % self.max(['job', 'instance'], self.ours(self.select('up'))),
+
   rate(metric, matchers=[]):: 'rate(%s[$__rate_interval])' % self.select(metric, matchers),
   increase(metric, matchers=[], window='$__range')::
     'increase(%s[%s])' % [self.select(metric, matchers), window],

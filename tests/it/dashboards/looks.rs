@@ -86,7 +86,7 @@ fn objects<'v>(value: &'v Value, key: &str, found: &mut Vec<(&'v Value, &'v Valu
 }
 
 /// The colours by state, wherever a state has one: in a mapping of words, or for a series.
-fn colors(board: &Dashboard) -> BTreeMap<String, BTreeSet<String>> {
+pub fn colors(board: &Dashboard) -> BTreeMap<String, BTreeSet<String>> {
     let mut colors: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut add = |state: &str, color: &Value| {
         colors.entry(state.to_owned()).or_default().insert(text(color).to_owned());

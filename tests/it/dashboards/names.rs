@@ -11,6 +11,7 @@ use super::board::{ANY, Dashboard, fill, text};
 use super::lint::label_values;
 use super::promql::{self, Named, Selector};
 use super::rules::{self, Rule};
+use crate::documents::documents;
 use crate::harness::root;
 
 /// What Prometheus itself knows of a target, and of an alert.
@@ -155,16 +156,10 @@ fn queries(document: &str) -> Vec<String> {
 #[test]
 fn of_the_queries_in_documents() {
     let rules = rules::all();
-    let mut documents: Vec<_> = fs::read_dir(root("docs")).unwrap().collect();
-    documents.extend(fs::read_dir(root("")).unwrap());
     let mut count = 0;
-    for document in documents {
-        let path = document.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "md") {
-            continue;
-        }
-        for query in queries(&fs::read_to_string(&path).unwrap()) {
-            assert_known(&path.display().to_string(), &query, &rules);
+    for (path, document) in documents() {
+        for query in queries(&document) {
+            assert_known(&path, &query, &rules);
             count += 1;
         }
     }

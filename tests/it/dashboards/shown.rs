@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::ask::{Variables, ask, is_over_time, label_values_of, variables};
 use super::board::{self, Dashboard, fill, targets, text, title};
 use super::lint::label_values;
+use super::looks::colors;
 use super::rules;
 use super::stage::{STUCK, Stage};
 use crate::harness::{now, root, tools, until};
@@ -357,9 +358,6 @@ fn states_are_told_in_words(shown: &[Value]) {
     let timeline = find(shown, "stuck-a1", "State and status");
     let state = fields(timeline).find(|field| field["name"] == "State").unwrap();
     assert!(state["texts"].as_array().unwrap().iter().all(|text| text == "queued"), "{state}");
-    let boards = Dashboard::all();
-    let states = boards.iter().find(|board| board.name == board::NAMES[0]).unwrap();
-    let queued =
-        states.json.to_string().split("\"queued\":{\"color\":\"").nth(1).unwrap()[..7].to_owned();
-    assert!(state["colors"].as_array().unwrap().iter().all(|color| *color == *queued), "{state}");
+    let queued = colors(&Dashboard::all()[0])["queued"].first().unwrap().clone();
+    assert!(state["colors"].as_array().unwrap().iter().all(|color| *color == queued), "{state}");
 }

@@ -84,8 +84,8 @@ fn mapping(preset: &str) -> Mapping {
     let text = format!(
         "providers: [{{ name: p, preset: {preset}, base_url: 'http://localhost' }}]\ntasks: []"
     );
-    let config = config::load_text("bench.yml", &text, Path::new("")).unwrap();
-    config.providers.first().unwrap().mapping.clone()
+    let loaded = config::load_text("bench.yml", &text, Path::new("")).unwrap();
+    loaded.config.providers.first().unwrap().mapping.clone()
 }
 
 fn read(mapping: &Mapping, case: &Case, body: &[u8]) {

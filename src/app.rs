@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -115,6 +116,7 @@ async fn export(
     let telemetry = Arc::new(Telemetry::new());
     let history = Arc::new(History::new(history_limit));
     let context = Context {
+        runtime: polling_thread()?,
         clock: Clock::System,
         telemetry: Arc::clone(&telemetry),
         history: Arc::clone(&history),
@@ -155,6 +157,17 @@ async fn export(
     abort_on_second(signals, drain).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A runtime on one thread of its own, until the process ends: between a connection and the worker
+/// that waits for it no thread has to be woken, which costs as much as all else in a poll, and a
+/// scrape never takes a poll's turn.
+fn polling_thread() -> std::io::Result<Handle> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    let work = move || runtime.block_on(std::future::pending::<()>());
+    std::thread::Builder::new().name("polls".to_owned()).spawn(work)?;
+    Ok(handle)
 }
 
 /// Where a person on this machine finds what listens on `bound`.

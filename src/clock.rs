@@ -1,30 +1,46 @@
 //! Wall-clock time. Whoever needs "now" is handed a [`Clock`], so tests decide what time it is.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
 /// A moment in microseconds since the Unix epoch: as fine as any API tells, and exact where a
-/// float would not be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Timestamp(i64);
+/// float would not be. An `Option` of it is no larger.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(
+    /// Microseconds since the earliest moment that there is, in which order they compare.
+    NonZeroU64,
+);
+
+/// From the earliest moment to the Unix epoch.
+const EPOCH: u64 = 1 << 63;
 
 impl Timestamp {
-    /// The moment `micros` microseconds after the Unix epoch.
+    /// The moment `micros` microseconds after the Unix epoch; the earliest is `i64::MIN` + 1.
     pub const fn from_micros(micros: i64) -> Self {
-        Self(micros)
+        match NonZeroU64::new(micros.cast_unsigned() ^ EPOCH) {
+            Some(since_earliest) => Self(since_earliest),
+            None => Self(NonZeroU64::MIN),
+        }
     }
 
     /// Microseconds since the Unix epoch.
     pub const fn micros(self) -> i64 {
-        self.0
+        (self.0.get() ^ EPOCH).cast_signed()
     }
 
     /// The time that has passed from `earlier` to `self`; zero when `earlier` is later, because
     /// an upstream's clock may run ahead of ours.
     pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+        Duration::from_micros(self.0.get().saturating_sub(earlier.0.get()))
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -33,15 +49,24 @@ impl std::ops::Add<Duration> for Timestamp {
 
     fn add(self, duration: Duration) -> Self {
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-        Self(self.0.saturating_add(micros))
+        Self::from_micros(self.micros().saturating_add(micros))
+    }
+}
+
+impl std::ops::Sub<Duration> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self::from_micros(self.micros().saturating_sub(micros))
     }
 }
 
 /// Seconds with six digits after the point, as Prometheus reads them.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let micros = self.0.unsigned_abs();
+        let sign = if self.micros() < 0 { "-" } else { "" };
+        let micros = self.micros().unsigned_abs();
         write!(f, "{sign}{}.{:06}", micros / 1_000_000, micros % 1_000_000)
     }
 }
@@ -66,9 +91,33 @@ impl Clock {
         match self {
             Self::System => {
                 let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                Timestamp(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
+                Timestamp::from_micros(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
             }
             Self::Paused(start, at_start) => *at_start + start.elapsed(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_moment_takes_no_space() {
+        assert_eq!(size_of::<Option<Timestamp>>(), 8);
+    }
+
+    proptest! {
+        #[test]
+        fn moments_are_kept_and_compare_as_their_microseconds(a in any::<i64>(), b in any::<i64>()) {
+            let (a, b) = (a.max(i64::MIN + 1), b.max(i64::MIN + 1));
+            let (first, second) = (Timestamp::from_micros(a), Timestamp::from_micros(b));
+            prop_assert_eq!((first.micros(), second.micros()), (a, b));
+            prop_assert_eq!(first.cmp(&second), a.cmp(&b));
+            let since = u64::try_from(i128::from(a) - i128::from(b)).unwrap_or(0);
+            prop_assert_eq!(first.since(second), Duration::from_micros(since));
         }
     }
 }

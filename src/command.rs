@@ -8,11 +8,12 @@ use clap::CommandFactory;
 
 use crate::app::{self, AppError};
 use crate::cli::{Cli, Command, ExporterFlags, PollFlags};
-use crate::config::{self, Provider};
+use crate::config::{self, Loaded, Provider};
 use crate::logging;
 use crate::poll::report::report;
 use crate::poll::{Upstream, once};
 use crate::reload::ReloadError;
+use crate::task::Task;
 
 const FAILED: u8 = 1;
 const WRONG: u8 = 2;
@@ -55,8 +56,8 @@ pub fn run(cli: Cli) -> ExitCode {
 
 fn check(flags: &ExporterFlags) -> ExitCode {
     match config::load(&flags.config_file) {
-        Ok(config) => {
-            let (providers, tasks) = (config.providers.len(), config.tasks.len());
+        Ok(Loaded { config, tasks }) => {
+            let (providers, tasks) = (config.providers.len(), tasks.len());
             let file = flags.config_file.display();
             print(&format!("{file} is right: providers {providers}, tasks {tasks}\n"))
         }
@@ -66,8 +67,8 @@ fn check(flags: &ExporterFlags) -> ExitCode {
 
 /// Polls tasks that need not be in the configuration, and tells all about it.
 fn poll(flags: &PollFlags) -> ExitCode {
-    let config = match config::load(&flags.config_file) {
-        Ok(config) => config,
+    let Loaded { config, tasks } = match config::load(&flags.config_file) {
+        Ok(loaded) => loaded,
         Err(diagnostics) => return fail(WRONG, &diagnostics),
     };
     let provider = match provider(&config.providers, flags.provider.as_deref()) {
@@ -80,8 +81,9 @@ fn poll(flags: &PollFlags) -> ExitCode {
         Err(error) => return fail(WRONG, &error),
     };
     let listed = |id: &str| {
-        let task = config.tasks.iter().find(|t| t.provider == provider.name && *t.id == *id);
-        task.map_or_else(|| upstream.task(id, &flags.params), |task| Ok(Arc::clone(task)))
+        let is_it = |task: &&Task| task.common.provider == provider.name && *task.id == *id;
+        let task = tasks.iter().find(is_it);
+        task.map_or_else(|| upstream.task(id, &flags.params), |task| Ok(task.clone()))
     };
     let tasks: Result<Vec<_>, _> = flags.ids.iter().map(|id| listed(id)).collect();
     let tasks = match tasks {

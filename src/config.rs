@@ -39,13 +39,20 @@ pub use raw::schema;
 use secret::Secret;
 pub use sources::Sources;
 
-/// Everything one set of configuration files says.
+/// What one set of configuration files says.
+#[derive(Debug)]
+pub struct Loaded {
+    /// All but the tasks.
+    pub config: Config,
+    /// In the order of the files, cut at `max_tasks`; no provider and ID twice.
+    pub tasks: Vec<Task>,
+}
+
+/// What stays in force. The tasks are not here: there may be a million, and the store has them.
 #[derive(Debug)]
 pub struct Config {
     /// In the order of the file.
     pub providers: Vec<Arc<Provider>>,
-    /// In the order of the files, cut at `max_tasks`; no provider and ID twice.
-    pub tasks: Vec<Arc<Task>>,
     /// How many listed tasks `max_tasks` left out.
     pub dropped_tasks: usize,
     /// Every file that was read, secrets not included, and a hash of their names and contents.

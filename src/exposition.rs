@@ -4,17 +4,22 @@
 //! One pass a family, because a family's samples must stand together; nothing is allocated for
 //! a sample.
 
+mod gzip;
+pub mod out;
 mod registry;
+mod tasks;
 mod text;
 
 use std::io;
 
 use prometheus::proto::MetricFamily;
 
-use crate::clock::Timestamp;
-use crate::family::{self, Family};
+use crate::family;
 use crate::observation::State;
-use crate::store::{ProviderView, Snapshot, TaskView};
+use crate::store::facet::Facet;
+use crate::store::{ProviderView, Snapshot};
+use out::Out;
+use tasks::Moment;
 use text::{Text, Value};
 
 /// In which syntax an exposition is written.
@@ -40,15 +45,15 @@ impl Format {
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write(
+pub fn write<W: io::Write>(
     format: Format,
     snapshot: &Snapshot,
     registry: &[MetricFamily],
-    out: &mut impl io::Write,
+    out: &mut Out<W>,
 ) -> io::Result<()> {
     let mut text = Text::new(format, out);
-    for (family, sample) in TASK {
-        task_family(&mut text, &family, sample, snapshot)?;
+    for facet in Facet::ALL {
+        task_family(&mut text, facet, snapshot)?;
     }
     provider_families(&mut text, &snapshot.providers)?;
     for family in registry {
@@ -57,62 +62,27 @@ pub fn write(
     text.finish()
 }
 
-/// What a task shows in a family: the values of the labels after `provider` and `task_id`, and
-/// the sample's value.
-type Shown<'a> = ([&'a str; 2], Value);
-
-/// A family's rule: what a task shows at a moment, if anything.
-type Rule = for<'a> fn(&'a TaskView, Timestamp) -> Option<Shown<'a>>;
-
-const NO_LABELS: [&str; 2] = [""; 2];
-
-const TASK: [(Family, Rule); family::TASK.len()] = [
-    (family::INFO, |task, _| Some(([task.job_type.as_deref()?, ""], Value::ONE))),
-    (family::STATUS, |task, _| Some(([task.state.as_str(), &*task.status], Value::ONE))),
-    (family::QUEUE_AGE, |task, now| {
-        (!task.is_final).then(|| (NO_LABELS, Value::Duration(now.since(task.enqueued))))
-    }),
-    (family::ENQUEUE_TIMESTAMP, |task, _| {
-        let since = if task.enqueued_by_api { "api" } else { "first_seen" };
-        Some(([since, ""], Value::Timestamp(task.enqueued)))
-    }),
-    (family::STATE_TIMESTAMP, |task, _| Some((NO_LABELS, Value::Timestamp(task.state_since)))),
-    (family::PROGRESS, |task, _| Some((NO_LABELS, Value::Float(task.progress?)))),
-    (family::DURATION, |task, _| Some((NO_LABELS, Value::Duration(task.duration?)))),
-    (family::STUCK, |task, _| {
-        (!task.is_final).then_some((NO_LABELS, Value::Count(u64::from(task.stuck))))
-    }),
-    (family::UP, |task, _| Some((NO_LABELS, Value::Count(u64::from(task.up?))))),
-    (family::ERROR, |task, _| {
-        let (reason, code) = task.error.as_ref()?;
-        Some(([*reason, &**code], Value::ONE))
-    }),
-    (family::LAST_POLL_TIMESTAMP, |task, _| Some((NO_LABELS, Value::Timestamp(task.last_poll?)))),
-    (family::LAST_SUCCESS_TIMESTAMP, |task, _| {
-        Some((NO_LABELS, Value::Timestamp(task.last_success?)))
-    }),
-];
-
+/// The lines of all tasks in one family. Compressed ones are made once and kept until they would
+/// be others.
 fn task_family<W: io::Write>(
     text: &mut Text<'_, W>,
-    family: &Family,
-    rule: Rule,
+    facet: Facet,
     snapshot: &Snapshot,
 ) -> io::Result<()> {
-    text.family(family.name, family.kind, family.help);
+    let lines = tasks::family(facet);
+    text.family(lines.family.name, lines.family.kind, lines.family.help);
     for view in &snapshot.tasks {
-        let Some((values, value)) = rule(view, snapshot.now) else { continue };
-        let task = &*view.task;
-        let mut sample = text.sample("");
-        sample.label("provider", &task.provider);
-        sample.label("task_id", &task.id);
-        for (name, value) in &*task.labels {
-            sample.label(name, value);
+        let moment = Moment { now: snapshot.now, stuck_after: view.stuck_after };
+        for block in &view.blocks {
+            let kept = tasks::marks(facet, block, &moment).zip(block.kept(facet));
+            let part = kept.zip(text.parts()).map(|((marks, kept), parts)| {
+                kept.get(&marks, || parts.make(|out| lines.write(block, &moment, out)))
+            });
+            match part {
+                Some(part) => text.part(&part)?,
+                None => text.lines(|out| lines.write(block, &moment, out))?,
+            }
         }
-        for (name, value) in family.labels.iter().skip(2).zip(values) {
-            sample.label(name, value);
-        }
-        sample.value(value)?;
     }
     Ok(())
 }

@@ -97,7 +97,7 @@ impl Fetcher {
     pub fn call(
         &self,
         provider: &Provider,
-        tasks: &[Arc<Task>],
+        tasks: &[Task],
         batched: bool,
     ) -> Result<Call, Failure> {
         let batch = provider.batch.as_ref().filter(|_| batched);

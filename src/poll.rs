@@ -13,7 +13,7 @@ use crate::config::Provider;
 use crate::fetch::client::BuildError;
 use crate::fetch::{Call, Fetcher, Response};
 use crate::observation::{Failure, Observation};
-use crate::task::{Task, check_id};
+use crate::task::{Common, Task, check_id};
 
 /// A provider and the means to ask it.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Upstream {
     ///
     /// # Errors
     /// When no request can be made of it: what to give instead.
-    pub fn task(&self, id: &str, params: &[(String, String)]) -> Result<Arc<Task>, String> {
+    pub fn task(&self, id: &str, params: &[(String, String)]) -> Result<Task, String> {
         check_id(id).map_err(|wrong| format!("a task ID {wrong}"))?;
         let request = &self.provider.request;
         for (name, value) in params {
@@ -74,17 +74,14 @@ impl Upstream {
             .collect();
         params.sort();
         params.dedup_by(|a, b| a.0 == b.0);
-        Ok(Arc::new(Task {
-            provider: Arc::clone(&self.provider.name),
-            id: id.into(),
-            labels: [].into(),
-            params: params.into(),
-        }))
+        let provider = Arc::clone(&self.provider.name);
+        let common = Common { provider, labels: [].into(), params: params.into() };
+        Ok(Task { id: id.into(), common: Arc::new(common) })
     }
 }
 
 /// Polls `tasks` with one request: one task, or as a batch several.
-pub async fn once(upstream: &Upstream, tasks: &[Arc<Task>], batched: bool) -> Polled {
+pub async fn once(upstream: &Upstream, tasks: &[Task], batched: bool) -> Polled {
     let start = Instant::now();
     let mut polled = match upstream.fetcher.call(&upstream.provider, tasks, batched) {
         Ok(call) => {
@@ -100,7 +97,7 @@ pub async fn once(upstream: &Upstream, tasks: &[Arc<Task>], batched: bool) -> Po
 /// What an answer says of `tasks`.
 fn understand(
     upstream: &Upstream,
-    tasks: &[Arc<Task>],
+    tasks: &[Task],
     call: Call,
     fetched: Result<Response, Failure>,
 ) -> Polled {

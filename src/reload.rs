@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::Timestamp;
 use crate::config::diagnostic::Diagnostics;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Loaded};
 use crate::poll::worker::{Context, Worker};
 use crate::poll::{Polled, Upstream};
 use crate::store::Store;
@@ -50,7 +50,7 @@ pub struct Live {
     source: Source,
     context: Context,
     /// What is known of the tasks.
-    pub store: Store,
+    pub store: Arc<Store>,
     config: RwLock<Arc<Config>>,
     /// `None` once the process is ending. Held during a swap, so that one follows the other.
     workers: Mutex<Option<HashMap<Arc<str>, Running>>>,
@@ -65,7 +65,7 @@ pub struct Probed {
     /// Who was asked.
     pub upstream: Arc<Upstream>,
     /// For what.
-    pub task: Arc<Task>,
+    pub task: Task,
     /// The answer; `None` where the provider is paused or busy.
     pub polled: Option<Polled>,
 }
@@ -82,18 +82,19 @@ impl Live {
     /// # Errors
     /// When the configuration has mistakes, or a client cannot be built.
     pub async fn start(source: Source, context: Context) -> Result<Self, ReloadError> {
-        let config = read(source.clone()).await?;
+        let Loaded { config, tasks } = read(source.clone()).await?;
         let upstreams = upstreams(&config)?;
+        let config = Arc::new(config);
         let live = Self {
             source,
-            store: Store::new(context.clock),
+            store: Arc::new(Store::new(context.clock)),
             config: RwLock::new(Arc::clone(&config)),
             workers: Mutex::new(Some(HashMap::new())),
             ready: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             context,
         };
-        live.swap(config, upstreams).await?;
+        live.swap(config, tasks, upstreams).await?;
         Ok(live)
     }
 
@@ -103,23 +104,20 @@ impl Live {
     /// When the configuration has mistakes, or a client cannot be built.
     pub async fn reload(&self) -> Result<(), ReloadError> {
         let result = async {
-            let config = read(self.source.clone()).await?;
-            let upstreams = upstreams(&config)?;
-            self.swap(config, upstreams).await
+            let Loaded { config, tasks } = read(self.source.clone()).await?;
+            let (upstreams, count) = (upstreams(&config)?, tasks.len());
+            self.swap(Arc::new(config), tasks, upstreams).await.map(|()| count)
         };
         let result = result.await;
         self.refused.store(result.is_err(), Ordering::Relaxed);
         match &result {
-            Ok(()) => {
-                let tasks = self.config().tasks.len();
-                tracing::info!(tasks, "configuration reloaded");
-            }
+            Ok(tasks) => tracing::info!(tasks, "configuration reloaded"),
             Err(error) => {
                 self.context.telemetry.reload_failed();
                 tracing::error!(%error, "configuration not reloaded, the old one stays in force");
             }
         }
-        result
+        result.map(|_| ())
     }
 
     /// Reloads whenever the files are others than those in force, looking every `interval`.
@@ -184,7 +182,7 @@ impl Live {
             None => upstream.task(id, params)?,
         };
         let patience = upstream.provider.limits.poll_timeout + PROBE_PATIENCE;
-        let polled = tokio::time::timeout(patience, worker.probe(Arc::clone(&task))).await;
+        let polled = tokio::time::timeout(patience, worker.probe(task.clone())).await;
         Ok(Probed { upstream, task, polled: polled.ok().flatten() })
     }
 
@@ -198,14 +196,19 @@ impl Live {
     async fn swap(
         &self,
         config: Arc<Config>,
+        tasks: Vec<Task>,
         upstreams: Vec<Arc<Upstream>>,
     ) -> Result<(), ReloadError> {
         let mut guard = self.workers.lock().await;
         let Some(workers) = guard.as_mut() else {
             return Err(ReloadError::Internal("the process is ending".to_owned()));
         };
+        // On a thread where it may take long: with a million tasks it does.
+        let (store, providers) = (Arc::clone(&self.store), config.providers.clone());
+        let changes = tokio::task::spawn_blocking(move || store.apply(&providers, tasks)).await;
+        let changes = changes.map_err(|error| ReloadError::Internal(error.to_string()))?;
         let mut before = std::mem::take(workers);
-        for (upstream, changes) in upstreams.into_iter().zip(self.store.apply(&config)) {
+        for (upstream, changes) in upstreams.into_iter().zip(changes) {
             let name = Arc::clone(&upstream.provider.name);
             let worker = match before.remove(&name) {
                 Some(running) => {
@@ -233,13 +236,13 @@ impl Live {
     }
 }
 
-async fn read(source: Source) -> Result<Arc<Config>, ReloadError> {
+async fn read(source: Source) -> Result<Loaded, ReloadError> {
     let load = move || match source {
         Source::File(path) => config::load(&path),
         Source::Text(name, text) => config::load_text(name, &text, Path::new("")),
     };
     match tokio::task::spawn_blocking(load).await {
-        Ok(config) => config.map(Arc::new).map_err(ReloadError::Config),
+        Ok(loaded) => loaded.map_err(ReloadError::Config),
         Err(error) => Err(ReloadError::Internal(error.to_string())),
     }
 }

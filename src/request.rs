@@ -1,7 +1,5 @@
 //! Task to request: which URL and body ask for a task. Pure.
 
-use std::sync::Arc;
-
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
@@ -81,7 +79,7 @@ impl Request {
 
     /// Path and query for `tasks`, at least one and all of one group, to be put behind the base
     /// URL.
-    pub fn target(&self, tasks: &[Arc<Task>]) -> String {
+    pub fn target(&self, tasks: &[Task]) -> String {
         let encode = |value: &str, out: &mut String| {
             out.extend(utf8_percent_encode(value, RESERVED));
         };
@@ -89,7 +87,7 @@ impl Request {
     }
 
     /// The JSON body for `tasks`, where the request has one.
-    pub fn body(&self, tasks: &[Arc<Task>]) -> Option<String> {
+    pub fn body(&self, tasks: &[Task]) -> Option<String> {
         let encode = |value: &str, out: &mut String| out.push_str(&json_inner(value));
         Some(self.body.as_ref()?.fill(tasks, "\",\"", encode))
     }
@@ -113,12 +111,7 @@ enum Piece {
 }
 
 impl Template {
-    fn fill(
-        &self,
-        tasks: &[Arc<Task>],
-        between: &str,
-        encode: impl Fn(&str, &mut String),
-    ) -> String {
+    fn fill(&self, tasks: &[Task], between: &str, encode: impl Fn(&str, &mut String)) -> String {
         let mut out = String::with_capacity(128);
         let Some(first) = tasks.first() else { return out };
         for piece in &self.0 {
@@ -133,7 +126,7 @@ impl Template {
                 }
                 Piece::Param(name) => {
                     // The configuration refuses a task that leaves a placeholder open.
-                    let value = first.params.iter().find(|(key, _)| key == name);
+                    let value = first.common.params.iter().find(|(key, _)| key == name);
                     encode(value.map_or("", |(_, value)| value), &mut out);
                 }
             }
@@ -251,17 +244,17 @@ fn json_inner(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
 
     use super::*;
+    use crate::task::Common;
 
-    fn task(id: &str, params: &[(&str, &str)]) -> Arc<Task> {
-        Arc::new(Task {
-            provider: "p".into(),
-            id: id.into(),
-            labels: [].into(),
-            params: params.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
-        })
+    fn task(id: &str, params: &[(&str, &str)]) -> Task {
+        let params = params.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let common = Common { provider: "p".into(), labels: [].into(), params };
+        Task { id: id.into(), common: Arc::new(common) }
     }
 
     fn path(path: &str) -> Definition {

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use crate::config::Limits;
 use crate::observation::{Failure, Reason};
-use crate::store::Slot;
 use crate::store::record::Change;
+use crate::store::{Placed, Slot};
 use cadence::Cadence;
 use gate::{Closed, Gate};
 use queue::Queue;
@@ -120,7 +120,7 @@ impl Schedule {
         if old.poll_interval != new.poll_interval {
             self.cadence = self.cadence.with_interval(new.poll_interval);
             self.timers = Queue::default();
-            for (index, entry) in self.entries.iter_mut().enumerate() {
+            for (index, entry) in (0..).zip(&mut self.entries) {
                 if let Some(entry) = entry.as_mut().filter(|entry| entry.phase == Phase::Waiting) {
                     entry.due = self.cadence.next(entry.hash, now);
                     self.timers.push(entry.due, Slot { index, generation: entry.generation });
@@ -130,13 +130,14 @@ impl Schedule {
     }
 
     /// Adds a task, to be polled at its own place in the interval.
-    pub fn add(&mut self, slot: Slot, hash: u64, group: u64, now: Instant) {
-        if self.entries.len() <= slot.index {
-            self.entries.resize(slot.index + 1, None);
+    pub fn add(&mut self, placed: Placed, now: Instant) {
+        let Placed { slot, hash, group } = placed;
+        if self.entries.len() <= slot.position() {
+            self.entries.resize(slot.position() + 1, None);
         }
         let due = self.cadence.next(hash, now);
         let generation = slot.generation;
-        if let Some(entry) = self.entries.get_mut(slot.index) {
+        if let Some(entry) = self.entries.get_mut(slot.position()) {
             let phase = Phase::Waiting;
             *entry = Some(Entry { generation, hash, group, due, failures: 0, phase });
         }
@@ -144,9 +145,9 @@ impl Schedule {
     }
 
     /// The task goes with another group from now on.
-    pub fn regroup(&mut self, slot: Slot, group: u64) {
-        if let Some(entry) = self.entry(slot) {
-            entry.group = group;
+    pub fn regroup(&mut self, placed: Placed) {
+        if let Some(entry) = self.entry(placed.slot) {
+            entry.group = placed.group;
         }
     }
 
@@ -156,7 +157,7 @@ impl Schedule {
         if entry.phase == Phase::Ready {
             self.ready_count -= 1;
         }
-        if let Some(entry) = self.entries.get_mut(slot.index) {
+        if let Some(entry) = self.entries.get_mut(slot.position()) {
             *entry = None;
         }
     }
@@ -279,7 +280,7 @@ impl Schedule {
     }
 
     fn entry(&mut self, slot: Slot) -> Option<&mut Entry> {
-        let entry = self.entries.get_mut(slot.index)?.as_mut()?;
+        let entry = self.entries.get_mut(slot.position())?.as_mut()?;
         (entry.generation == slot.generation).then_some(entry)
     }
 
@@ -297,7 +298,7 @@ impl Schedule {
     /// Due tasks of a group, as many as fit into a batch.
     fn batch(&self, group: u64) -> Vec<Slot> {
         let is_peer = |slot: &&Slot| {
-            let entry = self.entries.get(slot.index).and_then(Option::as_ref);
+            let entry = self.entries.get(slot.position()).and_then(Option::as_ref);
             entry.is_some_and(|entry| {
                 entry.generation == slot.generation
                     && entry.phase == Phase::Ready

@@ -5,14 +5,22 @@ use std::sync::Arc;
 /// Label pairs in the order of their names.
 pub type Labels = Arc<[(Box<str>, Box<str>)]>;
 
-/// One ID at one provider, as the configuration lists it.
+/// One ID at one provider, as the configuration lists it. Small and cheap to clone: a fleet can
+/// have a million.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
+    /// The ID as the provider gave it: 1 to 4,096 bytes, no NUL, neither `.` nor `..`.
+    pub id: Arc<str>,
+    /// All that it shares with other tasks.
+    pub common: Arc<Common>,
+}
+
+/// What many tasks have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Common {
     /// The provider's name.
     pub provider: Arc<str>,
-    /// The ID as the provider gave it: 1 to 4,096 bytes, no NUL, neither `.` nor `..`.
-    pub id: Box<str>,
-    /// The task's own static labels, sorted by name; names are valid and not among ours.
+    /// The tasks' own static labels, sorted by name; names are valid and not among ours.
     pub labels: Labels,
     /// Values for the further placeholders of the provider's request, sorted by name.
     pub params: Labels,
@@ -22,13 +30,13 @@ impl Task {
     /// A hash of provider and ID that is the same in every run and on every machine: it places
     /// the task in the schedule.
     pub fn hash(&self) -> u64 {
-        stable_hash([self.provider.as_bytes(), self.id.as_bytes()])
+        stable_hash([self.common.provider.as_bytes(), self.id.as_bytes()])
     }
 
     /// Equal for tasks that one request can ask for together.
     pub fn group(&self) -> u64 {
         let parts =
-            self.params.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+            self.common.params.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
         stable_hash(parts)
     }
 }

@@ -14,7 +14,7 @@ use super::place::{Place, Spot};
 use super::placed::{At, Either};
 use super::sources::{self, Hasher, Sources};
 use super::tasks::Tasks;
-use super::{Config, decode, merge, preset, raw, shown};
+use super::{Config, Loaded, decode, merge, preset, raw, shown};
 
 /// The largest list of IDs that is read, in bytes: fourteen million UUIDs.
 const MAX_LIST_BYTES: usize = 512 << 20;
@@ -25,7 +25,7 @@ const MAX_TASK_FILES: usize = 10_000;
 ///
 /// # Errors
 /// All mistakes of all files.
-pub fn load(main: &Path) -> Result<Config, Diagnostics> {
+pub fn load(main: &Path) -> Result<Loaded, Diagnostics> {
     let name = main.display().to_string();
     match read(main, document::MAX_YAML_BYTES) {
         Ok(content) => Loader::new(main.parent().unwrap_or(Path::new(""))).load(name, content),
@@ -42,7 +42,7 @@ pub fn load(main: &Path) -> Result<Config, Diagnostics> {
 ///
 /// # Errors
 /// All mistakes of all files.
-pub fn load_text(name: &str, text: &str, dir: &Path) -> Result<Config, Diagnostics> {
+pub fn load_text(name: &str, text: &str, dir: &Path) -> Result<Loaded, Diagnostics> {
     Loader::new(dir).load(name.to_owned(), text.as_bytes().to_vec())
 }
 
@@ -75,22 +75,22 @@ impl<'d> Loader<'d> {
         }
     }
 
-    fn load(mut self, name: String, content: Vec<u8>) -> Result<Config, Diagnostics> {
+    fn load(mut self, name: String, content: Vec<u8>) -> Result<Loaded, Diagnostics> {
         self.hasher.add(Path::new(&name), &content);
         self.files.push(PathBuf::from(&name));
         let root = self.source(name, content, Format::Yaml).and_then(|n| self.parse(n));
-        let mut config = root.map(|root| self.config(root));
+        let loaded = root.map(|root| self.config(root));
         let mistakes = self.sink.into_inner();
-        match config.take() {
-            Some(mut config) if mistakes.is_empty() => {
-                config.sources = Sources::new(self.files, &self.hasher, self.patterns);
-                Ok(config)
+        match loaded {
+            Some(mut loaded) if mistakes.is_empty() => {
+                loaded.config.sources = Sources::new(self.files, &self.hasher, self.patterns);
+                Ok(loaded)
             }
             _ => Err(Diagnostics::new(mistakes, &self.sources)),
         }
     }
 
-    fn config(&mut self, mut root: Node) -> Config {
+    fn config(&mut self, mut root: Node) -> Loaded {
         // A section whose lines are all commented out is an absent one.
         if let Kind::Map(sections) = &mut root.kind {
             sections.retain(|(_, section)| !matches!(section.kind, Kind::Null));
@@ -116,7 +116,8 @@ impl<'d> Loader<'d> {
         let providers = providers.into_iter().filter_map(|named| named.provider).collect();
         let shown = shown::config(&root, &global);
         self.sink.get_mut().append(&mut sink.into_inner());
-        Config { providers, tasks, dropped_tasks, sources: Sources::default(), shown }
+        let config = Config { providers, dropped_tasks, sources: Sources::default(), shown };
+        Loaded { config, tasks }
     }
 
     /// Lays every provider over its preset.

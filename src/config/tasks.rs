@@ -1,6 +1,7 @@
 //! The list of tasks, from the main file and from task files.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::check::{Check, Global, Named};
@@ -10,7 +11,7 @@ use super::placed::{At, Either, Table};
 use super::scalar::Text;
 use super::{decode, privacy, raw};
 use crate::family;
-use crate::task::{Labels, Task, check_id};
+use crate::task::{Common, Labels, Task, check_id};
 
 /// Collects tasks and refuses duplicates.
 pub struct Tasks<'c> {
@@ -18,11 +19,13 @@ pub struct Tasks<'c> {
     global: &'c Global,
     providers: &'c [Named],
     /// Where each task of each provider was listed first.
-    seen: HashMap<(usize, Box<str>), Place>,
+    seen: HashMap<(usize, Arc<str>), Place>,
     kept_of: Vec<usize>,
+    /// Every combination of provider, labels and params is there once.
+    commons: HashSet<Arc<Common>>,
     no_labels: Labels,
     /// In the order of the files.
-    pub kept: Vec<Arc<Task>>,
+    pub kept: Vec<Task>,
     /// How many more there are than limits allow.
     pub dropped: usize,
 }
@@ -36,6 +39,7 @@ impl<'c> Tasks<'c> {
             providers,
             seen: HashMap::new(),
             kept_of: vec![0; providers.len()],
+            commons: HashSet::new(),
             no_labels: Arc::default(),
             kept: Vec::new(),
             dropped: 0,
@@ -105,11 +109,14 @@ impl<'c> Tasks<'c> {
         labels: Labels,
         params: Labels,
     ) {
-        if let Some(first) = self.seen.get(&(provider, id.into())) {
-            self.check.report(Mistake::new(place, "duplicate task").quote(id).first(*first));
-            return;
-        }
-        self.seen.insert((provider, id.into()), place);
+        let id: Arc<str> = id.into();
+        match self.seen.entry((provider, Arc::clone(&id))) {
+            Entry::Vacant(entry) => entry.insert(place),
+            Entry::Occupied(entry) => {
+                let mistake = Mistake::new(place, "duplicate task").quote(&id);
+                return self.check.report(mistake.first(*entry.get()));
+            }
+        };
         let Some(named) = self.providers.get(provider) else { return };
         self.fits(params_at, named, &params);
         let Some(kept_of) = self.kept_of.get_mut(provider) else { return };
@@ -119,8 +126,18 @@ impl<'c> Tasks<'c> {
             return;
         }
         *kept_of += 1;
-        let provider = Arc::clone(&named.name);
-        self.kept.push(Arc::new(Task { provider, id: id.into(), labels, params }));
+        let common = Common { provider: Arc::clone(&named.name), labels, params };
+        let common = self.common(common);
+        self.kept.push(Task { id, common });
+    }
+
+    fn common(&mut self, common: Common) -> Arc<Common> {
+        if let Some(known) = self.commons.get(&common) {
+            return Arc::clone(known);
+        }
+        let common = Arc::new(common);
+        self.commons.insert(Arc::clone(&common));
+        common
     }
 
     /// The provider of a task that names none.

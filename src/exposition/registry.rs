@@ -40,7 +40,7 @@ fn histogram<W: Write>(text: &mut Text<'_, W>, metric: &Metric) -> io::Result<()
     let finite = buckets.map(|bucket| (bucket.upper_bound(), bucket.cumulative_count()));
     for (bound, count) in finite.chain([(f64::INFINITY, count)]) {
         let mut sample = labelled(text, "_bucket", metric);
-        sample.bound(bound)?;
+        sample.bound(bound);
         sample.value(Value::Count(count))?;
     }
     let sum = histogram.get_sample_sum();

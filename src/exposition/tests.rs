@@ -6,8 +6,11 @@ use prometheus::{Gauge, IntCounter, Opts, Registry, TextEncoder};
 use proptest::prelude::*;
 
 use super::*;
-use crate::observation::Reason;
-use crate::task::{Labels, Task};
+use crate::clock::Timestamp;
+use crate::observation::{Failure, Observation, Reason};
+use crate::store::TasksView;
+use crate::store::record::Record;
+use crate::task::{Common, Labels, Task};
 use crate::telemetry::Telemetry;
 
 const NOW: Timestamp = Timestamp::from_micros(1_750_403_000_000_000);
@@ -20,57 +23,53 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
     pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
 }
 
+fn task(id: &str, labels: Labels) -> Task {
+    let common = Common { provider: "mjdjourney".into(), labels, params: Labels::default() };
+    Task { id: id.into(), common: Arc::new(common) }
+}
+
 /// A task before its first poll.
-fn unpolled(id: &str, labels: Labels) -> TaskView {
-    let params = Labels::default();
-    let first_seen = micros(1_750_402_999, 999_750);
-    TaskView {
-        task: Arc::new(Task { provider: "mjdjourney".into(), id: id.into(), labels, params }),
-        state: State::Unpolled,
-        is_final: false,
-        status: "".into(),
-        state_since: first_seen,
+fn unpolled(id: &str, labels: Labels) -> Record {
+    Record::new(task(id, labels), micros(1_750_402_999, 999_750))
+}
+
+fn seen(state: State, status: &str) -> Observation {
+    Observation {
+        state,
+        status: status.into(),
         job_type: None,
-        enqueued: first_seen,
-        enqueued_by_api: false,
+        enqueue_time: None,
+        finish_time: None,
         progress: None,
-        duration: None,
-        stuck: false,
-        up: None,
-        error: None,
-        last_poll: None,
-        last_success: None,
+        failure_code: None,
     }
+}
+
+/// A snapshot of these tasks, of which those count as stuck that are older than a second.
+fn of(records: impl IntoIterator<Item = Record>) -> Snapshot {
+    Snapshot::of(vec![TasksView::of(records, Duration::from_secs(1))], NOW)
 }
 
 /// A snapshot in which every family has a sample.
 fn small() -> Snapshot {
-    let running = TaskView {
-        state: State::Running,
-        status: "in \"progress\"".into(),
+    let labelled = labels(&[("customer", "x"), ("team", "vidéo")]);
+    let mut running = unpolled("a\\b\"c\nü/?#", labelled);
+    let observation = Observation {
         job_type: Some("vid_1.1".into()),
-        enqueued: micros(1_750_402_472, 303_527),
-        enqueued_by_api: true,
+        enqueue_time: Some(micros(1_750_402_472, 303_527)),
         progress: Some(0.31),
-        stuck: true,
-        up: Some(false),
-        error: Some(("timeout", "".into())),
-        last_poll: Some(micros(1_750_402_998, 5)),
-        last_success: Some(micros(1_750_402_900, 0)),
-        ..unpolled("a\\b\"c\nü/?#", labels(&[("customer", "x"), ("team", "vidéo")]))
+        ..seen(State::Running, "in \"progress\"")
     };
-    let failed = TaskView {
-        state: State::Failed,
-        is_final: true,
-        status: "FAILURE".into(),
-        job_type: Some("".into()),
-        duration: Some(Duration::from_millis(90_500)),
-        up: Some(true),
-        error: Some(("task", "30".into())),
-        last_poll: Some(NOW),
-        last_success: Some(NOW),
-        ..unpolled("2", Labels::default())
+    running.observe(&observation, micros(1_750_402_900, 0));
+    running.fail(&Failure::new(Reason::Timeout, ""), micros(1_750_402_998, 5));
+    let mut failed = unpolled("2", Labels::default());
+    let observation = Observation {
+        enqueue_time: Some(micros(1_750_402_800, 0)),
+        finish_time: Some(micros(1_750_402_890, 500_000)),
+        failure_code: Some("30".into()),
+        ..seen(State::Failed, "FAILURE")
     };
+    failed.observe(&observation, NOW);
     let provider = ProviderView {
         name: "mjdjourney".into(),
         tasks: State::ALL.map(|state| u64::from(state == State::Running)),
@@ -82,21 +81,19 @@ fn small() -> Snapshot {
             .unwrap(),
         stuck: 1,
     };
-    let tasks = vec![running, unpolled("1", Labels::default()), failed];
-    Snapshot { now: NOW, providers: vec![provider], tasks }
+    let snapshot = of([running, unpolled("1", Labels::default()), failed]);
+    Snapshot { providers: vec![provider], ..snapshot }
 }
 
-/// `count` tasks like many in the field, with seven samples each.
+/// `count` tasks like many in the field, with eight samples each.
 pub(crate) fn many(count: usize) -> Snapshot {
-    let task = |index| TaskView {
-        state: State::Queued,
-        status: "SUBMITTED".into(),
-        up: Some(true),
-        last_poll: Some(NOW),
-        last_success: Some(NOW),
-        ..unpolled(&format!("42a28dda-dc7a-4186-ac86-{index:012}"), Labels::default())
-    };
-    Snapshot { now: NOW, providers: Vec::new(), tasks: (0..count).map(task).collect() }
+    let tasks = (0..count).map(|index| {
+        let id = format!("42a28dda-dc7a-4186-ac86-{index:012}");
+        let mut record = unpolled(&id, Labels::default());
+        record.observe(&seen(State::Queued, "SUBMITTED"), NOW);
+        record
+    });
+    of(tasks)
 }
 
 /// What the registry holds after some work, and odd values that it could hold.
@@ -124,13 +121,13 @@ fn gathered() -> Vec<MetricFamily> {
 }
 
 pub(crate) fn written(format: Format, snapshot: &Snapshot, registry: &[MetricFamily]) -> String {
-    let mut out = Vec::new();
+    let mut out = Out::new(false, Vec::new()).unwrap();
     write(format, snapshot, registry, &mut out).unwrap();
-    String::from_utf8(out).unwrap()
+    String::from_utf8(out.finish().unwrap()).unwrap()
 }
 
 fn nothing() -> Snapshot {
-    Snapshot { now: NOW, providers: Vec::new(), tasks: Vec::new() }
+    Snapshot::of(Vec::new(), NOW)
 }
 
 /// A few families of the registry, one of each type.
@@ -170,8 +167,8 @@ fn nothing_to_say() {
 
 #[test]
 fn the_table_is_whole() {
-    for ((ours, _), family) in TASK.iter().zip(family::TASK) {
-        assert_eq!(ours.name, family.name);
+    for (facet, family) in Facet::ALL.into_iter().zip(family::TASK) {
+        assert_eq!(tasks::family(facet).family.name, family.name);
         assert!(family.labels.len() <= 4, "{} has labels that a rule cannot fill", family.name);
     }
     let names = written(Format::Text, &small(), &[]);
@@ -196,14 +193,24 @@ fn infinity_is_spelt_as_prometheus_spells_it() {
     assert!(written(Format::Text, &nothing(), &family).ends_with("\ng -Inf\n"));
 }
 
+/// A task that took so long.
+fn lasting(duration: Duration) -> Record {
+    let mut record = unpolled("1", Labels::default());
+    let observation = Observation {
+        enqueue_time: Some(NOW),
+        finish_time: Some(NOW + duration),
+        ..seen(State::Succeeded, "SUCCESS")
+    };
+    record.observe(&observation, NOW + duration);
+    record
+}
+
 #[test]
 fn durations_have_the_digits_they_need() {
     for (micros, expected) in
         [(0, "0"), (1, "0.000001"), (90_500_000, "90.5"), (1_200_000_000, "1200")]
     {
-        let duration = Some(Duration::from_micros(micros));
-        let view = TaskView { duration, ..unpolled("1", Labels::default()) };
-        let text = written(Format::Text, &Snapshot { tasks: vec![view], ..nothing() }, &[]);
+        let text = written(Format::Text, &of([lasting(Duration::from_micros(micros))]), &[]);
         let (name, _, value) = &parsed(&text)[4];
         assert_eq!((name.as_str(), value.as_str()), ("aitask_duration_seconds", expected));
     }
@@ -232,30 +239,28 @@ fn a_writer_that_fails_ends_it() {
             Ok(())
         }
     }
-    let result = write(Format::Text, &many(1000), &[], &mut Full);
+    let result = write(Format::Text, &many(1000), &[], &mut Out::Plain(Full));
     assert_eq!(result.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
 }
 
 proptest! {
     #[test]
     fn label_values_come_back(id in any::<String>(), status in r#"[\\\n"ü{},= a]{0,20}"#) {
-        let view = TaskView {
-            status: status.as_str().into(),
-            ..unpolled(&id, labels(&[("own", &status)]))
-        };
-        let snapshot = Snapshot { tasks: vec![view], ..nothing() };
+        let mut record = unpolled(&id, labels(&[("own", &status)]));
+        record.observe(&seen(State::Unknown, &status), NOW);
+        let snapshot = of([record]);
         for format in [Format::Text, Format::OpenMetrics] {
             let text = written(format, &snapshot, &[]);
             let text = text.strip_suffix("# EOF\n").unwrap_or(&text);
             let samples = parsed(text);
-            prop_assert_eq!(samples.len(), 5);
-            let (name, labels, value) = &samples[0];
+            prop_assert_eq!(samples.len(), 9);
+            let (name, labels, value) = &samples[1];
             prop_assert_eq!((name.as_str(), value.as_str()), ("aitask_status", "1"));
             let expected = [
                 ("provider", "mjdjourney"),
                 ("task_id", &id),
                 ("own", &status),
-                ("state", "unpolled"),
+                ("state", "unknown"),
                 ("status", &status),
             ];
             prop_assert_eq!(labels, &expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
@@ -271,14 +276,16 @@ proptest! {
         // Of two shortest spellings that are equally near, zmij takes the even one.
         let (read, spelt) = (&parsed(&text)[0].2, value.to_string());
         prop_assert!(!value.is_finite() || (read.len(), read.parse()) == (spelt.len(), Ok(value)));
-        let mut view = unpolled("1", Labels::default());
-        view.state_since = Timestamp::from_micros(at);
-        view.duration = Some(Duration::from_micros(age.into()));
-        let text = written(Format::Text, &Snapshot { tasks: vec![view], ..nothing() }, &[]);
+        let at = Timestamp::from_micros(at);
+        let begun = Record::new(task("1", Labels::default()), at);
+        let text = written(
+            Format::Text,
+            &of([begun, lasting(Duration::from_micros(age.into()))]),
+            &[],
+        );
         let samples = parsed(&text);
         let find = |name| samples.iter().find(|(found, ..)| found == name).unwrap().2.as_str();
-        let at = Timestamp::from_micros(at).to_string();
-        prop_assert_eq!(find("aitask_state_timestamp_seconds"), at);
+        prop_assert_eq!(find("aitask_state_timestamp_seconds"), at.to_string());
         let duration = find("aitask_duration_seconds");
         prop_assert_eq!(duration.parse(), Ok(f64::from(age) / 1e6));
     }

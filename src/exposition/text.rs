@@ -4,8 +4,11 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::Format;
+use super::gzip::Parts;
+use super::out::Out;
 use crate::clock::Timestamp;
 use crate::family::Kind;
+use crate::store::kept::Part;
 
 /// How much is gathered before it is passed on: enough that passing on costs nothing, little
 /// enough that many readers at once cost little.
@@ -30,7 +33,7 @@ impl Value {
 /// [`Text::finish`].
 pub struct Text<'a, W> {
     format: Format,
-    out: &'a mut W,
+    out: &'a mut Out<W>,
     block: Vec<u8>,
     name: String,
     /// The header of the present family, until its first sample is written: a family without
@@ -39,7 +42,7 @@ pub struct Text<'a, W> {
 }
 
 impl<'a, W: Write> Text<'a, W> {
-    pub fn new(format: Format, out: &'a mut W) -> Self {
+    pub fn new(format: Format, out: &'a mut Out<W>) -> Self {
         let block = Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 8);
         Self { format, out, block, name: String::new(), header: Vec::new() }
     }
@@ -79,6 +82,50 @@ impl<'a, W: Write> Text<'a, W> {
         Sample { text: self, separator: b'{' }
     }
 
+    /// Goes on with whole lines of the present family, if `write` writes any.
+    pub fn lines(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        let header = self.block.len();
+        self.block.extend_from_slice(&self.header);
+        let first = self.block.len();
+        write(&mut self.block);
+        if self.block.len() == first {
+            self.block.truncate(header);
+        } else {
+            self.header.clear();
+        }
+        self.pass_on(BLOCK_BYTES)
+    }
+
+    /// What makes parts, where the way out takes them.
+    pub fn parts(&mut self) -> Option<&mut Parts> {
+        match self.out {
+            Out::Plain(_) => None,
+            Out::Gzip(gzip) => Some(gzip.parts()),
+        }
+    }
+
+    /// Goes on with a part of whole lines of the present family.
+    pub fn part(&mut self, part: &Part) -> io::Result<()> {
+        if part.deflated.is_empty() {
+            return Ok(());
+        }
+        self.block.append(&mut self.header);
+        self.pass_on(1)?;
+        match self.out {
+            Out::Plain(_) => Ok(()),
+            Out::Gzip(gzip) => gzip.append(part),
+        }
+    }
+
+    /// Passes on what has been gathered, once it is `enough` bytes.
+    fn pass_on(&mut self, enough: usize) -> io::Result<()> {
+        if self.block.len() >= enough {
+            self.out.write_all(&self.block)?;
+            self.block.clear();
+        }
+        Ok(())
+    }
+
     /// Ends the exposition.
     pub fn finish(mut self) -> io::Result<()> {
         if self.format == Format::OpenMetrics {
@@ -106,17 +153,16 @@ impl<W: Write> Sample<'_, '_, W> {
     }
 
     /// Adds the upper bound of a histogram's bucket.
-    pub fn bound(&mut self, bound: f64) -> io::Result<()> {
+    pub fn bound(&mut self, bound: f64) {
         // OpenMetrics wants one spelling of a bound from every exporter: 1.0, never 1.
         let canonical = self.text.format == Format::OpenMetrics && bound.is_finite();
         let block = self.begin_label("le");
         if canonical {
             block.extend(zmij::Buffer::new().format_finite(bound).as_bytes());
         } else {
-            float(block, bound)?;
+            float(block, bound);
         }
         block.push(b'"');
-        Ok(())
     }
 
     fn begin_label(&mut self, name: &str) -> &mut Vec<u8> {
@@ -130,35 +176,36 @@ impl<W: Write> Sample<'_, '_, W> {
 
     /// Ends the sample.
     pub fn value(self, value: Value) -> io::Result<()> {
-        let Text { out, block, .. } = self.text;
+        let block = &mut self.text.block;
         block.extend(if self.separator == b'{' { " ".as_bytes() } else { b"} " });
-        match value {
-            Value::Count(count) => integer(block, count),
-            Value::Float(value) => float(block, value)?,
-            Value::Duration(duration) => {
-                seconds(block, u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
-                // The point stops this from reaching the digits before it.
-                while block.pop_if(|last| *last == b'0').is_some() {}
-                block.pop_if(|last| *last == b'.');
-            }
-            Value::Timestamp(timestamp) => {
-                if timestamp.micros() < 0 {
-                    block.push(b'-');
-                }
-                seconds(block, timestamp.micros().unsigned_abs());
-            }
-        }
+        write_value(block, value);
         block.push(b'\n');
-        if block.len() >= BLOCK_BYTES {
-            out.write_all(block)?;
-            block.clear();
+        self.text.pass_on(BLOCK_BYTES)
+    }
+}
+
+/// Writes a value as both formats have it.
+pub fn write_value(block: &mut Vec<u8>, value: Value) {
+    match value {
+        Value::Count(count) => integer(block, count),
+        Value::Float(value) => float(block, value),
+        Value::Duration(duration) => {
+            seconds(block, u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+            // The point stops this from reaching the digits before it.
+            while block.pop_if(|last| *last == b'0').is_some() {}
+            block.pop_if(|last| *last == b'.');
         }
-        Ok(())
+        Value::Timestamp(timestamp) => {
+            if timestamp.micros() < 0 {
+                block.push(b'-');
+            }
+            seconds(block, timestamp.micros().unsigned_abs());
+        }
     }
 }
 
 /// Backslash, line feed and, inside quotes, the quote: all that both formats escape.
-fn escape(block: &mut Vec<u8>, text: &str, quotes: bool) {
+pub fn escape(block: &mut Vec<u8>, text: &str, quotes: bool) {
     let special = |byte: &u8| matches!(byte, b'\\' | b'\n') || (quotes && *byte == b'"');
     // Without an early exit this is vectorised, and nearly every value ends here.
     if !text.as_bytes().iter().fold(false, |any, byte| any | special(byte)) {
@@ -184,26 +231,29 @@ fn integer(block: &mut Vec<u8>, value: u64) {
 }
 
 /// The shortest digits that read back as `value`, without an exponent.
-fn float(block: &mut Vec<u8>, value: f64) -> io::Result<()> {
+fn float(block: &mut Vec<u8>, value: f64) {
     if value.is_infinite() {
-        block.extend(if value > 0.0 { b"+Inf" } else { b"-Inf" });
-        return Ok(());
+        return block.extend(if value > 0.0 { b"+Inf" } else { b"-Inf" });
     }
     let mut buffer = zmij::Buffer::new();
     let digits = buffer.format(value);
     if digits.contains('e') {
-        return write!(block, "{value}");
+        return block.extend(value.to_string().as_bytes());
     }
     block.extend(digits.strip_suffix(".0").unwrap_or(digits).as_bytes());
-    Ok(())
 }
 
 /// Microseconds as seconds with six digits after the point.
 fn seconds(block: &mut Vec<u8>, micros: u64) {
-    integer(block, micros / 1_000_000);
-    block.push(b'.');
-    // The leading 1 keeps the zeros after the point.
     let mut buffer = itoa::Buffer::new();
-    let fraction = buffer.format(1_000_000 + micros % 1_000_000);
-    block.extend(fraction.bytes().skip(1));
+    let digits = buffer.format(micros).as_bytes();
+    if let Some((whole, fraction)) = digits.split_last_chunk::<6>().filter(|(w, _)| !w.is_empty()) {
+        block.extend_from_slice(whole);
+        block.push(b'.');
+        block.extend_from_slice(fraction);
+        return;
+    }
+    block.extend_from_slice(b"0.");
+    block.extend_from_slice(b"000000".get(digits.len()..).unwrap_or_default());
+    block.extend_from_slice(digits);
 }

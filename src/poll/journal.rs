@@ -48,7 +48,7 @@ impl Journal {
         message: Option<&str>,
         change: Option<Change>,
     ) {
-        let (provider, task_id) = (&*task.provider, &*task.id);
+        let (provider, task_id) = (&*task.common.provider, &*task.id);
         let message = message.unwrap_or_default();
         match outcome {
             Ok(observation) => {

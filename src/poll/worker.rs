@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -20,7 +21,8 @@ use crate::schedule::cadence::Cadence;
 use crate::schedule::gate::Closed;
 use crate::schedule::{Next, Schedule, Start, Verdict};
 use crate::store::record::Change;
-use crate::store::{Changes, Shard, Slot};
+use crate::store::shard::Shard;
+use crate::store::{Changes, Slot};
 use crate::task::Task;
 use crate::telemetry::Telemetry;
 use crate::telemetry::provider::ProviderTelemetry;
@@ -37,6 +39,8 @@ const MAX_PROBES: usize = 64;
 /// What all workers share.
 #[derive(Clone, Debug)]
 pub struct Context {
+    /// Where requests are sent and answers are read.
+    pub runtime: Handle,
     /// The wall clock.
     pub clock: Clock,
     /// The collector's own metrics.
@@ -59,7 +63,7 @@ enum Command {
 }
 
 struct Probe {
-    task: Arc<Task>,
+    task: Task,
     reply: oneshot::Sender<Polled>,
 }
 
@@ -68,8 +72,9 @@ impl Worker {
     pub fn spawn(context: Context, upstream: Arc<Upstream>, changes: Changes) -> Self {
         let (commands, inbox) = mpsc::channel(MAX_PROBES);
         let settled = Arc::new(AtomicBool::new(false));
+        let runtime = context.runtime.clone();
         let state = Polling::new(context, upstream, changes, Arc::clone(&settled));
-        tokio::spawn(state.run(inbox));
+        runtime.spawn(state.run(inbox));
         Self { commands, settled }
     }
 
@@ -84,7 +89,7 @@ impl Worker {
     }
 
     /// Polls `task` once, within the provider's limits, and tells nobody else.
-    pub async fn probe(&self, task: Arc<Task>) -> Option<Polled> {
+    pub async fn probe(&self, task: Task) -> Option<Polled> {
         let (reply, wait) = oneshot::channel();
         self.commands.send(Command::Probe(Probe { task, reply })).await.ok()?;
         wait.await.ok()
@@ -111,8 +116,6 @@ struct Polling {
     upstream: Arc<Upstream>,
     shard: Arc<Shard>,
     telemetry: Arc<ProviderTelemetry>,
-    /// By the row of their place; which generation lives there, the schedule knows.
-    tasks: Vec<Option<Arc<Task>>>,
     schedule: Schedule,
     /// Whether the provider has batches, and has not refused them.
     batched: bool,
@@ -132,7 +135,7 @@ type Ended = (UnderWay, Option<Polled>);
 
 enum UnderWay {
     /// Tasks, and whether the batch query asks for them.
-    Poll(Vec<(Slot, Arc<Task>)>, bool),
+    Poll(Vec<(Slot, Task)>, bool),
     Probe(oneshot::Sender<Polled>),
 }
 
@@ -151,7 +154,6 @@ impl Polling {
             schedule: Schedule::new(limits, upstream.provider.batch.is_some(), cadence),
             shard: Arc::clone(&changes.shard),
             batched: upstream.provider.batch.is_some(),
-            tasks: Vec::new(),
             under_way: FuturesUnordered::new(),
             probes: VecDeque::new(),
             secrets_read: now,
@@ -217,24 +219,12 @@ impl Polling {
     fn apply(&mut self, changes: Changes, now: Instant) {
         for slot in changes.removed {
             self.schedule.remove(slot);
-            self.place(slot, None);
         }
-        for (slot, task) in changes.changed {
-            self.schedule.regroup(slot, task.group());
-            self.place(slot, Some(task));
+        for placed in changes.changed {
+            self.schedule.regroup(placed);
         }
-        for (slot, task) in changes.added {
-            self.schedule.add(slot, task.hash(), task.group(), now);
-            self.place(slot, Some(task));
-        }
-    }
-
-    fn place(&mut self, slot: Slot, task: Option<Arc<Task>>) {
-        if self.tasks.len() <= slot.index {
-            self.tasks.resize(slot.index + 1, None);
-        }
-        if let Some(place) = self.tasks.get_mut(slot.index) {
-            *place = task;
+        for placed in changes.added {
+            self.schedule.add(placed, now);
         }
     }
 
@@ -274,14 +264,13 @@ impl Polling {
         let mut polled = Vec::with_capacity(starts.len());
         for Start { slot, lag, retry } in starts {
             self.telemetry.poll_started(lag, retry);
-            let task = self.tasks.get(slot.index).and_then(Option::as_ref);
-            polled.extend(task.map(|task| (slot, Arc::clone(task))));
+            polled.extend(self.shard.task(slot).map(|task| (slot, task)));
         }
-        let tasks = polled.iter().map(|(_, task)| Arc::clone(task)).collect();
+        let tasks = polled.iter().map(|(_, task)| task.clone()).collect();
         self.send(tasks, self.batched, UnderWay::Poll(polled, self.batched));
     }
 
-    fn send(&mut self, tasks: Vec<Arc<Task>>, batched: bool, under_way: UnderWay) {
+    fn send(&mut self, tasks: Vec<Task>, batched: bool, under_way: UnderWay) {
         self.telemetry.request_started();
         let upstream = Arc::clone(&self.upstream);
         let poll = async move { once(&upstream, &tasks, batched).await };
@@ -329,7 +318,7 @@ impl Polling {
                     tracing::error!(provider, %error, "paused: the credentials cannot be read");
                 }
                 self.schedule.gate.pause(now + SECRETS_RETRY);
-                self.hold(self.tasks.iter().flatten().count());
+                self.hold(self.shard.count());
                 false
             }
         }
@@ -363,7 +352,7 @@ impl Polling {
     }
 
     /// Takes in what a request brought: counters, records, log and schedule.
-    fn finish(&mut self, tasks: &[(Slot, Arc<Task>)], batched: bool, polled: &Polled) {
+    fn finish(&mut self, tasks: &[(Slot, Task)], batched: bool, polled: &Polled) {
         let response = polled.response.as_ref();
         if let Some(response) = response {
             self.telemetry.answered(response.status);
@@ -390,7 +379,7 @@ impl Polling {
     }
 
     /// A gateway that lacks the batch query must not make all its tasks look lost.
-    fn refuse_batches(&mut self, tasks: &[(Slot, Arc<Task>)], polled: &Polled) {
+    fn refuse_batches(&mut self, tasks: &[(Slot, Task)], polled: &Polled) {
         let provider = &*self.upstream.provider.name;
         let status = polled.response.as_ref().map(|response| response.status);
         tracing::warn!(provider, status, "no batch query here: every task is asked for alone");
@@ -399,7 +388,7 @@ impl Polling {
     }
 
     /// Answers that are too large together may each be small enough.
-    fn halve_batches(&mut self, tasks: &[(Slot, Arc<Task>)]) {
+    fn halve_batches(&mut self, tasks: &[(Slot, Task)]) {
         let provider = &*self.upstream.provider.name;
         let size = tasks.len() / 2;
         tracing::warn!(

@@ -92,7 +92,7 @@ mod tests {
         ) {
             let start = Instant::now();
             let (mut queue, mut model, mut now) = (Queue::default(), BTreeSet::new(), start);
-            for (index, (push, micros)) in steps.into_iter().enumerate() {
+            for (index, (push, micros)) in (0..).zip(steps) {
                 if push {
                     let due = now + Duration::from_micros(micros);
                     let slot = Slot { index, generation: 0 };

@@ -14,8 +14,12 @@ fn schedule(limits: &Limits) -> (Schedule, Instant) {
     (Schedule::new(limits, false, cadence), start)
 }
 
-fn slot(index: usize) -> Slot {
+fn slot(index: u32) -> Slot {
     Slot { index, generation: 0 }
+}
+
+fn placed(slot: Slot, hash: u64, group: u64) -> Placed {
+    Placed { slot, hash, group }
 }
 
 /// A hash whose place in an interval of 10 s is `seconds` after its start.
@@ -33,7 +37,7 @@ fn started(next: Next) -> Start {
 #[test]
 fn a_task_is_polled_at_its_place_in_every_interval() {
     let (mut schedule, start) = schedule(&limits());
-    schedule.add(slot(0), place(3), 0, start);
+    schedule.add(placed(slot(0), place(3), 0), start);
     for round in 0..5 {
         let due = start + 3 * SECOND + round * 10 * SECOND;
         assert_eq!(schedule.next(due - SECOND), Next::Wait(due));
@@ -46,7 +50,7 @@ fn a_task_is_polled_at_its_place_in_every_interval() {
 #[test]
 fn a_task_is_never_polled_twice_at_once() {
     let (mut schedule, start) = schedule(&limits());
-    schedule.add(slot(0), place(3), 0, start);
+    schedule.add(placed(slot(0), place(3), 0), start);
     started(schedule.next(start + 3 * SECOND));
     assert_eq!(schedule.next(start + 60 * SECOND), Next::Idle);
     // It took longer than the interval: the next poll is at the task's next place.
@@ -58,15 +62,16 @@ fn a_task_is_never_polled_twice_at_once() {
 fn what_cannot_start_on_time_starts_late_and_nothing_is_dropped() {
     let (mut schedule, start) = schedule(&Limits { max_in_flight: 1, ..limits() });
     for index in 0..3 {
-        schedule.add(slot(index), place(1), 0, start);
+        schedule.add(placed(slot(index), place(1), 0), start);
     }
     let due = start + SECOND;
     for (index, late) in [(0, 0), (1, 2), (2, 4)] {
+        let later = 2 - usize::try_from(index).unwrap();
         let now = due + late * SECOND;
         let begun = started(schedule.next(now));
         assert_eq!((begun.slot, begun.lag), (slot(index), late * SECOND));
         assert!(!matches!(schedule.next(now + SECOND), Next::Poll(_)));
-        assert_eq!((schedule.gate.in_flight(), schedule.ready()), (1, 2 - index));
+        assert_eq!((schedule.gate.in_flight(), schedule.ready()), (1, later));
         schedule.finish(&[(slot(index), Verdict::Open)], None, now + 2 * SECOND);
     }
     assert_eq!(schedule.gate.take_throttled(due + 9 * SECOND), Duration::ZERO);
@@ -75,7 +80,7 @@ fn what_cannot_start_on_time_starts_late_and_nothing_is_dropped() {
 #[test]
 fn failures_back_off_and_success_returns_to_the_rhythm() {
     let (mut schedule, start) = schedule(&limits());
-    schedule.add(slot(0), place(3), 0, start);
+    schedule.add(placed(slot(0), place(3), 0), start);
     let mut now = start + 3 * SECOND;
     assert!(!started(schedule.next(now)).retry);
     for longest in [10, 20, 40, 80, 160, 300, 300] {
@@ -94,8 +99,8 @@ fn failures_back_off_and_success_returns_to_the_rhythm() {
 #[test]
 fn retry_after_pauses_the_whole_provider_but_not_for_ever() {
     let (mut schedule, start) = schedule(&limits());
-    schedule.add(slot(0), place(1), 0, start);
-    schedule.add(slot(1), place(2), 0, start);
+    schedule.add(placed(slot(0), place(1), 0), start);
+    schedule.add(placed(slot(1), place(2), 0), start);
     started(schedule.next(start + SECOND));
     let day = Duration::from_secs(86_400);
     schedule.finish(&[(slot(0), Verdict::Failed)], Some(day), start + SECOND);
@@ -109,8 +114,8 @@ fn retry_after_pauses_the_whole_provider_but_not_for_ever() {
 fn a_rate_limit_delays_and_the_delay_is_counted() {
     let rate_limit = Some(RateLimit { requests: 1, per: 4 * SECOND, burst: 1 });
     let (mut schedule, start) = schedule(&Limits { rate_limit, ..limits() });
-    schedule.add(slot(0), place(1), 0, start);
-    schedule.add(slot(1), place(1), 0, start);
+    schedule.add(placed(slot(0), place(1), 0), start);
+    schedule.add(placed(slot(1), place(1), 0), start);
     let due = start + SECOND;
     started(schedule.next(due));
     assert_eq!(schedule.next(due), Next::Wait(due + 4 * SECOND));
@@ -124,7 +129,7 @@ fn a_rate_limit_delays_and_the_delay_is_counted() {
 fn refused_credentials_leave_one_poll_at_a_time() {
     let (mut schedule, start) = schedule(&limits());
     for index in 0..5 {
-        schedule.add(slot(index), place(1), 0, start);
+        schedule.add(placed(slot(index), place(1), 0), start);
     }
     let mut now = start + SECOND;
     started(schedule.next(now));
@@ -155,7 +160,7 @@ fn batched(limits: &Limits) -> (Schedule, Instant) {
     (Schedule::new(limits, true, cadence), start)
 }
 
-fn indexes(next: Next) -> Vec<usize> {
+fn indexes(next: Next) -> Vec<u32> {
     match next {
         Next::Poll(starts) => starts.iter().map(|start| start.slot.index).collect(),
         other => panic!("expected a batch, not {other:?}"),
@@ -167,7 +172,7 @@ fn a_batch_waits_a_little_for_others_of_its_group() {
     let wait = Duration::from_millis(200);
     let (mut schedule, start) = batched(&Limits { batch_size: 3, batch_wait: wait, ..limits() });
     for (index, group) in [(0, 7), (1, 8), (2, 7), (3, 8)] {
-        schedule.add(slot(index), place(1), group, start);
+        schedule.add(placed(slot(index), place(1), group), start);
     }
     let due = start + SECOND;
     assert_eq!(schedule.next(due), Next::Wait(due + wait));
@@ -183,7 +188,7 @@ fn a_batch_waits_a_little_for_others_of_its_group() {
 fn a_whole_batch_does_not_wait() {
     let (mut schedule, start) = batched(&Limits { batch_size: 2, ..limits() });
     for index in 0..5 {
-        schedule.add(slot(index), place(1), 0, start);
+        schedule.add(placed(slot(index), place(1), 0), start);
     }
     let due = start + SECOND;
     assert_eq!(indexes(schedule.next(due)), [0, 1]);
@@ -196,8 +201,8 @@ fn a_whole_batch_does_not_wait() {
 #[test]
 fn a_failed_batch_backs_off_as_one_and_a_bad_element_alone() {
     let (mut schedule, start) = batched(&Limits { batch_size: 2, ..limits() });
-    schedule.add(slot(0), place(1), 0, start);
-    schedule.add(slot(1), place(1), 0, start);
+    schedule.add(placed(slot(0), place(1), 0), start);
+    schedule.add(placed(slot(1), place(1), 0), start);
     let due = start + SECOND;
     assert_eq!(indexes(schedule.next(due)), [0, 1]);
     let failed = [(slot(0), Verdict::Failed), (slot(1), Verdict::Failed)];
@@ -218,7 +223,7 @@ fn a_failed_batch_backs_off_as_one_and_a_bad_element_alone() {
 fn final_and_removed_tasks_are_polled_no_more() {
     let (mut schedule, start) = schedule(&limits());
     for index in 0..3 {
-        schedule.add(slot(index), place(1), 0, start);
+        schedule.add(placed(slot(index), place(1), 0), start);
     }
     let due = start + SECOND;
     started(schedule.next(due));
@@ -230,7 +235,7 @@ fn final_and_removed_tasks_are_polled_no_more() {
     schedule.remove(slot(2));
     // The place has a new tenant before the old one's poll has ended.
     let tenant = Slot { index: 2, generation: 1 };
-    schedule.add(tenant, place(5), 0, due);
+    schedule.add(placed(tenant, place(5), 0), due);
     schedule.finish(&[(slot(2), Verdict::Open)], None, due + SECOND);
     assert_eq!(schedule.gate.in_flight(), 0);
     assert_eq!(schedule.next(due + SECOND), Next::Wait(start + 5 * SECOND));
@@ -240,7 +245,7 @@ fn final_and_removed_tasks_are_polled_no_more() {
 #[test]
 fn another_interval_moves_what_waits() {
     let (mut schedule, start) = schedule(&limits());
-    schedule.add(slot(0), place(9), 0, start);
+    schedule.add(placed(slot(0), place(9), 0), start);
     let new = Limits { poll_interval: 2 * SECOND, ..limits() };
     schedule.reconfigure(&limits(), &new, false, start);
     assert_eq!(schedule.next(start), Next::Wait(start + SECOND));

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::TaskView;
 use crate::clock::Timestamp;
 use crate::observation::{Failure, Observation, Reason, State};
 use crate::task::Task;
@@ -34,53 +33,69 @@ pub struct Finished {
     pub duration: Option<Duration>,
 }
 
-/// What is known of a task.
-#[derive(Debug)]
+/// What is known of a task. A million of them fit into memory: what only troubled tasks have
+/// stands aside, and no moment stands twice.
+#[derive(Clone, Debug)]
 pub struct Record {
     /// The task.
-    pub task: Arc<Task>,
-    first_seen: Timestamp,
-    state: State,
+    pub task: Task,
+    /// The API's word, else our first sight.
+    enqueued: Timestamp,
     state_since: Timestamp,
-    /// When state or progress last changed.
+    /// When state or progress last changed, by our clock; of a final task, when we saw its end.
     moved: Timestamp,
+    last_poll: Option<Timestamp>,
     status: Arc<str>,
     job_type: Option<Arc<str>>,
-    enqueued: Option<Timestamp>,
     progress: Option<f64>,
-    failure_code: Option<Arc<str>>,
+    trouble: Option<Box<Trouble>>,
+    state: State,
+    enqueued_since: Since,
     /// Whether a poll saw the task before its end.
     seen_open: bool,
-    ended: Option<Timestamp>,
-    duration: Option<Duration>,
-    last_poll: Option<Timestamp>,
+    is_final: bool,
+    /// Whether `state_since` is when the task ended, and not just when we first saw that it had.
+    end_known: bool,
+}
+
+/// Whose word it is when a task was enqueued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Since {
+    Api,
+    FirstSeen,
+}
+
+/// What is known of a task with which something is not as it should be.
+#[derive(Clone, Debug, Default)]
+struct Trouble {
+    /// Of the last poll.
+    failure: Option<(Reason, Arc<str>)>,
+    /// The last usable answer before that failure.
     last_success: Option<Timestamp>,
-    last_failure: Option<(Reason, Arc<str>)>,
+    /// Why the task itself failed.
+    failure_code: Option<Arc<str>>,
     /// Not-found answers in a row, and when the first of them came.
     not_found: Option<(u32, Timestamp)>,
 }
 
 impl Record {
     /// A task of which nothing is known but that it is there.
-    pub fn new(task: Arc<Task>, now: Timestamp) -> Self {
+    pub fn new(task: Task, now: Timestamp) -> Self {
         Self {
             task,
-            first_seen: now,
-            state: State::Unpolled,
+            enqueued: now,
             state_since: now,
             moved: now,
+            last_poll: None,
             status: Arc::default(),
             job_type: None,
-            enqueued: None,
             progress: None,
-            failure_code: None,
+            trouble: None,
+            state: State::Unpolled,
+            enqueued_since: Since::FirstSeen,
             seen_open: false,
-            ended: None,
-            duration: None,
-            last_poll: None,
-            last_success: None,
-            last_failure: None,
-            not_found: None,
+            is_final: false,
+            end_known: false,
         }
     }
 
@@ -89,26 +104,107 @@ impl Record {
         self.state
     }
 
+    /// Since when it has been in its state.
+    pub fn state_since(&self) -> Timestamp {
+        self.state_since
+    }
+
+    /// The provider's own word; empty before the first answer.
+    pub fn status(&self) -> &str {
+        &self.status
+    }
+
+    /// The kind of job; `None` until an answer told, or until the first answer of an API that
+    /// does not tell made it empty.
+    pub fn job_type(&self) -> Option<&str> {
+        self.job_type.as_deref()
+    }
+
     /// Whether the task is polled no more.
     pub fn is_final(&self) -> bool {
-        self.ended.is_some()
+        self.is_final
     }
 
     /// When the task was enqueued: the API's word, else our first sight of it.
     pub fn enqueued(&self) -> Timestamp {
-        self.enqueued.unwrap_or(self.first_seen)
+        self.enqueued
+    }
+
+    /// Whose word [`Record::enqueued`] is: the label `since`.
+    pub fn enqueued_since(&self) -> &'static str {
+        match self.enqueued_since {
+            Since::Api => "api",
+            Since::FirstSeen => "first_seen",
+        }
+    }
+
+    /// How long ago it was enqueued; `None` once final.
+    pub fn queue_age(&self, now: Timestamp) -> Option<Duration> {
+        (!self.is_final).then(|| now.since(self.enqueued))
+    }
+
+    /// From 0 to 1, where the API tells.
+    pub fn progress(&self) -> Option<f64> {
+        self.progress
+    }
+
+    /// From the enqueueing to the end, of a final task of which both are known. Without a word of
+    /// the API our first sight stands for the beginning, which serves only where we saw the task
+    /// before its end.
+    pub fn duration(&self) -> Option<Duration> {
+        let known = self.end_known && (self.enqueued_since == Since::Api || self.seen_open);
+        (known && self.state_since >= self.enqueued).then(|| self.state_since.since(self.enqueued))
+    }
+
+    /// Whether the last poll got a usable answer; `None` before the first poll ended.
+    pub fn up(&self) -> Option<bool> {
+        self.last_poll.map(|_| self.failure().is_none())
+    }
+
+    /// The last attempt.
+    pub fn last_poll(&self) -> Option<Timestamp> {
+        self.last_poll
+    }
+
+    /// The last usable answer.
+    pub fn last_success(&self) -> Option<Timestamp> {
+        match &self.trouble {
+            Some(trouble) if trouble.failure.is_some() => trouble.last_success,
+            _ => self.last_poll,
+        }
+    }
+
+    /// The labels `reason` and `code` of the last failed poll, or of a failed task.
+    pub fn error(&self) -> Option<(&'static str, &str)> {
+        if let Some((reason, code)) = self.failure() {
+            return Some((reason.as_str(), code));
+        }
+        let code = || self.trouble.as_ref()?.failure_code.as_deref();
+        (self.state == State::Failed).then(|| ("task", code().unwrap_or_default()))
+    }
+
+    fn failure(&self) -> Option<&(Reason, Arc<str>)> {
+        self.trouble.as_ref()?.failure.as_ref()
     }
 
     /// Whether the task needs a person.
     pub fn is_stuck(&self, stuck_after: Duration, now: Timestamp) -> bool {
-        !self.is_final()
+        !self.is_final
             && self.state != State::Waiting
-            && (now.since(self.enqueued()) > stuck_after || now.since(self.moved) > stuck_after)
+            && (now.since(self.enqueued) > stuck_after || now.since(self.moved) > stuck_after)
     }
 
-    /// Whether the task's series are still shown.
-    pub fn is_retained(&self, retain_finished: Duration, now: Timestamp) -> bool {
-        self.ended.is_none_or(|ended| now.since(ended) <= retain_finished)
+    /// When state or progress last changed, by our clock; of a final task, when we saw its end.
+    pub fn moved(&self) -> Timestamp {
+        self.moved
+    }
+
+    /// Puts the words of an answer in the place of those that `words` keeps for all.
+    pub fn share_words(&mut self, mut words: impl FnMut(&mut Arc<str>)) {
+        words(&mut self.status);
+        if let Some(job_type) = &mut self.job_type {
+            words(job_type);
+        }
     }
 
     /// Takes in how a poll ended.
@@ -122,9 +218,6 @@ impl Record {
     /// Takes in a usable answer.
     pub fn observe(&mut self, observation: &Observation, now: Timestamp) -> Change {
         self.last_poll = Some(now);
-        self.last_success = Some(now);
-        self.last_failure = None;
-        self.not_found = None;
         let from = self.state;
         if self.state != observation.state || self.progress != observation.progress {
             self.moved = now;
@@ -140,75 +233,58 @@ impl Record {
         if self.job_type.as_deref().is_none_or(str::is_empty) {
             self.job_type = Some(observation.job_type.clone().unwrap_or_default());
         }
-        self.enqueued = observation.enqueue_time.or(self.enqueued);
+        if let Some(enqueued) = observation.enqueue_time {
+            self.enqueued = enqueued;
+            self.enqueued_since = Since::Api;
+        }
         self.progress = observation.progress;
-        self.failure_code.clone_from(&observation.failure_code);
+        let failure_code = observation.failure_code.clone();
+        self.trouble = failure_code
+            .map(|code| Box::new(Trouble { failure_code: Some(code), ..Trouble::default() }));
         if !observation.state.is_final() {
             self.seen_open = true;
-            return self.change(from, None);
+            return self.change(from, false);
         }
         if let Some(finish) = observation.finish_time {
             self.state_since = finish;
         }
-        self.end(from, observation.finish_time, now)
+        self.end(from, observation.finish_time.is_some(), now)
     }
 
     /// Takes in a failed poll. What was known stays known.
     pub fn fail(&mut self, failure: &Failure, now: Timestamp) -> Change {
+        let last_success = self.last_success();
+        let trouble = self.trouble.get_or_insert_default();
+        trouble.last_success = last_success;
+        trouble.failure = Some((failure.reason, Arc::clone(&failure.code)));
         self.last_poll = Some(now);
-        self.last_failure = Some((failure.reason, Arc::clone(&failure.code)));
         let from = self.state;
         match failure.reason {
             Reason::NotFound => {}
             // Nothing was said, so nothing was contradicted.
             Reason::Timeout | Reason::Tls | Reason::Connect | Reason::Empty => {
-                return self.change(from, None);
+                return self.change(from, false);
             }
             _ => {
-                self.not_found = None;
-                return self.change(from, None);
+                trouble.not_found = None;
+                return self.change(from, false);
             }
         }
-        let (answers, since) = self.not_found.unwrap_or((0, now));
+        let (answers, since) = trouble.not_found.unwrap_or((0, now));
         let answers = answers.saturating_add(1);
-        self.not_found = Some((answers, since));
+        trouble.not_found = Some((answers, since));
         if matches!(from, State::Unpolled | State::NotFound) {
             if from == State::Unpolled {
                 self.enter(State::NotFound, now);
             }
             self.seen_open = true;
-            return self.change(from, None);
+            return self.change(from, false);
         }
         if answers < NOT_FOUND_ANSWERS || now.since(since) < NOT_FOUND_SPAN {
-            return self.change(from, None);
+            return self.change(from, false);
         }
         self.enter(State::NotFound, now);
-        self.end(from, None, now)
-    }
-
-    /// The record as the exposition writes it.
-    pub fn view(&self, stuck: bool) -> TaskView {
-        let failed_poll = self.last_failure.as_ref();
-        let failed_poll = failed_poll.map(|(reason, code)| (reason.as_str(), Arc::clone(code)));
-        let failed_task = (self.state == State::Failed)
-            .then(|| ("task", self.failure_code.clone().unwrap_or_default()));
-        TaskView {
-            task: Arc::clone(&self.task),
-            state: self.state,
-            is_final: self.is_final(),
-            status: Arc::clone(&self.status),
-            state_since: self.state_since,
-            job_type: self.job_type.clone(),
-            enqueued: self.enqueued(),
-            enqueued_by_api: self.enqueued.is_some(),
-            progress: self.progress,
-            duration: self.duration,
-            stuck,
-            up: self.last_poll.map(|_| self.last_failure.is_none()),
-            error: failed_poll.or(failed_task),
-            last_poll: self.last_poll,
-            last_success: self.last_success,
-        }
+        self.end(from, false, now)
     }
 
     fn enter(&mut self, state: State, now: Timestamp) {
@@ -220,21 +296,15 @@ impl Record {
 
     /// The task has come to its end. The moment is the API's word, else now, though only where a
     /// poll saw it before: otherwise it may have ended long ago.
-    fn end(&mut self, from: State, finish: Option<Timestamp>, now: Timestamp) -> Change {
-        self.ended = Some(now);
-        let seen_end = self.seen_open.then_some(now);
-        // Without a word of the API our first sight stands for the beginning, which serves only
-        // where we saw the task before its end.
-        let begun = self.enqueued.or(self.seen_open.then_some(self.first_seen));
-        self.duration = match (begun, finish.or(seen_end)) {
-            (Some(begun), Some(end)) if end >= begun => Some(end.since(begun)),
-            _ => None,
-        };
-        let finished = self.seen_open.then_some(Finished { duration: self.duration });
-        self.change(from, finished)
+    fn end(&mut self, from: State, api_told: bool, now: Timestamp) -> Change {
+        self.is_final = true;
+        self.moved = now;
+        self.end_known = api_told || self.seen_open;
+        self.change(from, self.seen_open)
     }
 
-    fn change(&self, from: State, finished: Option<Finished>) -> Change {
-        Change { from, to: self.state, is_final: self.is_final(), finished }
+    fn change(&self, from: State, finished: bool) -> Change {
+        let finished = finished.then(|| Finished { duration: self.duration() });
+        Change { from, to: self.state, is_final: self.is_final, finished }
     }
 }

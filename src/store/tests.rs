@@ -1,6 +1,7 @@
 use super::record::Finished;
 use super::*;
-use crate::observation::Reason;
+use crate::observation::{Failure, Observation, Reason};
+use crate::task::Common;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -8,9 +9,13 @@ fn at(seconds: u64) -> Timestamp {
     Timestamp::from_micros(1_750_000_000_000_000) + Duration::from_secs(seconds)
 }
 
+fn task(id: &str) -> Task {
+    let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
+    Task { id: id.into(), common: Arc::new(common) }
+}
+
 fn record() -> Record {
-    let task = Task { provider: "p".into(), id: "t".into(), labels: [].into(), params: [].into() };
-    Record::new(Arc::new(task), at(0))
+    Record::new(task("t"), at(0))
 }
 
 fn seen(state: State) -> Observation {
@@ -41,7 +46,7 @@ fn an_end_is_counted_once_and_only_if_it_was_watched() {
     let mut unwatched = record();
     let change = unwatched.observe(&seen(State::Failed), at(1));
     assert!(change.is_final && change.finished.is_none());
-    assert_eq!(unwatched.view(false).duration, None);
+    assert_eq!(unwatched.duration(), None);
 
     // A failed poll saw nothing, so it is no reason to count.
     let mut unseen = record();
@@ -58,8 +63,8 @@ fn durations_prefer_the_word_of_the_api() {
     };
     let mut unwatched = record();
     unwatched.observe(&told, at(500));
-    assert_eq!(unwatched.view(false).duration, Some(30 * SECOND));
-    assert_eq!(unwatched.view(false).state_since, at(130));
+    assert_eq!(unwatched.duration(), Some(30 * SECOND));
+    assert_eq!(unwatched.state_since(), at(130));
 
     let mut watched = record();
     watched.observe(&Observation { enqueue_time: Some(at(100)), ..seen(State::Running) }, at(101));
@@ -69,7 +74,7 @@ fn durations_prefer_the_word_of_the_api() {
     // An end before the beginning is no duration.
     let mut odd = record();
     odd.observe(&Observation { finish_time: Some(at(99)), ..told }, at(500));
-    assert_eq!(odd.view(false).duration, None);
+    assert_eq!(odd.duration(), None);
 }
 
 #[test]
@@ -84,14 +89,14 @@ fn a_failed_poll_erases_nothing() {
     };
     record.observe(&known, at(10));
     record.fail(&failure(Reason::Http), at(20));
-    let view = record.view(false);
-    assert_eq!((view.state, &*view.status, view.progress), (State::Running, "RUNNING", progress));
-    assert_eq!((view.enqueued, view.enqueued_by_api), (at(3), true));
-    assert_eq!((view.up, view.error), (Some(false), Some(("http", "7".into()))));
-    assert_eq!((view.last_poll, view.last_success), (Some(at(20)), Some(at(10))));
+    assert_eq!((record.state(), record.status()), (State::Running, "RUNNING"));
+    assert_eq!((record.enqueued(), record.enqueued_since()), (at(3), "api"));
+    assert_eq!((record.progress(), record.up()), (progress, Some(false)));
+    assert_eq!(record.error(), Some(("http", "7")));
+    assert_eq!((record.last_poll(), record.last_success()), (Some(at(20)), Some(at(10))));
     record.observe(&seen(State::Running), at(30));
-    let view = record.view(false);
-    assert_eq!((view.up, view.error, view.job_type.as_deref()), (Some(true), None, Some("video")));
+    assert_eq!((record.up(), record.error()), (Some(true), None));
+    assert_eq!((record.job_type(), record.last_success()), (Some("video"), Some(at(30))));
 }
 
 #[test]
@@ -99,8 +104,8 @@ fn a_failed_task_is_an_error_of_its_own() {
     let mut record = record();
     record
         .observe(&Observation { failure_code: Some("nsfw".into()), ..seen(State::Failed) }, at(1));
-    assert_eq!(record.view(false).error, Some(("task", "nsfw".into())));
-    assert_eq!(record.view(false).up, Some(true));
+    assert_eq!(record.error(), Some(("task", "nsfw")));
+    assert_eq!(record.up(), Some(true));
 }
 
 #[test]
@@ -129,7 +134,7 @@ fn not_found_is_believed_at_once_only_where_nothing_is_known() {
     let change = known.fail(&failure(Reason::NotFound), at(120));
     assert_eq!((change.to, change.is_final), (State::NotFound, true));
     assert_eq!(change.finished, Some(Finished { duration: Some(120 * SECOND) }));
-    assert_eq!(known.view(false).error, Some(("not_found", "7".into())));
+    assert_eq!(known.error(), Some(("not_found", "7")));
 }
 
 #[test]
@@ -153,6 +158,5 @@ fn stuck_is_old_or_without_movement_but_never_waiting_or_final() {
     assert!(record.is_stuck(after, at(90_001)), "its age counts from the enqueueing");
     record.observe(&seen(State::Failed), at(90_002));
     assert!(!record.is_stuck(after, at(99_000)));
-    assert!(record.is_retained(3600 * SECOND, at(93_602)));
-    assert!(!record.is_retained(3600 * SECOND, at(93_603)));
+    assert_eq!(record.moved(), at(90_002));
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
@@ -13,7 +14,8 @@ use super::stream::stream;
 use super::{Web, negotiation};
 use crate::clock::Timestamp;
 use crate::observation;
-use crate::store::TaskView;
+use crate::store::TasksView;
+use crate::store::record::Record;
 
 /// The query: what narrows the list.
 #[derive(Debug, Default)]
@@ -50,9 +52,9 @@ pub async fn tasks(
         Err(message) => return (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
     };
     let gzip = negotiation::gzip(&headers);
-    let write = move |out: &mut dyn Write| {
-        let (now, tasks) = web.live.store.tasks(question.provider.as_deref(), question.state);
-        write_tasks(&tasks, now, out)
+    let write = move |out: &mut _| {
+        let (now, tasks) = web.live.store.tasks(question.provider.as_deref());
+        write_tasks(&tasks, question.state, now, out)
     };
     let mut response = Response::new(stream(gzip, write, |_| {}));
     let headers = response.headers_mut();
@@ -65,45 +67,54 @@ pub async fn tasks(
 }
 
 /// One task a line, so that a person and `grep` can read it as well.
-fn write_tasks(tasks: &[TaskView], now: Timestamp, out: &mut dyn Write) -> io::Result<()> {
+fn write_tasks(
+    tasks: &[TasksView],
+    state: Option<observation::State>,
+    now: Timestamp,
+    out: &mut impl Write,
+) -> io::Result<()> {
     out.write_all(b"{\"tasks\":[")?;
-    for (index, task) in tasks.iter().enumerate() {
-        out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
-        serde_json::to_writer(&mut *out, &describe(task, now))?;
+    let mut separator = "\n";
+    for view in tasks {
+        for record in view.blocks.iter().flat_map(|block| block.records()) {
+            if state.is_none_or(|state| record.state() == state) {
+                out.write_all(separator.as_bytes())?;
+                separator = ",\n";
+                serde_json::to_writer(&mut *out, &describe(record, view.stuck_after, now))?;
+            }
+        }
     }
     out.write_all(b"\n]}\n")
 }
 
 /// A task in the words of the metrics; what is not known is null.
-fn describe(view: &TaskView, now: Timestamp) -> Value {
+fn describe(record: &Record, stuck_after: Duration, now: Timestamp) -> Value {
     let seconds = |moment: Timestamp| micros(moment.micros());
-    let labels: Map<_, _> = view
-        .task
+    let common = &record.task.common;
+    let labels: Map<_, _> = common
         .labels
         .iter()
         .map(|(name, value)| (name.to_string(), Value::from(&**value)))
         .collect();
-    let error =
-        view.error.as_ref().map(|(reason, code)| json!({"reason": reason, "code": &**code}));
     json!({
-        "provider": &*view.task.provider,
-        "task_id": view.task.id,
+        "provider": &*common.provider,
+        "task_id": &*record.task.id,
         "labels": labels,
-        "state": view.state.as_str(),
-        "status": &*view.status,
-        "final": view.is_final,
-        "stuck": view.stuck,
-        "up": view.up,
-        "error": error,
-        "job_type": view.job_type.as_deref(),
-        "progress_ratio": view.progress,
-        "since": if view.enqueued_by_api { "api" } else { "first_seen" },
-        "enqueue_timestamp_seconds": seconds(view.enqueued),
-        "queue_age_seconds": (!view.is_final).then(|| now.since(view.enqueued).as_secs_f64()),
-        "state_timestamp_seconds": seconds(view.state_since),
-        "duration_seconds": view.duration.map(|duration| duration.as_secs_f64()),
-        "last_poll_timestamp_seconds": view.last_poll.map(seconds),
-        "last_success_timestamp_seconds": view.last_success.map(seconds),
+        "state": record.state().as_str(),
+        "status": record.status(),
+        "final": record.is_final(),
+        "stuck": record.is_stuck(stuck_after, now),
+        "up": record.up(),
+        "error": record.error().map(|(reason, code)| json!({"reason": reason, "code": code})),
+        "job_type": record.job_type(),
+        "progress_ratio": record.progress(),
+        "since": record.enqueued_since(),
+        "enqueue_timestamp_seconds": seconds(record.enqueued()),
+        "queue_age_seconds": record.queue_age(now).map(|age| age.as_secs_f64()),
+        "state_timestamp_seconds": seconds(record.state_since()),
+        "duration_seconds": record.duration().map(|duration| duration.as_secs_f64()),
+        "last_poll_timestamp_seconds": record.last_poll().map(seconds),
+        "last_success_timestamp_seconds": record.last_success().map(seconds),
     })
 }
 

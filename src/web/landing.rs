@@ -48,12 +48,13 @@ struct Failed {
 /// The landing page.
 pub async fn page(State(web): State<Arc<Web>>) -> Response {
     let store = Arc::clone(&web);
-    let views = tokio::task::spawn_blocking(move || store.live.store.providers()).await;
+    let snapshot = tokio::task::spawn_blocking(move || store.live.store.snapshot()).await;
+    let providers = snapshot.map(|snapshot| snapshot.providers).unwrap_or_default();
     let landing = Landing {
         version: env!("CARGO_PKG_VERSION"),
         telemetry_path: &web.telemetry_path,
         states: observation::State::ALL.map(observation::State::as_str).to_vec(),
-        providers: views.unwrap_or_default().into_iter().map(provider).collect(),
+        providers: providers.into_iter().map(provider).collect(),
         failures: web.history.newest().into_iter().map(failed).collect(),
     };
     match landing.render() {

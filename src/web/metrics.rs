@@ -1,6 +1,5 @@
 //! `/metrics`: an exposition in the form that the reader asks for, as fast as it reads.
 
-use std::io::Write;
 use std::time::Duration;
 
 use axum::response::Response;
@@ -25,8 +24,7 @@ pub fn respond(
 ) -> Response {
     let format = negotiation::format(headers);
     let gzip = negotiation::gzip(headers);
-    let write =
-        move |mut out: &mut dyn Write| exposition::write(format, &snapshot, &registry, &mut out);
+    let write = move |out: &mut _| exposition::write(format, &snapshot, &registry, out);
     let mut response = Response::new(stream(gzip, write, on_done));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));

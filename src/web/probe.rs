@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use super::{Web, metrics};
 use crate::poll::report;
 use crate::reload::Probed;
-use crate::store::Snapshot;
 use crate::store::record::Record;
+use crate::store::{Snapshot, TasksView};
 use crate::telemetry;
 
 /// The query of `/probe`.
@@ -69,7 +69,7 @@ async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Re
             let text = "the provider is paused or busy; the probe did not get its turn\n";
             return Ok((StatusCode::SERVICE_UNAVAILABLE, text).into_response());
         }
-        let nothing = Snapshot { now, providers: Vec::new(), tasks: Vec::new() };
+        let nothing = Snapshot::of(Vec::new(), now);
         let probe = telemetry::probe_families(false, start.elapsed());
         return Ok(metrics::respond(headers, nothing, probe, |_| {}));
     };
@@ -81,8 +81,8 @@ async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Re
     for outcome in &polled.outcomes {
         record.take_in(outcome, now);
     }
-    let stuck = record.is_stuck(upstream.provider.limits.stuck_after, now);
-    let snapshot = Snapshot { now, providers: Vec::new(), tasks: vec![record.view(stuck)] };
+    let task = TasksView::of([record], upstream.provider.limits.stuck_after);
+    let snapshot = Snapshot::of(vec![task], now);
     let success = polled.outcomes.iter().all(Result::is_ok);
     let probe = telemetry::probe_families(success, start.elapsed());
     Ok(metrics::respond(headers, snapshot, probe, |_| {}))

@@ -1,17 +1,17 @@
 //! An answer that is written while it is sent, as fast as it is read.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use http_body::Frame;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Receiver, Sender};
+
+use crate::exposition::out::Out;
 
 /// What is sent at once.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -28,11 +28,11 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// went away before the end.
 pub fn stream(
     gzip: bool,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
+    write: impl FnOnce(&mut Out<Chunks>) -> io::Result<()> + Send + 'static,
     on_done: impl FnOnce(Duration) + Send + 'static,
 ) -> Body {
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
-    let chunks = Chunks { sender: Some(sender), runtime: Handle::current() };
+    let chunks = Chunks { sender: Some(sender), runtime: Handle::current(), chunk: Vec::new() };
     tokio::task::spawn_blocking(move || {
         let start = Instant::now();
         // The only error is a reader that went away, of which nobody is left to be told.
@@ -44,20 +44,14 @@ pub fn stream(
 
 fn write_all(
     gzip: bool,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    write: impl FnOnce(&mut Out<Chunks>) -> io::Result<()>,
     chunks: Chunks,
 ) -> io::Result<()> {
-    let mut out = BufWriter::with_capacity(CHUNK_BYTES, chunks);
-    if gzip {
-        // Level 1: on such text the higher levels cost more time than they save bytes.
-        let mut encoder = GzEncoder::new(out, Compression::new(1));
-        write(&mut encoder)?;
-        out = encoder.finish()?;
-    } else {
-        write(&mut out)?;
-    }
-    out.flush()?;
-    out.get_mut().send(Chunk::End)
+    let mut out = Out::new(gzip, chunks)?;
+    write(&mut out)?;
+    let mut chunks = out.finish()?;
+    chunks.flush()?;
+    chunks.send(Chunk::End)
 }
 
 /// A piece of the answer. The end is said, so that a writer that died is not taken for one that
@@ -68,11 +62,13 @@ enum Chunk {
     End,
 }
 
-/// The writing end, on a blocking thread.
-struct Chunks {
+/// The writing end, on a blocking thread. What is written goes out once it is a chunk, or with
+/// `flush`.
+pub struct Chunks {
     /// `None` once the reader has failed: nobody is waited for twice.
     sender: Option<Sender<Chunk>>,
     runtime: Handle,
+    chunk: Vec<u8>,
 }
 
 impl Chunks {
@@ -88,12 +84,22 @@ impl Chunks {
 
 impl Write for Chunks {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.send(Chunk::Data(Bytes::copy_from_slice(bytes)))?;
+        if self.chunk.is_empty() {
+            self.chunk.reserve_exact(CHUNK_BYTES.max(bytes.len()));
+        }
+        self.chunk.extend_from_slice(bytes);
+        if self.chunk.len() >= CHUNK_BYTES {
+            self.flush()?;
+        }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        let chunk = std::mem::take(&mut self.chunk);
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        self.send(Chunk::Data(chunk.into()))
     }
 }
 

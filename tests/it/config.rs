@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aitask_exporter::config::{self, Auth, Config, Limits, secret::Secret};
+use aitask_exporter::config::{self, Auth, Config, Limits, Loaded, secret::Secret};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/config");
 
@@ -18,6 +18,10 @@ fn files(folder: &str) -> Vec<PathBuf> {
 }
 
 fn load_text(text: &str) -> Result<Config, String> {
+    load_with_tasks(text).map(|loaded| loaded.config)
+}
+
+fn load_with_tasks(text: &str) -> Result<Loaded, String> {
     config::load_text("c.yml", text, Path::new(DATA)).map_err(|diagnostics| diagnostics.to_string())
 }
 
@@ -261,22 +265,23 @@ fn absurd_nesting_is_refused_at_once() {
 
 #[test]
 fn text_is_kept_as_it_is_written() {
-    let config = config::load(Path::new(&format!("{DATA}/good/inline.yml"))).unwrap();
-    let ids: Vec<_> = config.tasks.iter().map(|task| &*task.id).collect();
+    let path = format!("{DATA}/good/inline.yml");
+    let Loaded { config, tasks } = config::load(Path::new(&path)).unwrap();
+    let ids: Vec<_> = tasks.iter().map(|task| &*task.id).collect();
     assert_eq!(ids, ["1320098173412546", "1e5"]);
     assert_eq!(config.dropped_tasks, 1);
     let pairs = |labels: &[(Box<str>, Box<str>)]| {
         labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
     };
-    assert_eq!(pairs(&config.tasks[0].labels), ["a=1", "team=b"]);
-    assert_eq!(pairs(&config.tasks[0].params), ["kind=text2video"]);
+    assert_eq!(pairs(&tasks[0].common.labels), ["a=1", "team=b"]);
+    assert_eq!(pairs(&tasks[0].common.params), ["kind=text2video"]);
     let text = "
 providers: [{ name: 007, preset: mjdjourney }]
 tasks: [1320098173412546, 1e5, 007, 0x1F, true, 'null', \"a\\nb\", 1_000, +1, .5, ../x?y=1#z, [x]]
 ";
     assert!(load_text(text).unwrap_err().contains("expected text, found a list"));
-    let config = load_text(&text.replace(", [x]", "")).unwrap();
-    let ids: Vec<_> = config.tasks.iter().map(|task| &*task.id).collect();
+    let Loaded { config, tasks } = load_with_tasks(&text.replace(", [x]", "")).unwrap();
+    let ids: Vec<_> = tasks.iter().map(|task| &*task.id).collect();
     let expected = [
         "1320098173412546",
         "1e5",
@@ -341,13 +346,13 @@ providers:
   - { name: b, preset: mjdjourney }
 tasks: [{ id: x, provider: a }, { id: y, provider: a }, { id: x, provider: b }]
 ";
-    let config = load_text(text).unwrap();
+    let Loaded { config, tasks } = load_with_tasks(text).unwrap();
     let limits = &config.providers[0].limits;
     assert_eq!(limits.poll_interval, Duration::from_secs(5));
     assert_eq!(limits.stuck_after, Duration::from_secs(3600));
     assert_eq!(limits.poll_timeout, Limits::default().poll_timeout);
     assert_eq!(config.providers[1].limits.poll_interval, Duration::from_secs(60));
-    assert_eq!((config.tasks.len(), config.dropped_tasks), (2, 1));
+    assert_eq!((tasks.len(), config.dropped_tasks), (2, 1));
 }
 
 #[test]
@@ -367,9 +372,9 @@ fn a_million_ids_load_fast() {
         (0..1_000_000).map(|id| format!("42a28dda-dc7a-4186-ac86-{id:012}\n")).collect();
     fs::write(dir.join("ids.txt"), ids).unwrap();
     let text = "providers: [{ name: a, preset: mjdjourney }]\ntask_files: ['*.txt']";
-    let config = config::load_text("c.yml", text, &dir).unwrap();
+    let loaded = config::load_text("c.yml", text, &dir).unwrap();
     fs::remove_dir_all(&dir).unwrap();
-    assert_eq!(config.tasks.len(), 1_000_000);
+    assert_eq!(loaded.tasks.len(), 1_000_000);
 }
 
 #[test]
@@ -381,7 +386,7 @@ fn a_change_of_any_file_is_seen() {
         .unwrap();
     fs::write(dir.join("..data/a.txt"), "a\n").unwrap();
     std::os::unix::fs::symlink("..data/a.txt", dir.join("a.txt")).unwrap();
-    let config = config::load(&main).unwrap();
+    let config = config::load(&main).unwrap().config;
     let names: Vec<_> = config.sources.files.iter().map(|path| path.file_name().unwrap()).collect();
     assert_eq!(names, ["c.yml", "a.txt"]);
     let unchanged = config.sources.hash;

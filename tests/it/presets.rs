@@ -3,9 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::sync::Arc;
 
-use aitask_exporter::config::{self, Config, preset};
+use aitask_exporter::config::{self, Config, Loaded, preset};
 use aitask_exporter::fetch::credentials::Credentials;
 use aitask_exporter::mapping::{Answer, Body};
 use aitask_exporter::observation::{Failure, Observation};
@@ -80,6 +79,7 @@ struct System {
     name: String,
     directory: String,
     config: Config,
+    tasks: Vec<Task>,
     expected: Expected,
     response: Value,
 }
@@ -88,9 +88,16 @@ fn system(directory: String, config: impl Fn(&Expected) -> String, response: Val
     let expected = fs::read_to_string(root(&directory).join("expected.yml")).unwrap();
     let expected: Expected = serde_yaml::from_str(&expected).unwrap();
     let good = root("tests/data/config/good");
-    let config =
-        config::load_text("x.yml", &config(&expected), &good).unwrap_or_else(|d| panic!("{d}"));
-    System { name: config.providers[0].name.to_string(), directory, config, expected, response }
+    let loaded = config::load_text("x.yml", &config(&expected), &good);
+    let Loaded { config, tasks } = loaded.unwrap_or_else(|d| panic!("{d}"));
+    System {
+        name: config.providers[0].name.to_string(),
+        directory,
+        config,
+        tasks,
+        expected,
+        response,
+    }
 }
 
 fn of_preset(preset: &str) -> System {
@@ -179,8 +186,8 @@ fn a_preset_is_a_file_and_a_folder_of_answers() {
 
 #[test]
 fn requests() {
-    for System { name, config, expected, .. } in systems() {
-        let (provider, task) = (&config.providers[0], &config.tasks[0]);
+    for System { name, config, tasks, expected, .. } in systems() {
+        let (provider, task) = (&config.providers[0], &tasks[0]);
         let base = provider.base_url.as_str().trim_end_matches('/');
         let call = format!(
             "{} {base}{}",
@@ -219,14 +226,13 @@ fn answers() {
 /// wrong with one harms no other.
 #[test]
 fn batches() {
-    for System { name, directory, config, expected, .. } in systems() {
+    for System { name, directory, config, tasks, expected, .. } in systems() {
         let provider = &config.providers[0];
         let (Some(request), Some(batch)) = (&provider.batch, &expected.batch) else {
             assert!(provider.batch.is_none() && expected.batch.is_none(), "{name}");
             continue;
         };
-        let task =
-            |id: &String| Arc::new(Task { id: id.as_str().into(), ..(*config.tasks[0]).clone() });
+        let task = |id: &String| Task { id: id.as_str().into(), ..tasks[0].clone() };
         let tasks: Vec<_> = batch.tasks.iter().map(task).collect();
         let base = provider.base_url.as_str().trim_end_matches('/');
         let call = format!("{} {base}{}", request.method, request.target(&tasks));

@@ -11,7 +11,7 @@ use aitask_exporter::config::{self, preset};
 use aitask_exporter::observation::{Observation, Reason, State};
 use aitask_exporter::poll::{self, Upstream};
 use aitask_exporter::simulator::{self, Options, Simulator};
-use aitask_exporter::task::Task;
+use aitask_exporter::task::{Common, Task};
 use aitask_exporter::tls;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -72,28 +72,31 @@ impl Gateway {
             "authorization": { "credentials": token },
         });
         let config = json!({ "providers": [provider] }).to_string();
-        let config = config::load_text("x.yml", &config, Path::new(""));
-        let config = config.unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
-        Upstream::new(Arc::clone(&config.providers[0])).unwrap()
+        let loaded = config::load_text("x.yml", &config, Path::new(""));
+        let loaded = loaded.unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+        Upstream::new(Arc::clone(&loaded.config.providers[0])).unwrap()
     }
 }
 
-fn task(preset: &str, id: impl Into<Box<str>>) -> Arc<Task> {
+fn task(preset: &str, id: impl Into<Arc<str>>) -> Task {
     let params = [("kind".into(), "text2video".into())];
     let params = if preset == "kling" { Arc::from(params) } else { Arc::from([]) };
-    Arc::new(Task { provider: preset.into(), id: id.into(), labels: [].into(), params })
+    let common = Common { provider: preset.into(), labels: [].into(), params };
+    Task { id: id.into(), common: Arc::new(common) }
 }
 
 /// The state, or the reason of the failure.
-async fn state(upstream: &Upstream, task: Arc<Task>) -> Result<State, Reason> {
+async fn state(upstream: &Upstream, task: Task) -> Result<State, Reason> {
     let polled = poll::once(upstream, &[task], false).await;
     let [outcome] = &*polled.outcomes else { panic!("{} outcomes", polled.outcomes.len()) };
     outcome.as_ref().map(|seen| seen.state).map_err(|failure| failure.reason)
 }
 
-async fn observe(upstream: &Upstream, task: &Arc<Task>) -> Observation {
+async fn observe(upstream: &Upstream, task: &Task) -> Observation {
     let polled = poll::once(upstream, std::slice::from_ref(task), false).await;
-    polled.outcomes[0].clone().unwrap_or_else(|failure| panic!("{}: {failure:?}", task.provider))
+    polled.outcomes[0]
+        .clone()
+        .unwrap_or_else(|failure| panic!("{}: {failure:?}", task.common.provider))
 }
 
 /// The `response` of a preset as it is written.
@@ -254,7 +257,7 @@ async fn an_asset_is_never_downloaded() {
     let gateway = Gateway::start().await;
     let upstream = gateway.upstream("stability", TOKEN);
     let task = task("stability", "done-asset");
-    assert_eq!(state(&upstream, Arc::clone(&task)).await, Ok(State::Succeeded));
+    assert_eq!(state(&upstream, task.clone()).await, Ok(State::Succeeded));
     let gone = async {
         loop {
             let report = gateway.get("tasks/done-asset").await;

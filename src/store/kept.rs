@@ -1,0 +1,45 @@
+//! Compressed text that is kept until what it shows changes.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use flate2::Crc;
+
+/// The lines of some tasks in one family, as a piece of a deflate stream that refers to nothing
+/// before it and ends on a whole byte.
+#[derive(Debug)]
+pub struct Part {
+    /// The piece.
+    pub deflated: Box<[u8]>,
+    /// Checksum and length of the text.
+    pub crc: Crc,
+}
+
+/// A place for a part. Who comes while it is being made waits for it, so that scrapes at the same
+/// time share the work.
+#[derive(Default)]
+pub struct Kept(Mutex<Option<Marked>>);
+
+/// A part, and for which marks it was made.
+type Marked = (Box<[u64]>, Arc<Part>);
+
+impl Kept {
+    /// The part that was made for these `marks`, else what `make` makes. The marks stand for
+    /// what the text depends on besides the records.
+    pub fn get(&self, marks: &[u64], make: impl FnOnce() -> Part) -> Arc<Part> {
+        // A panic while a part is made leaves none.
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, part)) = kept.as_ref().filter(|(of, _)| **of == *marks) {
+            return Arc::clone(part);
+        }
+        let part = Arc::new(make());
+        *kept = Some((marks.into(), Arc::clone(&part)));
+        part
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kept")
+    }
+}

@@ -1,0 +1,352 @@
+//! The tasks of one provider, under a lock of their own.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::area::{Area, Block};
+use super::record::{Change, Record};
+use super::{Changes, Placed, Slot, TasksView, position};
+use crate::clock::{Clock, Timestamp};
+use crate::config::Limits;
+use crate::observation::{Failure, Observation, State};
+use crate::task::Task;
+
+/// Different statuses and kinds of job that are kept once for all tasks; a provider has a few
+/// dozen. Should one send ever new ones, those that no task has any more are forgotten here.
+const MAX_WORDS: usize = 4096;
+
+/// The tasks of one provider.
+#[derive(Debug)]
+pub struct Shard {
+    /// The provider's name.
+    pub name: Arc<str>,
+    clock: Clock,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug)]
+struct Table {
+    limits: Limits,
+    rows: Vec<Row>,
+    free: Vec<u32>,
+    /// Tasks that are polled.
+    open: Area,
+    /// Final tasks whose series are shown, apart from those that still change.
+    retained: Area,
+    /// Final tasks whose series are no longer shown.
+    retired: Area,
+    /// How many are in each state, in the order of [`State::ALL`].
+    states: [u64; State::ALL.len()],
+    words: HashSet<Arc<str>>,
+}
+
+/// Where the record of a row stands. The generation tells the row's tenants apart.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    generation: u32,
+    place: Option<Place>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    home: Home,
+    index: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Home {
+    Open,
+    Retained,
+    Retired,
+}
+
+/// A provider's tasks at one moment.
+#[derive(Debug)]
+pub struct Taken {
+    /// The provider's numbers.
+    pub limits: Limits,
+    /// How many tasks are in each state, in the order of [`State::ALL`].
+    pub states: [u64; State::ALL.len()],
+    /// Tasks that are polled.
+    pub open: Vec<Arc<Block>>,
+    /// Final tasks whose series are shown.
+    pub retained: Vec<Arc<Block>>,
+}
+
+/// What a new configuration changes, by row.
+#[derive(Debug)]
+pub struct Diff {
+    removed: Vec<u32>,
+    changed: Vec<(u32, Task)>,
+    added: Vec<Task>,
+}
+
+impl Shard {
+    /// No tasks.
+    pub fn new(name: Arc<str>, clock: Clock, limits: Limits) -> Self {
+        let table = Table {
+            limits,
+            rows: Vec::new(),
+            free: Vec::new(),
+            open: Area::default(),
+            retained: Area::default(),
+            retired: Area::default(),
+            states: Default::default(),
+            words: HashSet::new(),
+        };
+        Self { name, clock, table: Mutex::new(table) }
+    }
+
+    /// Takes in how a poll of `slot` ended. `None` where the task has left meanwhile.
+    pub fn record(&self, slot: Slot, outcome: &Result<Observation, Failure>) -> Option<Change> {
+        let now = self.clock.now();
+        let mut table = self.lock();
+        let place = table.place(slot)?;
+        table.record(slot.index, place, outcome, now)
+    }
+
+    /// The task of a slot, unless it has left.
+    pub fn task(&self, slot: Slot) -> Option<Task> {
+        let table = self.lock();
+        let Place { home, index } = table.place(slot)?;
+        table.area(home).get(position(index)).map(|record| record.task.clone())
+    }
+
+    /// How many tasks there are.
+    pub fn count(&self) -> usize {
+        self.lock().areas().map(Area::count).sum()
+    }
+
+    /// The task with this ID.
+    pub fn find(&self, id: &str) -> Option<Task> {
+        let blocks = self.all().blocks;
+        let mut records = blocks.iter().flat_map(|block| block.records());
+        records.find(|record| *record.task.id == *id).map(|record| record.task.clone())
+    }
+
+    /// All tasks, whether or not their series are shown.
+    pub fn all(&self) -> TasksView {
+        let table = self.lock();
+        let blocks = table.areas().flat_map(Area::blocks).cloned().collect();
+        TasksView { stuck_after: table.limits.stuck_after, blocks }
+    }
+
+    /// The tasks as they stand. What is no longer to be shown is put aside first.
+    pub fn take(&self, now: Timestamp) -> Taken {
+        let mut table = self.lock();
+        table.retire(now);
+        Taken {
+            limits: table.limits.clone(),
+            states: table.states,
+            open: table.open.blocks().to_vec(),
+            retained: table.retained.blocks().to_vec(),
+        }
+    }
+
+    /// What `tasks` would change. Takes long for many, and keeps nobody waiting. Only a reload
+    /// changes which tasks there are, so it is still true when it is applied.
+    pub fn diff(&self, tasks: Vec<Task>) -> Diff {
+        let blocks = self.all().blocks;
+        let (mut removed, mut changed) = (Vec::new(), Vec::new());
+        let mut wanted: HashMap<Arc<str>, usize> = HashMap::new();
+        if !blocks.is_empty() {
+            wanted.extend(tasks.iter().enumerate().map(|(at, task)| (Arc::clone(&task.id), at)));
+        }
+        let mut tasks: Vec<Option<Task>> = tasks.into_iter().map(Some).collect();
+        for (row, record) in blocks.iter().flat_map(|block| block.rows()) {
+            let at = wanted.get(&record.task.id);
+            match at.and_then(|at| tasks.get_mut(*at)).and_then(Option::take) {
+                Some(task) if task == record.task => {}
+                Some(task) => changed.push((row, task)),
+                None => removed.push(row),
+            }
+        }
+        Diff { removed, changed, added: tasks.into_iter().flatten().collect() }
+    }
+
+    /// Takes on new limits and what a diff found. Tasks that stay keep their history and their
+    /// row.
+    pub fn apply(self: Arc<Self>, limits: &Limits, diff: Diff, now: Timestamp) -> Changes {
+        let mut guard = self.lock();
+        let table = &mut *guard;
+        let longer = limits.retain_finished > table.limits.retain_finished;
+        table.limits = limits.clone();
+        if longer {
+            table.recall();
+        }
+        let removed = diff.removed.into_iter().filter_map(|row| table.remove(row)).collect();
+        let changed = diff.changed.into_iter();
+        let changed = changed.filter_map(|(row, task)| table.change(row, task)).collect();
+        // In the order of the configuration, which a reader of /metrics finds again.
+        let added = diff.added.into_iter().filter_map(|task| table.add(task, now)).collect();
+        drop(guard);
+        Changes { shard: self, removed, added, changed }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // A panic elsewhere leaves records whole: each is changed by plain assignments.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn place(&self, slot: Slot) -> Option<Place> {
+        let row = self.rows.get(position(slot.index))?;
+        row.place.filter(|_| row.generation == slot.generation)
+    }
+
+    fn slot(&self, row: u32) -> Option<Slot> {
+        let generation = self.rows.get(position(row))?.generation;
+        Some(Slot { index: row, generation })
+    }
+
+    fn areas(&self) -> impl Iterator<Item = &Area> {
+        [&self.open, &self.retained, &self.retired].into_iter()
+    }
+
+    fn area(&self, home: Home) -> &Area {
+        match home {
+            Home::Open => &self.open,
+            Home::Retained => &self.retained,
+            Home::Retired => &self.retired,
+        }
+    }
+
+    fn area_mut(&mut self, home: Home) -> &mut Area {
+        match home {
+            Home::Open => &mut self.open,
+            Home::Retained => &mut self.retained,
+            Home::Retired => &mut self.retired,
+        }
+    }
+
+    /// A task has come from one state to another: `None` is the outside.
+    fn count(&mut self, from: Option<State>, to: Option<State>) {
+        for (known, count) in State::ALL.into_iter().zip(&mut self.states) {
+            *count -= u64::from(from == Some(known));
+            *count += u64::from(to == Some(known));
+        }
+    }
+
+    fn record(
+        &mut self,
+        row: u32,
+        place: Place,
+        outcome: &Result<Observation, Failure>,
+        now: Timestamp,
+    ) -> Option<Change> {
+        let Self { open, retained, retired, words, .. } = self;
+        let area = match place.home {
+            Home::Open => open,
+            Home::Retained => retained,
+            Home::Retired => retired,
+        };
+        let change = area.update(position(place.index), |record| {
+            let change = record.take_in(outcome, now);
+            record.share_words(|word| share(words, word));
+            change
+        })?;
+        if change.from != change.to {
+            self.count(Some(change.from), Some(change.to));
+        }
+        if change.is_final && place.home == Home::Open {
+            self.rehouse(row, Home::Retained);
+        }
+        Some(change)
+    }
+
+    /// Puts aside the final tasks whose series have been shown for long enough.
+    fn retire(&mut self, now: Timestamp) {
+        let retain = self.limits.retain_finished;
+        for row in self.retained.moved_before(now - retain) {
+            self.rehouse(row, Home::Retired);
+        }
+    }
+
+    /// Takes back what has been put aside: it may have to be shown for longer.
+    fn recall(&mut self) {
+        let rows: Vec<u32> =
+            self.retired.blocks().iter().flat_map(|b| b.rows()).map(|(row, _)| row).collect();
+        for row in rows {
+            self.rehouse(row, Home::Retained);
+        }
+    }
+
+    fn rehouse(&mut self, row: u32, home: Home) {
+        if let Some(record) = self.evict(row) {
+            self.house(row, home, record);
+        }
+    }
+
+    fn house(&mut self, row: u32, home: Home, record: Record) {
+        let index = self.area_mut(home).push(row, record);
+        self.set_place(row, Some((home, index)));
+    }
+
+    /// Takes the record of a row out of its area.
+    fn evict(&mut self, row: u32) -> Option<Record> {
+        let Place { home, index } = self.rows.get(position(row))?.place?;
+        let (record, moved) = self.area_mut(home).swap_remove(position(index))?;
+        if let Some(moved) = moved {
+            self.set_place(moved, Some((home, position(index))));
+        }
+        self.set_place(row, None);
+        Some(record)
+    }
+
+    fn set_place(&mut self, row: u32, place: Option<(Home, usize)>) {
+        if let Some(row) = self.rows.get_mut(position(row)) {
+            row.place = place
+                .and_then(|(home, index)| Some(Place { home, index: u32::try_from(index).ok()? }));
+        }
+    }
+
+    fn remove(&mut self, row: u32) -> Option<Slot> {
+        let slot = self.slot(row)?;
+        let record = self.evict(row)?;
+        self.count(Some(record.state()), None);
+        if let Some(row) = self.rows.get_mut(position(row)) {
+            row.generation = row.generation.wrapping_add(1);
+        }
+        self.free.push(row);
+        Some(slot)
+    }
+
+    fn change(&mut self, row: u32, task: Task) -> Option<Placed> {
+        let slot = self.slot(row)?;
+        let Place { home, index } = self.place(slot)?;
+        let placed = Placed::new(slot, &task);
+        self.area_mut(home).update(position(index), |record| record.task = task)?;
+        Some(placed)
+    }
+
+    fn add(&mut self, task: Task, now: Timestamp) -> Option<Placed> {
+        let row = match self.free.pop() {
+            Some(row) => row,
+            None => {
+                self.rows.push(Row { generation: 0, place: None });
+                u32::try_from(self.rows.len() - 1).ok()?
+            }
+        };
+        let placed = Placed::new(self.slot(row)?, &task);
+        self.count(None, Some(State::Unpolled));
+        self.house(row, Home::Open, Record::new(task, now));
+        Some(placed)
+    }
+}
+
+/// Puts the word that is kept for all in the place of an equal one.
+fn share(words: &mut HashSet<Arc<str>>, word: &mut Arc<str>) {
+    if let Some(known) = words.get(word) {
+        if !Arc::ptr_eq(known, word) {
+            *word = Arc::clone(known);
+        }
+        return;
+    }
+    if words.len() >= MAX_WORDS {
+        words.retain(|word| Arc::strong_count(word) > 1);
+    }
+    if words.len() < MAX_WORDS {
+        words.insert(Arc::clone(word));
+    }
+}

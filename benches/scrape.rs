@@ -25,6 +25,11 @@ use aitask_exporter::store::{Changes, Store};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+#[path = "harness/figures.rs"]
+mod figures;
+
+use figures::{id, median};
+
 /// The share of tasks that are open.
 const OPEN: usize = 100;
 
@@ -74,11 +79,6 @@ fn report(tasks: usize, form: &str, times: Vec<(Duration, Duration)>) {
         median(others),
         median(ratio)
     );
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap()
 }
 
 fn write(store: &Store, gzip: bool, to: &mut dyn Write) {
@@ -165,19 +165,6 @@ impl Fleet {
         write(&self.store, gzip, &mut Sink);
         start.elapsed()
     }
-}
-
-/// A line with an ID that is as hard to compress as a real one.
-fn id(number: usize) -> String {
-    let (high, low) = (hash(number), hash(number + 1_000_000_000));
-    format!(
-        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}\n",
-        high >> 32,
-        high >> 16 & 0xffff,
-        high & 0xffff,
-        low >> 48,
-        low & 0xffff_ffff_ffff
-    )
 }
 
 fn hash(number: usize) -> u64 {

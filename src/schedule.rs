@@ -14,12 +14,22 @@ use crate::config::Limits;
 use crate::observation::{Failure, Reason};
 use crate::store::record::Change;
 use crate::store::{Placed, Slot};
+use budget::Budget;
 use cadence::Cadence;
 use gate::{Closed, Gate};
-use queue::Queue;
+use queue::{Moment, Queue};
 
 /// How far down the queue of due tasks one is looked for that fits into a batch, in batches.
 const BATCH_SEARCH: usize = 4;
+
+/// Polls that are as late as this were held back, by a pause of the provider or of the process.
+/// They are made up for at no more than twice the rate at which polls come due, since a burst is
+/// the last thing that a provider needs which has just asked for a pause.
+const LATE: Duration = Duration::from_secs(1);
+/// However few the tasks, so much time between two late polls is enough.
+const MAX_SPACING: Duration = Duration::from_millis(10);
+/// What may start at once: what would start evenly in so much time.
+const SPACING_TOLERANCE: Duration = Duration::from_millis(100);
 
 /// What to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +77,10 @@ pub struct Schedule {
     ready: VecDeque<Slot>,
     /// How many of `ready` are still wanted.
     ready_count: usize,
+    /// Tasks that are not final.
+    open: usize,
+    /// While late polls are made up for.
+    catching_up: Option<Budget>,
     /// How many tasks a request asks for at the most, and how long the first waits for others.
     batch_size: usize,
     batch_wait: Duration,
@@ -80,8 +94,9 @@ struct Entry {
     hash: u64,
     /// Only tasks of one group can be asked for together.
     group: u64,
-    due: Instant,
-    failures: u32,
+    due: Moment,
+    /// In a row.
+    failures: u16,
     phase: Phase,
 }
 
@@ -106,9 +121,11 @@ impl Schedule {
             batch_wait,
             cadence: cadence.with_interval(limits.poll_interval),
             entries: Vec::new(),
-            timers: Queue::default(),
+            timers: Queue::new(cadence.start()),
             ready: VecDeque::new(),
             ready_count: 0,
+            open: 0,
+            catching_up: None,
             gate: Gate::new(limits),
         }
     }
@@ -119,14 +136,19 @@ impl Schedule {
         self.gate.reconfigure(old, new);
         if old.poll_interval != new.poll_interval {
             self.cadence = self.cadence.with_interval(new.poll_interval);
-            self.timers = Queue::default();
+            self.timers = Queue::new(self.cadence.start());
             for (index, entry) in (0..).zip(&mut self.entries) {
                 if let Some(entry) = entry.as_mut().filter(|entry| entry.phase == Phase::Waiting) {
-                    entry.due = self.cadence.next(entry.hash, now);
+                    entry.due = self.timers.moment(self.cadence.next(entry.hash, now));
                     self.timers.push(entry.due, Slot { index, generation: entry.generation });
                 }
             }
         }
+    }
+
+    /// Makes room for so many tasks more, at once instead of bit by bit.
+    pub fn reserve(&mut self, tasks: usize) {
+        self.entries.reserve(tasks);
     }
 
     /// Adds a task, to be polled at its own place in the interval.
@@ -135,11 +157,12 @@ impl Schedule {
         if self.entries.len() <= slot.position() {
             self.entries.resize(slot.position() + 1, None);
         }
-        let due = self.cadence.next(hash, now);
+        let due = self.timers.moment(self.cadence.next(hash, now));
         let generation = slot.generation;
         if let Some(entry) = self.entries.get_mut(slot.position()) {
             let phase = Phase::Waiting;
             *entry = Some(Entry { generation, hash, group, due, failures: 0, phase });
+            self.open += 1;
         }
         self.timers.push(due, slot);
     }
@@ -154,9 +177,9 @@ impl Schedule {
     /// Forgets a task. A poll of it that is under way still counts as in flight until it ends.
     pub fn remove(&mut self, slot: Slot) {
         let Some(entry) = self.entry(slot) else { return };
-        if entry.phase == Phase::Ready {
-            self.ready_count -= 1;
-        }
+        let phase = entry.phase;
+        self.ready_count -= usize::from(phase == Phase::Ready);
+        self.open -= usize::from(phase != Phase::Done);
         if let Some(entry) = self.entries.get_mut(slot.position()) {
             *entry = None;
         }
@@ -174,14 +197,23 @@ impl Schedule {
         if let Some(first) = self.first_ready() {
             let batch = self.batch(first.group);
             let whole = batch.len() >= self.batch_size;
-            let patience = first.due + self.batch_wait;
+            let patience = self.timers.instant(first.due) + self.batch_wait;
             if !whole && patience > now {
                 return Next::Wait(
                     self.timers.next_due().map_or(patience, |due| due.min(patience)),
                 );
             }
+            if let Err(moment) = self.make_up(first.due, now) {
+                return Next::Wait(self.timers.next_due().map_or(moment, |due| due.min(moment)));
+            }
             return match self.gate.enter(now) {
-                Ok(()) => Next::Poll(self.start(batch, now)),
+                Ok(()) => {
+                    if let Some(budget) = &mut self.catching_up {
+                        // It has just been found to be in budget.
+                        let _ = budget.spend(now);
+                    }
+                    Next::Poll(self.start(batch, now))
+                }
                 // Until a request ends, what comes due meanwhile has to be counted.
                 Err(Closed::Busy) => self.next_timer(),
                 Err(Closed::Until(moment)) => Next::Wait(moment),
@@ -215,11 +247,12 @@ impl Schedule {
             let Some(entry) = self.entry(*slot) else { continue };
             if *verdict == Verdict::Final {
                 entry.phase = Phase::Done;
+                self.open -= 1;
                 continue;
             }
             let due = if verdict.is_failure() {
                 entry.failures = entry.failures.saturating_add(1);
-                cadence.backoff(entry.hash, entry.failures, now)
+                cadence.backoff(entry.hash, entry.failures.into(), now)
             } else {
                 entry.failures = 0;
                 cadence.next(entry.hash, now)
@@ -253,7 +286,7 @@ impl Schedule {
             .map(|entry| (entry.hash, entry.failures.saturating_add(1)))
             .reduce(|(hash, most), (_, failures)| (hash, most.max(failures)))
             .unwrap_or((0, 1));
-        let due = self.cadence.backoff(hash, failures, now);
+        let due = self.cadence.backoff(hash, failures.into(), now);
         for (slot, _) in verdicts {
             if let Some(entry) = self.entry(*slot) {
                 entry.failures = failures;
@@ -263,6 +296,7 @@ impl Schedule {
     }
 
     fn wait(&mut self, slot: Slot, due: Instant) {
+        let due = self.timers.moment(due);
         if let Some(entry) = self.entry(slot) {
             entry.phase = Phase::Waiting;
             entry.due = due;
@@ -295,6 +329,18 @@ impl Schedule {
         }
     }
 
+    /// Whether a poll that was due at `due` may start, as far as others were held back with it.
+    fn make_up(&mut self, due: Moment, now: Instant) -> Result<(), Instant> {
+        if now.saturating_duration_since(self.timers.instant(due)) < LATE + self.batch_wait {
+            self.catching_up = None;
+            return Ok(());
+        }
+        let tasks = u32::try_from(self.open / self.batch_size).unwrap_or(u32::MAX).max(1);
+        let spacing = (self.cadence.interval() / 2 / tasks).min(MAX_SPACING);
+        let even = || Budget::even(spacing, SPACING_TOLERANCE);
+        self.catching_up.get_or_insert_with(even).check(now)
+    }
+
     /// Due tasks of a group, as many as fit into a batch.
     fn batch(&self, group: u64) -> Vec<Slot> {
         let is_peer = |slot: &&Slot| {
@@ -316,8 +362,9 @@ impl Schedule {
             let ready = self.entry(slot).filter(|entry| entry.phase == Phase::Ready);
             let Some(entry) = ready else { continue };
             entry.phase = Phase::InFlight;
-            let lag = now.saturating_duration_since(entry.due);
-            starts.push(Start { slot, lag, retry: entry.failures > 0 });
+            let (due, retry) = (entry.due, entry.failures > 0);
+            let lag = now.saturating_duration_since(self.timers.instant(due));
+            starts.push(Start { slot, lag, retry });
             self.ready_count -= 1;
         }
         starts

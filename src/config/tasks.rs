@@ -59,6 +59,9 @@ impl<'c> Tasks<'c> {
     /// Adds the tasks of a text with one ID a line. Blank lines and lines that begin with `#`
     /// are none.
     pub fn add_lines(&mut self, text: &str, document: u32, provider: Option<usize>) {
+        let lines = text.bytes().filter(|byte| *byte == b'\n').count();
+        self.seen.reserve(lines);
+        self.kept.reserve(lines);
         for (number, line) in (1..).zip(privacy::lines(text)) {
             let id = line.trim();
             if id.is_empty() || id.starts_with('#') {

@@ -91,6 +91,7 @@ pub struct Parts {
     /// Large, and so made once.
     compressor: Option<Compress>,
     text: Vec<u8>,
+    deflated: Vec<u8>,
 }
 
 impl Parts {
@@ -105,10 +106,11 @@ impl Parts {
         }
         let compressor = self.compressor.get_or_insert_with(compressor);
         compressor.reset();
-        let mut deflated = Vec::with_capacity(self.text.len() / 2);
+        self.deflated.clear();
         // A compressor in order has no errors.
-        let _ = deflate(compressor, &self.text, FlushCompress::Full, &mut deflated);
-        Part { deflated: deflated.into(), crc }
+        let _ = deflate(compressor, &self.text, FlushCompress::Full, &mut self.deflated);
+        // What is kept takes no more room than it needs.
+        Part { deflated: self.deflated.as_slice().into(), crc }
     }
 }
 

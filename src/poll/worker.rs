@@ -223,6 +223,7 @@ impl Polling {
         for placed in changes.changed {
             self.schedule.regroup(placed);
         }
+        self.schedule.reserve(changes.added.len());
         for placed in changes.added {
             self.schedule.add(placed, now);
         }

@@ -25,18 +25,31 @@ impl Budget {
         Self { cost, tolerance: cost * limit.burst.saturating_sub(1), spent_until: None }
     }
 
+    /// A whole budget of one request every `cost`, with `tolerance` for what comes at once.
+    pub fn even(cost: Duration, tolerance: Duration) -> Self {
+        Self { cost, tolerance, spent_until: None }
+    }
+
     /// Spends one request.
     ///
     /// # Errors
     /// When nothing is left: the moment at which there will be.
     pub fn spend(&mut self, now: Instant) -> Result<(), Instant> {
+        self.check(now)?;
         let spent_until = self.spent_until.map_or(now, |until| until.max(now));
-        let allowed_at = spent_until.checked_sub(self.tolerance).unwrap_or(now);
-        if allowed_at > now {
-            return Err(allowed_at);
-        }
         self.spent_until = Some(spent_until + self.cost);
         Ok(())
+    }
+
+    /// Whether a request could be spent.
+    ///
+    /// # Errors
+    /// As [`Budget::spend`].
+    pub fn check(&self, now: Instant) -> Result<(), Instant> {
+        match self.spent_until.and_then(|until| until.checked_sub(self.tolerance)) {
+            Some(allowed_at) if allowed_at > now => Err(allowed_at),
+            _ => Ok(()),
+        }
     }
 }
 

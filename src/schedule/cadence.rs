@@ -32,6 +32,16 @@ impl Cadence {
         Self::new(interval, self.start, self.wall_at_start)
     }
 
+    /// The time between two polls of a task.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// From where time is counted.
+    pub fn start(&self) -> Instant {
+        self.start
+    }
+
     /// The first moment after `now` that is the task's own.
     pub fn next(&self, hash: u64, now: Instant) -> Instant {
         let interval = micros(self.interval);

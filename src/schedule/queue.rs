@@ -8,28 +8,48 @@ use tokio::time::Instant;
 
 use crate::store::Slot;
 
-/// What is due within one such span is sorted only when its turn comes. Short enough that what is
-/// sorted at once fits the processor's cache, at 20,000 polls a second as well.
-const SPAN: Duration = Duration::from_millis(50);
+/// What is due within one such span, in microseconds, is sorted only when its turn comes. Short
+/// enough that what is sorted at once fits the processor's cache, at 20,000 polls a second as well.
+const SPAN: u64 = 50_000;
+
+/// A moment in microseconds since the start of a queue: half as large as an `Instant`, of which
+/// a million tasks have two each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
 
 /// A timer queue: spans of time with the slots that come due in them, unsorted, and the earliest
 /// span as a heap. A slot that is no longer wanted is not searched for: whoever pops it sees that
 /// its generation has passed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Queue {
-    /// From where spans are counted: the first moment that was pushed.
-    start: Option<Instant>,
+    start: Instant,
     /// The slots of the span `earliest`; empty only while there is none at all.
-    next: BinaryHeap<Reverse<(Instant, Slot)>>,
-    earliest: i64,
+    next: BinaryHeap<Reverse<(Moment, Slot)>>,
+    earliest: u64,
     /// The slots of all spans after it.
-    later: BTreeMap<i64, Vec<(Instant, Slot)>>,
+    later: BTreeMap<u64, Vec<(Moment, Slot)>>,
 }
 
 impl Queue {
+    /// An empty queue, whose moments count from `start`.
+    pub fn new(start: Instant) -> Self {
+        Self { start, next: BinaryHeap::new(), earliest: 0, later: BTreeMap::new() }
+    }
+
+    /// An instant as a moment, less than a microsecond later.
+    pub fn moment(&self, instant: Instant) -> Moment {
+        let nanos = instant.saturating_duration_since(self.start).as_nanos();
+        Moment(u64::try_from(nanos.div_ceil(1_000)).unwrap_or(u64::MAX))
+    }
+
+    /// A moment as an instant.
+    pub fn instant(&self, Moment(micros): Moment) -> Instant {
+        self.start + Duration::from_micros(micros)
+    }
+
     /// Adds a slot.
-    pub fn push(&mut self, due: Instant, slot: Slot) {
-        let span = self.span(due);
+    pub fn push(&mut self, due: Moment, slot: Slot) {
+        let span = due.0 / SPAN;
         if self.next.is_empty() {
             self.earliest = span;
         } else if span > self.earliest {
@@ -59,19 +79,7 @@ impl Queue {
 
     /// When the earliest slot is due.
     pub fn next_due(&self) -> Option<Instant> {
-        self.next.peek().map(|Reverse((due, _))| *due)
-    }
-
-    /// The span of a moment; negative before the first that was pushed.
-    fn span(&mut self, due: Instant) -> i64 {
-        let start = *self.start.get_or_insert(due);
-        let spans = |time: Duration| {
-            i64::try_from(time.as_millis() / SPAN.as_millis()).unwrap_or(i64::MAX - 1)
-        };
-        match due.checked_duration_since(start) {
-            Some(after) => spans(after),
-            None => -1 - spans(start.saturating_duration_since(due)),
-        }
+        self.next.peek().map(|Reverse((due, _))| self.instant(*due))
     }
 }
 
@@ -91,12 +99,12 @@ mod tests {
             steps in prop::collection::vec((any::<bool>(), 0_u64..400_000), 1..400),
         ) {
             let start = Instant::now();
-            let (mut queue, mut model, mut now) = (Queue::default(), BTreeSet::new(), start);
+            let (mut queue, mut model, mut now) = (Queue::new(start), BTreeSet::new(), start);
             for (index, (push, micros)) in (0..).zip(steps) {
                 if push {
                     let due = now + Duration::from_micros(micros);
                     let slot = Slot { index, generation: 0 };
-                    queue.push(due, slot);
+                    queue.push(queue.moment(due), slot);
                     model.insert((due, slot));
                 } else {
                     now += Duration::from_micros(micros);
@@ -112,15 +120,16 @@ mod tests {
     #[test]
     fn a_slot_before_the_first_is_the_first() {
         let now = Instant::now();
+        let later = now + Duration::from_micros(SPAN);
         let [early, late] = [0, 1].map(|index| Slot { index, generation: 0 });
-        let mut queue = Queue::default();
-        queue.push(now + SPAN, late);
-        queue.push(now, early);
+        let mut queue = Queue::new(now);
+        queue.push(queue.moment(later), late);
+        queue.push(queue.moment(now), early);
         assert_eq!((queue.next.len(), queue.later.len()), (1, 1), "each in a span of its own");
         assert_eq!(queue.next_due(), Some(now));
         assert_eq!(queue.pop_due(now), Some(early));
         assert_eq!(queue.pop_due(now), None);
-        assert_eq!(queue.pop_due(now + SPAN), Some(late));
+        assert_eq!(queue.pop_due(later), Some(late));
         assert_eq!(queue.next_due(), None);
     }
 }

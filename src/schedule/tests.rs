@@ -111,6 +111,37 @@ fn retry_after_pauses_the_whole_provider_but_not_for_ever() {
 }
 
 #[test]
+fn what_a_pause_held_back_is_made_up_for_at_twice_the_usual_rate() {
+    let (mut schedule, start) = schedule(&Limits { max_in_flight: 1_000, ..limits() });
+    for index in 0..1_000 {
+        // A poll every 10 ms.
+        schedule.add(placed(slot(index), place(10) / 1_000 * u64::from(index), 0), start);
+    }
+    schedule.gate.pause(start + 60 * SECOND);
+    let (mut now, end) = (start, start + 66 * SECOND);
+    let (mut polled, mut started) = (std::collections::BTreeSet::new(), Vec::new());
+    while now < end {
+        match schedule.next(now) {
+            Next::Poll(starts) => {
+                started.push(now);
+                polled.extend(starts.iter().map(|start| start.slot));
+                schedule.finish(&[(starts[0].slot, Verdict::Open)], None, now);
+            }
+            Next::Wait(until) => now = until,
+            Next::Idle => panic!("tasks wait"),
+        }
+    }
+    assert_eq!(polled.len(), 1_000, "all within the first six seconds");
+    let after = |seconds: u32| started.iter().filter(|at| **at < start + seconds * SECOND).count();
+    assert_eq!(after(60), 0);
+    for second in 61..66 {
+        let begun = after(second) - after(second - 1);
+        let at_once = if second == 61 { 21 } else { 0 };
+        assert!((199..=201).contains(&(begun - at_once)), "{begun} polls in second {second}");
+    }
+}
+
+#[test]
 fn a_rate_limit_delays_and_the_delay_is_counted() {
     let rate_limit = Some(RateLimit { requests: 1, per: 4 * SECOND, burst: 1 });
     let (mut schedule, start) = schedule(&Limits { rate_limit, ..limits() });

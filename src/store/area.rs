@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::facet::{Facet, changed};
-use super::kept::Kept;
+use super::kept::{Kept, forget};
 use super::record::Record;
 use crate::clock::Timestamp;
 
@@ -45,11 +45,11 @@ impl Block {
         self.earliest = Some(self.earliest.map_or(moved, |earliest| earliest.min(moved)));
         self.records.push(record);
         self.rows.push(row);
-        self.kept = Default::default();
+        self.forget();
     }
 
     fn pop(&mut self) -> Option<(u32, Record)> {
-        self.kept = Default::default();
+        self.forget();
         self.rows.pop().zip(self.records.pop())
     }
 
@@ -59,13 +59,17 @@ impl Block {
         let result = change(record);
         for (kept, changed) in self.kept.iter_mut().zip(changed(&before, record)) {
             if changed {
-                *kept = Arc::default();
+                forget(kept);
             }
         }
         if before.task != record.task {
-            self.kept = Default::default();
+            self.forget();
         }
         Some(result)
+    }
+
+    fn forget(&mut self) {
+        self.kept.iter_mut().for_each(forget);
     }
 }
 
@@ -109,7 +113,7 @@ impl Area {
         let block = Arc::make_mut(self.blocks.get_mut(index / BLOCK)?);
         let moved = last.moved();
         block.earliest = Some(block.earliest.map_or(moved, |earliest| earliest.min(moved)));
-        block.kept = Default::default();
+        block.forget();
         let offset = index % BLOCK;
         *block.rows.get_mut(offset)? = last_row;
         let record = std::mem::replace(block.records.get_mut(offset)?, last);

@@ -38,8 +38,53 @@ impl Kept {
     }
 }
 
+/// Forgets what was kept. A copy of the block that shares the place keeps it.
+pub fn forget(place: &mut Arc<Kept>) {
+    match Arc::get_mut(place) {
+        Some(kept) => *kept = Kept::default(),
+        None => *place = Arc::default(),
+    }
+}
+
 impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Kept")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn scrapes_at_once_share_the_work() {
+        let (kept, made) = (Kept::default(), AtomicUsize::new(0));
+        let get = |marks: &[u64]| {
+            kept.get(marks, || {
+                made.fetch_add(1, Ordering::Relaxed);
+                Part { deflated: Box::default(), crc: Crc::new() }
+            })
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| get(&[1]));
+            }
+        });
+        assert_eq!(made.load(Ordering::Relaxed), 1);
+        get(&[2]);
+        assert_eq!(made.load(Ordering::Relaxed), 2, "other marks, another text");
+    }
+
+    #[test]
+    fn a_copy_keeps_what_the_original_forgets() {
+        let part = || Part { deflated: Box::default(), crc: Crc::new() };
+        let mut original = Arc::new(Kept::default());
+        let first = original.get(&[], part);
+        let copy = Arc::clone(&original);
+        forget(&mut original);
+        assert!(Arc::ptr_eq(&copy.get(&[], part), &first));
+        assert!(!Arc::ptr_eq(&original.get(&[], part), &first));
     }
 }

@@ -148,10 +148,11 @@ impl Shard {
     pub fn diff(&self, tasks: Vec<Task>) -> Diff {
         let blocks = self.all().blocks;
         let (mut removed, mut changed) = (Vec::new(), Vec::new());
-        let mut wanted: HashMap<Arc<str>, usize> = HashMap::new();
-        if !blocks.is_empty() {
-            wanted.extend(tasks.iter().enumerate().map(|(at, task)| (Arc::clone(&task.id), at)));
+        if blocks.is_empty() {
+            return Diff { removed, changed, added: tasks };
         }
+        let at = |(at, task): (usize, &Task)| (Arc::clone(&task.id), at);
+        let wanted: HashMap<Arc<str>, usize> = tasks.iter().enumerate().map(at).collect();
         let mut tasks: Vec<Option<Task>> = tasks.into_iter().map(Some).collect();
         for (row, record) in blocks.iter().flat_map(|block| block.rows()) {
             let at = wanted.get(&record.task.id);
@@ -178,7 +179,9 @@ impl Shard {
         let changed = diff.changed.into_iter();
         let changed = changed.filter_map(|(row, task)| table.change(row, task)).collect();
         // In the order of the configuration, which a reader of /metrics finds again.
-        let added = diff.added.into_iter().filter_map(|task| table.add(task, now)).collect();
+        let mut added = Vec::with_capacity(diff.added.len());
+        table.rows.reserve(diff.added.len());
+        added.extend(diff.added.into_iter().filter_map(|task| table.add(task, now)));
         drop(guard);
         Changes { shard: self, removed, added, changed }
     }

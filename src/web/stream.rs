@@ -13,15 +13,15 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::exposition::out::Out;
 
-/// What is sent at once.
-const CHUNK_BYTES: usize = 64 * 1024;
+/// What is sent at once: enough that the threads which write and send seldom wake each other.
+const CHUNK_BYTES: usize = 256 * 1024;
 
 /// How many chunks may wait for a slow reader; then the writing waits.
 pub const CHUNKS_AHEAD: usize = 2;
 
-/// How long a reader may leave a chunk untaken: Prometheus itself gives up after less, and each
-/// reader occupies a thread and a snapshot.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a reader may take for the whole answer: Prometheus itself gives up after less, and
+/// each reader occupies a thread, and a snapshot, which keeps what has changed since.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A body that `write` makes on a blocking thread while it is sent; compressed with `gzip`. Must be
 /// called on a tokio runtime. `on_done` is told how long the writing took, also when the reader
@@ -32,7 +32,12 @@ pub fn stream(
     on_done: impl FnOnce(Duration) + Send + 'static,
 ) -> Body {
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
-    let chunks = Chunks { sender: Some(sender), runtime: Handle::current(), chunk: Vec::new() };
+    let chunks = Chunks {
+        sender: Some(sender),
+        runtime: Handle::current(),
+        deadline: tokio::time::Instant::now() + PATIENCE,
+        chunk: Vec::new(),
+    };
     tokio::task::spawn_blocking(move || {
         let start = Instant::now();
         // The only error is a reader that went away, of which nobody is left to be told.
@@ -68,15 +73,18 @@ pub struct Chunks {
     /// `None` once the reader has failed: nobody is waited for twice.
     sender: Option<Sender<Chunk>>,
     runtime: Handle,
+    deadline: tokio::time::Instant,
     chunk: Vec<u8>,
 }
 
 impl Chunks {
-    /// Waits until there is room; fails when the reader has gone or does not read.
+    /// Waits until there is room; fails when the reader has gone or is too slow.
     fn send(&mut self, chunk: Chunk) -> io::Result<()> {
         let sender = self.sender.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        let sent = self.runtime.block_on(sender.send_timeout(chunk, PATIENCE));
-        sent.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        let deadline = self.deadline;
+        let sent = async { tokio::time::timeout_at(deadline, sender.send(chunk)).await };
+        let sent = self.runtime.block_on(sent);
+        sent.map_err(|_| io::ErrorKind::TimedOut)?.map_err(|_| io::ErrorKind::BrokenPipe)?;
         self.sender = Some(sender);
         Ok(())
     }

@@ -26,6 +26,7 @@ mod exposition;
 mod faults;
 mod harness;
 mod identity;
+mod kept;
 mod lifecycle;
 mod limits;
 mod load;

@@ -61,6 +61,24 @@ async fn a_reader_that_goes_away_ends_the_writing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_that_reads_too_slowly_is_left() {
+    let (done, mut took) = oneshot::channel();
+    let response = respond(&HeaderMap::new(), many(TASKS), Vec::new(), |took| {
+        done.send(took).unwrap();
+    });
+    let mut body = response.into_body();
+    for _ in 0..3 {
+        let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+        frame.unwrap().unwrap();
+        assert!(took.try_recv().is_err());
+        tokio::time::advance(PATIENCE / 3).await;
+    }
+    while took.try_recv().is_err() {
+        tokio::time::advance(PATIENCE / 3).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_does_not_read_is_left_and_sees_that_the_rest_is_missing() {
     let (done, mut took) = oneshot::channel();
     let response = respond(&HeaderMap::new(), many(TASKS), Vec::new(), |took| {

@@ -177,13 +177,20 @@ impl Live {
         });
         let (upstream, worker) =
             running.ok_or_else(|| format!("no provider {provider:?} is configured"))?;
-        let task = match self.store.find(provider, id) {
+        let task = match self.find(provider, id).await {
             Some(task) => task,
             None => upstream.task(id, params)?,
         };
         let patience = upstream.provider.limits.poll_timeout + PROBE_PATIENCE;
         let polled = tokio::time::timeout(patience, worker.probe(task.clone())).await;
         Ok(Probed { upstream, task, polled: polled.ok().flatten() })
+    }
+
+    /// The task of a provider with this ID. Among a million that takes some milliseconds, for
+    /// which nobody else has to wait.
+    async fn find(&self, provider: &str, id: &str) -> Option<Task> {
+        let (store, provider, id) = (Arc::clone(&self.store), provider.to_owned(), id.to_owned());
+        tokio::task::spawn_blocking(move || store.find(&provider, &id)).await.ok().flatten()
     }
 
     /// Starts no more polls and waits for those that are under way.

@@ -133,10 +133,11 @@ impl Store {
             }
         }
         let known = self.shards();
+        let known: HashMap<_, _> = known.iter().map(|shard| (&*shard.name, shard)).collect();
         let diffs: Vec<_> = providers
             .iter()
             .map(|provider| {
-                let known = known.iter().find(|shard| shard.name == provider.name);
+                let known = known.get(&*provider.name).copied();
                 let shard = known.cloned().unwrap_or_else(|| {
                     let name = Arc::clone(&provider.name);
                     Arc::new(Shard::new(name, self.clock, provider.limits.clone()))

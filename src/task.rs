@@ -1,6 +1,11 @@
 //! Identity: what a task is before anything is known of it.
 
+pub mod id;
+pub mod index;
+
 use std::sync::Arc;
+
+use id::Id;
 
 /// Label pairs in the order of their names.
 pub type Labels = Arc<[(Box<str>, Box<str>)]>;
@@ -10,7 +15,7 @@ pub type Labels = Arc<[(Box<str>, Box<str>)]>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     /// The ID as the provider gave it: 1 to 4,096 bytes, no NUL, neither `.` nor `..`.
-    pub id: Arc<str>,
+    pub id: Id,
     /// All that it shares with other tasks.
     pub common: Arc<Common>,
 }

@@ -1,6 +1,7 @@
 //! As written to as meant: limits and providers. Whatever is wrong is reported, and checking
 //! goes on with what is left.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,8 +58,6 @@ impl Default for Global {
 pub struct Named {
     /// The name, by which tasks find it.
     pub name: Arc<str>,
-    /// Where the name stands.
-    pub place: Place,
     /// How many of its tasks are polled.
     pub max_tasks: Option<usize>,
     /// `None` after mistakes.
@@ -149,23 +148,28 @@ impl Check<'_> {
         blocks: &[Node],
         global: &Global,
     ) -> Vec<Named> {
-        let mut all: Vec<Named> = Vec::new();
+        let (mut all, mut places) = (Vec::new(), HashMap::new());
         for (raw, block) in raw.iter().zip(blocks) {
             let Some((place, raw)) = raw.placed() else { continue };
             let before = self.sink.borrow().len();
-            let name = self.name(raw, place, &all);
+            let name = self.name(raw, place, &mut places);
             let provider = self.provider(raw, block, name.as_ref(), global);
             let provider = provider.filter(|_| self.sink.borrow().len() == before).map(Arc::new);
             if let Some(name) = name {
-                let place = raw.name.place.unwrap_or(place);
                 let max_tasks = raw.max_tasks.get().map(|count| usize_of(*count));
-                all.push(Named { name, place, max_tasks, provider });
+                all.push(Named { name, max_tasks, provider });
             }
         }
         all
     }
 
-    fn name(&self, raw: &raw::Provider, block: Place, all: &[Named]) -> Option<Arc<str>> {
+    /// A provider's name. `places` is where each was given first.
+    fn name(
+        &self,
+        raw: &raw::Provider,
+        block: Place,
+        places: &mut HashMap<Arc<str>, Place>,
+    ) -> Option<Arc<str>> {
         if raw.name.is_absent() {
             self.report(Mistake::new(block, "missing key: name"));
         }
@@ -175,10 +179,11 @@ impl Check<'_> {
             self.report(Mistake::new(place, "a name has 1 to 1024 bytes"));
         } else if name.chars().any(char::is_control) {
             self.report(Mistake::new(place, "a name has no control characters"));
-        } else if let Some(first) = all.iter().find(|other| other.name == name) {
-            self.report(Mistake::new(place, "duplicate provider").quote(&name).first(first.place));
+        } else if let Some(first) = places.get(&name) {
+            self.report(Mistake::new(place, "duplicate provider").quote(&name).first(*first));
             return None;
         }
+        places.insert(Arc::clone(&name), place);
         Some(name)
     }
 

@@ -112,7 +112,7 @@ impl<'d> Loader<'d> {
         for files in raw.task_files.value.unwrap_or_default() {
             self.task_files(&files, &mut tasks);
         }
-        let (tasks, dropped_tasks) = (tasks.kept, tasks.dropped);
+        let (tasks, dropped_tasks) = tasks.finish();
         let providers = providers.into_iter().filter_map(|named| named.provider).collect();
         let shown = shown::config(&root, &global);
         self.sink.get_mut().append(&mut sink.into_inner());

@@ -1,7 +1,6 @@
 //! The list of tasks, from the main file and from task files.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::check::{Check, Global, Named};
@@ -11,6 +10,7 @@ use super::placed::{At, Either, Table};
 use super::scalar::Text;
 use super::{decode, privacy, raw};
 use crate::family;
+use crate::task::index::Index;
 use crate::task::{Common, Labels, Task, check_id};
 
 /// Collects tasks and refuses duplicates.
@@ -18,16 +18,18 @@ pub struct Tasks<'c> {
     check: &'c Check<'c>,
     global: &'c Global,
     providers: &'c [Named],
-    /// Where each task of each provider was listed first.
-    seen: HashMap<(usize, Arc<str>), Place>,
+    by_name: HashMap<&'c str, usize>,
+    /// In the order of the files, those included that limits leave out.
+    listed: Vec<Task>,
+    /// Where each was listed.
+    places: Vec<Place>,
+    index: Index,
+    /// Positions of those that limits leave out.
+    dropped: BTreeSet<usize>,
     kept_of: Vec<usize>,
     /// Every combination of provider, labels and params is there once.
     commons: HashSet<Arc<Common>>,
     no_labels: Labels,
-    /// In the order of the files.
-    pub kept: Vec<Task>,
-    /// How many more there are than limits allow.
-    pub dropped: usize,
 }
 
 impl<'c> Tasks<'c> {
@@ -37,13 +39,26 @@ impl<'c> Tasks<'c> {
             check,
             global,
             providers,
-            seen: HashMap::new(),
+            by_name: (0..).zip(providers).map(|(index, named)| (&*named.name, index)).collect(),
+            listed: Vec::new(),
+            places: Vec::new(),
+            index: Index::default(),
+            dropped: BTreeSet::new(),
             kept_of: vec![0; providers.len()],
             commons: HashSet::new(),
             no_labels: Arc::default(),
-            kept: Vec::new(),
-            dropped: 0,
         }
+    }
+
+    /// The tasks within the limits, in the order of the files, and how many more there are.
+    pub fn finish(self) -> (Vec<Task>, usize) {
+        let Self { mut listed, dropped, .. } = self;
+        let mut position = 0;
+        listed.retain(|_| {
+            position += 1;
+            !dropped.contains(&(position - 1))
+        });
+        (listed, dropped.len())
     }
 
     /// Adds the tasks of a list in YAML. `provider` is the one of tasks that name none.
@@ -60,8 +75,9 @@ impl<'c> Tasks<'c> {
     /// are none.
     pub fn add_lines(&mut self, text: &str, document: u32, provider: Option<usize>) {
         let lines = text.bytes().filter(|byte| *byte == b'\n').count();
-        self.seen.reserve(lines);
-        self.kept.reserve(lines);
+        self.listed.reserve(lines);
+        self.places.reserve(lines);
+        self.index.reserve(lines, &self.listed);
         for (number, line) in (1..).zip(privacy::lines(text)) {
             let id = line.trim();
             if id.is_empty() || id.starts_with('#') {
@@ -112,26 +128,25 @@ impl<'c> Tasks<'c> {
         labels: Labels,
         params: Labels,
     ) {
-        let id: Arc<str> = id.into();
-        match self.seen.entry((provider, Arc::clone(&id))) {
-            Entry::Vacant(entry) => entry.insert(place),
-            Entry::Occupied(entry) => {
-                let mistake = Mistake::new(place, "duplicate task").quote(&id);
-                return self.check.report(mistake.first(*entry.get()));
-            }
-        };
         let Some(named) = self.providers.get(provider) else { return };
-        self.fits(params_at, named, &params);
-        let Some(kept_of) = self.kept_of.get_mut(provider) else { return };
-        let most = named.max_tasks.unwrap_or(usize::MAX);
-        if self.kept.len() >= self.global.max_tasks || *kept_of >= most {
-            self.dropped += 1;
-            return;
-        }
-        *kept_of += 1;
         let common = Common { provider: Arc::clone(&named.name), labels, params };
-        let common = self.common(common);
-        self.kept.push(Task { id, common });
+        let task = Task { id: id.into(), common: self.common(common) };
+        if let Some(first) = self.index.find(&task, &self.listed) {
+            let mistake = Mistake::new(place, "duplicate task").quote(id);
+            let first = self.places.get(first).copied();
+            return self.check.report(first.map_or(mistake.clone(), |first| mistake.first(first)));
+        }
+        self.fits(params_at, named, &task.common.params);
+        let Some(kept_of) = self.kept_of.get_mut(provider) else { return };
+        let (position, kept) = (self.listed.len(), self.listed.len() - self.dropped.len());
+        if kept >= self.global.max_tasks || *kept_of >= named.max_tasks.unwrap_or(usize::MAX) {
+            self.dropped.insert(position);
+        } else {
+            *kept_of += 1;
+        }
+        self.index.insert(position, &task, &self.listed);
+        self.listed.push(task);
+        self.places.push(place);
     }
 
     fn common(&mut self, common: Common) -> Arc<Common> {
@@ -162,7 +177,7 @@ impl<'c> Tasks<'c> {
 
     /// A provider by its name.
     pub fn find_provider(&self, place: Place, name: &str) -> Option<usize> {
-        let found = self.providers.iter().position(|named| *named.name == *name);
+        let found = self.by_name.get(name).copied();
         if found.is_none() {
             let names = self.providers.iter().map(|named| &*named.name);
             let mut mistake = Mistake::new(place, "unknown provider").quote(name);

@@ -158,7 +158,7 @@ mod tests {
 
     fn record(number: u32) -> Record {
         let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
-        let task = Task { id: number.to_string().into(), common: Arc::new(common) };
+        let task = Task { id: number.to_string().as_str().into(), common: Arc::new(common) };
         Record::new(task, Timestamp::from_micros(number.into()))
     }
 

@@ -1,6 +1,6 @@
 //! The tasks of one provider, under a lock of their own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::area::{Area, Block};
@@ -10,6 +10,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Limits;
 use crate::observation::{Failure, Observation, State};
 use crate::task::Task;
+use crate::task::index::Index;
 
 /// Different statuses and kinds of job that are kept once for all tasks; a provider has a few
 /// dozen. Should one send ever new ones, those that no task has any more are forgotten here.
@@ -151,18 +152,22 @@ impl Shard {
         if blocks.is_empty() {
             return Diff { removed, changed, added: tasks };
         }
-        let at = |(at, task): (usize, &Task)| (Arc::clone(&task.id), at);
-        let wanted: HashMap<Arc<str>, usize> = tasks.iter().enumerate().map(at).collect();
-        let mut tasks: Vec<Option<Task>> = tasks.into_iter().map(Some).collect();
+        let wanted = Index::of(&tasks);
+        let mut is_known = vec![false; tasks.len()];
         for (row, record) in blocks.iter().flat_map(|block| block.rows()) {
-            let at = wanted.get(&record.task.id);
-            match at.and_then(|at| tasks.get_mut(*at)).and_then(Option::take) {
-                Some(task) if task == record.task => {}
-                Some(task) => changed.push((row, task)),
-                None => removed.push(row),
+            let at = wanted.find(&record.task, &tasks);
+            let found = at.and_then(|at| tasks.get(at).zip(is_known.get_mut(at)));
+            let Some((task, is_known)) = found else {
+                removed.push(row);
+                continue;
+            };
+            *is_known = true;
+            if *task != record.task {
+                changed.push((row, task.clone()));
             }
         }
-        Diff { removed, changed, added: tasks.into_iter().flatten().collect() }
+        let added = tasks.into_iter().zip(is_known).filter(|(_, known)| !known);
+        Diff { removed, changed, added: added.map(|(task, _)| task).collect() }
     }
 
     /// Takes on new limits and what a diff found. Tasks that stay keep their history and their

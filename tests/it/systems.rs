@@ -78,11 +78,11 @@ impl Gateway {
     }
 }
 
-fn task(preset: &str, id: impl Into<Arc<str>>) -> Task {
+fn task(preset: &str, id: impl AsRef<str>) -> Task {
     let params = [("kind".into(), "text2video".into())];
     let params = if preset == "kling" { Arc::from(params) } else { Arc::from([]) };
     let common = Common { provider: preset.into(), labels: [].into(), params };
-    Task { id: id.into(), common: Arc::new(common) }
+    Task { id: id.as_ref().into(), common: Arc::new(common) }
 }
 
 /// The state, or the reason of the failure.

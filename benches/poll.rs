@@ -55,8 +55,10 @@ fn main() {
 
 /// The preset's states are overlaid with `states`, so that no answer ends a task.
 fn compare(measure: bool, form: &str, tasks: usize, preset: &str, states: &str) {
-    let (rounds, time) =
-        if measure { (7, Duration::from_secs(4)) } else { (1, Duration::from_millis(300)) };
+    let (rounds, time, listed) = match measure {
+        true => (7, Duration::from_secs(4), TASKS * tasks),
+        false => (1, Duration::from_millis(300), 2_000),
+    };
     let (_responder, responder) = Process::start_own(&["respond", form]);
     let config = write_config(
         &format!("bench-poll-{form}"),
@@ -65,7 +67,7 @@ fn compare(measure: bool, form: &str, tasks: usize, preset: &str, states: &str) 
              providers: [{{ name: p, preset: {preset}, base_url: \"http://{responder}\", \
              max_in_flight: {IN_FLIGHT}, response: {{ states: {states} }} }}]\n"
         ),
-        (0..TASKS * tasks).map(id),
+        (0..listed).map(id),
     );
     let (exporter, metrics) = Process::start_exporter(&config);
     let (asker, count) = Process::start_own(&["ask", form, &responder]);
@@ -94,6 +96,9 @@ fn compare(measure: bool, form: &str, tasks: usize, preset: &str, states: &str) 
 
 /// CPU of a process for each of what it counts, in microseconds.
 fn micros_per(process: &Process, time: Duration, count: impl Fn() -> f64) -> f64 {
+    while count() == 0.0 {
+        thread::sleep(time / 4);
+    }
     // What a stopped process has missed is over by then.
     thread::sleep(time / 4);
     let (cpu, done) = (process.cpu(), count());

@@ -33,7 +33,8 @@ fn a_thousand_tasks_are_polled_when_they_are_due() {
     let start = Instant::now();
     let first = exporter.scrape();
     wait_until(start + Duration::from_secs(SECONDS / 3));
-    let settled = memory(&exporter.scrape());
+    // The first scrapes leave behind what later ones use again.
+    let settled = (0..5).map(|_| memory(&exporter.scrape())).fold(0.0, f64::max);
     wait_until(start + Duration::from_secs(SECONDS));
     let last = exporter.scrape();
     let elapsed = start.elapsed().as_secs_f64();

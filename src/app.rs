@@ -1,7 +1,9 @@
 //! The composition root: builds everything, runs it and takes it down again.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,6 +20,8 @@ use crate::history::History;
 use crate::poll::worker::Context;
 use crate::reload::{Live, ReloadError, Source};
 use crate::simulator::{self, Simulator};
+use crate::storage::{self, Storage, StorageError};
+use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::web::{self, Web, listen};
 
@@ -38,6 +42,9 @@ pub enum AppError {
     /// An address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(String, std::io::Error),
+    /// The storage path cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// The system refuses something else.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -51,7 +58,8 @@ pub async fn run(flags: ExporterFlags) -> Result<(), AppError> {
     let signals = Signals::install()?;
     let interval = flags.enable_auto_reload.then_some(flags.auto_reload_interval);
     let source = Source::File(flags.config_file);
-    export(source, &flags.web, flags.history_limit, interval, signals, |_| {}).await
+    let keep = Keep { history: flags.history_limit, storage: flags.storage_path.as_deref() };
+    export(source, &flags.web, keep, interval, signals, |_| {}).await
 }
 
 /// Runs a simulated gateway and an exporter that polls it.
@@ -77,7 +85,8 @@ pub async fn demo(flags: DemoFlags) -> Result<(), AppError> {
              Ctrl-C ends both."
         );
     };
-    let ended = export(source, &flags.web, DEMO_HISTORY, None, signals, announce).await;
+    let keep = Keep { history: DEMO_HISTORY, storage: None };
+    let ended = export(source, &flags.web, keep, None, signals, announce).await;
     serving.abort();
     ended
 }
@@ -107,21 +116,27 @@ pub async fn simulate(flags: SimulateFlags) -> Result<(), AppError> {
 async fn export(
     source: Source,
     flags: &WebFlags,
-    history_limit: usize,
+    keep: Keep<'_>,
     auto_reload: Option<Duration>,
     mut signals: Signals,
     announce: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), AppError> {
     let listeners = bind(&flags.listen_addresses).await?;
     let telemetry = Arc::new(Telemetry::new());
-    let history = Arc::new(History::new(history_limit));
+    let history = Arc::new(History::new(keep.history));
+    let store = Arc::new(Store::new(Clock::System));
+    let storage = match keep.storage {
+        Some(dir) => Some(Arc::new(open_storage(dir, &store, &telemetry)?)),
+        None => None,
+    };
     let context = Context {
         runtime: polling_thread()?,
         clock: Clock::System,
+        storage: storage.clone(),
         telemetry: Arc::clone(&telemetry),
         history: Arc::clone(&history),
     };
-    let live = Arc::new(Live::start(source, context).await?);
+    let live = Arc::new(Live::start(source, store, context).await?);
     let web = Arc::new(Web {
         live: Arc::clone(&live),
         telemetry,
@@ -154,9 +169,40 @@ async fn export(
         let served = async { while servers.join_next().await.is_some() {} };
         tokio::join!(live.end(), served);
     };
-    abort_on_second(signals, drain).await;
+    let finish = async {
+        drain.await;
+        if let Some(storage) = storage {
+            // Where it panicked it has ended as well.
+            let _ = tokio::task::spawn_blocking(move || storage.end()).await;
+        }
+    };
+    abort_on_second(signals, finish).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What is kept, and where.
+struct Keep<'a> {
+    /// Failed polls, for the landing page.
+    history: usize,
+    /// The directory of what outlives the process.
+    storage: Option<&'a Path>,
+}
+
+fn open_storage(
+    dir: &Path,
+    store: &Arc<Store>,
+    telemetry: &Arc<Telemetry>,
+) -> Result<Storage, AppError> {
+    let mut opened = storage::open(dir)?;
+    let tasks: usize = opened.remembered.values().map(HashMap::len).sum();
+    let lost_bytes = opened.lost;
+    match lost_bytes {
+        0 => tracing::info!(tasks, "read the storage path"),
+        _ => tracing::warn!(tasks, lost_bytes, "the storage path is damaged: used what is intact"),
+    }
+    store.remember(std::mem::take(&mut opened.remembered));
+    Ok(opened.start(Arc::clone(store), Arc::clone(telemetry))?)
 }
 
 /// A runtime on one thread of its own, until the process ends: between a connection and the worker

@@ -58,6 +58,10 @@ pub struct ExporterFlags {
     #[arg(long = "config.auto-reload-interval", value_name = "DURATION", default_value = "30s",
         value_parser = positive_duration)]
     pub auto_reload_interval: Duration,
+    /// A directory in which the history of the tasks outlives the process; made if it is not
+    /// there. Without one a restart forgets.
+    #[arg(long = "storage.path", value_name = "DIR")]
+    pub storage_path: Option<PathBuf>,
     /// How many failed polls the landing page remembers.
     #[arg(long = "history.limit", value_name = "N", default_value_t = 100)]
     pub history_limit: usize,

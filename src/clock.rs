@@ -4,11 +4,13 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 /// A moment in microseconds since the Unix epoch: as fine as any API tells, and exact where a
 /// float would not be. An `Option` of it is no larger.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "i64", into = "i64")]
 pub struct Timestamp(
     /// Microseconds since the earliest moment that there is, in which order they compare.
     NonZeroU64,
@@ -35,6 +37,18 @@ impl Timestamp {
     /// an upstream's clock may run ahead of ours.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.get().saturating_sub(earlier.0.get()))
+    }
+}
+
+impl From<i64> for Timestamp {
+    fn from(micros: i64) -> Self {
+        Self::from_micros(micros)
+    }
+}
+
+impl From<Timestamp> for i64 {
+    fn from(moment: Timestamp) -> Self {
+        moment.micros()
     }
 }
 

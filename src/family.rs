@@ -310,6 +310,20 @@ pub const SCRAPE_DURATION: Family = histogram(
     "How long writing an exposition took, waiting for its reader included.",
 );
 
+/// `aitask_exporter_storage_up`
+pub const STORAGE_UP: Family = gauge(
+    "aitask_exporter_storage_up",
+    &[],
+    "1 while what is known of the tasks is written to --storage.path, 0 while the disk refuses it and a restart would forget. Absent without a storage path.",
+);
+
+/// `aitask_exporter_storage_lost_bytes`
+pub const STORAGE_LOST: Family = gauge(
+    "aitask_exporter_storage_lost_bytes",
+    &[],
+    "How much of --storage.path was damaged when the exporter started; what was intact is used. A torn end, as a kill leaves it, counts. Absent without a storage path.",
+);
+
 /// `probe_success`
 pub const PROBE_SUCCESS: Family =
     gauge("probe_success", &[], "1 if the probe got a usable answer, else 0.");
@@ -356,13 +370,15 @@ pub const PROVIDER: [Family; 17] = [
 
 /// The exporter itself. The last seven are written by the process collector of the `prometheus`
 /// crate, with its own help; this table only documents them.
-pub const PROCESS: [Family; 13] = [
+pub const PROCESS: [Family; 15] = [
     BUILD_INFO,
     RELOAD_SUCCESSFUL,
     RELOAD_TIMESTAMP,
     CONFIG_HASH,
     DROPPED_TASKS,
     SCRAPE_DURATION,
+    STORAGE_LOST,
+    STORAGE_UP,
     counter("process_cpu_seconds_total", &[], "CPU time used, in whole seconds."),
     gauge("process_max_fds", &[], "How many file descriptors the process may open."),
     gauge("process_open_fds", &[], "Open file descriptors, connections included."),

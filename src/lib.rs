@@ -27,6 +27,7 @@ pub mod config;
 pub mod store;
 pub mod history;
 pub mod telemetry;
+pub mod storage;
 pub mod schedule;
 pub mod fetch;
 pub mod poll;

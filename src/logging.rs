@@ -25,6 +25,8 @@ pub fn init(flags: LogFlags) {
     let _ = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
+        // It would tell of a stderr that is gone on stderr, and panic.
+        .log_internal_errors(false)
         .event_format(Line(flags.format))
         .try_init();
 }

@@ -81,13 +81,17 @@ impl Live {
     ///
     /// # Errors
     /// When the configuration has mistakes, or a client cannot be built.
-    pub async fn start(source: Source, context: Context) -> Result<Self, ReloadError> {
+    pub async fn start(
+        source: Source,
+        store: Arc<Store>,
+        context: Context,
+    ) -> Result<Self, ReloadError> {
         let Loaded { config, tasks } = read(source.clone()).await?;
         let upstreams = upstreams(&config)?;
         let config = Arc::new(config);
         let live = Self {
             source,
-            store: Arc::new(Store::new(context.clock)),
+            store,
             config: RwLock::new(Arc::clone(&config)),
             workers: Mutex::new(Some(HashMap::new())),
             ready: AtomicBool::new(false),
@@ -215,6 +219,12 @@ impl Live {
         let changes = tokio::task::spawn_blocking(move || store.apply(&providers, tasks)).await;
         let changes = changes.map_err(|error| ReloadError::Internal(error.to_string()))?;
         let mut before = std::mem::take(workers);
+        // When the exporter first knew of a task is to outlive it.
+        if let Some(storage) = &self.context.storage
+            && changes.iter().any(|changes| changes.came > 0)
+        {
+            storage.renew();
+        }
         for (upstream, changes) in upstreams.into_iter().zip(changes) {
             let name = Arc::clone(&upstream.provider.name);
             let worker = match before.remove(&name) {

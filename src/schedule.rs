@@ -98,6 +98,8 @@ struct Entry {
     /// In a row.
     failures: u16,
     phase: Phase,
+    /// Whether its last poll was.
+    is_late: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +163,8 @@ impl Schedule {
         let generation = slot.generation;
         if let Some(entry) = self.entries.get_mut(slot.position()) {
             let phase = Phase::Waiting;
-            *entry = Some(Entry { generation, hash, group, due, failures: 0, phase });
+            *entry =
+                Some(Entry { generation, hash, group, due, failures: 0, phase, is_late: false });
             self.open += 1;
         }
         self.timers.push(due, slot);
@@ -219,6 +222,7 @@ impl Schedule {
                 Err(Closed::Until(moment)) => Next::Wait(moment),
             };
         }
+        self.catching_up = None;
         self.gate.release(now);
         self.next_timer()
     }
@@ -255,7 +259,9 @@ impl Schedule {
                 cadence.backoff(entry.hash, entry.failures.into(), now)
             } else {
                 entry.failures = 0;
-                cadence.next(entry.hash, now)
+                // Its own place may be a moment away, where nothing new can be learned.
+                let pause = if entry.is_late { cadence.interval() / 2 } else { Duration::ZERO };
+                cadence.next(entry.hash, now + pause)
             };
             self.wait(*slot, due);
         }
@@ -329,16 +335,20 @@ impl Schedule {
         }
     }
 
-    /// Whether a poll that was due at `due` may start, as far as others were held back with it.
+    /// Whether a poll that was due at `due` may start, as far as it or others before it were held
+    /// back. What has come due meanwhile waits its turn, or all of it would start at once.
     fn make_up(&mut self, due: Moment, now: Instant) -> Result<(), Instant> {
-        if now.saturating_duration_since(self.timers.instant(due)) < LATE + self.batch_wait {
-            self.catching_up = None;
+        if self.catching_up.is_none() && !self.is_late(due, now) {
             return Ok(());
         }
         let tasks = u32::try_from(self.open / self.batch_size).unwrap_or(u32::MAX).max(1);
         let spacing = (self.cadence.interval() / 2 / tasks).min(MAX_SPACING);
         let even = || Budget::even(spacing, SPACING_TOLERANCE);
         self.catching_up.get_or_insert_with(even).check(now)
+    }
+
+    fn is_late(&self, due: Moment, now: Instant) -> bool {
+        now.saturating_duration_since(self.timers.instant(due)) >= LATE + self.batch_wait
     }
 
     /// Due tasks of a group, as many as fit into a batch.
@@ -363,6 +373,10 @@ impl Schedule {
             let Some(entry) = ready else { continue };
             entry.phase = Phase::InFlight;
             let (due, retry) = (entry.due, entry.failures > 0);
+            let is_late = self.is_late(due, now);
+            if let Some(entry) = self.entry(slot) {
+                entry.is_late = is_late;
+            }
             let lag = now.saturating_duration_since(self.timers.instant(due));
             starts.push(Start { slot, lag, retry });
             self.ready_count -= 1;

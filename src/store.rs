@@ -14,7 +14,7 @@ pub mod record;
 pub mod shard;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
@@ -22,7 +22,7 @@ use crate::config::{PerTaskSeries, Provider};
 use crate::observation::State;
 use crate::task::Task;
 use area::{Area, Block};
-use record::Record;
+use record::{Known, Record};
 use shard::{Shard, Taken};
 
 /// Everything the exposition writes, as it stood at one moment.
@@ -98,8 +98,10 @@ pub struct Changes {
     pub shard: Arc<Shard>,
     /// Slots whose task left.
     pub removed: Vec<Slot>,
-    /// Tasks that came.
+    /// Tasks that came and are to be polled.
     pub added: Vec<Placed>,
+    /// How many came in all: an earlier life may have seen the end of some.
+    pub came: usize,
     /// Tasks that stayed and whose labels or params are others now.
     pub changed: Vec<Placed>,
 }
@@ -111,12 +113,21 @@ pub struct Changes {
 pub struct Store {
     clock: Clock,
     shards: RwLock<Vec<Arc<Shard>>>,
+    remembered: Mutex<Remembered>,
 }
+
+/// What an earlier life knew, by provider and ID.
+pub type Remembered = HashMap<Arc<str>, HashMap<Arc<str>, Known>>;
 
 impl Store {
     /// An empty store.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, shards: RwLock::default() }
+        Self { clock, shards: RwLock::default(), remembered: Mutex::default() }
+    }
+
+    /// Hands over what an earlier life knew of the tasks that are taken on next.
+    pub fn remember(&self, remembered: Remembered) {
+        *self.remembered.lock().unwrap_or_else(PoisonError::into_inner) = remembered;
     }
 
     /// Takes on providers and tasks. Tasks that stay keep their history and their slot. What
@@ -146,10 +157,15 @@ impl Store {
                 (shard, &provider.limits, diff)
             })
             .collect();
+        let remembered = self.remembered.lock().map(|mut guard| std::mem::take(&mut *guard));
+        let mut remembered = remembered.unwrap_or_default();
         let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now();
-        let changes: Vec<_> =
-            diffs.into_iter().map(|(shard, limits, diff)| shard.apply(limits, diff, now)).collect();
+        let mut apply = |(shard, limits, diff): (Arc<Shard>, _, _)| {
+            let mut of_shard = remembered.remove(&*shard.name).unwrap_or_default();
+            shard.apply(limits, diff, &mut of_shard, now)
+        };
+        let changes: Vec<_> = diffs.into_iter().map(&mut apply).collect();
         *shards = changes.iter().map(|changes| Arc::clone(&changes.shard)).collect();
         changes
     }

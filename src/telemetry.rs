@@ -36,6 +36,8 @@ pub struct Telemetry {
     over_limit: IntGauge,
     without_credentials: IntGauge,
     scrape_duration: Histogram,
+    storage_up: IntGauge,
+    storage_lost: IntGauge,
 }
 
 impl Telemetry {
@@ -50,6 +52,8 @@ impl Telemetry {
             over_limit: int_gauge(&family::DROPPED_TASKS, &[("reason", "max_tasks")]),
             without_credentials: int_gauge(&family::DROPPED_TASKS, &[("reason", "credentials")]),
             scrape_duration: histogram(&family::SCRAPE_DURATION, &[]),
+            storage_up: int_gauge(&family::STORAGE_UP, &[]),
+            storage_lost: int_gauge(&family::STORAGE_LOST, &[]),
         };
         let build_info = int_gauge(&family::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]);
         build_info.set(1);
@@ -114,6 +118,21 @@ impl Telemetry {
     pub fn tasks_without_credentials(&self, before: usize, now: usize) {
         let signed = |count| i64::try_from(count).unwrap_or(i64::MAX);
         self.without_credentials.add(signed(now).saturating_sub(signed(before)));
+    }
+
+    /// There is a storage path, of which so many bytes were damaged. Once in a process.
+    pub fn storage_opened(&self, lost: usize) {
+        self.storage_up.set(1);
+        self.storage_lost.set(i64::try_from(lost).unwrap_or(i64::MAX));
+        self.register(self.storage_up.clone());
+        self.register(self.storage_lost.clone());
+    }
+
+    /// Whether the storage path can be written. Returns whether it could until now.
+    pub fn storage_works(&self, works: bool) -> bool {
+        let before = self.storage_up.get();
+        self.storage_up.set(i64::from(works));
+        before != 0
     }
 
     /// An exposition was written, or given up by its reader, in `took`.

@@ -20,6 +20,7 @@ use crate::observation::{Failure, Observation, Reason, State};
 use crate::schedule::cadence::Cadence;
 use crate::schedule::gate::Closed;
 use crate::schedule::{Next, Schedule, Start, Verdict};
+use crate::storage::{Entry, Storage};
 use crate::store::record::Change;
 use crate::store::shard::Shard;
 use crate::store::{Changes, Slot};
@@ -43,6 +44,8 @@ pub struct Context {
     pub runtime: Handle,
     /// The wall clock.
     pub clock: Clock,
+    /// Where the history of the tasks is kept, if it outlives the process.
+    pub storage: Option<Arc<Storage>>,
     /// The collector's own metrics.
     pub telemetry: Arc<Telemetry>,
     /// Failed polls of late.
@@ -369,7 +372,7 @@ impl Polling {
         }
         let mut verdicts = Vec::with_capacity(tasks.len());
         for ((slot, task), outcome) in tasks.iter().zip(&polled.outcomes) {
-            let change = self.take_in(*slot, outcome, polled.took);
+            let change = self.take_in(*slot, task, outcome, polled.took);
             self.journal.tell(task, outcome, polled.message.as_deref(), change);
             verdicts.push((*slot, Verdict::of(outcome.as_ref().err(), change)));
         }
@@ -404,6 +407,7 @@ impl Polling {
     fn take_in(
         &mut self,
         slot: Slot,
+        task: &Task,
         outcome: &Result<Observation, Failure>,
         took: Duration,
     ) -> Option<Change> {
@@ -412,8 +416,15 @@ impl Polling {
             self.telemetry.unknown_status();
         }
         let change = self.shard.record(slot, outcome)?;
-        if let Some(finished) = change.finished {
-            self.telemetry.finished(change.to, finished.duration);
+        if change.is_lasting
+            && let Some(known) = self.shard.known(slot)
+        {
+            let finished = change.finished.map(|end| (Arc::clone(&self.telemetry), end));
+            let entry = Entry { task: task.clone(), known, finished };
+            match &self.context.storage {
+                Some(storage) => storage.save(entry),
+                None => entry.count(),
+            }
         }
         Some(change)
     }

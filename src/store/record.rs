@@ -1,7 +1,10 @@
 //! One task's history, as far as it matters: from an observation to what changed. Pure.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::observation::{Failure, Observation, Reason, State};
@@ -21,6 +24,8 @@ pub struct Change {
     pub to: State,
     /// Whether the task is polled no more.
     pub is_final: bool,
+    /// Whether it is something that a restart should not undo.
+    pub is_lasting: bool,
     /// That the task came to its end while it was watched: what the finished counters count,
     /// once in a task's life.
     pub finished: Option<Finished>,
@@ -33,12 +38,19 @@ pub struct Finished {
     pub duration: Option<Duration>,
 }
 
-/// What is known of a task. A million of them fit into memory: what only troubled tasks have
-/// stands aside, and no moment stands twice.
+/// A task, and what is known of it.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The task.
     pub task: Task,
+    /// What is known of it.
+    pub known: Known,
+}
+
+/// What is known of a task. A million of them fit into memory: what only troubled tasks have
+/// stands aside, and no moment stands twice.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Known {
     /// The API's word, else our first sight.
     enqueued: Timestamp,
     state_since: Timestamp,
@@ -55,18 +67,18 @@ pub struct Record {
     seen_open: bool,
     is_final: bool,
     /// Whether `state_since` is when the task ended, and not just when we first saw that it had.
-    end_known: bool,
+    has_end: bool,
 }
 
 /// Whose word it is when a task was enqueued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Since {
     Api,
     FirstSeen,
 }
 
 /// What is known of a task with which something is not as it should be.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Trouble {
     /// Of the last poll.
     failure: Option<(Reason, Arc<str>)>,
@@ -81,8 +93,28 @@ struct Trouble {
 impl Record {
     /// A task of which nothing is known but that it is there.
     pub fn new(task: Task, now: Timestamp) -> Self {
+        Self { task, known: Known::new(now) }
+    }
+}
+
+impl Deref for Record {
+    type Target = Known;
+
+    fn deref(&self) -> &Known {
+        &self.known
+    }
+}
+
+impl DerefMut for Record {
+    fn deref_mut(&mut self) -> &mut Known {
+        &mut self.known
+    }
+}
+
+impl Known {
+    /// Nothing but that the task is there.
+    pub fn new(now: Timestamp) -> Self {
         Self {
-            task,
             enqueued: now,
             state_since: now,
             moved: now,
@@ -95,7 +127,7 @@ impl Record {
             enqueued_since: Since::FirstSeen,
             seen_open: false,
             is_final: false,
-            end_known: false,
+            has_end: false,
         }
     }
 
@@ -152,7 +184,7 @@ impl Record {
     /// the API our first sight stands for the beginning, which serves only where we saw the task
     /// before its end.
     pub fn duration(&self) -> Option<Duration> {
-        let known = self.end_known && (self.enqueued_since == Since::Api || self.seen_open);
+        let known = self.has_end && (self.enqueued_since == Since::Api || self.seen_open);
         (known && self.state_since >= self.enqueued).then(|| self.state_since.since(self.enqueued))
     }
 
@@ -209,10 +241,15 @@ impl Record {
 
     /// Takes in how a poll ended.
     pub fn take_in(&mut self, outcome: &Result<Observation, Failure>, now: Timestamp) -> Change {
-        match outcome {
+        let before = self.lasting();
+        let (status, job_type) = (Arc::clone(&self.status), self.job_type.clone());
+        let change = match outcome {
             Ok(observation) => self.observe(observation, now),
             Err(failure) => self.fail(failure, now),
-        }
+        };
+        let is_lasting =
+            before != self.lasting() || status != self.status || job_type != self.job_type;
+        Change { is_lasting, ..change }
     }
 
     /// Takes in a usable answer.
@@ -287,6 +324,12 @@ impl Record {
         self.end(from, false, now)
     }
 
+    /// What a restart should not undo, words not included. When the last poll was, and whether it
+    /// failed, the next poll tells.
+    fn lasting(&self) -> (Timestamp, Timestamp, Since, [bool; 2]) {
+        (self.moved, self.enqueued, self.enqueued_since, [self.seen_open, self.is_final])
+    }
+
     fn enter(&mut self, state: State, now: Timestamp) {
         self.state = state;
         self.state_since = now;
@@ -299,12 +342,12 @@ impl Record {
     fn end(&mut self, from: State, api_told: bool, now: Timestamp) -> Change {
         self.is_final = true;
         self.moved = now;
-        self.end_known = api_told || self.seen_open;
+        self.has_end = api_told || self.seen_open;
         self.change(from, self.seen_open)
     }
 
     fn change(&self, from: State, finished: bool) -> Change {
         let finished = finished.then(|| Finished { duration: self.duration() });
-        Change { from, to: self.state, is_final: self.is_final, finished }
+        Change { from, to: self.state, is_final: self.is_final, is_lasting: false, finished }
     }
 }

@@ -1,10 +1,10 @@
 //! The tasks of one provider, under a lock of their own.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::area::{Area, Block};
-use super::record::{Change, Record};
+use super::record::{Change, Known, Record};
 use super::{Changes, Placed, Slot, TasksView, position};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Limits;
@@ -113,6 +113,13 @@ impl Shard {
         table.area(home).get(position(index)).map(|record| record.task.clone())
     }
 
+    /// What is known of the task of a slot, unless it has left.
+    pub fn known(&self, slot: Slot) -> Option<Known> {
+        let table = self.lock();
+        let Place { home, index } = table.place(slot)?;
+        table.area(home).get(position(index)).map(|record| record.known.clone())
+    }
+
     /// How many tasks there are.
     pub fn count(&self) -> usize {
         self.lock().areas().map(Area::count).sum()
@@ -172,7 +179,14 @@ impl Shard {
 
     /// Takes on new limits and what a diff found. Tasks that stay keep their history and their
     /// row.
-    pub fn apply(self: Arc<Self>, limits: &Limits, diff: Diff, now: Timestamp) -> Changes {
+    /// Of those that come, `remembered` has what an earlier life knew.
+    pub fn apply(
+        self: Arc<Self>,
+        limits: &Limits,
+        diff: Diff,
+        remembered: &mut HashMap<Arc<str>, Known>,
+        now: Timestamp,
+    ) -> Changes {
         let mut guard = self.lock();
         let table = &mut *guard;
         let longer = limits.retain_finished > table.limits.retain_finished;
@@ -186,9 +200,13 @@ impl Shard {
         // In the order of the configuration, which a reader of /metrics finds again.
         let mut added = Vec::with_capacity(diff.added.len());
         table.rows.reserve(diff.added.len());
-        added.extend(diff.added.into_iter().filter_map(|task| table.add(task, now)));
+        let came = diff.added.len();
+        added.extend(diff.added.into_iter().filter_map(|task| {
+            let known = remembered.remove(&*task.id).unwrap_or_else(|| Known::new(now));
+            table.add(Record { task, known })
+        }));
         drop(guard);
-        Changes { shard: self, removed, added, changed }
+        Changes { shard: self, removed, added, changed, came }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -328,7 +346,8 @@ impl Table {
         Some(placed)
     }
 
-    fn add(&mut self, task: Task, now: Timestamp) -> Option<Placed> {
+    /// Adds a task. Where it is to be polled if it is, which a final one is not.
+    fn add(&mut self, record: Record) -> Option<Placed> {
         let row = match self.free.pop() {
             Some(row) => row,
             None => {
@@ -336,10 +355,11 @@ impl Table {
                 u32::try_from(self.rows.len() - 1).ok()?
             }
         };
-        let placed = Placed::new(self.slot(row)?, &task);
-        self.count(None, Some(State::Unpolled));
-        self.house(row, Home::Open, Record::new(task, now));
-        Some(placed)
+        let placed = Placed::new(self.slot(row)?, &record.task);
+        self.count(None, Some(record.state()));
+        let home = if record.is_final() { Home::Retained } else { Home::Open };
+        self.house(row, home, record);
+        (home == Home::Open).then_some(placed)
     }
 }
 

@@ -210,6 +210,21 @@ pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
     Command::new(PROGRAM).args(args).stdin(Stdio::null()).output().unwrap()
 }
 
+/// The ID of the exporter that reads this configuration, where it is another program's child.
+pub fn pid_of(config: &Path) -> String {
+    let mut found = None;
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let mut arguments = line.split(|byte| *byte == 0);
+        if arguments.next() == Some(PROGRAM.as_bytes())
+            && arguments.any(|argument| argument == config.as_os_str().as_encoded_bytes())
+        {
+            found = Some(process.file_name().into_string().unwrap());
+        }
+    }
+    found.unwrap()
+}
+
 /// A simulated gateway on a thread of this process.
 pub struct Gateway {
     pub address: SocketAddr,

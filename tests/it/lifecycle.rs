@@ -1,10 +1,12 @@
 //! The life of the process: ready, stopping, stopped.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Dir, Exporter, Gateway, PROGRAM, Process, http, until};
+use crate::harness::samples::Samples;
+use crate::harness::{Dir, Exporter, Gateway, PROGRAM, Process, http, pid_of, until};
 
 fn hanging(gateway: &Gateway) -> String {
     gateway.put("a", &json!({ "fault": { "kind": "hang" } }));
@@ -86,7 +88,7 @@ fn ready_and_healthy() {
 fn it_listens_on_every_address_that_is_given() {
     let dir = Dir::with("providers: []\n");
     let path = dir.path("aitask.yml");
-    let mut command = std::process::Command::new(PROGRAM);
+    let mut command = Command::new(PROGRAM);
     command.arg("--config.file").arg(path).args([
         "--web.listen-address=127.0.0.1:0",
         "--web.listen-address=127.0.0.2:0",
@@ -111,4 +113,26 @@ fn it_listens_on_every_address_that_is_given() {
     }
     process.signal("TERM");
     assert_eq!(process.wait().code(), Some(0));
+}
+
+#[test]
+fn it_goes_on_when_nobody_reads_its_log() {
+    let gateway = Gateway::start();
+    let dir = Dir::with(&format!(
+        "global: {{ poll_interval: 100ms }}\nproviders: [{}]\ntasks: [running-1]\n",
+        gateway.provider("mj", "")
+    ));
+    let file = dir.path("aitask.yml");
+    let mut command = Command::new("sh");
+    // The log's reader leaves after the first line.
+    command.arg("-c").arg("exec \"$@\" 2>&1 >/dev/null | head -n 1").arg("sh").arg(PROGRAM);
+    command.arg("--config.file").arg(file);
+    command.args(["--web.listen-address=127.0.0.1:0", "--log.level=debug"]);
+    let mut process = Process::start(dir, &mut command);
+    let address = process.addresses(1)[0];
+    let exporter = Exporter { process, address };
+    let polls = |samples: &Samples| samples.value("aitask_polls_total", &[]).unwrap();
+    until("polls go on", || polls(&exporter.scrape()) > 5.0);
+    let kill = format!("kill -KILL {}", pid_of(&exporter.process.dir.path("aitask.yml")));
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }

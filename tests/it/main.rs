@@ -37,6 +37,7 @@ mod prometheus;
 mod reload;
 mod secrets;
 mod seed;
+mod storage;
 mod systems;
 mod tls;
 mod web;

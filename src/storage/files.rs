@@ -1,0 +1,124 @@
+//! The files of a storage path: a snapshot of all tasks, and journals of what has happened since.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::{StorageError, frame};
+
+/// A directory that is ours alone.
+#[derive(Debug)]
+pub struct Files {
+    dir: PathBuf,
+    /// Held as long as the directory is in use.
+    _lock: File,
+}
+
+/// The snapshot.
+const SNAPSHOT: &str = "snapshot";
+/// The snapshot while it is written.
+const UNFINISHED: &str = "snapshot.new";
+/// How the names of journals begin; the number of what comes first in one follows.
+const JOURNAL: &str = "journal.";
+
+impl Files {
+    /// Takes a directory into use, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be written, or another process has it.
+    pub fn open(dir: &Path) -> Result<Self, StorageError> {
+        let fail = |error| StorageError::Io(dir.to_owned(), error);
+        fs::create_dir_all(dir).map_err(fail)?;
+        let path = dir.join("lock");
+        let mut options = OpenOptions::new();
+        let lock = options.create(true).truncate(false).write(true).open(path).map_err(fail)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { dir: dir.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StorageError::InUse(dir.to_owned())),
+            Err(TryLockError::Error(error)) => Err(fail(error)),
+        }
+    }
+
+    /// The contents of the snapshot, empty where there is none, and of every journal, the oldest
+    /// first.
+    ///
+    /// # Errors
+    /// When one cannot be read, or was written by a newer version.
+    pub fn read(&self) -> Result<(Vec<u8>, Vec<Vec<u8>>), StorageError> {
+        let snapshot = read(&self.dir.join(SNAPSHOT))?;
+        let journals =
+            self.journals().map_err(|error| StorageError::Io(self.dir.clone(), error))?;
+        let journals = journals.iter().map(|(_, path)| read(path)).collect::<Result<_, _>>()?;
+        Ok((snapshot, journals))
+    }
+
+    /// Begins a journal.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn begin_journal(&self, first: u64) -> io::Result<File> {
+        let path = self.dir.join(format!("{JOURNAL}{first}"));
+        let mut journal = OpenOptions::new().create(true).append(true).open(path)?;
+        if journal.metadata()?.len() == 0 {
+            journal.write_all(&frame::header())?;
+        }
+        Ok(journal)
+    }
+
+    /// Begins a snapshot, which does not count yet.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn begin_snapshot(&self) -> io::Result<File> {
+        let mut snapshot = File::create(self.dir.join(UNFINISHED))?;
+        snapshot.write_all(&frame::header())?;
+        Ok(snapshot)
+    }
+
+    /// Puts a snapshot into the place of the one before and of the journals that begin before
+    /// `first`. Until it is whole on the disk nothing is removed.
+    ///
+    /// # Errors
+    /// When it cannot be written; then all is as before.
+    pub fn replace(&self, snapshot: File, first: u64) -> io::Result<()> {
+        snapshot.sync_all()?;
+        drop(snapshot);
+        fs::rename(self.dir.join(UNFINISHED), self.dir.join(SNAPSHOT))?;
+        File::open(&self.dir)?.sync_all()?;
+        for (_, journal) in self.journals()?.into_iter().filter(|(number, _)| *number < first) {
+            fs::remove_file(journal)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a snapshot that could not be finished: its space may be what is lacking.
+    pub fn give_up_snapshot(&self) {
+        // Where it cannot be removed the next one takes its place.
+        let _ = fs::remove_file(self.dir.join(UNFINISHED));
+    }
+
+    fn journals(&self) -> io::Result<Vec<(u64, PathBuf)>> {
+        let mut journals = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix(JOURNAL)?.parse().ok());
+            journals.extend(number.map(|number: u64| (number, entry.path())));
+        }
+        journals.sort();
+        Ok(journals)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, StorageError> {
+    let content = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        content => content.map_err(|error| StorageError::Io(path.to_owned(), error))?,
+    };
+    match frame::version(&content) {
+        Some(version) if version > frame::VERSION => {
+            Err(StorageError::Newer(path.to_owned(), version))
+        }
+        _ => Ok(content),
+    }
+}

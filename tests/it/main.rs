@@ -37,6 +37,7 @@ mod prometheus;
 mod reload;
 mod secrets;
 mod seed;
+mod soak;
 mod storage;
 mod systems;
 mod tls;

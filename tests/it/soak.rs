@@ -1,0 +1,156 @@
+//! Every fault at random, for a while. `SOAK_SECONDS` makes it longer.
+
+use std::net::TcpListener;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::samples::Samples;
+use crate::harness::{Exporter, Gateway, eventually, now, until};
+
+const TASKS: usize = 100;
+const SECONDS: u64 = 40;
+
+/// Faults of one task each, and what heals it.
+fn script(number: usize) -> Value {
+    let status = |status: u16, headers: Value| json!({ "fault": { "kind": "status", "status": status, "headers": headers } });
+    match number % 21 {
+        0 => status(429, json!({ "retry-after": "1" })),
+        1 => status(503, json!({ "retry-after": "0" })),
+        2 => status(500, json!({})),
+        3 => status(302, json!({ "location": "http://192.0.2.1/" })),
+        4 => json!({ "fault": { "kind": "code", "code": number } }),
+        5 => json!({ "answer": { "code": 0, "data": { "status": format!("odd-{number}") } } }),
+        6 => json!({ "delay_ms": 400, "steps": [{ "status": "running" }] }),
+        number @ 7..20 => {
+            let kinds = [
+                "slow", "hang", "reset", "half", "endless", "trickle", "other", "type", "null",
+                "empty", "garbage", "deep", "huge",
+            ];
+            json!({ "fault": { "kind": kinds[number - 7] } })
+        }
+        _ => well(),
+    }
+}
+
+fn well() -> Value {
+    json!({ "steps": [{ "status": "running" }] })
+}
+
+fn sum(samples: &Samples, name: &str, labels: &[(&str, &str)]) -> f64 {
+    samples.find(name, labels).iter().map(|(_, value)| value).sum()
+}
+
+#[test]
+fn a_mixture_of_all_faults_leaves_nothing_behind() {
+    let (bad, good) = (Gateway::start(), Gateway::start());
+    let ids = |word: &str| (0..TASKS).map(|n| format!("{word}-{n}")).collect::<Vec<_>>();
+    let listed = |provider: &str, ids: &[String]| {
+        let tasks = ids.iter().map(|id| format!("{{ id: {id}, provider: {provider} }}"));
+        tasks.collect::<Vec<_>>().join(", ")
+    };
+    let (bad_ids, good_ids) = (ids("b"), ids("running"));
+    for id in &bad_ids {
+        bad.put(id, &well());
+    }
+    // Nobody listens there, TLS is spoken to one who does not, and there is no such name.
+    let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let limits = "max_in_flight: 32, poll_timeout: 500ms, body_size_limit: 64KiB";
+    let config = |interval: &str| {
+        format!(
+            "global: {{ poll_interval: {interval} }}\n\
+             providers:\n\
+             - {}\n\
+             - {}\n\
+             - {{ name: refused, preset: mjdjourney, base_url: 'http://{refused}' }}\n\
+             - {{ name: plain, preset: mjdjourney, base_url: 'https://{}' }}\n\
+             - {{ name: nowhere, preset: mjdjourney, base_url: 'http://nowhere.invalid' }}\n\
+             tasks: [{}, {}, {{ id: a, provider: refused }}, {{ id: a, provider: plain }}, \
+             {{ id: a, provider: nowhere }}]\n",
+            bad.provider("bad", limits),
+            good.provider("good", "max_in_flight: 32"),
+            good.address,
+            listed("bad", &bad_ids),
+            listed("good", &good_ids),
+        )
+    };
+    let exporter = Exporter::start(&config("200ms"));
+    exporter.await_value("aitask_tasks", &[("state", "running"), ("provider", "bad")], 100.0);
+
+    let seconds = std::env::var("SOAK_SECONDS").map_or(SECONDS, |text| text.parse().unwrap());
+    let (begun, mut settled, mut random) = (Instant::now(), None, 1_usize);
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        for _ in 0..10 {
+            // Always the same sequence: a run that fails can be looked at again.
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            bad.put(&bad_ids[(random >> 33) % TASKS], &script((random >> 40) % 1_000));
+        }
+        let samples = exporter.scrape();
+        if settled.is_none() && begun.elapsed() > Duration::from_secs(seconds / 3) {
+            settled = Some(samples);
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    for id in &bad_ids {
+        bad.put(id, &well());
+    }
+    let healed = now();
+    let polled = "aitask_last_success_timestamp_seconds";
+    let samples = eventually("every task is polled again", || {
+        let samples = exporter.scrape();
+        let last = samples.find(polled, &[("provider", "bad")]);
+        (last.len() == TASKS && last.iter().all(|(_, at)| *at > healed)).then_some(samples)
+    });
+
+    let failures = |provider, reason| {
+        let labels = [("provider", provider), ("reason", reason)];
+        samples.value("aitask_poll_failures_total", &labels).unwrap()
+    };
+    for reason in [
+        "timeout",
+        "connect",
+        "rate_limited",
+        "http",
+        "too_large",
+        "empty",
+        "decode",
+        "api",
+        "mapping",
+    ] {
+        assert!(failures("bad", reason) > 0.0, "no {reason} among the faults");
+    }
+    for (provider, reason) in [("refused", "connect"), ("plain", "tls"), ("nowhere", "connect")] {
+        let polls = sum(&samples, "aitask_polls_total", &[("provider", provider)]);
+        assert!(polls > 0.0);
+        assert_eq!(failures(provider, reason), polls, "{provider}: one reason for each failure");
+        assert_eq!(sum(&samples, "aitask_poll_failures_total", &[("provider", provider)]), polls);
+    }
+    // One provider's trouble is not another's.
+    assert_eq!(sum(&samples, "aitask_poll_failures_total", &[("provider", "good")]), 0.0);
+    let lag = |le| {
+        let labels = [("provider", "good"), ("le", le)];
+        samples.value("aitask_poll_lag_seconds_bucket", &labels).unwrap()
+    };
+    assert_eq!(lag("5"), lag("+Inf"), "polls of the good provider were held up");
+
+    // Memory and files as after a third of the time, give or take what a scrape needs.
+    let settled = settled.unwrap();
+    for (name, more) in [("process_resident_memory_bytes", 24e6), ("process_open_fds", 40.0)] {
+        let (before, after) =
+            (settled.value(name, &[]).unwrap(), samples.value(name, &[]).unwrap());
+        assert!(after < before + more, "{name} has grown from {before} to {after}");
+    }
+    // Once nothing is due, nothing is under way or waits, and all that was sent was counted.
+    assert_eq!(exporter.reload(&config("1y")).status, 200);
+    until("all polls have ended", || {
+        let samples = exporter.scrape();
+        sum(&samples, "aitask_polls_in_flight", &[]) == 0.0
+            && sum(&samples, "aitask_poll_queue_length", &[]) == 0.0
+    });
+    let samples = exporter.scrape();
+    let polls = sum(&samples, "aitask_polls_total", &[("provider", "good")]);
+    let requests: u64 = good_ids.iter().map(|id| good.requests(id)).sum();
+    assert_eq!(polls, requests as f64);
+    assert_eq!(sum(&samples, "aitask_tasks", &[("state", "running")]), 2.0 * TASKS as f64);
+}

@@ -1,5 +1,8 @@
 //! The life of the process: ready, stopping, stopped.
 
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -135,4 +138,78 @@ fn it_goes_on_when_nobody_reads_its_log() {
     until("polls go on", || polls(&exporter.scrape()) > 5.0);
     let kill = format!("kill -KILL {}", pid_of(&exporter.process.dir.path("aitask.yml")));
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+}
+
+/// Many tasks, none of which is polled for long.
+fn large() -> Exporter {
+    let dir = Dir::with(
+        "global: { poll_interval: 1y }\ntask_files: [tasks.txt]\n\
+         providers: [{ name: mj, preset: mjdjourney, base_url: 'http://127.0.0.1:1' }]\n",
+    );
+    dir.write("tasks.txt", &(0..100_000).map(|n| format!("{n:0>36}\n")).collect::<String>());
+    Exporter::start_in(dir, &[])
+}
+
+#[test]
+fn a_scrape_under_way_is_finished() {
+    let mut exporter = large();
+    let mut stream = http::connect(exporter.address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = vec![0; 1_000];
+    stream.read_exact(&mut answer).unwrap();
+    exporter.process.signal("TERM");
+    until("it is stopping", || exporter.process.log().contains("msg=stopping"));
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.ends_with(b"\r\n0\r\n\r\n"), "the answer broke off");
+    assert_eq!(exporter.process.wait().code(), Some(0), "{}", exporter.process.log());
+    assert!(!exporter.process.log().contains("before all was finished"));
+}
+
+#[test]
+fn a_reload_under_way_does_not_hold_up_the_end() {
+    let mut exporter = large();
+    let mut stream = http::connect(exporter.address).unwrap();
+    let request =
+        "POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    exporter.process.signal("TERM");
+    // It was taken on, or refused because the process ends, or never heard.
+    let mut answer = String::new();
+    let heard = stream.read_to_string(&mut answer).is_ok_and(|length| length > 0);
+    let answered = answer.contains("configuration reloaded") || answer.contains("is ending");
+    assert!(answered || !heard, "{answer}");
+    assert_eq!(exporter.process.wait().code(), Some(0), "{}", exporter.process.log());
+}
+
+/// As anybody, in a directory where it may write nothing.
+#[test]
+fn it_needs_no_privileges_and_writes_nowhere() {
+    let place = std::env::temp_dir().join(format!("aitask-nobody-{}", std::process::id()));
+    fs::create_dir_all(&place).unwrap();
+    // Where this was built, others may not be allowed to look.
+    let program = place.join("aitask_exporter");
+    fs::copy(PROGRAM, &program).unwrap();
+    let config = place.join("aitask.yml");
+    fs::write(&config, "providers: [{ name: mj, preset: mjdjourney }]\ntasks: []\n").unwrap();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o555)).unwrap();
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    let mut command = if is_root {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]);
+        command.arg(&program);
+        command
+    } else {
+        Command::new(&program)
+    };
+    command.arg("--config.file").arg(&config).arg("--web.listen-address=127.0.0.1:0");
+    command.current_dir(&place).env_clear();
+    let mut process = Process::start(Dir::new(), &mut command);
+    let address = process.addresses(1)[0];
+    assert_eq!(http::get(address, "/metrics").status, 200);
+    process.signal("TERM");
+    assert_eq!(process.wait().code(), Some(0), "{}", process.log());
+    let files = fs::read_dir(&place).unwrap().count();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::remove_dir_all(&place).unwrap();
+    assert_eq!(files, 2, "it wrote something");
 }

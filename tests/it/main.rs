@@ -27,6 +27,7 @@ mod faults;
 mod harness;
 mod identity;
 mod kept;
+mod leaks;
 mod lifecycle;
 mod limits;
 mod load;

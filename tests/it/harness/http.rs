@@ -9,7 +9,7 @@ use super::PATIENCE;
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
-    headers: Vec<(String, String)>,
+    pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 

@@ -1,0 +1,168 @@
+//! The whole program with a known text in every place where a secret may stand: none of them is
+//! ever said, whatever is asked and whatever goes wrong.
+
+use std::collections::BTreeSet;
+
+use crate::harness::{Dir, Exporter, Gateway, http, run, until};
+
+/// Each in a place of its own. No rule knows one by a word in it.
+const SECRETS: [&str; 11] = [
+    "zq-bearer-1",
+    "zq-file-22",
+    "zq-header-333",
+    "zq-headerfile-4",
+    "zq-basic-55555",
+    "zq-basicfile-6",
+    "zq-access-7777",
+    "zq-signing-888888",
+    "zq-signfile-9",
+    "zq-userinfo-10",
+    "zq-proxy-1111",
+];
+
+/// Providers that carry them. `{}` stands for the gateway.
+const PROVIDERS: &str = "
+  - { name: bearer, preset: mjdjourney, base_url: 'http://{}', authorization: { credentials: zq-bearer-1 } }
+  - { name: file, preset: mjdjourney, base_url: 'http://{}', authorization: { credentials_file: file } }
+  - name: headers
+    preset: mjdjourney
+    base_url: http://{}
+    http_headers: { mj-api-secret: { secrets: [zq-header-333] }, x-more: { files: [headerfile] } }
+  - { name: basic, preset: mjdjourney, base_url: 'http://{}', basic_auth: { username: u1, password: zq-basic-55555 } }
+  - { name: basicfile, preset: mjdjourney, base_url: 'http://{}', basic_auth: { username: u1, password_file: basicfile } }
+  - name: kling
+    preset: kling
+    base_url: http://{}
+    authorization: { type: kling-jwt, access_key: zq-access-7777, secret_key: zq-signing-888888 }
+  - name: klingfile
+    preset: kling
+    base_url: http://{}
+    authorization: { type: kling-jwt, access_key: zq-access-7777, secret_key_file: signfile }
+  - name: proxied
+    preset: mjdjourney
+    base_url: http://u:zq-userinfo-10@{}
+    proxy_url: http://u:zq-proxy-1111@{}
+";
+
+const FILES: [(&str, &str); 4] = [
+    ("file", "zq-file-22"),
+    ("headerfile", "zq-headerfile-4"),
+    ("basicfile", "zq-basicfile-6"),
+    ("signfile", "zq-signfile-9"),
+];
+
+/// What the provider does, by the word that the simulator knows.
+const IDS: [&str; 8] = [
+    "running-1",
+    "unauthorized-1",
+    "redirect-1",
+    "broken-1",
+    "missing-1",
+    "code-1203-x",
+    "reset-1",
+    "weird-1",
+];
+
+fn config(gateway: &Gateway) -> (String, BTreeSet<String>) {
+    let providers = PROVIDERS.replace("{}", &gateway.address.to_string());
+    let names: BTreeSet<_> = providers
+        .split(" name: ")
+        .skip(1)
+        .map(|rest| rest.split([',', '\n']).next().unwrap().to_owned())
+        .collect();
+    let task = |name: &String, id: &str| match name.starts_with("kling") {
+        true => format!("  - {{ id: {id}, provider: {name}, params: {{ kind: text2video }} }}\n"),
+        false => format!("  - {{ id: {id}, provider: {name} }}\n"),
+    };
+    let tasks: String = names.iter().flat_map(|name| IDS.map(|id| task(name, id))).collect();
+    let text = format!(
+        "global: {{ poll_interval: 200ms, poll_timeout: 1s }}\nproviders:{providers}tasks:\n{tasks}"
+    );
+    (text, names)
+}
+
+fn assert_silent(said: &str, where_: &str) {
+    for secret in SECRETS {
+        assert!(!said.contains(secret), "{secret} in {where_}");
+    }
+}
+
+fn dir(config: &str) -> Dir {
+    let dir = Dir::with(config);
+    for (name, secret) in FILES {
+        dir.write(name, secret);
+    }
+    dir
+}
+
+#[test]
+fn no_secret_is_ever_said() {
+    for format in ["logfmt", "json"] {
+        let gateway = Gateway::start();
+        let (config, names) = config(&gateway);
+        let flags = ["--log.level=debug", "--log.format", format];
+        let exporter = Exporter::start_in(dir(&config), &flags);
+        until("every provider has been asked", || {
+            let polls = exporter.scrape();
+            let polls = polls.find("aitask_polls_total", &[]);
+            polls.len() == names.len() && polls.iter().all(|(_, count)| *count > 0.0)
+        });
+        let mut targets: Vec<String> =
+            ["/", "/metrics", "/config", "/api/v1/tasks", "/-/ready", "/probe", "/nowhere"]
+                .map(str::to_owned)
+                .into();
+        for name in &names {
+            for id in IDS {
+                let probe = format!("/probe?provider={name}&task_id={id}&param.kind=x");
+                targets.extend([format!("{probe}&debug=true"), probe]);
+            }
+        }
+        for target in targets {
+            let reply = exporter.get(&target);
+            assert_silent(&format!("{:?}\n{}", reply.headers, reply.text()), &target);
+        }
+        // Mistakes on and beside the lines with secrets, and files that are gone.
+        for (from, to) in [
+            ("credentials: zq-bearer-1", "credentials: [zq-bearer-1]"),
+            ("credentials: zq-bearer-1", "credential: zq-bearer-1"),
+            ("password: zq-basic-55555", "password: { zq-basic-55555"),
+            ("secrets: [zq-header-333]", "secrets: zq-header-333"),
+            ("type: kling-jwt, access_key", "type: kling_jwt, access_key"),
+            ("u:zq-userinfo-10@", "u:zq-userinfo-10@@:x"),
+            ("u:zq-proxy-1111@", "zq-proxy-1111@ :"),
+            ("credentials_file: file", "credentials_file: zq-file-22-gone"),
+            ("poll_interval: 200ms", "poll_interval: soon"),
+        ] {
+            let broken = config.replace(from, to);
+            assert_ne!(broken, config, "{from}");
+            let reply = exporter.reload(&broken);
+            // The name of a file is no secret: it is the one text here that may be shown.
+            let said = reply.text().replace("zq-file-22-gone", "");
+            assert_eq!(reply.status, 500, "{to}: {said}");
+            assert_silent(&said, &format!("the refusal of {to}"));
+            let file = exporter.process.dir.path("aitask.yml");
+            let checked = run(["--config.check", "--config.file", file.to_str().unwrap()]);
+            let said = [checked.stdout, checked.stderr].concat();
+            let said = String::from_utf8_lossy(&said).replace("zq-file-22-gone", "");
+            assert_silent(&said, &format!("the check of {to}"));
+        }
+        let file = exporter.process.dir.write("aitask.yml", &config);
+        for name in &names {
+            let arguments = ["poll", "--config.file", file.to_str().unwrap(), "--provider", name];
+            let arguments = arguments.into_iter().chain(["running-1", "unauthorized-1"]);
+            let polled = run(arguments.chain(["--log.level=debug"]));
+            let said = [polled.stdout, polled.stderr].concat();
+            assert_silent(&String::from_utf8_lossy(&said), &format!("poll of {name}"));
+        }
+        // Replaced by nothing while they are in use.
+        for (name, _) in FILES {
+            exporter.process.dir.write(name, "");
+        }
+        let reply = http::send(exporter.address, "POST", "/-/reload", &[], "").unwrap();
+        assert_silent(reply.text(), "the refusal of empty files");
+        assert_silent(&exporter.process.log().replace("zq-file-22-gone", ""), "the log");
+        // They went where they belong, or this test would show nothing.
+        let asked = gateway.asked("running-1")["requests"].as_u64().unwrap();
+        assert!(asked > 0);
+    }
+}

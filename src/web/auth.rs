@@ -1,0 +1,146 @@
+//! Who is let in: basic authentication, and the headers that every answer carries.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::{hmac, rand};
+use secrecy::{ExposeSecret, SecretSlice};
+use tokio::sync::Semaphore;
+
+use super::config::Users;
+use super::settings::Settings;
+
+/// How many passwords are compared with hashes at once. Each takes a core for as long as its
+/// hash's cost says, and whoever guesses must not slow down the polls.
+const AT_ONCE: usize = 1;
+
+/// Lets those in who may come in, and adds the configured headers to every answer.
+pub async fn guard(
+    State(settings): State<Arc<Settings>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let config = settings.current().await;
+    let admitted = config.users.is_empty()
+        || match Credentials::of(request.headers()) {
+            Some(credentials) => settings.passwords.admit(&config.users, credentials).await,
+            None => false,
+        };
+    let mut response = if admitted {
+        next.run(request).await
+    } else {
+        let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic"))];
+        (StatusCode::UNAUTHORIZED, challenge, "Unauthorized\n").into_response()
+    };
+    for (name, value) in &config.headers {
+        response.headers_mut().insert(name, value.clone());
+    }
+    response
+}
+
+/// What a client says who it is.
+#[derive(Debug)]
+struct Credentials {
+    user: Vec<u8>,
+    password: SecretSlice<u8>,
+}
+
+impl Credentials {
+    /// Those of a request, as RFC 7617 has them.
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let (scheme, encoded) =
+            headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let mut user = STANDARD.decode(encoded.trim()).ok()?;
+        let colon = user.iter().position(|byte| *byte == b':')?;
+        let password = user.split_off(colon + 1);
+        user.truncate(colon);
+        Some(Self { user, password: password.into() })
+    }
+}
+
+/// Compares passwords with hashes, and remembers for each user the password that was right, in a
+/// form that tells nobody what it was.
+#[derive(Debug)]
+pub struct Passwords {
+    /// Made anew by each process, so that what is remembered is worth nothing elsewhere. `None`
+    /// where the system has no random numbers: then nothing is remembered.
+    key: Option<hmac::Key>,
+    right: Mutex<HashMap<Vec<u8>, hmac::Tag>>,
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Passwords {
+    /// Remembers nothing yet.
+    pub fn new() -> Self {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new()).ok();
+        Self { key, right: Mutex::default(), turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Whether the password is the user's. Somebody unknown is held against the hash of one of the
+    /// users, so that the time does not tell who is known.
+    async fn admit(&self, users: &Users, credentials: Credentials) -> bool {
+        let Credentials { user, password } = credentials;
+        let known = users.get(&user);
+        let Some(held) = known.or_else(|| users.any(self.number(&user))) else { return false };
+        let hash = held.hash.clone();
+        let message = message(&user, hash.expose_secret(), password.expose_secret());
+        if known.is_some() && self.is_right(&user, &message) {
+            return true;
+        }
+        let Ok(turn) = Arc::clone(&self.turns).acquire_owned().await else { return false };
+        // The same password may have been ahead in the queue.
+        if known.is_some() && self.is_right(&user, &message) {
+            return true;
+        }
+        let compare = move || {
+            // Until the work is done, even if the client has gone.
+            let _turn = turn;
+            bcrypt::verify(password.expose_secret(), hash.expose_secret()).unwrap_or(false)
+        };
+        let equal = tokio::task::spawn_blocking(compare).await.unwrap_or(false);
+        let admitted = equal && known.is_some();
+        tracing::debug!(admitted, "a password was compared with a hash");
+        if let (true, Some(key)) = (admitted, &self.key) {
+            let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+            right.retain(|user, _| users.get(user).is_some());
+            right.insert(user, hmac::sign(key, message.expose_secret()));
+        }
+        admitted
+    }
+
+    fn is_right(&self, user: &[u8], message: &SecretSlice<u8>) -> bool {
+        let right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        self.key.as_ref().zip(right.get(user)).is_some_and(|(key, tag)| {
+            hmac::verify(key, message.expose_secret(), tag.as_ref()).is_ok()
+        })
+    }
+
+    /// A number that nobody outside can tell from a name.
+    fn number(&self, user: &[u8]) -> u64 {
+        let tag = self.key.as_ref().map(|key| hmac::sign(key, user));
+        let start = tag.as_ref().and_then(|tag| tag.as_ref().first_chunk());
+        start.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
+}
+
+/// Who, which hash and which password, so that no two triples are one message.
+fn message(user: &[u8], hash: &str, password: &[u8]) -> SecretSlice<u8> {
+    let length = u64::try_from(user.len()).unwrap_or(u64::MAX).to_le_bytes();
+    // A valid hash has 60 bytes.
+    [&length, user, hash.as_bytes(), password].concat().into()
+}

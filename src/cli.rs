@@ -84,7 +84,7 @@ pub struct WebFlags {
     /// is none.
     #[arg(long = "web.config.file", value_name = "FILE", default_value = "",
         hide_default_value = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
-    config_file: PathBuf,
+    web_config_file: PathBuf,
     /// How many requests are answered at once; more get 503. 0 is no limit.
     #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40)]
     pub max_requests: usize,
@@ -93,8 +93,8 @@ pub struct WebFlags {
 impl WebFlags {
     /// The web configuration, if there is one.
     pub fn config_file(&self) -> Option<PathBuf> {
-        let is_named = !self.config_file.as_os_str().is_empty();
-        is_named.then(|| self.config_file.clone())
+        let is_named = !self.web_config_file.as_os_str().is_empty();
+        is_named.then(|| self.web_config_file.clone())
     }
 }
 

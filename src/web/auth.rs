@@ -93,34 +93,41 @@ impl Passwords {
 
     /// Whether the password is the user's. Somebody unknown is held against the hash of one of the
     /// users, so that the time does not tell who is known.
-    async fn admit(&self, users: &Users, credentials: Credentials) -> bool {
+    async fn admit(self: &Arc<Self>, users: &Arc<Users>, credentials: Credentials) -> bool {
         let Credentials { user, password } = credentials;
         let known = users.get(&user);
         let Some(held) = known.or_else(|| users.any(self.number(&user))) else { return false };
-        let hash = held.hash.clone();
+        let (hash, is_known) = (held.hash.clone(), known.is_some());
         let message = message(&user, hash.expose_secret(), password.expose_secret());
-        if known.is_some() && self.is_right(&user, &message) {
+        if is_known && self.is_right(&user, &message) {
             return true;
         }
         let Ok(turn) = Arc::clone(&self.turns).acquire_owned().await else { return false };
         // The same password may have been ahead in the queue.
-        if known.is_some() && self.is_right(&user, &message) {
+        if is_known && self.is_right(&user, &message) {
             return true;
         }
+        let (this, users) = (Arc::clone(self), Arc::clone(users));
+        // Goes on even if the client has gone, which then finds its password known next time.
         let compare = move || {
-            // Until the work is done, even if the client has gone.
-            let _turn = turn;
-            bcrypt::verify(password.expose_secret(), hash.expose_secret()).unwrap_or(false)
+            let equal = bcrypt::verify(password.expose_secret(), hash.expose_secret());
+            let admitted = equal.unwrap_or(false) && is_known;
+            tracing::debug!(admitted, "a password was compared with a hash");
+            if admitted {
+                this.remember(user, &message, &users);
+            }
+            drop(turn);
+            admitted
         };
-        let equal = tokio::task::spawn_blocking(compare).await.unwrap_or(false);
-        let admitted = equal && known.is_some();
-        tracing::debug!(admitted, "a password was compared with a hash");
-        if let (true, Some(key)) = (admitted, &self.key) {
-            let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
-            right.retain(|user, _| users.get(user).is_some());
-            right.insert(user, hmac::sign(key, message.expose_secret()));
-        }
-        admitted
+        tokio::task::spawn_blocking(compare).await.unwrap_or(false)
+    }
+
+    /// Remembers what was right; one password for each of the users.
+    fn remember(&self, user: Vec<u8>, message: &SecretSlice<u8>, users: &Users) {
+        let Some(key) = &self.key else { return };
+        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        right.retain(|user, _| users.get(user).is_some());
+        right.insert(user, hmac::sign(key, message.expose_secret()));
     }
 
     fn is_right(&self, user: &[u8], message: &SecretSlice<u8>) -> bool {

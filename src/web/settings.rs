@@ -23,7 +23,7 @@ pub struct Settings {
     /// Whether TLS is spoken, which stays as it was at the start.
     is_tls: bool,
     /// Passwords that were right, whatever else of the file changes.
-    pub passwords: Passwords,
+    pub passwords: Arc<Passwords>,
     current: RwLock<Arc<WebConfig>>,
     look: Arc<Mutex<Look>>,
 }
@@ -51,7 +51,7 @@ impl Settings {
         Ok(Self {
             path,
             is_tls: config.tls.is_some(),
-            passwords: Passwords::new(),
+            passwords: Arc::new(Passwords::new()),
             current: RwLock::new(Arc::new(config)),
             look: Arc::new(Mutex::new(Look { at: Instant::now(), files })),
         })

@@ -40,3 +40,4 @@ mod seed;
 mod systems;
 mod tls;
 mod web;
+mod web_config;

@@ -151,3 +151,72 @@ fn message(user: &[u8], hash: &str, password: &[u8]) -> SecretSlice<u8> {
     // A valid hash has 60 bytes.
     [&length, user, hash.as_bytes(), password].concat().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::config::User;
+    use super::*;
+
+    fn users(pairs: &[(&str, &str)]) -> Arc<Users> {
+        let user = |(name, password): &(&str, &str)| User {
+            name: (*name).into(),
+            hash: bcrypt::hash(password, 4).unwrap().into(),
+        };
+        Arc::new(pairs.iter().map(user).collect())
+    }
+
+    fn credentials(user: &str, password: &str) -> Credentials {
+        Credentials { user: user.into(), password: password.as_bytes().to_vec().into() }
+    }
+
+    #[tokio::test]
+    async fn a_known_password_does_not_wait_for_those_that_are_compared() {
+        let users = users(&[("alice", "a"), ("bob", "b")]);
+        let passwords = Arc::new(Passwords::new());
+        assert!(passwords.admit(&users, credentials("alice", "a")).await);
+        let turns = Arc::clone(&passwords.turns).acquire_many_owned(1).await.unwrap();
+        // No more at once than there are turns.
+        let waiting = passwords.admit(&users, credentials("bob", "b"));
+        assert!(tokio::time::timeout(Duration::from_millis(50), waiting).await.is_err());
+        assert!(passwords.admit(&users, credentials("alice", "a")).await);
+        drop(turns);
+        assert!(passwords.admit(&users, credentials("bob", "b")).await);
+    }
+
+    #[tokio::test]
+    async fn no_more_is_remembered_than_there_are_users() {
+        let passwords = Arc::new(Passwords::new());
+        let remembered = || passwords.right.lock().unwrap().len();
+        let before = users(&[("alice", "a"), ("bob", "b")]);
+        for (user, password) in [("alice", "a"), ("bob", "b"), ("bob", "x"), ("carol", "a")] {
+            passwords.admit(&before, credentials(user, password)).await;
+        }
+        assert_eq!(remembered(), 2);
+        // A new password for alice; bob has gone.
+        let after = users(&[("alice", "new")]);
+        assert!(!passwords.admit(&after, credentials("alice", "a")).await);
+        assert!(!passwords.admit(&after, credentials("bob", "b")).await);
+        assert!(passwords.admit(&after, credentials("alice", "new")).await);
+        assert_eq!(remembered(), 1);
+        assert!(!format!("{passwords:?}{before:?}").contains("$2"));
+    }
+
+    #[tokio::test]
+    async fn where_there_are_no_users_nobody_is_one() {
+        let passwords = Arc::new(Passwords::new());
+        assert!(!passwords.admit(&users(&[]), credentials("", "")).await);
+    }
+
+    #[test]
+    fn credentials_are_never_shown() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, "Basic YWxpY2U6aHVudGVyMg==".parse().unwrap());
+        let credentials = Credentials::of(&headers).unwrap();
+        assert_eq!(credentials.user, b"alice");
+        assert_eq!(credentials.password.expose_secret(), b"hunter2");
+        let password = format!("{:?}", b"hunter2");
+        assert!(!format!("{credentials:?}").contains(password.trim_matches(['[', ']'])));
+    }
+}

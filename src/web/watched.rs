@@ -220,3 +220,102 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Taken<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+    use super::*;
+
+    /// Both ends of a session of TLS over `ours`, which `theirs` is the other end of.
+    async fn shaken<S: AsyncRead + AsyncWrite + Unpin>(
+        ours: S,
+        theirs: DuplexStream,
+    ) -> (server::TlsStream<S>, client::TlsStream<DuplexStream>) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate = made.cert.der().clone();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let accept = TlsAcceptor::from(Arc::new(server)).accept(ours);
+        let connect = TlsConnector::from(Arc::new(client)).connect(name, theirs);
+        let (ours, theirs) = tokio::join!(accept, connect);
+        (ours.unwrap(), theirs.unwrap())
+    }
+
+    /// Seconds until an action failed for want of a client that hurries.
+    async fn timed_out<T: std::fmt::Debug>(action: impl Future<Output = io::Result<T>>) -> u64 {
+        let start = Instant::now();
+        assert_eq!(action.await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        start.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_has_30_seconds() {
+        let (ours, _theirs) = duplex(16);
+        assert_eq!(timed_out(Taken::new(ours).write_all(&[0; 64])).await, 30);
+
+        // What TLS has taken in but not sent is not sent yet.
+        let (ours, theirs) = duplex(16 << 10);
+        let (mut ours, _theirs) = shaken(Taken::new(ours), theirs).await;
+        let send = async {
+            ours.write_all(&[0; 32 << 10]).await?;
+            ours.flush().await
+        };
+        assert_eq!(timed_out(send).await, 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_a_little_now_and_then_has_more() {
+        let (ours, mut theirs) = duplex(16);
+        let take = async {
+            for _ in 0..4 {
+                tokio::time::sleep(Duration::from_secs(25)).await;
+                theirs.read_exact(&mut [0; 16]).await.unwrap();
+            }
+        };
+        let mut ours = Taken::new(ours);
+        let (sent, ()) = tokio::join!(ours.write_all(&[0; 64]), take);
+        sent.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn headers_have_5_seconds_and_the_next_request_60_under_tls_too() {
+        let (ours, theirs) = duplex(16 << 10);
+        let (ours, mut theirs) = shaken(ours, theirs).await;
+        let stage = Arc::new(Stage::new());
+        let mut ours = Hurried::new(ours, Arc::clone(&stage));
+        let mut byte = [0];
+        theirs.write_all(b"a").await.unwrap();
+        theirs.flush().await.unwrap();
+        ours.read_exact(&mut byte).await.unwrap();
+        assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 5);
+        stage.set(Waiting::Request);
+        assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 60);
+        // The first byte of the next request, and no more.
+        stage.set(Waiting::Request);
+        theirs.write_all(b"b").await.unwrap();
+        theirs.flush().await.unwrap();
+        ours.read_exact(&mut byte).await.unwrap();
+        assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 5);
+        stage.set(Waiting::Answer);
+        let patient = tokio::time::timeout(Duration::from_secs(600), ours.read_exact(&mut byte));
+        assert!(patient.await.is_err());
+    }
+}

@@ -16,7 +16,7 @@ use secrecy::ExposeSecret;
 use super::client::{self, Policy};
 use super::files::Files;
 use super::raw;
-use crate::config::decode::{Sink, nearest};
+use crate::config::decode::Sink;
 use crate::config::diagnostic::Mistake;
 use crate::config::place::Place;
 use crate::config::placed::At;
@@ -75,6 +75,9 @@ pub fn server(place: Place, raw: &raw::Tls, check: &mut Check<'_>) -> Option<Arc
     });
     let clients = check.clients(place, raw, &provider)?;
     let ((_, chain), (key_place, key)) = (chain?, key?);
+    if !check.sink.borrow().is_empty() {
+        return None;
+    }
     let refused = |error: &dyn std::fmt::Display, place| {
         check.report(Mistake::new(place, format!("TLS cannot be set up: {error}")).private());
     };
@@ -102,7 +105,8 @@ fn text(at: &At<String>) -> Option<(Place, &str)> {
 
 /// The words of a list.
 fn words(at: &At<Vec<At<String>>>) -> impl Iterator<Item = (Place, &str)> {
-    at.get().into_iter().flatten().filter_map(text)
+    let words = at.get().into_iter().flatten().filter_map(At::placed);
+    words.map(|(place, word)| (place, word.as_str()))
 }
 
 /// Whether the section has no key, and so wants no TLS.
@@ -182,11 +186,8 @@ impl Check<'_> {
         let found = known.iter().find(|(name, _)| *name == text);
         if found.is_none() {
             let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-            let mistake = Mistake::new(place, format!("{key} cannot be this")).quote(text);
-            self.report(mistake.hint(match nearest(text, names.iter().copied()) {
-                Some(nearest) if nearest.len() > 6 => format!("did you mean {nearest}?"),
-                _ => format!("what there is: {}", names.join(", ")),
-            }));
+            let mistake = Mistake::new(place, format!("{key}: unknown or not supported"));
+            self.report(mistake.quote(text).hint(format!("there is {}", names.join(", "))));
         }
         found.map(|(_, value)| *value)
     }
@@ -228,26 +229,28 @@ impl Check<'_> {
             ring::ALL_CIPHER_SUITES.iter().map(|suite| (name(*suite), *suite)).collect();
         let known: Vec<_> = all.iter().map(|(name, suite)| (name.as_str(), *suite)).collect();
         let named: Vec<_> = words(&raw.cipher_suites).collect();
-        let mut suites: Vec<_> =
-            named.iter().filter_map(|word| self.one_of("cipher_suites", *word, &known)).collect();
-        let is_for = |suite: &SupportedCipherSuite, version: &SupportedProtocolVersion| {
-            suite.version().version == version.version
-        };
-        if !suites.iter().any(|suite| is_for(suite, &version::TLS13)) {
-            let modern =
-                ring::ALL_CIPHER_SUITES.iter().filter(|suite| is_for(suite, &version::TLS13));
-            suites.extend(modern);
-        }
         if named.is_empty() {
             return ring::ALL_CIPHER_SUITES.to_vec();
         }
+        let suites: Vec<_> =
+            named.iter().map(|word| self.one_of("cipher_suites", *word, &known)).collect();
+        let Some(mut suites) = suites.into_iter().collect::<Option<Vec<_>>>() else {
+            return Vec::new();
+        };
+        let has = |suites: &[SupportedCipherSuite], version: &SupportedProtocolVersion| {
+            suites.iter().any(|suite| suite.version().version == version.version)
+        };
+        let v12 = versions.iter().any(|version| version.version == version::TLS12.version);
         if let Some(place) = raw.cipher_suites.place
-            && versions.iter().any(|version| version.version == version::TLS12.version)
-            && !suites.iter().any(|suite| is_for(suite, &version::TLS12))
-            && suites.len() >= named.len()
+            && v12
+            && !has(&suites, &version::TLS12)
         {
             let mistake = Mistake::new(place, "cipher_suites has none for TLS 1.2");
             self.report(mistake.hint("name one, or write min_version: TLS13"));
+        }
+        if !has(&suites, &version::TLS13) {
+            let all = ring::ALL_CIPHER_SUITES.iter().copied();
+            suites.extend(all.filter(|suite| has(&[*suite], &version::TLS13)));
         }
         suites
     }
@@ -287,6 +290,7 @@ impl Check<'_> {
             return None;
         }
         if is_given && policy == Policy::NoClientCert {
+            let place = raw.client_ca_file.place.or(raw.client_ca.place).unwrap_or(place);
             let mistake = Mistake::new(place, "authorities of clients without client_auth_type");
             self.report(mistake.hint("write client_auth_type: RequireAndVerifyClientCert"));
             return None;

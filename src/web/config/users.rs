@@ -59,6 +59,12 @@ impl Users {
     }
 }
 
+impl FromIterator<User> for Users {
+    fn from_iter<I: IntoIterator<Item = User>>(users: I) -> Self {
+        Self(users.into_iter().collect())
+    }
+}
+
 /// Checks names and hashes.
 pub fn users(table: &Table<SecretText>, sink: &Sink) -> Users {
     let mut users = Vec::new();

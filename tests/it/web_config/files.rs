@@ -1,10 +1,11 @@
 //! Which files are right, and what is said of those that are not.
 
+use std::fs;
 use std::process::Command;
 
 use super::{Authority, FILE, TLS, prepare, users};
 use crate::harness::tools::said;
-use crate::harness::{Dir, run};
+use crate::harness::{Dir, root, run};
 
 /// The exit code of a check, and what it says on stderr, with names as in the directory itself.
 fn check(dir: &Dir, config: &str) -> (Option<i32>, String) {
@@ -62,17 +63,40 @@ fn certificates_can_stand_in_the_file() {
     assert_eq!(check(&dir, &config), (Some(0), String::new()));
 }
 
-/// What is wrong below `tls_server_config` beside a certificate and its key, and what is said.
-const WRONG_TLS: &[(&str, &str)] = &[];
-
+/// The bad files and what is said of them, as `UPDATE_GENERATED=1` writes it.
 #[test]
-fn mistakes_are_told_with_place_and_remedy() {
+fn bad_files_say_what_is_wrong() {
     let (dir, _) = prepare();
     let (_, other) = Authority::new("theirs").sign(&["localhost"]);
     dir.write("other.key", &other);
     dir.write("empty.pem", "");
-    for (wrong, expected) in WRONG_TLS {
-        let config = TLS.replace(" }", &format!(",\n  {wrong} }}"));
-        assert_eq!(check(&dir, &config), (Some(2), format!("{FILE}:{expected}\n")), "{wrong}");
+    let update = std::env::var_os("UPDATE_GENERATED").is_some();
+    let files = fs::read_dir(root("tests/data/web/bad")).unwrap();
+    let files = files.map(|entry| entry.unwrap().path());
+    let files: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "yml")).collect();
+    assert!(files.len() > 15);
+    for path in files {
+        let (code, said) = check(&dir, &fs::read_to_string(&path).unwrap());
+        let expected = path.with_extension("err");
+        if update {
+            fs::write(&expected, &said).unwrap();
+        }
+        let expected = fs::read_to_string(&expected).unwrap_or_default();
+        assert_eq!((code, said), (Some(2), expected), "{}", path.display());
     }
+}
+
+#[test]
+fn a_wrong_file_ends_the_exporter_before_it_listens() {
+    let dir = Dir::with("providers: []\n");
+    let file = dir.path(FILE);
+    let output = run([
+        format!("--config.file={}", dir.path("aitask.yml").display()),
+        format!("--web.config.file={}", file.display()),
+        "--web.listen-address=127.0.0.1:0".to_owned(),
+    ]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let expected = format!("{}: cannot read the file: No such file or directory\n", file.display());
+    assert_eq!(said, expected);
 }

@@ -1,7 +1,7 @@
 //! `--web.config.file`: TLS, users and headers, as curl, promtool and Prometheus see them.
 
 mod clients;
-mod files;
+pub mod files;
 mod renewal;
 mod users;
 

@@ -43,9 +43,19 @@ fn promtool_and_we_agree_on_what_is_right() {
             .to_owned(),
         format!("{TLS}{}", users::file(&[("alice", "a"), ("bob", "b")])),
     ] {
-        assert_eq!(check(&dir, &config), (Some(0), String::new()), "{config}");
-        said(Command::new("promtool").args(["check", "web-config"]).arg(dir.path(FILE)));
+        assert_right(&dir, &config);
     }
+}
+
+/// Promtool and we find nothing wrong with a file.
+fn assert_right(dir: &Dir, config: &str) {
+    assert_eq!(check(dir, config), (Some(0), String::new()), "{config}");
+    said(Command::new("promtool").args(["check", "web-config"]).arg(dir.path(FILE)));
+}
+
+/// The same for an example of the documents, which may name `server.pem`, `server.key` and `ca.pem`.
+pub fn assert_is_right(config: &str) {
+    assert_right(&prepare().0, config);
 }
 
 /// Keys that are younger than the promtool of the tests.

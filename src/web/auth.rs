@@ -203,6 +203,18 @@ mod tests {
         assert!(!format!("{passwords:?}{before:?}").contains("$2"));
     }
 
+    /// Prometheus gives up after ten seconds, and a costly hash takes longer.
+    #[tokio::test]
+    async fn a_password_is_remembered_though_its_client_has_gone() {
+        let users = users(&[("alice", "a")]);
+        let passwords = Arc::new(Passwords::new());
+        let admit = passwords.admit(&users, credentials("alice", "a"));
+        let _ = tokio::time::timeout(Duration::ZERO, admit).await;
+        // The turn ends with the comparison.
+        let _turn = passwords.turns.acquire().await.unwrap();
+        assert_eq!(passwords.right.lock().unwrap().len(), 1);
+    }
+
     #[tokio::test]
     async fn where_there_are_no_users_nobody_is_one() {
         let passwords = Arc::new(Passwords::new());

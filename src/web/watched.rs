@@ -275,7 +275,7 @@ mod tests {
         let (ours, theirs) = duplex(16 << 10);
         let (mut ours, _theirs) = shaken(Taken::new(ours), theirs).await;
         let send = async {
-            ours.write_all(&[0; 32 << 10]).await?;
+            ours.write_all(&vec![0; 32 << 10]).await?;
             ours.flush().await
         };
         assert_eq!(timed_out(send).await, 30);

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::cli::{DemoFlags, ExporterFlags, ListenAddress, SimulateFlags, WebFlags};
 use crate::clock::Clock;
+use crate::config::diagnostic::Diagnostics;
 use crate::history::History;
 use crate::poll::worker::Context;
 use crate::reload::{Live, ReloadError, Source};
@@ -23,6 +24,7 @@ use crate::simulator::{self, Simulator};
 use crate::storage::{self, Storage, StorageError};
 use crate::store::Store;
 use crate::telemetry::Telemetry;
+use crate::web::settings::Settings;
 use crate::web::{self, Web, listen};
 
 /// The address of the simulated gateway in `config/demo.yml`.
@@ -39,6 +41,9 @@ pub enum AppError {
     /// The configuration has mistakes.
     #[error(transparent)]
     Config(#[from] ReloadError),
+    /// The web configuration has mistakes.
+    #[error(transparent)]
+    Web(#[from] Diagnostics),
     /// An address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(String, std::io::Error),
@@ -59,7 +64,7 @@ pub async fn run(flags: ExporterFlags) -> Result<(), AppError> {
     let interval = flags.enable_auto_reload.then_some(flags.auto_reload_interval);
     let source = Source::File(flags.config_file);
     let keep = Keep { history: flags.history_limit, storage: flags.storage_path.as_deref() };
-    export(source, &flags.web, keep, interval, signals, |_| {}).await
+    export(source, &flags.web, keep, interval, signals, |_, _| {}).await
 }
 
 /// Runs a simulated gateway and an exporter that polls it.
@@ -74,14 +79,14 @@ pub async fn demo(flags: DemoFlags) -> Result<(), AppError> {
     let serving = tokio::spawn(simulator::serve(gateway, simulator, std::future::pending()));
     let text = include_str!("../config/demo.yml").replace(DEMO_GATEWAY, &address);
     let source = Source::Text("config/demo.yml", text);
-    let announce = |bound: &[SocketAddr]| {
+    let announce = |bound: &[SocketAddr], scheme: &str| {
         let Some(exporter) = bound.first() else { return };
         let (path, exporter) = (&flags.web.telemetry_path, reachable(*exporter));
         println!(
             "A simulated gateway runs on {address}, and an exporter that polls its tasks.\n\
              In half a minute every state is there:\n\
-             \x20 curl http://{exporter}{path}\n\
-             \x20 http://{exporter}/ in a browser\n\
+             \x20 curl {scheme}://{exporter}{path}\n\
+             \x20 {scheme}://{exporter}/ in a browser\n\
              Ctrl-C ends both."
         );
     };
@@ -119,8 +124,9 @@ async fn export(
     keep: Keep<'_>,
     auto_reload: Option<Duration>,
     mut signals: Signals,
-    announce: impl FnOnce(&[SocketAddr]),
+    announce: impl FnOnce(&[SocketAddr], &str),
 ) -> Result<(), AppError> {
+    let settings = flags.config_file().map(Settings::load).transpose()?.map(Arc::new);
     let listeners = bind(&flags.listen_addresses).await?;
     let telemetry = Arc::new(Telemetry::new());
     let history = Arc::new(History::new(keep.history));
@@ -144,13 +150,15 @@ async fn export(
         telemetry_path: flags.telemetry_path.clone(),
         stopping: AtomicBool::new(false),
     });
-    let router = web::router(Arc::clone(&web), flags.max_requests);
+    let router = web::router(Arc::clone(&web), flags.max_requests, settings.clone());
     let (stop, stopped) = watch::channel(false);
     let mut servers = JoinSet::new();
-    announce(&listeners.iter().map(|(_, address)| *address).collect::<Vec<_>>());
+    let is_tls = settings.as_ref().is_some_and(|settings| settings.is_tls());
+    let bound: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
+    announce(&bound, if is_tls { "https" } else { "http" });
     for (listener, address) in listeners {
         tracing::info!(%address, "Listening on");
-        servers.spawn(listen::serve(listener, router.clone(), stopped.clone()));
+        servers.spawn(listen::serve(listener, router.clone(), settings.clone(), stopped.clone()));
     }
     let reloads = signals.reloads(Arc::clone(&live));
     let follower = auto_reload.map(|interval| {

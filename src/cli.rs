@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -83,9 +84,22 @@ pub struct WebFlags {
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics",
         value_parser = telemetry_path)]
     pub telemetry_path: String,
+    /// TLS, users and headers of the web side, in the format of Prometheus' exporter-toolkit. Empty
+    /// is none.
+    #[arg(long = "web.config.file", value_name = "FILE", default_value = "",
+        hide_default_value = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    web_config_file: PathBuf,
     /// How many requests are answered at once; more get 503. 0 is no limit.
     #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40)]
     pub max_requests: usize,
+}
+
+impl WebFlags {
+    /// The web configuration, if there is one.
+    pub fn config_file(&self) -> Option<PathBuf> {
+        let is_named = !self.web_config_file.as_os_str().is_empty();
+        is_named.then(|| self.web_config_file.clone())
+    }
 }
 
 /// The flags of the demo.

@@ -14,6 +14,7 @@ use crate::poll::report::report;
 use crate::poll::{Upstream, once};
 use crate::reload::ReloadError;
 use crate::task::Task;
+use crate::web;
 
 const FAILED: u8 = 1;
 const WRONG: u8 = 2;
@@ -55,6 +56,11 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 fn check(flags: &ExporterFlags) -> ExitCode {
+    if let Some(file) = flags.web.config_file()
+        && let (Err(diagnostics), _) = web::config::load(&file)
+    {
+        return fail(WRONG, &diagnostics);
+    }
     match config::load(&flags.config_file) {
         Ok(Loaded { config, tasks }) => {
             let (providers, tasks) = (config.providers.len(), tasks.len());
@@ -137,9 +143,10 @@ fn block_on(work: impl Future<Output = Result<(), AppError>>) -> ExitCode {
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error @ AppError::Config(ReloadError::Config(_) | ReloadError::Client(..))) => {
-            fail(WRONG, &error)
-        }
+        Err(
+            error @ (AppError::Web(_)
+            | AppError::Config(ReloadError::Config(_) | ReloadError::Client(..))),
+        ) => fail(WRONG, &error),
         Err(error) => fail(FAILED, &error),
     }
 }

@@ -3,21 +3,22 @@
 
 mod check;
 mod client;
-mod decode;
+pub mod decode;
 mod definition;
 pub mod diagnostic;
 mod document;
 mod load;
 mod merge;
 mod nesting;
-mod place;
-mod placed;
+pub mod place;
+pub mod placed;
 pub mod preset;
 pub mod privacy;
 mod raw;
-mod scalar;
+pub mod scalar;
 pub mod secret;
 mod shown;
+pub mod single;
 mod sources;
 mod syntax;
 mod tasks;

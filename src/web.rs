@@ -1,6 +1,8 @@
 //! What the exporter serves, and within which limits.
 
 pub mod api;
+pub mod auth;
+pub mod config;
 pub mod guarded;
 pub mod landing;
 pub mod lifecycle;
@@ -9,7 +11,9 @@ pub mod listen;
 pub mod metrics;
 mod negotiation;
 pub mod probe;
+pub mod settings;
 mod stream;
+pub mod watched;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +28,7 @@ use crate::history::History;
 use crate::reload::Live;
 use crate::telemetry::Telemetry;
 use limit::Limit;
+use settings::Settings;
 
 /// What the handlers need.
 #[derive(Debug)]
@@ -41,10 +46,11 @@ pub struct Web {
 }
 
 /// Every endpoint. At most `max_requests` are answered at once (0: no limit), those that tell
-/// whether the process lives not counted.
-pub fn router(web: Arc<Web>, max_requests: usize) -> Router {
+/// whether the process lives not counted. `settings` say who is let in, at every path: a probe of
+/// the process that needs no password would be a door that exporter-toolkit does not have.
+pub fn router(web: Arc<Web>, max_requests: usize, settings: Option<Arc<Settings>>) -> Router {
     let telemetry_path = web.telemetry_path.clone();
-    Router::new()
+    let router = Router::new()
         .route("/", get(landing::page))
         .route(&telemetry_path, get(metrics_of))
         .route("/api/v1/tasks", get(api::tasks))
@@ -54,7 +60,11 @@ pub fn router(web: Arc<Web>, max_requests: usize) -> Router {
         .layer(middleware::from_fn_with_state(Limit::new(max_requests), limit::limit))
         .route("/-/healthy", get(lifecycle::healthy))
         .route("/-/ready", get(lifecycle::ready))
-        .with_state(web)
+        .with_state(web);
+    match settings {
+        Some(settings) => router.layer(middleware::from_fn_with_state(settings, auth::guard)),
+        None => router,
+    }
 }
 
 async fn metrics_of(State(web): State<Arc<Web>>, headers: HeaderMap) -> Response {

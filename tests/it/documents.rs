@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::dashboards::rules;
 use crate::harness::root;
 use crate::harness::tools::said;
+use crate::web_config;
 
 /// Flags in the documents that belong to other programs.
 const FLAGS_OF_OTHERS: &str = "release locked path test headless no-sandbox hide-scrollbars window-size screenshot build multi exec from";
@@ -70,7 +71,7 @@ fn typed(text: &str) -> BTreeSet<&str> {
 
 #[test]
 fn every_block_of_yaml_is_right() {
-    let mut seen = [0; 3];
+    let mut seen = [0; 4];
     for (path, text) in documents() {
         for (number, block) in blocks(&text, "yaml").into_iter().enumerate() {
             let parsed: Value = serde_yaml::from_str(block).unwrap();
@@ -79,6 +80,11 @@ fn every_block_of_yaml_is_right() {
                 let dir = root("tests/data/config/good");
                 let loaded = config::load_text(&path, block, &dir);
                 assert!(loaded.is_ok(), "{path}: {}\n{block}", loaded.unwrap_err());
+                continue;
+            }
+            if parsed.get("tls_server_config").is_some() {
+                seen[3] += 1;
+                web_config::files::assert_is_right(block);
                 continue;
             }
             let (index, what) = match &parsed {
@@ -93,7 +99,7 @@ fn every_block_of_yaml_is_right() {
             said(Command::new("promtool").args(["check", what]).arg(&file));
         }
     }
-    assert!(seen[0] >= 2 && seen[1] >= 2 && seen[2] >= 1, "{seen:?}");
+    assert!(seen[0] >= 2 && seen[1] >= 2 && seen[2] >= 1 && seen[3] >= 1, "{seen:?}");
 }
 
 #[test]

@@ -43,3 +43,4 @@ mod storage;
 mod systems;
 mod tls;
 mod web;
+mod web_config;

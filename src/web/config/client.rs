@@ -1,0 +1,197 @@
+//! Which certificates of clients are taken.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    SignatureScheme,
+};
+use webpki::EndEntityCert;
+
+/// Whether clients need certificates, and whose. The names are those of Go's `tls.ClientAuthType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// None is asked for.
+    NoClientCert,
+    /// One is asked for and not looked at.
+    RequestClientCert,
+    /// There must be one, anybody's.
+    RequireAnyClientCert,
+    /// There may be one, and then it must be good.
+    VerifyClientCertIfGiven,
+    /// There must be one that is good.
+    RequireAndVerifyClientCert,
+}
+
+impl Policy {
+    /// What the file may say. The fifth is an older name for the third.
+    pub const NAMES: [(&str, Self); 6] = [
+        ("NoClientCert", Self::NoClientCert),
+        ("RequestClientCert", Self::RequestClientCert),
+        ("RequireAnyClientCert", Self::RequireAnyClientCert),
+        ("VerifyClientCertIfGiven", Self::VerifyClientCertIfGiven),
+        ("RequireClientCert", Self::RequireAnyClientCert),
+        ("RequireAndVerifyClientCert", Self::RequireAndVerifyClientCert),
+    ];
+
+    /// Whether certificates are held against authorities.
+    pub const fn verifies(self) -> bool {
+        matches!(self, Self::VerifyClientCertIfGiven | Self::RequireAndVerifyClientCert)
+    }
+}
+
+/// What holds a client to the policy. Where names are `allowed`, one of them has to be in the
+/// certificate.
+///
+/// # Errors
+/// There are no authorities to verify certificates with.
+pub fn verifier(
+    policy: Policy,
+    authorities: RootCertStore,
+    allowed: Vec<String>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let anybody = |mandatory| Anybody {
+        mandatory,
+        hints: authorities.subjects(),
+        provider: Arc::clone(provider),
+    };
+    let verifier: Arc<dyn ClientCertVerifier> = match policy {
+        Policy::NoClientCert => WebPkiClientVerifier::no_client_auth(),
+        Policy::RequestClientCert => Arc::new(anybody(false)),
+        Policy::RequireAnyClientCert => Arc::new(anybody(true)),
+        Policy::VerifyClientCertIfGiven | Policy::RequireAndVerifyClientCert => {
+            let builder = WebPkiClientVerifier::builder_with_provider(
+                Arc::new(authorities),
+                Arc::clone(provider),
+            );
+            let builder = match policy {
+                Policy::VerifyClientCertIfGiven => builder.allow_unauthenticated(),
+                _ => builder,
+            };
+            builder.build().map_err(|error| error.to_string())?
+        }
+    };
+    Ok(if allowed.is_empty() { verifier } else { Arc::new(Named { verifier, allowed }) })
+}
+
+/// Takes any certificate whose key the client has.
+#[derive(Debug)]
+struct Anybody {
+    mandatory: bool,
+    hints: Vec<DistinguishedName>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ClientCertVerifier for Anybody {
+    fn client_auth_mandatory(&self) -> bool {
+        self.mandatory
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Takes of the certificates that another takes those with an allowed name.
+#[derive(Debug)]
+struct Named {
+    verifier: Arc<dyn ClientCertVerifier>,
+    allowed: Vec<String>,
+}
+
+/// Whether a certificate has one of the names, exactly as it is written: a wildcard in the
+/// certificate matches nothing but the same wildcard.
+fn has_name(certificate: &EndEntityCert<'_>, allowed: &[String]) -> bool {
+    let mut names = certificate.valid_dns_names().chain(certificate.valid_uri_names());
+    names.any(|name| allowed.iter().any(|allowed| allowed == name))
+        || allowed.iter().filter_map(|allowed| allowed.parse::<IpAddr>().ok()).any(|address| {
+            let address = ServerName::IpAddress(address.into());
+            certificate.verify_is_valid_for_subject_name(&address).is_ok()
+        })
+}
+
+impl ClientCertVerifier for Named {
+    fn client_auth_mandatory(&self) -> bool {
+        self.verifier.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.verifier.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.verifier.verify_client_cert(end_entity, intermediates, now)?;
+        let named = EndEntityCert::try_from(end_entity);
+        if named.is_ok_and(|certificate| has_name(&certificate, &self.allowed)) {
+            return Ok(verified);
+        }
+        Err(CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}

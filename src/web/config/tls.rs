@@ -1,0 +1,341 @@
+//! `tls_server_config`: what it says to what rustls does.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::ring::{self, kx_group};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{
+    RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, version,
+};
+use secrecy::ExposeSecret;
+
+use super::client::{self, Policy};
+use super::files::Files;
+use super::raw;
+use crate::config::decode::Sink;
+use crate::config::diagnostic::Mistake;
+use crate::config::place::Place;
+use crate::config::placed::At;
+
+/// The groups that there are, by the names that Go gives them.
+const CURVES: [(&str, &dyn SupportedKxGroup); 3] = [
+    ("CurveP256", kx_group::SECP256R1),
+    ("CurveP384", kx_group::SECP384R1),
+    ("X25519", kx_group::X25519),
+];
+
+/// The versions that there are.
+const VERSIONS: [(&str, &SupportedProtocolVersion); 2] =
+    [("TLS12", &version::TLS12), ("TLS13", &version::TLS13)];
+
+/// What checking needs.
+pub struct Check<'c> {
+    /// Where relative files are.
+    pub dir: &'c Path,
+    /// Where it is kept what was read.
+    pub files: &'c mut Files,
+    /// Where mistakes go.
+    pub sink: &'c Sink,
+}
+
+/// The server that the section at `place` describes; `None` after mistakes.
+pub fn server(place: Place, raw: &raw::Tls, check: &mut Check<'_>) -> Option<Arc<ServerConfig>> {
+    let inline = raw.key.placed().map(|(place, key)| (place, key.0.expose_secret()));
+    let key = check.pem(("key", inline), ("key_file", &raw.key_file));
+    let inline = raw.cert.placed().map(|(place, text)| (place, &*text.0));
+    let chain = check.pem(("cert", inline), ("cert_file", &raw.cert_file));
+    for (is_inline, file, name) in [
+        (!raw.cert.is_absent(), &raw.cert_file, "cert_file"),
+        (!raw.key.is_absent(), &raw.key_file, "key_file"),
+    ] {
+        // What is there but wrong has been reported.
+        let is_missing = file.is_absent() || file.get().is_some_and(String::is_empty);
+        if is_missing && !is_inline {
+            let mistake = Mistake::new(place, format!("missing key: {name}"));
+            check.report(mistake.hint("TLS needs cert_file and key_file"));
+        }
+    }
+    let chain = chain.and_then(|(place, pem)| Some((place, check.certificates(place, &pem)?)));
+    let key = key.and_then(|(place, pem)| match PrivateKeyDer::from_pem_slice(&pem) {
+        Ok(key) => Some((place, key)),
+        Err(_) => {
+            check.report(Mistake::new(place, "no private key in PEM").private());
+            None
+        }
+    });
+    let versions = check.versions(raw);
+    let provider = Arc::new(CryptoProvider {
+        cipher_suites: check.suites(raw, &versions),
+        kx_groups: check.curves(raw),
+        ..ring::default_provider()
+    });
+    let clients = check.clients(place, raw, &provider)?;
+    let ((_, chain), (key_place, key)) = (chain?, key?);
+    if !check.sink.borrow().is_empty() {
+        return None;
+    }
+    let refused = |error: &dyn std::fmt::Display, place| {
+        check.report(Mistake::new(place, format!("TLS cannot be set up: {error}")).private());
+    };
+    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&versions);
+    let builder = builder.map_err(|error| refused(&error, place)).ok()?;
+    let server = builder.with_client_cert_verifier(clients).with_single_cert(chain, key);
+    let mut server = server
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                let mistake = Mistake::new(key_place, "the key is not that of the certificate");
+                check.report(mistake.private());
+            }
+            error => refused(&error, key_place),
+        })
+        .ok()?;
+    server.ignore_client_order = raw.prefer_server_cipher_suites.get().copied().unwrap_or(true);
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Some(Arc::new(server))
+}
+
+/// The text of a key; an empty one is as good as none.
+fn text(at: &At<String>) -> Option<(Place, &str)> {
+    at.placed().map(|(place, text)| (place, text.as_str())).filter(|(_, text)| !text.is_empty())
+}
+
+/// The words of a list.
+fn words(at: &At<Vec<At<String>>>) -> impl Iterator<Item = (Place, &str)> {
+    let words = at.get().into_iter().flatten().filter_map(At::placed);
+    words.map(|(place, word)| (place, word.as_str()))
+}
+
+/// Whether the section has no key, and so wants no TLS.
+pub fn is_empty(raw: &raw::Tls) -> bool {
+    raw.cert.is_absent()
+        && raw.key.is_absent()
+        && raw.client_ca.is_absent()
+        && raw.client_allowed_sans.is_absent()
+        && raw.cipher_suites.is_absent()
+        && raw.curve_preferences.is_absent()
+        && raw.prefer_server_cipher_suites.is_absent()
+        && [
+            &raw.cert_file,
+            &raw.key_file,
+            &raw.client_ca_file,
+            &raw.client_auth_type,
+            &raw.min_version,
+            &raw.max_version,
+        ]
+        .into_iter()
+        .all(At::is_absent)
+}
+
+impl Check<'_> {
+    fn report(&self, mistake: Mistake) {
+        self.sink.borrow_mut().push(mistake);
+    }
+
+    /// What stands inline or in a file, but not both.
+    fn pem(
+        &mut self,
+        (name, inline): (&str, Option<(Place, &str)>),
+        (file_name, file): (&str, &At<String>),
+    ) -> Option<(Place, Vec<u8>)> {
+        match (inline, text(file)) {
+            (Some((place, _)), Some(_)) => {
+                let message = format!("both {name} and {file_name}");
+                self.report(Mistake::new(place, message).hint("give one of them").private());
+                None
+            }
+            (Some((place, pem)), None) => Some((place, pem.as_bytes().to_vec())),
+            (None, Some((place, file))) => {
+                let path = self.dir.join(file);
+                match self.files.read(&path) {
+                    Ok(pem) => Some((place, pem)),
+                    Err(error) => {
+                        let error = error.to_string();
+                        let reason = error.split(" (os error").next().unwrap_or_default();
+                        let message = format!("cannot read {file_name}: {reason}");
+                        self.report(
+                            Mistake::new(place, message).detail(path.display().to_string()),
+                        );
+                        None
+                    }
+                }
+            }
+            (None, None) => None,
+        }
+    }
+
+    fn certificates(&self, place: Place, pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+        let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        let all = all.ok().filter(|all| !all.is_empty());
+        if all.is_none() {
+            self.report(Mistake::new(place, "no certificate in PEM"));
+        }
+        all
+    }
+
+    /// One of the values that a key can have.
+    fn one_of<T: Copy>(
+        &self,
+        key: &str,
+        (place, text): (Place, &str),
+        known: &[(&str, T)],
+    ) -> Option<T> {
+        let found = known.iter().find(|(name, _)| *name == text);
+        if found.is_none() {
+            let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+            let mistake = Mistake::new(place, format!("{key}: unknown or not supported"));
+            self.report(mistake.quote(text).hint(format!("there is {}", names.join(", "))));
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    /// The versions between the lowest and the highest.
+    fn versions(&self, raw: &raw::Tls) -> Vec<&'static SupportedProtocolVersion> {
+        let bound = |key, at| {
+            let (place, text) = text(at)?;
+            if ["TLS10", "TLS11"].contains(&text) {
+                let mistake = Mistake::new(place, format!("{key}: this version is not supported"));
+                self.report(mistake.quote(text).hint("TLS 1.0 and 1.1 are broken: write TLS12"));
+                return None;
+            }
+            Some((place, self.one_of(key, (place, text), &VERSIONS)?))
+        };
+        let lowest = bound("min_version", &raw.min_version);
+        let highest = bound("max_version", &raw.max_version);
+        let number = |version: &SupportedProtocolVersion| u16::from(version.version);
+        if let (Some((_, lowest)), Some((place, highest))) = (lowest, highest)
+            && number(lowest) > number(highest)
+        {
+            self.report(Mistake::new(place, "max_version is below min_version"));
+        }
+        let within = |version: &&SupportedProtocolVersion| {
+            lowest.is_none_or(|(_, lowest)| number(version) >= number(lowest))
+                && highest.is_none_or(|(_, highest)| number(version) <= number(highest))
+        };
+        VERSIONS.into_iter().map(|(_, version)| version).filter(within).collect()
+    }
+
+    /// The suites in the order of the list, or all. A list that names none for TLS 1.3 is about
+    /// TLS 1.2 only, as in Go.
+    fn suites(
+        &self,
+        raw: &raw::Tls,
+        versions: &[&SupportedProtocolVersion],
+    ) -> Vec<SupportedCipherSuite> {
+        let all: Vec<_> =
+            ring::ALL_CIPHER_SUITES.iter().map(|suite| (name(*suite), *suite)).collect();
+        let known: Vec<_> = all.iter().map(|(name, suite)| (name.as_str(), *suite)).collect();
+        let named: Vec<_> = words(&raw.cipher_suites).collect();
+        if named.is_empty() {
+            return ring::ALL_CIPHER_SUITES.to_vec();
+        }
+        let suites: Vec<_> =
+            named.iter().map(|word| self.one_of("cipher_suites", *word, &known)).collect();
+        let Some(mut suites) = suites.into_iter().collect::<Option<Vec<_>>>() else {
+            return Vec::new();
+        };
+        let has = |suites: &[SupportedCipherSuite], version: &SupportedProtocolVersion| {
+            suites.iter().any(|suite| suite.version().version == version.version)
+        };
+        let v12 = versions.iter().any(|version| version.version == version::TLS12.version);
+        if let Some(place) = raw.cipher_suites.place
+            && v12
+            && !has(&suites, &version::TLS12)
+        {
+            let mistake = Mistake::new(place, "cipher_suites has none for TLS 1.2");
+            self.report(mistake.hint("name one, or write min_version: TLS13"));
+        }
+        if !has(&suites, &version::TLS13) {
+            let all = ring::ALL_CIPHER_SUITES.iter().copied();
+            suites.extend(all.filter(|suite| has(&[*suite], &version::TLS13)));
+        }
+        suites
+    }
+
+    /// The groups in the order of the list, or all.
+    fn curves(&self, raw: &raw::Tls) -> Vec<&'static dyn SupportedKxGroup> {
+        let named: Vec<_> = words(&raw.curve_preferences)
+            .filter_map(|word| self.one_of("curve_preferences", word, &CURVES))
+            .collect();
+        if named.is_empty() { kx_group_defaults() } else { named }
+    }
+
+    /// What clients are held to; `None` after mistakes.
+    fn clients(
+        &mut self,
+        section: Place,
+        raw: &raw::Tls,
+        provider: &Arc<CryptoProvider>,
+    ) -> Option<Arc<dyn ClientCertVerifier>> {
+        let policy = match text(&raw.client_auth_type) {
+            Some(word) => self.one_of("client_auth_type", word, &Policy::NAMES)?,
+            None => Policy::NoClientCert,
+        };
+        let place = raw.client_auth_type.place.unwrap_or(section);
+        let inline = raw.client_ca.placed().map(|(place, text)| (place, &*text.0));
+        let is_given = inline.is_some() || text(&raw.client_ca_file).is_some();
+        let pem = self.pem(("client_ca", inline), ("client_ca_file", &raw.client_ca_file));
+        let mut authorities = RootCertStore::empty();
+        if let Some((place, pem)) = pem {
+            for certificate in self.certificates(place, &pem)? {
+                if authorities.add(certificate).is_err() {
+                    self.report(Mistake::new(place, "a certificate here is no authority's"));
+                    return None;
+                }
+            }
+        } else if is_given {
+            return None;
+        }
+        if is_given && policy == Policy::NoClientCert {
+            let place = raw.client_ca_file.place.or(raw.client_ca.place).unwrap_or(place);
+            let mistake = Mistake::new(place, "authorities of clients without client_auth_type");
+            self.report(mistake.hint("write client_auth_type: RequireAndVerifyClientCert"));
+            return None;
+        }
+        if !is_given && policy.verifies() {
+            let mistake = Mistake::new(place, "client_auth_type needs client_ca_file");
+            self.report(mistake.hint("name the file with the authorities that sign for clients"));
+            return None;
+        }
+        let allowed = self.allowed(raw, policy)?;
+        let verifier = client::verifier(policy, authorities, allowed, provider);
+        verifier.map_err(|error| self.report(Mistake::new(place, error))).ok()
+    }
+
+    /// The names of which a client's certificate needs one.
+    fn allowed(&self, raw: &raw::Tls, policy: Policy) -> Option<Vec<String>> {
+        let mut allowed = Vec::new();
+        for (place, name) in words(&raw.client_allowed_sans) {
+            // An address of mail has no scheme; a URI may have a user.
+            if name.contains('@') && !name.contains(':') {
+                let mistake = Mistake::new(place, "client_allowed_sans: e-mail is not supported");
+                self.report(mistake.hint("name a host, an IP address or a URI"));
+            }
+            allowed.push(name.to_owned());
+        }
+        if let Some(place) = raw.client_allowed_sans.place
+            && policy != Policy::RequireAndVerifyClientCert
+        {
+            let message = "client_allowed_sans needs client_auth_type: RequireAndVerifyClientCert";
+            let hint = "any other lets in clients whose names nobody has verified";
+            self.report(Mistake::new(place, message).hint(hint));
+            return None;
+        }
+        if let (Some(place), true) = (raw.client_allowed_sans.place, allowed.is_empty()) {
+            self.report(Mistake::new(place, "client_allowed_sans is empty"));
+        }
+        Some(allowed)
+    }
+}
+
+fn kx_group_defaults() -> Vec<&'static dyn SupportedKxGroup> {
+    ring::default_provider().kx_groups
+}
+
+/// The name that Go gives a suite.
+fn name(suite: SupportedCipherSuite) -> String {
+    format!("{:?}", suite.suite()).replace("TLS13_", "TLS_")
+}

@@ -1,0 +1,101 @@
+//! The web configuration in force. Its files are looked at when it is used, so that a certificate
+//! that has been renewed, or a user that has been removed, needs neither a restart nor a signal.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::Instant;
+
+use super::auth::Passwords;
+use super::config::{self, Files, WebConfig};
+use crate::config::diagnostic::Diagnostics;
+
+/// How long what was read counts as read just now: some small files are read again at most once
+/// in that time, however many requests there are.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The web configuration in force.
+#[derive(Debug)]
+pub struct Settings {
+    path: PathBuf,
+    /// Whether TLS is spoken, which stays as it was at the start.
+    is_tls: bool,
+    /// Passwords that were right, whatever else of the file changes.
+    pub passwords: Arc<Passwords>,
+    current: RwLock<Arc<WebConfig>>,
+    look: Arc<Mutex<Look>>,
+}
+
+/// The last look at the files.
+#[derive(Debug)]
+struct Look {
+    at: Instant,
+    files: Files,
+}
+
+impl Settings {
+    /// Reads the file for the first time. Blocks on the file system.
+    ///
+    /// # Errors
+    /// All mistakes of the file and of those that it names.
+    pub fn load(path: PathBuf) -> Result<Self, Diagnostics> {
+        let (config, files) = config::load(&path);
+        let config = config?;
+        tracing::info!(
+            tls = config.tls.is_some(),
+            users = config.users.len(),
+            "web configuration read"
+        );
+        Ok(Self {
+            path,
+            is_tls: config.tls.is_some(),
+            passwords: Arc::new(Passwords::new()),
+            current: RwLock::new(Arc::new(config)),
+            look: Arc::new(Mutex::new(Look { at: Instant::now(), files })),
+        })
+    }
+
+    /// Whether TLS is spoken.
+    pub const fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    /// What is in force now, at most a second behind the files. Who comes while somebody else
+    /// looks at them does not wait, so that a file system that hangs holds up one at a time.
+    pub async fn current(self: &Arc<Self>) -> Arc<WebConfig> {
+        if let Ok(look) = Arc::clone(&self.look).try_lock_owned()
+            && look.at.elapsed() >= FRESH
+        {
+            let this = Arc::clone(self);
+            // If it panics, what was in force stays.
+            let _ = tokio::task::spawn_blocking(move || this.look(look)).await;
+        }
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn look(&self, mut look: OwnedMutexGuard<Look>) {
+        if look.files.have_changed() {
+            let (config, files) = config::load(&self.path);
+            look.files = files;
+            match config {
+                Ok(config) if config.tls.is_some() != self.is_tls => {
+                    let error = "tls_server_config has come or gone, which needs a restart";
+                    tracing::error!(error, "{KEPT}");
+                }
+                Ok(config) => {
+                    let users = config.users.len();
+                    tracing::info!(users, "web configuration reloaded");
+                    *self.current.write().unwrap_or_else(PoisonError::into_inner) =
+                        Arc::new(config);
+                }
+                // Told once: the next look compares with these files.
+                Err(error) => tracing::error!(%error, "{KEPT}"),
+            }
+        }
+        look.at = Instant::now();
+    }
+}
+
+const KEPT: &str = "web configuration not reloaded, the old one stays in force";

@@ -1,0 +1,322 @@
+//! Streams that end when their client lets them wait too long.
+//!
+//! Two, because TLS may stand between them: whether the client takes what is sent shows at the
+//! socket, and when its next request begins shows in the text that was encrypted.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// Prometheus sends its headers in one packet, and needs two for its part of a TLS handshake.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than the scrape intervals in use, so that scrapes share a connection.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A client that takes nothing for so long has gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a connection is waiting for, and since when.
+#[derive(Debug)]
+pub struct Stage(Mutex<(Waiting, Instant)>);
+
+/// What a connection is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// The headers of a request.
+    Headers,
+    /// Our own answer, which the client cannot hurry.
+    Answer,
+    /// The next request, if there is to be one.
+    Request,
+}
+
+impl Stage {
+    /// The stage of a connection whose first request may come.
+    pub fn new() -> Self {
+        Self(Mutex::new((Waiting::Headers, Instant::now())))
+    }
+
+    /// Begins to wait for something else.
+    pub fn set(&self, waiting: Waiting) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (waiting, Instant::now());
+    }
+
+    fn get(&self) -> Waiting {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// When the client has waited too long; never, while it waits for us.
+    fn deadline(&self) -> Option<Instant> {
+        let (waiting, since) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match waiting {
+            Waiting::Headers => Some(since + HEADER_TIMEOUT),
+            Waiting::Answer => None,
+            Waiting::Request => Some(since + IDLE_TIMEOUT),
+        }
+    }
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A stream that fails to read once the time of its stage is over.
+#[derive(Debug)]
+pub struct Hurried<S> {
+    stream: S,
+    stage: Arc<Stage>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl<S> Hurried<S> {
+    /// Sees to it that `stream` keeps to `stage`.
+    pub fn new(stream: S, stage: Arc<Stage>) -> Self {
+        Self { stream, stage, timer: Box::pin(tokio::time::sleep(HEADER_TIMEOUT)) }
+    }
+
+    /// Fails once the time of the present stage is over. The timer of a stage that is over fires
+    /// in vain, and is then set to what is due now.
+    fn check_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            match self.stage.deadline() {
+                Some(deadline) if deadline <= now => {
+                    return Poll::Ready(io::ErrorKind::TimedOut.into());
+                }
+                Some(deadline) => self.timer.as_mut().reset(deadline),
+                None => self.timer.as_mut().reset(now + HEADER_TIMEOUT),
+            }
+        }
+        if let Some(deadline) = self.stage.deadline().filter(|due| *due < self.timer.deadline()) {
+            self.timer.as_mut().reset(deadline);
+            return self.check_deadline(cx);
+        }
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Hurried<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+        // The first bytes of the next request: from now on it has to hurry.
+        if read.is_ready() && this.stage.get() == Waiting::Request {
+            this.stage.set(Waiting::Headers);
+        }
+        match this.check_deadline(cx) {
+            Poll::Ready(error) => Poll::Ready(Err(error)),
+            Poll::Pending => read,
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Hurried<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A socket that fails to write once its client has taken nothing for too long.
+#[derive(Debug)]
+pub struct Taken<S> {
+    stream: S,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Taken<S> {
+    /// Watches what is written to `stream`.
+    pub const fn new(stream: S) -> Self {
+        Self { stream, timer: None }
+    }
+
+    /// Passes on what writing came to, unless it has come to nothing for too long.
+    fn check_write<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.timer = None;
+            return written;
+        }
+        let deadline =
+            self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));
+        deadline.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Taken<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Taken<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.check_write(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.check_write(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+    use super::*;
+
+    /// Both ends of a session of TLS over `ours`, which `theirs` is the other end of.
+    async fn shaken<S: AsyncRead + AsyncWrite + Unpin>(
+        ours: S,
+        theirs: DuplexStream,
+    ) -> (server::TlsStream<S>, client::TlsStream<DuplexStream>) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate = made.cert.der().clone();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let accept = TlsAcceptor::from(Arc::new(server)).accept(ours);
+        let connect = TlsConnector::from(Arc::new(client)).connect(name, theirs);
+        let (ours, theirs) = tokio::join!(accept, connect);
+        (ours.unwrap(), theirs.unwrap())
+    }
+
+    /// Seconds until an action failed for want of a client that hurries.
+    async fn timed_out<T: std::fmt::Debug>(action: impl Future<Output = io::Result<T>>) -> u64 {
+        let start = Instant::now();
+        let ended = tokio::time::timeout(Duration::from_secs(3_600), action).await.unwrap();
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        start.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_has_30_seconds() {
+        let (ours, _theirs) = duplex(16);
+        assert_eq!(timed_out(Taken::new(ours).write_all(&[0; 64])).await, 30);
+
+        // What TLS has taken in but not sent is not sent yet.
+        let (ours, theirs) = duplex(16 << 10);
+        let (mut ours, _theirs) = shaken(Taken::new(ours), theirs).await;
+        let send = async {
+            ours.write_all(&vec![0; 32 << 10]).await?;
+            ours.flush().await
+        };
+        assert_eq!(timed_out(send).await, 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_a_little_now_and_then_has_more() {
+        let (ours, mut theirs) = duplex(16);
+        let take = async {
+            for _ in 0..4 {
+                tokio::time::sleep(Duration::from_secs(25)).await;
+                theirs.read_exact(&mut [0; 16]).await.unwrap();
+            }
+        };
+        let writing = async move { Taken::new(ours).write_all(&[0; 64]).await };
+        let (sent, ()) = tokio::join!(writing, take);
+        sent.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn headers_have_5_seconds_and_the_next_request_60_under_tls_too() {
+        let (ours, theirs) = duplex(16 << 10);
+        let (ours, mut theirs) = shaken(ours, theirs).await;
+        let stage = Arc::new(Stage::new());
+        let mut ours = Hurried::new(ours, Arc::clone(&stage));
+        let mut byte = [0];
+        theirs.write_all(b"a").await.unwrap();
+        theirs.flush().await.unwrap();
+        ours.read_exact(&mut byte).await.unwrap();
+        assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 5);
+        stage.set(Waiting::Request);
+        assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 60);
+        // The first byte of the next request, and no more.
+        stage.set(Waiting::Request);
+        theirs.write_all(b"b").await.unwrap();
+        theirs.flush().await.unwrap();
+        ours.read_exact(&mut byte).await.unwrap();
+        assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 5);
+        stage.set(Waiting::Answer);
+        let patient = tokio::time::timeout(Duration::from_secs(600), ours.read_exact(&mut byte));
+        assert!(patient.await.is_err());
+    }
+}

@@ -24,6 +24,7 @@ fn gathered_families_are_those_of_the_table() {
     let provider = telemetry.provider("p");
     provider.answered(200);
     provider.code("0");
+    telemetry.storage_opened(0);
     let mut expected: Vec<_> = PROVIDER.into_iter().skip(3).chain(PROCESS).collect();
     expected.sort_by_key(|family| family.name);
     let gathered = telemetry.gather();

@@ -9,6 +9,7 @@ pub mod listen;
 pub mod metrics;
 mod negotiation;
 pub mod probe;
+mod query;
 mod stream;
 
 use std::sync::Arc;

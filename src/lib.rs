@@ -16,6 +16,7 @@ pub mod duration;
 pub mod task;
 pub mod observation;
 pub mod label;
+pub mod visible;
 pub mod family;
 pub mod cli;
 pub mod logging;

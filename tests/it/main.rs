@@ -25,6 +25,7 @@ mod documents;
 mod exposition;
 mod faults;
 mod harness;
+mod hostile;
 mod identity;
 mod kept;
 mod lifecycle;

@@ -124,8 +124,12 @@ impl Process {
             let log = self.log();
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "ended with {}: {log}", ended.unwrap());
-            let lines = log.lines().filter(|line| line.contains(r#"msg="Listening on""#));
-            let addresses = lines.filter_map(|line| line.split("address=").nth(1)?.parse().ok());
+            let lines = log.lines().filter(|line| line.contains("\"Listening on\""));
+            // As logfmt and as JSON write it.
+            let addresses = lines.filter_map(|line| {
+                let behind = line.split("address").nth(1)?.trim_start_matches(['"', '=', ':']);
+                behind.split('"').next()?.parse().ok()
+            });
             let addresses: Vec<_> = addresses.collect();
             (addresses.len() == count).then_some(addresses)
         })

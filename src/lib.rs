@@ -10,12 +10,14 @@
 //! Imports point from the end of this list to its beginning; a test holds the order.
 
 #![cfg_attr(test, allow(clippy::float_cmp, reason = "what is compared was written exactly"))]
+#![cfg_attr(test, allow(clippy::string_slice, reason = "a test that panics has failed"))]
 
 pub mod clock;
 pub mod duration;
 pub mod task;
 pub mod observation;
 pub mod label;
+pub mod visible;
 pub mod family;
 pub mod cli;
 pub mod logging;

@@ -12,6 +12,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::cli::{LogFlags, LogFormat, LogLevel};
+use crate::visible::is_plain;
 
 /// Logs to stderr from now on. A second call changes nothing.
 pub fn init(flags: LogFlags) {
@@ -54,7 +55,7 @@ where
             LogFormat::Json => {
                 let object: Map<_, _> =
                     pairs.0.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
-                write!(writer, "{}", Value::Object(object))?;
+                write_json(&mut writer, &Value::Object(object))?;
             }
         }
         writeln!(writer)
@@ -105,46 +106,77 @@ fn write_logfmt(out: &mut impl Write, pairs: &[(&'static str, Value)]) -> fmt::R
         let space = if index == 0 { "" } else { " " };
         write!(out, "{space}{key}=")?;
         match value {
-            Value::String(text) if needs_quotes(text) => write_quoted(out, text)?,
-            Value::String(text) => out.write_str(text)?,
-            other => write!(out, "{other}")?,
+            Value::String(text) if !needs_quotes(text) => out.write_str(text)?,
+            other => write_json(out, other)?,
         }
     }
     Ok(())
 }
 
 fn needs_quotes(text: &str) -> bool {
-    let plain = |c: char| !c.is_whitespace() && !c.is_control() && !"=\"\\`".contains(c);
-    text.is_empty() || !text.chars().all(plain)
+    let bare = |c: char| is_plain(c) && !c.is_whitespace() && !"=\"\\`".contains(c);
+    text.is_empty() || !text.chars().all(bare)
 }
 
-/// In quotes, with quotes, backslashes and everything that moves a cursor escaped.
-fn write_quoted(out: &mut impl Write, text: &str) -> fmt::Result {
-    out.write_char('"')?;
-    for c in text.chars() {
-        match c {
-            '\'' => out.write_char(c)?,
-            _ => write!(out, "{}", c.escape_debug())?,
+/// In JSON, whose strings are logfmt's too. It leaves raw what only programs of today's standards
+/// take for text, such as the line separator, so that is escaped as well.
+fn write_json(out: &mut impl Write, value: &Value) -> fmt::Result {
+    for c in value.to_string().chars() {
+        if is_plain(c) {
+            out.write_char(c)?;
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(out, "\\u{unit:04x}")?;
+            }
         }
     }
-    out.write_char('"')
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn line(text: &str) -> String {
+        let mut out = String::new();
+        write_logfmt(&mut out, &[("msg", Value::from(text)), ("n", Value::from(7))]).unwrap();
+        out
+    }
 
     #[test]
     fn a_value_stays_in_its_place() {
-        let line = |text: &str| {
-            let mut out = String::new();
-            write_logfmt(&mut out, &[("msg", Value::from(text)), ("n", Value::from(7))]).unwrap();
-            out
-        };
         assert_eq!(line("plain"), "msg=plain n=7");
         assert_eq!(line(""), "msg=\"\" n=7");
         assert_eq!(line("it's 已完成"), "msg=\"it's 已完成\" n=7");
         assert_eq!(line("a\nlevel=error msg=\"x\""), r#"msg="a\nlevel=error msg=\"x\"" n=7"#);
-        assert_eq!(line("\u{1b}[2J\u{202e}\\"), r#"msg="\u{1b}[2J\u{202e}\\" n=7"#);
+        assert_eq!(line("\u{1b}[2J\\"), r#"msg="\u001b[2J\\" n=7"#);
+        for (c, escaped) in [('\u{85}', "0085"), ('\u{2028}', "2028"), ('\u{202e}', "202e")] {
+            assert_eq!(line(&format!("a{c}b")), format!(r#"msg="a\u{escaped}b" n=7"#));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_comes_back_and_nothing_beside_it(text in any::<String>()) {
+            let line = line(&text);
+            let value = line.strip_prefix("msg=").and_then(|rest| rest.strip_suffix(" n=7"));
+            let value = value.unwrap();
+            prop_assert!(line.chars().all(is_plain), "{line:?}");
+            let read = match value.starts_with('"') {
+                true => serde_json::from_str::<String>(value).unwrap(),
+                false => {
+                    prop_assert!(!value.contains([' ', '=', '"']), "{line}");
+                    value.to_owned()
+                }
+            };
+            prop_assert_eq!(&read, &text);
+            let mut json = String::new();
+            write_json(&mut json, &serde_json::json!({ "msg": text })).unwrap();
+            prop_assert!(json.chars().all(is_plain), "{json:?}");
+            let read: Value = serde_json::from_str(&json).unwrap();
+            prop_assert_eq!(&read["msg"], &text);
+        }
     }
 }

@@ -11,6 +11,7 @@ pub mod listen;
 pub mod metrics;
 mod negotiation;
 pub mod probe;
+mod query;
 pub mod settings;
 mod stream;
 pub mod watched;

@@ -5,6 +5,7 @@ use std::fmt;
 use super::document;
 use super::place::{Place, Spot};
 use super::privacy;
+use crate::visible::is_plain;
 
 /// How many mistakes are told; the rest are counted. More than a screen helps nobody.
 const MAX_SHOWN: usize = 50;
@@ -115,11 +116,23 @@ impl Source {
     }
 
     fn position(&self, place: Place) -> Option<(u32, u32)> {
-        match place.spot {
+        let (line, column) = match place.spot {
             Spot::File => None,
             Spot::At(line, column) => Some((line, column)),
             Spot::Node(node) => document::locate(&self.text, node),
+        }?;
+        // What is missing at the end is missing on a line that libyaml counts and nobody sees.
+        match self.line(line) {
+            Some(_) => Some((line, column)),
+            None => self.end(),
         }
+    }
+
+    /// Behind the last line that is not blank.
+    fn end(&self) -> Option<(u32, u32)> {
+        let lines = (1_u32..).zip(privacy::lines(&self.text));
+        let (line, text) = lines.filter(|(_, text)| !text.trim().is_empty()).last()?;
+        Some((line, u32::try_from(text.chars().count()).ok()?.saturating_add(1)))
     }
 
     fn may_hold_secret(&self, line: u32) -> bool {
@@ -198,7 +211,8 @@ impl Diagnostic {
             position.is_some_and(|(line, _)| mistake.private || source.may_hold_secret(line));
         let mut message = mistake.message.clone();
         if let Some(detail) = mistake.detail.as_deref().filter(|_| !hidden) {
-            message = format!("{message}: {detail}");
+            message.push_str(": ");
+            message.extend(detail.chars().map(printable));
         }
         if hidden {
             message.push_str(" (line not shown: it may hold a secret)");
@@ -229,8 +243,8 @@ fn excerpt(line: &str, column: usize) -> Option<(String, usize)> {
 fn printable(character: char) -> char {
     match character {
         '\t' => ' ',
-        c if c.is_control() => '\u{fffd}',
-        c => c,
+        c if is_plain(c) => c,
+        _ => '\u{fffd}',
     }
 }
 

@@ -19,6 +19,8 @@ use super::syntax::{self, Cause, SyntaxError};
 pub const MAX_YAML_BYTES: usize = 64 << 20;
 /// Nodes that aliases may add to what the text holds.
 const MAX_ALIASED_NODES: usize = 100_000;
+/// Bytes of text that they may add: a few hundred for each of these nodes.
+const MAX_ALIASED_BYTES: usize = 32 << 20;
 
 /// A value or a key.
 #[derive(Clone, Debug)]
@@ -99,9 +101,9 @@ pub fn parse(text: &str, document: u32) -> Result<Node, SyntaxError> {
         return Err(SyntaxError::new(Spot::File, "the file is empty", None));
     }
     if walk.inexact.get() {
-        Exact(&mut root)
+        Exact { node: &mut root, walk: &walk }
             .deserialize(serde_yaml::Deserializer::from_str(text))
-            .map_err(|error| syntax::explain(&error, None))?;
+            .map_err(|error| syntax::explain(&error, walk.cause.get()))?;
     }
     Ok(root)
 }
@@ -118,6 +120,8 @@ struct Walk {
     document: u32,
     next: Cell<u32>,
     most: u32,
+    /// How many bytes of scalars may still come.
+    left: Cell<usize>,
     stop: Option<u32>,
     cause: Cell<Option<Cause>>,
     /// Whether a scalar was seen whose text `serde_yaml` has replaced by a value.
@@ -128,8 +132,21 @@ impl Walk {
     fn new(text: &str, document: u32, stop: Option<u32>) -> Self {
         // Two bytes, as in `a,`, make two nodes at most: a key and its null.
         let most = u32::try_from(text.len() * 2 + MAX_ALIASED_NODES).unwrap_or(u32::MAX);
+        // An escape, as in `"\L"`, is at most half as long as what it stands for; a number is read
+        // twice.
+        let left = Cell::new(text.len() * 2 + MAX_ALIASED_BYTES);
         let (next, cause, inexact) = (Cell::new(0), Cell::new(None), Cell::new(false));
-        Self { document, next, most, stop, cause, inexact }
+        Self { document, next, most, left, stop, cause, inexact }
+    }
+
+    /// A scalar of so many bytes is kept.
+    fn keep<E: de::Error>(&self, bytes: usize) -> Result<(), E> {
+        let Some(left) = self.left.get().checked_sub(bytes) else {
+            self.cause.set(Some(Cause::TooMany));
+            return Err(E::custom("too much text"));
+        };
+        self.left.set(left);
+        Ok(())
     }
 
     const fn seed(&self) -> Seed<'_> {
@@ -218,6 +235,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Node, E> {
+        self.walk.keep(text.len())?;
         self.node(Kind::Text(text.into()))
     }
 
@@ -247,13 +265,16 @@ impl<'de> Visitor<'de> for Seed<'_> {
 }
 
 /// Fills in the text of the scalars of a tree, in a second walk over the same text.
-struct Exact<'n>(&'n mut Node);
+struct Exact<'n> {
+    node: &'n mut Node,
+    walk: &'n Walk,
+}
 
 impl<'de> DeserializeSeed<'de> for Exact<'_> {
     type Value = ();
 
     fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        match self.0.kind {
+        match self.node.kind {
             Kind::Null => deserializer.deserialize_ignored_any(de::IgnoredAny).map(drop),
             Kind::List(_) => deserializer.deserialize_seq(self),
             Kind::Map(_) => deserializer.deserialize_map(self),
@@ -270,25 +291,44 @@ impl<'de> Visitor<'de> for Exact<'_> {
     }
 
     fn visit_str<E: de::Error>(self, exact: &str) -> Result<(), E> {
-        if let Kind::Bool(text) | Kind::Number(text) = &mut self.0.kind {
+        if let Kind::Bool(text) | Kind::Number(text) = &mut self.node.kind {
+            self.walk.keep(exact.len())?;
             *text = exact.into();
         }
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Kind::List(nodes) = &mut self.0.kind else { return Ok(()) };
+        let Kind::List(nodes) = &mut self.node.kind else { return Ok(()) };
         for node in nodes {
-            list.next_element_seed(Exact(node))?;
+            list.next_element_seed(Exact { node, walk: self.walk })?;
         }
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Kind::Map(entries) = &mut self.0.kind else { return Ok(()) };
+        let Kind::Map(entries) = &mut self.node.kind else { return Ok(()) };
+        let exact = |node| Exact { node, walk: self.walk };
         for (key, value) in entries {
-            map.next_entry_seed(Exact(key), Exact(value))?;
+            map.next_entry_seed(exact(key), exact(value))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aliases_add_little_text() {
+        let aliases = ", *a".repeat(100);
+        // Text and numbers are kept in different walks.
+        for scalar in ["x".repeat(1 << 20), format!("1.{}", "0".repeat(1 << 20))] {
+            let error = parse(&format!("[&a {scalar}{aliases}]"), 0).unwrap_err();
+            assert_eq!(error.message, "aliases expand to more than the file can hold");
+            assert!(parse(&format!("[&a {scalar}, *a, *a]"), 0).is_ok());
+        }
+        assert!(parse(&format!("[\"{}\"]", "\\L".repeat(1 << 20)), 0).is_ok());
     }
 }

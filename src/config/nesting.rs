@@ -2,6 +2,7 @@
 //! memory that is hundreds of bytes a character, long before `serde_yaml` refuses 128 levels.
 
 use super::place::Spot;
+use super::privacy::lines;
 
 /// How many flow collections may be open at once. The count does not know quotes, so it is well
 /// above what `serde_yaml` accepts.
@@ -12,7 +13,7 @@ const MAX_COMPACT_DEPTH: usize = 128;
 /// Where a text nests deeper than any configuration does.
 pub fn too_deep(text: &str) -> Option<Spot> {
     let mut open = 0_usize;
-    for (number, line) in (1..).zip(text.split(['\n', '\r'])) {
+    for (number, line) in (1..).zip(lines(text)) {
         let start = line.trim_start();
         if start.starts_with("- ") {
             // A list of blocks cannot begin inside brackets, so none is open any more, whatever
@@ -39,4 +40,18 @@ pub fn too_deep(text: &str) -> Option<Spot> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_as_everywhere() {
+        let deep = "[".repeat(MAX_FLOW_DEPTH + 1);
+        for (before, line) in [("\n\n", 3), ("\r\n\r\n", 3), ("\r\r", 3), ("a\u{2028}", 2)] {
+            assert_eq!(too_deep(&format!("{before}{deep}")), Some(Spot::At(line, 1_001)));
+        }
+        assert_eq!(too_deep(&format!("\r\n{}x", "- ".repeat(129))), Some(Spot::At(2, 1)));
+    }
 }

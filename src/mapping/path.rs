@@ -100,6 +100,9 @@ pub fn parse_pointer(text: &str) -> Result<Vec<String>, &'static str> {
         }
         Ok(out)
     };
+    if rest.split('/').nth(MAX_DEPTH).is_some() {
+        return Err("a JSON Pointer has at most 128 keys: no answer that is read is nested deeper");
+    }
     rest.split('/').map(unescape).collect()
 }
 
@@ -304,7 +307,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
 
 impl<'de> Sink<'_, 'de> {
     fn elements<A: SeqAccess<'de>>(&mut self, mut seq: A) -> Result<(), A::Error> {
-        let (mut wanted, mut named, mut unnamed) = (Vec::new(), false, false);
+        let (mut wanted, mut named, mut unnamed) = (Vec::<Row<'de>>::new(), false, false);
         loop {
             let mut row = Row::default();
             let walk = Walk { node: self.element, row: &mut row, sink: None };
@@ -314,7 +317,9 @@ impl<'de> Sink<'_, 'de> {
             match row.get(FieldName::Id) {
                 Found::Text(id) => {
                     named = true;
-                    if (self.wanted)(id) {
+                    let told = |kept: &Row<'_>| kept.get(FieldName::Id) == row.get(FieldName::Id);
+                    // The first of a task's elements counts; a million more take no space.
+                    if (self.wanted)(id) && !wanted.iter().any(told) {
                         wanted.push(row);
                     }
                 }
@@ -391,8 +396,26 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_cannot_make_us_keep_a_task_twice() {
+        let mut paths = Paths::new(&[]);
+        paths.add(FieldName::Id, &["id".to_owned()]);
+        paths.add(FieldName::Status, &["status".to_owned()]);
+        let body = r#"[{"id":"a","status":1},{"id":"a","status":2},{"id":"b"},{"id":"c"}]"#;
+        let extract = paths.extract(body.as_bytes(), &|id| id != "c").unwrap();
+        let Tasks::Many { wanted, .. } = extract.tasks else { panic!("{:?}", extract.tasks) };
+        let told = wanted.iter().map(|row| [FieldName::Id, FieldName::Status].map(|f| row.get(f)));
+        let text = |text: &'static str| Found::Text(text.into());
+        let expected = [[&text("a"), &text("1")], [&text("b"), &Found::Missing]];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
     fn pointers() {
         let keys = |text| parse_pointer(text);
+        let deepest = "/a".repeat(MAX_DEPTH);
+        assert_eq!(keys(&deepest).unwrap().len(), MAX_DEPTH);
+        let deeper = deepest.clone() + "/a";
+        assert!(keys(&deeper).is_err());
         assert_eq!(keys(""), Ok(vec![]));
         assert_eq!(keys("/a/0/b~1c~0d"), Ok(vec!["a".into(), "0".into(), "b/c~d".into()]));
         assert!(keys("a").is_err() && keys("/a~2").is_err() && keys("/a~").is_err());

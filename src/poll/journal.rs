@@ -40,7 +40,8 @@ impl Journal {
         }
     }
 
-    /// Tells how the poll of a task ended. `message` is the envelope's, for people who look closely.
+    /// Tells how the poll of a task ended. `message` is the envelope's, for people who look closely;
+    /// a field of that name would stand in the place of the line's own.
     pub fn tell(
         &mut self,
         task: &Task,
@@ -49,7 +50,7 @@ impl Journal {
         change: Option<Change>,
     ) {
         let (provider, task_id) = (&*task.common.provider, &*task.id);
-        let message = message.unwrap_or_default();
+        let api_message = message.unwrap_or_default();
         match outcome {
             Ok(observation) => {
                 let status = &*observation.status;
@@ -73,7 +74,7 @@ impl Journal {
                         reason,
                         code,
                         detail,
-                        message,
+                        api_message,
                         "poll failed"
                     );
                 }

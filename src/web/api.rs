@@ -4,14 +4,14 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::{RawQuery, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::stream::stream;
-use super::{Web, negotiation};
+use super::{Web, negotiation, query};
 use crate::clock::Timestamp;
 use crate::observation;
 use crate::store::TasksView;
@@ -25,9 +25,9 @@ struct Question {
 }
 
 impl Question {
-    fn parse(pairs: Vec<(String, String)>) -> Result<Self, String> {
+    fn parse(query: &str) -> Result<Self, String> {
         let mut question = Self::default();
-        for (key, value) in pairs {
+        for (key, value) in query::pairs(query)? {
             match key.as_str() {
                 "provider" => question.provider = Some(value),
                 "state" => {
@@ -44,10 +44,10 @@ impl Question {
 /// The tasks, of one provider or in one state where the query says so.
 pub async fn tasks(
     State(web): State<Arc<Web>>,
-    Query(pairs): Query<Vec<(String, String)>>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let question = match Question::parse(pairs) {
+    let question = match Question::parse(&query.unwrap_or_default()) {
         Ok(question) => question,
         Err(message) => return (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
     };

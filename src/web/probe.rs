@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{Query, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::{Web, metrics};
+use super::{Web, metrics, query};
 use crate::poll::report;
 use crate::reload::Probed;
 use crate::store::record::Record;
@@ -15,19 +15,26 @@ use crate::store::{Snapshot, TasksView};
 use crate::telemetry;
 
 /// The query of `/probe`.
-#[derive(Debug, Default)]
-struct Question {
-    provider: Option<String>,
-    task_id: Option<String>,
-    debug: bool,
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Question {
+    /// Who is asked.
+    pub provider: Option<String>,
+    /// For what.
+    pub task_id: Option<String>,
+    /// Whether the whole story is wanted.
+    pub debug: bool,
     /// What `param.NAME=…` says: for an ID that is not in the configuration.
-    params: Vec<(String, String)>,
+    pub params: Vec<(String, String)>,
 }
 
 impl Question {
-    fn parse(pairs: Vec<(String, String)>) -> Result<Self, String> {
+    /// Reads a query.
+    ///
+    /// # Errors
+    /// What cannot be understood, as a sentence.
+    pub fn parse(query: &str) -> Result<Self, String> {
         let mut question = Self::default();
-        for (key, value) in pairs {
+        for (key, value) in query::pairs(query)? {
             match (key.as_str(), value.as_str()) {
                 ("provider", _) => question.provider = Some(value),
                 ("task_id", _) => question.task_id = Some(value),
@@ -47,10 +54,10 @@ impl Question {
 /// Polls and tells: metrics, or with `debug=true` plain text.
 pub async fn probe(
     State(web): State<Arc<Web>>,
-    Query(pairs): Query<Vec<(String, String)>>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    match Question::parse(pairs) {
+    match Question::parse(&query.unwrap_or_default()) {
         Ok(question) => answer(&web, question, &headers).await,
         Err(message) => Err(message),
     }

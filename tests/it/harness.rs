@@ -124,13 +124,13 @@ impl Process {
             let log = self.log();
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "ended with {}: {log}", ended.unwrap());
-            // In logfmt or in JSON.
-            let address = |line: &str| {
-                let value = line.split_once("address")?.1.trim_matches(['=', ':', '"', '}']);
-                value.split('"').next()?.parse().ok()
-            };
             let lines = log.lines().filter(|line| line.contains("\"Listening on\""));
-            let addresses: Vec<_> = lines.filter_map(address).collect();
+            // As logfmt and as JSON write it.
+            let addresses = lines.filter_map(|line| {
+                let behind = line.split("address").nth(1)?.trim_start_matches(['"', '=', ':']);
+                behind.split('"').next()?.parse().ok()
+            });
+            let addresses: Vec<_> = addresses.collect();
             (addresses.len() == count).then_some(addresses)
         })
     }

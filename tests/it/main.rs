@@ -8,6 +8,7 @@
     clippy::format_collect,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::string_slice,
     clippy::unwrap_used
 )]
 // A test that panics has failed, which is what it is for; what is compared was written exactly.
@@ -25,12 +26,14 @@ mod documents;
 mod exposition;
 mod faults;
 mod harness;
+mod hostile;
 mod identity;
 mod kept;
 mod leaks;
 mod lifecycle;
 mod limits;
 mod load;
+mod logs;
 mod pacing;
 mod presets;
 mod probe;

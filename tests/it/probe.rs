@@ -83,6 +83,10 @@ fn a_probe_goes_to_a_configured_provider_and_nowhere_else() {
         ("?provider=mj&task_id=..", ".."),
         ("?provider=mj&task_id=%00", "NUL"),
         ("?provider=mj&task_id=a&debug=perhaps", "debug"),
+        ("?provider=mj&task_id=a&provider=mj", r#""provider" is given twice"#),
+        ("?provider=mj&task_id=a&task%5Fid=b", r#""task_id" is given twice"#),
+        ("?provider=mj&task_id=%C3%28", r#""task_id" is not UTF-8 text"#),
+        ("?provider=mj&task_id=a&%FF=b", "the name of a parameter is not UTF-8 text"),
     ] {
         let reply = exporter.get(&format!("/probe{query}"));
         assert_eq!(reply.status, 400, "{query}: {}", reply.text());

@@ -1,0 +1,143 @@
+//! The bytes are the texts of tasks, parted by NUL, six a task: whatever they are, both formats
+//! tell them as they are, and so does gzip.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aitask_exporter::clock::Timestamp;
+use aitask_exporter::exposition::out::Out;
+use aitask_exporter::exposition::{Format, write};
+use aitask_exporter::label::bounded;
+use aitask_exporter::observation::{Failure, Observation, Reason, State};
+use aitask_exporter::store::record::Record;
+use aitask_exporter::store::{ProviderView, Snapshot, TasksView};
+use aitask_exporter::task::{Common, Task, check_id, stable_hash};
+use aitask_exporter::telemetry::Telemetry;
+use flate2::read::GzDecoder;
+
+use crate::harness::samples::Samples;
+
+const NOW: Timestamp = Timestamp::from_micros(1_750_403_000_000_000);
+
+/// As many samples as a task can have: one a family.
+const MOST_OF_A_TASK: usize = 12;
+
+pub fn run(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut texts = text.split('\0');
+    let provider: Arc<str> = bounded(texts.next().unwrap_or_default()).into();
+    let telemetry = Telemetry::new();
+    let counted = telemetry.provider(&provider);
+    let mut records = Vec::new();
+    let mut told = BTreeSet::new();
+    while let Some(id) = texts.next() {
+        let mut label = || bounded(texts.next().unwrap_or_default()).into_owned();
+        let [status, job_type, code, own, dice] = [(); 5].map(|()| label());
+        if check_id(id).is_err() || told.iter().any(|(known, _)| known == id) {
+            continue;
+        }
+        let labels = [("own".into(), own.as_str().into())].into();
+        let common = Common { provider: Arc::clone(&provider), labels, params: [].into() };
+        let record = Record::new(Task { id: id.into(), common: Arc::new(common) }, NOW);
+        records.push(lived(record, [&status, &job_type, &code], dice.as_bytes()));
+        counted.code(&code);
+        told.insert((id.to_owned(), own));
+    }
+    let most = MOST_OF_A_TASK * records.len();
+    let snapshot = Snapshot {
+        providers: vec![ProviderView {
+            name: provider,
+            tasks: [1; State::ALL.len()],
+            oldest: [Duration::MAX; State::OPEN.len()],
+            stuck: u64::MAX,
+        }],
+        ..Snapshot::of(vec![TasksView::of(records, Duration::from_secs(1))], NOW)
+    };
+    let registry = telemetry.gather();
+    let written = |format, gzip| {
+        let mut out = Out::new(gzip, Vec::new()).unwrap();
+        write(format, &snapshot, &registry, &mut out).unwrap();
+        out.finish().unwrap()
+    };
+    let [text, open_metrics] = [Format::Text, Format::OpenMetrics].map(|format| {
+        let plain = String::from_utf8(written(format, false)).unwrap();
+        // The second time the lines are those that were kept.
+        for _ in 0..2 {
+            assert_eq!(unzipped(&written(format, true)), plain, "unzipped");
+        }
+        plain
+    });
+    families(&text);
+    families(open_metrics.strip_suffix("# EOF\n").unwrap());
+    let samples = bounds_in_one_spelling(Samples::parse(&text));
+    assert_eq!(samples, bounds_in_one_spelling(Samples::parse(&open_metrics)));
+    assert!(samples.0.keys().filter(|(_, l)| l.contains_key("task_id")).count() <= most);
+    let came_back = samples.find("aitask_status", &[]);
+    let came_back = came_back.iter().map(|(l, _)| (l["task_id"].clone(), l["own"].clone()));
+    assert_eq!(came_back.collect::<BTreeSet<_>>(), told);
+}
+
+/// A task after two polls, which dice decide.
+fn lived(mut record: Record, [status, job_type, code]: [&str; 3], dice: &[u8]) -> Record {
+    let dice = |what: &str| stable_hash([what.as_bytes(), dice]);
+    let pick = |what: &str, most: usize| usize::try_from(dice(what) % 1_024).unwrap() % most;
+    let moment = |what: &str| {
+        (pick(what, 4) > 0).then(|| Timestamp::from_micros(dice(&format!("{what}!")).cast_signed()))
+    };
+    let seen = Observation {
+        state: State::ALL[pick("state", 6)],
+        status: status.into(),
+        job_type: (!job_type.is_empty()).then(|| job_type.into()),
+        enqueue_time: moment("enqueued"),
+        finish_time: moment("finished"),
+        progress: (pick("progress", 3) > 0).then(|| f64::from_bits(dice("ratio"))),
+        failure_code: (!code.is_empty()).then(|| code.into()),
+    };
+    record.observe(&seen, NOW);
+    if pick("fails", 2) == 0 {
+        let reason = Reason::ALL[pick("reason", Reason::ALL.len())];
+        record.fail(&Failure { reason, code: code.into(), detail: String::new() }, NOW);
+    }
+    record
+}
+
+fn unzipped(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    GzDecoder::new(bytes).read_to_string(&mut text).unwrap();
+    text
+}
+
+/// The lines that no sample is: of each family HELP, TYPE and perhaps UNIT, once and before its
+/// samples.
+fn families(text: &str) {
+    let mut known = BTreeSet::new();
+    let mut family = "";
+    for line in text.strip_suffix('\n').unwrap().split('\n') {
+        match line.strip_prefix("# ") {
+            Some(header) => {
+                let mut words = header.splitn(3, ' ');
+                let keyword = words.next().unwrap();
+                family = words.next().unwrap();
+                assert!(matches!(keyword, "HELP" | "TYPE" | "UNIT"), "{line}");
+                assert!(known.insert((keyword, family)), "{line} is there twice");
+                assert!(keyword == "HELP" || known.contains(&("HELP", family)), "{line}");
+            }
+            None => assert!(!family.is_empty() && line.starts_with(family), "{line} in {family}"),
+        }
+    }
+}
+
+/// OpenMetrics writes the bounds of buckets with a point.
+fn bounds_in_one_spelling(samples: Samples) -> Samples {
+    let mut spelt = Samples::default();
+    for ((name, mut labels), value) in samples.0 {
+        if let Some(bound) = labels.get_mut("le") {
+            *bound = bound.parse::<f64>().unwrap().to_string();
+        }
+        // NaN is no equal of itself.
+        spelt.add(name, labels, if value.is_nan() { -1.0 } else { value });
+    }
+    spelt
+}

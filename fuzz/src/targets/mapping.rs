@@ -1,0 +1,131 @@
+//! The first line says how an answer came, the rest is its body: every preset reads it.
+//!
+//! The line holds the HTTP status, headers as `name:value`, and the IDs that were asked for.
+
+use std::sync::{Arc, LazyLock};
+
+use aitask_exporter::clock::Timestamp;
+use aitask_exporter::config::{self, Provider, preset};
+use aitask_exporter::mapping::{Answer, Body};
+use aitask_exporter::observation::{Failure, Observation, State};
+use aitask_exporter::store::record::Record;
+use aitask_exporter::task::{Common, Task};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::harness::root;
+
+/// A mapping with what no preset has, or not together.
+const ODD: &str = "
+  - name: odd
+    base_url: https://gateway.example
+    request: { path: '/{task_id}' }
+    response:
+      accept: [2xx, 404]
+      code: /0/code
+      message: { header: x-message }
+      success: [ok]
+      codes: { auth: [1], cancelled: [2], failed: [3] }
+      task: /1/~0~1
+      id: { path: /id, until: '-' }
+      status: { path: /status, until: ' ' }
+      job_type: /type/0
+      enqueue_time: { path: /begun, format: epoch_milliseconds }
+      finish_time: { path: /ended, format: rfc3339 }
+      progress: { path: /progress, format: ratio }
+      failure_code: { header: x-code }
+      failure_reason: /why
+      states: { running: [run], succeeded: [done], failed: [Ausfälle], not_found: [gone] }
+      refine: [{ if: { status: done, failure_reason: no }, state: failed }]
+";
+
+static PROVIDERS: LazyLock<Vec<Arc<Provider>>> = LazyLock::new(|| {
+    let presets = preset::NAMES.iter().map(|name| {
+        format!("\n  - {{ name: {name}, preset: {name}, base_url: 'https://gateway.example' }}")
+    });
+    let text = format!("providers:{}{ODD}", presets.collect::<String>());
+    let loaded = config::load_text("mapping.yml", &text, &root("fuzz"));
+    loaded.unwrap_or_else(|told| panic!("{told}")).config.providers
+});
+
+pub fn run(data: &[u8]) {
+    let (first, body) = match data.iter().position(|byte| *byte == b'\n') {
+        Some(end) => (&data[..end], &data[end + 1..]),
+        None => (&[][..], data),
+    };
+    let first = String::from_utf8_lossy(first);
+    let mut words = first.split(' ').filter(|word| !word.is_empty());
+    let status = words.next().and_then(|word| word.parse().ok()).unwrap_or(200);
+    let mut headers = HeaderMap::new();
+    let mut asked = Vec::new();
+    for word in words {
+        let header = word.split_once(':').and_then(|(name, value)| {
+            Some((name.parse::<HeaderName>().ok()?, value.parse::<HeaderValue>().ok()?))
+        });
+        match header {
+            Some((name, value)) => drop(headers.insert(name, value)),
+            None => asked.push(word),
+        }
+    }
+    if asked.is_empty() {
+        asked.push("x");
+    }
+    for provider in &*PROVIDERS {
+        let body = if provider.mapping.ignores_body { Body::Unread } else { Body::Whole(body) };
+        let answer = Answer { status, headers: &headers, body };
+        read(provider, &answer, &asked, data.len());
+    }
+}
+
+fn read(provider: &Provider, answer: &Answer<'_>, asked: &[&str], length: usize) {
+    let reading = provider.mapping.read(answer, asked);
+    assert_eq!(reading.tasks.len(), asked.len());
+    if let Some(code) = &reading.code {
+        label(code);
+    }
+    assert!(reading.message.is_none_or(|message| message.len() <= 3 * length));
+    for (outcome, id) in reading.tasks.iter().zip(asked) {
+        match outcome {
+            Ok(seen) => observation(seen),
+            Err(failure) => failed(failure),
+        }
+        keep(outcome, id);
+    }
+    for columns in provider.mapping.explain(answer, asked[0]) {
+        let told: usize = columns.iter().map(String::len).sum();
+        assert!(told <= 2_048 && !columns.concat().contains('\n'), "{columns:?}");
+    }
+}
+
+fn label(value: &str) {
+    assert!(value.len() <= 1_024 && !value.contains('\0'), "{value:?}");
+}
+
+fn observation(seen: &Observation) {
+    assert!(!matches!(seen.state, State::NotFound | State::Unpolled), "{seen:?}");
+    label(&seen.status);
+    seen.job_type.iter().chain(&seen.failure_code).for_each(|text| label(text));
+    assert!(seen.failure_code.is_none() || seen.state == State::Failed, "{seen:?}");
+    assert!(seen.finish_time.is_none() || seen.state.is_final(), "{seen:?}");
+    let moments = seen.enqueue_time.iter().chain(&seen.finish_time);
+    assert!(moments.into_iter().all(|moment| moment.micros() > 0), "{seen:?}");
+    assert!(seen.progress.is_none_or(|ratio| (0.0..=1.0).contains(&ratio)), "{seen:?}");
+}
+
+fn failed(failure: &Failure) {
+    label(&failure.code);
+    assert!(failure.detail.len() <= 2_048, "{failure:?}");
+}
+
+/// Any answer may follow any other, by whatever clock.
+fn keep(outcome: &Result<Observation, Failure>, id: &str) {
+    let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
+    let task = Task { id: id.into(), common: Arc::new(common) };
+    let mut record = Record::new(task, Timestamp::from_micros(1_750_000_000_000_000));
+    for now in [i64::MIN, 0, 1_750_000_000_000_001, i64::MAX] {
+        let now = Timestamp::from_micros(now);
+        let change = record.take_in(outcome, now);
+        assert_eq!(change.is_final, record.is_final());
+        assert!(record.queue_age(now).is_none() || !record.is_final());
+        assert!(record.error().is_some() == (outcome.is_err() || record.state() == State::Failed));
+    }
+}

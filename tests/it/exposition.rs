@@ -6,7 +6,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 
 use crate::harness::samples::Samples;
-use crate::harness::{Exporter, Gateway, http, tools};
+use crate::harness::{Dir, Exporter, Gateway, http, tools};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0";
 
@@ -93,10 +93,12 @@ fn unzip(reply: &http::Reply) -> String {
 #[test]
 fn the_documentation_lists_what_is_exported() {
     let gateway = Gateway::start();
-    let process = Exporter::start(&format!(
+    let dir = Dir::with(&format!(
         "global: {{ poll_interval: 200ms }}\nproviders: [{}]\ntasks: [ok-1, broken-1]\n",
         gateway.provider("mj", "")
     ));
+    let storage = dir.path("state");
+    let process = Exporter::start_in(dir, &["--storage.path", storage.to_str().unwrap()]);
     process.await_value("aitask_finished_total", &[("state", "succeeded")], 1.0);
     let reply = process.get("/metrics");
     let mut exported: Vec<_> = reply

@@ -13,12 +13,13 @@ use crate::harness::root;
 type Target = fn(&[u8]);
 
 /// Every target, and how many mutations of its corpus are tried.
-const TARGETS: [(&str, Target, u32); 6] = [
+const TARGETS: [(&str, Target, u32); 7] = [
     ("configuration", targets::configuration::run, 1_200),
     ("durations", targets::durations::run, 5_000),
     ("exposition", targets::exposition::run, 120),
     ("mapping", targets::mapping::run, 3_000),
     ("probe", targets::probe::run, 5_000),
+    ("storage", targets::storage::run, 3_000),
     ("times", targets::times::run, 5_000),
 ];
 
@@ -93,6 +94,11 @@ fn mapping() {
 #[test]
 fn probe() {
     attack("probe", Vec::new());
+}
+
+#[test]
+fn storage() {
+    attack("storage", Vec::new());
 }
 
 #[test]

@@ -5,4 +5,5 @@ pub mod durations;
 pub mod exposition;
 pub mod mapping;
 pub mod probe;
+pub mod storage;
 pub mod times;

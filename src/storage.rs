@@ -118,7 +118,7 @@ pub fn open(dir: &Path) -> Result<Opened, StorageError> {
             } else if saved.sequence < in_snapshot {
                 continue;
             }
-            next = next.max(saved.sequence + 1);
+            next = next.max(saved.sequence.saturating_add(1));
             remembered.entry(saved.provider).or_default().insert(saved.id, saved.known);
         }
     }

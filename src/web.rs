@@ -3,6 +3,7 @@
 pub mod api;
 pub mod auth;
 pub mod config;
+mod guard;
 pub mod guarded;
 pub mod landing;
 pub mod lifecycle;
@@ -63,7 +64,7 @@ pub fn router(web: Arc<Web>, max_requests: usize, settings: Option<Arc<Settings>
         .route("/-/ready", get(lifecycle::ready))
         .with_state(web);
     match settings {
-        Some(settings) => router.layer(middleware::from_fn_with_state(settings, auth::guard)),
+        Some(settings) => router.layer(middleware::from_fn_with_state(settings, guard::guard)),
         None => router,
     }
 }

@@ -416,12 +416,13 @@ impl Polling {
             self.telemetry.unknown_status();
         }
         let change = self.shard.record(slot, outcome)?;
-        if change.is_lasting
+        let storage = self.context.storage.as_ref().filter(|_| change.is_lasting);
+        if (storage.is_some() || change.finished.is_some())
             && let Some(known) = self.shard.known(slot)
         {
             let finished = change.finished.map(|end| (Arc::clone(&self.telemetry), end));
             let entry = Entry { task: task.clone(), known, finished };
-            match &self.context.storage {
+            match storage {
                 Some(storage) => storage.save(entry),
                 None => entry.count(),
             }

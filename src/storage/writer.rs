@@ -86,7 +86,7 @@ impl Writer {
             let mut frames = Vec::new();
             for entry in entries {
                 saved::push(self.next, &entry.task, &entry.known, &mut frames);
-                self.next += 1;
+                self.next = self.next.saturating_add(1);
             }
             self.size += u64::try_from(frames.len()).unwrap_or(u64::MAX);
             self.unsynced = true;
@@ -120,8 +120,12 @@ impl Writer {
             let snapshot = write_all(snapshot, first, &tasks, &mut size)?;
             // What the snapshot has and was still waiting: written before the snapshot counts, so
             // that it is counted.
-            while let Ok(Message::Change(entry)) = messages.try_recv() {
-                self.write(&[entry]);
+            while let Ok(message) = messages.try_recv() {
+                match message {
+                    Message::Change(entry) => self.write(&[entry]),
+                    // It may be about what came after the snapshot.
+                    Message::Renew => self.behind.store(true, Ordering::Relaxed),
+                }
             }
             self.files.replace(snapshot, first)
         });

@@ -1,12 +1,9 @@
-//! Who is let in: basic authentication, and the headers that every answer carries.
+//! Basic authentication: what a client says, and whether it is right.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::{hmac, rand};
@@ -14,46 +11,21 @@ use secrecy::{ExposeSecret, SecretSlice};
 use tokio::sync::Semaphore;
 
 use super::config::Users;
-use super::settings::Settings;
 
 /// How many passwords are compared with hashes at once. Each takes a core for as long as its
 /// hash's cost says, and whoever guesses must not slow down the polls.
 const AT_ONCE: usize = 1;
 
-/// Lets those in who may come in, and adds the configured headers to every answer.
-pub async fn guard(
-    State(settings): State<Arc<Settings>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let config = settings.current().await;
-    let admitted = config.users.is_empty()
-        || match Credentials::of(request.headers()) {
-            Some(credentials) => settings.passwords.admit(&config.users, credentials).await,
-            None => false,
-        };
-    let mut response = if admitted {
-        next.run(request).await
-    } else {
-        let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic"))];
-        (StatusCode::UNAUTHORIZED, challenge, "Unauthorized\n").into_response()
-    };
-    for (name, value) in &config.headers {
-        response.headers_mut().insert(name, value.clone());
-    }
-    response
-}
-
 /// What a client says who it is.
 #[derive(Debug)]
-struct Credentials {
+pub struct Credentials {
     user: Vec<u8>,
     password: SecretSlice<u8>,
 }
 
 impl Credentials {
     /// Those of a request, as RFC 7617 has them.
-    fn of(headers: &HeaderMap) -> Option<Self> {
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
         let (scheme, encoded) =
             headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("basic") {
@@ -93,7 +65,7 @@ impl Passwords {
 
     /// Whether the password is the user's. Somebody unknown is held against the hash of one of the
     /// users, so that the time does not tell who is known.
-    async fn admit(self: &Arc<Self>, users: &Arc<Users>, credentials: Credentials) -> bool {
+    pub async fn admit(self: &Arc<Self>, users: &Arc<Users>, credentials: Credentials) -> bool {
         let Credentials { user, password } = credentials;
         let known = users.get(&user);
         let Some(held) = known.or_else(|| users.any(self.number(&user))) else { return false };

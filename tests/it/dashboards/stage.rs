@@ -89,8 +89,15 @@ impl Stage {
             SHARDS.iter().map(|shard| Exporter::start(&providers(&gateway, shard))).collect();
         let addresses: Vec<_> = exporters.iter().map(|exporter| exporter.address).collect();
         // Its counters have begun, and everything is seen.
-        exporters[0].await_state("fail-a3", "failed");
-        exporters[0].await_state("cancel-a", "cancelled");
+        for (exporter, id, state) in [
+            (0, "fail-a1", "failed"),
+            (0, "fail-a2", "failed"),
+            (0, "fail-a3", "failed"),
+            (0, "cancel-a", "cancelled"),
+            (1, "fail-b", "failed"),
+        ] {
+            exporters[exporter].await_state(id, state);
+        }
         assert_eq!(exporters[1].reload("tasks: [").status, 500);
 
         let dir = Dir::new();

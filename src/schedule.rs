@@ -98,7 +98,7 @@ struct Entry {
     /// In a row.
     failures: u16,
     phase: Phase,
-    /// Whether its last poll was.
+    /// Whether its last poll was late.
     is_late: bool,
 }
 
@@ -202,12 +202,10 @@ impl Schedule {
             let whole = batch.len() >= self.batch_size;
             let patience = self.timers.instant(first.due) + self.batch_wait;
             if !whole && patience > now {
-                return Next::Wait(
-                    self.timers.next_due().map_or(patience, |due| due.min(patience)),
-                );
+                return self.wait_until(patience);
             }
             if let Err(moment) = self.make_up(first.due, now) {
-                return Next::Wait(self.timers.next_due().map_or(moment, |due| due.min(moment)));
+                return self.wait_until(moment);
             }
             return match self.gate.enter(now) {
                 Ok(()) => {
@@ -313,6 +311,11 @@ impl Schedule {
     /// Due polls that have not started.
     pub fn ready(&self) -> usize {
         self.ready_count
+    }
+
+    /// Until `moment`, or until a task comes due before it, which has to be counted.
+    fn wait_until(&self, moment: Instant) -> Next {
+        Next::Wait(self.timers.next_due().map_or(moment, |due| due.min(moment)))
     }
 
     fn next_timer(&self) -> Next {

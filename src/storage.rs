@@ -27,6 +27,7 @@ use writer::{MAX_JOURNAL, Writer};
 
 /// Changes that wait for the disk. More are not waited for: the next snapshot has them.
 const MAX_WAITING: usize = 100_000;
+
 /// Why a storage path cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {

@@ -41,10 +41,15 @@ impl Block {
     }
 
     fn push(&mut self, row: u32, record: Record) {
-        let moved = record.moved();
-        self.earliest = Some(self.earliest.map_or(moved, |earliest| earliest.min(moved)));
+        self.takes_in(&record);
         self.records.push(record);
         self.rows.push(row);
+    }
+
+    /// Forgets what was kept, since `record` is about to stand here.
+    fn takes_in(&mut self, record: &Record) {
+        let moved = record.moved();
+        self.earliest = Some(self.earliest.map_or(moved, |earliest| earliest.min(moved)));
         self.forget();
     }
 
@@ -111,9 +116,7 @@ impl Area {
             return Some((last, None));
         }
         let block = Arc::make_mut(self.blocks.get_mut(index / BLOCK)?);
-        let moved = last.moved();
-        block.earliest = Some(block.earliest.map_or(moved, |earliest| earliest.min(moved)));
-        block.forget();
+        block.takes_in(&last);
         let offset = index % BLOCK;
         *block.rows.get_mut(offset)? = last_row;
         let record = std::mem::replace(block.records.get_mut(offset)?, last);

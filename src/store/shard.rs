@@ -108,16 +108,12 @@ impl Shard {
 
     /// The task of a slot, unless it has left.
     pub fn task(&self, slot: Slot) -> Option<Task> {
-        let table = self.lock();
-        let Place { home, index } = table.place(slot)?;
-        table.area(home).get(position(index)).map(|record| record.task.clone())
+        self.lock().get(slot).map(|record| record.task.clone())
     }
 
     /// What is known of the task of a slot, unless it has left.
     pub fn known(&self, slot: Slot) -> Option<Known> {
-        let table = self.lock();
-        let Place { home, index } = table.place(slot)?;
-        table.area(home).get(position(index)).map(|record| record.known.clone())
+        self.lock().get(slot).map(|record| record.known.clone())
     }
 
     /// How many tasks there are.
@@ -178,8 +174,7 @@ impl Shard {
     }
 
     /// Takes on new limits and what a diff found. Tasks that stay keep their history and their
-    /// row.
-    /// Of those that come, `remembered` has what an earlier life knew.
+    /// row. Of those that come, `remembered` has what an earlier life knew.
     pub fn apply(
         self: Arc<Self>,
         limits: &Limits,
@@ -219,6 +214,11 @@ impl Table {
     fn place(&self, slot: Slot) -> Option<Place> {
         let row = self.rows.get(position(slot.index))?;
         row.place.filter(|_| row.generation == slot.generation)
+    }
+
+    fn get(&self, slot: Slot) -> Option<&Record> {
+        let Place { home, index } = self.place(slot)?;
+        self.area(home).get(position(index))
     }
 
     fn slot(&self, row: u32) -> Option<Slot> {

@@ -179,6 +179,16 @@ impl Exporter {
         Self { process, address }
     }
 
+    /// One that polls nothing for long, with a list of so many IDs of `length` characters.
+    pub fn start_idle(ids: usize, length: usize, flags: &[&str]) -> Self {
+        let dir = Dir::with(
+            "global: { poll_interval: 1y }\ntask_files: [tasks.txt]\n\
+             providers: [{ name: mj, preset: mjdjourney, base_url: 'http://127.0.0.1:1' }]\n",
+        );
+        dir.write("tasks.txt", &(0..ids).map(|n| format!("{n:0>length$}\n")).collect::<String>());
+        Self::start_in(dir, flags)
+    }
+
     pub fn get(&self, target: &str) -> Reply {
         http::get(self.address, target)
     }

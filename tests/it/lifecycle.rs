@@ -140,19 +140,9 @@ fn it_goes_on_when_nobody_reads_its_log() {
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }
 
-/// Many tasks, none of which is polled for long.
-fn large() -> Exporter {
-    let dir = Dir::with(
-        "global: { poll_interval: 1y }\ntask_files: [tasks.txt]\n\
-         providers: [{ name: mj, preset: mjdjourney, base_url: 'http://127.0.0.1:1' }]\n",
-    );
-    dir.write("tasks.txt", &(0..100_000).map(|n| format!("{n:0>36}\n")).collect::<String>());
-    Exporter::start_in(dir, &[])
-}
-
 #[test]
 fn a_scrape_under_way_is_finished() {
-    let mut exporter = large();
+    let mut exporter = Exporter::start_idle(100_000, 36, &[]);
     let mut stream = http::connect(exporter.address).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = vec![0; 1_000];
@@ -167,7 +157,7 @@ fn a_scrape_under_way_is_finished() {
 
 #[test]
 fn a_reload_under_way_does_not_hold_up_the_end() {
-    let mut exporter = large();
+    let mut exporter = Exporter::start_idle(100_000, 36, &[]);
     let mut stream = http::connect(exporter.address).unwrap();
     let request =
         "POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Dir, Exporter, eventually, http, until};
+use crate::harness::{Exporter, eventually, http, until};
 
 const EMPTY: &str = "providers: []\n";
 
@@ -68,10 +68,8 @@ fn headers_must_arrive_in_5_seconds() {
     assert!(start.elapsed() < Duration::from_secs(9), "a silent client is still served");
 }
 
-#[test]
-fn one_connection_serves_many_requests() {
-    let exporter = Exporter::start(EMPTY);
-    let mut stream = http::connect(exporter.address).unwrap();
+/// Asks again and again on one connection.
+pub fn serves_many(mut stream: impl Read + Write) {
     for _ in 0..3 {
         stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         let mut answer = Vec::new();
@@ -82,6 +80,12 @@ fn one_connection_serves_many_requests() {
         }
         assert!(answer.starts_with(b"HTTP/1.1 200 "));
     }
+}
+
+#[test]
+fn one_connection_serves_many_requests() {
+    let exporter = Exporter::start(EMPTY);
+    serves_many(http::connect(exporter.address).unwrap());
 }
 
 /// An idle connection is closed after a minute. Called from the test that takes a minute anyway.
@@ -96,13 +100,7 @@ pub fn an_idle_connection_is_closed_after_a_minute() {
 
 /// An exposition that fits no socket's buffer.
 fn start_large(flag: &str) -> Exporter {
-    let list: String = (0..10_000).map(|n| format!("{n:0>1000}\n")).collect();
-    let dir = Dir::with(
-        "global: { poll_interval: 1y }\ntask_files: [tasks.txt]\n\
-         providers: [{ name: mj, preset: mjdjourney, base_url: 'http://127.0.0.1:1' }]\n",
-    );
-    dir.write("tasks.txt", &list);
-    Exporter::start_in(dir, &[flag])
+    Exporter::start_idle(10_000, 1_000, &[flag])
 }
 
 #[test]

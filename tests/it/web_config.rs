@@ -16,6 +16,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::harness::tools::{Prometheus, present};
 use crate::harness::{Dir, Exporter, http, until};
+use crate::web::serves_many;
 
 /// The name of the file in a test's directory.
 const FILE: &str = "web.yml";
@@ -268,17 +269,7 @@ fn a_handshake_and_headers_have_5_seconds_each_and_keep_nobody_out() {
 fn a_connection_serves_many_requests_under_tls_too() {
     let (dir, authority) = prepare();
     let exporter = start(dir, TLS);
-    let mut stream = session(&exporter, &authority);
-    for _ in 0..3 {
-        stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"healthy.\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            answer.extend(byte);
-        }
-        assert!(answer.starts_with(b"HTTP/1.1 200 "));
-    }
+    serves_many(session(&exporter, &authority));
 }
 
 #[test]

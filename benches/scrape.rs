@@ -155,7 +155,7 @@ impl Fleet {
                     progress: None,
                     failure_code: None,
                 };
-                changes.shard.record(placed.slot, &Ok(observation)).unwrap();
+                changes.shard.record(placed.slot, &Ok(observation), |_, _| ()).unwrap();
             }
         }
     }

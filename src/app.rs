@@ -146,6 +146,7 @@ async fn export(
     let web = Arc::new(Web {
         live: Arc::clone(&live),
         telemetry,
+        storage: storage.clone(),
         history,
         telemetry_path: flags.telemetry_path.clone(),
         stopping: AtomicBool::new(false),
@@ -204,10 +205,10 @@ fn open_storage(
 ) -> Result<Storage, AppError> {
     let mut opened = storage::open(dir)?;
     let tasks: usize = opened.remembered.values().map(HashMap::len).sum();
-    let lost_bytes = opened.lost;
-    match lost_bytes {
-        0 => tracing::info!(tasks, "read the storage path"),
-        _ => tracing::warn!(tasks, lost_bytes, "the storage path is damaged: used what is intact"),
+    let (lost_bytes, uncounted) = (opened.lost, opened.unseen.len());
+    tracing::info!(tasks, uncounted, "read the storage path");
+    if lost_bytes > 0 {
+        tracing::warn!(lost_bytes, "the storage path is damaged: used what is intact");
     }
     store.remember(std::mem::take(&mut opened.remembered));
     Ok(opened.start(Arc::clone(store), Arc::clone(telemetry))?)

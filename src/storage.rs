@@ -1,12 +1,14 @@
 //! What outlives the process: the history of every task, in the directory of `--storage.path`.
 //!
-//! A thread of its own writes: first a change, then it counts what the change lets count, so that
-//! nothing is counted which a next life would count again. A disk that is full or gone does not
-//! stop the exporter: it runs on from memory, says so, and writes all anew once it can.
+//! A thread of its own writes what changes. A finish that is written is counted when a reader of
+//! the counters comes, so that it is counted in one life only: see [`unseen`]. A disk that is full
+//! or gone does not stop the exporter: it runs on from memory, says so, and writes all anew once it
+//! can.
 
 pub mod files;
 pub mod frame;
 pub mod saved;
+pub mod unseen;
 mod writer;
 
 use std::fs::File;
@@ -16,17 +18,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crate::store::record::{Finished, Known};
+use crate::store::record::{Change, Finished, Known, Record};
 use crate::store::{Remembered, Store};
 use crate::task::Task;
 use crate::telemetry::Telemetry;
-use crate::telemetry::provider::ProviderTelemetry;
 use files::Files;
+use saved::{Finish, Saved};
+use unseen::Unseen;
 use writer::{MAX_JOURNAL, Writer};
 
 /// Changes that wait for the disk. More are not waited for: the next snapshot has them.
 const MAX_WAITING: usize = 100_000;
+/// How long a reader of the counters waits for the disk: a disk that hangs must not hide what else
+/// there is to read.
+const READER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a storage path cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +59,7 @@ pub struct Storage {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Whether changes have been passed over, because too many waited.
     behind: Arc<AtomicBool>,
+    unseen: Arc<Unseen>,
 }
 
 #[derive(Debug)]
@@ -61,26 +69,24 @@ enum Message {
     Renew,
 }
 
-/// A change, and what it lets count.
+/// What a poll changed.
 #[derive(Debug)]
 pub struct Entry {
-    /// The task.
-    pub task: Task,
-    /// What is known of it now.
-    pub known: Known,
-    /// That it came to its end, for the counters of its provider.
-    pub finished: Option<(Arc<ProviderTelemetry>, Finished)>,
+    task: Task,
+    known: Known,
+    finished: Option<Finished>,
 }
 
 impl Entry {
-    /// Counts the end of the task, if this was it.
-    pub fn count(&self) {
-        if let Some((telemetry, finished)) = &self.finished {
-            let (provider, task_id) = (&*self.task.common.provider, &*self.task.id);
-            let state = self.known.state();
-            telemetry.finished(state, finished.duration);
-            tracing::debug!(provider, task_id, %state, "task finished");
-        }
+    /// The change that a record went through.
+    pub fn new(record: &Record, change: &Change) -> Self {
+        let (task, known) = (record.task.clone(), record.known.clone());
+        Self { task, known, finished: change.finished }
+    }
+
+    /// What it lets count, as change number `sequence`.
+    fn finish(&self, sequence: u64) -> Option<Finish> {
+        Finish::of(sequence, &self.task.common.provider, &self.known, self.finished)
     }
 }
 
@@ -89,9 +95,12 @@ impl Entry {
 pub struct Opened {
     files: Files,
     journal: File,
+    counted: File,
     next: u64,
     /// What an earlier life knew.
     pub remembered: Remembered,
+    /// What it left to be counted.
+    pub unseen: Vec<Finish>,
     /// Bytes that were damaged.
     pub lost: usize,
 }
@@ -103,30 +112,46 @@ pub struct Opened {
 pub fn open(dir: &Path) -> Result<Opened, StorageError> {
     let files = Files::open(dir)?;
     let (snapshot, journals) = files.read()?;
-    let (mut remembered, mut next, mut lost) = (Remembered::new(), 0, 0);
+    let (mut remembered, mut unseen) = (Remembered::new(), Vec::new());
+    let (mut next, mut lost) = (0, 0);
     // A journal can begin before the snapshot that has taken over its beginning.
     let mut in_snapshot = 0;
     for (number, content) in std::iter::once(snapshot).chain(journals).enumerate() {
         let (payloads, damaged) = frame::read(&content);
         lost += damaged;
         for payload in payloads {
-            let Some(saved) = saved::read(payload) else {
-                lost += payload.len();
-                continue;
+            let history = match saved::read(payload) {
+                Some(Saved::History(history)) => history,
+                Some(Saved::Finish(finish)) => {
+                    unseen.push(finish);
+                    continue;
+                }
+                None => {
+                    lost += payload.len();
+                    continue;
+                }
             };
             if number == 0 {
-                in_snapshot = in_snapshot.max(saved.sequence);
-            } else if saved.sequence < in_snapshot {
+                in_snapshot = in_snapshot.max(history.sequence);
+            } else if history.sequence < in_snapshot {
                 continue;
             }
-            next = next.max(saved.sequence.saturating_add(1));
-            remembered.entry(saved.provider).or_default().insert(saved.id, saved.known);
+            next = next.max(history.sequence.saturating_add(1));
+            unseen.extend(history.finish());
+            remembered.entry(history.provider).or_default().insert(history.id, history.known);
         }
     }
+    // Where nothing tells what was counted all was: a finish that is counted twice is worse.
+    let (counted, damaged) = files.counted()?;
+    let counted = counted.unwrap_or(next);
+    lost += damaged;
+    next = next.max(counted);
+    unseen.retain(|finish| finish.sequence >= counted);
     // Begun at once, so that what cannot be written is told at the start.
-    let journal = files.begin_journal(next);
-    let journal = journal.map_err(|error| StorageError::Io(dir.to_owned(), error))?;
-    Ok(Opened { files, journal, next, remembered, lost })
+    let begun =
+        files.begin_counted(counted).and_then(|file| Ok((file, files.begin_journal(next)?)));
+    let (counted, journal) = begun.map_err(|error| StorageError::Io(dir.to_owned(), error))?;
+    Ok(Opened { files, journal, counted, next, remembered, unseen, lost })
 }
 
 impl Opened {
@@ -138,6 +163,8 @@ impl Opened {
         let (sender, messages) = sync_channel(MAX_WAITING);
         let behind = Arc::new(AtomicBool::new(false));
         telemetry.storage_opened(self.lost);
+        let unseen = Unseen::new(Arc::clone(&telemetry), self.counted, self.unseen);
+        let unseen = Arc::new(unseen);
         let writer = Writer {
             files: self.files,
             store,
@@ -148,15 +175,18 @@ impl Opened {
             limit: MAX_JOURNAL,
             unsynced: false,
             behind: Arc::clone(&behind),
+            unseen: Arc::clone(&unseen),
         };
         let work = move || writer.run(&messages);
         let thread = std::thread::Builder::new().name("storage".to_owned()).spawn(work)?;
-        Ok(Storage { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), behind })
+        let (sender, thread) = (Mutex::new(Some(sender)), Mutex::new(Some(thread)));
+        Ok(Storage { sender, thread, behind, unseen })
     }
 }
 
 impl Storage {
-    /// Has a change written, and then counted.
+    /// Has a change written. Does not wait for the disk. To be called before anybody else can see
+    /// the change, or else a snapshot could have it without what it lets count.
     pub fn save(&self, entry: Entry) {
         self.send(Message::Change(entry));
     }
@@ -172,12 +202,25 @@ impl Storage {
         if let Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) =
             sender.try_send(message)
         {
-            // The disk is far behind. All is written anew, and what this counts is counted now.
+            // The disk is far behind. All is written anew.
             self.behind.store(true, Ordering::Relaxed);
-            if let Message::Change(entry) = message {
-                entry.count();
+            if let Message::Change(entry) = message
+                && let Some(finish) = entry.finish(0)
+            {
+                self.unseen.push_late(finish);
             }
         }
+    }
+
+    /// Counts the finishes that no reader has seen, for one who is about to read.
+    pub async fn count(&self) {
+        if !self.unseen.any() {
+            return;
+        }
+        let unseen = Arc::clone(&self.unseen);
+        let counting = tokio::task::spawn_blocking(move || unseen.count());
+        // What is not counted by then the next reader sees.
+        let _ = tokio::time::timeout(READER_PATIENCE, counting).await;
     }
 
     /// Writes what still waits, and ends. Takes as long as the disk takes.

@@ -14,6 +14,7 @@ use prometheus::{Counter, Gauge, Histogram, HistogramOpts, IntCounter, IntGauge,
 
 use crate::clock::Timestamp;
 use crate::family::{self, Family};
+use crate::observation::State;
 use provider::ProviderTelemetry;
 
 /// What `/probe` says of the probe itself.
@@ -86,6 +87,13 @@ impl Telemetry {
     /// shown.
     pub fn remove_provider(&self, name: &str) {
         self.providers.lock().remove(name);
+    }
+
+    /// As [`ProviderTelemetry::finished`], of the provider called `name`, if there still is one.
+    pub fn finished(&self, name: &str, state: State, duration: Option<Duration>) {
+        if let Some(provider) = self.providers.lock().get(name) {
+            provider.finished(state, duration);
+        }
     }
 
     /// The families that have samples, by name, and their samples by label values.

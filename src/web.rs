@@ -28,6 +28,7 @@ use axum::{Router, middleware};
 
 use crate::history::History;
 use crate::reload::Live;
+use crate::storage::Storage;
 use crate::telemetry::Telemetry;
 use limit::Limit;
 use settings::Settings;
@@ -39,6 +40,8 @@ pub struct Web {
     pub live: Arc<Live>,
     /// The collector's own metrics.
     pub telemetry: Arc<Telemetry>,
+    /// What outlives the process, if anything does.
+    pub storage: Option<Arc<Storage>>,
     /// Failed polls of late.
     pub history: Arc<History>,
     /// Where the metrics are.
@@ -70,6 +73,9 @@ pub fn router(web: Arc<Web>, max_requests: usize, settings: Option<Arc<Settings>
 }
 
 async fn metrics_of(State(web): State<Arc<Web>>, headers: HeaderMap) -> Response {
+    if let Some(storage) = &web.storage {
+        storage.count().await;
+    }
     let snapshot = {
         let web = Arc::clone(&web);
         tokio::task::spawn_blocking(move || (web.live.store.snapshot(), web.telemetry.gather()))

@@ -372,7 +372,7 @@ impl Polling {
         }
         let mut verdicts = Vec::with_capacity(tasks.len());
         for ((slot, task), outcome) in tasks.iter().zip(&polled.outcomes) {
-            let change = self.take_in(*slot, task, outcome, polled.took);
+            let change = self.take_in(*slot, outcome, polled.took);
             self.journal.tell(task, outcome, polled.message.as_deref(), change);
             verdicts.push((*slot, Verdict::of(outcome.as_ref().err(), change)));
         }
@@ -407,7 +407,6 @@ impl Polling {
     fn take_in(
         &mut self,
         slot: Slot,
-        task: &Task,
         outcome: &Result<Observation, Failure>,
         took: Duration,
     ) -> Option<Change> {
@@ -415,17 +414,15 @@ impl Polling {
         if outcome.as_ref().is_ok_and(|observation| observation.state == State::Unknown) {
             self.telemetry.unknown_status();
         }
-        let change = self.shard.record(slot, outcome)?;
-        let storage = self.context.storage.as_ref().filter(|_| change.is_lasting);
-        if (storage.is_some() || change.finished.is_some())
-            && let Some(known) = self.shard.known(slot)
-        {
-            let finished = change.finished.map(|end| (Arc::clone(&self.telemetry), end));
-            let entry = Entry { task: task.clone(), known, finished };
-            match storage {
-                Some(storage) => storage.save(entry),
-                None => entry.count(),
+        let storage = self.context.storage.as_deref();
+        let change = self.shard.record(slot, outcome, |record, change| {
+            if let Some(storage) = storage.filter(|_| change.is_lasting) {
+                storage.save(Entry::new(record, change));
             }
+        })?;
+        // With a storage path a finish is counted once it is written.
+        if let (None, Some(finished)) = (storage, change.finished) {
+            self.telemetry.finished(change.to, finished.duration);
         }
         Some(change)
     }

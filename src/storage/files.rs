@@ -2,9 +2,10 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::{StorageError, frame};
+use super::{StorageError, frame, unseen};
 
 /// A directory that is ours alone.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ const SNAPSHOT: &str = "snapshot";
 const UNFINISHED: &str = "snapshot.new";
 /// How the names of journals begin; the number of what comes first in one follows.
 const JOURNAL: &str = "journal.";
+/// Up to where finishes have been counted.
+const COUNTED: &str = "counted";
 
 impl Files {
     /// Takes a directory into use, which is made if it is not there.
@@ -50,6 +53,27 @@ impl Files {
             self.journals().map_err(|error| StorageError::Io(self.dir.clone(), error))?;
         let journals = journals.iter().map(|(_, path)| read(path)).collect::<Result<_, _>>()?;
         Ok((snapshot, journals))
+    }
+
+    /// Before which change all finishes have been counted; `None` where nothing tells. And how many
+    /// bytes are damaged.
+    ///
+    /// # Errors
+    /// When it cannot be read, or was written by a newer version.
+    pub fn counted(&self) -> Result<(Option<u64>, usize), StorageError> {
+        let content = read(&self.dir.join(COUNTED))?;
+        Ok(unseen::read(&content).map_or((None, content.len()), |counted| (Some(counted), 0)))
+    }
+
+    /// Begins to keep it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn begin_counted(&self, counted: u64) -> io::Result<File> {
+        let path = self.dir.join(COUNTED);
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        file.write_all_at(&unseen::content(counted), 0)?;
+        Ok(file)
     }
 
     /// Begins a journal.

@@ -1,17 +1,28 @@
-//! A task's history as it is written.
+//! What is written: a task's history, and finishes that nobody has seen.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::frame;
-use crate::store::record::Known;
+use crate::observation::State;
+use crate::store::record::{Finished, Known};
 use crate::task::Task;
 
-/// What is written of a task. Every field has its place: another order or another field is another
+/// What a frame holds. Everything in it has its place: another order or another field is another
 /// version of the format.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct Saved {
+pub enum Saved {
+    /// In the snapshot every task, in a journal one that has changed.
+    History(History),
+    /// In the snapshot only; in a journal its task tells.
+    Finish(Finish),
+}
+
+/// What is written of a task.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct History {
     /// Counts what was written, so that what a snapshot has already is known.
     pub sequence: u64,
     /// The provider's name.
@@ -20,22 +31,76 @@ pub struct Saved {
     pub id: Arc<str>,
     /// What is known of it.
     pub known: Known,
+    /// That it has just come to its end.
+    pub finished: Option<Finished>,
 }
 
-/// The same without a copy.
+/// A finish that is to be counted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finish {
+    /// That of the change which it was.
+    pub sequence: u64,
+    /// The provider's name.
+    pub provider: Arc<str>,
+    /// How it ended.
+    pub state: State,
+    /// How long the task took, where that is known.
+    pub duration: Option<Duration>,
+}
+
+/// The same without copies.
 #[derive(Serialize)]
-struct Borrowed<'a> {
-    sequence: u64,
-    provider: &'a str,
-    id: &'a str,
-    known: &'a Known,
+enum Borrowed<'a> {
+    History {
+        sequence: u64,
+        provider: &'a str,
+        id: &'a str,
+        known: &'a Known,
+        finished: Option<Finished>,
+    },
+    Finish(&'a Finish),
+}
+
+impl History {
+    /// What it lets count.
+    pub fn finish(&self) -> Option<Finish> {
+        Finish::of(self.sequence, &self.provider, &self.known, self.finished)
+    }
+}
+
+impl Finish {
+    /// What change number `sequence` lets count.
+    pub fn of(
+        sequence: u64,
+        provider: &Arc<str>,
+        known: &Known,
+        finished: Option<Finished>,
+    ) -> Option<Self> {
+        let (provider, duration) = (Arc::clone(provider), finished?.duration);
+        Some(Self { sequence, provider, state: known.state(), duration })
+    }
 }
 
 /// Adds a task's frame to `out`.
-pub fn push(sequence: u64, task: &Task, known: &Known, out: &mut Vec<u8>) {
-    let saved = Borrowed { sequence, provider: &task.common.provider, id: &task.id, known };
+pub fn push(
+    sequence: u64,
+    task: &Task,
+    known: &Known,
+    finished: Option<Finished>,
+    out: &mut Vec<u8>,
+) {
+    let (provider, id) = (&*task.common.provider, &*task.id);
+    push_frame(&Borrowed::History { sequence, provider, id, known, finished }, out);
+}
+
+/// Adds a finish's frame to `out`.
+pub fn push_finish(finish: &Finish, out: &mut Vec<u8>) {
+    push_frame(&Borrowed::Finish(finish), out);
+}
+
+fn push_frame(saved: &Borrowed<'_>, out: &mut Vec<u8>) {
     // Writing into memory has no errors.
-    if let Ok(payload) = postcard::to_allocvec(&saved) {
+    if let Ok(payload) = postcard::to_allocvec(saved) {
         frame::push(&payload, out);
     }
 }

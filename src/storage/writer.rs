@@ -8,7 +8,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::files::Files;
-use super::{Entry, Message, saved};
+use super::saved::{self, Finish};
+use super::unseen::Unseen;
+use super::{Entry, Message};
 use crate::store::{Store, TasksView};
 use crate::telemetry::Telemetry;
 
@@ -35,6 +37,7 @@ pub struct Writer {
     pub limit: u64,
     pub unsynced: bool,
     pub behind: Arc<AtomicBool>,
+    pub unseen: Arc<Unseen>,
 }
 
 impl Writer {
@@ -80,68 +83,81 @@ impl Writer {
         }
     }
 
-    /// Writes changes into the journal, and then counts what they let count.
+    /// Writes changes into the journal. What they let count is counted when a reader comes.
     fn write(&mut self, entries: &[Entry]) {
-        if let Some(journal) = &mut self.journal {
-            let mut frames = Vec::new();
-            for entry in entries {
-                saved::push(self.next, &entry.task, &entry.known, &mut frames);
-                self.next = self.next.saturating_add(1);
-            }
-            self.size += u64::try_from(frames.len()).unwrap_or(u64::MAX);
-            self.unsynced = true;
-            if let Err(error) = journal.write_all(&frames) {
-                self.fail(&error);
-            }
+        let (mut frames, mut finishes) = (Vec::new(), Vec::new());
+        for entry in entries {
+            saved::push(self.next, &entry.task, &entry.known, entry.finished, &mut frames);
+            finishes.extend(entry.finish(self.next));
+            self.next = self.next.saturating_add(1);
         }
-        entries.iter().for_each(Entry::count);
+        self.size += u64::try_from(frames.len()).unwrap_or(u64::MAX);
+        self.unsynced = true;
+        match self.journal.as_mut().map(|journal| journal.write_all(&frames)) {
+            Some(Ok(())) => return self.unseen.push(finishes),
+            Some(Err(error)) => self.fail(&error),
+            None => {}
+        }
+        self.unseen.count_now(&finishes);
     }
 
     fn sync(&mut self) {
-        if !std::mem::take(&mut self.unsynced) {
-            return;
+        let mut synced = self.unseen.sync();
+        if std::mem::take(&mut self.unsynced)
+            && let Some(journal) = &self.journal
+        {
+            synced = synced.and(journal.sync_data());
         }
-        if let Some(Err(error)) = self.journal.as_ref().map(File::sync_data) {
+        if let Err(error) = synced {
             self.fail(&error);
         }
     }
 
     /// Begins a new journal and writes all tasks anew, which makes the old journals needless.
     fn renew(&mut self, messages: &Receiver<Message>) {
-        let (first, failed) = (self.next, self.journal.is_none());
-        match self.files.begin_journal(first) {
-            Ok(journal) => self.journal = Some(journal),
-            Err(error) => return self.fail(&error),
+        let failed = self.journal.is_none();
+        let mut late = self.unseen.take_late();
+        for finish in &mut late {
+            finish.sequence = self.next;
+            self.next = self.next.saturating_add(1);
         }
-        self.size = 0;
-        let (_, tasks) = self.store.tasks(None);
-        let mut size = 0;
-        let replaced = self.files.begin_snapshot().and_then(|snapshot| {
-            let snapshot = write_all(snapshot, first, &tasks, &mut size)?;
-            // What the snapshot has and was still waiting: written before the snapshot counts, so
-            // that it is counted.
-            while let Ok(message) = messages.try_recv() {
-                match message {
-                    Message::Change(entry) => self.write(&[entry]),
-                    // It may be about what came after the snapshot.
-                    Message::Renew => self.behind.store(true, Ordering::Relaxed),
-                }
-            }
-            self.files.replace(snapshot, first)
-        });
-        match replaced {
-            Err(error) => {
-                self.files.give_up_snapshot();
-                self.fail(&error);
-            }
-            Ok(()) => {
+        match self.replace(&late, messages) {
+            Ok(size) => {
+                self.unseen.push(late);
                 self.limit = MAX_JOURNAL.max(2 * size);
                 if failed && self.journal.is_some() {
                     tracing::info!("the storage path can be written again");
                     self.telemetry.storage_works(true);
                 }
             }
+            Err(error) => {
+                self.files.give_up_snapshot();
+                self.unseen.count_now(&late);
+                self.fail(&error);
+            }
         }
+    }
+
+    /// Returns the size of the new snapshot, in bytes.
+    fn replace(&mut self, late: &[Finish], messages: &Receiver<Message>) -> io::Result<u64> {
+        let first = self.next;
+        self.journal = Some(self.files.begin_journal(first)?);
+        self.size = 0;
+        let finishes = [&self.unseen.written(), late].concat();
+        let (_, tasks) = self.store.tasks(None);
+        let snapshot = self.files.begin_snapshot()?;
+        let (snapshot, size) = write_all(snapshot, first, &tasks, &finishes)?;
+        // What the snapshot has and was still waiting: written before the snapshot counts, so that
+        // it is counted.
+        while let Ok(message) = messages.try_recv() {
+            match message {
+                Message::Change(entry) => self.write(&[entry]),
+                // It may be about what came after the snapshot.
+                Message::Renew => self.behind.store(true, Ordering::Relaxed),
+            }
+        }
+        self.files.replace(snapshot, first)?;
+        Ok(size)
     }
 
     /// The disk does not take what is written.
@@ -154,21 +170,29 @@ impl Writer {
     }
 }
 
+/// Returns how many bytes were written, too.
 fn write_all(
     snapshot: File,
     sequence: u64,
     tasks: &[TasksView],
-    size: &mut u64,
-) -> io::Result<File> {
+    finishes: &[Finish],
+) -> io::Result<(File, u64)> {
     let mut out = io::BufWriter::with_capacity(1 << 18, snapshot);
-    let mut frames = Vec::new();
+    let (mut frames, mut size) = (Vec::new(), 0);
     for block in tasks.iter().flat_map(|view| &view.blocks) {
         frames.clear();
         for record in block.records() {
-            saved::push(sequence, &record.task, &record.known, &mut frames);
+            saved::push(sequence, &record.task, &record.known, None, &mut frames);
         }
-        *size += u64::try_from(frames.len()).unwrap_or(u64::MAX);
+        size += frames.len();
         out.write_all(&frames)?;
     }
-    out.into_inner().map_err(io::Error::from)
+    for finish in finishes {
+        frames.clear();
+        saved::push_finish(finish, &mut frames);
+        size += frames.len();
+        out.write_all(&frames)?;
+    }
+    let snapshot = out.into_inner().map_err(io::Error::from)?;
+    Ok((snapshot, u64::try_from(size).unwrap_or(u64::MAX)))
 }

@@ -32,7 +32,7 @@ pub struct Change {
 }
 
 /// The end of a task that was watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
     /// How long the task took, where that is known.
     pub duration: Option<Duration>,

@@ -98,22 +98,27 @@ impl Shard {
         Self { name, clock, table: Mutex::new(table) }
     }
 
-    /// Takes in how a poll of `slot` ended. `None` where the task has left meanwhile.
-    pub fn record(&self, slot: Slot, outcome: &Result<Observation, Failure>) -> Option<Change> {
+    /// Takes in how a poll of `slot` ended. `None` where the task has left meanwhile. `tell` hears
+    /// of it before anybody else can see it.
+    pub fn record(
+        &self,
+        slot: Slot,
+        outcome: &Result<Observation, Failure>,
+        tell: impl FnOnce(&Record, &Change),
+    ) -> Option<Change> {
         let now = self.clock.now();
         let mut table = self.lock();
         let place = table.place(slot)?;
-        table.record(slot.index, place, outcome, now)
+        let change = table.record(place, tell, |record| record.take_in(outcome, now))?;
+        if change.is_final && place.home == Home::Open {
+            table.rehouse(slot.index, Home::Retained);
+        }
+        Some(change)
     }
 
     /// The task of a slot, unless it has left.
     pub fn task(&self, slot: Slot) -> Option<Task> {
         self.lock().get(slot).map(|record| record.task.clone())
-    }
-
-    /// What is known of the task of a slot, unless it has left.
-    pub fn known(&self, slot: Slot) -> Option<Known> {
-        self.lock().get(slot).map(|record| record.known.clone())
     }
 
     /// How many tasks there are.
@@ -256,10 +261,9 @@ impl Table {
 
     fn record(
         &mut self,
-        row: u32,
         place: Place,
-        outcome: &Result<Observation, Failure>,
-        now: Timestamp,
+        tell: impl FnOnce(&Record, &Change),
+        take_in: impl FnOnce(&mut Record) -> Change,
     ) -> Option<Change> {
         let Self { open, retained, retired, words, .. } = self;
         let area = match place.home {
@@ -268,15 +272,13 @@ impl Table {
             Home::Retired => retired,
         };
         let change = area.update(position(place.index), |record| {
-            let change = record.take_in(outcome, now);
+            let change = take_in(record);
             record.share_words(|word| share(words, word));
+            tell(record, &change);
             change
         })?;
         if change.from != change.to {
             self.count(Some(change.from), Some(change.to));
-        }
-        if change.is_final && place.home == Home::Open {
-            self.rehouse(row, Home::Retained);
         }
         Some(change)
     }

@@ -171,12 +171,17 @@ impl Exporter {
 
     /// In a directory that holds `aitask.yml`.
     pub fn start_in(dir: Dir, flags: &[&str]) -> Self {
+        let mut process = Self::begin(dir, flags);
+        let address = process.addresses(1)[0];
+        Self { process, address }
+    }
+
+    /// The same without waiting for anything.
+    pub fn begin(dir: Dir, flags: &[&str]) -> Process {
         let mut command = Command::new(PROGRAM);
         command.arg("--config.file").arg(dir.path("aitask.yml"));
         command.arg("--web.listen-address=127.0.0.1:0").args(flags);
-        let mut process = Process::start(dir, &mut command);
-        let address = process.addresses(1)[0];
-        Self { process, address }
+        Process::start(dir, &mut command)
     }
 
     /// One that polls nothing for long, with a list of so many IDs of `length` characters.

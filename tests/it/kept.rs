@@ -110,7 +110,7 @@ impl Fleet {
 
     fn poll(&mut self, every: usize, kind: u8) {
         for (place, slot) in self.open.clone().into_iter().step_by(every) {
-            let change = self.shards[place.0].record(slot, &outcome(kind)).unwrap();
+            let change = self.shards[place.0].record(slot, &outcome(kind), |_, _| ()).unwrap();
             if change.is_final {
                 self.open.remove(&place);
                 self.ended.insert(place, self.clock.now());

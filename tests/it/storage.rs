@@ -1,6 +1,5 @@
 //! What outlives the process: restarts, kills, damage, a full disk.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +9,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::samples::Samples;
-use crate::harness::{Dir, Exporter, Gateway, PROGRAM, Process, pid_of, run};
+use crate::harness::{
+    Dir, Exporter, Gateway, PROGRAM, Process, eventually, http, pid_of, run, until,
+};
 
 const TIMESTAMP: &str = "aitask_enqueue_timestamp_seconds";
 
@@ -70,64 +71,132 @@ fn a_restart_forgets_nothing() {
     assert_eq!(after.value("aitask_exporter_storage_lost_bytes", &[]), Some(0.0));
 }
 
-/// Two hundred lives, each ended by a kill at a random moment, while tasks finish.
-#[test]
-fn a_kill_at_any_moment_loses_and_doubles_nothing() {
-    const TASKS: usize = 300;
-    const LIVES: u64 = 200;
-    let (gateway, storage) = (Gateway::start(), Dir::new());
-    let mut tasks = vec![timeless(&gateway)];
-    for n in 0..TASKS {
+/// Tasks that finish one after another, and the configuration with them and one without times.
+fn finishing(gateway: &Gateway, count: usize, from: f64, over: f64) -> String {
+    let mut tasks = vec![timeless(gateway)];
+    for n in 0..count {
         let id = format!("t-{n}");
-        // They finish from two seconds after they began to when the last life has begun.
-        let seconds = 2.0 + n as f64 * 20.0 / TASKS as f64;
+        let seconds = from + n as f64 * over / count as f64;
         let steps = json!([{ "status": "running", "seconds": seconds }, { "status": "completed" }]);
         gateway.put(&id, &json!({ "enqueued_seconds_ago": 0.0, "steps": steps }));
         tasks.push(id);
     }
-    let config = config(&gateway, &tasks);
+    config(gateway, &tasks)
+}
+
+/// What a life has told its readers of the finished tasks.
+fn told(samples: &Samples) -> [f64; 2] {
+    let durations = samples.value("aitask_task_duration_seconds_count", &[("state", "succeeded")]);
+    [finished(samples), durations.unwrap()]
+}
+
+/// Two hundred lives, each ended by a kill at a random moment, while tasks finish.
+#[test]
+fn a_kill_at_any_moment_loses_and_doubles_nothing() {
+    const TASKS: usize = 300;
+    let (gateway, storage) = (Gateway::start(), Dir::new());
+    let config = finishing(&gateway, TASKS, 2.0, 20.0);
     let path = storage.path("state");
-    let mut counted: BTreeMap<String, u32> = BTreeMap::new();
-    let mut count = |log: &str| {
-        for line in log.lines().filter(|line| line.contains("msg=\"task finished\"")) {
-            let id = line.split("task_id=").nth(1).unwrap().split(' ').next().unwrap();
-            *counted.entry(id.to_owned()).or_default() += 1;
-        }
-    };
+    let life = || Exporter::start_in(Dir::with(&config), &flags(&path));
     // The first life sees that all have begun.
-    let mut first = Exporter::start_in(Dir::with(&config), &flags(&path));
+    let mut exporter = life();
     let all = TASKS as f64 + 1.0;
-    let seen = first.await_value("aitask_tasks", &[("state", "running")], all);
+    let seen = exporter.await_value("aitask_tasks", &[("state", "running")], all);
     let begun = seen.value(TIMESTAMP, &[("task_id", "timeless")]);
-    first.process.signal("KILL");
-    first.process.wait();
-    count(&first.process.log());
-    for life in 0..LIVES {
-        let dir = Dir::with(&config);
-        let mut command = Command::new(PROGRAM);
-        command.arg("--config.file").arg(dir.path("aitask.yml"));
-        command.arg("--web.listen-address=127.0.0.1:0").args(flags(&path));
-        let mut process = Process::start(dir, &mut command);
-        // Anything from the loading of the program to a few rounds of polls, spread evenly.
-        thread::sleep(Duration::from_millis(life * 61 % 200));
+    let mut lives: Vec<[f64; 2]> = Vec::new();
+    for number in 0..100 {
+        exporter.process.signal("KILL");
+        exporter.process.wait();
+        // One that may not even get to its first poll.
+        let mut process = Exporter::begin(Dir::with(&config), &flags(&path));
+        thread::sleep(Duration::from_millis(number * 61 % 150));
         process.signal("KILL");
         process.wait();
-        count(&process.log());
+        // And one of which nobody sees the end.
+        exporter = life();
+        thread::sleep(Duration::from_millis(number * 29 % 100));
+        lives.push(told(&exporter.scrape()));
+        thread::sleep(Duration::from_millis(number * 37 % 100));
     }
-    let mut last = Exporter::start_in(Dir::with(&config), &flags(&path));
-    let end = last.await_value("aitask_tasks", &[("state", "succeeded")], TASKS as f64);
+    lives.pop();
+    let (end, sum) = eventually("every finish is counted", || {
+        let samples = exporter.scrape();
+        let [mut total, mut durations] = told(&samples);
+        for life in &lives {
+            (total, durations) = (total + life[0], durations + life[1]);
+        }
+        let ended = samples.value("aitask_tasks", &[("state", "succeeded")]);
+        let all = ended == Some(TASKS as f64) && total >= TASKS as f64;
+        all.then_some((samples, [total, durations]))
+    });
+    assert_eq!(sum, [TASKS as f64; 2], "in {lives:?} and at last {:?}", told(&end));
+    assert!(lives.iter().filter(|life| life[0] > 0.0).count() > 20, "{lives:?}");
     assert_eq!(end.value(TIMESTAMP, &[("task_id", "timeless")]), begun, "its age goes on");
-    last.process.signal("TERM");
-    last.process.wait();
-    count(&last.process.log());
-    let twice: Vec<_> = counted.iter().filter(|(_, times)| **times != 1).collect();
-    assert!(twice.is_empty(), "counted more than once: {twice:?}");
-    // Between the write and the line that tells of it a kill costs the line, which on a slow
-    // machine is met now and then; whatever else is lost would be many.
-    assert!(counted.len() + 3 >= TASKS, "{} of {TASKS} are counted", counted.len());
     let size: u64 =
         fs::read_dir(&path).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
     assert!(size < 200_000, "{size} bytes for {TASKS} tasks");
+}
+
+/// An answer that a kill cuts short is no reader's; what a whole one told is told by no later life.
+#[test]
+fn a_kill_during_scrapes_doubles_nothing() {
+    const TASKS: usize = 200;
+    let (gateway, storage) = (Gateway::start(), Dir::new());
+    let config = finishing(&gateway, TASKS, 1.0, 10.0);
+    let path = storage.path("state");
+    let mut sum = 0.0;
+    for number in 0..50 {
+        let mut process = Exporter::begin(Dir::with(&config), &flags(&path));
+        let address = process.addresses(1)[0];
+        sum += thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let scrape = || http::send(address, "GET", "/metrics", &[], "").ok();
+                let whole = std::iter::from_fn(scrape).last();
+                whole.map_or(0.0, |reply| finished(&Samples::parse(reply.text())))
+            });
+            thread::sleep(Duration::from_millis(number * 61 % 200));
+            process.signal("KILL");
+            process.wait();
+            reader.join().unwrap()
+        });
+    }
+    let last = Exporter::start_in(Dir::with(&config), &flags(&path));
+    last.await_value("aitask_tasks", &[("state", "succeeded")], TASKS as f64);
+    sum += finished(&last.scrape());
+    assert!(sum <= TASKS as f64, "{sum} of {TASKS} are counted");
+    assert!(sum > 0.0);
+}
+
+/// A finish that no scrape has shown before an ordinary end.
+#[test]
+fn what_nobody_has_seen_is_left_to_the_next_life() {
+    let (gateway, storage) = (Gateway::start(), Dir::new());
+    let path = storage.path("state");
+    let life =
+        || Exporter::start_in(Dir::with(&config(&gateway, &["ok-1".to_owned()])), &flags(&path));
+    let mut first = life();
+    // The log tells it, and no scrape.
+    until("it has ended", || first.process.log().contains("to=succeeded"));
+    first.process.signal("TERM");
+    first.process.wait();
+    let mut second = life();
+    assert_eq!(told(&second.scrape()), [1.0; 2]);
+    second.process.signal("KILL");
+    second.process.wait();
+    let mut third = life();
+    assert_eq!(told(&third.scrape()), [0.0; 2]);
+    third.process.signal("KILL");
+    third.process.wait();
+
+    // Where nothing tells what was counted, nothing is counted again.
+    let counted = path.join("counted");
+    let mut content = fs::read(&counted).unwrap();
+    content[30] ^= 1;
+    fs::write(&counted, &content).unwrap();
+    let fourth = life().scrape();
+    assert_eq!(told(&fourth), [0.0; 2]);
+    let lost = fourth.value("aitask_exporter_storage_lost_bytes", &[]);
+    assert_eq!(lost, Some(content.len() as f64));
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::exposition::{self, Format, out::Out};
-use aitask_exporter::storage::{frame, saved};
+use aitask_exporter::storage::saved::{self, History, Saved};
+use aitask_exporter::storage::{frame, unseen};
 use aitask_exporter::store::record::Record;
 use aitask_exporter::store::{Snapshot, TasksView};
 use aitask_exporter::task::{Common, Task};
@@ -14,6 +15,7 @@ use aitask_exporter::task::{Common, Task};
 const NOW: Timestamp = Timestamp::from_micros(1_750_403_000_000_000);
 
 pub fn run(data: &[u8]) {
+    unseen::read(data);
     let (payloads, lost) = frame::read(data);
     let read: usize = payloads.iter().map(|payload| payload.len()).sum();
     assert!(read + lost <= data.len(), "{read} bytes read and {lost} lost of {}", data.len());
@@ -22,19 +24,23 @@ pub fn run(data: &[u8]) {
     let mut seen = HashSet::new();
     let mut records = Vec::new();
     for saved in payloads.into_iter().filter_map(saved::read).chain(bare) {
-        let labels = Arc::from([]);
-        let common =
-            Common { provider: saved.provider, labels: Arc::clone(&labels), params: labels };
-        let task = Task { id: (&*saved.id).into(), common: Arc::new(common) };
         // What was read can be written, and is then the same.
-        let mut frames = Vec::new();
-        saved::push(saved.sequence, &task, &saved.known, &mut frames);
-        let (again, lost) = frame::read(&frames);
-        let again = again.first().and_then(|payload| saved::read(payload)).unwrap();
-        assert_eq!((format!("{:?}", again.known), lost), (format!("{:?}", saved.known), 0));
-        if seen.insert((Arc::clone(&task.common.provider), task.id.to_string())) {
-            records.push(Record { task, known: saved.known });
+        let (read, mut frames) = (format!("{saved:?}"), Vec::new());
+        match saved {
+            Saved::Finish(finish) => saved::push_finish(&finish, &mut frames),
+            Saved::History(History { sequence, provider, id, known, finished }) => {
+                let labels = Arc::from([]);
+                let common = Common { provider, labels: Arc::clone(&labels), params: labels };
+                let task = Task { id: (&*id).into(), common: Arc::new(common) };
+                saved::push(sequence, &task, &known, finished, &mut frames);
+                if seen.insert((Arc::clone(&task.common.provider), id)) {
+                    records.push(Record { task, known });
+                }
+            }
         }
+        let (again, lost) = frame::read(&frames);
+        let again = saved::read(again[0]).unwrap();
+        assert_eq!((format!("{again:?}"), lost), (read, 0));
     }
     let snapshot = Snapshot::of(vec![TasksView::of(records, Duration::from_secs(600))], NOW);
     let mut out = Out::new(false, Vec::new()).unwrap();

@@ -1,0 +1,132 @@
+//! Finishes that are written and stand in no counter yet.
+//!
+//! A counter begins at 0 in each life, so a finish that was counted just before a kill would be
+//! lost to every reader. Therefore it is counted when a reader comes: first the file `counted`
+//! says up to where, then the counters do. A life that ends before leaves it to the next one; one
+//! that ends later leaves nothing.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::saved::Finish;
+use super::{frame, lock};
+use crate::telemetry::Telemetry;
+
+/// Finishes that wait for a reader, a few megabytes of them. Where none comes for so long, more
+/// are counted without one.
+const MAX_UNSEEN: usize = 100_000;
+
+/// Finishes that no reader has seen.
+#[derive(Debug)]
+pub struct Unseen {
+    telemetry: Arc<Telemetry>,
+    counted: File,
+    /// On the disk.
+    written: Mutex<Vec<Finish>>,
+    /// How many that are, to be looked at without waiting for the disk.
+    count: AtomicUsize,
+    /// Not on the disk, which is too far behind: the next snapshot has them.
+    late: Mutex<Vec<Finish>>,
+    unsynced: AtomicBool,
+}
+
+impl Unseen {
+    /// Those of earlier lives.
+    pub fn new(telemetry: Arc<Telemetry>, counted: File, finishes: Vec<Finish>) -> Self {
+        Self {
+            telemetry,
+            counted,
+            count: AtomicUsize::new(finishes.len()),
+            written: Mutex::new(finishes),
+            late: Mutex::default(),
+            unsynced: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes in finishes that have been written.
+    pub fn push(&self, finishes: Vec<Finish>) {
+        let mut written = lock(&self.written);
+        written.extend(finishes);
+        self.count.store(written.len(), Ordering::Relaxed);
+        if written.len() > MAX_UNSEEN {
+            self.count_all(&mut written);
+        }
+    }
+
+    /// Takes in a finish that could not be handed to the writer.
+    pub fn push_late(&self, finish: Finish) {
+        let mut late = lock(&self.late);
+        match late.len() < MAX_UNSEEN {
+            true => late.push(finish),
+            false => self.count_now(&[finish]),
+        }
+    }
+
+    /// Those that are not on the disk, to be written.
+    pub fn take_late(&self) -> Vec<Finish> {
+        std::mem::take(&mut lock(&self.late))
+    }
+
+    /// Those that are on the disk.
+    pub fn written(&self) -> Vec<Finish> {
+        lock(&self.written).clone()
+    }
+
+    /// Counts some that cannot be written, as a life does that keeps nothing.
+    pub fn count_now(&self, finishes: &[Finish]) {
+        for finish in finishes {
+            self.telemetry.finished(&finish.provider, finish.state, finish.duration);
+        }
+    }
+
+    /// Whether a reader would not see all.
+    pub fn any(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
+    /// Counts what is written, for a reader who comes. Waits for the disk, though not for another
+    /// reader who does.
+    pub fn count(&self) {
+        if let Ok(mut written) = self.written.try_lock() {
+            self.count_all(&mut written);
+        }
+    }
+
+    fn count_all(&self, written: &mut Vec<Finish>) {
+        let Some(last) = written.iter().map(|finish| finish.sequence).max() else { return };
+        // Where the disk refuses, `aitask_exporter_storage_up` tells: a restart would forget.
+        let _ = self.counted.write_all_at(&content(last.saturating_add(1)), 0);
+        self.unsynced.store(true, Ordering::Relaxed);
+        self.count_now(written);
+        written.clear();
+        self.count.store(0, Ordering::Relaxed);
+    }
+
+    /// Forces onto the disk how far is counted.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn sync(&self) -> io::Result<()> {
+        match self.unsynced.swap(false, Ordering::Relaxed) {
+            true => self.counted.sync_data(),
+            false => Ok(()),
+        }
+    }
+}
+
+/// What the file `counted` has: the sequence before which all is counted.
+pub fn content(before: u64) -> Vec<u8> {
+    let mut content = frame::header();
+    frame::push(&before.to_le_bytes(), &mut content);
+    content
+}
+
+/// Reads it again; `None` where it is damaged.
+pub fn read(content: &[u8]) -> Option<u64> {
+    let (payloads, _) = frame::read(content);
+    let before = payloads.first()?.first_chunk()?;
+    Some(u64::from_le_bytes(*before))
+}

@@ -24,6 +24,7 @@ use crate::simulator::{self, Simulator};
 use crate::storage::{self, Storage, StorageError};
 use crate::store::Store;
 use crate::telemetry::Telemetry;
+use crate::web::guard::Guard;
 use crate::web::settings::Settings;
 use crate::web::{self, Web, listen};
 
@@ -151,7 +152,10 @@ async fn export(
         telemetry_path: flags.telemetry_path.clone(),
         stopping: AtomicBool::new(false),
     });
-    let router = web::router(Arc::clone(&web), flags.max_requests, settings.clone());
+    // Like exporter-toolkit, which exempts no path, unless asked to.
+    let open: &[_] = if flags.unauthenticated_health { &[web::HEALTHY, web::READY] } else { &[] };
+    let guard = settings.clone().map(|settings| Guard { settings, open });
+    let router = web::router(Arc::clone(&web), flags.max_requests, guard);
     let (stop, stopped) = watch::channel(false);
     let mut servers = JoinSet::new();
     let is_tls = settings.as_ref().is_some_and(|settings| settings.is_tls());

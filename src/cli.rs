@@ -89,6 +89,9 @@ pub struct WebFlags {
     #[arg(long = "web.config.file", value_name = "FILE", default_value = "",
         hide_default_value = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
     web_config_file: PathBuf,
+    /// Answer `/-/healthy` and `/-/ready` without a password.
+    #[arg(long = "web.unauthenticated-health")]
+    pub unauthenticated_health: bool,
     /// How many requests are answered at once; more get 503. 0 is no limit.
     #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40)]
     pub max_requests: usize,

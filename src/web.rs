@@ -3,7 +3,7 @@
 pub mod api;
 pub mod auth;
 pub mod config;
-mod guard;
+pub mod guard;
 pub mod guarded;
 pub mod landing;
 pub mod lifecycle;
@@ -30,8 +30,13 @@ use crate::history::History;
 use crate::reload::Live;
 use crate::storage::Storage;
 use crate::telemetry::Telemetry;
+use guard::Guard;
 use limit::Limit;
-use settings::Settings;
+
+/// Answers while the process lives.
+pub const HEALTHY: &str = "/-/healthy";
+/// Answers 200 once there is something to scrape.
+pub const READY: &str = "/-/ready";
 
 /// What the handlers need.
 #[derive(Debug)]
@@ -51,9 +56,8 @@ pub struct Web {
 }
 
 /// Every endpoint. At most `max_requests` are answered at once (0: no limit), those that tell
-/// whether the process lives not counted. `settings` say who is let in, at every path: a probe of
-/// the process that needs no password would be a door that exporter-toolkit does not have.
-pub fn router(web: Arc<Web>, max_requests: usize, settings: Option<Arc<Settings>>) -> Router {
+/// whether the process lives not counted. `guard` decides who is let in.
+pub fn router(web: Arc<Web>, max_requests: usize, guard: Option<Guard>) -> Router {
     let telemetry_path = web.telemetry_path.clone();
     let router = Router::new()
         .route("/", get(landing::page))
@@ -63,11 +67,11 @@ pub fn router(web: Arc<Web>, max_requests: usize, settings: Option<Arc<Settings>
         .route("/config", get(config))
         .route("/-/reload", any(lifecycle::reload))
         .layer(middleware::from_fn_with_state(Limit::new(max_requests), limit::limit))
-        .route("/-/healthy", get(lifecycle::healthy))
-        .route("/-/ready", get(lifecycle::ready))
+        .route(HEALTHY, get(lifecycle::healthy))
+        .route(READY, get(lifecycle::ready))
         .with_state(web);
-    match settings {
-        Some(settings) => router.layer(middleware::from_fn_with_state(settings, guard::guard)),
+    match guard {
+        Some(guard) => router.layer(middleware::from_fn_with_state(guard, guard::guard)),
         None => router,
     }
 }

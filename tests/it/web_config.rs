@@ -66,9 +66,13 @@ fn prepare() -> (Dir, Authority) {
 
 /// An exporter with a web configuration.
 fn start(dir: Dir, config: &str) -> Exporter {
+    start_with(dir, config, &[])
+}
+
+fn start_with(dir: Dir, config: &str, flags: &[&str]) -> Exporter {
     let file = dir.write(FILE, config);
     let flag = format!("--web.config.file={}", file.display());
-    Exporter::start_in(dir, &[&flag, "--log.level=debug"])
+    Exporter::start_in(dir, &[&[&flag, "--log.level=debug"], flags].concat())
 }
 
 /// What curl got.

@@ -1,6 +1,6 @@
 //! Basic authentication.
 
-use super::{Dir, Exporter, curl, prepare, start};
+use super::{Dir, Exporter, curl, prepare, start, start_with};
 use crate::harness::http;
 
 const COMPARED: &str = "a password was compared with a hash";
@@ -50,6 +50,27 @@ fn who_is_no_user_is_refused_at_every_path() {
     assert_eq!(self::compared(&exporter), compared);
     let log = exporter.process.log();
     assert!(!log.contains("word=") && !log.contains("pa:ss") && !log.contains("$2"), "{log}");
+}
+
+#[test]
+fn health_can_be_told_to_all() {
+    let users = file(&[("alice", "pass")]);
+    let flags = ["--web.unauthenticated-health"];
+    let exporter = start_with(Dir::with("providers: []\n"), &users, &flags);
+    for (target, expected) in [
+        ("/-/healthy", 200),
+        ("/-/ready", 200),
+        ("/-/healthy?a=b", 200),
+        ("/-/reload", 401),
+        ("/-/healthy/", 401),
+        ("//-/healthy", 401),
+        ("/-/healthy/../../metrics", 401),
+        ("/-/%68ealthy", 401),
+        ("/metrics", 401),
+    ] {
+        assert_eq!(exporter.get(target).status, expected, "{target}");
+    }
+    assert_eq!(status(&exporter, "alice:pass"), 200);
 }
 
 #[test]

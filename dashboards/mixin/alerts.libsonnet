@@ -196,6 +196,21 @@
           config.uids.exporter,
           ['instance', 'job'],
         ) { 'for': '5m' },
+
+        // The lowest value: a disk that is nearly full takes a write now and then, which is no
+        // recovery. That damage was found at the start is no alert, since every kill may leave some.
+        alert(
+          'AITaskExporterStorageDown',
+          'warning',
+          |||
+            min by (job, instance) (min_over_time(aitask_exporter_storage_up[3m])) == 0
+          |||,
+          'An exporter of AI tasks cannot write to its storage path.',
+          'The disk of {{ $labels.instance }} refuses what is written to --storage.path. '
+          + 'The exporter runs on from memory, and a restart forgets what has happened since.',
+          config.uids.exporter,
+          ['instance', 'job'],
+        ) { 'for': '10m' },
       ],
     }],
   },

@@ -41,6 +41,12 @@ function(config)
     [panel.now('sum(%s)' % q.once(['reason'], q.select('aitask_exporter_dropped_tasks')))],
   ) + alarm;
 
+  local storageDown = panel.stat(
+    'Storage down',
+    'Exporters whose disk refuses what they write to --storage.path, so that a restart would forget. AITaskExporterStorageDown fires above 0.',
+    [panel.now('sum(%s)' % q.once([], q.select('aitask_exporter_storage_up') + ' == bool 0'))],
+  ) + alarm + panel.noValue('no storage path');
+
   local pollRate = panel.stat(
     'Polls per second',
     'Polls of tasks that ended, with success or without.',
@@ -172,7 +178,7 @@ function(config)
   local exporters =
     panel.table(
       'Exporters',
-      'A row an exporter: whether Prometheus can scrape it, since when it runs, whether and when its configuration was applied, and how many samples Prometheus reads from it.',
+      'A row an exporter: whether Prometheus can scrape it, since when it runs, whether and when its configuration was applied, how many samples Prometheus reads from it, and, with --storage.path, whether the disk takes what is written and how much of it was damaged at the start.',
       [
         panel.rows(ofInstance(q.ours(q.select('up')))),
         panel.rows(q.max(['job', 'instance', 'version'], q.select('aitask_exporter_build_info'))),
@@ -181,6 +187,8 @@ function(config)
         panel.rows('1000 * ' + ofInstance(q.select('aitask_exporter_config_last_reload_success_timestamp_seconds'))),
         panel.rows(ofInstance(q.select('aitask_exporter_config_hash'))),
         panel.rows(ofInstance(q.ours(q.select('scrape_samples_scraped'))) + ' > 0'),
+        panel.rows(ofInstance(q.select('aitask_exporter_storage_up'))),
+        panel.rows(ofInstance(q.select('aitask_exporter_storage_lost_bytes'))),
       ],
     )
     + panel.transformations([
@@ -197,16 +205,21 @@ function(config)
           ['Value #E', 'Applied'],
           ['Value #F', 'Hash'],
           ['Value #G', 'Samples'],
+          ['Value #H', 'Storage'],
+          ['Value #I', 'Damaged'],
         ],
         ['Time', 'Value #B'],
       ),
     ])
-    + panel.field('Scraped', panel.inWords(panel.words([[0, 'no', colors.bad], [1, 'yes', 'transparent']])))
-    + panel.field('Started', panel.number('dateTimeAsLocal'))
+    + panel.field('Scraped', panel.inWords(panel.words([[0, 'no', colors.bad], [1, 'yes', 'transparent']])) + panel.width(80))
+    + panel.field('Version', panel.width(80))
+    + panel.field('Started', panel.number('dateTimeAsLocal') + panel.width(190))
     + panel.field('Configuration', panel.inWords(panel.words([[0, 'refused', colors.bad], [1, 'in force', 'transparent']])))
-    + panel.field('Applied', panel.number('dateTimeAsLocal'))
+    + panel.field('Applied', panel.number('dateTimeAsLocal') + panel.width(190))
     + panel.field('Hash', panel.number('none'))
-    + panel.field('Samples', panel.number('short', 0));
+    + panel.field('Samples', panel.number('short', 0) + panel.width(90))
+    + panel.field('Storage', panel.inWords(panel.words([[0, 'refused', colors.bad], [1, 'written', 'transparent']])) + panel.width(90))
+    + panel.field('Damaged', panel.number('bytes') + panel.width(90));
 
   board.new(
     config.uids.exporter,
@@ -214,7 +227,7 @@ function(config)
     'Whether the exporter itself is all right: its polls, its configuration, and what it costs.',
     ['datasource', 'job', 'instance', 'provider'],
     [
-      [4, [[4, exportersDown], [4, refused], [4, dropped], [4, pollRate], [4, failedPolls], [4, lagNow]]],
+      [4, [[3, exportersDown], [4, refused], [3, dropped], [4, storageDown], [3, pollRate], [3, failedPolls], [4, lagNow]]],
       [6, [[24, exporters]]],
       [8, [[12, results], [12, statuses]]],
       [8, [[12, durations], [12, lagByProvider]]],

@@ -3,23 +3,36 @@
 
 use super::ask::{ask, variables};
 use super::board::{Dashboard, targets, title};
+use super::shown::{find, read, rows, stat};
 use crate::harness::tools::Prometheus;
-use crate::harness::{Exporter, Gateway, now, until};
+use crate::harness::{Dir, Exporter, Gateway, now, until};
 
 /// What nothing can be said of while no task has ended, and where the panel says so.
 const NOTHING_TO_SAY: [&str; 2] = ["Duration of succeeded tasks", "Share of failed tasks"];
 
-#[test]
-fn a_quiet_fleet_shows_zeros() {
-    let gateway = Gateway::start();
+fn config(gateway: &Gateway) -> String {
     let provider = gateway.provider("mj", "");
-    let exporter = Exporter::start(&format!(
-        "global: {{ poll_interval: 500ms }}\nproviders: [{provider}]\ntasks: [running-a]\n"
-    ));
+    format!("global: {{ poll_interval: 500ms }}\nproviders: [{provider}]\ntasks: [running-a]\n")
+}
+
+fn scraping(exporter: &Exporter) -> Prometheus {
     let prometheus = Prometheus::scraping(exporter.address);
     until("some scrapes", || {
         prometheus.value("count_over_time(up[1m])").is_some_and(|count| count > 3.0)
     });
+    prometheus
+}
+
+#[test]
+fn a_quiet_fleet_shows_zeros() {
+    let gateway = Gateway::start();
+    let storage = Dir::new();
+    let path = storage.path("state");
+    let exporter = Exporter::start_in(
+        Dir::with(&config(&gateway)),
+        &["--storage.path", path.to_str().unwrap()],
+    );
+    let prometheus = scraping(&exporter);
     let now = now();
     let variables = variables("5s", "10s", ("mj", "running-a"), "fleet");
     for board in Dashboard::all().into_iter().filter(|board| board.name != "task") {
@@ -34,4 +47,17 @@ fn a_quiet_fleet_shows_zeros() {
             }
         }
     }
+    let shown = read(&prometheus, &Dashboard::all());
+    assert_eq!(stat(&shown, "exporter", "Storage down"), "0");
+}
+
+/// An exporter without a storage path is as it should be, and does not look like one in trouble.
+#[test]
+fn without_a_storage_path_nothing_is_said_of_it() {
+    let gateway = Gateway::start();
+    let exporter = Exporter::start(&config(&gateway));
+    let shown = read(&scraping(&exporter), &Dashboard::all());
+    assert_eq!(stat(&shown, "exporter", "Storage down"), "no storage path");
+    let exporters = rows(find(&shown, "exporter", "Exporters"));
+    assert_eq!((exporters[0]["Storage"], exporters[0]["Damaged"]), ("–", "–"));
 }

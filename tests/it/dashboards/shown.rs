@@ -12,7 +12,8 @@ use super::lint::label_values;
 use super::looks::colors;
 use super::rules;
 use super::stage::{STUCK, Stage};
-use crate::harness::{now, root, tools, until};
+use crate::harness::tools::{self, Prometheus};
+use crate::harness::{now, root, until};
 
 /// A range that the live part of the stage fills, and one for its history.
 const LIVE_SECONDS: f64 = 30.0;
@@ -25,14 +26,14 @@ const TASKS: [(&str, &str); 4] =
 
 /// The answers to a panel's queries, by their letters.
 fn answers(
-    stage: &Stage,
+    prometheus: &Prometheus,
     panel: &Value,
     variables: &Variables<'_>,
     now: f64,
     seconds: f64,
 ) -> Value {
     let answer = |target: &Value| {
-        let answer = ask(&stage.prometheus, target, variables, now, (seconds, seconds / 60.0));
+        let answer = ask(prometheus, target, variables, now, (seconds, seconds / 60.0));
         (text(&target["refId"]).to_owned(), answer)
     };
     Value::Object(targets(panel).map(answer).collect())
@@ -48,7 +49,7 @@ fn every_query_finds_something_and_is_read_as_it_should() {
         every_variable_has_values(&stage, board);
         every_query_finds_something(&stage, board);
     }
-    let shown = read(&stage, &boards);
+    let shown = read(&stage.prometheus, &boards);
     grafana_has_no_objection(&shown);
     columns_are_the_expected(&shown);
     the_fleet_is_counted_once(&shown);
@@ -126,7 +127,7 @@ fn every_query_finds_something(stage: &Stage, board: &Dashboard) {
 
 /// What Grafana makes of the answers, panel by panel; the dashboard of one task for each of the
 /// tasks.
-fn read(stage: &Stage, boards: &[Dashboard]) -> Vec<Value> {
+pub fn read(prometheus: &Prometheus, boards: &[Dashboard]) -> Vec<Value> {
     let now = now();
     let range = format!("{LIVE_SECONDS}s");
     let mut panels = Vec::new();
@@ -138,7 +139,7 @@ fn read(stage: &Stage, boards: &[Dashboard]) -> Vec<Value> {
                 panels.push(json!({
                     "dashboard": if board.name == "task" { task.1 } else { board.name },
                     "panel": panel,
-                    "answers": answers(stage, panel, &variables, now, LIVE_SECONDS),
+                    "answers": answers(prometheus, panel, &variables, now, LIVE_SECONDS),
                 }));
             }
         }
@@ -187,13 +188,13 @@ fn fields(panel: &Value) -> impl Iterator<Item = &Value> {
     frames.flat_map(|frame| frame["fields"].as_array().unwrap())
 }
 
-fn find<'s>(shown: &'s [Value], dashboard: &str, name: &str) -> &'s Value {
+pub fn find<'s>(shown: &'s [Value], dashboard: &str, name: &str) -> &'s Value {
     let found = shown.iter().find(|panel| panel["dashboard"] == dashboard && title(panel) == name);
     found.unwrap_or_else(|| panic!("{dashboard}: no {name}"))
 }
 
 /// The texts of a table: a row of cells by the titles of their columns.
-fn rows(panel: &Value) -> Vec<BTreeMap<&str, &str>> {
+pub fn rows(panel: &Value) -> Vec<BTreeMap<&str, &str>> {
     let fields: Vec<_> = fields(panel).collect();
     let count = fields.first().map_or(0, |field| field["texts"].as_array().unwrap().len());
     let row = |index| {
@@ -203,7 +204,7 @@ fn rows(panel: &Value) -> Vec<BTreeMap<&str, &str>> {
 }
 
 /// What a stat shows.
-fn stat<'s>(shown: &'s [Value], dashboard: &str, name: &str) -> &'s str {
+pub fn stat<'s>(shown: &'s [Value], dashboard: &str, name: &str) -> &'s str {
     let panel = find(shown, dashboard, name);
     match &panel["stat"].as_array().unwrap()[..] {
         [stat] => text(&stat["text"]),
@@ -255,6 +256,8 @@ fn columns_are_the_expected(shown: &[Value]) {
                 "Applied",
                 "Hash",
                 "Samples",
+                "Storage",
+                "Damaged",
             ],
         ),
         (
@@ -291,10 +294,15 @@ fn the_fleet_is_counted_once(shown: &[Value]) {
     assert_eq!(stat(shown, "exporter", "Exporters down"), "1");
     assert_eq!(stat(shown, "exporter", "Configurations refused"), "1");
     assert_eq!(stat(shown, "exporter", "Tasks not polled"), "1");
+    assert_eq!(stat(shown, "exporter", "Storage down"), "1");
     let instances = rows(find(shown, "exporter", "Exporters"));
     assert_eq!(instances.len(), 3, "the one that is down too: {instances:?}");
     let configurations: BTreeSet<_> = instances.iter().map(|row| row["Configuration"]).collect();
     assert_eq!(configurations, BTreeSet::from(["in force", "refused", "–"]));
+    let storage: BTreeSet<_> =
+        instances.iter().map(|row| (row["Storage"], row["Damaged"])).collect();
+    let expected = [("written", "0 B"), ("refused", "7 B"), ("–", "–")];
+    assert_eq!(storage, BTreeSet::from(expected));
     let scraped: Vec<_> = instances.iter().map(|row| row["Scraped"]).collect();
     assert_eq!(scraped.iter().filter(|text| **text == "no").count(), 1, "{scraped:?}");
 }

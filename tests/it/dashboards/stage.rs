@@ -1,9 +1,10 @@
 //! All that there is to see at once: two exporters that share providers, an exporter that is down,
-//! a job of somebody else,
-//! a provider for every kind of trouble, tasks in every state, three hours of history, and a
-//! Prometheus that shows each exporter twice, as a querier above a pair of servers does.
+//! a job of somebody else, a disk that refuses writes, a provider for every kind of trouble, tasks
+//! in every state, three hours of history, and a Prometheus that shows each exporter twice, as a
+//! querier above a pair of servers does.
 
 use std::fmt::Write;
+use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -78,16 +79,17 @@ tasks:
 
 pub struct Stage {
     _gateway: Gateway,
-    _exporters: Vec<Exporter>,
+    _exporters: [Exporter; 2],
     pub prometheus: Prometheus,
 }
 
 impl Stage {
     pub fn set() -> Self {
         let gateway = Gateway::start();
-        let exporters: Vec<_> =
-            SHARDS.iter().map(|shard| Exporter::start(&providers(&gateway, shard))).collect();
-        let addresses: Vec<_> = exporters.iter().map(|exporter| exporter.address).collect();
+        let exporters =
+            SHARDS.map(|shard| keeping(Dir::with(&providers(&gateway, shard)), shard == SHARDS[1]));
+        exporters[1].await_value("aitask_exporter_storage_up", &[], 0.0);
+        let addresses = exporters.each_ref().map(|exporter| exporter.address);
         // Its counters have begun, and everything is seen.
         for (exporter, id, state) in [
             (0, "fail-a1", "failed"),
@@ -120,6 +122,17 @@ impl Stage {
         until("Prometheus scrapes", || prometheus.value("count(up == 1)") == Some(4.0));
         Self { _gateway: gateway, _exporters: exporters, prometheus }
     }
+}
+
+/// Starts an exporter with a storage path, which is damaged and refuses writes if that is wanted.
+fn keeping(dir: Dir, refuses: bool) -> Exporter {
+    if refuses {
+        dir.write("state/snapshot", "damaged");
+        // No snapshot can be written where a directory stands, not even by root.
+        fs::create_dir(dir.path("state/snapshot.new")).unwrap();
+    }
+    let storage = dir.path("state");
+    Exporter::start_in(dir, &["--storage.path", storage.to_str().unwrap()])
 }
 
 /// Puts the providers in the place of their names.

@@ -7,6 +7,7 @@
 
 pub mod files;
 pub mod frame;
+mod pulse;
 pub mod saved;
 pub mod unseen;
 mod writer;
@@ -25,6 +26,7 @@ use crate::store::{Remembered, Store};
 use crate::task::Task;
 use crate::telemetry::Telemetry;
 use files::Files;
+use pulse::Pulse;
 use saved::{Finish, Saved};
 use unseen::Unseen;
 use writer::{MAX_JOURNAL, Writer};
@@ -60,6 +62,8 @@ pub struct Storage {
     /// Whether changes have been passed over, because too many waited.
     behind: Arc<AtomicBool>,
     unseen: Arc<Unseen>,
+    pulse: Arc<Pulse>,
+    telemetry: Arc<Telemetry>,
 }
 
 #[derive(Debug)]
@@ -95,7 +99,7 @@ impl Entry {
 pub struct Opened {
     files: Files,
     journal: File,
-    counted: File,
+    counted: (u64, File),
     next: u64,
     /// What an earlier life knew.
     pub remembered: Remembered,
@@ -150,8 +154,8 @@ pub fn open(dir: &Path) -> Result<Opened, StorageError> {
     // Begun at once, so that what cannot be written is told at the start.
     let begun =
         files.begin_counted(counted).and_then(|file| Ok((file, files.begin_journal(next)?)));
-    let (counted, journal) = begun.map_err(|error| StorageError::Io(dir.to_owned(), error))?;
-    Ok(Opened { files, journal, counted, next, remembered, unseen, lost })
+    let (file, journal) = begun.map_err(|error| StorageError::Io(dir.to_owned(), error))?;
+    Ok(Opened { files, journal, counted: (counted, file), next, remembered, unseen, lost })
 }
 
 impl Opened {
@@ -163,12 +167,14 @@ impl Opened {
         let (sender, messages) = sync_channel(MAX_WAITING);
         let behind = Arc::new(AtomicBool::new(false));
         telemetry.storage_opened(self.lost);
-        let unseen = Unseen::new(Arc::clone(&telemetry), self.counted, self.unseen);
+        let (counted, file) = self.counted;
+        let unseen = Unseen::new(Arc::clone(&telemetry), counted, file, self.unseen);
         let unseen = Arc::new(unseen);
+        let pulse = Arc::new(Pulse::new());
         let writer = Writer {
             files: self.files,
             store,
-            telemetry,
+            telemetry: Arc::clone(&telemetry),
             next: self.next,
             journal: Some(self.journal),
             size: 0,
@@ -176,11 +182,12 @@ impl Opened {
             unsynced: false,
             behind: Arc::clone(&behind),
             unseen: Arc::clone(&unseen),
+            pulse: Arc::clone(&pulse),
         };
         let work = move || writer.run(&messages);
         let thread = std::thread::Builder::new().name("storage".to_owned()).spawn(work)?;
         let (sender, thread) = (Mutex::new(Some(sender)), Mutex::new(Some(thread)));
-        Ok(Storage { sender, thread, behind, unseen })
+        Ok(Storage { sender, thread, behind, unseen, pulse, telemetry })
     }
 }
 
@@ -212,8 +219,12 @@ impl Storage {
         }
     }
 
-    /// Counts the finishes that no reader has seen, for one who is about to read.
+    /// Counts the finishes that no reader has seen, for one who is about to read, and whom a disk
+    /// that hangs is to be told.
     pub async fn count(&self) {
+        if self.pulse.is_lost() && self.telemetry.storage_works(false) {
+            tracing::error!("the storage path hangs: running on from memory");
+        }
         if !self.unseen.any() {
             return;
         }

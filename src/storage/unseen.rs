@@ -23,24 +23,31 @@ const MAX_UNSEEN: usize = 100_000;
 #[derive(Debug)]
 pub struct Unseen {
     telemetry: Arc<Telemetry>,
-    counted: File,
-    /// On the disk.
-    written: Mutex<Vec<Finish>>,
-    /// How many that are, to be looked at without waiting for the disk.
+    written: Mutex<Written>,
+    /// How many wait, to be looked at without waiting for the disk.
     count: AtomicUsize,
     /// Not on the disk, which is too far behind: the next snapshot has them.
     late: Mutex<Vec<Finish>>,
     unsynced: AtomicBool,
 }
 
+/// Those that are on the disk.
+#[derive(Debug)]
+struct Written {
+    waiting: Vec<Finish>,
+    /// All before this sequence are counted.
+    counted: u64,
+    /// Where that stands.
+    file: Arc<File>,
+}
+
 impl Unseen {
-    /// Those of earlier lives.
-    pub fn new(telemetry: Arc<Telemetry>, counted: File, finishes: Vec<Finish>) -> Self {
+    /// Those of earlier lives, that `file` says were not counted.
+    pub fn new(telemetry: Arc<Telemetry>, counted: u64, file: File, waiting: Vec<Finish>) -> Self {
         Self {
             telemetry,
-            counted,
-            count: AtomicUsize::new(finishes.len()),
-            written: Mutex::new(finishes),
+            count: AtomicUsize::new(waiting.len()),
+            written: Mutex::new(Written { waiting, counted, file: Arc::new(file) }),
             late: Mutex::default(),
             unsynced: AtomicBool::new(false),
         }
@@ -49,9 +56,9 @@ impl Unseen {
     /// Takes in finishes that have been written.
     pub fn push(&self, finishes: Vec<Finish>) {
         let mut written = lock(&self.written);
-        written.extend(finishes);
-        self.count.store(written.len(), Ordering::Relaxed);
-        if written.len() > MAX_UNSEEN {
+        written.waiting.extend(finishes);
+        self.count.store(written.waiting.len(), Ordering::Relaxed);
+        if written.waiting.len() > MAX_UNSEEN {
             self.count_all(&mut written);
         }
     }
@@ -72,7 +79,7 @@ impl Unseen {
 
     /// Those that are on the disk.
     pub fn written(&self) -> Vec<Finish> {
-        lock(&self.written).clone()
+        lock(&self.written).waiting.clone()
     }
 
     /// Counts some that cannot be written, as a life does that keeps nothing.
@@ -95,14 +102,25 @@ impl Unseen {
         }
     }
 
-    fn count_all(&self, written: &mut Vec<Finish>) {
-        let Some(last) = written.iter().map(|finish| finish.sequence).max() else { return };
+    fn count_all(&self, written: &mut Written) {
+        let Some(last) = written.waiting.iter().map(|finish| finish.sequence).max() else { return };
+        written.counted = written.counted.max(last.saturating_add(1));
         // Where the disk refuses, `aitask_exporter_storage_up` tells: a restart would forget.
-        let _ = self.counted.write_all_at(&content(last.saturating_add(1)), 0);
+        let _ = written.file.write_all_at(&content(written.counted), 0);
         self.unsynced.store(true, Ordering::Relaxed);
-        self.count_now(written);
-        written.clear();
+        self.count_now(&written.waiting);
+        written.waiting.clear();
         self.count.store(0, Ordering::Relaxed);
+    }
+
+    /// Begins the file anew: somebody may have removed it.
+    ///
+    /// # Errors
+    /// Those of `begin`.
+    pub fn renew(&self, begin: impl FnOnce(u64) -> io::Result<File>) -> io::Result<()> {
+        let mut written = lock(&self.written);
+        written.file = Arc::new(begin(written.counted)?);
+        Ok(())
     }
 
     /// Forces onto the disk how far is counted.
@@ -110,10 +128,11 @@ impl Unseen {
     /// # Errors
     /// Those of the disk.
     pub fn sync(&self) -> io::Result<()> {
-        match self.unsynced.swap(false, Ordering::Relaxed) {
-            true => self.counted.sync_data(),
-            false => Ok(()),
+        if !self.unsynced.swap(false, Ordering::Relaxed) {
+            return Ok(());
         }
+        let file = Arc::clone(&lock(&self.written).file);
+        file.sync_data()
     }
 }
 

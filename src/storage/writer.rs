@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::files::Files;
+use super::pulse::Pulse;
 use super::saved::{self, Finish};
 use super::unseen::Unseen;
 use super::{Entry, Message};
@@ -38,6 +40,7 @@ pub struct Writer {
     pub unsynced: bool,
     pub behind: Arc<AtomicBool>,
     pub unseen: Arc<Unseen>,
+    pub pulse: Arc<Pulse>,
 }
 
 impl Writer {
@@ -61,6 +64,10 @@ impl Writer {
             }
             if self.size > self.limit || self.behind.swap(false, Ordering::Relaxed) {
                 self.renew(messages);
+            }
+            self.pulse.beat();
+            if self.journal.is_some() && !self.telemetry.storage_works(true) {
+                tracing::info!("the storage path can be written again");
             }
         }
         self.sync();
@@ -102,12 +109,13 @@ impl Writer {
     }
 
     fn sync(&mut self) {
-        let mut synced = self.unseen.sync();
-        if std::mem::take(&mut self.unsynced)
-            && let Some(journal) = &self.journal
-        {
-            synced = synced.and(journal.sync_data());
-        }
+        let Some(journal) = &self.journal else { return };
+        let is_due = std::mem::take(&mut self.unsynced);
+        let synced = self.unseen.sync().and_then(|()| match journal.metadata()?.nlink() {
+            0 => Err(io::Error::new(io::ErrorKind::NotFound, "somebody has removed the journal")),
+            _ if is_due => journal.sync_data(),
+            _ => Ok(()),
+        });
         if let Err(error) = synced {
             self.fail(&error);
         }
@@ -115,7 +123,6 @@ impl Writer {
 
     /// Begins a new journal and writes all tasks anew, which makes the old journals needless.
     fn renew(&mut self, messages: &Receiver<Message>) {
-        let failed = self.journal.is_none();
         let mut late = self.unseen.take_late();
         for finish in &mut late {
             finish.sequence = self.next;
@@ -125,10 +132,6 @@ impl Writer {
             Ok(size) => {
                 self.unseen.push(late);
                 self.limit = MAX_JOURNAL.max(2 * size);
-                if failed && self.journal.is_some() {
-                    tracing::info!("the storage path can be written again");
-                    self.telemetry.storage_works(true);
-                }
             }
             Err(error) => {
                 self.files.give_up_snapshot();
@@ -143,10 +146,11 @@ impl Writer {
         let first = self.next;
         self.journal = Some(self.files.begin_journal(first)?);
         self.size = 0;
+        self.unseen.renew(|counted| self.files.begin_counted(counted))?;
         let finishes = [&self.unseen.written(), late].concat();
         let (_, tasks) = self.store.tasks(None);
         let snapshot = self.files.begin_snapshot()?;
-        let (snapshot, size) = write_all(snapshot, first, &tasks, &finishes)?;
+        let (snapshot, size) = write_all(snapshot, first, &tasks, &finishes, &self.pulse)?;
         // What the snapshot has and was still waiting: written before the snapshot counts, so that
         // it is counted.
         while let Ok(message) = messages.try_recv() {
@@ -176,6 +180,7 @@ fn write_all(
     sequence: u64,
     tasks: &[TasksView],
     finishes: &[Finish],
+    pulse: &Pulse,
 ) -> io::Result<(File, u64)> {
     let mut out = io::BufWriter::with_capacity(1 << 18, snapshot);
     let (mut frames, mut size) = (Vec::new(), 0);
@@ -186,6 +191,7 @@ fn write_all(
         }
         size += frames.len();
         out.write_all(&frames)?;
+        pulse.beat();
     }
     for finish in finishes {
         frames.clear();

@@ -317,3 +317,34 @@ fn a_full_disk_stops_nothing() {
     assert_eq!(samples.value("aitask_tasks", &[("state", "succeeded")]), Some(200.0));
     assert_eq!(gateway.requests("done-7"), polled, "nothing was forgotten");
 }
+
+/// Writing into a pipe waits for its reader, as it does for a disk that hangs.
+#[test]
+fn a_disk_that_hangs_or_goes_is_told() {
+    let (gateway, storage) = (Gateway::start(), Dir::new());
+    let path = storage.path("state");
+    fs::create_dir(&path).unwrap();
+    let pipe = path.join("snapshot.new");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let tasks = ["ok-1".to_owned(), "queued-1".to_owned()];
+    let exporter = Exporter::start_in(Dir::with(&config(&gateway, &tasks)), &flags(&path));
+    let up = "aitask_exporter_storage_up";
+    let samples = exporter.await_value(up, &[], 0.0);
+    assert_eq!(samples.value("aitask_tasks", &[("state", "succeeded")]), Some(1.0));
+    assert!(
+        exporter.process.log().contains("the storage path hangs"),
+        "{}",
+        exporter.process.log()
+    );
+    assert!(fs::read(&pipe).unwrap().starts_with(b"aitaskst"), "it goes on");
+    exporter.await_value(up, &[], 1.0);
+    assert_eq!(finished(&exporter.scrape()), 1.0);
+
+    fs::remove_dir_all(&path).unwrap();
+    exporter.await_value(up, &[], 0.0);
+    let log = exporter.process.log();
+    assert!(log.contains("somebody has removed the journal"), "{log}");
+    fs::create_dir(&path).unwrap();
+    exporter.await_value(up, &[], 1.0);
+    assert!(path.join("snapshot").exists() && path.join("counted").exists());
+}

@@ -97,13 +97,14 @@ fn poll(flags: &PollFlags) -> ExitCode {
         Err(message) => return fail(WRONG, &message),
     };
     let polls = async {
-        let mut all_answered = true;
+        let mut all_well = true;
         for task in tasks {
             let polled = once(&upstream, std::slice::from_ref(&task), false).await;
-            all_answered &= polled.outcomes.iter().all(Result::is_ok);
-            print(&report(&upstream, &task, &polled));
+            all_well &= polled.outcomes.iter().all(Result::is_ok);
+            let printed = print(&report(&upstream, &task, &polled));
+            all_well &= printed == ExitCode::SUCCESS;
         }
-        all_answered
+        all_well
     };
     match runtime() {
         Ok(runtime) if runtime.block_on(polls) => ExitCode::SUCCESS,

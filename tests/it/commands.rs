@@ -1,8 +1,9 @@
 //! The commands, their output and their exit codes.
 
-use std::process::Output;
+use std::fs::File;
+use std::process::{Command, Output, Stdio};
 
-use crate::harness::{Dir, run};
+use crate::harness::{Dir, Gateway, PROGRAM, run};
 
 fn text(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
@@ -111,6 +112,28 @@ fn check_tells_right_from_wrong() {
     let run = run(["--config.file", path.to_str().unwrap(), "--web.listen-address=127.0.0.1:0"]);
     assert_eq!(run.status.code(), Some(2));
     assert_eq!(String::from_utf8(run.stderr).unwrap(), said);
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_1() {
+    let gateway = Gateway::start();
+    let provider = gateway.provider("mj", "");
+    let dir = Dir::with(&format!("providers: [{provider}]\n"));
+    let file = dir.path("aitask.yml");
+    let file = file.to_str().unwrap();
+    for args in [
+        &["poll", "done-1", "--config.file", file][..],
+        &["--config.check", "--config.file", file],
+        &["schema"],
+    ] {
+        let run = |stdout| Command::new(PROGRAM).args(args).stdout(stdout).output().unwrap();
+        assert_eq!(run(Stdio::piped()).status.code(), Some(0), "{args:?}");
+        let full = File::create("/dev/full").unwrap();
+        let output = run(full.into());
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("No space left"), "{args:?}: {said}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 pub mod files;
 pub mod frame;
+pub mod left;
 mod pulse;
 pub mod saved;
 pub mod unseen;
@@ -26,8 +27,9 @@ use crate::store::{Remembered, Store};
 use crate::task::Task;
 use crate::telemetry::Telemetry;
 use files::Files;
+use left::Left;
 use pulse::Pulse;
-use saved::{Finish, Saved};
+use saved::Finish;
 use unseen::Unseen;
 use writer::{MAX_JOURNAL, Writer};
 
@@ -116,35 +118,8 @@ pub struct Opened {
 pub fn open(dir: &Path) -> Result<Opened, StorageError> {
     let files = Files::open(dir)?;
     let (snapshot, journals) = files.read()?;
-    let (mut remembered, mut unseen) = (Remembered::new(), Vec::new());
-    let (mut next, mut lost) = (0, 0);
-    // A journal can begin before the snapshot that has taken over its beginning.
-    let mut in_snapshot = 0;
-    for (number, content) in std::iter::once(snapshot).chain(journals).enumerate() {
-        let (payloads, damaged) = frame::read(&content);
-        lost += damaged;
-        for payload in payloads {
-            let history = match saved::read(payload) {
-                Some(Saved::History(history)) => history,
-                Some(Saved::Finish(finish)) => {
-                    unseen.push(finish);
-                    continue;
-                }
-                None => {
-                    lost += payload.len();
-                    continue;
-                }
-            };
-            if number == 0 {
-                in_snapshot = in_snapshot.max(history.sequence);
-            } else if history.sequence < in_snapshot {
-                continue;
-            }
-            next = next.max(history.sequence.saturating_add(1));
-            unseen.extend(history.finish());
-            remembered.entry(history.provider).or_default().insert(history.id, history.known);
-        }
-    }
+    let Left { remembered, finishes: mut unseen, mut next, mut lost } =
+        Left::read(&snapshot, &journals);
     // Where nothing tells what was counted all was: a finish that is counted twice is worse.
     let (counted, damaged) = files.counted()?;
     let counted = counted.unwrap_or(next);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::exposition::{self, Format, out::Out};
+use aitask_exporter::storage::left::Left;
 use aitask_exporter::storage::saved::{self, History, Saved};
 use aitask_exporter::storage::{frame, unseen};
 use aitask_exporter::store::record::Record;
@@ -16,8 +17,10 @@ const NOW: Timestamp = Timestamp::from_micros(1_750_403_000_000_000);
 
 pub fn run(data: &[u8]) {
     unseen::read(data);
+    let left = Left::read(data, &[data.to_vec()]);
     let (payloads, lost) = frame::read(data);
     let read: usize = payloads.iter().map(|payload| payload.len()).sum();
+    assert!(left.lost >= 2 * lost);
     assert!(read + lost <= data.len(), "{read} bytes read and {lost} lost of {}", data.len());
     // Without the checksums, too: they keep accidents out, and nobody who means it.
     let bare = saved::read(data);

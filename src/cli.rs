@@ -217,10 +217,17 @@ fn param(text: &str) -> Result<(String, String), &'static str> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+/// Where something else is.
+const TAKEN: [&str; 7] =
+    ["/tasks", "/api/v1/tasks", "/probe", "/config", "/-/reload", "/-/healthy", "/-/ready"];
+
 fn telemetry_path(text: &str) -> Result<String, &'static str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
     if !text.starts_with('/') || text == "/" || !text.chars().all(plain) {
         return Err("write a path like `/metrics`");
+    }
+    if TAKEN.contains(&text) {
+        return Err("something else is at that path; write one like `/metrics`");
     }
     Ok(text.to_owned())
 }

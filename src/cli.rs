@@ -63,7 +63,7 @@ pub struct ExporterFlags {
     /// there. Without one a restart forgets.
     #[arg(long = "storage.path", value_name = "DIR")]
     pub storage_path: Option<PathBuf>,
-    /// How many failed polls the landing page remembers.
+    /// How many failed polls are remembered, of all tasks together, for the pages.
     #[arg(long = "history.limit", value_name = "N", default_value_t = 100)]
     pub history_limit: usize,
     /// The web side.

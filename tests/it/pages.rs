@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use crate::harness::http::{self, Reply};
-use crate::harness::{Exporter, Gateway, eventually, until};
+use crate::harness::{Dir, Exporter, Gateway, eventually, until};
 
 /// The page as a reader sees it.
 fn page(exporter: &Exporter, target: &str) -> Reply {
@@ -348,4 +348,15 @@ fn the_table_is_bounded_however_many_tasks_there_are() {
     let id = format!("{:0>900}", 19_999);
     assert_eq!(ids(&exporter, &format!("?task_id={id}")).len(), 1);
     assert_eq!(page(&exporter, &format!("/tasks/mj/{id}")).status, 200);
+}
+
+#[test]
+fn a_configured_policy_takes_the_place_of_that_of_the_pages() {
+    let dir = Dir::with("providers: []\n");
+    let headers = "http_server_config: { headers: { Content-Security-Policy: sandbox } }\n";
+    let flag = format!("--web.config.file={}", dir.write("web.yml", headers).display());
+    let exporter = Exporter::start_in(dir, &[&flag]);
+    for target in ["/", "/tasks", "/tasks/a/b"] {
+        assert_eq!(exporter.get(target).header("content-security-policy"), Some("sandbox"));
+    }
 }

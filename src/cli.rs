@@ -63,7 +63,7 @@ pub struct ExporterFlags {
     /// there. Without one a restart forgets.
     #[arg(long = "storage.path", value_name = "DIR")]
     pub storage_path: Option<PathBuf>,
-    /// How many failed polls the landing page remembers.
+    /// How many failed polls are remembered, of all tasks together, for the pages.
     #[arg(long = "history.limit", value_name = "N", default_value_t = 100)]
     pub history_limit: usize,
     /// The web side.
@@ -220,10 +220,17 @@ fn param(text: &str) -> Result<(String, String), &'static str> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+/// Where something else is.
+const TAKEN: [&str; 7] =
+    ["/tasks", "/api/v1/tasks", "/probe", "/config", "/-/reload", "/-/healthy", "/-/ready"];
+
 fn telemetry_path(text: &str) -> Result<String, &'static str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
     if !text.starts_with('/') || text == "/" || !text.chars().all(plain) {
         return Err("write a path like `/metrics`");
+    }
+    if TAKEN.contains(&text) {
+        return Err("something else is at that path; write one like `/metrics`");
     }
     Ok(text.to_owned())
 }

@@ -1,4 +1,4 @@
-//! The failed polls of late, for a person who looks at the landing page.
+//! The failed polls of late, for a person who looks at the pages.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -42,5 +42,12 @@ impl History {
     /// The newest first.
     pub fn newest(&self) -> Vec<Entry> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Those of one task, the newest first.
+    pub fn of(&self, provider: &str, task_id: &str) -> Vec<Entry> {
+        let is_it = |entry: &&Entry| entry.task_id == task_id && entry.provider == provider;
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().filter(is_it).cloned().collect()
     }
 }

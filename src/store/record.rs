@@ -38,6 +38,15 @@ pub struct Finished {
     pub duration: Option<Duration>,
 }
 
+/// Why a task counts as stuck: what of it is above `stuck_after`, one of them at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// The queue age.
+    pub age: Option<Duration>,
+    /// For how long neither state nor progress has changed.
+    pub still: Option<Duration>,
+}
+
 /// A task, and what is known of it.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -221,9 +230,20 @@ impl Known {
 
     /// Whether the task needs a person.
     pub fn is_stuck(&self, stuck_after: Duration, now: Timestamp) -> bool {
-        !self.is_final
-            && self.state != State::Waiting
-            && (now.since(self.enqueued) > stuck_after || now.since(self.moved) > stuck_after)
+        self.stuck(stuck_after, now).is_some()
+    }
+
+    /// Why the task needs a person, if it does.
+    pub fn stuck(&self, stuck_after: Duration, now: Timestamp) -> Option<Stuck> {
+        let long = |earlier| Some(now.since(earlier)).filter(|passed| *passed > stuck_after);
+        let stuck = Stuck { age: long(self.enqueued), still: long(self.moved) };
+        let may_be = !self.is_final && self.state != State::Waiting;
+        (may_be && (stuck.age.is_some() || stuck.still.is_some())).then_some(stuck)
+    }
+
+    /// How often in a row the provider has said that it does not know the task, and since when.
+    pub fn denied(&self) -> Option<(u32, Timestamp)> {
+        self.trouble.as_ref()?.not_found
     }
 
     /// When state or progress last changed, by our clock; of a final task, when we saw its end.

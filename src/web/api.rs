@@ -10,38 +10,14 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use super::question::Question;
 use super::stream::stream;
-use super::{Web, negotiation, query};
+use super::{Web, negotiation};
 use crate::clock::Timestamp;
-use crate::observation;
 use crate::store::TasksView;
 use crate::store::record::Record;
 
-/// The query: what narrows the list.
-#[derive(Debug, Default)]
-struct Question {
-    provider: Option<String>,
-    state: Option<observation::State>,
-}
-
-impl Question {
-    fn parse(query: &str) -> Result<Self, String> {
-        let mut question = Self::default();
-        for (key, value) in query::pairs(query)? {
-            match key.as_str() {
-                "provider" => question.provider = Some(value),
-                "state" => {
-                    let known = observation::State::ALL.into_iter().find(|s| s.as_str() == value);
-                    question.state = Some(known.ok_or_else(|| format!("no state {value:?}"))?);
-                }
-                _ => return Err(format!("unknown parameter {key:?}: provider and state narrow")),
-            }
-        }
-        Ok(question)
-    }
-}
-
-/// The tasks, of one provider or in one state where the query says so.
+/// The tasks that the query asks for.
 pub async fn tasks(
     State(web): State<Arc<Web>>,
     RawQuery(query): RawQuery,
@@ -54,7 +30,7 @@ pub async fn tasks(
     let gzip = negotiation::gzip(&headers);
     let write = move |out: &mut _| {
         let (now, tasks) = web.live.store.tasks(question.provider.as_deref());
-        write_tasks(&tasks, question.state, now, out)
+        write_tasks(&tasks, &question, now, out)
     };
     let mut response = Response::new(stream(gzip, write, |_| {}));
     let headers = response.headers_mut();
@@ -69,7 +45,7 @@ pub async fn tasks(
 /// One task a line, so that a person and `grep` can read it as well.
 fn write_tasks(
     tasks: &[TasksView],
-    state: Option<observation::State>,
+    question: &Question,
     now: Timestamp,
     out: &mut impl Write,
 ) -> io::Result<()> {
@@ -77,7 +53,7 @@ fn write_tasks(
     let mut separator = "\n";
     for view in tasks {
         for record in view.blocks.iter().flat_map(|block| block.records()) {
-            if state.is_none_or(|state| record.state() == state) {
+            if question.fits(record, view.stuck_after, now) {
                 out.write_all(separator.as_bytes())?;
                 separator = ",\n";
                 serde_json::to_writer(&mut *out, &describe(record, view.stuck_after, now))?;

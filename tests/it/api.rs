@@ -46,7 +46,12 @@ fn every_task_is_told_final_ones_included() {
     assert_eq!(tasks(&exporter, "?provider=b").len(), 1);
     assert_eq!(tasks(&exporter, "?provider=a&state=queued").len(), 1);
     assert_eq!(tasks(&exporter, "?provider=nobody").len(), 0);
-    for query in ["state=lost", "oops=1", "provider=a&provider=b", "provider=%FF"] {
+    assert_eq!(tasks(&exporter, "?stuck=true")[0]["task_id"], "stuck-1");
+    assert_eq!(tasks(&exporter, "?stuck=false").len(), 2);
+    assert_eq!(tasks(&exporter, "?task_id=code-7-x")[0]["provider"], "b");
+    for query in
+        ["state=lost", "state=", "stuck=", "oops=1", "provider=a&provider=b", "provider=%FF"]
+    {
         let reply = exporter.get(&format!("/api/v1/tasks?{query}"));
         assert_eq!(reply.status, 400, "{query}");
     }

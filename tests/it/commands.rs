@@ -61,6 +61,8 @@ fn wrong_usage_is_2() {
         &["--web.listen-address=nowhere"],
         &["--web.listen-address=:70000"],
         &["--web.telemetry-path=metrics"],
+        &["--web.telemetry-path=/tasks"],
+        &["--web.telemetry-path=/-/ready"],
         &["--web.max-requests=-1"],
         &["--log.level=loud"],
         &["--log.format=xml"],

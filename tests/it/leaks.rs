@@ -107,14 +107,23 @@ fn no_secret_is_ever_said() {
             let polls = polls.find("aitask_polls_total", &[]);
             polls.len() == names.len() && polls.iter().all(|(_, count)| *count > 0.0)
         });
-        let mut targets: Vec<String> =
-            ["/", "/metrics", "/config", "/api/v1/tasks", "/-/ready", "/probe", "/nowhere"]
-                .map(str::to_owned)
-                .into();
+        let mut targets: Vec<String> = [
+            "/",
+            "/metrics",
+            "/tasks",
+            "/config",
+            "/api/v1/tasks",
+            "/-/ready",
+            "/probe",
+            "/nowhere",
+        ]
+        .map(str::to_owned)
+        .into();
         for name in &names {
             for id in IDS {
                 let probe = format!("/probe?provider={name}&task_id={id}&param.kind=x");
-                targets.extend([format!("{probe}&debug=true"), probe]);
+                let page = format!("/tasks/{name}/{id}");
+                targets.extend([format!("{probe}&debug=true"), probe, page]);
             }
         }
         for target in targets {

@@ -35,6 +35,7 @@ mod limits;
 mod load;
 mod logs;
 mod pacing;
+mod pages;
 mod presets;
 mod probe;
 mod prometheus;

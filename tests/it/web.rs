@@ -22,13 +22,16 @@ fn endpoints() {
         ("GET", "/config", 200),
         ("GET", "/nothing", 404),
         ("GET", "/metrics/", 404),
+        ("GET", "/tasks", 200),
+        ("GET", "/tasks/a/b", 404),
+        ("GET", "/api/v1/tasks", 200),
         ("GET", "/probe", 400),
     ] {
         assert_eq!(send(method, target).status, status, "{method} {target}");
     }
     let head = send("HEAD", "/metrics");
     assert_eq!(head.header("content-type"), send("GET", "/metrics").header("content-type"));
-    for link in ["/metrics", "/config", "/-/healthy", "/-/ready"] {
+    for link in ["/metrics", "/tasks", "/api/v1/tasks", "/config", "/-/healthy", "/-/ready"] {
         assert!(send("GET", "/").text().contains(&format!("\"{link}\"")), "{link}");
     }
 }
@@ -116,7 +119,7 @@ fn slow_readers_take_up_the_requests_that_are_allowed() {
             stream
         })
         .collect();
-    for target in ["/metrics", "/", "/config", "/probe"] {
+    for target in ["/metrics", "/", "/tasks", "/tasks/mj/0", "/config", "/probe"] {
         let reply = exporter.get(target);
         assert_eq!(reply.status, 503, "{target}");
         assert!(reply.text().contains("--web.max-requests"), "{}", reply.text());

@@ -26,7 +26,17 @@ fn status(exporter: &Exporter, user: &str) -> u16 {
 fn who_is_no_user_is_refused_at_every_path() {
     let exporter =
         start(Dir::with("providers: []\n"), &file(&[("alice", "pa:ss"), ("bob", "word")]));
-    for target in ["/", "/metrics", "/config", "/-/healthy", "/-/ready", "/-/reload", "/nothing"] {
+    for target in [
+        "/",
+        "/metrics",
+        "/tasks",
+        "/tasks/a/b",
+        "/config",
+        "/-/healthy",
+        "/-/ready",
+        "/-/reload",
+        "/nothing",
+    ] {
         let reply = exporter.get(target);
         assert_eq!(reply.status, 401, "{target}");
         assert_eq!(reply.header("www-authenticate"), Some("Basic"));

@@ -1,0 +1,286 @@
+//! What is known of a task, in sentences and lines for a person.
+
+use std::time::Duration;
+
+use super::shown::{self, Moment};
+use crate::clock::Timestamp;
+use crate::config::privacy;
+use crate::duration;
+use crate::history::Entry;
+use crate::observation::State;
+use crate::store::record::{Record, Stuck};
+
+/// A line of what is known: a value or a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// What it is about.
+    pub name: String,
+    /// In words.
+    pub value: String,
+    /// When.
+    pub at: Option<Moment>,
+    /// What one has to know of it.
+    pub note: String,
+}
+
+impl Fact {
+    fn new(name: &str, value: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), value: value.into(), at: None, note: String::new() }
+    }
+
+    /// A text from outside; `none` where it is empty.
+    fn text(name: &str, text: Option<&str>, none: &str) -> Self {
+        Self::new(name, shown::whole(text.filter(|text| !text.is_empty()).unwrap_or(none)))
+    }
+
+    fn at(name: &str, at: Timestamp, now: Timestamp) -> Self {
+        Self { at: Some(Moment::new(at, now)), ..Self::new(name, "") }
+    }
+
+    fn note(self, note: impl Into<String>) -> Self {
+        Self { note: note.into(), ..self }
+    }
+}
+
+/// Why a task needs a person, the gravest first. `last` is the last failed poll of it that is
+/// remembered.
+pub fn troubles(
+    record: &Record,
+    stuck_after: Duration,
+    last: Option<&Entry>,
+    now: Timestamp,
+) -> Vec<String> {
+    let mut troubles = Vec::new();
+    if let Some(stuck) = record.stuck(stuck_after, now) {
+        troubles.push(format!("Stuck: {}.", why(stuck, stuck_after)));
+    }
+    if record.is_final() && record.state() == State::NotFound {
+        troubles.push("Lost: the provider knew it once, and now denies it.".to_owned());
+    }
+    match record.error() {
+        Some(("task", "")) => troubles.push("Failed; the provider tells no code.".to_owned()),
+        Some(("task", code)) => {
+            troubles.push(format!("Failed, with the code “{}”.", shown::whole(code)));
+        }
+        Some((reason, code)) => {
+            // One that is remembered may be older than the last poll, after a restart say.
+            let last = last.filter(|last| last.failure.reason.as_str() == reason);
+            let detail = last.map(|last| shown::whole(&last.failure.detail));
+            let code = Some(code).filter(|code| !code.is_empty());
+            let detail = detail.or_else(|| code.map(|code| format!("code {}", shown::whole(code))));
+            let mut trouble = format!("The last poll failed: {reason}");
+            if let Some(detail) = detail {
+                trouble += &format!(": {detail}");
+            }
+            troubles.push(trouble);
+        }
+        None => {}
+    }
+    troubles
+}
+
+/// Why a task is stuck: the end of a sentence.
+fn why(Stuck { age, still }: Stuck, stuck_after: Duration) -> String {
+    let age = age.map(|age| format!("enqueued {} ago", shown::rough(age)));
+    let still = still
+        .map(|still| format!("state and progress have not changed for {}", shown::rough(still)));
+    let both: Vec<_> = age.into_iter().chain(still).collect();
+    format!("{}; stuck_after is {}", both.join(", and "), duration::format(stuck_after))
+}
+
+/// All that is known of a task. `last` is the last failed poll of it that is remembered.
+pub fn facts(
+    record: &Record,
+    stuck_after: Duration,
+    last: Option<&Entry>,
+    now: Timestamp,
+) -> Vec<Fact> {
+    [standing(record, stuck_after, now), identity(record), polls(record, last, now)].concat()
+}
+
+/// Where it stands, and since when.
+fn standing(record: &Record, stuck_after: Duration, now: Timestamp) -> Vec<Fact> {
+    let provider = shown::whole(&record.task.common.provider);
+    let status = Fact::text("Status", Some(record.status()), "none").note("the provider's word");
+    let enqueued = Fact::at("Enqueued", record.enqueued(), now);
+    let mut facts = vec![
+        Fact::new("Provider", provider),
+        state(record),
+        status,
+        Fact::at("In this state since", record.state_since(), now),
+        enqueued.note(match record.enqueued_since() {
+            "api" => "says the provider",
+            _ => "the exporter's first sight of it; the provider has told no time",
+        }),
+    ];
+    if let Some(age) = record.queue_age(now) {
+        facts.push(Fact::new("Queue age", shown::rough(age)));
+        facts.push(stuck(record, stuck_after, now));
+        facts.push(Fact::at("Last change of state or progress", record.moved(), now));
+    } else {
+        let took = record.duration().map(shown::rough);
+        facts.push(Fact::text("Duration", took.as_deref(), "unknown"));
+        facts.push(Fact::at("End seen", record.moved(), now));
+    }
+    let progress = record.progress().map(shown::percent);
+    facts.push(Fact::text("Progress", progress.as_deref(), "not told"));
+    facts
+}
+
+/// What it is.
+fn identity(record: &Record) -> Vec<Fact> {
+    let common = &record.task.common;
+    let fact = |what: &str, name: &str, value: &str| {
+        Fact::new(&format!("{what} {}", shown::whole(name)), shown::whole(value))
+    };
+    let labels = common.labels.iter().map(|(name, value)| fact("Label", name, value));
+    // As /config shows them.
+    let params = common.params.iter().map(|(name, value)| {
+        fact("Param", name, if privacy::sensitive(name) { "<secret>" } else { value })
+    });
+    let job_type = Fact::text("Job type", record.job_type(), "not told");
+    std::iter::once(job_type).chain(labels).chain(params).collect()
+}
+
+/// How its polls went.
+fn polls(record: &Record, last: Option<&Entry>, now: Timestamp) -> Vec<Fact> {
+    let moment = |name: &str, at: Option<Timestamp>, never: &str| {
+        at.map_or_else(|| Fact::new(name, never), |at| Fact::at(name, at, now))
+    };
+    let mut facts = vec![
+        moment("Last poll", record.last_poll(), "never").note(match record.up() {
+            Some(true) => "got a usable answer",
+            Some(false) => "failed",
+            None => "",
+        }),
+        moment("Last usable answer", record.last_success(), "none"),
+    ];
+    facts.extend(failure(record, last, now));
+    if let Some(("task", code)) = record.error() {
+        facts.push(Fact::text("Failure code", Some(code), "not told"));
+    }
+    if let Some((times, since)) = record.denied() {
+        let note = format!("{times} answers in a row said that there is no such task");
+        facts.push(Fact::at("Denied since", since, now).note(note));
+    }
+    facts
+}
+
+/// The last failed poll: of the record, while there has been no usable answer since; else the last
+/// that is remembered.
+fn failure(record: &Record, last: Option<&Entry>, now: Timestamp) -> Option<Fact> {
+    let (reason, code, at) = match record.error().filter(|(reason, _)| *reason != "task") {
+        Some((reason, code)) => (reason, code, record.last_poll()?),
+        None => last.map(|last| (last.failure.reason.as_str(), &*last.failure.code, last.at))?,
+    };
+    let note = if code.is_empty() { String::new() } else { format!("code {}", shown::whole(code)) };
+    Some(Fact { value: reason.to_owned(), ..Fact::at("Last failure", at, now).note(note) })
+}
+
+fn state(record: &Record) -> Fact {
+    Fact::new("State", record.state().as_str()).note(match record.is_final() {
+        true => "final: it is polled no more",
+        false => "",
+    })
+}
+
+fn stuck(record: &Record, stuck_after: Duration, now: Timestamp) -> Fact {
+    match record.stuck(stuck_after, now) {
+        Some(stuck) => Fact::new("Stuck", "yes").note(why(stuck, stuck_after)),
+        None if record.state() == State::Waiting => {
+            Fact::new("Stuck", "no").note("it waits for the user, not for the provider")
+        }
+        None => {
+            let after = duration::format(stuck_after);
+            Fact::new("Stuck", "no").note(format!("stuck_after is {after}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::observation::{Failure, Observation, Reason};
+    use crate::task::{Common, Task};
+
+    const START: Timestamp = Timestamp::from_micros(1_750_000_000_000_000);
+    const STUCK_AFTER: Duration = Duration::from_secs(90);
+
+    fn after(seconds: u64) -> Timestamp {
+        START + Duration::from_secs(seconds)
+    }
+
+    fn record() -> Record {
+        let params = [("api_key".into(), "zq".into())].into();
+        let common = Common { provider: "p".into(), labels: [].into(), params };
+        Record::new(Task { id: "a".into(), common: Arc::new(common) }, START)
+    }
+
+    fn told(state: State, code: Option<&str>) -> Observation {
+        Observation {
+            state,
+            status: "word".into(),
+            job_type: None,
+            enqueue_time: None,
+            finish_time: None,
+            progress: None,
+            failure_code: code.map(Into::into),
+        }
+    }
+
+    fn fact(record: &Record, name: &str, now: Timestamp) -> Option<(String, String)> {
+        let facts = facts(record, STUCK_AFTER, None, now).into_iter();
+        let mut found = facts.filter(|fact| fact.name == name);
+        let at = |fact: &Fact| fact.at.as_ref().map(|at| at.ago.clone()).unwrap_or_default();
+        found.next().map(|fact| (fact.value.clone() + &at(&fact), fact.note))
+    }
+
+    #[test]
+    fn it_is_told_why_a_task_is_stuck() {
+        let mut record = record();
+        assert_eq!(troubles(&record, STUCK_AFTER, None, after(90)), [""; 0]);
+        let old =
+            ["Stuck: enqueued 1m31s ago, and state and progress have not changed for 1m31s; \
+                    stuck_after is 1m30s."];
+        assert_eq!(troubles(&record, STUCK_AFTER, None, after(91)), old);
+        record.observe(&told(State::Running, None), after(80));
+        let old = ["Stuck: enqueued 1m31s ago; stuck_after is 1m30s."];
+        assert_eq!(troubles(&record, STUCK_AFTER, None, after(91)), old);
+    }
+
+    #[test]
+    fn it_is_told_how_a_task_failed_or_was_lost() {
+        let mut failed = record();
+        failed.observe(&told(State::Failed, Some("E1")), after(5));
+        let trouble = ["Failed, with the code “E1”."];
+        assert_eq!(troubles(&failed, STUCK_AFTER, None, after(6)), trouble);
+        assert_eq!(fact(&failed, "Failure code", START), Some(("E1".into(), String::new())));
+        failed.observe(&told(State::Failed, None), after(5));
+        let trouble = ["Failed; the provider tells no code."];
+        assert_eq!(troubles(&failed, STUCK_AFTER, None, after(6)), trouble);
+
+        let mut lost = record();
+        lost.observe(&told(State::Running, None), after(1));
+        for seconds in [2, 3, 70] {
+            lost.fail(&Failure::new(Reason::NotFound, "HTTP status 404"), after(seconds));
+        }
+        let trouble = [
+            "Lost: the provider knew it once, and now denies it.",
+            "The last poll failed: not_found",
+        ];
+        assert_eq!(troubles(&lost, STUCK_AFTER, None, after(99)), trouble);
+        let denied = ("1m ago".to_owned(), "3 answers in a row said that there is no such task");
+        let found = fact(&lost, "Denied since", after(62)).unwrap();
+        assert_eq!((found.0, found.1.as_str()), denied);
+        assert_eq!(fact(&lost, "Last usable answer", after(3)).unwrap().0, "2s ago");
+        assert_eq!(fact(&lost, "Stuck", after(999)), None);
+    }
+
+    #[test]
+    fn a_param_that_may_be_a_secret_is_not_shown() {
+        let shown = fact(&record(), "Param api_key", START);
+        assert_eq!(shown, Some(("<secret>".to_owned(), String::new())));
+    }
+}

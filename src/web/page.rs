@@ -1,0 +1,50 @@
+//! What the pages for people have in common: `templates/base.html`, and how they are answered.
+
+use askama::Template;
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+
+use super::Web;
+
+/// What a page may do: show its own style and send its own form. What it shows comes from outside
+/// in good part, and is not to run even where the escaping has a hole.
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'";
+
+/// What stands on top of each page.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// Of the program.
+    pub version: &'static str,
+    /// Where the metrics are.
+    pub telemetry_path: &'a str,
+}
+
+impl<'a> Head<'a> {
+    /// What `web` has on top of its pages.
+    pub fn new(web: &'a Web) -> Self {
+        Self { version: env!("CARGO_PKG_VERSION"), telemetry_path: &web.telemetry_path }
+    }
+}
+
+/// A page, and the status that it is answered with.
+pub type Page = (StatusCode, askama::Result<String>);
+
+/// The page of a template.
+pub fn ok(template: &impl Template) -> Page {
+    (StatusCode::OK, template.render())
+}
+
+/// Answers with what `make` makes, on a thread where that may take a while: with a million tasks it
+/// does.
+pub async fn answer(make: impl FnOnce() -> Page + Send + 'static) -> Response {
+    let error = match tokio::task::spawn_blocking(make).await {
+        Ok((status, Ok(page))) => {
+            let policy = [(header::CONTENT_SECURITY_POLICY, POLICY)];
+            return (status, policy, Html(page)).into_response();
+        }
+        Ok((_, Err(error))) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response()
+}

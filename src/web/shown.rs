@@ -1,0 +1,137 @@
+//! How moments, durations and texts are shown to a person.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::duration;
+use crate::visible;
+
+/// Characters of a text that stands beside others in a table; the page of the task has all of it.
+const IN_A_TABLE: usize = 80;
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// A moment, and how far it is from now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// In UTC as ISO 8601 has it, in whole seconds.
+    pub iso: String,
+    /// `5m12s ago`, or `in 3s` where somebody's clock runs ahead.
+    pub ago: String,
+}
+
+impl Moment {
+    /// `moment`, seen from `now`.
+    pub fn new(moment: Timestamp, now: Timestamp) -> Self {
+        let iso = jiff::Timestamp::from_microsecond(moment.micros());
+        let iso = iso.map(|iso| iso.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        let ahead = moment.since(now);
+        let ago = if ahead < Duration::from_secs(1) {
+            format!("{} ago", rough(now.since(moment)))
+        } else {
+            format!("in {}", rough(ahead))
+        };
+        // No calendar has the years of such a moment.
+        Self { iso: iso.unwrap_or_else(|_| moment.to_string()), ago }
+    }
+}
+
+/// A duration as far as it is read at a glance: seconds in the first hour, minutes on the first
+/// day, hours later.
+pub fn rough(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let unit = match seconds {
+        0..HOUR => 1,
+        HOUR..DAY => MINUTE,
+        _ => HOUR,
+    };
+    duration::format(Duration::from_secs(seconds - seconds % unit))
+}
+
+/// A share in whole per cent.
+pub fn percent(share: f64) -> String {
+    format!("{:.0}%", share * 100.0)
+}
+
+/// A number with commas between the thousands.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A text from outside, whole. What would end a line or turn the direction of writing is written as
+/// an escape.
+pub fn whole(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match visible::is_plain(c) {
+            true => shown.push(c),
+            false => shown.extend(c.escape_default()),
+        }
+    }
+    shown
+}
+
+/// The beginning of a text from outside, for a table.
+pub fn short(text: &str) -> String {
+    match text.char_indices().nth(IN_A_TABLE) {
+        Some((end, _)) => whole(text.get(..end).unwrap_or_default()) + "…",
+        None => whole(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_told_in_utc_and_by_their_distance() {
+        let now = Timestamp::from_micros(1_750_402_472_303_527);
+        for (before, iso, ago) in [
+            (0, "2025-06-20T06:54:32Z", "0s ago"),
+            (59, "2025-06-20T06:53:33Z", "59s ago"),
+            (3_599, "2025-06-20T05:54:33Z", "59m59s ago"),
+            (2 * 3_600 + 61, "2025-06-20T04:53:31Z", "2h1m ago"),
+            (86_400 * 3 + 7_322, "2025-06-17T04:52:30Z", "3d2h ago"),
+            (86_400 * 400, "2024-05-16T06:54:32Z", "400d ago"),
+        ] {
+            let moment = Moment::new(now - Duration::from_secs(before), now);
+            assert_eq!((&*moment.iso, &*moment.ago), (iso, ago));
+        }
+        let ahead = Moment::new(now + Duration::from_secs(90), now);
+        assert_eq!((&*ahead.iso, &*ahead.ago), ("2025-06-20T06:56:02Z", "in 1m30s"));
+        let shortly = Moment::new(now + Duration::from_millis(900), now);
+        assert_eq!(shortly.ago, "0s ago");
+        // Further than any calendar goes.
+        for micros in [i64::MIN + 1, i64::MAX] {
+            let moment = Moment::new(Timestamp::from_micros(micros), now);
+            assert!(!moment.iso.contains('T') && !moment.ago.is_empty(), "{moment:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (number, text) in
+            [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567"), (10_000, "10,000")]
+        {
+            assert_eq!(count(number), text);
+        }
+        assert_eq!([percent(0.0), percent(0.929), percent(1.0)], ["0%", "93%", "100%"]);
+    }
+
+    #[test]
+    fn texts_stand_in_their_place() {
+        assert_eq!(whole("a\nb\u{202e}c é<"), "a\\nb\\u{202e}c é<");
+        assert_eq!(short(&"é".repeat(80)), "é".repeat(80));
+        assert_eq!(short(&"é".repeat(81)), "é".repeat(80) + "…");
+    }
+}

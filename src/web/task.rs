@@ -1,0 +1,113 @@
+//! `/tasks/{provider}/{id}`: all that is known of one task, for a person.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use super::facts::{Fact, facts, troubles};
+use super::page::{self, Head};
+use super::shown::{self, Moment};
+use super::{Web, link, query};
+use crate::clock::Timestamp;
+use crate::history::Entry;
+use crate::store::TasksView;
+use crate::store::record::Record;
+
+#[derive(Template)]
+#[template(path = "task.html")]
+struct Page<'a> {
+    head: Head<'a>,
+    id: String,
+    short: String,
+    /// Why nothing is known.
+    problem: Option<String>,
+    /// Why the task needs a person.
+    troubles: Vec<String>,
+    links: Vec<(&'static str, String)>,
+    facts: Vec<Fact>,
+    failures: Vec<Failed>,
+}
+
+struct Failed {
+    at: Moment,
+    reason: &'static str,
+    code: String,
+    detail: String,
+}
+
+/// The page of the task that the path names.
+pub async fn page(
+    State(web): State<Arc<Web>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let refused = |message: &str| (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response();
+    let Ok(Path((provider, id))) = path else {
+        return refused("the path is not UTF-8 text");
+    };
+    match query::pairs(&query.unwrap_or_default()) {
+        Ok(pairs) if pairs.is_empty() => page::answer(move || make(&web, &provider, &id)).await,
+        Ok(_) => refused("this page takes no parameters; a ? in an ID is written %3F"),
+        Err(message) => refused(&message),
+    }
+}
+
+fn make(web: &Web, provider: &str, id: &str) -> page::Page {
+    let (now, tasks) = web.live.store.tasks(Some(provider));
+    let found = find(&tasks, id);
+    let history = web.history.of(provider, id);
+    let is_configured = web.live.config().providers.iter().any(|known| *known.name == *provider);
+    let (of_provider, of_task) = (("provider", provider), ("task_id", id));
+    let poll = ("Poll it now, and show request, answer and mapping", link::probe(provider, id));
+    let json = ("As JSON", link::json(&[of_provider, of_task]));
+    let beside = ("All tasks of the provider", link::tasks(&[of_provider]));
+    let (problem, links) = match found {
+        Some(_) => (None, vec![poll, json, beside]),
+        None if is_configured => {
+            let name = shown::whole(provider);
+            let problem = format!("The configuration lists no such task of the provider “{name}”.");
+            (Some(problem), vec![poll, beside])
+        }
+        None => {
+            let problem = format!("No provider “{}” is configured.", shown::whole(provider));
+            (Some(problem), vec![("All tasks", link::tasks(&[]))])
+        }
+    };
+    let status = if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    let page = Page {
+        head: Head::new(web),
+        id: shown::whole(id),
+        short: shown::short(id),
+        problem,
+        troubles: found.map_or_else(Vec::new, |(record, view)| {
+            troubles(record, view.stuck_after, history.first(), now)
+        }),
+        links,
+        facts: found.map_or_else(Vec::new, |(record, view)| {
+            facts(record, view.stuck_after, history.first(), now)
+        }),
+        failures: history.iter().map(|entry| failed(entry, now)).collect(),
+    };
+    (status, page.render())
+}
+
+/// The task with this ID, and the view that it is in.
+fn find<'a>(tasks: &'a [TasksView], id: &str) -> Option<(&'a Record, &'a TasksView)> {
+    tasks.iter().find_map(|view| {
+        let mut records = view.blocks.iter().flat_map(|block| block.records());
+        Some((records.find(|record| *record.task.id == *id)?, view))
+    })
+}
+
+fn failed(entry: &Entry, now: Timestamp) -> Failed {
+    Failed {
+        at: Moment::new(entry.at, now),
+        reason: entry.failure.reason.as_str(),
+        code: shown::short(&entry.failure.code),
+        detail: shown::whole(&entry.failure.detail),
+    }
+}

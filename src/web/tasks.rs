@@ -1,0 +1,109 @@
+//! `/tasks`: the worst tasks in a table, for a person.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use super::page::{self, Head};
+use super::question::Question;
+use super::shown::{self, Moment};
+use super::worst::{Row, worst};
+use super::{Web, link};
+use crate::clock::Timestamp;
+use crate::observation;
+
+/// What a person reads and a browser draws at once; a fleet can have a million.
+const MOST_ROWS: usize = 200;
+
+#[derive(Template)]
+#[template(path = "tasks.html")]
+struct Table<'a> {
+    head: Head<'a>,
+    question: &'a Question,
+    is_narrowed: bool,
+    providers: Vec<&'a str>,
+    states: [observation::State; observation::State::ALL.len()],
+    unknown_provider: Option<String>,
+    json: String,
+    rows: Vec<Shown>,
+    count: String,
+    is_cut: bool,
+}
+
+/// A task as its row has it.
+struct Shown {
+    provider: String,
+    id: String,
+    link: String,
+    state: &'static str,
+    is_stuck: bool,
+    is_bad: bool,
+    status: String,
+    age: String,
+    progress: String,
+    error: String,
+    polled: Option<Moment>,
+}
+
+/// The table of the tasks that the query asks for.
+pub async fn page(State(web): State<Arc<Web>>, RawQuery(query): RawQuery) -> Response {
+    match Question::of_form(&query.unwrap_or_default()) {
+        Ok(question) => page::answer(move || table(&web, &question)).await,
+        Err(message) => (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
+    }
+}
+
+fn table(web: &Web, question: &Question) -> page::Page {
+    let config = web.live.config();
+    let providers: Vec<_> = config.providers.iter().map(|provider| &*provider.name).collect();
+    let asked = question.provider.as_deref();
+    let unknown = asked.filter(|asked| !providers.contains(asked));
+    let (now, tasks) = web.live.store.tasks(asked);
+    let worst = worst(&tasks, question, now, MOST_ROWS);
+    let rows: Vec<_> = worst.rows.iter().map(|row| row_of(*row, now)).collect();
+    page::ok(&Table {
+        head: Head::new(web),
+        question,
+        is_narrowed: *question != Question::default(),
+        states: observation::State::ALL,
+        unknown_provider: unknown.map(shown::short),
+        json: link::json(&question.pairs()),
+        is_cut: u64::try_from(rows.len()).is_ok_and(|shown| shown < worst.count),
+        count: shown::count(worst.count),
+        providers,
+        rows,
+    })
+}
+
+fn row_of(row: Row<'_>, now: Timestamp) -> Shown {
+    let record = row.record;
+    let (provider, id) = (&*record.task.common.provider, &*record.task.id);
+    let took = || record.duration().map(|took| format!("took {}", shown::rough(took)));
+    let age = record.queue_age(now).map(shown::rough).or_else(took);
+    Shown {
+        provider: shown::short(provider),
+        id: shown::short(id),
+        link: link::task(provider, id),
+        state: record.state().as_str(),
+        is_stuck: row.is_stuck,
+        is_bad: row.is_bad(),
+        status: shown::short(record.status()),
+        age: age.unwrap_or_default(),
+        progress: record.progress().map(shown::percent).unwrap_or_default(),
+        error: record.error().map(|(reason, code)| error(reason, code)).unwrap_or_default(),
+        polled: record.last_poll().map(|at| Moment::new(at, now)),
+    }
+}
+
+/// Why the last poll failed, or the task: of that, its state tells that it did.
+fn error(reason: &str, code: &str) -> String {
+    let code = shown::short(code);
+    match (reason, code.as_str()) {
+        ("task", _) => code,
+        (_, "") => reason.to_owned(),
+        _ => format!("{reason}, code {code}"),
+    }
+}

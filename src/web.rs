@@ -3,27 +3,20 @@
 pub mod api;
 pub mod auth;
 pub mod config;
-mod facts;
 pub mod guard;
 pub mod guarded;
-pub mod landing;
 pub mod lifecycle;
 pub mod limit;
-mod link;
 pub mod listen;
 pub mod metrics;
 mod negotiation;
-mod page;
+mod pages;
 pub mod probe;
 mod query;
 pub mod question;
 pub mod settings;
-mod shown;
 mod stream;
-pub mod task;
-pub mod tasks;
 pub mod watched;
-mod worst;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,11 +61,11 @@ pub struct Web {
 pub fn router(web: Arc<Web>, max_requests: usize, guard: Option<Guard>) -> Router {
     let telemetry_path = web.telemetry_path.clone();
     let router = Router::new()
-        .route("/", get(landing::page))
+        .route("/", get(pages::landing::page))
         .route(&telemetry_path, get(metrics_of))
-        .route("/tasks", get(tasks::page))
+        .route("/tasks", get(pages::tasks::page))
         // An ID may hold `/`, which some proxies decode on the way.
-        .route("/tasks/{provider}/{*id}", get(task::page))
+        .route("/tasks/{provider}/{*id}", get(pages::task::page))
         .route("/api/v1/tasks", get(api::tasks))
         .route("/probe", get(probe::probe))
         .route("/config", get(config))

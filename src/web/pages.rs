@@ -1,4 +1,13 @@
-//! What the pages for people have in common: `templates/base.html`, and how they are answered.
+//! The pages for people. What they have in common: `templates/base.html`, and how they are
+//! answered.
+
+mod facts;
+pub mod landing;
+mod link;
+mod shown;
+pub mod task;
+pub mod tasks;
+mod worst;
 
 use askama::Template;
 use axum::http::{StatusCode, header};

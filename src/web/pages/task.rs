@@ -9,13 +9,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::facts::{Fact, facts, troubles};
-use super::page::{self, Head};
+use super::link;
 use super::shown::{self, Moment};
-use super::{Web, link, query};
+use super::{Head, answer};
 use crate::clock::Timestamp;
 use crate::history::Entry;
 use crate::store::TasksView;
 use crate::store::record::Record;
+use crate::web::{Web, query};
 
 #[derive(Template)]
 #[template(path = "task.html")]
@@ -50,13 +51,13 @@ pub async fn page(
         return refused("the path is not UTF-8 text");
     };
     match query::pairs(&query.unwrap_or_default()) {
-        Ok(pairs) if pairs.is_empty() => page::answer(move || make(&web, &provider, &id)).await,
+        Ok(pairs) if pairs.is_empty() => answer(move || make(&web, &provider, &id)).await,
         Ok(_) => refused("this page takes no parameters; a ? in an ID is written %3F"),
         Err(message) => refused(&message),
     }
 }
 
-fn make(web: &Web, provider: &str, id: &str) -> page::Page {
+fn make(web: &Web, provider: &str, id: &str) -> super::Page {
     let (now, tasks) = web.live.store.tasks(Some(provider));
     let found = find(&tasks, id);
     let history = web.history.of(provider, id);

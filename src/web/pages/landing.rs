@@ -6,13 +6,14 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::page::{self, Head};
+use super::link;
 use super::shown::{self, Moment};
-use super::{Web, link};
+use super::{Head, answer, ok};
 use crate::clock::Timestamp;
 use crate::history::Entry;
 use crate::observation;
 use crate::store::ProviderView;
+use crate::web::Web;
 
 #[derive(Template)]
 #[template(path = "landing.html")]
@@ -49,10 +50,10 @@ struct Failed {
 
 /// The landing page.
 pub async fn page(State(web): State<Arc<Web>>) -> Response {
-    page::answer(move || {
+    answer(move || {
         let snapshot = web.live.store.snapshot();
         let failures = web.history.newest().into_iter();
-        page::ok(&Landing {
+        ok(&Landing {
             head: Head::new(&web),
             states: observation::State::ALL,
             providers: snapshot.providers.iter().map(provider).collect(),

@@ -7,13 +7,14 @@ use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::page::{self, Head};
-use super::question::Question;
+use super::link;
 use super::shown::{self, Moment};
 use super::worst::{Row, worst};
-use super::{Web, link};
+use super::{Head, Page, answer, ok};
 use crate::clock::Timestamp;
 use crate::observation;
+use crate::web::Web;
+use crate::web::question::Question;
 
 /// What a person reads and a browser draws at once; a fleet can have a million.
 const MOST_ROWS: usize = 200;
@@ -51,12 +52,12 @@ struct Shown {
 /// The table of the tasks that the query asks for.
 pub async fn page(State(web): State<Arc<Web>>, RawQuery(query): RawQuery) -> Response {
     match Question::of_form(&query.unwrap_or_default()) {
-        Ok(question) => page::answer(move || table(&web, &question)).await,
+        Ok(question) => answer(move || table(&web, &question)).await,
         Err(message) => (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
     }
 }
 
-fn table(web: &Web, question: &Question) -> page::Page {
+fn table(web: &Web, question: &Question) -> Page {
     let config = web.live.config();
     let providers: Vec<_> = config.providers.iter().map(|provider| &*provider.name).collect();
     let asked = question.provider.as_deref();
@@ -64,7 +65,7 @@ fn table(web: &Web, question: &Question) -> page::Page {
     let (now, tasks) = web.live.store.tasks(asked);
     let worst = worst(&tasks, question, now, MOST_ROWS);
     let rows: Vec<_> = worst.rows.iter().map(|row| row_of(*row, now)).collect();
-    page::ok(&Table {
+    ok(&Table {
         head: Head::new(web),
         question,
         is_narrowed: *question != Question::default(),

@@ -3,11 +3,11 @@
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use super::question::Question;
 use crate::clock::Timestamp;
 use crate::observation::State;
 use crate::store::TasksView;
 use crate::store::record::Record;
+use crate::web::question::Question;
 
 /// The worst of the tasks that were asked for.
 #[derive(Debug)]

@@ -100,10 +100,10 @@ impl Shard {
 
     /// Takes in how a poll of `slot` ended. `None` where the task has left meanwhile.
     pub fn record(&self, slot: Slot, outcome: &Result<Observation, Failure>) -> Option<Change> {
-        let now = self.clock.now();
+        let (now, steady) = (self.clock.now(), self.clock.steady());
         let mut table = self.lock();
         let place = table.place(slot)?;
-        table.record(slot.index, place, outcome, now)
+        table.record(slot.index, place, |record| record.take_in(outcome, now, steady))
     }
 
     /// The task of a slot, unless it has left.
@@ -258,8 +258,7 @@ impl Table {
         &mut self,
         row: u32,
         place: Place,
-        outcome: &Result<Observation, Failure>,
-        now: Timestamp,
+        take_in: impl FnOnce(&mut Record) -> Change,
     ) -> Option<Change> {
         let Self { open, retained, retired, words, .. } = self;
         let area = match place.home {
@@ -268,7 +267,7 @@ impl Table {
             Home::Retired => retired,
         };
         let change = area.update(position(place.index), |record| {
-            let change = record.take_in(outcome, now);
+            let change = take_in(record);
             record.share_words(|word| share(words, word));
             change
         })?;

@@ -129,7 +129,7 @@ impl Fleet {
         fs::write(folder.join("ids.txt"), (0..tasks).map(id).collect::<String>()).unwrap();
         let text = "providers: [{ name: mjdjourney, preset: mjdjourney }]\ntask_files: [ids.txt]\n";
         let Loaded { config, tasks } = config::load_text("bench.yml", text, &folder).unwrap();
-        let store = Store::new(Clock::System);
+        let store = Store::new(Clock::system());
         let changes = store.apply(&config.providers, tasks);
         let fleet = Self { store, changes };
         fleet.poll(1);
@@ -145,7 +145,7 @@ impl Fleet {
         for changes in &self.changes {
             for (number, placed) in changes.added.iter().enumerate().step_by(step) {
                 let runs = number % OPEN == 0;
-                let now = Clock::System.now();
+                let now = Clock::system().now();
                 let observation = Observation {
                     state: if runs { State::Running } else { State::Succeeded },
                     status: Arc::from(if runs { "running" } else { "completed" }),

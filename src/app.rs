@@ -131,14 +131,15 @@ async fn export(
     let listeners = bind(&flags.listen_addresses).await?;
     let telemetry = Arc::new(Telemetry::new());
     let history = Arc::new(History::new(keep.history));
-    let store = Arc::new(Store::new(Clock::System));
+    let clock = Clock::system();
+    let store = Arc::new(Store::new(clock));
     let storage = match keep.storage {
         Some(dir) => Some(Arc::new(open_storage(dir, &store, &telemetry)?)),
         None => None,
     };
     let context = Context {
         runtime: polling_thread()?,
-        clock: Clock::System,
+        clock,
         storage: storage.clone(),
         telemetry: Arc::clone(&telemetry),
         history: Arc::clone(&history),

@@ -85,11 +85,11 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Where "now" comes from.
+/// Where "now" comes from: since when there is this clock, and what time it was then.
 #[derive(Clone, Copy, Debug)]
 pub enum Clock {
     /// The host's clock.
-    System,
+    System(Instant, Timestamp),
     /// A wall clock that starts at a given moment and advances with tokio's (pausable) time.
     Paused(Instant, Timestamp),
 }
@@ -100,16 +100,30 @@ impl Clock {
         Self::Paused(Instant::now(), now)
     }
 
-    /// The present moment.
+    /// The host's clock.
+    pub fn system() -> Self {
+        Self::System(Instant::now(), host_time())
+    }
+
+    /// The present moment, by a clock that its host may set forward and back.
     pub fn now(&self) -> Timestamp {
         match self {
-            Self::System => {
-                let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                Timestamp::from_micros(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
-            }
-            Self::Paused(start, at_start) => *at_start + start.elapsed(),
+            Self::System(..) => host_time(),
+            Self::Paused(..) => self.steady(),
         }
     }
+
+    /// What it would be now, had nobody set the clock since there is this one: tells how much time
+    /// has passed between two moments of one process.
+    pub fn steady(&self) -> Timestamp {
+        let (Self::System(start, at_start) | Self::Paused(start, at_start)) = self;
+        *at_start + start.elapsed()
+    }
+}
+
+fn host_time() -> Timestamp {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

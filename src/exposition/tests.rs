@@ -61,7 +61,8 @@ fn small() -> Snapshot {
         ..seen(State::Running, "in \"progress\"")
     };
     running.observe(&observation, micros(1_750_402_900, 0));
-    running.fail(&Failure::new(Reason::Timeout, ""), micros(1_750_402_998, 5));
+    let failed = micros(1_750_402_998, 5);
+    running.fail(&Failure::new(Reason::Timeout, ""), failed, failed);
     let mut failed = unpolled("2", Labels::default());
     let observation = Observation {
         enqueue_time: Some(micros(1_750_402_800, 0)),

@@ -3,21 +3,31 @@
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use http::header::RETRY_AFTER;
+use http::header::{DATE, HeaderName, RETRY_AFTER};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
-/// How long to wait from `now`; `None` without a header that can be read. A date in the past is
-/// no wait.
+/// How long to wait; `None` without a header that can be read. A date in the past is no wait. Dates
+/// count from the answer's own `Date`, so that a clock of ours that is wrong does not silence the
+/// provider; without one, from `now`.
 pub fn parse(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let text = text(headers, &RETRY_AFTER)?;
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than a number holds are a long time all the same.
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))));
     }
-    // RFC 9110's date is RFC 2822's with the zone written `GMT`.
+    let now = self::text(headers, &DATE).and_then(date).unwrap_or(now);
+    Some(date(text)?.duration_since(now).unwrap_or_default())
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    Some(headers.get(name)?.to_str().ok()?.trim())
+}
+
+/// RFC 9110's date is RFC 2822's with the zone written `GMT`.
+fn date(text: &str) -> Option<SystemTime> {
     let date: Timestamp = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    Some(SystemTime::from(date).duration_since(now).unwrap_or_default())
+    Some(date.into())
 }
 
 #[cfg(test)]
@@ -43,5 +53,18 @@ mod tests {
             assert_eq!(parse(&headers, now), expected.map(Duration::from_secs), "{text:?}");
         }
         assert_eq!(parse(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn a_date_counts_from_the_date_of_the_answer() {
+        let headers = |date: &str| {
+            let after = (RETRY_AFTER, "Wed, 21 Oct 2015 07:28:30 GMT".parse().unwrap());
+            HeaderMap::from_iter([after, (DATE, date.parse().unwrap())])
+        };
+        // 2015-10-21T04:28:00Z: our clock is three hours behind.
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_401_680);
+        let sent = headers("Wed, 21 Oct 2015 07:28:20 GMT");
+        assert_eq!(parse(&sent, now), Some(Duration::from_secs(10)));
+        assert_eq!(parse(&headers("today"), now), Some(Duration::from_secs(3 * 3_600 + 30)));
     }
 }

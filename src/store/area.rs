@@ -150,6 +150,12 @@ impl Area {
         }
         rows
     }
+
+    /// The rows of the other records. Looks at each.
+    pub fn not_moved_before(&self, moment: Timestamp) -> Vec<u32> {
+        let rows = self.blocks.iter().flat_map(|block| block.rows());
+        rows.filter(|(_, record)| record.moved() >= moment).map(|(row, _)| row).collect()
+    }
 }
 
 #[cfg(test)]

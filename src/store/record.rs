@@ -95,7 +95,7 @@ struct Trouble {
     last_success: Option<Timestamp>,
     /// Why the task itself failed.
     failure_code: Option<Arc<str>>,
-    /// Not-found answers in a row, and when the first of them came.
+    /// Not-found answers in a row, and when the first of them came, by the steady clock.
     not_found: Option<(u32, Timestamp)>,
 }
 
@@ -259,13 +259,18 @@ impl Known {
         }
     }
 
-    /// Takes in how a poll ended.
-    pub fn take_in(&mut self, outcome: &Result<Observation, Failure>, now: Timestamp) -> Change {
+    /// Takes in how a poll ended. `steady` is now by a clock that nobody sets.
+    pub fn take_in(
+        &mut self,
+        outcome: &Result<Observation, Failure>,
+        now: Timestamp,
+        steady: Timestamp,
+    ) -> Change {
         let before = self.lasting();
         let (status, job_type) = (Arc::clone(&self.status), self.job_type.clone());
         let change = match outcome {
             Ok(observation) => self.observe(observation, now),
-            Err(failure) => self.fail(failure, now),
+            Err(failure) => self.fail(failure, now, steady),
         };
         let is_lasting =
             before != self.lasting() || status != self.status || job_type != self.job_type;
@@ -308,8 +313,9 @@ impl Known {
         self.end(from, observation.finish_time.is_some(), now)
     }
 
-    /// Takes in a failed poll. What was known stays known.
-    pub fn fail(&mut self, failure: &Failure, now: Timestamp) -> Change {
+    /// Takes in a failed poll. What was known stays known. `steady` is now by a clock that nobody
+    /// sets: a step of the wall clock must not end a task that is missing for a moment.
+    pub fn fail(&mut self, failure: &Failure, now: Timestamp, steady: Timestamp) -> Change {
         let last_success = self.last_success();
         let trouble = self.trouble.get_or_insert_default();
         trouble.last_success = last_success;
@@ -327,7 +333,7 @@ impl Known {
                 return self.change(from, false);
             }
         }
-        let (answers, since) = trouble.not_found.unwrap_or((0, now));
+        let (answers, since) = trouble.not_found.unwrap_or((0, steady));
         let answers = answers.saturating_add(1);
         trouble.not_found = Some((answers, since));
         if matches!(from, State::Unpolled | State::NotFound) {
@@ -337,7 +343,7 @@ impl Known {
             self.seen_open = true;
             return self.change(from, false);
         }
-        if answers < NOT_FOUND_ANSWERS || now.since(since) < NOT_FOUND_SPAN {
+        if answers < NOT_FOUND_ANSWERS || steady.since(since) < NOT_FOUND_SPAN {
             return self.change(from, false);
         }
         self.enter(State::NotFound, now);

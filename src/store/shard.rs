@@ -39,6 +39,8 @@ struct Table {
     /// How many are in each state, in the order of [`State::ALL`].
     states: [u64; State::ALL.len()],
     words: HashSet<Arc<str>>,
+    /// Final tasks are shown if their end was not before this moment.
+    shown_since: Timestamp,
 }
 
 /// Where the record of a row stands. The generation tells the row's tenants apart.
@@ -94,6 +96,7 @@ impl Shard {
             retired: Area::default(),
             states: Default::default(),
             words: HashSet::new(),
+            shown_since: Timestamp::from_micros(i64::MIN),
         };
         Self { name, clock, table: Mutex::new(table) }
     }
@@ -106,14 +109,14 @@ impl Shard {
         outcome: &Result<Observation, Failure>,
         tell: impl FnOnce(&Record, &Change),
     ) -> Option<Change> {
-        let now = self.clock.now();
+        let (now, steady) = (self.clock.now(), self.clock.steady());
         let mut table = self.lock();
         let place = table.place(slot)?;
-        let change = table.record(place, tell, |record| record.take_in(outcome, now))?;
-        if change.is_final && place.home == Home::Open {
-            table.rehouse(slot.index, Home::Retained);
-        }
-        Some(change)
+        table.record(slot.index, place, |record| {
+            let change = record.take_in(outcome, now, steady);
+            tell(record, &change);
+            change
+        })
     }
 
     /// The task of a slot, unless it has left.
@@ -189,11 +192,7 @@ impl Shard {
     ) -> Changes {
         let mut guard = self.lock();
         let table = &mut *guard;
-        let longer = limits.retain_finished > table.limits.retain_finished;
         table.limits = limits.clone();
-        if longer {
-            table.recall();
-        }
         let removed = diff.removed.into_iter().filter_map(|row| table.remove(row)).collect();
         let changed = diff.changed.into_iter();
         let changed = changed.filter_map(|(row, task)| table.change(row, task)).collect();
@@ -261,8 +260,8 @@ impl Table {
 
     fn record(
         &mut self,
+        row: u32,
         place: Place,
-        tell: impl FnOnce(&Record, &Change),
         take_in: impl FnOnce(&mut Record) -> Change,
     ) -> Option<Change> {
         let Self { open, retained, retired, words, .. } = self;
@@ -274,29 +273,30 @@ impl Table {
         let change = area.update(position(place.index), |record| {
             let change = take_in(record);
             record.share_words(|word| share(words, word));
-            tell(record, &change);
             change
         })?;
         if change.from != change.to {
             self.count(Some(change.from), Some(change.to));
         }
+        if change.is_final && place.home == Home::Open {
+            self.rehouse(row, Home::Retained);
+        }
         Some(change)
     }
 
-    /// Puts aside the final tasks whose series have been shown for long enough.
+    /// Puts aside the final tasks whose series have been shown for long enough. Takes back what
+    /// has to be shown for longer: `retain_finished` has grown, or our clock, which ran ahead, was
+    /// set back.
     fn retire(&mut self, now: Timestamp) {
-        let retain = self.limits.retain_finished;
-        for row in self.retained.moved_before(now - retain) {
-            self.rehouse(row, Home::Retired);
+        let shown_since = now - self.limits.retain_finished;
+        if shown_since < self.shown_since {
+            for row in self.retired.not_moved_before(shown_since) {
+                self.rehouse(row, Home::Retained);
+            }
         }
-    }
-
-    /// Takes back what has been put aside: it may have to be shown for longer.
-    fn recall(&mut self) {
-        let rows: Vec<u32> =
-            self.retired.blocks().iter().flat_map(|b| b.rows()).map(|(row, _)| row).collect();
-        for row in rows {
-            self.rehouse(row, Home::Retained);
+        self.shown_since = shown_since;
+        for row in self.retained.moved_before(shown_since) {
+            self.rehouse(row, Home::Retired);
         }
     }
 

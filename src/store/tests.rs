@@ -50,7 +50,7 @@ fn an_end_is_counted_once_and_only_if_it_was_watched() {
 
     // A failed poll saw nothing, so it is no reason to count.
     let mut unseen = record();
-    unseen.fail(&failure(Reason::Timeout), at(1));
+    unseen.fail(&failure(Reason::Timeout), at(1), at(1));
     assert_eq!(unseen.observe(&seen(State::Cancelled), at(2)).finished, None);
 }
 
@@ -88,7 +88,7 @@ fn a_failed_poll_erases_nothing() {
         ..seen(State::Running)
     };
     record.observe(&known, at(10));
-    record.fail(&failure(Reason::Http), at(20));
+    record.fail(&failure(Reason::Http), at(20), at(20));
     assert_eq!((record.state(), record.status()), (State::Running, "RUNNING"));
     assert_eq!((record.enqueued(), record.enqueued_since()), (at(3), "api"));
     assert_eq!((record.progress(), record.up()), (progress, Some(false)));
@@ -111,10 +111,10 @@ fn a_failed_task_is_an_error_of_its_own() {
 #[test]
 fn not_found_is_believed_at_once_only_where_nothing_is_known() {
     let mut unknown = record();
-    let change = unknown.fail(&failure(Reason::NotFound), at(1));
+    let change = unknown.fail(&failure(Reason::NotFound), at(1), at(1));
     assert_eq!((change.to, change.is_final, change.finished), (State::NotFound, false, None));
     for second in [100, 200, 300] {
-        assert!(!unknown.fail(&failure(Reason::NotFound), at(second)).is_final);
+        assert!(!unknown.fail(&failure(Reason::NotFound), at(second), at(second)).is_final);
     }
     assert_eq!(unknown.observe(&seen(State::Queued), at(400)).to, State::Queued);
 
@@ -129,12 +129,29 @@ fn not_found_is_believed_at_once_only_where_nothing_is_known() {
         (100, Reason::Timeout),
         (119, Reason::NotFound),
     ] {
-        assert_eq!(known.fail(&failure(reason), at(second)).to, State::Running, "{second}");
+        assert_eq!(
+            known.fail(&failure(reason), at(second), at(second)).to,
+            State::Running,
+            "{second}"
+        );
     }
-    let change = known.fail(&failure(Reason::NotFound), at(120));
+    let change = known.fail(&failure(Reason::NotFound), at(120), at(120));
     assert_eq!((change.to, change.is_final), (State::NotFound, true));
     assert_eq!(change.finished, Some(Finished { duration: Some(120 * SECOND) }));
     assert_eq!(known.error(), Some(("not_found", "7")));
+}
+
+#[test]
+fn no_step_of_the_clock_ends_a_task_that_is_missing_for_a_moment() {
+    let hours = 3 * 3_600;
+    let missing = failure(Reason::NotFound);
+    let mut known = record();
+    known.observe(&seen(State::Running), at(hours));
+    for (wall, steady) in [(hours, 1), (2 * hours, 2), (0, 3), (3 * hours, 60)] {
+        let change = known.fail(&missing, at(wall), at(steady));
+        assert_eq!(change.to, State::Running, "after {steady} s");
+    }
+    assert!(known.fail(&missing, at(0), at(61)).is_final, "set back, though missing for a minute");
 }
 
 #[test]

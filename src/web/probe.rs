@@ -86,7 +86,7 @@ async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Re
     }
     let mut record = Record::new(task, now);
     for outcome in &polled.outcomes {
-        record.take_in(outcome, now);
+        record.take_in(outcome, now, now);
     }
     let task = TasksView::of([record], upstream.provider.limits.stuck_after);
     let snapshot = Snapshot::of(vec![task], now);

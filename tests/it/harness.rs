@@ -1,12 +1,13 @@
 //! What the tests stand on: the exporter as a process, the simulated gateway, and patience.
 
+pub mod host;
 pub mod http;
 pub mod samples;
 pub mod tools;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,6 +18,7 @@ use aitask_exporter::simulator::{self, Options, Simulator};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use host::Host;
 use http::Reply;
 use samples::Samples;
 
@@ -178,10 +180,22 @@ impl Exporter {
 
     /// The same without waiting for anything.
     pub fn begin(dir: Dir, flags: &[&str]) -> Process {
+        Self::run(&mut Command::new(PROGRAM), dir, flags)
+    }
+
+    /// On a host that may change.
+    pub fn start_on(host: &Host, config: &str) -> Self {
         let mut command = Command::new(PROGRAM);
+        host.run(&mut command);
+        let mut process = Self::run(&mut command, Dir::with(config), &[]);
+        let address = process.addresses(1)[0];
+        Self { process, address }
+    }
+
+    fn run(command: &mut Command, dir: Dir, flags: &[&str]) -> Process {
         command.arg("--config.file").arg(dir.path("aitask.yml"));
         command.arg("--web.listen-address=127.0.0.1:0").args(flags);
-        Process::start(dir, &mut command)
+        Process::start(dir, command)
     }
 
     /// One that polls nothing for long, with a list of so many IDs of `length` characters.
@@ -258,7 +272,12 @@ impl Gateway {
     }
 
     pub fn with(options: Options) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at("127.0.0.1:0", options)
+    }
+
+    /// One at an address of this machine.
+    pub fn at(address: impl ToSocketAddrs, options: Options) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

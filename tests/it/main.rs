@@ -43,6 +43,7 @@ mod reload;
 mod secrets;
 mod seed;
 mod soak;
+mod steps;
 mod storage;
 mod systems;
 mod tls;

@@ -1,4 +1,7 @@
-//! Every fault at random, for a while. `SOAK_SECONDS` makes it longer.
+//! Every fault at random, for a while, on a host whose clock steps and whose names move.
+//! `SOAK_SECONDS` makes it longer.
+
+mod unrest;
 
 use std::net::TcpListener;
 use std::thread;
@@ -6,11 +9,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::harness::host::Host;
 use crate::harness::samples::Samples;
 use crate::harness::{Exporter, Gateway, eventually, now, until};
+use unrest::{Clock, Nomad};
 
 const TASKS: usize = 100;
 const SECONDS: u64 = 40;
+const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Faults of one task each, and what heals it.
 fn script(number: usize) -> Value {
@@ -42,9 +48,18 @@ fn sum(samples: &Samples, name: &str, labels: &[(&str, &str)]) -> f64 {
     samples.find(name, labels).iter().map(|(_, value)| value).sum()
 }
 
+/// Whatever the clock says: no task has left, and no age is negative, nor anything else.
+fn assert_honest(samples: &Samples) {
+    assert_eq!(sum(samples, "aitask_tasks", &[]), 2.0 * TASKS as f64 + 4.0);
+    let below: Vec<_> = samples.0.iter().filter(|(_, value)| **value < 0.0).collect();
+    assert!(below.is_empty(), "{below:?}");
+}
+
 #[test]
 fn a_mixture_of_all_faults_leaves_nothing_behind() {
-    let (bad, good) = (Gateway::start(), Gateway::start());
+    let (bad, good, host) = (Gateway::start(), Gateway::start(), Host::new());
+    let (mut clock, mut nomad) = (Clock::of(&host, TASKS, INTERVAL), Nomad::of(&host));
+    let home = nomad.url();
     let ids = |word: &str| (0..TASKS).map(|n| format!("{word}-{n}")).collect::<Vec<_>>();
     let listed = |provider: &str, ids: &[String]| {
         let tasks = ids.iter().map(|id| format!("{{ id: {id}, provider: {provider} }}"));
@@ -66,16 +81,19 @@ fn a_mixture_of_all_faults_leaves_nothing_behind() {
              - {{ name: refused, preset: mjdjourney, base_url: 'http://{refused}' }}\n\
              - {{ name: plain, preset: mjdjourney, base_url: 'https://{}' }}\n\
              - {{ name: nowhere, preset: mjdjourney, base_url: 'http://nowhere.invalid' }}\n\
+             - {{ name: nomad, preset: mjdjourney, base_url: '{}' }}\n\
              tasks: [{}, {}, {{ id: a, provider: refused }}, {{ id: a, provider: plain }}, \
-             {{ id: a, provider: nowhere }}]\n",
+             {{ id: a, provider: nowhere }}, {{ id: {}, provider: nomad }}]\n",
             bad.provider("bad", limits),
             good.provider("good", "max_in_flight: 32"),
             good.address,
+            home,
             listed("bad", &bad_ids),
             listed("good", &good_ids),
+            Nomad::TASK,
         )
     };
-    let exporter = Exporter::start(&config("200ms"));
+    let mut exporter = Exporter::start_on(&host, &config(&format!("{INTERVAL:?}")));
     exporter.await_value("aitask_tasks", &[("state", "running"), ("provider", "bad")], 100.0);
 
     let seconds = std::env::var("SOAK_SECONDS").map_or(SECONDS, |text| text.parse().unwrap());
@@ -86,12 +104,20 @@ fn a_mixture_of_all_faults_leaves_nothing_behind() {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             bad.put(&bad_ids[(random >> 33) % TASKS], &script((random >> 40) % 1_000));
         }
+        nomad.move_on();
+        let scraped = Instant::now();
         let samples = exporter.scrape();
+        assert_honest(&samples);
+        clock.tick(scraped, &samples);
         if settled.is_none() && begun.elapsed() > Duration::from_secs(seconds / 3) {
             settled = Some(samples);
         }
         thread::sleep(Duration::from_millis(100));
     }
+    assert!(clock.steps >= 4, "polls went on after {} steps of the clock only", clock.steps);
+    assert!(nomad.moves >= 4, "polls followed the name {} times only", nomad.moves);
+    until("polls have followed the name", || nomad.is_found());
+    host.set_clock(0);
     for id in &bad_ids {
         bad.put(id, &well());
     }
@@ -99,9 +125,14 @@ fn a_mixture_of_all_faults_leaves_nothing_behind() {
     let polled = "aitask_last_success_timestamp_seconds";
     let samples = eventually("every task is polled again", || {
         let samples = exporter.scrape();
-        let last = samples.find(polled, &[("provider", "bad")]);
-        (last.len() == TASKS && last.iter().all(|(_, at)| *at > healed)).then_some(samples)
+        let last = ["bad", "good", "nomad"].map(|name| samples.find(polled, &[("provider", name)]));
+        let (last, right) = (last.concat(), healed..=now());
+        let all = last.len() == 2 * TASKS + 1 && last.iter().all(|(_, at)| right.contains(at));
+        all.then_some(samples)
     });
+    // With the right time, the values are right again.
+    assert_eq!(sum(&samples, "aitask_stuck_tasks", &[("provider", "good")]), 0.0);
+    assert!(sum(&samples, "aitask_oldest_queue_age_seconds", &[("provider", "good")]) < 3_600.0);
 
     let failures = |provider, reason| {
         let labels = [("provider", provider), ("reason", reason)];
@@ -152,5 +183,7 @@ fn a_mixture_of_all_faults_leaves_nothing_behind() {
     let polls = sum(&samples, "aitask_polls_total", &[("provider", "good")]);
     let requests: u64 = good_ids.iter().map(|id| good.requests(id)).sum();
     assert_eq!(polls, requests as f64);
-    assert_eq!(sum(&samples, "aitask_tasks", &[("state", "running")]), 2.0 * TASKS as f64);
+    assert_eq!(sum(&samples, "aitask_tasks", &[("state", "running")]), 2.0 * TASKS as f64 + 1.0);
+    exporter.process.signal("TERM");
+    assert!(exporter.process.wait().success());
 }

@@ -98,7 +98,7 @@ fn lived(mut record: Record, [status, job_type, code]: [&str; 3], dice: &[u8]) -
     record.observe(&seen, NOW);
     if pick("fails", 2) == 0 {
         let reason = Reason::ALL[pick("reason", Reason::ALL.len())];
-        record.fail(&Failure { reason, code: code.into(), detail: String::new() }, NOW);
+        record.fail(&Failure { reason, code: code.into(), detail: String::new() }, NOW, NOW);
     }
     record
 }

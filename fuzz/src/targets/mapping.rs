@@ -123,7 +123,7 @@ fn keep(outcome: &Result<Observation, Failure>, id: &str) {
     let mut record = Record::new(task, Timestamp::from_micros(1_750_000_000_000_000));
     for now in [i64::MIN, 0, 1_750_000_000_000_001, i64::MAX] {
         let now = Timestamp::from_micros(now);
-        let change = record.take_in(outcome, now);
+        let change = record.take_in(outcome, now, now);
         assert_eq!(change.is_final, record.is_final());
         assert!(record.queue_age(now).is_none() || !record.is_final());
         assert!(record.error().is_some() == (outcome.is_err() || record.state() == State::Failed));

@@ -264,7 +264,11 @@ mod tests {
         let mut lost = record();
         lost.observe(&told(State::Running, None), after(1));
         for seconds in [2, 3, 70] {
-            lost.fail(&Failure::new(Reason::NotFound, "HTTP status 404"), after(seconds));
+            lost.fail(
+                &Failure::new(Reason::NotFound, "HTTP status 404"),
+                after(seconds),
+                after(seconds),
+            );
         }
         let trouble = [
             "Lost: the provider knew it once, and now denies it.",

@@ -164,7 +164,8 @@ mod tests {
                 record.observe(&observation(State::Running), at);
                 for ago in [seconds, seconds, seconds.saturating_sub(61)] {
                     let denied = Failure::new(Reason::NotFound, "404");
-                    record.fail(&denied, NOW - Duration::from_secs(ago));
+                    let at = NOW - Duration::from_secs(ago);
+                    record.fail(&denied, at, at);
                 }
             }
             _ => {
@@ -172,7 +173,7 @@ mod tests {
             }
         }
         if fails {
-            record.fail(&Failure::new(Reason::Http, "500"), NOW);
+            record.fail(&Failure::new(Reason::Http, "500"), NOW, NOW);
         }
         record
     }

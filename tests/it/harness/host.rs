@@ -1,0 +1,55 @@
+//! A host whose clock steps and whose names move: libfaketime and `nss_wrapper` stand between a process
+//! and its libc.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::Dir;
+
+const CLOCK: &str = "clock";
+const NAMES: &str = "hosts";
+
+/// What a process is told of its host.
+pub struct Host(Dir);
+
+impl Host {
+    /// One with the true time, and no names but the machine's own.
+    pub fn new() -> Self {
+        let host = Self(Dir::new());
+        host.set_clock(0);
+        host.0.write(NAMES, "");
+        host
+    }
+
+    /// Puts the clock so many hours ahead of the true time. The monotonic clock, like that of a real
+    /// host, takes no step.
+    pub fn set_clock(&self, hours: i64) {
+        self.0.write(CLOCK, &format!("{:+}", hours * 3_600));
+    }
+
+    /// Gives the only name another address.
+    pub fn set_name(&self, name: &str, address: &str) {
+        self.0.write(NAMES, &format!("{address} {name}\n"));
+    }
+
+    /// Puts the process of a command on this host. What the library of the clock shares between processes
+    /// it removes when the process ends in peace.
+    pub fn run(&self, command: &mut Command) {
+        // The variant that locks: all threads read the time.
+        let libraries = [library("faketime/libfaketimeMT.so.1"), library("libnss_wrapper.so")];
+        let libraries = libraries.map(|path| path.into_os_string().into_string().unwrap());
+        command.env("LD_PRELOAD", libraries.join(":"));
+        command.env("FAKETIME_TIMESTAMP_FILE", self.0.path(CLOCK)).env("FAKETIME_NO_CACHE", "1");
+        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("NO_FAKE_STAT", "1");
+        command.env("NSS_WRAPPER_HOSTS", self.0.path(NAMES));
+    }
+}
+
+/// Where Debian puts a library.
+fn library(name: &str) -> PathBuf {
+    let folder = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    let path = Path::new(&folder).join(name);
+    // The loader only warns of one that is missing, and the process would run on the true host.
+    assert!(path.exists(), "no {}: run `make tools`", path.display());
+    path
+}

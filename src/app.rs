@@ -210,7 +210,7 @@ fn open_storage(
 ) -> Result<Storage, AppError> {
     let mut opened = storage::open(dir)?;
     let tasks: usize = opened.remembered.values().map(HashMap::len).sum();
-    let (lost_bytes, uncounted) = (opened.lost, opened.unseen.len());
+    let (lost_bytes, uncounted) = (opened.lost, opened.uncounted.len());
     tracing::info!(tasks, uncounted, "read the storage path");
     if lost_bytes > 0 {
         tracing::warn!(lost_bytes, "the storage path is damaged: used what is intact");

@@ -1,23 +1,23 @@
 //! What outlives the process: the history of every task, in the directory of `--storage.path`.
 //!
 //! A thread of its own writes what changes. A finish that is written is counted when a reader of
-//! the counters comes, so that it is counted in one life only: see [`unseen`]. A disk that is full
-//! or gone does not stop the exporter: it runs on from memory, says so, and writes all anew once it
-//! can.
+//! the counters comes, so that it is counted in one life only: see [`uncounted`]. A disk that is
+//! full, gone or hangs does not stop the exporter: it runs on from memory, says so, and writes all
+//! anew once it can.
 
-pub mod files;
+mod files;
 pub mod frame;
 pub mod left;
+pub mod mark;
 mod pulse;
+mod queue;
 pub mod saved;
-pub mod unseen;
+mod uncounted;
 mod writer;
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,13 +28,13 @@ use crate::task::Task;
 use crate::telemetry::Telemetry;
 use files::Files;
 use left::Left;
+use mark::Mark;
 use pulse::Pulse;
+use queue::Queue;
 use saved::Finish;
-use unseen::Unseen;
+use uncounted::Uncounted;
 use writer::{MAX_JOURNAL, Writer};
 
-/// Changes that wait for the disk. More are not waited for: the next snapshot has them.
-const MAX_WAITING: usize = 100_000;
 /// How long a reader of the counters waits for the disk: a disk that hangs must not hide what else
 /// there is to read.
 const READER_PATIENCE: Duration = Duration::from_secs(1);
@@ -59,20 +59,11 @@ pub enum StorageError {
 /// A handle on the thread that writes.
 #[derive(Debug)]
 pub struct Storage {
-    sender: Mutex<Option<SyncSender<Message>>>,
+    queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// Whether changes have been passed over, because too many waited.
-    behind: Arc<AtomicBool>,
-    unseen: Arc<Unseen>,
+    uncounted: Arc<Uncounted>,
     pulse: Arc<Pulse>,
     telemetry: Arc<Telemetry>,
-}
-
-#[derive(Debug)]
-enum Message {
-    Change(Entry),
-    /// So much has changed that all is to be written anew.
-    Renew,
 }
 
 /// What a poll changed.
@@ -101,12 +92,12 @@ impl Entry {
 pub struct Opened {
     files: Files,
     journal: File,
-    counted: (u64, File),
+    mark: Mark,
     next: u64,
     /// What an earlier life knew.
     pub remembered: Remembered,
     /// What it left to be counted.
-    pub unseen: Vec<Finish>,
+    pub uncounted: Vec<Finish>,
     /// Bytes that were damaged.
     pub lost: usize,
 }
@@ -118,19 +109,17 @@ pub struct Opened {
 pub fn open(dir: &Path) -> Result<Opened, StorageError> {
     let files = Files::open(dir)?;
     let (snapshot, journals) = files.read()?;
-    let Left { remembered, finishes: mut unseen, mut next, mut lost } =
+    let (counted, damaged) = files.counted()?;
+    let Left { remembered, finishes: mut uncounted, next, lost, .. } =
         Left::read(&snapshot, &journals);
     // Where nothing tells what was counted all was: a finish that is counted twice is worse.
-    let (counted, damaged) = files.counted()?;
     let counted = counted.unwrap_or(next);
-    lost += damaged;
-    next = next.max(counted);
-    unseen.retain(|finish| finish.sequence >= counted);
+    uncounted.retain(|finish| finish.sequence >= counted);
+    let (next, lost) = (next.max(counted), lost + damaged);
     // Begun at once, so that what cannot be written is told at the start.
-    let begun =
-        files.begin_counted(counted).and_then(|file| Ok((file, files.begin_journal(next)?)));
-    let (file, journal) = begun.map_err(|error| StorageError::Io(dir.to_owned(), error))?;
-    Ok(Opened { files, journal, counted: (counted, file), next, remembered, unseen, lost })
+    let begun = files.begin_mark(counted).and_then(|mark| Ok((mark, files.begin_journal(next)?)));
+    let (mark, journal) = begun.map_err(|error| StorageError::Io(dir.to_owned(), error))?;
+    Ok(Opened { files, journal, mark, next, remembered, uncounted, lost })
 }
 
 impl Opened {
@@ -139,30 +128,32 @@ impl Opened {
     /// # Errors
     /// When there is no thread for it.
     pub fn start(self, store: Arc<Store>, telemetry: Arc<Telemetry>) -> io::Result<Storage> {
-        let (sender, messages) = sync_channel(MAX_WAITING);
-        let behind = Arc::new(AtomicBool::new(false));
         telemetry.storage_opened(self.lost);
-        let (counted, file) = self.counted;
-        let unseen = Unseen::new(Arc::clone(&telemetry), counted, file, self.unseen);
-        let unseen = Arc::new(unseen);
-        let pulse = Arc::new(Pulse::new());
+        let is_first = self.next == 0;
+        let uncounted = Uncounted::new(Arc::clone(&telemetry), self.mark, self.uncounted, is_first);
+        let storage = Storage {
+            queue: Arc::default(),
+            thread: Mutex::default(),
+            uncounted: Arc::new(uncounted),
+            pulse: Arc::new(Pulse::new()),
+            telemetry: Arc::clone(&telemetry),
+        };
         let writer = Writer {
             files: self.files,
             store,
-            telemetry: Arc::clone(&telemetry),
+            telemetry,
             next: self.next,
             journal: Some(self.journal),
             size: 0,
             limit: MAX_JOURNAL,
             unsynced: false,
-            behind: Arc::clone(&behind),
-            unseen: Arc::clone(&unseen),
-            pulse: Arc::clone(&pulse),
+            queue: Arc::clone(&storage.queue),
+            uncounted: Arc::clone(&storage.uncounted),
+            pulse: Arc::clone(&storage.pulse),
         };
-        let work = move || writer.run(&messages);
-        let thread = std::thread::Builder::new().name("storage".to_owned()).spawn(work)?;
-        let (sender, thread) = (Mutex::new(Some(sender)), Mutex::new(Some(thread)));
-        Ok(Storage { sender, thread, behind, unseen, pulse, telemetry })
+        let thread = std::thread::Builder::new().name("storage".to_owned());
+        *lock(&storage.thread) = Some(thread.spawn(move || writer.run())?);
+        Ok(storage)
     }
 }
 
@@ -170,28 +161,16 @@ impl Storage {
     /// Has a change written. Does not wait for the disk. To be called before anybody else can see
     /// the change, or else a snapshot could have it without what it lets count.
     pub fn save(&self, entry: Entry) {
-        self.send(Message::Change(entry));
+        if let Some(entry) = self.queue.push(entry)
+            && let Some(finish) = entry.finish(0)
+        {
+            self.uncounted.count_now(&[finish]);
+        }
     }
 
     /// Has everything written anew.
     pub fn renew(&self) {
-        self.send(Message::Renew);
-    }
-
-    fn send(&self, message: Message) {
-        let sender = lock(&self.sender);
-        let Some(sender) = &*sender else { return };
-        if let Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) =
-            sender.try_send(message)
-        {
-            // The disk is far behind. All is written anew.
-            self.behind.store(true, Ordering::Relaxed);
-            if let Message::Change(entry) = message
-                && let Some(finish) = entry.finish(0)
-            {
-                self.unseen.push_late(finish);
-            }
-        }
+        self.queue.renew();
     }
 
     /// Counts the finishes that no reader has seen, for one who is about to read, and whom a disk
@@ -200,18 +179,18 @@ impl Storage {
         if self.pulse.is_lost() && self.telemetry.storage_works(false) {
             tracing::error!("the storage path hangs: running on from memory");
         }
-        if !self.unseen.any() {
+        if !self.uncounted.any() {
             return;
         }
-        let unseen = Arc::clone(&self.unseen);
-        let counting = tokio::task::spawn_blocking(move || unseen.count());
+        let uncounted = Arc::clone(&self.uncounted);
+        let counting = tokio::task::spawn_blocking(move || uncounted.count());
         // What is not counted by then the next reader sees.
         let _ = tokio::time::timeout(READER_PATIENCE, counting).await;
     }
 
     /// Writes what still waits, and ends. Takes as long as the disk takes.
     pub fn end(&self) {
-        lock(&self.sender).take();
+        self.queue.close();
         if let Some(thread) = lock(&self.thread).take() {
             // A writer that panicked has ended as well.
             let _ = thread.join();

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Router, middleware};
@@ -80,8 +80,8 @@ pub fn router(web: Arc<Web>, max_requests: usize, guard: Option<Guard>) -> Route
     }
 }
 
-async fn metrics_of(State(web): State<Arc<Web>>, headers: HeaderMap) -> Response {
-    if let Some(storage) = &web.storage {
+async fn metrics_of(State(web): State<Arc<Web>>, method: Method, headers: HeaderMap) -> Response {
+    if let Some(storage) = web.storage.as_ref().filter(|_| method == Method::GET) {
         storage.count().await;
     }
     let snapshot = {

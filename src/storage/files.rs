@@ -2,10 +2,10 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::{StorageError, frame, unseen};
+use super::mark::{self, Mark};
+use super::{StorageError, frame};
 
 /// A directory that is ours alone.
 #[derive(Debug)]
@@ -62,18 +62,17 @@ impl Files {
     /// When it cannot be read, or was written by a newer version.
     pub fn counted(&self) -> Result<(Option<u64>, usize), StorageError> {
         let content = read(&self.dir.join(COUNTED))?;
-        Ok(unseen::read(&content).map_or((None, content.len()), |counted| (Some(counted), 0)))
+        Ok(mark::read(&content).map_or((None, content.len()), |counted| (Some(counted), 0)))
     }
 
     /// Begins to keep it.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn begin_counted(&self, counted: u64) -> io::Result<File> {
-        let path = self.dir.join(COUNTED);
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-        file.write_all_at(&unseen::content(counted), 0)?;
-        Ok(file)
+    pub fn begin_mark(&self, before: u64) -> io::Result<Mark> {
+        let mark = Mark::begin(&self.dir.join(COUNTED), before)?;
+        File::open(&self.dir)?.sync_all()?;
+        Ok(mark)
     }
 
     /// Begins a journal.
@@ -81,8 +80,7 @@ impl Files {
     /// # Errors
     /// When it cannot be written.
     pub fn begin_journal(&self, first: u64) -> io::Result<File> {
-        let path = self.dir.join(format!("{JOURNAL}{first}"));
-        let mut journal = OpenOptions::new().create(true).append(true).open(path)?;
+        let mut journal = OpenOptions::new().create(true).append(true).open(self.journal(first))?;
         if journal.metadata()?.len() == 0 {
             journal.write_all(&frame::header())?;
         }
@@ -115,10 +113,20 @@ impl Files {
         Ok(())
     }
 
-    /// Removes a snapshot that could not be finished: its space may be what is lacking.
-    pub fn give_up_snapshot(&self) {
-        // Where it cannot be removed the next one takes its place.
+    /// Removes a snapshot that could not be finished, since its space may be what is lacking, and
+    /// the journal that was to follow it where it is empty, or else there would be ever more.
+    pub fn give_up(&self, first: u64) {
+        // Where they cannot be removed the next ones take their place.
         let _ = fs::remove_file(self.dir.join(UNFINISHED));
+        let journal = self.journal(first);
+        let length = fs::metadata(&journal).map(|file| usize::try_from(file.len()));
+        if matches!(length, Ok(Ok(length)) if length <= frame::HEADER) {
+            let _ = fs::remove_file(journal);
+        }
+    }
+
+    fn journal(&self, first: u64) -> PathBuf {
+        self.dir.join(format!("{JOURNAL}{first}"))
     }
 
     fn journals(&self) -> io::Result<Vec<(u64, PathBuf)>> {

@@ -13,7 +13,8 @@
 pub const VERSION: u32 = 1;
 
 const MAGIC: &[u8; 8] = b"aitaskst";
-const HEADER: usize = 16;
+/// Length of the header, in bytes.
+pub const HEADER: usize = 16;
 /// Where to look for the next frame behind a damaged one. Text rarely has it: no byte of it is
 /// ASCII, and it is no UTF-8.
 const MARK: [u8; 4] = [0xf7, 0xa1, 0xfe, 0x9d];

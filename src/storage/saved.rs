@@ -1,4 +1,4 @@
-//! What is written: a task's history, and finishes that nobody has seen.
+//! What is written: a task's history, and finishes that no counter has.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +15,17 @@ use crate::task::Task;
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub enum Saved {
     /// In the snapshot every task, in a journal one that has changed.
-    History(History),
+    Changed(Changed),
     /// In the snapshot only; in a journal its task tells.
     Finish(Finish),
+    /// In the snapshot only: changes from this number on are in journals.
+    End(u64),
 }
 
-/// What is written of a task.
+/// A task, as it is now.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct History {
-    /// Counts what was written, so that what a snapshot has already is known.
+pub struct Changed {
+    /// Counts the changes, so that what a snapshot has already is known.
     pub sequence: u64,
     /// The provider's name.
     pub provider: Arc<str>,
@@ -51,7 +53,7 @@ pub struct Finish {
 /// The same without copies.
 #[derive(Serialize)]
 enum Borrowed<'a> {
-    History {
+    Changed {
         sequence: u64,
         provider: &'a str,
         id: &'a str,
@@ -59,9 +61,10 @@ enum Borrowed<'a> {
         finished: Option<Finished>,
     },
     Finish(&'a Finish),
+    End(u64),
 }
 
-impl History {
+impl Changed {
     /// What it lets count.
     pub fn finish(&self) -> Option<Finish> {
         Finish::of(self.sequence, &self.provider, &self.known, self.finished)
@@ -90,12 +93,17 @@ pub fn push(
     out: &mut Vec<u8>,
 ) {
     let (provider, id) = (&*task.common.provider, &*task.id);
-    push_frame(&Borrowed::History { sequence, provider, id, known, finished }, out);
+    push_frame(&Borrowed::Changed { sequence, provider, id, known, finished }, out);
 }
 
 /// Adds a finish's frame to `out`.
 pub fn push_finish(finish: &Finish, out: &mut Vec<u8>) {
     push_frame(&Borrowed::Finish(finish), out);
+}
+
+/// Adds the frame that tells where a snapshot ends to `out`.
+pub fn push_end(end: u64, out: &mut Vec<u8>) {
+    push_frame(&Borrowed::End(end), out);
 }
 
 fn push_frame(saved: &Borrowed<'_>, out: &mut Vec<u8>) {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::exposition::{self, Format, out::Out};
 use aitask_exporter::storage::left::Left;
-use aitask_exporter::storage::saved::{self, History, Saved};
-use aitask_exporter::storage::{frame, unseen};
+use aitask_exporter::storage::saved::{self, Changed, Saved};
+use aitask_exporter::storage::{frame, mark};
 use aitask_exporter::store::record::Record;
 use aitask_exporter::store::{Snapshot, TasksView};
 use aitask_exporter::task::{Common, Task};
@@ -16,7 +16,7 @@ use aitask_exporter::task::{Common, Task};
 const NOW: Timestamp = Timestamp::from_micros(1_750_403_000_000_000);
 
 pub fn run(data: &[u8]) {
-    unseen::read(data);
+    mark::read(data);
     let left = Left::read(data, &[data.to_vec()]);
     let (payloads, lost) = frame::read(data);
     let read: usize = payloads.iter().map(|payload| payload.len()).sum();
@@ -31,7 +31,8 @@ pub fn run(data: &[u8]) {
         let (read, mut frames) = (format!("{saved:?}"), Vec::new());
         match saved {
             Saved::Finish(finish) => saved::push_finish(&finish, &mut frames),
-            Saved::History(History { sequence, provider, id, known, finished }) => {
+            Saved::End(end) => saved::push_end(end, &mut frames),
+            Saved::Changed(Changed { sequence, provider, id, known, finished }) => {
                 let labels = Arc::from([]);
                 let common = Common { provider, labels: Arc::clone(&labels), params: labels };
                 let task = Task { id: (&*id).into(), common: Arc::new(common) };

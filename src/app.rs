@@ -35,6 +35,8 @@ const DEMO_HISTORY: usize = 100;
 /// How long polls and answers under way may take once the process is asked to stop: a process
 /// manager's patience often ends at ten seconds, and the promise is five.
 const DRAIN: Duration = Duration::from_secs(4);
+/// How long what waits for the disk may take then.
+const FLUSH: Duration = Duration::from_millis(900);
 
 /// Why the process could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +117,8 @@ pub async fn simulate(flags: SimulateFlags) -> Result<(), AppError> {
     }
     signals.stop().await;
     stop.send_replace(true);
-    abort_on_second(signals, async { while servers.join_next().await.is_some() {} }).await;
+    let served = async { while servers.join_next().await.is_some() {} };
+    abort_on_second(signals, within(DRAIN, served)).await;
     Ok(())
 }
 
@@ -184,10 +187,11 @@ async fn export(
         tokio::join!(live.end(), served);
     };
     let finish = async {
-        drain.await;
+        within(DRAIN, drain).await;
         if let Some(storage) = storage {
             // Where it panicked it has ended as well.
-            let _ = tokio::task::spawn_blocking(move || storage.end()).await;
+            let end = async { drop(tokio::task::spawn_blocking(move || storage.end()).await) };
+            within(FLUSH, end).await;
         }
     };
     abort_on_second(signals, finish).await;
@@ -197,7 +201,7 @@ async fn export(
 
 /// What is kept, and where.
 struct Keep<'a> {
-    /// Failed polls, for the landing page.
+    /// Failed polls, for the pages.
     history: usize,
     /// The directory of what outlives the process.
     storage: Option<&'a Path>,
@@ -285,11 +289,17 @@ impl Signals {
     }
 }
 
-/// Finishes `work`, but not beyond the time to drain, and not beyond a second signal.
+/// Does `work`, but not for longer than `patience`.
+async fn within(patience: Duration, work: impl Future<Output = ()>) {
+    if tokio::time::timeout(patience, work).await.is_err() {
+        tracing::warn!("stopped before all was finished");
+    }
+}
+
+/// Finishes `work`, but not beyond a second signal.
 async fn abort_on_second(mut signals: Signals, work: impl Future<Output = ()>) {
     tokio::select! {
         () = work => {}
-        () = tokio::time::sleep(DRAIN) => tracing::warn!("stopped before all was finished"),
         () = signals.stop() => {
             tracing::warn!("stopped at once, at the second signal");
             std::process::exit(1);

@@ -219,10 +219,8 @@ impl Live {
         let changes = tokio::task::spawn_blocking(move || store.apply(&providers, tasks)).await;
         let changes = changes.map_err(|error| ReloadError::Internal(error.to_string()))?;
         let mut before = std::mem::take(workers);
-        // When the exporter first knew of a task is to outlive it.
-        if let Some(storage) = &self.context.storage
-            && changes.iter().any(|changes| changes.came > 0)
-        {
+        // Which tasks came, and when, is to outlive the process; and so is which have left.
+        if let Some(storage) = &self.context.storage {
             storage.renew();
         }
         for (upstream, changes) in upstreams.into_iter().zip(changes) {

@@ -166,7 +166,14 @@ impl Store {
             shard.apply(limits, diff, &mut of_shard, now)
         };
         let changes: Vec<_> = diffs.into_iter().map(&mut apply).collect();
+        let is_kept =
+            |shard: &Arc<Shard>| changes.iter().any(|changes| Arc::ptr_eq(&changes.shard, shard));
+        let left: Vec<_> = shards.iter().filter(|shard| !is_kept(shard)).cloned().collect();
         *shards = changes.iter().map(|changes| Arc::clone(&changes.shard)).collect();
+        drop(shards);
+        for shard in left {
+            shard.clear();
+        }
         changes
     }
 

@@ -25,14 +25,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use axum::{Router, middleware};
+use axum::{Extension, Router, middleware};
 
 use crate::history::History;
 use crate::reload::Live;
 use crate::storage::Storage;
 use crate::telemetry::Telemetry;
 use guard::Guard;
-use limit::Limit;
+use limit::{Limit, Permit};
 
 /// Answers while the process lives.
 pub const HEALTHY: &str = "/-/healthy";
@@ -80,13 +80,21 @@ pub fn router(web: Arc<Web>, max_requests: usize, guard: Option<Guard>) -> Route
     }
 }
 
-async fn metrics_of(State(web): State<Arc<Web>>, method: Method, headers: HeaderMap) -> Response {
+async fn metrics_of(
+    State(web): State<Arc<Web>>,
+    Extension(permit): Extension<Permit>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
     if let Some(storage) = web.storage.as_ref().filter(|_| method == Method::GET) {
         storage.count().await;
     }
     let snapshot = {
         let web = Arc::clone(&web);
-        tokio::task::spawn_blocking(move || (web.live.store.snapshot(), web.telemetry.gather()))
+        tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            (web.live.store.snapshot(), web.telemetry.gather())
+        })
     };
     match snapshot.await {
         Ok((snapshot, registry)) => metrics::respond(&headers, snapshot, registry, move |took| {

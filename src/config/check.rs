@@ -179,6 +179,11 @@ impl Check<'_> {
             self.report(Mistake::new(place, "a name has 1 to 1024 bytes"));
         } else if name.chars().any(char::is_control) {
             self.report(Mistake::new(place, "a name has no control characters"));
+        } else if matches!(&*name, "." | "..") {
+            self.report(
+                Mistake::new(place, "a name is neither `.` nor `..`")
+                    .hint("it stands in the address of a page, where they mean a folder"),
+            );
         } else if let Some(first) = places.get(&name) {
             self.report(Mistake::new(place, "duplicate provider").quote(&name).first(*first));
             return None;

@@ -1,4 +1,4 @@
-//! What is told of polls: log lines, and the history on the landing page.
+//! What is told of polls: log lines, and the history for the pages.
 
 use std::collections::HashSet;
 use std::sync::Arc;

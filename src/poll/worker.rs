@@ -420,7 +420,7 @@ impl Polling {
                 storage.save(Entry::new(record, change));
             }
         })?;
-        // With a storage path a finish is counted once it is written.
+        // With a storage path a finish is written, and counted when a scrape comes.
         if let (None, Some(finished)) = (storage, change.finished) {
             self.telemetry.finished(change.to, finished.duration);
         }

@@ -74,3 +74,45 @@ impl Queue {
         mem::replace(&mut *waiting, Waiting { is_closed, ..Waiting::default() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::store::record::{Finished, Known};
+    use crate::task::{Common, Task};
+
+    fn entry(finished: bool) -> Entry {
+        let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
+        let task = Task { id: "t".into(), common: Arc::new(common) };
+        let known = Known::new(Timestamp::from_micros(0));
+        Entry { task, known, finished: finished.then_some(Finished { duration: None }) }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_to_a_snapshot_and_no_finish_is_lost() {
+        let queue = Queue::default();
+        for _ in 0..MAX_CHANGES + 9 {
+            assert!(queue.push(entry(false)).is_none());
+        }
+        for _ in MAX_CHANGES..MAX_FINISHES {
+            assert!(queue.push(entry(true)).is_none());
+        }
+        assert!(queue.push(entry(true)).is_some());
+        let Waiting { entries, renew, is_closed } = queue.wait(Duration::ZERO);
+        assert_eq!((entries.len(), renew, is_closed), (MAX_FINISHES, true, false));
+        let finishes = entries.iter().filter(|entry| entry.finished.is_some()).count();
+        assert_eq!(finishes, MAX_FINISHES - MAX_CHANGES);
+
+        // After a while without anything there is nothing.
+        let Waiting { entries, renew, .. } = queue.wait(Duration::ZERO);
+        assert_eq!((entries.len(), renew), (0, false));
+        assert!(queue.push(entry(true)).is_none());
+        queue.close();
+        assert!(queue.push(entry(true)).is_some() && queue.push(entry(false)).is_none());
+        let Waiting { entries, is_closed, .. } = queue.wait(Duration::MAX);
+        assert_eq!((entries.len(), is_closed), (1, true));
+    }
+}

@@ -95,7 +95,9 @@ struct Trouble {
     last_success: Option<Timestamp>,
     /// Why the task itself failed.
     failure_code: Option<Arc<str>>,
-    /// Not-found answers in a row, and when the first of them came, by the steady clock.
+    /// Not-found answers in a row, and when the first of them came, by the steady clock, which is
+    /// another one in another life.
+    #[serde(skip)]
     not_found: Option<(u32, Timestamp)>,
 }
 
@@ -241,9 +243,10 @@ impl Known {
         (may_be && (stuck.age.is_some() || stuck.still.is_some())).then_some(stuck)
     }
 
-    /// How often in a row the provider has said that it does not know the task, and since when.
-    pub fn denied(&self) -> Option<(u32, Timestamp)> {
-        self.trouble.as_ref()?.not_found
+    /// How often in a row the provider has said that it does not know the task, in this life of
+    /// the exporter.
+    pub fn denied(&self) -> Option<u32> {
+        self.trouble.as_ref()?.not_found.map(|(answers, _)| answers)
     }
 
     /// When state or progress last changed, by our clock; of a final task, when we saw its end.

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::area::{Area, Block};
 use super::record::{Change, Known, Record};
@@ -15,6 +16,9 @@ use crate::task::index::Index;
 /// Different statuses and kinds of job that are kept once for all tasks; a provider has a few
 /// dozen. Should one send ever new ones, those that no task has any more are forgotten here.
 const MAX_WORDS: usize = 4096;
+
+/// By how much time goes back where somebody has set the clock, or `retain_finished` has grown.
+const STEP: Duration = Duration::from_secs(1);
 
 /// The tasks of one provider.
 #[derive(Debug)]
@@ -87,18 +91,7 @@ pub struct Diff {
 impl Shard {
     /// No tasks.
     pub fn new(name: Arc<str>, clock: Clock, limits: Limits) -> Self {
-        let table = Table {
-            limits,
-            rows: Vec::new(),
-            free: Vec::new(),
-            open: Area::default(),
-            retained: Area::default(),
-            retired: Area::default(),
-            states: Default::default(),
-            words: HashSet::new(),
-            shown_since: Timestamp::from_micros(i64::MIN),
-        };
-        Self { name, clock, table: Mutex::new(table) }
+        Self { name, clock, table: Mutex::new(Table::new(limits)) }
     }
 
     /// Takes in how a poll of `slot` ended. `None` where the task has left meanwhile. `tell` hears
@@ -208,6 +201,15 @@ impl Shard {
         Changes { shard: self, removed, added, changed, came }
     }
 
+    /// Forgets all tasks, because the provider has left: a poll that is still under way finds its
+    /// task gone.
+    pub fn clear(&self) {
+        let empty = |table: &mut Table| std::mem::replace(table, Table::new(table.limits.clone()));
+        // Many tasks take long to drop: not while the lock is held.
+        let left = empty(&mut self.lock());
+        drop(left);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Table> {
         // A panic elsewhere leaves records whole: each is changed by plain assignments.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -215,6 +217,20 @@ impl Shard {
 }
 
 impl Table {
+    fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            rows: Vec::new(),
+            free: Vec::new(),
+            open: Area::default(),
+            retained: Area::default(),
+            retired: Area::default(),
+            states: Default::default(),
+            words: HashSet::new(),
+            shown_since: Timestamp::from_micros(i64::MIN),
+        }
+    }
+
     fn place(&self, slot: Slot) -> Option<Place> {
         let row = self.rows.get(position(slot.index))?;
         row.place.filter(|_| row.generation == slot.generation)
@@ -289,12 +305,16 @@ impl Table {
     /// set back.
     fn retire(&mut self, now: Timestamp) {
         let shown_since = now - self.limits.retain_finished;
-        if shown_since < self.shown_since {
+        let back = self.shown_since.since(shown_since);
+        // Readers who come at once do not get their turns in the order of their moments.
+        if back >= STEP {
             for row in self.retired.not_moved_before(shown_since) {
                 self.rehouse(row, Home::Retained);
             }
         }
-        self.shown_since = shown_since;
+        if back.is_zero() || back >= STEP {
+            self.shown_since = shown_since;
+        }
         for row in self.retained.moved_before(shown_since) {
             self.rehouse(row, Home::Retired);
         }

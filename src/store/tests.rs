@@ -1,5 +1,8 @@
+use tokio::time::Instant;
+
 use super::record::Finished;
 use super::*;
+use crate::config::Limits;
 use crate::observation::{Failure, Observation, Reason};
 use crate::task::Common;
 
@@ -176,4 +179,18 @@ fn stuck_is_old_or_without_movement_but_never_waiting_or_final() {
     record.observe(&seen(State::Failed), at(90_002));
     assert!(!record.is_stuck(after, at(99_000)));
     assert_eq!(record.moved(), at(90_002));
+}
+
+#[test]
+fn a_provider_that_has_left_takes_nothing_in() {
+    let shard =
+        Arc::new(Shard::new("p".into(), Clock::Paused(Instant::now(), at(0)), Limits::default()));
+    let diff = shard.diff(vec![task("t")]);
+    let changes = Arc::clone(&shard).apply(&Limits::default(), diff, &mut HashMap::new(), at(0));
+    let slot = changes.added[0].slot;
+    let mut told = 0;
+    assert!(shard.record(slot, &Ok(seen(State::Queued)), |_, _| told += 1).is_some());
+    shard.clear();
+    assert_eq!(shard.record(slot, &Ok(seen(State::Failed)), |_, _| told += 1), None);
+    assert_eq!((told, shard.count(), shard.task(slot)), (1, 0, None));
 }

@@ -4,12 +4,14 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use super::limit::Permit;
 use super::question::Question;
 use super::stream::stream;
 use super::{Web, negotiation};
@@ -20,6 +22,7 @@ use crate::store::record::Record;
 /// The tasks that the query asks for.
 pub async fn tasks(
     State(web): State<Arc<Web>>,
+    Extension(permit): Extension<Permit>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
@@ -29,6 +32,7 @@ pub async fn tasks(
     };
     let gzip = negotiation::gzip(&headers);
     let write = move |out: &mut _| {
+        let _permit = permit;
         let (now, tasks) = web.live.store.tasks(question.provider.as_deref());
         write_tasks(&tasks, &question, now, out)
     };

@@ -2,6 +2,7 @@
 //! answered.
 
 mod facts;
+mod failed;
 pub mod landing;
 mod link;
 mod shown;
@@ -14,11 +15,12 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
 use super::Web;
+use super::limit::Permit;
 
 /// What a page may do: show its own style and send its own form. What it shows comes from outside
 /// in good part, and is not to run even where the escaping has a hole.
-const POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; \
+     frame-ancestors 'none'";
 
 /// What stands on top of each page.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +48,11 @@ pub fn ok(template: &impl Template) -> Page {
 
 /// Answers with what `make` makes, on a thread where that may take a while: with a million tasks it
 /// does.
-pub async fn answer(make: impl FnOnce() -> Page + Send + 'static) -> Response {
+pub async fn answer(permit: Permit, make: impl FnOnce() -> Page + Send + 'static) -> Response {
+    let make = move || {
+        let _permit = permit;
+        make()
+    };
     let error = match tokio::task::spawn_blocking(make).await {
         Ok((status, Ok(page))) => {
             let policy = [(header::CONTENT_SECURITY_POLICY, POLICY)];
@@ -56,4 +62,32 @@ pub async fn answer(make: impl FnOnce() -> Page + Send + 'static) -> Response {
         Err(error) => error.to_string(),
     };
     (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_who_goes_away_does_not_make_room_for_the_next() {
+        let permits = Arc::new(Semaphore::new(1));
+        let (go_on, wait) = mpsc::channel::<()>();
+        let (tell, begun) = tokio::sync::oneshot::channel();
+        let make = move || {
+            let _ = tell.send(());
+            let _ = wait.recv();
+            (StatusCode::OK, Ok(String::new()))
+        };
+        let reading = tokio::spawn(answer(Permit::take(&permits).unwrap(), make));
+        begun.await.unwrap();
+        reading.abort();
+        assert!(reading.await.unwrap_err().is_cancelled());
+        assert!(Permit::take(&permits).is_none(), "its page is still being made");
+        go_on.send(()).unwrap();
+        assert!(permits.acquire().await.is_ok());
+    }
 }

@@ -159,9 +159,9 @@ fn polls(record: &Record, last: Option<&Entry>, now: Timestamp) -> Vec<Fact> {
     if let Some(("task", code)) = record.error() {
         facts.push(Fact::text("Failure code", Some(code), "not told"));
     }
-    if let Some((times, since)) = record.denied() {
-        let note = format!("{times} answers in a row said that there is no such task");
-        facts.push(Fact::at("Denied since", since, now).note(note));
+    if let Some(times) = record.denied() {
+        let times = times.to_string();
+        facts.push(Fact::new("Denied in a row", times).note("the provider knows no such task"));
     }
     facts
 }
@@ -275,9 +275,9 @@ mod tests {
             "The last poll failed: not_found",
         ];
         assert_eq!(troubles(&lost, STUCK_AFTER, None, after(99)), trouble);
-        let denied = ("1m ago".to_owned(), "3 answers in a row said that there is no such task");
-        let found = fact(&lost, "Denied since", after(62)).unwrap();
-        assert_eq!((found.0, found.1.as_str()), denied);
+        let denied = ("3", "the provider knows no such task");
+        let found = fact(&lost, "Denied in a row", after(62)).unwrap();
+        assert_eq!((found.0.as_str(), found.1.as_str()), denied);
         assert_eq!(fact(&lost, "Last usable answer", after(3)).unwrap().0, "2s ago");
         assert_eq!(fact(&lost, "Stuck", after(999)), None);
     }

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 
+use super::failed::Failed;
 use super::link;
-use super::shown::{self, Moment};
+use super::shown;
 use super::{Head, answer, ok};
-use crate::clock::Timestamp;
-use crate::history::Entry;
 use crate::observation;
 use crate::store::ProviderView;
 use crate::web::Web;
+use crate::web::limit::Permit;
 
 #[derive(Template)]
 #[template(path = "landing.html")]
@@ -38,26 +39,16 @@ struct Count {
     link: Option<String>,
 }
 
-struct Failed {
-    at: Moment,
-    provider: String,
-    task_id: String,
-    link: String,
-    reason: &'static str,
-    code: String,
-    detail: String,
-}
-
 /// The landing page.
-pub async fn page(State(web): State<Arc<Web>>) -> Response {
-    answer(move || {
+pub async fn page(State(web): State<Arc<Web>>, Extension(permit): Extension<Permit>) -> Response {
+    answer(permit, move || {
         let snapshot = web.live.store.snapshot();
         let failures = web.history.newest().into_iter();
         ok(&Landing {
             head: Head::new(&web),
             states: observation::State::ALL,
             providers: snapshot.providers.iter().map(provider).collect(),
-            failures: failures.map(|entry| failed(&entry, snapshot.now)).collect(),
+            failures: failures.map(|entry| Failed::new(&entry, snapshot.now)).collect(),
         })
     })
     .await
@@ -77,17 +68,5 @@ fn provider(view: &ProviderView) -> Provider {
         counts: states.map(|(state, tasks)| count(tasks, ("state", state.as_str()))).collect(),
         stuck: count(view.stuck, ("stuck", "true")),
         oldest: shown::rough(oldest),
-    }
-}
-
-fn failed(entry: &Entry, now: Timestamp) -> Failed {
-    Failed {
-        at: Moment::new(entry.at, now),
-        provider: shown::short(&entry.provider),
-        task_id: shown::short(&entry.task_id),
-        link: link::task(&entry.provider, &entry.task_id),
-        reason: entry.failure.reason.as_str(),
-        code: shown::short(&entry.failure.code),
-        detail: shown::whole(&entry.failure.detail),
     }
 }

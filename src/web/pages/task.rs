@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::facts::{Fact, facts, troubles};
+use super::failed::Failed;
 use super::link;
-use super::shown::{self, Moment};
+use super::shown;
 use super::{Head, answer};
-use crate::clock::Timestamp;
-use crate::history::Entry;
 use crate::store::TasksView;
 use crate::store::record::Record;
+use crate::web::limit::Permit;
 use crate::web::{Web, query};
 
 #[derive(Template)]
@@ -33,16 +34,10 @@ struct Page<'a> {
     failures: Vec<Failed>,
 }
 
-struct Failed {
-    at: Moment,
-    reason: &'static str,
-    code: String,
-    detail: String,
-}
-
 /// The page of the task that the path names.
 pub async fn page(
     State(web): State<Arc<Web>>,
+    Extension(permit): Extension<Permit>,
     path: Result<Path<(String, String)>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -51,7 +46,7 @@ pub async fn page(
         return refused("the path is not UTF-8 text");
     };
     match query::pairs(&query.unwrap_or_default()) {
-        Ok(pairs) if pairs.is_empty() => answer(move || make(&web, &provider, &id)).await,
+        Ok(pairs) if pairs.is_empty() => answer(permit, move || make(&web, &provider, &id)).await,
         Ok(_) => refused("this page takes no parameters; a ? in an ID is written %3F"),
         Err(message) => refused(&message),
     }
@@ -91,7 +86,7 @@ fn make(web: &Web, provider: &str, id: &str) -> super::Page {
         facts: found.map_or_else(Vec::new, |(record, view)| {
             facts(record, view.stuck_after, history.first(), now)
         }),
-        failures: history.iter().map(|entry| failed(entry, now)).collect(),
+        failures: history.iter().map(|entry| Failed::new(entry, now)).collect(),
     };
     (status, page.render())
 }
@@ -102,13 +97,4 @@ fn find<'a>(tasks: &'a [TasksView], id: &str) -> Option<(&'a Record, &'a TasksVi
         let mut records = view.blocks.iter().flat_map(|block| block.records());
         Some((records.find(|record| *record.task.id == *id)?, view))
     })
-}
-
-fn failed(entry: &Entry, now: Timestamp) -> Failed {
-    Failed {
-        at: Moment::new(entry.at, now),
-        reason: entry.failure.reason.as_str(),
-        code: shown::short(&entry.failure.code),
-        detail: shown::whole(&entry.failure.detail),
-    }
 }

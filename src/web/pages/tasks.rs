@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -14,6 +15,7 @@ use super::{Head, Page, answer, ok};
 use crate::clock::Timestamp;
 use crate::observation;
 use crate::web::Web;
+use crate::web::limit::Permit;
 use crate::web::question::Question;
 
 /// What a person reads and a browser draws at once; a fleet can have a million.
@@ -25,7 +27,8 @@ struct Table<'a> {
     head: Head<'a>,
     question: &'a Question,
     is_narrowed: bool,
-    providers: Vec<&'a str>,
+    /// Their names, and what is shown of them.
+    providers: Vec<(&'a str, String)>,
     states: [observation::State; observation::State::ALL.len()],
     unknown_provider: Option<String>,
     json: String,
@@ -50,18 +53,23 @@ struct Shown {
 }
 
 /// The table of the tasks that the query asks for.
-pub async fn page(State(web): State<Arc<Web>>, RawQuery(query): RawQuery) -> Response {
+pub async fn page(
+    State(web): State<Arc<Web>>,
+    Extension(permit): Extension<Permit>,
+    RawQuery(query): RawQuery,
+) -> Response {
     match Question::of_form(&query.unwrap_or_default()) {
-        Ok(question) => answer(move || table(&web, &question)).await,
+        Ok(question) => answer(permit, move || table(&web, &question)).await,
         Err(message) => (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
     }
 }
 
 fn table(web: &Web, question: &Question) -> Page {
     let config = web.live.config();
-    let providers: Vec<_> = config.providers.iter().map(|provider| &*provider.name).collect();
+    let names = config.providers.iter().map(|provider| &*provider.name);
+    let providers: Vec<_> = names.map(|name| (name, shown::short(name))).collect();
     let asked = question.provider.as_deref();
-    let unknown = asked.filter(|asked| !providers.contains(asked));
+    let unknown = asked.filter(|asked| providers.iter().all(|(name, _)| name != asked));
     let (now, tasks) = web.live.store.tasks(asked);
     let worst = worst(&tasks, question, now, MOST_ROWS);
     let rows: Vec<_> = worst.rows.iter().map(|row| row_of(*row, now)).collect();

@@ -1,9 +1,10 @@
 //! The failed polls of late, for a person who looks at the pages.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use crate::clock::Timestamp;
+use crate::lock::lock;
 use crate::observation::Failure;
 
 /// A ring of failed polls.
@@ -34,20 +35,20 @@ impl History {
 
     /// Adds an entry; the oldest gives way.
     pub fn push(&self, entry: Entry) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = lock(&self.entries);
         entries.push_front(entry);
         entries.truncate(self.limit);
     }
 
     /// The newest first.
     pub fn newest(&self) -> Vec<Entry> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        lock(&self.entries).iter().cloned().collect()
     }
 
     /// Those of one task, the newest first.
     pub fn of(&self, provider: &str, task_id: &str) -> Vec<Entry> {
         let is_it = |entry: &&Entry| entry.task_id == task_id && entry.provider == provider;
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = lock(&self.entries);
         entries.iter().filter(is_it).cloned().collect()
     }
 }

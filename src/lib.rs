@@ -14,6 +14,7 @@
 
 pub mod clock;
 pub mod duration;
+pub mod lock;
 pub mod task;
 pub mod observation;
 pub mod label;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::clock::Timestamp;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::{self, Config, Loaded};
+use crate::lock;
 use crate::poll::worker::{Context, Worker};
 use crate::poll::{Polled, Upstream};
 use crate::store::Store;
@@ -151,7 +152,7 @@ impl Live {
 
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&lock::read(&self.config))
     }
 
     /// Whether each provider has been tried once, or its first poll is due later. Stays true.
@@ -246,7 +247,7 @@ impl Live {
         if config.dropped_tasks > 0 {
             tracing::warn!(tasks = config.dropped_tasks, "max_tasks leaves tasks unpolled");
         }
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        *lock::write(&self.config) = config;
         Ok(())
     }
 }

@@ -9,6 +9,7 @@
 
 mod content;
 mod control;
+mod delivery;
 mod fault;
 mod life;
 mod memory;
@@ -16,6 +17,7 @@ mod scenario;
 mod script;
 #[cfg(test)]
 mod tests;
+mod text;
 mod wire;
 
 use std::io;
@@ -35,7 +37,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use fault::{Cut, Delivery, deliver};
+use delivery::{Cut, Delivery, deliver};
 use life::Moment;
 use memory::{Full, Memory, Visit, Visited};
 use script::Trouble;

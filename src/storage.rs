@@ -5,7 +5,8 @@
 //! full, gone or hangs does not stop the exporter: it runs on from memory, says so, and writes all
 //! anew once it can.
 
-mod files;
+pub mod entry;
+pub mod files;
 pub mod frame;
 pub mod left;
 pub mod mark;
@@ -17,16 +18,16 @@ mod writer;
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::store::record::{Change, Finished, Known, Record};
+use crate::lock::lock;
 use crate::store::{Remembered, Store};
-use crate::task::Task;
 use crate::telemetry::Telemetry;
-use files::Files;
+use entry::Entry;
+use files::{Files, StorageError};
 use left::Left;
 use mark::Mark;
 use pulse::Pulse;
@@ -39,23 +40,6 @@ use writer::{MAX_JOURNAL, Writer};
 /// there is to read.
 const READER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Why a storage path cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    /// The system refuses.
-    #[error("--storage.path: cannot use {0:?}: {1}; it has to be a directory that can be written")]
-    Io(PathBuf, io::Error),
-    /// Another exporter.
-    #[error("--storage.path: another process uses {0:?}; every exporter needs its own")]
-    InUse(PathBuf),
-    /// A newer exporter.
-    #[error(
-        "--storage.path: {0:?} has the format {1}, which is newer than this exporter; it was left \
-         as it is: use the newer exporter, or another directory"
-    )]
-    Newer(PathBuf, u32),
-}
-
 /// A handle on the thread that writes.
 #[derive(Debug)]
 pub struct Storage {
@@ -64,27 +48,6 @@ pub struct Storage {
     uncounted: Arc<Uncounted>,
     pulse: Arc<Pulse>,
     telemetry: Arc<Telemetry>,
-}
-
-/// What a poll changed.
-#[derive(Debug)]
-pub struct Entry {
-    task: Task,
-    known: Known,
-    finished: Option<Finished>,
-}
-
-impl Entry {
-    /// The change that a record went through.
-    pub fn new(record: &Record, change: &Change) -> Self {
-        let (task, known) = (record.task.clone(), record.known.clone());
-        Self { task, known, finished: change.finished }
-    }
-
-    /// What it lets count, as change number `sequence`.
-    fn finish(&self, sequence: u64) -> Option<Finish> {
-        Finish::of(sequence, &self.task.common.provider, &self.known, self.finished)
-    }
 }
 
 /// A directory in use, whose thread has not begun.
@@ -196,8 +159,4 @@ impl Storage {
             let _ = thread.join();
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

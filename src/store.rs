@@ -14,11 +14,12 @@ pub mod record;
 pub mod shard;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::{PerTaskSeries, Provider};
+use crate::lock::{lock, read, write};
 use crate::observation::State;
 use crate::task::Task;
 use area::{Area, Block};
@@ -127,7 +128,7 @@ impl Store {
 
     /// Hands over what an earlier life knew of the tasks that are taken on next.
     pub fn remember(&self, remembered: Remembered) {
-        *self.remembered.lock().unwrap_or_else(PoisonError::into_inner) = remembered;
+        *lock(&self.remembered) = remembered;
     }
 
     /// Takes on providers and tasks. Tasks that stay keep their history and their slot. What
@@ -159,7 +160,7 @@ impl Store {
             .collect();
         let remembered = self.remembered.lock().map(|mut guard| std::mem::take(&mut *guard));
         let mut remembered = remembered.unwrap_or_default();
-        let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
+        let mut shards = write(&self.shards);
         let now = self.clock.now();
         let mut apply = |(shard, limits, diff): (Arc<Shard>, _, _)| {
             let mut of_shard = remembered.remove(&*shard.name).unwrap_or_default();
@@ -194,7 +195,7 @@ impl Store {
     /// Everything as it stands now.
     pub fn snapshot(&self) -> Snapshot {
         let (now, taken) = {
-            let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+            let shards = read(&self.shards);
             let now = self.clock.now();
             let take = |shard: &Arc<Shard>| (Arc::clone(&shard.name), shard.take(now));
             (now, shards.iter().map(take).collect::<Vec<_>>())
@@ -207,7 +208,7 @@ impl Store {
     }
 
     fn shards(&self) -> Vec<Arc<Shard>> {
-        self.shards.read().unwrap_or_else(PoisonError::into_inner).clone()
+        read(&self.shards).clone()
     }
 }
 

@@ -4,7 +4,7 @@
 pub mod provider;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
@@ -14,6 +14,7 @@ use prometheus::{Counter, Gauge, Histogram, HistogramOpts, IntCounter, IntGauge,
 
 use crate::clock::Timestamp;
 use crate::family::{self, Family};
+use crate::lock::lock;
 use crate::observation::State;
 use provider::ProviderTelemetry;
 
@@ -162,7 +163,7 @@ struct Providers(Arc<Mutex<BTreeMap<Box<str>, Arc<ProviderTelemetry>>>>);
 
 impl Providers {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Box<str>, Arc<ProviderTelemetry>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

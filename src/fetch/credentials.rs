@@ -1,7 +1,7 @@
 //! The headers of every request, secrets among them: read again when their files change, signed
 //! again before a signature expires.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -15,6 +15,7 @@ use serde_json::json;
 use super::client::BuildError;
 use crate::config::secret::Secret;
 use crate::config::{Auth, Client};
+use crate::lock::lock;
 use crate::task::stable_hash;
 
 /// How often a token is signed anew, and for how long it is valid: Kling's documents ask for 30
@@ -110,7 +111,7 @@ impl Credentials {
     }
 
     fn lock(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.current)
     }
 }
 

@@ -12,7 +12,8 @@ use jiff::SignedDuration;
 
 use super::fault::Fault;
 use super::life::{Status, Step};
-use super::script::{Script, Text, Trouble};
+use super::script::{Script, Trouble};
+use super::text::Text;
 use super::wire::slip::Slip;
 
 /// The ID whose answer is the recorded one.

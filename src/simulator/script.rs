@@ -3,13 +3,12 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::SignedDuration;
 use serde::de::{Deserialize, Deserializer, Error};
-use serde_json::Value;
 
 use super::fault::Fault;
 use super::life::{Status, Step};
+use super::text::Text;
 use super::wire::slip::Slip;
 
 /// The longest time a script can name: keeps every moment that follows from it a valid date.
@@ -55,19 +54,6 @@ impl Script {
     pub fn trouble(&self, number: u64) -> Option<&Trouble> {
         let strikes = self.trouble_every.is_none_or(|every| number.is_multiple_of(every.get()));
         self.trouble.as_ref().filter(|_| strikes)
-    }
-}
-
-/// A body as a script writes it: a string stands for its own text, all else for its JSON.
-#[derive(Clone, Debug)]
-pub struct Text(pub Bytes);
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(match Value::deserialize(deserializer)? {
-            Value::String(text) => text.into(),
-            value => value.to_string().into(),
-        }))
     }
 }
 

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::content::Content;
 use super::life::{Moment, Status};
-use super::script::Text;
+use super::text::Text;
 use refusal::Refusal;
 use slip::Slip;
 use system::{Speech, System, Unknown};

@@ -4,8 +4,25 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::frame;
 use super::mark::{self, Mark};
-use super::{StorageError, frame};
+
+/// Why a storage path cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The system refuses.
+    #[error("--storage.path: cannot use {0:?}: {1}; it has to be a directory that can be written")]
+    Io(PathBuf, io::Error),
+    /// Another exporter.
+    #[error("--storage.path: another process uses {0:?}; every exporter needs its own")]
+    InUse(PathBuf),
+    /// A newer exporter.
+    #[error(
+        "--storage.path: {0:?} has the format {1}, which is newer than this exporter; it was left \
+         as it is: use the newer exporter, or another directory"
+    )]
+    Newer(PathBuf, u32),
+}
 
 /// A directory that is ours alone.
 #[derive(Debug)]

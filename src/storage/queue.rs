@@ -4,7 +4,8 @@ use std::mem;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Entry, lock};
+use super::entry::Entry;
+use crate::lock::lock;
 
 /// Changes that wait, some tens of megabytes of them. Further ones are passed over, since the next
 /// snapshot has them.

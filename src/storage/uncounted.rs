@@ -11,9 +11,9 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 
-use super::lock;
 use super::mark::Mark;
 use super::saved::Finish;
+use crate::lock::lock;
 use crate::telemetry::Telemetry;
 
 /// Finishes that wait for a reader, a few megabytes of them. Where none comes for so long, more

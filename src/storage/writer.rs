@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Entry;
+use super::entry::Entry;
 use super::files::Files;
 use super::pulse::Pulse;
 use super::queue::{Queue, Waiting};

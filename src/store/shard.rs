@@ -1,7 +1,7 @@
 //! The tasks of one provider, under a lock of their own.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::area::{Area, Block};
@@ -9,6 +9,7 @@ use super::record::{Change, Known, Record};
 use super::{Changes, Placed, Slot, TasksView, position};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Limits;
+use crate::lock::lock;
 use crate::observation::{Failure, Observation, State};
 use crate::task::Task;
 use crate::task::index::Index;
@@ -212,7 +213,7 @@ impl Shard {
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         // A panic elsewhere leaves records whole: each is changed by plain assignments.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 }
 

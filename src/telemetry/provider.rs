@@ -2,7 +2,7 @@
 //! additions; only codes and HTTP statuses, which no table lists beforehand, are looked up.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -11,6 +11,7 @@ use prometheus::{Counter, Histogram, IntCounter, IntGauge};
 
 use crate::family::{self, Family};
 use crate::label;
+use crate::lock::lock;
 use crate::observation::{Reason, State};
 
 /// How many label values a provider's answers can add to a family; further ones count as
@@ -171,7 +172,7 @@ impl OpenSet {
     }
 
     fn inc(&self, value: &str) {
-        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counters = lock(&self.counters);
         if let Some(counter) = counters.get(value) {
             return counter.inc();
         }
@@ -184,7 +185,7 @@ impl OpenSet {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let counters = lock(&self.counters);
         counters.values().flat_map(Collector::collect).collect()
     }
 }

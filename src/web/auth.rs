@@ -1,7 +1,7 @@
 //! Basic authentication: what a client says, and whether it is right.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use axum::http::{HeaderMap, header};
 use base64::Engine;
@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 use tokio::sync::Semaphore;
 
 use super::config::Users;
+use crate::lock::lock;
 
 /// How many passwords are compared with hashes at once. Each takes a core for as long as its
 /// hash's cost says, and whoever guesses must not slow down the polls.
@@ -97,13 +98,13 @@ impl Passwords {
     /// Remembers what was right; one password for each of the users.
     fn remember(&self, user: Vec<u8>, message: &SecretSlice<u8>, users: &Users) {
         let Some(key) = &self.key else { return };
-        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut right = lock(&self.right);
         right.retain(|user, _| users.get(user).is_some());
         right.insert(user, hmac::sign(key, message.expose_secret()));
     }
 
     fn is_right(&self, user: &[u8], message: &SecretSlice<u8>) -> bool {
-        let right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        let right = lock(&self.right);
         self.key.as_ref().zip(right.get(user)).is_some_and(|(key, tag)| {
             hmac::verify(key, message.expose_secret(), tag.as_ref()).is_ok()
         })

@@ -2,7 +2,7 @@
 //! that has been renewed, or a user that has been removed, needs neither a restart nor a signal.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::auth::Passwords;
 use super::config::{self, Files, WebConfig};
 use crate::config::diagnostic::Diagnostics;
+use crate::lock::{read, write};
 
 /// How long what was read counts as read just now: some small files are read again at most once
 /// in that time, however many requests there are.
@@ -72,7 +73,7 @@ impl Settings {
             // If it panics, what was in force stays.
             let _ = tokio::task::spawn_blocking(move || this.look(look)).await;
         }
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&read(&self.current))
     }
 
     fn look(&self, mut look: OwnedMutexGuard<Look>) {
@@ -87,8 +88,7 @@ impl Settings {
                 Ok(config) => {
                     let users = config.users.len();
                     tracing::info!(users, "web configuration reloaded");
-                    *self.current.write().unwrap_or_else(PoisonError::into_inner) =
-                        Arc::new(config);
+                    *write(&self.current) = Arc::new(config);
                 }
                 // Told once: the next look compares with these files.
                 Err(error) => tracing::error!(%error, "{KEPT}"),

@@ -5,10 +5,11 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::lock::lock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -42,16 +43,16 @@ impl Stage {
 
     /// Begins to wait for something else.
     pub fn set(&self, waiting: Waiting) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (waiting, Instant::now());
+        *lock(&self.0) = (waiting, Instant::now());
     }
 
     fn get(&self) -> Waiting {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+        lock(&self.0).0
     }
 
     /// When the client has waited too long; never, while it waits for us.
     fn deadline(&self) -> Option<Instant> {
-        let (waiting, since) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (waiting, since) = *lock(&self.0);
         match waiting {
             Waiting::Headers => Some(since + HEADER_TIMEOUT),
             Waiting::Answer => None,

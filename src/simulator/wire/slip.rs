@@ -7,7 +7,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::{Value, json};
 
-use super::super::script::Text;
+use super::super::text::Text;
 
 /// A wrong answer that arrives whole.
 #[derive(Debug, Deserialize)]

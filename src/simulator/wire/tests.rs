@@ -4,7 +4,7 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::super::script::Text;
+use super::super::text::Text;
 use super::question::route;
 use super::table::SYSTEMS;
 use super::*;

@@ -1,0 +1,29 @@
+//! A change on its way to the disk.
+
+use super::saved::Finish;
+use crate::store::record::{Change, Finished, Known, Record};
+use crate::task::Task;
+
+/// What a poll changed.
+#[derive(Debug)]
+pub struct Entry {
+    /// The task.
+    pub task: Task,
+    /// What is known of it now.
+    pub known: Known,
+    /// That it has just come to its end.
+    pub finished: Option<Finished>,
+}
+
+impl Entry {
+    /// The change that a record went through.
+    pub fn new(record: &Record, change: &Change) -> Self {
+        let (task, known) = (record.task.clone(), record.known.clone());
+        Self { task, known, finished: change.finished }
+    }
+
+    /// What it lets count, as change number `sequence`.
+    pub fn finish(&self, sequence: u64) -> Option<Finish> {
+        Finish::of(sequence, &self.task.common.provider, &self.known, self.finished)
+    }
+}

@@ -133,7 +133,7 @@ impl Process {
                 behind.split('"').next()?.parse().ok()
             });
             let addresses: Vec<_> = addresses.collect();
-            (addresses.len() == count).then_some(addresses)
+            (addresses.len() >= count).then_some(addresses)
         })
     }
 

@@ -1,10 +1,12 @@
 //! A real Prometheus scrapes the exporter, which polls the gateway: what an operator asks for is
 //! what was scripted.
 
+use std::net::TcpListener;
+
 use serde_json::json;
 
 use crate::harness::tools::Prometheus;
-use crate::harness::{Exporter, Gateway, eventually, now, until};
+use crate::harness::{Dir, Exporter, Gateway, eventually, now, until};
 
 const CONFIG: &str = "
 global: { poll_interval: 500ms, poll_timeout: 2s, stuck_after: 30m }
@@ -153,4 +155,51 @@ fn states_over_time(prometheus: &Prometheus, start: f64) {
     let [queued, running, succeeded] = states;
     assert!(queued.1 < running.0 && running.1 < succeeded.0, "{states:?}");
     assert!((running.0 - 4.0).abs() < 3.0 && (succeeded.0 - 9.0).abs() < 3.0, "{states:?}");
+}
+
+/// Five lives of an exporter with a storage path, while tasks finish.
+#[test]
+fn prometheus_counts_each_finish_once_over_restarts() {
+    const TASKS: u32 = 60;
+    let (gateway, storage) = (Gateway::start(), Dir::new());
+    let mut ids = Vec::new();
+    for number in 0..TASKS {
+        let id = format!("t-{number}");
+        let seconds = 2.0 + f64::from(number) * 0.3;
+        let steps = json!([{ "status": "running", "seconds": seconds }, { "status": "completed" }]);
+        gateway.put(&id, &json!({ "enqueued_seconds_ago": 0, "steps": steps }));
+        ids.push(id);
+    }
+    let config = format!(
+        "global: {{ poll_interval: 300ms }}\nproviders: [{}]\ntasks: [{}]\n",
+        gateway.provider("mj", "max_in_flight: 64"),
+        ids.join(", ")
+    );
+    // Where Prometheus finds each of them.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let listen = format!("--web.listen-address={address}");
+    let path = storage.path("state");
+    let flags = ["--storage.path", path.to_str().unwrap(), &listen];
+    let mut exporter = Exporter::start_in(Dir::with(&config), &flags);
+    let prometheus = Prometheus::scraping(address);
+    let scraped = || prometheus.scraped("aitask_finished_total{state='succeeded'}");
+    // By the rule of `increase`, without its guess about the time before and after.
+    let sum = |samples: &[f64]| {
+        let steps = samples.windows(2).map(|pair| match pair[1] < pair[0] {
+            true => pair[1],
+            false => pair[1] - pair[0],
+        });
+        samples.first().copied().unwrap_or_default() + steps.sum::<f64>()
+    };
+    for life in 1..5 {
+        let before = sum(&scraped());
+        until("finishes of this life were scraped", || sum(&scraped()) >= before + 3.0);
+        exporter.process.signal("TERM");
+        assert!(exporter.process.wait().success(), "life {life}");
+        exporter = Exporter::start_in(Dir::with(&config), &flags);
+    }
+    until("every finish was scraped", || sum(&scraped()) >= f64::from(TASKS));
+    let all = prometheus.value("aitask_tasks{state='succeeded'}");
+    assert_eq!((sum(&scraped()), all), (f64::from(TASKS), Some(f64::from(TASKS))));
+    assert!(scraped().windows(2).filter(|pair| pair[1] < pair[0]).count() >= 4, "{:?}", scraped());
 }

@@ -123,6 +123,15 @@ impl Prometheus {
         found.first().map(|(_, value)| *value)
     }
 
+    /// The samples of the only series that a selector finds, as they were scraped in the last hour.
+    pub fn scraped(&self, selector: &str) -> Vec<f64> {
+        let query = encode(&format!("{selector}[1h]"));
+        let found = self.ask(&format!("/api/v1/query?query={query}"));
+        assert!(found.len() < 2, "more than one: {found:?}");
+        let samples = found.iter().flat_map(|series| series["values"].as_array().unwrap());
+        samples.map(|sample| value(sample).1).collect()
+    }
+
     /// What a range query finds: labels, and times with values.
     pub fn query_range(
         &self,

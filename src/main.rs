@@ -10,5 +10,15 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    refuse_huge_pages();
     command::run(Cli::parse())
+}
+
+/// The allocator asks for pages of two megabytes, of which each thread that once wrote an answer
+/// would keep several.
+#[cfg(target_os = "linux")]
+fn refuse_huge_pages() {
+    // A system that knows no such thing has none.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }

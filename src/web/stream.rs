@@ -93,7 +93,8 @@ impl Chunks {
 impl Write for Chunks {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.chunk.is_empty() {
-            self.chunk.reserve_exact(CHUNK_BYTES.max(bytes.len()));
+            // With room for the piece that makes it whole: a buffer that grows is there twice.
+            self.chunk.reserve_exact(CHUNK_BYTES + bytes.len());
         }
         self.chunk.extend_from_slice(bytes);
         if self.chunk.len() >= CHUNK_BYTES {

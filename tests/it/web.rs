@@ -1,5 +1,6 @@
 //! The web side: what it answers, and how little a slow client costs.
 
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
@@ -129,6 +130,30 @@ fn slow_readers_take_up_the_requests_that_are_allowed() {
     assert_eq!(exporter.get("/-/ready").status, 200);
     drop(slow);
     until("there is room again", || exporter.get("/metrics").status == 200);
+}
+
+#[test]
+fn many_readers_at_once_cost_little_memory() {
+    let exporter = start_large("--web.max-requests=40");
+    let memory = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", exporter.process.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    exporter.get("/metrics");
+    let before = memory();
+    let slow: Vec<_> = (0..39)
+        .map(|_| {
+            let mut stream = http::connect(exporter.address).unwrap();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            stream.read_exact(&mut [0; 12]).unwrap();
+            stream
+        })
+        .collect();
+    // In kilobytes: some chunks for each, and what its thread keeps.
+    let each = (memory() - before) / 39;
+    assert!(each < 7_500, "{each} kB for each reader");
+    drop(slow);
 }
 
 #[test]

@@ -15,12 +15,16 @@ use crate::config::{self, Config, Loaded};
 use crate::lock;
 use crate::poll::worker::{Context, Worker};
 use crate::poll::{Polled, Upstream};
+use crate::reading::Reading;
 use crate::store::Store;
 use crate::task::Task;
 
 /// How long a probe waits for its turn, besides the time of the poll itself: who asks gives up
 /// after ten seconds or so.
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the files may take: a list of a million tasks takes a second or two.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug)]
@@ -45,10 +49,16 @@ pub enum ReloadError {
     Internal(String),
 }
 
+/// A configuration, and whom it asks.
+type Loading = Result<(Loaded, Vec<Arc<Upstream>>), ReloadError>;
+
 /// The configuration in force and the workers that poll for it.
 #[derive(Debug)]
 pub struct Live {
     source: Source,
+    reading: Reading<Loading>,
+    /// Whether the files are others.
+    looking: Reading<u64>,
     context: Context,
     /// What is known of the tasks.
     pub store: Arc<Store>,
@@ -87,11 +97,13 @@ impl Live {
         store: Arc<Store>,
         context: Context,
     ) -> Result<Self, ReloadError> {
-        let Loaded { config, tasks } = read(source.clone()).await?;
-        let upstreams = upstreams(&config)?;
+        let reading = Reading::default();
+        let (Loaded { config, tasks }, upstreams) = read(&reading, &source).await?;
         let config = Arc::new(config);
         let live = Self {
             source,
+            reading,
+            looking: Reading::default(),
             store,
             config: RwLock::new(Arc::clone(&config)),
             workers: Mutex::new(Some(HashMap::new())),
@@ -109,8 +121,8 @@ impl Live {
     /// When the configuration has mistakes, or a client cannot be built.
     pub async fn reload(&self) -> Result<(), ReloadError> {
         let result = async {
-            let Loaded { config, tasks } = read(self.source.clone()).await?;
-            let (upstreams, count) = (upstreams(&config)?, tasks.len());
+            let (Loaded { config, tasks }, upstreams) = read(&self.reading, &self.source).await?;
+            let count = tasks.len();
             self.swap(Arc::new(config), tasks, upstreams).await.map(|()| count)
         };
         let result = result.await;
@@ -131,8 +143,14 @@ impl Live {
         loop {
             tokio::time::sleep(interval).await;
             let sources = self.config().sources.clone();
-            let hash = tokio::task::spawn_blocking(move || sources.current_hash()).await;
-            let Ok(hash) = hash else { continue };
+            let look = move || sources.current_hash();
+            let hash = match self.looking.read(PATIENCE, look).await {
+                Ok(hash) => hash,
+                Err(error) => {
+                    tracing::error!(%error, "cannot tell whether the configuration has changed");
+                    continue;
+                }
+            };
             // Files that are wrong are reported once, not at every look. When they are again what
             // is in force, a reload says that all is well.
             let in_force = hash == self.config().sources.hash;
@@ -252,15 +270,21 @@ impl Live {
     }
 }
 
-async fn read(source: Source) -> Result<Loaded, ReloadError> {
-    let load = move || match source {
+async fn read(reading: &Reading<Loading>, source: &Source) -> Loading {
+    let source = source.clone();
+    let read = reading.read(PATIENCE, move || load(source)).await;
+    read.map_err(|error| ReloadError::Internal(format!("the configuration: {error}")))?
+}
+
+/// Reads the files, secrets and certificates among them.
+fn load(source: Source) -> Loading {
+    let loaded = match source {
         Source::File(path) => config::load(&path),
         Source::Text(name, text) => config::load_text(name, &text, Path::new("")),
     };
-    match tokio::task::spawn_blocking(load).await {
-        Ok(loaded) => loaded.map_err(ReloadError::Config),
-        Err(error) => Err(ReloadError::Internal(error.to_string())),
-    }
+    let loaded = loaded.map_err(ReloadError::Config)?;
+    let upstreams = upstreams(&loaded.config)?;
+    Ok((loaded, upstreams))
 }
 
 fn upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, ReloadError> {

@@ -18,6 +18,7 @@ mod writer;
 
 use std::fs::File;
 use std::io;
+use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -54,7 +55,7 @@ pub struct Storage {
 #[derive(Debug)]
 pub struct Opened {
     files: Files,
-    journal: File,
+    journal: Option<File>,
     mark: Mark,
     next: u64,
     /// What an earlier life knew.
@@ -79,9 +80,16 @@ pub fn open(dir: &Path) -> Result<Opened, StorageError> {
     let counted = counted.unwrap_or(next);
     uncounted.retain(|finish| finish.sequence >= counted);
     let (next, lost) = (next.max(counted), lost + damaged);
-    // Begun at once, so that what cannot be written is told at the start.
+    // Begun at once, so that what cannot be written is told at the start. A disk that is full may
+    // have room later, and is no reason to watch nothing.
     let begun = files.begin_mark(counted).and_then(|mark| Ok((mark, files.begin_journal(next)?)));
-    let (mark, journal) = begun.map_err(|error| StorageError::Io(dir.to_owned(), error))?;
+    let (mark, journal) = match begun {
+        Ok((mark, journal)) => (mark, Some(journal)),
+        Err(error) if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) => {
+            (Mark::nowhere(counted), None)
+        }
+        Err(error) => return Err(StorageError::Io(dir.to_owned(), error)),
+    };
     Ok(Opened { files, journal, mark, next, remembered, uncounted, lost })
 }
 
@@ -92,6 +100,10 @@ impl Opened {
     /// When there is no thread for it.
     pub fn start(self, store: Arc<Store>, telemetry: Arc<Telemetry>) -> io::Result<Storage> {
         telemetry.storage_opened(self.lost);
+        if self.journal.is_none() {
+            telemetry.storage_works(false);
+            tracing::error!("the storage path is full: running on from memory");
+        }
         let is_first = self.next == 0;
         let uncounted = Uncounted::new(Arc::clone(&telemetry), self.mark, self.uncounted, is_first);
         let storage = Storage {
@@ -106,7 +118,7 @@ impl Opened {
             store,
             telemetry,
             next: self.next,
-            journal: Some(self.journal),
+            journal: self.journal,
             size: 0,
             limit: MAX_JOURNAL,
             unsynced: false,

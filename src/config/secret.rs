@@ -1,7 +1,7 @@
 //! Text that is never shown: passwords, tokens, and the files they are in.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::PathBuf;
 
@@ -38,6 +38,10 @@ impl Secret {
         };
         let invalid = |message| io::Error::new(io::ErrorKind::InvalidData, message);
         let mut text = Vec::new();
+        // Whoever opens a pipe waits for its writer.
+        if !fs::metadata(path)?.is_file() {
+            return Err(invalid("not a regular file"));
+        }
         File::open(path)?.take(MAX_SECRET_BYTES + 1).read_to_end(&mut text)?;
         if u64::try_from(text.len()).is_ok_and(|length| length > MAX_SECRET_BYTES) {
             return Err(invalid("larger than 64 KiB"));
@@ -93,7 +97,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("secret-{}", std::process::id()));
         let secret = Secret::File(path.clone());
         let read = |content: &[u8]| {
-            std::fs::write(&path, content).unwrap();
+            fs::write(&path, content).unwrap();
             match secret.read() {
                 Ok(text) => text.expose_secret().to_owned(),
                 Err(error) => format!("error: {error}"),
@@ -103,7 +107,7 @@ mod tests {
         assert_eq!(read(b" \n"), "error: empty");
         assert_eq!(read(b"\xff"), "error: not UTF-8 text");
         assert_eq!(read(&vec![b'x'; 65_537]), "error: larger than 64 KiB");
-        std::fs::remove_file(&path).unwrap();
+        fs::remove_file(&path).unwrap();
         assert_eq!(secret.read().unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(Secret::inline("a\nb").header_value("").is_err());
     }

@@ -16,6 +16,7 @@ use super::client::BuildError;
 use crate::config::secret::Secret;
 use crate::config::{Auth, Client};
 use crate::lock::lock;
+use crate::reading::Reading;
 use crate::task::stable_hash;
 
 /// How often a token is signed anew, and for how long it is valid: Kling's documents ask for 30
@@ -25,11 +26,15 @@ const VALID_FOR: Duration = Duration::from_secs(1800);
 /// How far the provider's clock may be behind ours.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
+/// How long secrets may take to be read, while the provider's polls wait.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The headers that a provider is sent.
 #[derive(Debug)]
 pub struct Credentials {
     parts: Vec<Part>,
     current: Mutex<Current>,
+    reading: Reading<Result<Current, BuildError>>,
 }
 
 #[derive(Debug)]
@@ -82,7 +87,7 @@ impl Credentials {
             add(name, Form::Prefixed("".into()), secret);
         }
         let current = Mutex::new(read_all(&parts)?);
-        Ok(Self { parts, current })
+        Ok(Self { parts, current, reading: Reading::default() })
     }
 
     /// The headers as they were last read.
@@ -104,8 +109,8 @@ impl Credentials {
     /// When a secret cannot be read or used; the headers stay as they were.
     pub async fn refresh(self: &Arc<Self>) -> Result<bool, BuildError> {
         let this = Arc::clone(self);
-        let read = tokio::task::spawn_blocking(move || read_all(&this.parts)).await;
-        let read = read.map_err(|error| BuildError::Secret(error.to_string()))??;
+        let read = self.reading.read(PATIENCE, move || read_all(&this.parts)).await;
+        let read = read.map_err(|error| BuildError::Secret(format!("secrets: {error}")))??;
         let before = std::mem::replace(&mut *self.lock(), read);
         Ok(before.fingerprint != self.lock().fingerprint)
     }

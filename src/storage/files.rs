@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::frame;
@@ -29,7 +30,7 @@ pub enum StorageError {
 pub struct Files {
     dir: PathBuf,
     /// Held as long as the directory is in use.
-    _lock: File,
+    lock: File,
 }
 
 /// The snapshot.
@@ -47,16 +48,18 @@ impl Files {
     /// # Errors
     /// When it cannot be written, or another process has it.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
-        let fail = |error| StorageError::Io(dir.to_owned(), error);
-        fs::create_dir_all(dir).map_err(fail)?;
-        let path = dir.join("lock");
-        let mut options = OpenOptions::new();
-        let lock = options.create(true).truncate(false).write(true).open(path).map_err(fail)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { dir: dir.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(StorageError::InUse(dir.to_owned())),
-            Err(TryLockError::Error(error)) => Err(fail(error)),
+        Ok(Self { dir: dir.to_owned(), lock: take(dir)? })
+    }
+
+    /// Takes it into use again where somebody has removed it.
+    ///
+    /// # Errors
+    /// As [`Files::open`].
+    pub fn keep(&mut self) -> Result<(), StorageError> {
+        if self.lock.metadata().is_ok_and(|lock| lock.nlink() == 0) {
+            self.lock = take(&self.dir)?;
         }
+        Ok(())
     }
 
     /// The contents of the snapshot, empty where there is none, and of every journal, the oldest
@@ -156,6 +159,20 @@ impl Files {
         }
         journals.sort();
         Ok(journals)
+    }
+}
+
+/// Makes a directory ours.
+fn take(dir: &Path) -> Result<File, StorageError> {
+    let fail = |error| StorageError::Io(dir.to_owned(), error);
+    fs::create_dir_all(dir).map_err(fail)?;
+    let path = dir.join("lock");
+    let mut options = OpenOptions::new();
+    let lock = options.create(true).truncate(false).write(true).open(path).map_err(fail)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StorageError::InUse(dir.to_owned())),
+        Err(TryLockError::Error(error)) => Err(fail(error)),
     }
 }
 

@@ -10,7 +10,8 @@ use super::frame;
 /// The file, and what it says.
 #[derive(Debug)]
 pub struct Mark {
-    file: File,
+    /// `None` where the disk was full from the start.
+    file: Option<File>,
     before: u64,
 }
 
@@ -23,7 +24,12 @@ impl Mark {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
         file.write_all_at(&content(before), 0)?;
         file.sync_all()?;
-        Ok(Self { file, before })
+        Ok(Self { file: Some(file), before })
+    }
+
+    /// One that is not on the disk.
+    pub fn nowhere(before: u64) -> Self {
+        Self { file: None, before }
     }
 
     /// What it says.
@@ -37,15 +43,18 @@ impl Mark {
     /// Those of the disk; it has moved all the same.
     pub fn advance(&mut self, before: u64) -> io::Result<()> {
         self.before = self.before.max(before);
-        self.file.write_all_at(&content(self.before), 0)
+        match &self.file {
+            Some(file) => file.write_all_at(&content(self.before), 0),
+            None => Err(io::ErrorKind::StorageFull.into()),
+        }
     }
 
     /// A handle to force it onto the disk with.
     ///
     /// # Errors
     /// Those of the system.
-    pub fn file(&self) -> io::Result<File> {
-        self.file.try_clone()
+    pub fn file(&self) -> io::Result<Option<File>> {
+        self.file.as_ref().map(File::try_clone).transpose()
     }
 }
 

@@ -128,6 +128,6 @@ impl Uncounted {
             }
             inner.mark.file()?
         };
-        file.sync_data()
+        file.map_or(Ok(()), |file| file.sync_data())
     }
 }

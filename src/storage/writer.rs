@@ -134,6 +134,7 @@ impl Writer {
 
     /// Returns the size of the new snapshot, in bytes.
     fn replace(&mut self, first: u64) -> io::Result<u64> {
+        self.files.keep().map_err(io::Error::other)?;
         self.journal = Some(self.files.begin_journal(first)?);
         self.size = 0;
         self.uncounted.renew(|before| self.files.begin_mark(before))?;

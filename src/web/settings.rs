@@ -70,8 +70,9 @@ impl Settings {
             && look.at.elapsed() >= FRESH
         {
             let this = Arc::clone(self);
-            // If it panics, what was in force stays.
-            let _ = tokio::task::spawn_blocking(move || this.look(look)).await;
+            // If it panics or hangs, what was in force stays.
+            let looking = tokio::task::spawn_blocking(move || this.look(look));
+            let _ = tokio::time::timeout(PATIENCE, looking).await;
         }
         Arc::clone(&read(&self.current))
     }
@@ -97,5 +98,8 @@ impl Settings {
         look.at = Instant::now();
     }
 }
+
+/// How long who comes first waits for the files.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 const KEPT: &str = "web configuration not reloaded, the old one stays in force";

@@ -1,6 +1,7 @@
 //! Credentials: sent once, shown never, read again when their file changes.
 
 use std::fs;
+use std::process::Command;
 
 use aitask_exporter::simulator::Options;
 use base64::Engine;
@@ -143,6 +144,16 @@ fn a_file_that_changes_is_read_again_and_one_that_vanishes_pauses_the_provider()
     // One poll may have been under way when the file vanished; none began while it was gone.
     assert!(gateway.requests("running-1") <= held + 2);
     until("polls go on", || gateway.requests("running-1") > held + 3);
+
+    // Who opens a pipe waits for ever.
+    fs::remove_file(&token).unwrap();
+    assert!(Command::new("mkfifo").arg(&token).status().unwrap().success());
+    exporter.await_value("aitask_exporter_dropped_tasks", &dropped, 2.0);
+    let log = exporter.process.log();
+    assert!(log.contains("not a regular file"), "{log}");
+    fs::remove_file(&token).unwrap();
+    exporter.process.dir.write("token", "second");
+    exporter.await_value("aitask_exporter_dropped_tasks", &dropped, 0.0);
 }
 
 #[test]

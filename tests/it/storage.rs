@@ -304,21 +304,33 @@ fn what_cannot_be_used_is_refused_and_left_alone() {
     assert!(said.contains("another process uses"), "{said}");
 }
 
-/// The limit on the size of files stands in for a disk that is full.
+/// One that may write files of so many half kilobytes, which stands in for a disk that is full.
+fn limited(dir: Dir, storage: &Path, blocks: u32) -> Exporter {
+    let mut command = Command::new("sh");
+    let file = dir.path("aitask.yml");
+    // The log goes through a pipe, since it is not what is to be limited.
+    let limit = format!("trap '' XFSZ; (ulimit -S -f {blocks}; exec \"$@\") 2>&1 | cat");
+    command.args(["-c", &limit, "sh", PROGRAM, "--config.file"]).arg(file);
+    command.arg("--web.listen-address=127.0.0.1:0").args(flags(storage));
+    let mut process = Process::start(dir, &mut command);
+    let address = process.addresses(1)[0];
+    Exporter { process, address }
+}
+
+/// Makes room; returns the exporter's own ID.
+fn make_room(exporter: &Exporter) -> String {
+    let pid = pid_of(&exporter.process.dir.path("aitask.yml"));
+    let raised = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status();
+    assert!(raised.unwrap().success());
+    pid
+}
+
 #[test]
 fn a_full_disk_stops_nothing() {
     let (gateway, storage) = (Gateway::start(), Dir::new());
     let tasks: Vec<_> = (0..200).map(|n| format!("done-{n}")).collect();
-    let (dir, path) = (Dir::with(&config(&gateway, &tasks)), storage.path("state"));
-    let mut command = Command::new("sh");
-    let file = dir.path("aitask.yml");
-    // The log goes through a pipe, since it is not what is to be limited.
-    command.arg("-c").arg("trap '' XFSZ; (ulimit -S -f 16; exec \"$@\") 2>&1 | cat");
-    command.arg("sh").arg(PROGRAM).arg("--config.file").arg(file);
-    command.arg("--web.listen-address=127.0.0.1:0").args(flags(&path));
-    let mut process = Process::start(dir, &mut command);
-    let address = process.addresses(1)[0];
-    let exporter = Exporter { process, address };
+    let (dir, path) = (|| Dir::with(&config(&gateway, &tasks)), storage.path("state"));
+    let exporter = limited(dir(), &path, 16);
     exporter.await_value("aitask_exporter_storage_up", &[], 0.0);
     let samples = exporter.await_value("aitask_tasks", &[("state", "succeeded")], 200.0);
     assert_eq!(samples.value("aitask_status", &[("task_id", "done-7")]), Some(1.0));
@@ -327,17 +339,33 @@ fn a_full_disk_stops_nothing() {
 
     // There is space again.
     let started = samples.value("process_start_time_seconds", &[]);
-    let pid = pid_of(&exporter.process.dir.path("aitask.yml"));
-    let raised = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status();
-    assert!(raised.unwrap().success());
+    let pid = make_room(&exporter);
     let samples = exporter.await_value("aitask_exporter_storage_up", &[], 1.0);
     assert_eq!(samples.value("process_start_time_seconds", &[]), started);
-    let kill = format!("kill -KILL {pid}");
-    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    let kill = |pid: &str| {
+        assert!(
+            Command::new("sh")
+                .args(["-c", &format!("kill -KILL {pid}")])
+                .status()
+                .unwrap()
+                .success()
+        );
+    };
+    kill(&pid);
     drop(exporter);
     let polled = gateway.requests("done-7");
-    let second = Exporter::start_in(Dir::with(&config(&gateway, &tasks)), &flags(&path));
+
+    // A start on a disk without any.
+    let second = limited(dir(), &path, 0);
     let samples = second.scrape();
+    assert_eq!(samples.value("aitask_exporter_storage_up", &[]), Some(0.0));
+    assert_eq!(samples.value("aitask_tasks", &[("state", "succeeded")]), Some(200.0));
+    let pid = make_room(&second);
+    second.await_value("aitask_exporter_storage_up", &[], 1.0);
+    kill(&pid);
+    drop(second);
+    let third = Exporter::start_in(dir(), &flags(&path));
+    let samples = third.scrape();
     assert_eq!(samples.value("aitask_tasks", &[("state", "succeeded")]), Some(200.0));
     assert_eq!(gateway.requests("done-7"), polled, "nothing was forgotten");
 }
@@ -368,7 +396,16 @@ fn a_disk_that_hangs_or_goes_is_told() {
     exporter.await_value(up, &[], 0.0);
     let log = exporter.process.log();
     assert!(log.contains("somebody has removed the journal"), "{log}");
-    fs::create_dir(&path).unwrap();
     exporter.await_value(up, &[], 1.0);
     assert!(path.join("snapshot").exists() && path.join("counted").exists());
+    let dir = &exporter.process.dir;
+    let second = run([
+        "--config.file",
+        dir.path("aitask.yml").to_str().unwrap(),
+        "--web.listen-address=127.0.0.1:0",
+        "--storage.path",
+        path.to_str().unwrap(),
+    ]);
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(said.contains("another process uses"), "{said}");
 }

@@ -7,8 +7,10 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::cli::{LogFlags, LogFormat, LogLevel};
@@ -22,14 +24,17 @@ pub fn init(flags: LogFlags) {
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Error => LevelFilter::ERROR,
     };
-    // An error says that somebody else has already set up logging, in a test, say.
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(level)
+    // Of the libraries only what somebody has to know.
+    let targets = Targets::new()
+        .with_target(env!("CARGO_CRATE_NAME"), level)
+        .with_default(level.min(LevelFilter::WARN));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         // It would tell of a stderr that is gone on stderr, and panic.
         .log_internal_errors(false)
-        .event_format(Line(flags.format))
-        .try_init();
+        .event_format(Line(flags.format));
+    // An error says that somebody else has already set up logging, in a test, say.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
 }
 
 struct Line(LogFormat);

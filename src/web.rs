@@ -73,6 +73,10 @@ pub fn router(web: Arc<Web>, max_requests: usize, guard: Option<Guard>) -> Route
         .layer(middleware::from_fn_with_state(Limit::new(max_requests), limit::limit))
         .route(HEALTHY, get(lifecycle::healthy))
         .route(READY, get(lifecycle::ready))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "nothing is here; / has the links\n") })
+        .method_not_allowed_fallback(|| async {
+            (StatusCode::METHOD_NOT_ALLOWED, "this path takes another method\n")
+        })
         .with_state(web);
     match guard {
         Some(guard) => router.layer(middleware::from_fn_with_state(guard, guard::guard)),

@@ -1,5 +1,6 @@
 //! The tasks of one provider, under a lock of their own.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -17,6 +18,14 @@ use crate::task::index::Index;
 /// Different statuses and kinds of job that are kept once for all tasks; a provider has a few
 /// dozen. Should one send ever new ones, those that no task has any more are forgotten here.
 const MAX_WORDS: usize = 4096;
+
+/// Different statuses of a provider that are shown though its mapping does not have them; further
+/// ones are [`OTHER`]. A provider that sent ever new ones would make ever new series.
+const MAX_UNKNOWN: usize = 64;
+const OTHER: &str = "other";
+
+/// How a poll ended.
+type Outcome = Result<Observation, Failure>;
 
 /// By how much time goes back where somebody has set the clock, or `retain_finished` has grown.
 const STEP: Duration = Duration::from_secs(1);
@@ -44,6 +53,8 @@ struct Table {
     /// How many are in each state, in the order of [`State::ALL`].
     states: [u64; State::ALL.len()],
     words: HashSet<Arc<str>>,
+    /// Statuses that are shown though no mapping has them.
+    unknown: HashSet<Arc<str>>,
     /// Final tasks are shown if their end was not before this moment.
     shown_since: Timestamp,
 }
@@ -100,14 +111,15 @@ impl Shard {
     pub fn record(
         &self,
         slot: Slot,
-        outcome: &Result<Observation, Failure>,
+        outcome: &Outcome,
         tell: impl FnOnce(&Record, &Change),
     ) -> Option<Change> {
         let (now, steady) = (self.clock.now(), self.clock.steady());
         let mut table = self.lock();
         let place = table.place(slot)?;
+        let outcome = table.bounded(outcome);
         table.record(slot.index, place, |record| {
-            let change = record.take_in(outcome, now, steady);
+            let change = record.take_in(&outcome, now, steady);
             tell(record, &change);
             change
         })
@@ -228,6 +240,7 @@ impl Table {
             retired: Area::default(),
             states: Default::default(),
             words: HashSet::new(),
+            unknown: HashSet::new(),
             shown_since: Timestamp::from_micros(i64::MIN),
         }
     }
@@ -273,6 +286,20 @@ impl Table {
             *count -= u64::from(from == Some(known));
             *count += u64::from(to == Some(known));
         }
+    }
+
+    /// The outcome with a status that may be shown.
+    fn bounded<'a>(&mut self, outcome: &'a Outcome) -> Cow<'a, Outcome> {
+        let Ok(observation) = outcome else { return Cow::Borrowed(outcome) };
+        let status = &observation.status;
+        if observation.state != State::Unknown || self.unknown.contains(status) {
+            return Cow::Borrowed(outcome);
+        }
+        if self.unknown.len() < MAX_UNKNOWN {
+            self.unknown.insert(Arc::clone(status));
+            return Cow::Borrowed(outcome);
+        }
+        Cow::Owned(Ok(Observation { status: OTHER.into(), ..observation.clone() }))
     }
 
     fn record(

@@ -194,3 +194,22 @@ fn a_provider_that_has_left_takes_nothing_in() {
     assert_eq!(shard.record(slot, &Ok(seen(State::Failed)), |_, _| told += 1), None);
     assert_eq!((told, shard.count(), shard.task(slot)), (1, 0, None));
 }
+
+#[test]
+fn ever_new_statuses_are_one_after_a_while() {
+    let shard =
+        Arc::new(Shard::new("p".into(), Clock::Paused(Instant::now(), at(0)), Limits::default()));
+    let diff = shard.diff(vec![task("t")]);
+    let changes = Arc::clone(&shard).apply(&Limits::default(), diff, &mut HashMap::new(), at(0));
+    let slot = changes.added[0].slot;
+    let mut shown = Vec::new();
+    let odd = (0..100).map(|n| (State::Unknown, format!("odd-{n}")));
+    let known = [(State::Running, "busy".to_owned()), (State::Unknown, "odd-7".to_owned())];
+    for (state, status) in odd.chain(known) {
+        let observation = Observation { status: status.into(), ..seen(state) };
+        shard.record(slot, &Ok(observation), |record, _| shown.push(record.status().to_owned()));
+    }
+    let expected = (0..100).map(|n| if n < 64 { format!("odd-{n}") } else { "other".to_owned() });
+    let expected = expected.chain(["busy".to_owned(), "odd-7".to_owned()]);
+    assert_eq!(shown, expected.collect::<Vec<_>>());
+}

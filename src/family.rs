@@ -321,7 +321,7 @@ pub const STORAGE_UP: Family = gauge(
 pub const STORAGE_LOST: Family = gauge(
     "aitask_exporter_storage_lost_bytes",
     &[],
-    "How much of --storage.path was damaged when the exporter started; what was intact is used. A torn end, as a kill leaves it, counts. Absent without a storage path.",
+    "How much of --storage.path was damaged when the exporter started; what was intact is used. A torn end, as a kill leaves it, counts; of what is missing at least a byte for each change. Absent without a storage path.",
 );
 
 /// `probe_success`

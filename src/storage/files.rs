@@ -25,6 +25,9 @@ pub enum StorageError {
     Newer(PathBuf, u32),
 }
 
+/// The contents of journals, each with the number of its first change.
+pub type Journals = Vec<(u64, Vec<u8>)>;
+
 /// A directory that is ours alone.
 #[derive(Debug)]
 pub struct Files {
@@ -62,16 +65,17 @@ impl Files {
         Ok(())
     }
 
-    /// The contents of the snapshot, empty where there is none, and of every journal, the oldest
-    /// first.
+    /// The contents of the snapshot, empty where there is none, and of every journal with the number
+    /// of its first change, the oldest first.
     ///
     /// # Errors
     /// When one cannot be read, or was written by a newer version.
-    pub fn read(&self) -> Result<(Vec<u8>, Vec<Vec<u8>>), StorageError> {
+    pub fn read(&self) -> Result<(Vec<u8>, Journals), StorageError> {
         let snapshot = read(&self.dir.join(SNAPSHOT))?;
         let journals =
             self.journals().map_err(|error| StorageError::Io(self.dir.clone(), error))?;
-        let journals = journals.iter().map(|(_, path)| read(path)).collect::<Result<_, _>>()?;
+        let read_one = |(first, path): &(u64, PathBuf)| Ok((*first, read(path)?));
+        let journals = journals.iter().map(read_one).collect::<Result<_, _>>()?;
         Ok((snapshot, journals))
     }
 

@@ -13,20 +13,28 @@ pub struct Left {
     pub finishes: Vec<Finish>,
     /// The number of the next change.
     pub next: u64,
-    /// Bytes that are damaged.
+    /// Bytes that are damaged, and at least one for each thing that is missing.
     pub lost: usize,
     /// Where the snapshot ends: what comes from this number on is in the journals.
     end: u64,
+    /// How often it says so: at its beginning and behind all.
+    ends: usize,
 }
 
 impl Left {
-    /// Reads the contents of a snapshot and of the journals, the oldest first.
-    pub fn read(snapshot: &[u8], journals: &[Vec<u8>]) -> Self {
+    /// Reads the contents of a snapshot, empty where there is none, and of the journals with the
+    /// numbers of their first changes, the oldest first.
+    pub fn read(snapshot: &[u8], journals: &[(u64, Vec<u8>)]) -> Self {
         let mut left = Self::default();
         left.file(snapshot, 0);
+        if !snapshot.is_empty() && left.ends < 2 {
+            left.lost = left.lost.max(1);
+        }
         // A journal can begin before the snapshot that has taken over its beginning.
         let end = left.end;
-        for journal in journals {
+        for (first, journal) in journals {
+            let missing = first.saturating_sub(left.next);
+            left.lost = left.lost.saturating_add(usize::try_from(missing).unwrap_or(usize::MAX));
             left.file(journal, end);
         }
         left.finishes.sort_by_key(|finish| finish.sequence);
@@ -40,7 +48,10 @@ impl Left {
         self.lost += damaged;
         for payload in payloads {
             match saved::read(payload) {
-                Some(Saved::End(end)) => self.end(end),
+                Some(Saved::End(end)) => {
+                    self.ends += 1;
+                    self.end(end);
+                }
                 Some(Saved::Changed(changed)) if changed.sequence >= from => self.changed(changed),
                 Some(Saved::Changed(_)) => {}
                 Some(Saved::Finish(finish)) => {
@@ -114,9 +125,8 @@ mod tests {
 
     /// The tasks with what is known of each, the finishes and the next number.
     fn read(snapshot: &File, journals: Vec<File>) -> (Vec<(String, i64)>, Vec<u64>, u64) {
-        let journals: Vec<_> = journals.into_iter().map(|file| file.0).collect();
+        let journals: Vec<_> = journals.into_iter().map(|file| (0, file.0)).collect();
         let left = Left::read(&snapshot.0, &journals);
-        assert_eq!(left.lost, 0);
         let tasks = left.remembered.into_values().flatten();
         let mut tasks: Vec<_> =
             tasks.map(|(id, known)| (id.to_string(), known.enqueued().micros())).collect();
@@ -162,5 +172,22 @@ mod tests {
         assert_eq!(read(&File::new().end(9), Vec::new()).2, 9);
         assert_eq!(read(&File::new(), vec![File::new().task(9, "a", 1, None)]).2, 10);
         assert_eq!(read(&File::new().finish(u64::MAX), Vec::new()).2, u64::MAX);
+    }
+
+    #[test]
+    fn what_is_missing_is_lost_too() {
+        let lost = |snapshot: File, journals: Vec<(u64, File)>| {
+            let journals: Vec<_> = journals.into_iter().map(|(n, file)| (n, file.0)).collect();
+            Left::read(&snapshot.0, &journals).lost
+        };
+        let snapshot = || File::new().end(3).task(3, "a", 1, None).end(3);
+        let first = || File::new().task(3, "a", 2, None).task(4, "a", 3, None);
+        assert_eq!(lost(snapshot(), vec![(3, first()), (5, File::new())]), 0);
+        assert_eq!(lost(File(Vec::new()), vec![(0, File::new().task(0, "a", 1, None))]), 0);
+        // The end of the snapshot, a journal's end, a journal, the snapshot.
+        assert_eq!(lost(File::new().end(3).task(3, "a", 1, None), vec![(3, first())]), 1);
+        assert_eq!(lost(snapshot(), vec![(3, first()), (7, File::new())]), 2);
+        assert_eq!(lost(snapshot(), vec![(8, File::new())]), 4);
+        assert_eq!(lost(File(Vec::new()), vec![(3, first())]), 3);
     }
 }

@@ -159,6 +159,7 @@ impl Writer {
             }
             self.write_waiting();
         }
+        saved::push_end(first, &mut frames);
         snapshot.write_all(&frames)?;
         // What the snapshot has and was still waiting: written before the snapshot counts, so that
         // it is counted.

@@ -17,7 +17,7 @@ const NOW: Timestamp = Timestamp::from_micros(1_750_403_000_000_000);
 
 pub fn run(data: &[u8]) {
     mark::read(data);
-    let left = Left::read(data, &[data.to_vec()]);
+    let left = Left::read(data, &[(0, data.to_vec())]);
     let (payloads, lost) = frame::read(data);
     let read: usize = payloads.iter().map(|payload| payload.len()).sum();
     assert!(left.lost >= 2 * lost);

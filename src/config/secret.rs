@@ -38,8 +38,9 @@ impl Secret {
         };
         let invalid = |message| io::Error::new(io::ErrorKind::InvalidData, message);
         let mut text = Vec::new();
-        // Whoever opens a pipe waits for its writer.
-        if !fs::metadata(path)?.is_file() {
+        // Whoever opens a pipe waits for its writer. Of a folder the system says what it is.
+        let kind = fs::metadata(path)?.file_type();
+        if !kind.is_file() && !kind.is_dir() {
             return Err(invalid("not a regular file"));
         }
         File::open(path)?.take(MAX_SECRET_BYTES + 1).read_to_end(&mut text)?;

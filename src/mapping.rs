@@ -277,15 +277,8 @@ impl Mapping {
     fn ended(&self, state: State, row: Option<&Row<'_>>, answer: &Answer<'_>) -> Observation {
         let text = |field| self.text(field, row, answer).ok().flatten().unwrap_or_default();
         let code: Arc<str> = bounded(&text(FieldName::Code)).into();
-        Observation {
-            state,
-            status: Arc::clone(&code),
-            job_type: None,
-            enqueue_time: None,
-            finish_time: None,
-            progress: None,
-            failure_code: (state == State::Failed).then_some(code),
-        }
+        let failure_code = (state == State::Failed).then(|| Arc::clone(&code));
+        Observation { failure_code, ..Observation::new(state, code) }
     }
 
     /// The provider's word as it came, and our word for it.

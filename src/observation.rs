@@ -99,6 +99,21 @@ pub struct Observation {
     pub failure_code: Option<Arc<str>>,
 }
 
+impl Observation {
+    /// One that says nothing else.
+    pub fn new(state: State, status: impl Into<Arc<str>>) -> Self {
+        Self {
+            state,
+            status: status.into(),
+            job_type: None,
+            enqueue_time: None,
+            finish_time: None,
+            progress: None,
+            failure_code: None,
+        }
+    }
+}
+
 /// Why a poll gave no usable answer: the values of the `reason` label, in the order in which
 /// the first that fits is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

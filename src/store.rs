@@ -101,8 +101,6 @@ pub struct Changes {
     pub removed: Vec<Slot>,
     /// Tasks that came and are to be polled.
     pub added: Vec<Placed>,
-    /// How many came in all: an earlier life may have seen the end of some.
-    pub came: usize,
     /// Tasks that stayed and whose labels or params are others now.
     pub changed: Vec<Placed>,
 }
@@ -241,6 +239,16 @@ impl TasksView {
             area.push(row, record);
         }
         Self { stuck_after, blocks: area.blocks().to_vec() }
+    }
+
+    /// Every one of them.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.blocks.iter().flat_map(|block| block.records())
+    }
+
+    /// The one with this ID.
+    pub fn find(&self, id: &str) -> Option<&Record> {
+        self.records().find(|record| *record.task.id == *id)
     }
 
     fn exported(taken: Taken) -> Self {

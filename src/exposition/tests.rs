@@ -34,15 +34,7 @@ fn unpolled(id: &str, labels: Labels) -> Record {
 }
 
 fn seen(state: State, status: &str) -> Observation {
-    Observation {
-        state,
-        status: status.into(),
-        job_type: None,
-        enqueue_time: None,
-        finish_time: None,
-        progress: None,
-        failure_code: None,
-    }
+    Observation::new(state, status)
 }
 
 /// A snapshot of these tasks, of which those count as stuck that are older than a second.

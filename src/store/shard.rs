@@ -137,9 +137,7 @@ impl Shard {
 
     /// The task with this ID.
     pub fn find(&self, id: &str) -> Option<Task> {
-        let blocks = self.all().blocks;
-        let mut records = blocks.iter().flat_map(|block| block.records());
-        records.find(|record| *record.task.id == *id).map(|record| record.task.clone())
+        self.all().find(id).map(|record| record.task.clone())
     }
 
     /// All tasks, whether or not their series are shown.
@@ -205,13 +203,12 @@ impl Shard {
         // In the order of the configuration, which a reader of /metrics finds again.
         let mut added = Vec::with_capacity(diff.added.len());
         table.rows.reserve(diff.added.len());
-        let came = diff.added.len();
         added.extend(diff.added.into_iter().filter_map(|task| {
             let known = remembered.remove(&*task.id).unwrap_or_else(|| Known::new(now));
             table.add(Record { task, known })
         }));
         drop(guard);
-        Changes { shard: self, removed, added, changed, came }
+        Changes { shard: self, removed, added, changed }
     }
 
     /// Forgets all tasks, because the provider has left: a poll that is still under way finds its

@@ -22,15 +22,7 @@ fn record() -> Record {
 }
 
 fn seen(state: State) -> Observation {
-    Observation {
-        state,
-        status: state.as_str().to_uppercase().into(),
-        job_type: None,
-        enqueue_time: None,
-        finish_time: None,
-        progress: None,
-        failure_code: None,
-    }
+    Observation::new(state, state.as_str().to_uppercase())
 }
 
 fn failure(reason: Reason) -> Failure {
@@ -181,13 +173,19 @@ fn stuck_is_old_or_without_movement_but_never_waiting_or_final() {
     assert_eq!(record.moved(), at(90_002));
 }
 
-#[test]
-fn a_provider_that_has_left_takes_nothing_in() {
+/// A provider's tasks, which are one, and where it is.
+fn shard() -> (Arc<Shard>, Slot) {
     let shard =
         Arc::new(Shard::new("p".into(), Clock::Paused(Instant::now(), at(0)), Limits::default()));
     let diff = shard.diff(vec![task("t")]);
     let changes = Arc::clone(&shard).apply(&Limits::default(), diff, &mut HashMap::new(), at(0));
     let slot = changes.added[0].slot;
+    (shard, slot)
+}
+
+#[test]
+fn a_provider_that_has_left_takes_nothing_in() {
+    let (shard, slot) = shard();
     let mut told = 0;
     assert!(shard.record(slot, &Ok(seen(State::Queued)), |_, _| told += 1).is_some());
     shard.clear();
@@ -197,11 +195,7 @@ fn a_provider_that_has_left_takes_nothing_in() {
 
 #[test]
 fn ever_new_statuses_are_one_after_a_while() {
-    let shard =
-        Arc::new(Shard::new("p".into(), Clock::Paused(Instant::now(), at(0)), Limits::default()));
-    let diff = shard.diff(vec![task("t")]);
-    let changes = Arc::clone(&shard).apply(&Limits::default(), diff, &mut HashMap::new(), at(0));
-    let slot = changes.added[0].slot;
+    let (shard, slot) = shard();
     let mut shown = Vec::new();
     let odd = (0..100).map(|n| (State::Unknown, format!("odd-{n}")));
     let known = [(State::Running, "busy".to_owned()), (State::Unknown, "odd-7".to_owned())];

@@ -56,7 +56,7 @@ fn write_tasks(
     out.write_all(b"{\"tasks\":[")?;
     let mut separator = "\n";
     for view in tasks {
-        for record in view.blocks.iter().flat_map(|block| block.records()) {
+        for record in view.records() {
             if question.fits(record, view.stuck_after, now) {
                 out.write_all(separator.as_bytes())?;
                 separator = ",\n";

@@ -219,15 +219,8 @@ mod tests {
     }
 
     fn told(state: State, code: Option<&str>) -> Observation {
-        Observation {
-            state,
-            status: "word".into(),
-            job_type: None,
-            enqueue_time: None,
-            finish_time: None,
-            progress: None,
-            failure_code: code.map(Into::into),
-        }
+        let failure_code = code.map(Into::into);
+        Observation { failure_code, ..Observation::new(state, "word") }
     }
 
     fn fact(record: &Record, name: &str, now: Timestamp) -> Option<(String, String)> {

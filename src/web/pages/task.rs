@@ -14,8 +14,6 @@ use super::failed::Failed;
 use super::link;
 use super::shown;
 use super::{Head, answer};
-use crate::store::TasksView;
-use crate::store::record::Record;
 use crate::web::limit::Permit;
 use crate::web::{Web, query};
 
@@ -54,7 +52,7 @@ pub async fn page(
 
 fn make(web: &Web, provider: &str, id: &str) -> super::Page {
     let (now, tasks) = web.live.store.tasks(Some(provider));
-    let found = find(&tasks, id);
+    let found = tasks.iter().find_map(|view| Some((view.find(id)?, view)));
     let history = web.history.of(provider, id);
     let is_configured = web.live.config().providers.iter().any(|known| *known.name == *provider);
     let (of_provider, of_task) = (("provider", provider), ("task_id", id));
@@ -89,12 +87,4 @@ fn make(web: &Web, provider: &str, id: &str) -> super::Page {
         failures: history.iter().map(|entry| Failed::new(entry, now)).collect(),
     };
     (status, page.render())
-}
-
-/// The task with this ID, and the view that it is in.
-fn find<'a>(tasks: &'a [TasksView], id: &str) -> Option<(&'a Record, &'a TasksView)> {
-    tasks.iter().find_map(|view| {
-        let mut records = view.blocks.iter().flat_map(|block| block.records());
-        Some((records.find(|record| *record.task.id == *id)?, view))
-    })
 }

@@ -134,10 +134,7 @@ pub fn worst<'a>(
 
 /// Every task, and after how long one of its provider counts as stuck.
 fn records(tasks: &[TasksView]) -> impl Iterator<Item = (&Record, Duration)> {
-    tasks.iter().flat_map(|view| {
-        let records = view.blocks.iter().flat_map(|block| block.records());
-        records.map(|record| (record, view.stuck_after))
-    })
+    tasks.iter().flat_map(|view| view.records().map(|record| (record, view.stuck_after)))
 }
 
 #[cfg(test)]
@@ -161,7 +158,7 @@ mod tests {
         match state {
             State::Unpolled => {}
             State::NotFound => {
-                record.observe(&observation(State::Running), at);
+                record.observe(&Observation::new(State::Running, "word"), at);
                 for ago in [seconds, seconds, seconds.saturating_sub(61)] {
                     let denied = Failure::new(Reason::NotFound, "404");
                     let at = NOW - Duration::from_secs(ago);
@@ -169,25 +166,13 @@ mod tests {
                 }
             }
             _ => {
-                record.observe(&observation(state), at);
+                record.observe(&Observation::new(state, "word"), at);
             }
         }
         if fails {
             record.fail(&Failure::new(Reason::Http, "500"), NOW, NOW);
         }
         record
-    }
-
-    fn observation(state: State) -> Observation {
-        Observation {
-            state,
-            status: "word".into(),
-            job_type: None,
-            enqueue_time: None,
-            finish_time: None,
-            progress: None,
-            failure_code: None,
-        }
     }
 
     fn ids<'a>(worst: &Worst<'a>) -> Vec<&'a str> {

@@ -1,6 +1,7 @@
 //! What outlives the process: the history of every task, in the directory of `--storage.path`.
 //!
-//! A thread of its own writes what changes. A finish that is written is counted when a reader of
+//! Two threads do it: one writes what changes, as it comes, into the [`journal`]; the [`keeper`]
+//! waits for the disk. A finish that is written is counted when a reader of
 //! the counters comes, so that it is counted in one life only: see [`uncounted`]. A disk that is
 //! full, gone or hangs does not stop the exporter: it runs on from memory, says so, and writes all
 //! anew once it can.
@@ -8,20 +9,22 @@
 pub mod entry;
 pub mod files;
 pub mod frame;
+mod journal;
+mod keeper;
 pub mod left;
 pub mod mark;
 mod pulse;
 mod queue;
 pub mod saved;
 mod uncounted;
-mod writer;
 
 use std::fs::File;
 use std::io;
 use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
 use std::path::Path;
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::lock::lock;
@@ -29,29 +32,37 @@ use crate::store::{Remembered, Store};
 use crate::telemetry::Telemetry;
 use entry::Entry;
 use files::{Files, StorageError};
+use journal::Journal;
+use keeper::{Errand, Keeper};
 use left::Left;
 use mark::Mark;
 use pulse::Pulse;
 use queue::Queue;
 use saved::Finish;
 use uncounted::Uncounted;
-use writer::{MAX_JOURNAL, Writer};
 
 /// How long a reader of the counters waits for the disk: a disk that hangs must not hide what else
 /// there is to read.
 const READER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A handle on the thread that writes.
+/// A handle on the threads.
 #[derive(Debug)]
 pub struct Storage {
     queue: Arc<Queue>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    errands: SyncSender<Errand>,
+    threads: Mutex<Option<Threads>>,
     uncounted: Arc<Uncounted>,
     pulse: Arc<Pulse>,
     telemetry: Arc<Telemetry>,
 }
 
-/// A directory in use, whose thread has not begun.
+#[derive(Debug)]
+struct Threads {
+    writer: JoinHandle<()>,
+    keeper: JoinHandle<()>,
+}
+
+/// A directory in use, whose threads have not begun.
 #[derive(Debug)]
 pub struct Opened {
     files: Files,
@@ -97,7 +108,7 @@ impl Opened {
     /// Begins to write what happens in `store`.
     ///
     /// # Errors
-    /// When there is no thread for it.
+    /// When there are no threads for it.
     pub fn start(self, store: Arc<Store>, telemetry: Arc<Telemetry>) -> io::Result<Storage> {
         telemetry.storage_opened(self.lost);
         if self.journal.is_none() {
@@ -105,31 +116,38 @@ impl Opened {
             tracing::error!("the storage path is full: running on from memory");
         }
         let is_first = self.next == 0;
-        let uncounted = Uncounted::new(Arc::clone(&telemetry), self.mark, self.uncounted, is_first);
-        let storage = Storage {
-            queue: Arc::default(),
-            thread: Mutex::default(),
-            uncounted: Arc::new(uncounted),
-            pulse: Arc::new(Pulse::new()),
-            telemetry: Arc::clone(&telemetry),
-        };
-        let writer = Writer {
+        // One errand may wait while another is done.
+        let (errands, taken) = mpsc::sync_channel(1);
+        let queue = Arc::new(Queue::new(errands.clone()));
+        let uncounted =
+            Arc::new(Uncounted::new(Arc::clone(&telemetry), self.mark, self.uncounted, is_first));
+        let journal = Arc::new(Journal::new(
+            self.journal,
+            self.next,
+            Arc::clone(&queue),
+            Arc::clone(&uncounted),
+            Arc::clone(&telemetry),
+        ));
+        let pulse = Arc::new(Pulse::new());
+        let keeper = Keeper {
             files: self.files,
             store,
-            telemetry,
-            next: self.next,
-            journal: self.journal,
-            size: 0,
-            limit: MAX_JOURNAL,
-            unsynced: false,
-            queue: Arc::clone(&storage.queue),
-            uncounted: Arc::clone(&storage.uncounted),
-            pulse: Arc::clone(&storage.pulse),
+            journal: Arc::clone(&journal),
+            uncounted: Arc::clone(&uncounted),
+            pulse: Arc::clone(&pulse),
+            errands: taken,
         };
-        let thread = std::thread::Builder::new().name("storage".to_owned());
-        *lock(&storage.thread) = Some(thread.spawn(move || writer.run())?);
-        Ok(storage)
+        let threads = Threads {
+            writer: spawn("journal", move || journal.run())?,
+            keeper: spawn("keeper", move || keeper.run())?,
+        };
+        let threads = Mutex::new(Some(threads));
+        Ok(Storage { queue, errands, threads, uncounted, pulse, telemetry })
     }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
 impl Storage {
@@ -166,9 +184,11 @@ impl Storage {
     /// Writes what still waits, and ends. Takes as long as the disk takes.
     pub fn end(&self) {
         self.queue.close();
-        if let Some(thread) = lock(&self.thread).take() {
-            // A writer that panicked has ended as well.
-            let _ = thread.join();
+        if let Some(Threads { writer, keeper }) = lock(&self.threads).take() {
+            // Threads that panicked have ended as well.
+            let _ = writer.join();
+            let _ = self.errands.send(Errand::End);
+            let _ = keeper.join();
         }
     }
 }

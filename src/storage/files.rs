@@ -94,9 +94,7 @@ impl Files {
     /// # Errors
     /// When it cannot be written.
     pub fn begin_mark(&self, before: u64) -> io::Result<Mark> {
-        let mark = Mark::begin(&self.dir.join(COUNTED), before)?;
-        File::open(&self.dir)?.sync_all()?;
-        Ok(mark)
+        Mark::begin(&self.dir.join(COUNTED), before)
     }
 
     /// Begins a journal.
@@ -138,14 +136,15 @@ impl Files {
     }
 
     /// Removes a snapshot that could not be finished, since its space may be what is lacking, and
-    /// the journal that was to follow it where it is empty, or else there would be ever more.
-    pub fn give_up(&self, first: u64) {
+    /// journals that are empty, or else there would be ever more.
+    pub fn give_up(&self) {
         // Where they cannot be removed the next ones take their place.
         let _ = fs::remove_file(self.dir.join(UNFINISHED));
-        let journal = self.journal(first);
-        let length = fs::metadata(&journal).map(|file| usize::try_from(file.len()));
-        if matches!(length, Ok(Ok(length)) if length <= frame::HEADER) {
-            let _ = fs::remove_file(journal);
+        for (_, journal) in self.journals().unwrap_or_default() {
+            let length = fs::metadata(&journal).map(|file| usize::try_from(file.len()));
+            if matches!(length, Ok(Ok(length)) if length <= frame::HEADER) {
+                let _ = fs::remove_file(journal);
+            }
         }
     }
 

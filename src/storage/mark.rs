@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::frame;
 
@@ -11,7 +12,7 @@ use super::frame;
 #[derive(Debug)]
 pub struct Mark {
     /// `None` where the disk was full from the start.
-    file: Option<File>,
+    file: Option<Arc<File>>,
     before: u64,
 }
 
@@ -23,8 +24,7 @@ impl Mark {
     pub fn begin(path: &Path, before: u64) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
         file.write_all_at(&content(before), 0)?;
-        file.sync_all()?;
-        Ok(Self { file: Some(file), before })
+        Ok(Self { file: Some(Arc::new(file)), before })
     }
 
     /// One that is not on the disk.
@@ -50,11 +50,8 @@ impl Mark {
     }
 
     /// A handle to force it onto the disk with.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn file(&self) -> io::Result<Option<File>> {
-        self.file.as_ref().map(File::try_clone).transpose()
+    pub fn file(&self) -> Option<Arc<File>> {
+        self.file.clone()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whether the thread that writes gets on: a disk that hangs reports no error.
+//! Whether the threads get on: a disk that hangs reports no error.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// Nothing that is written at once takes so long, not even on a poor disk.
 const HANGS_AFTER: Duration = Duration::from_secs(10);
 
-/// When the writer was last seen to get on.
+/// When the [`keeper`](super::keeper) was last seen to get on, which waits for whoever writes.
 #[derive(Debug)]
 pub struct Pulse {
     begun: Instant,
@@ -20,7 +20,7 @@ impl Pulse {
         Self { begun: Instant::now(), last: AtomicU64::new(0) }
     }
 
-    /// The writer gets on.
+    /// It gets on.
     pub fn beat(&self) {
         self.last.store(self.now(), Ordering::Relaxed);
     }

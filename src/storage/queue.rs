@@ -1,10 +1,11 @@
-//! What waits for the thread that writes. Nobody waits to get in: a poll must not wait for a disk.
+//! What waits to be written. Nobody waits to get in: a poll must not wait for a disk.
 
 use std::mem;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
 
 use super::entry::Entry;
+use super::keeper::Errand;
 use crate::lock::lock;
 
 /// Changes that wait, some tens of megabytes of them. Further ones are passed over, since the next
@@ -14,30 +15,34 @@ const MAX_CHANGES: usize = 100_000;
 const MAX_FINISHES: usize = 2 * MAX_CHANGES;
 
 /// A queue of changes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Queue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
+    errands: SyncSender<Errand>,
 }
 
 /// What waits.
 #[derive(Debug, Default)]
-pub struct Waiting {
+struct Waiting {
     /// Changes, in the order in which they happened.
-    pub entries: Vec<Entry>,
-    /// Whether all is to be written anew.
-    pub renew: bool,
+    entries: Vec<Entry>,
     /// Whether nothing more comes.
-    pub is_closed: bool,
+    is_closed: bool,
 }
 
 impl Queue {
+    /// An empty queue. Who takes the errands writes all anew when there was no room.
+    pub fn new(errands: SyncSender<Errand>) -> Self {
+        Self { waiting: Mutex::default(), changed: Condvar::new(), errands }
+    }
+
     /// Adds a change. Gives back a finish for which there is no room.
     pub fn push(&self, entry: Entry) -> Option<Entry> {
         let mut waiting = lock(&self.waiting);
         let most = if entry.finished.is_some() { MAX_FINISHES } else { MAX_CHANGES };
         if waiting.is_closed || waiting.entries.len() >= most {
-            waiting.renew = true;
+            self.renew();
             return Some(entry).filter(|entry| entry.finished.is_some());
         }
         waiting.entries.push(entry);
@@ -47,8 +52,8 @@ impl Queue {
 
     /// Has all written anew.
     pub fn renew(&self) {
-        lock(&self.waiting).renew = true;
-        self.changed.notify_one();
+        // One errand that waits is enough, and who has ended takes none.
+        let _ = self.errands.try_send(Errand::Renew);
     }
 
     /// Nothing more comes.
@@ -62,23 +67,17 @@ impl Queue {
         mem::take(&mut lock(&self.waiting).entries)
     }
 
-    /// Takes all that waits; waits for something, though not for longer than `patience`.
-    pub fn wait(&self, patience: Duration) -> Waiting {
-        let nothing = |waiting: &mut Waiting| {
-            waiting.entries.is_empty() && !waiting.renew && !waiting.is_closed
-        };
-        let (mut waiting, _) = self
-            .changed
-            .wait_timeout_while(lock(&self.waiting), patience, nothing)
-            .unwrap_or_else(PoisonError::into_inner);
-        let is_closed = waiting.is_closed;
-        mem::replace(&mut *waiting, Waiting { is_closed, ..Waiting::default() })
+    /// Waits for changes. Returns whether there may be some; `false` once nothing more comes.
+    pub fn wait(&self) -> bool {
+        let nothing = |waiting: &mut Waiting| waiting.entries.is_empty() && !waiting.is_closed;
+        let waiting = self.changed.wait_while(lock(&self.waiting), nothing);
+        !waiting.unwrap_or_else(PoisonError::into_inner).entries.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, mpsc};
 
     use super::*;
     use crate::clock::Timestamp;
@@ -94,26 +93,29 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_left_to_a_snapshot_and_no_finish_is_lost() {
-        let queue = Queue::default();
-        for _ in 0..MAX_CHANGES + 9 {
+        let (sender, errands) = mpsc::sync_channel(1);
+        let queue = Queue::new(sender);
+        for _ in 0..MAX_CHANGES {
             assert!(queue.push(entry(false)).is_none());
         }
+        assert!(errands.try_recv().is_err());
+        assert!(queue.push(entry(false)).is_none());
         for _ in MAX_CHANGES..MAX_FINISHES {
             assert!(queue.push(entry(true)).is_none());
         }
         assert!(queue.push(entry(true)).is_some());
-        let Waiting { entries, renew, is_closed } = queue.wait(Duration::ZERO);
-        assert_eq!((entries.len(), renew, is_closed), (MAX_FINISHES, true, false));
+        assert!(matches!(errands.try_recv(), Ok(Errand::Renew)));
+        assert!(errands.try_recv().is_err(), "once is enough");
+        assert!(queue.wait());
+        let entries = queue.take();
         let finishes = entries.iter().filter(|entry| entry.finished.is_some()).count();
-        assert_eq!(finishes, MAX_FINISHES - MAX_CHANGES);
+        assert_eq!((entries.len(), finishes), (MAX_FINISHES, MAX_FINISHES - MAX_CHANGES));
 
-        // After a while without anything there is nothing.
-        let Waiting { entries, renew, .. } = queue.wait(Duration::ZERO);
-        assert_eq!((entries.len(), renew), (0, false));
         assert!(queue.push(entry(true)).is_none());
         queue.close();
         assert!(queue.push(entry(true)).is_some() && queue.push(entry(false)).is_none());
-        let Waiting { entries, is_closed, .. } = queue.wait(Duration::MAX);
-        assert_eq!((entries.len(), is_closed), (1, true));
+        assert!(queue.wait());
+        assert_eq!(queue.take().len(), 1);
+        assert!(!queue.wait(), "nothing more comes");
     }
 }

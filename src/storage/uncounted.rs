@@ -9,11 +9,11 @@
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex};
 
 use super::mark::Mark;
 use super::saved::Finish;
-use crate::lock::lock;
+use crate::lock::{lock, try_lock};
 use crate::telemetry::Telemetry;
 
 /// Finishes that wait for a reader, a few megabytes of them. Where none comes for so long, more
@@ -25,6 +25,8 @@ const MAX_WAITING: usize = 100_000;
 pub struct Uncounted {
     telemetry: Arc<Telemetry>,
     inner: Mutex<Inner>,
+    /// Held by a reader who counts.
+    reader: Mutex<()>,
     /// How many wait, to be looked at without waiting for the disk.
     count: AtomicUsize,
 }
@@ -49,8 +51,8 @@ impl Uncounted {
         is_first: bool,
     ) -> Self {
         let count = AtomicUsize::new(waiting.len() + usize::from(!is_first));
-        let inner = Inner { waiting, mark, is_held: !is_first, unsynced: false, failed: None };
-        Self { telemetry, inner: Mutex::new(inner), count }
+        let inner = Inner { waiting, mark, is_held: !is_first, unsynced: true, failed: None };
+        Self { telemetry, inner: Mutex::new(inner), reader: Mutex::default(), count }
     }
 
     /// Takes in finishes that have been written.
@@ -80,13 +82,11 @@ impl Uncounted {
         self.count.load(Ordering::Relaxed) > 0
     }
 
-    /// Counts for a reader who comes. Waits for the disk, though not for another reader who does.
+    /// Counts for a reader who comes. Waits while the disk takes what is written, though not for
+    /// another reader who does: where it hangs one thread is enough.
     pub fn count(&self) {
-        let mut inner = match self.inner.try_lock() {
-            Ok(inner) => inner,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
+        let Some(_reader) = try_lock(&self.reader) else { return };
+        let mut inner = lock(&self.inner);
         if !std::mem::take(&mut inner.is_held) {
             self.count_all(&mut inner);
         }
@@ -103,13 +103,14 @@ impl Uncounted {
         inner.waiting.clear();
     }
 
-    /// Begins the mark anew: somebody may have removed its file.
+    /// Begins the mark anew: somebody may have removed its file, or the disk was full.
     ///
     /// # Errors
     /// Those of `begin`.
     pub fn renew(&self, begin: impl FnOnce(u64) -> io::Result<Mark>) -> io::Result<()> {
         let mut inner = lock(&self.inner);
         inner.mark = begin(inner.mark.before())?;
+        inner.unsynced = true;
         Ok(())
     }
 
@@ -126,8 +127,41 @@ impl Uncounted {
             if !std::mem::take(&mut inner.unsynced) {
                 return Ok(());
             }
-            inner.mark.file()?
+            inner.mark.file()
         };
         file.map_or(Ok(()), |file| file.sync_data())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::observation::State;
+
+    #[test]
+    fn a_reader_waits_for_the_writer_and_not_for_another_reader() {
+        let provider: Arc<str> = "p".into();
+        let telemetry = Arc::new(Telemetry::new());
+        let _provider = telemetry.provider(&provider);
+        let finish = Finish { sequence: 0, provider, state: State::Failed, duration: None };
+        let mark = Mark::nowhere(0);
+        let uncounted = Uncounted::new(Arc::clone(&telemetry), mark, vec![finish], true);
+        thread::scope(|scope| {
+            let renewed = uncounted.renew(|before| {
+                let another = lock(&uncounted.reader);
+                uncounted.count();
+                drop(another);
+                scope.spawn(|| uncounted.count());
+                // Time enough for it to go without what it came for, if it would.
+                thread::sleep(Duration::from_millis(20));
+                Ok(Mark::nowhere(before))
+            });
+            assert!(renewed.is_ok());
+        });
+        assert!(uncounted.waiting().is_empty() && !uncounted.any());
+        assert!(uncounted.sync().is_err(), "the mark could not be written");
     }
 }

@@ -177,9 +177,7 @@ impl Exporter {
 
     /// In a directory that holds `aitask.yml`.
     pub fn start_in(dir: Dir, flags: &[&str]) -> Self {
-        let mut process = Self::begin(dir, flags);
-        let address = process.addresses(1)[0];
-        Self { process, address }
+        Self::listening(Self::begin(dir, flags))
     }
 
     /// The same without waiting for anything.
@@ -191,7 +189,17 @@ impl Exporter {
     pub fn start_on(host: &Host, config: &str) -> Self {
         let mut command = Command::new(PROGRAM);
         host.run(&mut command);
-        let mut process = Self::run(&mut command, Dir::with(config), &[]);
+        Self::listening(Self::run(&mut command, Dir::with(config), &[]))
+    }
+
+    /// With a disk that never has for good what is written.
+    pub fn start_stalled(dir: Dir, flags: &[&str]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        host::stall_disk(&mut command, &dir);
+        Self::listening(Self::run(&mut command, dir, flags))
+    }
+
+    fn listening(mut process: Process) -> Self {
         let address = process.addresses(1)[0];
         Self { process, address }
     }

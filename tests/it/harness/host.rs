@@ -45,6 +45,17 @@ impl Host {
     }
 }
 
+/// Gives the process of a command a disk that takes what is written and never has it for good. Whoever
+/// can link Rust programs can make the library for it.
+pub fn stall_disk(command: &mut Command, dir: &Dir) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/harness/disk.c");
+    let library = dir.path("disk.so");
+    let made =
+        Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
+    assert!(made.unwrap().success());
+    command.env("LD_PRELOAD", library);
+}
+
 /// Where Debian puts a library.
 fn library(name: &str) -> PathBuf {
     let folder = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);

@@ -6,9 +6,13 @@
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-test: tools ## Everything that CI runs: tools, format, lints, all tests
+# Installed by `make tools`.
+DENY := target/test-tools/bin/cargo-deny --locked
+
+test: tools ## Everything that CI runs: tools, format, lints, dependencies, all tests
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- --deny warnings
+	$(DENY) check bans licenses sources
 	cargo test --locked
 
 unit: ## The tests that need nothing but Rust
@@ -32,5 +36,5 @@ generate: ## Write the generated files anew: docs/metrics.md, config/schema.json
 bench: ## Measure, and print ratios against alternatives
 	cargo bench --locked
 
-audit: ## Licences, sources and advisories of the dependencies (needs cargo-deny)
-	cargo deny check
+audit: tools ## Licences, sources and advisories of the dependencies (reads github.com)
+	$(DENY) check

@@ -145,8 +145,8 @@ fn an_upstream_cannot_grow_the_series() {
         assert_eq!(samples.find(name, &[]).len(), MOST_VALUES, "{name}");
         assert!(samples.value(name, &[(label, "other")]) > Some(1.0), "{name}");
     }
-    // In all that time, since every new word would be a series.
-    assert_eq!(words.len(), MOST_VALUES);
+    // In all that time, since every new word would be a series. Some came and went between scrapes.
+    assert!((MOST_VALUES / 2..=MOST_VALUES).contains(&words.len()), "{} words", words.len());
     assert!(words.contains("other") && words.iter().any(|word| word.ends_with('…')), "{words:?}");
 }
 

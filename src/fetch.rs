@@ -28,6 +28,7 @@ pub struct Fetcher {
     timeout: Duration,
     body_size_limit: usize,
     reads_body: bool,
+    has_proxy: bool,
     /// The headers of every request.
     pub credentials: Arc<Credentials>,
 }
@@ -86,6 +87,7 @@ impl Fetcher {
             timeout: provider.limits.poll_timeout,
             body_size_limit: provider.limits.body_size_limit,
             reads_body: !provider.mapping.ignores_body,
+            has_proxy: provider.client.proxy_url.is_some(),
             credentials: Arc::new(Credentials::read(&provider.client)?),
         })
     }
@@ -113,13 +115,14 @@ impl Fetcher {
     /// # Errors
     /// `timeout`, `tls` or `connect`; what a whole answer means is for the mapping to say.
     pub async fn fetch(&self, call: Call) -> Result<Response, Failure> {
-        match tokio::time::timeout(self.timeout, self.exchange(call)).await {
-            Ok(result) => result.map_err(|error| failure(&error)),
-            Err(_) => {
-                let detail = format!("no whole answer within {:?}", self.timeout);
-                Err(Failure::new(Reason::Timeout, detail))
-            }
-        }
+        let (reason, detail) = match tokio::time::timeout(self.timeout, self.exchange(call)).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(error)) => failure(&error),
+            Err(_) => (Reason::Timeout, format!("no whole answer within {:?}", self.timeout)),
+        };
+        // Whose fault it is the error does not tell.
+        let through = if self.has_proxy { "through proxy_url: " } else { "" };
+        Err(Failure::new(reason, format!("{through}{detail}")))
     }
 
     async fn exchange(&self, call: Call) -> Result<Response, reqwest::Error> {
@@ -168,7 +171,7 @@ impl Fetcher {
 }
 
 /// Which reason an error of the client is. Its text comes without the URL, where an ID stands.
-fn failure(error: &reqwest::Error) -> Failure {
+fn failure(error: &reqwest::Error) -> (Reason, String) {
     let mut sources = chain(error);
     let reason = if error.is_timeout() {
         Reason::Timeout
@@ -182,7 +185,7 @@ fn failure(error: &reqwest::Error) -> Failure {
         Some(cause) => cause.to_string(),
         None => "the request failed".to_owned(),
     };
-    Failure::new(reason, detail)
+    (reason, detail)
 }
 
 /// An error and all that caused it.

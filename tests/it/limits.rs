@@ -169,12 +169,19 @@ fn polls_go_through_the_proxy_that_is_configured() {
     let gateway = Gateway::start();
     let exporter = Exporter::start(&format!(
         "global: {{ poll_interval: 200ms }}\n\
-         providers: [{{ name: mj, preset: mjdjourney, base_url: 'http://gateway.invalid', \
-         proxy_url: 'http://user:hunter2@{}' }}]\ntasks: [running-1]\n",
+         providers:\n\
+         - {{ name: mj, preset: mjdjourney, base_url: 'http://gateway.invalid', \
+         proxy_url: 'http://user:hunter2@{}' }}\n\
+         - {{ name: dead, preset: mjdjourney, base_url: 'http://gateway.invalid', \
+         proxy_url: 'http://user:hunter2@127.0.0.1:1' }}\n\
+         tasks: [{{ provider: mj, id: running-1 }}, {{ provider: dead, id: ok-1 }}]\n",
         gateway.address
     ));
     exporter.await_state("running-1", "running");
-    assert!(!exporter.get("/config").text().contains("hunter2"));
+    exporter.await_value("aitask_error", &[("task_id", "ok-1"), ("reason", "connect")], 1.0);
+    let log = exporter.process.log();
+    assert!(log.contains("detail=\"through proxy_url: Connection refused"), "{log}");
+    assert!(!exporter.get("/config").text().contains("hunter2") && !log.contains("hunter2"));
 }
 
 #[test]

@@ -1,11 +1,12 @@
-//! What takes a minute: a thousand tasks at a second each, and a client that says nothing.
+//! What takes a minute: a thousand tasks at a second each, a client that says nothing, and a
+//! configuration that cannot be read.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::samples::Samples;
 use crate::harness::{Exporter, Gateway, until};
-use crate::web;
+use crate::{reload, web};
 
 const TASKS: usize = 1_000;
 const SECONDS: u64 = 60;
@@ -15,6 +16,7 @@ fn a_minute() {
     thread::scope(|scope| {
         scope.spawn(a_thousand_tasks_are_polled_when_they_are_due);
         scope.spawn(web::an_idle_connection_is_closed_after_a_minute);
+        scope.spawn(reload::a_configuration_that_hangs_is_given_up_after_a_minute);
     });
 }
 

@@ -3,6 +3,9 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -130,6 +133,30 @@ fn reloading_moves_no_poll() {
     // A late poll makes one gap longer and the next shorter; on the whole they keep step.
     let steps = (all[all.len() - 1] - all[0]) as f64 / 1_000.0;
     assert!((steps - gaps.len() as f64).abs() < 0.4, "{gaps:?}");
+}
+
+/// A pipe that nobody writes into stands in for a file system that does not answer.
+pub fn a_configuration_that_hangs_is_given_up_after_a_minute() {
+    let gateway = Gateway::start();
+    let right = config(&gateway, "300ms", "queued-a");
+    let exporter = Exporter::start(&right);
+    exporter.await_state("queued-a", "queued");
+    let file = exporter.process.dir.path("aitask.yml");
+    fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    exporter.process.signal("HUP");
+    thread::sleep(Duration::from_secs(58));
+    let polls = gateway.requests("queued-a");
+    exporter.await_value(SUCCESSFUL, &[], 0.0);
+    until("polls go on", || gateway.requests("queued-a") > polls + 1);
+    let log = exporter.process.log();
+    assert!(log.contains("not read within 60s"), "{log}");
+
+    // What was given up has to end before it is read again.
+    fs::write(&file, "").unwrap();
+    fs::remove_file(&file).unwrap();
+    assert_eq!(exporter.reload(&right).status, 200);
+    assert_eq!(exporter.scrape().value(SUCCESSFUL, &[]), Some(1.0));
 }
 
 #[test]

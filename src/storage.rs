@@ -69,6 +69,8 @@ pub struct Opened {
     journal: Option<File>,
     mark: Mark,
     next: u64,
+    /// Of the snapshot, in bytes.
+    size: u64,
     /// What an earlier life knew.
     pub remembered: Remembered,
     /// What it left to be counted.
@@ -84,6 +86,7 @@ pub struct Opened {
 pub fn open(dir: &Path) -> Result<Opened, StorageError> {
     let files = Files::open(dir)?;
     let (snapshot, journals) = files.read()?;
+    let size = u64::try_from(snapshot.len()).unwrap_or(u64::MAX);
     let (counted, damaged) = files.counted()?;
     let Left { remembered, finishes: mut uncounted, next, lost, .. } =
         Left::read(&snapshot, &journals);
@@ -101,7 +104,7 @@ pub fn open(dir: &Path) -> Result<Opened, StorageError> {
         }
         Err(error) => return Err(StorageError::Io(dir.to_owned(), error)),
     };
-    Ok(Opened { files, journal, mark, next, remembered, uncounted, lost })
+    Ok(Opened { files, journal, mark, next, size, remembered, uncounted, lost })
 }
 
 impl Opened {
@@ -128,6 +131,7 @@ impl Opened {
             Arc::clone(&uncounted),
             Arc::clone(&telemetry),
         ));
+        journal.allow(self.size);
         let pulse = Arc::new(Pulse::new());
         let keeper = Keeper {
             files: self.files,
@@ -179,6 +183,11 @@ impl Storage {
         let counting = tokio::task::spawn_blocking(move || uncounted.count());
         // What is not counted by then the next reader sees.
         let _ = tokio::time::timeout(READER_PATIENCE, counting).await;
+    }
+
+    /// The counters have been read, and a reader gets them.
+    pub fn shown(&self) {
+        self.uncounted.shown();
     }
 
     /// Writes what still waits, and ends. Takes as long as the disk takes.

@@ -90,14 +90,19 @@ async fn metrics_of(
     method: Method,
     headers: HeaderMap,
 ) -> Response {
-    if let Some(storage) = web.storage.as_ref().filter(|_| method == Method::GET) {
+    let storage = web.storage.clone().filter(|_| method == Method::GET);
+    if let Some(storage) = &storage {
         storage.count().await;
     }
     let snapshot = {
         let web = Arc::clone(&web);
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            (web.live.store.snapshot(), web.telemetry.gather())
+            let read = (web.live.store.snapshot(), web.telemetry.gather());
+            if let Some(storage) = storage {
+                storage.shown();
+            }
+            read
         })
     };
     match snapshot.await {

@@ -26,4 +26,18 @@ impl Entry {
     pub fn finish(&self, sequence: u64) -> Option<Finish> {
         Finish::of(sequence, &self.task.common.provider, &self.known, self.finished)
     }
+
+    /// Some change of the task with this ID, for tests.
+    #[cfg(test)]
+    pub fn example(id: &str, is_finish: bool) -> Self {
+        use std::sync::Arc;
+
+        use crate::clock::Timestamp;
+        use crate::task::Common;
+
+        let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
+        let task = Task { id: id.into(), common: Arc::new(common) };
+        let known = Known::new(Timestamp::from_micros(0));
+        Self { task, known, finished: is_finish.then_some(Finished { duration: None }) }
+    }
 }

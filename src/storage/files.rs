@@ -44,6 +44,8 @@ const UNFINISHED: &str = "snapshot.new";
 const JOURNAL: &str = "journal.";
 /// Up to where finishes have been counted.
 const COUNTED: &str = "counted";
+/// Who holds its lock has the directory.
+const LOCK: &str = "lock";
 
 impl Files {
     /// Takes a directory into use, which is made if it is not there.
@@ -54,12 +56,20 @@ impl Files {
         Ok(Self { dir: dir.to_owned(), lock: take(dir)? })
     }
 
-    /// Takes it into use again where somebody has removed it.
+    /// Whether the directory is still where it was.
+    pub fn are_ours(&self) -> bool {
+        let id = |file: fs::Metadata| (file.dev(), file.ino());
+        let held = self.lock.metadata().map(id);
+        let there = fs::metadata(self.dir.join(LOCK)).map(id);
+        matches!((held, there), (Ok(held), Ok(there)) if held == there)
+    }
+
+    /// Takes it into use again where somebody has removed or moved it.
     ///
     /// # Errors
     /// As [`Files::open`].
     pub fn keep(&mut self) -> Result<(), StorageError> {
-        if self.lock.metadata().is_ok_and(|lock| lock.nlink() == 0) {
+        if !self.are_ours() {
             self.lock = take(&self.dir)?;
         }
         Ok(())
@@ -102,9 +112,13 @@ impl Files {
     /// # Errors
     /// When it cannot be written.
     pub fn begin_journal(&self, first: u64) -> io::Result<File> {
-        let mut journal = OpenOptions::new().create(true).append(true).open(self.journal(first))?;
+        let path = self.journal(first);
+        let mut journal = OpenOptions::new().create(true).append(true).open(&path)?;
         if journal.metadata()?.len() == 0 {
-            journal.write_all(&frame::header())?;
+            journal.write_all(&frame::header()).inspect_err(|_| {
+                // An empty one is in nobody's way, where it cannot be removed.
+                let _ = fs::remove_file(&path);
+            })?;
         }
         Ok(journal)
     }
@@ -123,7 +137,7 @@ impl Files {
     /// `first`. Until it is whole on the disk nothing is removed.
     ///
     /// # Errors
-    /// When it cannot be written; then all is as before.
+    /// When it cannot be written, or what it makes needless cannot be removed.
     pub fn replace(&self, snapshot: File, first: u64) -> io::Result<()> {
         snapshot.sync_all()?;
         drop(snapshot);
@@ -135,16 +149,13 @@ impl Files {
         Ok(())
     }
 
-    /// Removes a snapshot that could not be finished, since its space may be what is lacking, and
-    /// journals that are empty, or else there would be ever more.
-    pub fn give_up(&self) {
+    /// Removes a snapshot that could not be finished, since its space may be what is lacking, and the
+    /// journal with that first change.
+    pub fn give_up(&self, journal: Option<u64>) {
         // Where they cannot be removed the next ones take their place.
         let _ = fs::remove_file(self.dir.join(UNFINISHED));
-        for (_, journal) in self.journals().unwrap_or_default() {
-            let length = fs::metadata(&journal).map(|file| usize::try_from(file.len()));
-            if matches!(length, Ok(Ok(length)) if length <= frame::HEADER) {
-                let _ = fs::remove_file(journal);
-            }
+        if let Some(first) = journal {
+            let _ = fs::remove_file(self.journal(first));
         }
     }
 
@@ -169,7 +180,7 @@ impl Files {
 fn take(dir: &Path) -> Result<File, StorageError> {
     let fail = |error| StorageError::Io(dir.to_owned(), error);
     fs::create_dir_all(dir).map_err(fail)?;
-    let path = dir.join("lock");
+    let path = dir.join(LOCK);
     let mut options = OpenOptions::new();
     let lock = options.create(true).truncate(false).write(true).open(path).map_err(fail)?;
     match lock.try_lock() {

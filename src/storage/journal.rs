@@ -73,8 +73,11 @@ impl Journal {
 
     /// Writes what waits. What it lets count is counted when a reader comes.
     pub fn write_waiting(&self) {
-        // Taken while nobody else can write, so that all stands in its order.
-        let mut inner = lock(&self.inner);
+        self.write(&mut lock(&self.inner));
+    }
+
+    /// Taken from the queue while nobody else can write, so that all stands in its order.
+    fn write(&self, inner: &mut Inner) {
         for entries in self.queue.take().chunks(MAX_BATCH) {
             let (mut frames, mut finishes) = (Vec::new(), Vec::new());
             for entry in entries {
@@ -87,18 +90,22 @@ impl Journal {
                     inner.size += u64::try_from(frames.len()).unwrap_or(u64::MAX);
                     inner.unsynced = true;
                     self.uncounted.push(finishes);
+                    self.look_at_size(inner);
                     continue;
                 }
-                Some(Err(error)) => self.give_up(&mut inner, &error),
+                Some(Err(error)) => self.give_up(inner, &error),
                 None => {}
             }
             self.uncounted.count_now(&finishes);
         }
+    }
+
+    fn look_at_size(&self, inner: &mut Inner) {
         if inner.size > inner.limit {
             self.queue.renew();
         }
         if inner.size > 2 * inner.limit {
-            self.give_up(&mut inner, &io::Error::other("the disk does not keep up"));
+            self.give_up(inner, &io::Error::other("the disk does not keep up"));
         }
     }
 
@@ -108,6 +115,9 @@ impl Journal {
     /// Those of the disk; then it stays with the file that it has.
     pub fn begin(&self, files: &Files) -> io::Result<u64> {
         let mut inner = lock(&self.inner);
+        // For a later change of the same task there may have been no room: it is in the snapshot,
+        // over which nothing older may be read.
+        self.write(&mut inner);
         inner.file = Some(Arc::new(files.begin_journal(inner.next)?));
         inner.size = 0;
         Ok(inner.next)
@@ -116,6 +126,11 @@ impl Journal {
     /// How long it may grow beside a snapshot of `size` bytes.
     pub fn allow(&self, size: u64) {
         lock(&self.inner).limit = LIMIT.max(2 * size);
+    }
+
+    /// Whether nothing more comes.
+    pub fn is_closed(&self) -> bool {
+        self.queue.is_closed()
     }
 
     /// Whether there is one, which is told.
@@ -167,9 +182,6 @@ mod tests {
     use super::super::keeper::Errand;
     use super::super::mark::Mark;
     use super::*;
-    use crate::clock::Timestamp;
-    use crate::store::record::Known;
-    use crate::task::{Common, Task};
 
     #[test]
     fn what_has_become_long_is_to_be_renewed_and_given_up_if_nobody_does() {
@@ -183,13 +195,10 @@ mod tests {
         let file = File::options().append(true).open("/dev/null").unwrap();
         let (waiting, told) = (Arc::clone(&queue), Arc::clone(&telemetry));
         let journal = Journal::new(Some(file), 0, waiting, Arc::new(uncounted), told);
-        let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
-        let task = Task { id: (&*"t".repeat(ID)).into(), common: Arc::new(common) };
-        let known = Known::new(Timestamp::from_micros(0));
+        let id = "t".repeat(ID);
         let write = |bytes: u64| {
             for _ in 0..usize::try_from(bytes).unwrap() / ID {
-                let entry = Entry { task: task.clone(), known: known.clone(), finished: None };
-                assert!(queue.push(entry).is_none());
+                assert!(queue.push(Entry::example(&id, false)).is_none());
             }
             journal.write_waiting();
             (matches!(errands.try_recv(), Ok(Errand::Renew)), journal.works())

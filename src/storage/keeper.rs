@@ -43,10 +43,15 @@ pub struct Keeper {
 impl Keeper {
     /// Keeps until it is told to end.
     pub fn run(mut self) {
+        // Until the first errand the store is empty, and would leave nothing of what there was.
+        let mut may_retry = false;
         let mut tried = Instant::now();
         loop {
             match self.errands.recv_timeout(SYNC_EVERY) {
-                Ok(Errand::Renew) => self.renew(),
+                Ok(Errand::Renew) => {
+                    may_retry = true;
+                    self.renew();
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Errand::End) | Err(RecvTimeoutError::Disconnected) => return self.sync(),
             }
@@ -54,7 +59,7 @@ impl Keeper {
             self.pulse.beat();
             if self.journal.works() {
                 tried = Instant::now();
-            } else if tried.elapsed() >= RETRY_EVERY {
+            } else if may_retry && tried.elapsed() >= RETRY_EVERY {
                 tried = Instant::now();
                 self.renew();
             }
@@ -62,26 +67,46 @@ impl Keeper {
     }
 
     fn sync(&self) {
-        if let Err(error) = self.uncounted.sync().and_then(|()| self.journal.sync()) {
+        let is_ours = || match self.files.are_ours() {
+            true => Ok(()),
+            false => {
+                let error = "somebody has removed or moved the directory";
+                Err(io::Error::new(io::ErrorKind::NotFound, error))
+            }
+        };
+        let synced =
+            is_ours().and_then(|()| self.uncounted.sync()).and_then(|()| self.journal.sync());
+        if let Err(error) = synced {
             self.journal.fail(&error);
         }
     }
 
     /// Begins a new journal and writes all tasks anew, which makes the old journals needless.
     fn renew(&mut self) {
-        match self.replace() {
+        self.sync();
+        let works = self.journal.works();
+        let begun = self.files.keep().map_err(io::Error::other);
+        match begun.and_then(|()| self.journal.begin(&self.files)) {
+            Ok(first) => self.replace(first, works),
+            Err(error) => self.journal.fail(&error),
+        }
+    }
+
+    fn replace(&mut self, first: u64, works: bool) {
+        match self.write(first) {
             Ok(size) => self.journal.allow(size),
+            // All is in the journals, and the time is better used to force them onto the disk.
+            Err(_) if self.journal.is_closed() => self.files.give_up(None),
             Err(error) => {
                 self.journal.fail(&error);
-                self.files.give_up();
+                // What retries begin would pile up.
+                self.files.give_up((!works).then_some(first));
             }
         }
     }
 
     /// Returns the size of the new snapshot, in bytes.
-    fn replace(&mut self) -> io::Result<u64> {
-        self.files.keep().map_err(io::Error::other)?;
-        let first = self.journal.begin(&self.files)?;
+    fn write(&mut self, first: u64) -> io::Result<u64> {
         self.uncounted.renew(|before| self.files.begin_mark(before))?;
         let mut frames = Vec::new();
         saved::push_end(first, &mut frames);
@@ -101,16 +126,142 @@ impl Keeper {
             if unsynced >= PIECE {
                 unsynced = 0;
                 snapshot.sync_data()?;
+                self.journal.sync()?;
             }
             self.pulse.beat();
+            if self.journal.is_closed() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
         }
         saved::push_end(first, &mut frames);
         snapshot.write_all(&frames)?;
-        // What the snapshot has and was still waiting: written before the snapshot counts, so that
-        // it is counted; and what is counted is said on the disk by then.
+        // What the snapshot has and was still waiting: on the disk before the snapshot is, so that it
+        // is counted, and once.
         self.journal.write_waiting();
         self.uncounted.sync()?;
+        self.journal.sync()?;
+        if self.journal.is_closed() {
+            // What came since was not taken any more.
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         self.files.replace(snapshot, first)?;
         Ok(u64::try_from(size + frames.len()).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+    use std::sync::mpsc;
+
+    use super::super::entry::Entry;
+    use super::super::left::Left;
+    use super::super::mark::Mark;
+    use super::super::queue::Queue;
+    use super::*;
+    use crate::clock::Clock;
+    use crate::telemetry::Telemetry;
+
+    /// A directory of its own, empty.
+    fn dir(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("keeper-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        path
+    }
+
+    fn keeper(dir: &Path) -> (Keeper, Arc<Queue>) {
+        let (sender, errands) = mpsc::sync_channel(1);
+        let queue = Arc::new(Queue::new(sender));
+        let telemetry = Arc::new(Telemetry::new());
+        let files = Files::open(dir).unwrap();
+        let mark = Mark::nowhere(0);
+        let uncounted = Arc::new(Uncounted::new(Arc::clone(&telemetry), mark, Vec::new(), true));
+        let file = files.begin_journal(0).unwrap();
+        let (waiting, counted) = (Arc::clone(&queue), Arc::clone(&uncounted));
+        let journal = Arc::new(Journal::new(Some(file), 0, waiting, counted, telemetry));
+        let (store, pulse) = (Arc::new(Store::new(Clock::system())), Arc::new(Pulse::new()));
+        (Keeper { files, store, journal, uncounted, pulse, errands }, queue)
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string();
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|entry| name(entry).unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_another_has_taken_is_left_alone() {
+        let dir = dir("taken");
+        let (mut first, _queue) = keeper(&dir);
+        fs::remove_dir_all(&dir).unwrap();
+        let (mut second, _queue) = keeper(&dir);
+        first.renew();
+        assert!(!first.journal.works());
+        assert_eq!(names(&dir), ["journal.0", "lock"]);
+        second.renew();
+        assert!(second.journal.works());
+        assert_eq!(names(&dir), ["counted", "journal.0", "lock", "snapshot"]);
+
+        // One that was moved is not where it has to be.
+        let moved = dir.with_extension("moved");
+        let _ = fs::remove_dir_all(&moved);
+        fs::rename(&dir, &moved).unwrap();
+        second.sync();
+        assert!(!second.journal.works());
+        first.renew();
+        assert!(first.journal.works());
+        second.renew();
+        assert!(!second.journal.works(), "it has come too late");
+        fs::remove_dir_all(&dir).unwrap();
+        fs::remove_dir_all(&moved).unwrap();
+    }
+
+    #[test]
+    fn failures_leave_nothing_that_grows() {
+        let dir = dir("fails");
+        let (mut keeper, queue) = keeper(&dir);
+        // It stands in the way of every snapshot.
+        let obstacle = dir.join("snapshot.new");
+        fs::create_dir(&obstacle).unwrap();
+        let mut fail = || {
+            queue.push(Entry::example("t", false));
+            keeper.renew();
+            assert!(!keeper.journal.works());
+            queue.push(Entry::example("t", false));
+            keeper.journal.write_waiting();
+        };
+        fail();
+        let left = names(&dir);
+        assert_eq!(left, ["counted", "journal.0", "journal.1", "lock", "snapshot.new"]);
+        (0..3).for_each(|_| fail());
+        assert_eq!(names(&dir), left);
+        fs::remove_dir(obstacle).unwrap();
+        keeper.renew();
+        assert!(keeper.journal.works());
+        assert_eq!(names(&dir), ["counted", "journal.8", "lock", "snapshot"]);
+
+        // At the end nothing is written anew: what came too late would not be counted.
+        queue.push(Entry::example("t", false));
+        queue.close();
+        keeper.renew();
+        assert_eq!(names(&dir), ["counted", "journal.8", "journal.9", "lock", "snapshot"]);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn what_waits_stands_before_what_a_new_snapshot_has() {
+        let dir = dir("order");
+        let (mut keeper, queue) = keeper(&dir);
+        queue.push(Entry::example("t", false));
+        keeper.renew();
+        let (snapshot, journals) = keeper.files.read().unwrap();
+        let left = Left::read(&snapshot, &journals);
+        // The store, of which the snapshot is, has no such task.
+        assert!(left.remembered.is_empty(), "{left:?}");
+        assert_eq!(left.next, 1);
+        fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -35,6 +35,7 @@ impl Left {
         for (first, journal) in journals {
             let missing = first.saturating_sub(left.next);
             left.lost = left.lost.saturating_add(usize::try_from(missing).unwrap_or(usize::MAX));
+            left.next = left.next.max(*first);
             left.file(journal, end);
         }
         left.finishes.sort_by_key(|finish| finish.sequence);
@@ -189,5 +190,8 @@ mod tests {
         assert_eq!(lost(snapshot(), vec![(3, first()), (7, File::new())]), 2);
         assert_eq!(lost(snapshot(), vec![(8, File::new())]), 4);
         assert_eq!(lost(File(Vec::new()), vec![(3, first())]), 3);
+        // A journal goes on from there, and what was missing is not missing again.
+        let after = lost(File(Vec::new()), vec![(7, File::new()), (7, File::new())]);
+        assert_eq!(after, 7);
     }
 }

@@ -62,6 +62,11 @@ impl Queue {
         self.changed.notify_one();
     }
 
+    /// Whether nothing more comes.
+    pub fn is_closed(&self) -> bool {
+        lock(&self.waiting).is_closed
+    }
+
     /// Takes the changes that wait.
     pub fn take(&self) -> Vec<Entry> {
         mem::take(&mut lock(&self.waiting).entries)
@@ -77,33 +82,23 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, mpsc};
+    use std::sync::mpsc;
 
     use super::*;
-    use crate::clock::Timestamp;
-    use crate::store::record::{Finished, Known};
-    use crate::task::{Common, Task};
-
-    fn entry(finished: bool) -> Entry {
-        let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
-        let task = Task { id: "t".into(), common: Arc::new(common) };
-        let known = Known::new(Timestamp::from_micros(0));
-        Entry { task, known, finished: finished.then_some(Finished { duration: None }) }
-    }
 
     #[test]
     fn what_does_not_fit_is_left_to_a_snapshot_and_no_finish_is_lost() {
         let (sender, errands) = mpsc::sync_channel(1);
         let queue = Queue::new(sender);
         for _ in 0..MAX_CHANGES {
-            assert!(queue.push(entry(false)).is_none());
+            assert!(queue.push(Entry::example("t", false)).is_none());
         }
         assert!(errands.try_recv().is_err());
-        assert!(queue.push(entry(false)).is_none());
+        assert!(queue.push(Entry::example("t", false)).is_none());
         for _ in MAX_CHANGES..MAX_FINISHES {
-            assert!(queue.push(entry(true)).is_none());
+            assert!(queue.push(Entry::example("t", true)).is_none());
         }
-        assert!(queue.push(entry(true)).is_some());
+        assert!(queue.push(Entry::example("t", true)).is_some());
         assert!(matches!(errands.try_recv(), Ok(Errand::Renew)));
         assert!(errands.try_recv().is_err(), "once is enough");
         assert!(queue.wait());
@@ -111,9 +106,12 @@ mod tests {
         let finishes = entries.iter().filter(|entry| entry.finished.is_some()).count();
         assert_eq!((entries.len(), finishes), (MAX_FINISHES, MAX_FINISHES - MAX_CHANGES));
 
-        assert!(queue.push(entry(true)).is_none());
+        assert!(queue.push(Entry::example("t", true)).is_none());
         queue.close();
-        assert!(queue.push(entry(true)).is_some() && queue.push(entry(false)).is_none());
+        assert!(
+            queue.push(Entry::example("t", true)).is_some()
+                && queue.push(Entry::example("t", false)).is_none()
+        );
         assert!(queue.wait());
         assert_eq!(queue.take().len(), 1);
         assert!(!queue.wait(), "nothing more comes");

@@ -8,7 +8,7 @@
 //! counters have begun anew, which a value not below the last one would hide.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::mark::Mark;
@@ -27,6 +27,8 @@ pub struct Uncounted {
     inner: Mutex<Inner>,
     /// Held by a reader who counts.
     reader: Mutex<()>,
+    /// Whether no reader has seen the zeros that are to be seen.
+    is_held: AtomicBool,
     /// How many wait, to be looked at without waiting for the disk.
     count: AtomicUsize,
 }
@@ -35,8 +37,6 @@ pub struct Uncounted {
 struct Inner {
     waiting: Vec<Finish>,
     mark: Mark,
-    /// Whether the next reader is to see zeros.
-    is_held: bool,
     unsynced: bool,
     /// Why the mark could not be written.
     failed: Option<io::Error>,
@@ -50,9 +50,13 @@ impl Uncounted {
         waiting: Vec<Finish>,
         is_first: bool,
     ) -> Self {
-        let count = AtomicUsize::new(waiting.len() + usize::from(!is_first));
-        let inner = Inner { waiting, mark, is_held: !is_first, unsynced: true, failed: None };
-        Self { telemetry, inner: Mutex::new(inner), reader: Mutex::default(), count }
+        Self {
+            telemetry,
+            is_held: AtomicBool::new(!is_first),
+            count: AtomicUsize::new(waiting.len()),
+            inner: Mutex::new(Inner { waiting, mark, unsynced: true, failed: None }),
+            reader: Mutex::default(),
+        }
     }
 
     /// Takes in finishes that have been written.
@@ -62,7 +66,7 @@ impl Uncounted {
         if inner.waiting.len() > MAX_WAITING {
             self.count_all(&mut inner);
         }
-        self.count.store(inner.waiting.len() + usize::from(inner.is_held), Ordering::Relaxed);
+        self.count.store(inner.waiting.len(), Ordering::Relaxed);
     }
 
     /// Those that wait.
@@ -70,27 +74,30 @@ impl Uncounted {
         lock(&self.inner).waiting.clone()
     }
 
-    /// Counts some that cannot be written, as a life does that keeps nothing.
+    /// Counts some without a mark: as a life does that keeps nothing.
     pub fn count_now(&self, finishes: &[Finish]) {
         for finish in finishes {
             self.telemetry.finished(&finish.provider, finish.state, finish.duration);
         }
     }
 
-    /// Whether there is something to do for a reader.
+    /// Whether there is something to count for a reader.
     pub fn any(&self) -> bool {
-        self.count.load(Ordering::Relaxed) > 0
+        self.count.load(Ordering::Relaxed) > 0 && !self.is_held.load(Ordering::Relaxed)
+    }
+
+    /// A reader has what there was to see.
+    pub fn shown(&self) {
+        self.is_held.store(false, Ordering::Relaxed);
     }
 
     /// Counts for a reader who comes. Waits while the disk takes what is written, though not for
     /// another reader who does: where it hangs one thread is enough.
     pub fn count(&self) {
-        let Some(_reader) = try_lock(&self.reader) else { return };
+        let Some(_reader) = try_lock(&self.reader).filter(|_| self.any()) else { return };
         let mut inner = lock(&self.inner);
-        if !std::mem::take(&mut inner.is_held) {
-            self.count_all(&mut inner);
-        }
-        self.count.store(inner.waiting.len(), Ordering::Relaxed);
+        self.count_all(&mut inner);
+        self.count.store(0, Ordering::Relaxed);
     }
 
     fn count_all(&self, inner: &mut Inner) {
@@ -140,14 +147,28 @@ mod tests {
     use super::*;
     use crate::observation::State;
 
+    fn one(telemetry: &Arc<Telemetry>, is_first: bool) -> Uncounted {
+        let provider: Arc<str> = "p".into();
+        let finish = Finish { sequence: 0, provider, state: State::Failed, duration: None };
+        Uncounted::new(Arc::clone(telemetry), Mark::nowhere(0), vec![finish], is_first)
+    }
+
+    #[test]
+    fn in_a_later_life_nothing_is_counted_before_a_reader_has_read() {
+        let uncounted = one(&Arc::default(), false);
+        // Two who have come at once.
+        uncounted.count();
+        uncounted.count();
+        assert!(!uncounted.any() && !uncounted.waiting().is_empty());
+        uncounted.shown();
+        assert!(uncounted.any());
+        uncounted.count();
+        assert!(!uncounted.any() && uncounted.waiting().is_empty());
+    }
+
     #[test]
     fn a_reader_waits_for_the_writer_and_not_for_another_reader() {
-        let provider: Arc<str> = "p".into();
-        let telemetry = Arc::new(Telemetry::new());
-        let _provider = telemetry.provider(&provider);
-        let finish = Finish { sequence: 0, provider, state: State::Failed, duration: None };
-        let mark = Mark::nowhere(0);
-        let uncounted = Uncounted::new(Arc::clone(&telemetry), mark, vec![finish], true);
+        let uncounted = one(&Arc::default(), true);
         thread::scope(|scope| {
             let renewed = uncounted.renew(|before| {
                 let another = lock(&uncounted.reader);

@@ -199,7 +199,8 @@ impl Exporter {
         Self::listening(Self::run(&mut command, dir, flags))
     }
 
-    fn listening(mut process: Process) -> Self {
+    /// Once it listens.
+    pub fn listening(mut process: Process) -> Self {
         let address = process.addresses(1)[0];
         Self { process, address }
     }

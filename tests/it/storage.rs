@@ -1,17 +1,16 @@
-//! What outlives the process: restarts, kills, damage, a full disk.
+//! What outlives the process: restarts, kills, damage.
+
+mod disk;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::harness::samples::Samples;
-use crate::harness::{
-    Dir, Exporter, Gateway, PROGRAM, Process, eventually, http, pid_of, run, until,
-};
+use crate::harness::{Dir, Exporter, Gateway, eventually, http, run, until};
 
 const TIMESTAMP: &str = "aitask_enqueue_timestamp_seconds";
 
@@ -222,28 +221,6 @@ fn what_nobody_has_seen_is_left_to_the_next_life() {
     assert_eq!(finished(&fifth.scrape()), 0.0);
 }
 
-/// What a kill or an end leaves does not depend on what the disk has for good.
-#[test]
-fn nothing_waits_for_a_disk_that_never_gets_done() {
-    let (gateway, storage) = (Gateway::start(), Dir::new());
-    let (config, path) = (finishing(&gateway, 5, 2.0, 0.5), storage.path("state"));
-    for signal in ["KILL", "TERM", "KILL"] {
-        let polled = gateway.requests("t-4");
-        let mut exporter = Exporter::start_stalled(Dir::with(&config), &flags(&path));
-        let seen = exporter.await_value("aitask_tasks", &[("state", "succeeded")], 5.0);
-        if polled == 0 {
-            exporter.await_value("aitask_finished_total", &[("state", "succeeded")], 5.0);
-        } else {
-            assert_eq!(gateway.requests("t-4"), polled, "a final task is polled no more");
-            let next = exporter.scrape();
-            assert_eq!([finished(&seen), finished(&next)], [0.0; 2], "each was counted");
-        }
-        exporter.process.signal(signal);
-        let ended = exporter.process.wait();
-        assert!(signal == "KILL" || ended.success(), "{ended}");
-    }
-}
-
 #[test]
 fn damage_costs_what_is_damaged() {
     let (gateway, storage) = (Gateway::start(), Dir::new());
@@ -326,111 +303,5 @@ fn what_cannot_be_used_is_refused_and_left_alone() {
     let _first = Exporter::start_in(Dir::with(&dir.read("aitask.yml")), &flags(&path));
     let (code, said) = start(&path);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("another process uses"), "{said}");
-}
-
-/// One that may write files of so many half kilobytes, which stands in for a disk that is full.
-fn limited(dir: Dir, storage: &Path, blocks: u32) -> Exporter {
-    let mut command = Command::new("sh");
-    let file = dir.path("aitask.yml");
-    // The log goes through a pipe, since it is not what is to be limited.
-    let limit = format!("trap '' XFSZ; (ulimit -S -f {blocks}; exec \"$@\") 2>&1 | cat");
-    command.args(["-c", &limit, "sh", PROGRAM, "--config.file"]).arg(file);
-    command.arg("--web.listen-address=127.0.0.1:0").args(flags(storage));
-    let mut process = Process::start(dir, &mut command);
-    let address = process.addresses(1)[0];
-    Exporter { process, address }
-}
-
-/// Makes room; returns the exporter's own ID.
-fn make_room(exporter: &Exporter) -> String {
-    let pid = pid_of(&exporter.process.dir.path("aitask.yml"));
-    let raised = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status();
-    assert!(raised.unwrap().success());
-    pid
-}
-
-#[test]
-fn a_full_disk_stops_nothing() {
-    let (gateway, storage) = (Gateway::start(), Dir::new());
-    let tasks: Vec<_> = (0..200).map(|n| format!("done-{n}")).collect();
-    let (dir, path) = (|| Dir::with(&config(&gateway, &tasks)), storage.path("state"));
-    let exporter = limited(dir(), &path, 16);
-    exporter.await_value("aitask_exporter_storage_up", &[], 0.0);
-    let samples = exporter.await_value("aitask_tasks", &[("state", "succeeded")], 200.0);
-    assert_eq!(samples.value("aitask_status", &[("task_id", "done-7")]), Some(1.0));
-    let log = exporter.process.log();
-    assert_eq!(log.matches("running on from memory").count(), 1, "{log}");
-
-    // There is space again.
-    let started = samples.value("process_start_time_seconds", &[]);
-    let pid = make_room(&exporter);
-    let samples = exporter.await_value("aitask_exporter_storage_up", &[], 1.0);
-    assert_eq!(samples.value("process_start_time_seconds", &[]), started);
-    let kill = |pid: &str| {
-        assert!(
-            Command::new("sh")
-                .args(["-c", &format!("kill -KILL {pid}")])
-                .status()
-                .unwrap()
-                .success()
-        );
-    };
-    kill(&pid);
-    drop(exporter);
-    let polled = gateway.requests("done-7");
-
-    // A start on a disk without any.
-    let second = limited(dir(), &path, 0);
-    let samples = second.scrape();
-    assert_eq!(samples.value("aitask_exporter_storage_up", &[]), Some(0.0));
-    assert_eq!(samples.value("aitask_tasks", &[("state", "succeeded")]), Some(200.0));
-    let pid = make_room(&second);
-    second.await_value("aitask_exporter_storage_up", &[], 1.0);
-    kill(&pid);
-    drop(second);
-    let third = Exporter::start_in(dir(), &flags(&path));
-    let samples = third.scrape();
-    assert_eq!(samples.value("aitask_tasks", &[("state", "succeeded")]), Some(200.0));
-    assert_eq!(gateway.requests("done-7"), polled, "nothing was forgotten");
-}
-
-/// Writing into a pipe waits for its reader, as it does for a disk that hangs.
-#[test]
-fn a_disk_that_hangs_or_goes_is_told() {
-    let (gateway, storage) = (Gateway::start(), Dir::new());
-    let path = storage.path("state");
-    fs::create_dir(&path).unwrap();
-    let pipe = path.join("snapshot.new");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let tasks = ["ok-1".to_owned(), "queued-1".to_owned()];
-    let exporter = Exporter::start_in(Dir::with(&config(&gateway, &tasks)), &flags(&path));
-    let up = "aitask_exporter_storage_up";
-    let samples = exporter.await_value(up, &[], 0.0);
-    assert_eq!(samples.value("aitask_tasks", &[("state", "succeeded")]), Some(1.0));
-    assert!(
-        exporter.process.log().contains("the storage path hangs"),
-        "{}",
-        exporter.process.log()
-    );
-    assert!(fs::read(&pipe).unwrap().starts_with(b"aitaskst"), "it goes on");
-    exporter.await_value(up, &[], 1.0);
-    assert_eq!(finished(&exporter.scrape()), 1.0);
-
-    fs::remove_dir_all(&path).unwrap();
-    exporter.await_value(up, &[], 0.0);
-    let log = exporter.process.log();
-    assert!(log.contains("somebody has removed the journal"), "{log}");
-    exporter.await_value(up, &[], 1.0);
-    assert!(path.join("snapshot").exists() && path.join("counted").exists());
-    let dir = &exporter.process.dir;
-    let second = run([
-        "--config.file",
-        dir.path("aitask.yml").to_str().unwrap(),
-        "--web.listen-address=127.0.0.1:0",
-        "--storage.path",
-        path.to_str().unwrap(),
-    ]);
-    let said = String::from_utf8_lossy(&second.stderr);
     assert!(said.contains("another process uses"), "{said}");
 }

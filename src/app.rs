@@ -133,27 +133,17 @@ async fn export(
 ) -> Result<(), AppError> {
     let settings = flags.config_file().map(Settings::load).transpose()?.map(Arc::new);
     let listeners = bind(&flags.listen_addresses).await?;
-    let telemetry = Arc::new(Telemetry::new());
-    let history = Arc::new(History::new(keep.history));
-    let clock = Clock::system();
-    let store = Arc::new(Store::new(clock));
-    let storage = match keep.storage {
-        Some(dir) => Some(Arc::new(open_storage(dir, &store, &telemetry)?)),
-        None => None,
+    let Begun { context, live } = tokio::select! {
+        begun = begin(source, keep) => begun?,
+        // Whatever hangs: what has begun ends with the process, and loses no more than by a kill.
+        () = signals.stop() => return Ok(()),
     };
-    let context = Context {
-        runtime: polling_thread()?,
-        clock,
-        storage: storage.clone(),
-        telemetry: Arc::clone(&telemetry),
-        history: Arc::clone(&history),
-    };
-    let live = Arc::new(Live::start(source, store, context).await?);
+    let storage = context.storage;
     let web = Arc::new(Web {
         live: Arc::clone(&live),
-        telemetry,
+        telemetry: context.telemetry,
         storage: storage.clone(),
-        history,
+        history: context.history,
         telemetry_path: flags.telemetry_path.clone(),
         stopping: AtomicBool::new(false),
     });
@@ -206,6 +196,32 @@ struct Keep<'a> {
     history: usize,
     /// The directory of what outlives the process.
     storage: Option<&'a Path>,
+}
+
+/// What polls.
+struct Begun {
+    context: Context,
+    live: Arc<Live>,
+}
+
+/// Reads what was kept and the configuration, and begins to poll. Takes as long as the files do.
+async fn begin(source: Source, keep: Keep<'_>) -> Result<Begun, AppError> {
+    let telemetry = Arc::new(Telemetry::new());
+    let clock = Clock::system();
+    let store = Arc::new(Store::new(clock));
+    let storage = match keep.storage {
+        Some(dir) => {
+            let (dir, store, telemetry) = (dir.to_owned(), Arc::clone(&store), telemetry.clone());
+            let open = move || open_storage(&dir, &store, &telemetry);
+            let opened = tokio::task::spawn_blocking(open).await;
+            Some(Arc::new(opened.map_err(std::io::Error::other)??))
+        }
+        None => None,
+    };
+    let history = Arc::new(History::new(keep.history));
+    let context = Context { runtime: polling_thread()?, clock, storage, telemetry, history };
+    let live = Arc::new(Live::start(source, store, context.clone()).await?);
+    Ok(Begun { context, live })
 }
 
 fn open_storage(

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod credentials;
+pub mod echoes;
 pub mod retry_after;
 
 use std::error::Error;
@@ -126,7 +127,7 @@ impl Fetcher {
     }
 
     async fn exchange(&self, call: Call) -> Result<Response, reqwest::Error> {
-        let mut headers = self.credentials.headers();
+        let (mut headers, echoes) = self.credentials.current();
         let mut request = self.client.request(call.method, call.url);
         if let Some(body) = call.body {
             headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
@@ -134,13 +135,17 @@ impl Fetcher {
         }
         let mut response = request.headers(headers).send().await?;
         let status = response.status().as_u16();
-        let headers = std::mem::take(response.headers_mut());
+        let mut headers = std::mem::take(response.headers_mut());
+        echoes.mask_headers(&mut headers);
         let retry_after = match status {
             429 | 503 => retry_after::parse(&headers, SystemTime::now()),
             _ => None,
         };
         let body = match self.reads_body {
-            true => self.read(&mut response).await?,
+            true => match self.read(&mut response).await? {
+                Body::Whole(body) => Body::Whole(echoes.mask(&body).map_or(body, Bytes::from)),
+                other => other,
+            },
             false => Body::Unread,
         };
         Ok(Response { status, headers, retry_after, body })

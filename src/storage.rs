@@ -91,9 +91,14 @@ pub fn open(dir: &Path) -> Result<Opened, StorageError> {
     let Left { remembered, finishes: mut uncounted, next, lost, .. } =
         Left::read(&snapshot, &journals);
     // Where nothing tells what was counted all was: a finish that is counted twice is worse.
+    let missing = match counted {
+        // Changes that were counted and are in no file.
+        Some(counted) => usize::try_from(counted.saturating_sub(next)).unwrap_or(usize::MAX),
+        None => usize::from(next > 0),
+    };
     let counted = counted.unwrap_or(next);
     uncounted.retain(|finish| finish.sequence >= counted);
-    let (next, lost) = (next.max(counted), lost + damaged);
+    let (next, lost) = (next.max(counted), lost.saturating_add(damaged).saturating_add(missing));
     // Begun at once, so that what cannot be written is told at the start. A disk that is full may
     // have room later, and is no reason to watch nothing.
     let begun = files.begin_mark(counted).and_then(|mark| Ok((mark, files.begin_journal(next)?)));

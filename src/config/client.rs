@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::check::{Check, unknown_preset};
 use super::diagnostic::Mistake;
@@ -37,6 +37,9 @@ const FORBIDDEN: [HeaderName; 10] = [
 
 /// The type of authorization whose token we sign ourselves.
 const KLING_JWT: &str = "kling-jwt";
+
+/// How a text is kept.
+type Kind = fn(SecretString) -> Secret;
 
 /// A header that is sent, and where its value stands.
 type Placed = (Place, HeaderName, Secret);
@@ -107,11 +110,14 @@ impl Check<'_> {
             if let Some((first, ..)) = headers.iter().find(|(_, other, _)| *other == name) {
                 self.report(Mistake::new(place, "duplicate header").first(*first));
             }
-            let inline = [&values.values, &values.secrets].into_iter();
-            let inline = inline.filter_map(At::get).flatten().filter_map(At::placed);
             let files = values.files.get().into_iter().flatten();
             let before = headers.len();
-            let inline = inline.map(|(at, SecretText(text))| (at, Secret::Inline(text.clone())));
+            let inline: [(_, Kind); 2] =
+                [(&values.values, Secret::Value), (&values.secrets, Secret::Inline)];
+            let inline = inline.into_iter().flat_map(|(list, kind)| {
+                let texts = list.get().into_iter().flatten().filter_map(At::placed);
+                texts.map(move |(at, SecretText(text))| (at, kind(text.clone())))
+            });
             let files = files.filter_map(|file| self.path(file));
             let files = files.map(|(at, path)| (at, Secret::File(path)));
             for (at, secret) in inline.chain(files) {
@@ -135,7 +141,7 @@ impl Check<'_> {
     fn usable(&self, place: Place, secret: &Secret, scheme: &str) {
         if let Err(error) = secret.header_value(scheme) {
             let what = match secret {
-                Secret::Inline(_) => "the value",
+                Secret::Inline(_) | Secret::Value(_) => "the value",
                 Secret::File(_) => "the secret file",
             };
             self.report(Mistake::new(place, format!("{what} cannot be used: {}", reason(&error))));

@@ -16,6 +16,8 @@ const MAX_SECRET_BYTES: u64 = 64 << 10;
 pub enum Secret {
     /// Written in the configuration.
     Inline(SecretString),
+    /// Written in the configuration as a value like any other, which an answer may have as well.
+    Value(SecretString),
     /// In a file, which is read whenever the secret is needed anew. Relative to the working
     /// directory.
     File(PathBuf),
@@ -27,13 +29,18 @@ impl Secret {
         Self::Inline(text.into())
     }
 
+    /// Whether it is said nowhere, not even where a provider sends it back.
+    pub fn is_masked(&self) -> bool {
+        !matches!(self, Self::Value(_))
+    }
+
     /// The text, without white space around it where it comes from a file.
     ///
     /// # Errors
     /// The file cannot be read, is empty, too large or not UTF-8. Errors never hold the text.
     pub fn read(&self) -> io::Result<SecretString> {
         let path = match self {
-            Self::Inline(text) => return Ok(text.clone()),
+            Self::Inline(text) | Self::Value(text) => return Ok(text.clone()),
             Self::File(path) => path,
         };
         let invalid = |message| io::Error::new(io::ErrorKind::InvalidData, message);
@@ -75,7 +82,7 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Inline(_) => f.write_str("<secret>"),
+            Self::Inline(_) | Self::Value(_) => f.write_str("<secret>"),
             Self::File(path) => write!(f, "<secret in {}>", path.display()),
         }
     }

@@ -8,11 +8,14 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
+use reqwest::Url;
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::client::BuildError;
+use super::echoes::Echoes;
 use crate::config::secret::Secret;
 use crate::config::{Auth, Client};
 use crate::lock::lock;
@@ -33,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Credentials {
     parts: Vec<Part>,
+    proxy_url: Option<Secret>,
     current: Mutex<Current>,
     reading: Reading<Result<Current, BuildError>>,
 }
@@ -40,6 +44,7 @@ pub struct Credentials {
 #[derive(Debug)]
 struct Current {
     headers: HeaderMap,
+    echoes: Arc<Echoes>,
     /// Stands for the secrets: tells whether one has changed.
     fingerprint: u64,
 }
@@ -86,13 +91,15 @@ impl Credentials {
         for (name, secret) in &client.headers {
             add(name, Form::Prefixed("".into()), secret);
         }
-        let current = Mutex::new(read_all(&parts)?);
-        Ok(Self { parts, current, reading: Reading::default() })
+        let proxy_url = client.proxy_url.clone();
+        let current = Mutex::new(read_all(&parts, proxy_url.as_ref())?);
+        Ok(Self { parts, proxy_url, current, reading: Reading::default() })
     }
 
-    /// The headers as they were last read.
-    pub fn headers(&self) -> HeaderMap {
-        self.lock().headers.clone()
+    /// The headers as they were last read, and what of them must not be told when it comes back.
+    pub fn current(&self) -> (HeaderMap, Arc<Echoes>) {
+        let current = self.lock();
+        (current.headers.clone(), Arc::clone(&current.echoes))
     }
 
     /// Whether the headers can change while the configuration does not.
@@ -109,7 +116,10 @@ impl Credentials {
     /// When a secret cannot be read or used; the headers stay as they were.
     pub async fn refresh(self: &Arc<Self>) -> Result<bool, BuildError> {
         let this = Arc::clone(self);
-        let read = self.reading.read(PATIENCE, move || read_all(&this.parts)).await;
+        let read = self
+            .reading
+            .read(PATIENCE, move || read_all(&this.parts, this.proxy_url.as_ref()))
+            .await;
         let read = read.map_err(|error| BuildError::Secret(format!("secrets: {error}")))??;
         let before = std::mem::replace(&mut *self.lock(), read);
         Ok(before.fingerprint != self.lock().fingerprint)
@@ -120,26 +130,43 @@ impl Credentials {
     }
 }
 
-fn read_all(parts: &[Part]) -> Result<Current, BuildError> {
-    let mut current = Current { headers: HeaderMap::new(), fingerprint: 0 };
+fn read_all(parts: &[Part], proxy_url: Option<&Secret>) -> Result<Current, BuildError> {
+    let (mut headers, mut echoes, mut fingerprint) = (HeaderMap::new(), Echoes::default(), 0_u64);
+    // The pages of a proxy come back as answers.
+    let proxy_url = proxy_url.and_then(|url| Url::parse(url.read().ok()?.expose_secret()).ok());
+    if let Some(password) = proxy_url.as_ref().and_then(Url::password) {
+        echoes.add(password);
+        echoes.add(&percent_decode_str(password).decode_utf8_lossy());
+    }
     for part in parts {
         let secret = part.read(&part.secret)?;
+        if part.secret.is_masked() {
+            echoes.add(secret.expose_secret());
+        }
         let text = match &part.form {
             Form::Prefixed(prefix) => format!("{prefix}{}", secret.expose_secret()),
-            Form::Basic { username } => basic(username, &secret),
+            Form::Basic { username } => {
+                let encoded = basic(username, &secret);
+                echoes.add(&encoded);
+                format!("Basic {encoded}")
+            }
             Form::KlingJwt { access_key } => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                format!("Bearer {}", kling_jwt(&part.read(access_key)?, &secret, now))
+                let access_key = part.read(access_key)?;
+                let token = kling_jwt(&access_key, &secret, now);
+                echoes.add(access_key.expose_secret());
+                echoes.add(&token);
+                format!("Bearer {token}")
             }
         };
         let mut value = HeaderValue::from_bytes(text.as_bytes())
             .map_err(|_| part.error(&"the secret is no header's value"))?;
         value.set_sensitive(true);
-        current.headers.append(part.name.clone(), value);
-        let before = current.fingerprint.to_le_bytes();
-        current.fingerprint = stable_hash([&before[..], secret.expose_secret().as_bytes()]);
+        headers.append(part.name.clone(), value);
+        let before = fingerprint.to_le_bytes();
+        fingerprint = stable_hash([&before[..], secret.expose_secret().as_bytes()]);
     }
-    Ok(current)
+    Ok(Current { headers, echoes: Arc::new(echoes), fingerprint })
 }
 
 impl Part {
@@ -154,7 +181,7 @@ impl Part {
 
 /// RFC 7617.
 fn basic(username: &str, password: &SecretString) -> String {
-    format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{}", password.expose_secret())))
+    BASE64_STANDARD.encode(format!("{username}:{}", password.expose_secret()))
 }
 
 /// A token as Kling asks for it: a JWT (RFC 7519) signed with HMAC-SHA-256. It is the same for all

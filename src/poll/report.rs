@@ -31,7 +31,7 @@ fn write_request(out: &mut String, upstream: &Upstream, polled: &Polled) -> std:
     writeln!(out, "request")?;
     let Some(call) = &polled.call else { return writeln!(out, "  none was sent") };
     writeln!(out, "  {} {}", call.method, without_secrets(&call.url))?;
-    for name in upstream.fetcher.credentials.headers().keys() {
+    for name in upstream.fetcher.credentials.current().0.keys() {
         writeln!(out, "  {name}: <secret>")?;
     }
     match &call.body {

@@ -90,13 +90,12 @@ impl Files {
     }
 
     /// Before which change all finishes have been counted; `None` where nothing tells. And how many
-    /// bytes are damaged.
+    /// bytes of it are damaged.
     ///
     /// # Errors
     /// When it cannot be read, or was written by a newer version.
     pub fn counted(&self) -> Result<(Option<u64>, usize), StorageError> {
-        let content = read(&self.dir.join(COUNTED))?;
-        Ok(mark::read(&content).map_or((None, content.len()), |counted| (Some(counted), 0)))
+        Ok(mark::read(&read(&self.dir.join(COUNTED))?))
     }
 
     /// Begins to keep it.

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -49,6 +49,14 @@ impl Mark {
         }
     }
 
+    /// Whether somebody has removed the file.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn is_removed(&self) -> io::Result<bool> {
+        self.file.as_ref().map_or(Ok(false), |file| Ok(file.metadata()?.nlink() == 0))
+    }
+
     /// A handle to force it onto the disk with.
     pub fn file(&self) -> Option<Arc<File>> {
         self.file.clone()
@@ -62,11 +70,11 @@ fn content(before: u64) -> Vec<u8> {
     content
 }
 
-/// Reads it again; `None` where it is damaged.
-pub fn read(content: &[u8]) -> Option<u64> {
-    let (payloads, _) = frame::read(content);
-    let before = payloads.first()?.first_chunk()?;
-    Some(u64::from_le_bytes(*before))
+/// Reads it again; `None` where it is damaged. And how many bytes are.
+pub fn read(content: &[u8]) -> (Option<u64>, usize) {
+    let (payloads, lost) = frame::read(content);
+    let before = payloads.first().and_then(|payload| payload.first_chunk());
+    (before.map(|before| u64::from_le_bytes(*before)), lost)
 }
 
 #[cfg(test)]
@@ -77,9 +85,12 @@ mod tests {
     fn what_was_written_is_read_and_no_more() {
         for before in [0, 7, u64::MAX] {
             let content = content(before);
-            assert_eq!(read(&content), Some(before));
-            assert_eq!(read(&content[..content.len() - 1]), None);
+            assert_eq!(read(&content), (Some(before), 0));
+            let torn = &content[..content.len() - 1];
+            assert_eq!(read(torn), (None, torn.len() - frame::HEADER));
+            assert_eq!(read(&[&content, &b"more"[..]].concat()), (Some(before), 4));
+            assert_eq!(read(&[b"Z", &content[1..]].concat()), (Some(before), frame::HEADER));
         }
-        assert_eq!(read(b""), None);
+        assert_eq!(read(b""), (None, 0));
     }
 }

@@ -124,12 +124,16 @@ impl Uncounted {
     /// Forces the mark onto the disk.
     ///
     /// # Errors
-    /// Those of the disk, now or when the mark was written.
+    /// Those of the disk, now or when the mark was written, and when somebody has removed it.
     pub fn sync(&self) -> io::Result<()> {
         let file = {
             let mut inner = lock(&self.inner);
             if let Some(error) = inner.failed.take() {
                 return Err(error);
+            }
+            if inner.mark.is_removed()? {
+                let error = "somebody has removed the file `counted`";
+                return Err(io::Error::new(io::ErrorKind::NotFound, error));
             }
             if !std::mem::take(&mut inner.unsynced) {
                 return Ok(());

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
+
 use crate::harness::{Dir, Exporter, Gateway, http, run, until};
 
 /// Each in a place of its own. No rule knows one by a word in it.
-const SECRETS: [&str; 11] = [
+const SECRETS: [&str; 12] = [
     "zq-bearer-1",
     "zq-file-22",
     "zq-header-333",
@@ -18,6 +20,20 @@ const SECRETS: [&str; 11] = [
     "zq-signfile-9",
     "zq-userinfo-10",
     "zq-proxy-1111",
+    // As it travels.
+    "dTE6enEtYmFzaWMtNTU1NTU=",
+];
+
+/// What each provider could send back.
+const ECHOES: [(&str, &[usize]); 8] = [
+    ("bearer", &[0]),
+    ("file", &[1]),
+    ("headers", &[2, 3]),
+    ("basic", &[4, 11]),
+    ("basicfile", &[5]),
+    ("kling", &[6, 7]),
+    ("klingfile", &[6, 8]),
+    ("proxied", &[9, 10]),
 ];
 
 /// Providers that carry them. `{}` stands for the gateway.
@@ -74,7 +90,20 @@ fn config(gateway: &Gateway) -> (String, BTreeSet<String>) {
         true => format!("  - {{ id: {id}, provider: {name}, params: {{ kind: text2video }} }}\n"),
         false => format!("  - {{ id: {id}, provider: {name} }}\n"),
     };
-    let tasks: String = names.iter().flat_map(|name| IDS.map(|id| task(name, id))).collect();
+    let mut tasks: String = names.iter().flat_map(|name| IDS.map(|id| task(name, id))).collect();
+    assert_eq!(names.len(), ECHOES.len());
+    for (name, secrets) in ECHOES {
+        let said: String = secrets.iter().map(|secret| format!(" {}", SECRETS[*secret])).collect();
+        for (id, code, status) in [("code", &*said, ""), ("status", "0", &said)] {
+            let id = format!("echo-{id}-{name}");
+            let data =
+                json!({ "taskId": id, "task_id": id, "status": status, "task_status": status });
+            let answer =
+                json!({ "code": code, "message": format!("no such token: {said}"), "data": data });
+            gateway.put(&id, &json!({ "answer": answer }));
+            tasks += &task(&name.to_owned(), &id);
+        }
+    }
     let text = format!(
         "global: {{ poll_interval: 200ms, poll_timeout: 1s }}\nproviders:{providers}tasks:\n{tasks}"
     );
@@ -125,6 +154,11 @@ fn no_secret_is_ever_said() {
                 let page = format!("/tasks/{name}/{id}");
                 targets.extend([format!("{probe}&debug=true"), probe, page]);
             }
+            for echo in ["code", "status"] {
+                let probe = format!("/probe?provider={name}&task_id=echo-{echo}-{name}");
+                let page = format!("/tasks/{name}/echo-{echo}-{name}");
+                targets.extend([format!("{probe}&debug=true"), probe, page]);
+            }
         }
         for target in targets {
             let reply = exporter.get(&target);
@@ -158,8 +192,9 @@ fn no_secret_is_ever_said() {
         let file = exporter.process.dir.write("aitask.yml", &config);
         for name in &names {
             let arguments = ["poll", "--config.file", file.to_str().unwrap(), "--provider", name];
-            let arguments = arguments.into_iter().chain(["running-1", "unauthorized-1"]);
-            let polled = run(arguments.chain(["--log.level=debug"]));
+            let echoes = ["code", "status"].map(|echo| format!("echo-{echo}-{name}"));
+            let ids = ["running-1", "unauthorized-1", &echoes[0], &echoes[1]];
+            let polled = run(arguments.into_iter().chain(ids).chain(["--log.level=debug"]));
             let said = [polled.stdout, polled.stderr].concat();
             assert_silent(&String::from_utf8_lossy(&said), &format!("poll of {name}"));
         }
@@ -170,7 +205,9 @@ fn no_secret_is_ever_said() {
         let reply = http::send(exporter.address, "POST", "/-/reload", &[], "").unwrap();
         assert_silent(reply.text(), "the refusal of empty files");
         assert_silent(&exporter.process.log().replace("zq-file-22-gone", ""), "the log");
-        // They went where they belong, or this test would show nothing.
+        // They went where they belong and came back, or this test would show nothing.
+        let masked = exporter.get("/metrics").text().matches("<secret>").count();
+        assert!(masked >= 2 * names.len(), "{masked}");
         let asked = gateway.asked("running-1")["requests"].as_u64().unwrap();
         assert!(asked > 0);
     }

@@ -200,7 +200,7 @@ fn requests() {
             .body(std::slice::from_ref(task))
             .map(|body| serde_json::from_str(&body).unwrap());
         assert_eq!(body, expected.request.body, "{name}");
-        let headers = Credentials::read(&provider.client).unwrap().headers();
+        let (headers, _) = Credentials::read(&provider.client).unwrap().current();
         let headers = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
         let wanted = &expected.request.headers;
         let wanted = wanted.iter().map(|(name, value)| (name.as_str(), value.as_str()));

@@ -217,8 +217,46 @@ fn what_nobody_has_seen_is_left_to_the_next_life() {
     fs::write(&counted, &content).unwrap();
     let fifth = life();
     let lost = fifth.scrape().value("aitask_exporter_storage_lost_bytes", &[]);
-    assert_eq!(lost, Some(content.len() as f64));
+    // The frame of what it said, and what it said.
+    assert_eq!(lost, Some(content.len() as f64 - 16.0 + 1.0));
     assert_eq!(finished(&fifth.scrape()), 0.0);
+}
+
+#[test]
+fn what_is_missing_is_told() {
+    let (gateway, storage) = (Gateway::start(), Dir::new());
+    let (config, path) = (finishing(&gateway, 3, 1.0, 0.3), storage.path("state"));
+    let life = || Exporter::start_in(Dir::with(&config), &flags(&path));
+    let lost = |exporter: &Exporter| {
+        exporter.scrape().value("aitask_exporter_storage_lost_bytes", &[]).unwrap()
+    };
+    let kill = |mut exporter: Exporter| {
+        exporter.process.signal("KILL");
+        exporter.process.wait();
+    };
+    let first = life();
+    first.await_value("aitask_finished_total", &[("state", "succeeded")], 3.0);
+    assert_eq!(lost(&first), 0.0);
+    kill(first);
+    fs::remove_file(newest_journal(&path)).unwrap();
+    let second = life();
+    let log = second.process.log();
+    assert!(log.contains("the storage path is damaged"), "{log}");
+    // One for each change that was counted and is in no file.
+    assert!((1.0..10.0).contains(&lost(&second)), "{}", lost(&second));
+    second.await_value("aitask_tasks", &[("state", "succeeded")], 3.0);
+
+    let counted = path.join("counted");
+    fs::remove_file(&counted).unwrap();
+    second.await_value("aitask_exporter_storage_up", &[], 0.0);
+    second.await_value("aitask_exporter_storage_up", &[], 1.0);
+    assert!(counted.exists());
+    kill(second);
+    fs::remove_file(&counted).unwrap();
+    let third = life();
+    assert_eq!(lost(&third), 1.0);
+    kill(third);
+    assert_eq!(lost(&life()), 0.0);
 }
 
 #[test]

@@ -33,11 +33,11 @@ use crate::telemetry::Telemetry;
 use entry::Entry;
 use files::{Files, StorageError};
 use journal::Journal;
-use keeper::{Errand, Keeper};
+use keeper::Keeper;
 use left::Left;
 use mark::Mark;
 use pulse::Pulse;
-use queue::Queue;
+use queue::{Errand, Queue};
 use saved::Finish;
 use uncounted::Uncounted;
 

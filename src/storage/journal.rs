@@ -179,8 +179,8 @@ mod tests {
     use std::sync::mpsc;
 
     use super::super::entry::Entry;
-    use super::super::keeper::Errand;
     use super::super::mark::Mark;
+    use super::super::queue::Errand;
     use super::*;
 
     #[test]

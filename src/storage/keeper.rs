@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::files::Files;
 use super::journal::Journal;
 use super::pulse::Pulse;
+use super::queue::Errand;
 use super::saved;
 use super::uncounted::Uncounted;
 use crate::store::Store;
@@ -20,15 +21,6 @@ const RETRY_EVERY: Duration = Duration::from_secs(5);
 /// So much of a snapshot, in bytes, is forced onto the disk at once, so that it does not fill the
 /// memory of the system first.
 const PIECE: usize = 4 << 20;
-
-/// What is asked of the thread.
-#[derive(Debug)]
-pub enum Errand {
-    /// To write all anew.
-    Renew,
-    /// To force onto the disk what is written, and end.
-    End,
-}
 
 /// The state of the thread.
 pub struct Keeper {
@@ -85,13 +77,20 @@ impl Keeper {
     fn renew(&mut self) {
         self.sync();
         let works = self.journal.works();
-        let begun = self.files.keep().map_err(io::Error::other);
-        match begun.and_then(|()| self.journal.begin(&self.files)) {
+        // Another exporter's files are left alone.
+        if let Err(error) = self.files.keep() {
+            return self.journal.fail(&io::Error::other(error));
+        }
+        match self.journal.begin(&self.files) {
             Ok(first) => self.replace(first, works),
-            Err(error) => self.journal.fail(&error),
+            Err(error) => {
+                self.journal.fail(&error);
+                self.files.give_up(None);
+            }
         }
     }
 
+    /// Where it `works` so far, what a failure has begun is kept; what retries begin would pile up.
     fn replace(&mut self, first: u64, works: bool) {
         match self.write(first) {
             Ok(size) => self.journal.allow(size),
@@ -99,7 +98,6 @@ impl Keeper {
             Err(_) if self.journal.is_closed() => self.files.give_up(None),
             Err(error) => {
                 self.journal.fail(&error);
-                // What retries begin would pile up.
                 self.files.give_up((!works).then_some(first));
             }
         }

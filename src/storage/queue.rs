@@ -5,7 +5,6 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::entry::Entry;
-use super::keeper::Errand;
 use crate::lock::lock;
 
 /// Changes that wait, some tens of megabytes of them. Further ones are passed over, since the next
@@ -13,6 +12,15 @@ use crate::lock::lock;
 const MAX_CHANGES: usize = 100_000;
 /// With finishes, which no snapshot tells.
 const MAX_FINISHES: usize = 2 * MAX_CHANGES;
+
+/// What is asked of who waits for the disk.
+#[derive(Debug)]
+pub enum Errand {
+    /// To write all anew.
+    Renew,
+    /// To force onto the disk what is written, and end.
+    End,
+}
 
 /// A queue of changes.
 #[derive(Debug)]

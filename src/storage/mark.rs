@@ -23,7 +23,10 @@ impl Mark {
     /// Those of the disk.
     pub fn begin(path: &Path, before: u64) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-        file.write_all_at(&content(before), 0)?;
+        let content = content(before);
+        file.write_all_at(&content, 0)?;
+        // What somebody has put behind it would be told as lost in every life.
+        file.set_len(u64::try_from(content.len()).unwrap_or(u64::MAX))?;
         Ok(Self { file: Some(Arc::new(file)), before })
     }
 
@@ -92,5 +95,18 @@ mod tests {
             assert_eq!(read(&[b"Z", &content[1..]].concat()), (Some(before), frame::HEADER));
         }
         assert_eq!(read(b""), (None, 0));
+    }
+
+    #[test]
+    fn it_is_alone_in_its_file() {
+        let path = std::env::temp_dir().join(format!("mark-{}", std::process::id()));
+        std::fs::write(&path, [b'x'; 99]).unwrap();
+        let mut mark = Mark::begin(&path, 7).unwrap();
+        assert_eq!(read(&std::fs::read(&path).unwrap()), (Some(7), 0));
+        mark.advance(8).unwrap();
+        assert_eq!(read(&std::fs::read(&path).unwrap()), (Some(8), 0));
+        assert!(!mark.is_removed().unwrap());
+        std::fs::remove_file(path).unwrap();
+        assert!(mark.is_removed().unwrap());
     }
 }

@@ -1,10 +1,9 @@
 //! What outlives the process: the history of every task, in the directory of `--storage.path`.
 //!
 //! Two threads do it: one writes what changes, as it comes, into the [`journal`]; the [`keeper`]
-//! waits for the disk. A finish that is written is counted when a reader of
-//! the counters comes, so that it is counted in one life only: see [`uncounted`]. A disk that is
-//! full, gone or hangs does not stop the exporter: it runs on from memory, says so, and writes all
-//! anew once it can.
+//! waits for the disk. A finish that is written is counted when a reader of the counters comes, so
+//! that it is counted in one life only: see [`uncounted`]. A disk that is full, gone or hangs does
+//! not stop the exporter: it runs on from memory, says so, and writes all anew once it can.
 
 pub mod entry;
 pub mod files;

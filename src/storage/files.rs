@@ -56,12 +56,18 @@ impl Files {
         Ok(Self { dir: dir.to_owned(), lock: take(dir)? })
     }
 
-    /// Whether the directory is still where it was.
-    pub fn are_ours(&self) -> bool {
+    /// Makes sure that the directory is still where it was.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check_ours(&self) -> io::Result<()> {
         let id = |file: fs::Metadata| (file.dev(), file.ino());
         let held = self.lock.metadata().map(id);
         let there = fs::metadata(self.dir.join(LOCK)).map(id);
-        matches!((held, there), (Ok(held), Ok(there)) if held == there)
+        match (held, there) {
+            (Ok(held), Ok(there)) if held == there => Ok(()),
+            _ => Err(removed("removed or moved the directory")),
+        }
     }
 
     /// Takes it into use again where somebody has removed or moved it.
@@ -69,7 +75,7 @@ impl Files {
     /// # Errors
     /// As [`Files::open`].
     pub fn keep(&mut self) -> Result<(), StorageError> {
-        if !self.are_ours() {
+        if self.check_ours().is_err() {
             self.lock = take(&self.dir)?;
         }
         Ok(())
@@ -175,6 +181,22 @@ impl Files {
     }
 }
 
+/// Makes sure that a file that is open still has its name; `what` it is.
+///
+/// # Errors
+/// When somebody has removed it, and those of the disk.
+pub fn check_kept(file: &File, what: &str) -> io::Result<()> {
+    match file.metadata()?.nlink() {
+        0 => Err(removed(&format!("removed {what}"))),
+        _ => Ok(()),
+    }
+}
+
+/// What `how` tells that somebody has done.
+fn removed(how: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("somebody has {how}"))
+}
+
 /// Makes a directory ours.
 fn take(dir: &Path) -> Result<File, StorageError> {
     let fail = |error| StorageError::Io(dir.to_owned(), error);
@@ -199,5 +221,19 @@ fn read(path: &Path) -> Result<Vec<u8>, StorageError> {
             Err(StorageError::Newer(path.to_owned(), version))
         }
         _ => Ok(content),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_removed_is_noticed() {
+        let path = std::env::temp_dir().join(format!("kept-{}", std::process::id()));
+        let file = File::create(&path).unwrap();
+        assert!(check_kept(&file, "it").is_ok());
+        fs::remove_file(path).unwrap();
+        assert_eq!(check_kept(&file, "it").unwrap_err().to_string(), "somebody has removed it");
     }
 }

@@ -3,10 +3,9 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex};
 
-use super::files::Files;
+use super::files::{self, Files};
 use super::queue::Queue;
 use super::saved;
 use super::uncounted::Uncounted;
@@ -153,11 +152,8 @@ impl Journal {
             let Some(file) = &inner.file else { return Ok(()) };
             (Arc::clone(file), is_due)
         };
-        match file.metadata()?.nlink() {
-            0 => Err(io::Error::new(io::ErrorKind::NotFound, "somebody has removed the journal")),
-            _ if is_due => file.sync_data(),
-            _ => Ok(()),
-        }
+        files::check_kept(&file, "the journal")?;
+        if is_due { file.sync_data() } else { Ok(()) }
     }
 
     /// The disk does not take what is written.

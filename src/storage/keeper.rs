@@ -59,15 +59,8 @@ impl Keeper {
     }
 
     fn sync(&self) {
-        let is_ours = || match self.files.are_ours() {
-            true => Ok(()),
-            false => {
-                let error = "somebody has removed or moved the directory";
-                Err(io::Error::new(io::ErrorKind::NotFound, error))
-            }
-        };
-        let synced =
-            is_ours().and_then(|()| self.uncounted.sync()).and_then(|()| self.journal.sync());
+        let ours = self.files.check_ours();
+        let synced = ours.and_then(|()| self.uncounted.sync()).and_then(|()| self.journal.sync());
         if let Err(error) = synced {
             self.journal.fail(&error);
         }

@@ -11,6 +11,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::files;
 use super::mark::Mark;
 use super::saved::Finish;
 use crate::lock::{lock, try_lock};
@@ -131,16 +132,14 @@ impl Uncounted {
             if let Some(error) = inner.failed.take() {
                 return Err(error);
             }
-            if inner.mark.is_removed()? {
-                let error = "somebody has removed the file `counted`";
-                return Err(io::Error::new(io::ErrorKind::NotFound, error));
-            }
+            let Some(file) = inner.mark.file() else { return Ok(()) };
+            files::check_kept(&file, "the file `counted`")?;
             if !std::mem::take(&mut inner.unsynced) {
                 return Ok(());
             }
-            inner.mark.file()
+            file
         };
-        file.map_or(Ok(()), |file| file.sync_data())
+        file.sync_data()
     }
 }
 

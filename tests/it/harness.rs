@@ -137,8 +137,11 @@ impl Process {
         })
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
+    /// What the kernel tells of it under `key`.
+    pub fn status(&self, key: &str) -> String {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let mut pairs = status.lines().filter_map(|line| line.split_once(':'));
+        pairs.find(|(name, _)| *name == key).unwrap().1.trim().to_owned()
     }
 
     /// Sends the signal `name`, such as `TERM`.
@@ -149,9 +152,7 @@ impl Process {
 
     /// Whether it has a handler of its own for the signal with this number.
     pub fn catches_signal(&self, number: u32) -> bool {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t")).unwrap();
-        u64::from_str_radix(caught, 16).unwrap() >> (number - 1) & 1 == 1
+        u64::from_str_radix(&self.status("SigCgt"), 16).unwrap() >> (number - 1) & 1 == 1
     }
 
     /// How the process ended.

@@ -31,6 +31,11 @@ fn timeless(gateway: &Gateway) -> String {
     "timeless".to_owned()
 }
 
+fn kill(mut exporter: Exporter) {
+    exporter.process.signal("KILL");
+    exporter.process.wait();
+}
+
 fn finished(samples: &Samples) -> f64 {
     samples.value("aitask_finished_total", &[("state", "succeeded")]).unwrap()
 }
@@ -196,10 +201,6 @@ fn what_nobody_has_seen_is_left_to_the_next_life() {
     assert_eq!(reply.status, 200);
     first.process.signal("TERM");
     first.process.wait();
-    let kill = |mut exporter: Exporter| {
-        exporter.process.signal("KILL");
-        exporter.process.wait();
-    };
     // Nobody reads the second life. In the third the first reader sees where the counters begin.
     kill(life());
     let third = life();
@@ -229,10 +230,6 @@ fn what_is_missing_is_told() {
     let life = || Exporter::start_in(Dir::with(&config), &flags(&path));
     let lost = |exporter: &Exporter| {
         exporter.scrape().value("aitask_exporter_storage_lost_bytes", &[]).unwrap()
-    };
-    let kill = |mut exporter: Exporter| {
-        exporter.process.signal("KILL");
-        exporter.process.wait();
     };
     let first = life();
     first.await_value("aitask_finished_total", &[("state", "succeeded")], 3.0);

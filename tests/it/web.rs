@@ -1,6 +1,5 @@
 //! The web side: what it answers, and how little a slow client costs.
 
-use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
@@ -136,9 +135,8 @@ fn slow_readers_take_up_the_requests_that_are_allowed() {
 fn many_readers_at_once_cost_little_memory() {
     let exporter = start_large("--web.max-requests=40");
     let memory = || {
-        let status = fs::read_to_string(format!("/proc/{}/status", exporter.process.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("RssAnon")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+        let memory = exporter.process.status("RssAnon");
+        memory.split_whitespace().next().unwrap().parse::<u64>().unwrap()
     };
     exporter.get("/metrics");
     let before = memory();

@@ -11,10 +11,11 @@ mod tasks;
 mod text;
 
 use std::io;
+use std::time::Duration;
 
 use prometheus::proto::MetricFamily;
 
-use crate::family;
+use crate::family::{self, Family};
 use crate::observation::State;
 use crate::store::facet::Facet;
 use crate::store::{ProviderView, Snapshot};
@@ -40,6 +41,9 @@ impl Format {
         }
     }
 }
+
+/// Returns the ages of a provider's tasks, in the order of [`State::OPEN`].
+type Ages = fn(&ProviderView) -> [Duration; State::OPEN.len()];
 
 /// Writes everything to `out`, in pieces of about 64 KiB.
 ///
@@ -97,11 +101,16 @@ fn provider_families<W: io::Write>(
             by_state(text, provider, state, Value::Count(count))?;
         }
     }
-    let family = family::OLDEST_QUEUE_AGE;
-    text.family(family.name, family.kind, family.help);
-    for provider in providers {
-        for (state, age) in State::OPEN.into_iter().zip(provider.oldest) {
-            by_state(text, provider, state, Value::Duration(age))?;
+    let by_open_state: [(Family, Ages); 2] = [
+        (family::OLDEST_QUEUE_AGE, |provider| provider.oldest),
+        (family::OLDEST_NET_QUEUE_AGE, |provider| provider.oldest_net),
+    ];
+    for (family, ages) in by_open_state {
+        text.family(family.name, family.kind, family.help);
+        for provider in providers {
+            for (state, age) in State::OPEN.into_iter().zip(ages(provider)) {
+                by_state(text, provider, state, Value::Duration(age))?;
+            }
         }
     }
     text.family(family::STUCK_TASKS.name, family::STUCK_TASKS.kind, family::STUCK_TASKS.help);

@@ -120,7 +120,7 @@ pub const DURATION: Family = gauge(
 pub const STUCK: Family = gauge(
     "aitask_stuck",
     &["provider", "task_id"],
-    "1 while the task is older than stuck_after or has changed neither state nor progress for that long, else 0; 0 while it waits for the user. Absent once the task is final.",
+    "1 while the task is older than stuck_after, the time that it waited for the user left out, or has changed neither state nor progress for that long, else 0; 0 while it waits for the user. Absent once the task is final.",
 );
 
 /// `aitask_up`
@@ -163,6 +163,13 @@ pub const OLDEST_QUEUE_AGE: Family = gauge(
     "aitask_oldest_queue_age_seconds",
     &["provider", "state"],
     "The queue age of the oldest task in the state that is not final; 0 where there is none.",
+);
+
+/// `aitask_oldest_net_queue_age_seconds`
+pub const OLDEST_NET_QUEUE_AGE: Family = gauge(
+    "aitask_oldest_net_queue_age_seconds",
+    &["provider", "state"],
+    "The largest queue age of a task in the state that is not final, the time that it waited for the user left out; 0 where there is none.",
 );
 
 /// `aitask_stuck_tasks`
@@ -348,9 +355,10 @@ pub const TASK: [Family; 12] = [
 ];
 
 /// What is known of each provider, whether or not its tasks have series.
-pub const PROVIDER: [Family; 17] = [
+pub const PROVIDER: [Family; 18] = [
     TASKS,
     OLDEST_QUEUE_AGE,
+    OLDEST_NET_QUEUE_AGE,
     STUCK_TASKS,
     FINISHED,
     TASK_DURATION,

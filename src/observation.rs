@@ -23,7 +23,7 @@ pub enum State {
     Failed,
     /// Withdrawn; final.
     Cancelled,
-    /// The provider does not know the ID; final only when it once did.
+    /// The provider does not know the ID; final once it has said so for long enough.
     NotFound,
     /// The provider's word is not in the mapping; never final.
     Unknown,

@@ -62,6 +62,8 @@ pub enum Verdict {
     Final,
     /// No usable answer, though the credentials were not what was wrong.
     Failed,
+    /// The provider denied the task; one denial more ends it, if it comes after this time.
+    Denied(Duration),
     /// The provider was not reached, so nothing is known of the credentials.
     Unreached,
     /// The provider refused the credentials.
@@ -254,7 +256,7 @@ impl Schedule {
             }
             let due = if verdict.is_failure() {
                 entry.failures = entry.failures.saturating_add(1);
-                cadence.backoff(entry.hash, entry.failures.into(), now)
+                verdict.retry(&cadence, entry.hash, entry.failures, now)
             } else {
                 entry.failures = 0;
                 // Its own place may be a moment away, where nothing new can be learned.
@@ -290,7 +292,9 @@ impl Schedule {
             .map(|entry| (entry.hash, entry.failures.saturating_add(1)))
             .reduce(|(hash, most), (_, failures)| (hash, most.max(failures)))
             .unwrap_or((0, 1));
-        let due = self.cadence.backoff(hash, failures.into(), now);
+        let retry =
+            |(_, verdict): &(Slot, Verdict)| verdict.retry(&self.cadence, hash, failures, now);
+        let due = verdicts.iter().map(retry).min().unwrap_or(now);
         for (slot, _) in verdicts {
             if let Some(entry) = self.entry(*slot) {
                 entry.failures = failures;
@@ -391,17 +395,28 @@ impl Schedule {
 impl Verdict {
     /// What a failure, if it was one, and what changed mean for the schedule.
     pub fn of(failure: Option<&Failure>, change: Option<Change>) -> Self {
+        let denied = change.and_then(|change| change.final_denial_in);
         match failure.map(|failure| failure.reason) {
             _ if change.is_some_and(|change| change.is_final) => Self::Final,
             None => Self::Open,
             Some(Reason::Auth) => Self::Refused,
             Some(Reason::Timeout | Reason::Tls | Reason::Connect) => Self::Unreached,
-            Some(_) => Self::Failed,
+            Some(_) => denied.map_or(Self::Failed, Self::Denied),
         }
     }
 
     fn is_failure(self) -> bool {
-        matches!(self, Self::Failed | Self::Unreached | Self::Refused)
+        matches!(self, Self::Failed | Self::Denied(_) | Self::Unreached | Self::Refused)
+    }
+
+    /// Returns the moment of a task's next poll after `failures` failed ones in a row: that of its
+    /// back-off, or the one at which a denial ends it, if that is earlier and an interval away.
+    fn retry(self, cadence: &Cadence, hash: u64, failures: u16, now: Instant) -> Instant {
+        let backoff = cadence.backoff(hash, failures.into(), now);
+        match self {
+            Self::Denied(wait) => backoff.min(now + wait.max(cadence.interval())),
+            _ => backoff,
+        }
     }
 }
 

@@ -8,10 +8,12 @@
 //! copy. So a scrape holds no lock while it writes, however slowly its answer is read.
 
 pub mod area;
+pub mod denials;
 pub mod facet;
 pub mod kept;
 pub mod record;
 pub mod shard;
+pub mod waited;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
@@ -46,6 +48,8 @@ pub struct ProviderView {
     pub tasks: [u64; State::ALL.len()],
     /// The largest queue age by state, in the order of [`State::OPEN`]; zero where there is none.
     pub oldest: [Duration; State::OPEN.len()],
+    /// The largest net queue age by state, in the same order.
+    pub oldest_net: [Duration; State::OPEN.len()],
     /// How many tasks are stuck.
     pub stuck: u64,
 }
@@ -219,15 +223,28 @@ impl Snapshot {
 
 impl ProviderView {
     fn new(name: Arc<str>, taken: &Taken, now: Timestamp) -> Self {
-        let (mut oldest, mut stuck) = ([Duration::ZERO; State::OPEN.len()], 0);
+        let mut view = Self {
+            name,
+            tasks: taken.states,
+            oldest: Default::default(),
+            oldest_net: Default::default(),
+            stuck: 0,
+        };
         for record in taken.open.iter().flat_map(|block| block.records()) {
-            stuck += u64::from(record.is_stuck(taken.limits.stuck_after, now));
-            let of_state = State::OPEN.iter().position(|known| *known == record.state());
-            if let Some(oldest) = of_state.and_then(|index| oldest.get_mut(index)) {
-                *oldest = (*oldest).max(now.since(record.enqueued()));
+            view.stuck += u64::from(record.is_stuck(taken.limits.stuck_after, now));
+            let Some(index) = State::OPEN.iter().position(|known| *known == record.state()) else {
+                continue;
+            };
+            for (oldest, age) in [
+                (view.oldest.get_mut(index), record.queue_age(now)),
+                (view.oldest_net.get_mut(index), record.net_queue_age(now)),
+            ] {
+                if let Some((oldest, age)) = oldest.zip(age) {
+                    *oldest = (*oldest).max(age);
+                }
             }
         }
-        Self { name, tasks: taken.states, oldest, stuck }
+        view
     }
 }
 

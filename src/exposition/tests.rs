@@ -42,6 +42,11 @@ fn of(records: impl IntoIterator<Item = Record>) -> Snapshot {
     Snapshot::of(vec![TasksView::of(records, Duration::from_secs(1))], NOW)
 }
 
+/// The age of a task that is running, where there is no other.
+fn running_alone(age: Duration) -> [Duration; State::OPEN.len()] {
+    State::OPEN.map(|state| if state == State::Running { age } else { Duration::ZERO })
+}
+
 /// A snapshot in which every family has a sample.
 fn small() -> Snapshot {
     let labelled = labels(&[("customer", "x"), ("team", "vidéo")]);
@@ -54,7 +59,7 @@ fn small() -> Snapshot {
     };
     running.observe(&observation, micros(1_750_402_900, 0));
     let failed = micros(1_750_402_998, 5);
-    running.fail(&Failure::new(Reason::Timeout, ""), failed, failed);
+    running.fail(&Failure::new(Reason::Timeout, ""), failed, Duration::from_secs(1));
     let mut failed = unpolled("2", Labels::default());
     let observation = Observation {
         enqueue_time: Some(micros(1_750_402_800, 0)),
@@ -66,12 +71,8 @@ fn small() -> Snapshot {
     let provider = ProviderView {
         name: "mjdjourney".into(),
         tasks: State::ALL.map(|state| u64::from(state == State::Running)),
-        oldest: [Duration::ZERO, Duration::from_micros(527_696_473)]
-            .into_iter()
-            .chain([Duration::ZERO; 4])
-            .collect::<Vec<_>>()
-            .try_into()
-            .unwrap(),
+        oldest: running_alone(Duration::from_micros(527_696_473)),
+        oldest_net: running_alone(Duration::from_micros(427_000_001)),
         stuck: 1,
     };
     let snapshot = of([running, unpolled("1", Labels::default()), failed]);

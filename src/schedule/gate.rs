@@ -149,7 +149,9 @@ impl Gate {
                 probing.next = cadence.backoff(hash, probing.refusals, now);
             }
             (Verdict::Refused | Verdict::Unreached, _) => {}
-            (Verdict::Open | Verdict::Final | Verdict::Failed, _) => self.probing = None,
+            (Verdict::Open | Verdict::Final | Verdict::Failed | Verdict::Denied(_), _) => {
+                self.probing = None;
+            }
         }
     }
 

@@ -96,6 +96,34 @@ fn failures_back_off_and_success_returns_to_the_rhythm() {
     assert_eq!(u64::try_from((due - start).as_micros()).unwrap() % place(10), place(3));
 }
 
+/// Between one interval and the back-off, so that the denial which ends a task comes neither late
+/// nor in a hurry.
+#[test]
+fn a_denied_task_is_polled_again_when_one_more_denial_ends_it() {
+    for (verdict, earliest, latest) in [
+        (Verdict::Failed, 225, 300),
+        (Verdict::Denied(600 * SECOND), 225, 300),
+        (Verdict::Denied(100 * SECOND), 100, 100),
+        (Verdict::Denied(SECOND), 10, 10),
+        (Verdict::Denied(Duration::ZERO), 10, 10),
+    ] {
+        let (mut schedule, start) = schedule(&limits());
+        schedule.add(placed(slot(0), place(3), 0), start);
+        let mut now = start + 3 * SECOND;
+        started(schedule.next(now));
+        for _ in 0..9 {
+            schedule.finish(&[(slot(0), Verdict::Failed)], None, now);
+            let Next::Wait(due) = schedule.next(now) else { panic!("nothing is due") };
+            now = due;
+            started(schedule.next(now));
+        }
+        schedule.finish(&[(slot(0), verdict)], None, now);
+        let Next::Wait(due) = schedule.next(now) else { panic!("nothing is due") };
+        let wait = due - now;
+        assert!(wait >= earliest * SECOND && wait <= latest * SECOND, "{verdict:?}: {wait:?}");
+    }
+}
+
 #[test]
 fn retry_after_pauses_the_whole_provider_but_not_for_ever() {
     let (mut schedule, start) = schedule(&limits());
@@ -231,6 +259,25 @@ fn a_whole_batch_does_not_wait() {
     assert_eq!(schedule.next(due), Next::Wait(due + Duration::from_millis(200)));
     assert_eq!(indexes(schedule.next(due + SECOND)), [4]);
     assert_eq!(schedule.next(due + SECOND), Next::Idle, "each is polled once");
+}
+
+#[test]
+fn a_denied_batch_is_asked_for_together_when_the_first_of_its_tasks_may_end() {
+    let (mut schedule, start) = batched(&Limits { batch_size: 2, ..limits() });
+    schedule.add(placed(slot(0), place(1), 0), start);
+    schedule.add(placed(slot(1), place(1), 0), start);
+    let mut now = start + SECOND;
+    for _ in 0..9 {
+        assert_eq!(indexes(schedule.next(now)), [0, 1]);
+        schedule.finish(&[(slot(0), Verdict::Failed), (slot(1), Verdict::Failed)], None, now);
+        let Next::Wait(due) = schedule.next(now) else { panic!("nothing is due") };
+        now = due;
+    }
+    assert_eq!(indexes(schedule.next(now)), [0, 1]);
+    let [late, soon] = [3_600, 70].map(|seconds| Verdict::Denied(seconds * SECOND));
+    schedule.finish(&[(slot(0), late), (slot(1), soon)], None, now);
+    assert_eq!(schedule.next(now), Next::Wait(now + 70 * SECOND));
+    assert_eq!(indexes(schedule.next(now + 70 * SECOND)), [0, 1]);
 }
 
 #[test]

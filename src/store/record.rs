@@ -6,14 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::denials::{Denials, Weight};
+use super::waited::Waited;
 use crate::clock::Timestamp;
 use crate::observation::{Failure, Observation, Reason, State};
 use crate::task::Task;
-
-/// How often in a row, and over how long, a provider must deny a task that it once knew before we
-/// believe it: several APIs answer 404 for a while.
-const NOT_FOUND_ANSWERS: u32 = 3;
-const NOT_FOUND_SPAN: Duration = Duration::from_secs(60);
 
 /// What a poll changed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,6 +23,9 @@ pub struct Change {
     pub is_final: bool,
     /// Whether it is something that a restart should not undo.
     pub is_lasting: bool,
+    /// Time after which one denial more ends the task; `None` if the poll was no denial, or if one
+    /// more does not suffice.
+    pub final_denial_in: Option<Duration>,
     /// That the task came to its end while it was watched: what the finished counters count,
     /// once in a task's life.
     pub finished: Option<Finished>,
@@ -41,10 +41,21 @@ pub struct Finished {
 /// Why a task counts as stuck: what of it is above `stuck_after`, one of them at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stuck {
-    /// The queue age.
+    /// The queue age, where it is above the limit without the time that the task waited.
     pub age: Option<Duration>,
+    /// The part of the queue age in which the task waited for the user.
+    pub waited: Duration,
     /// For how long neither state nor progress has changed.
     pub still: Option<Duration>,
+}
+
+/// The moment at which a poll ended, by two clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct PollTime {
+    /// By the wall clock, which its host may set forward and back.
+    pub now: Timestamp,
+    /// By the steady clock, which never steps: the time between two polls is measured by it.
+    pub steady: Timestamp,
 }
 
 /// A task, and what is known of it.
@@ -95,10 +106,19 @@ struct Trouble {
     last_success: Option<Timestamp>,
     /// Why the task itself failed.
     failure_code: Option<Arc<str>>,
-    /// Not-found answers in a row, and when the first of them came, by the steady clock, which is
-    /// another one in another life.
+    /// The denials in a row. They are counted from 0 in each life, which has a steady clock of its own.
     #[serde(skip)]
-    not_found: Option<(u32, Timestamp)>,
+    denials: Option<Denials>,
+    /// The time in `waiting`, of a task that is not final. In a box of its own, since hardly any
+    /// task has it, and an outage gives all of them the rest.
+    waited: Option<Box<Waited>>,
+}
+
+impl From<Timestamp> for PollTime {
+    /// A moment at which the clocks agree.
+    fn from(now: Timestamp) -> Self {
+        Self { now, steady: now }
+    }
 }
 
 impl Record {
@@ -186,6 +206,17 @@ impl Known {
         (!self.is_final).then(|| now.since(self.enqueued))
     }
 
+    /// Returns the part of the queue age in which the task waited for the user, as far as polls saw.
+    pub fn waited(&self, now: Timestamp) -> Duration {
+        let waited = self.trouble.as_ref().and_then(|trouble| trouble.waited.as_ref());
+        waited.map_or(Duration::ZERO, |waited| waited.total(self.enqueued, now))
+    }
+
+    /// Returns the queue age without the time that the task waited for the user; `None` once final.
+    pub fn net_queue_age(&self, now: Timestamp) -> Option<Duration> {
+        self.queue_age(now).map(|age| age.saturating_sub(self.waited(now)))
+    }
+
     /// From 0 to 1, where the API tells.
     pub fn progress(&self) -> Option<f64> {
         self.progress
@@ -237,16 +268,20 @@ impl Known {
 
     /// Why the task needs a person, if it does.
     pub fn stuck(&self, stuck_after: Duration, now: Timestamp) -> Option<Stuck> {
-        let long = |earlier| Some(now.since(earlier)).filter(|passed| *passed > stuck_after);
-        let stuck = Stuck { age: long(self.enqueued), still: long(self.moved) };
-        let may_be = !self.is_final && self.state != State::Waiting;
-        (may_be && (stuck.age.is_some() || stuck.still.is_some())).then_some(stuck)
+        if self.state == State::Waiting {
+            return None;
+        }
+        let net_age = self.net_queue_age(now)?;
+        let age = (net_age > stuck_after).then(|| now.since(self.enqueued));
+        let still = Some(now.since(self.moved)).filter(|still| *still > stuck_after);
+        let is_stuck = age.is_some() || still.is_some();
+        is_stuck.then(|| Stuck { age, waited: self.waited(now), still })
     }
 
     /// How often in a row the provider has said that it does not know the task, in this life of
     /// the exporter.
     pub fn denied(&self) -> Option<u32> {
-        self.trouble.as_ref()?.not_found.map(|(answers, _)| answers)
+        self.trouble.as_ref()?.denials.map(|denials| denials.count)
     }
 
     /// When state or progress last changed, by our clock; of a final task, when we saw its end.
@@ -262,18 +297,19 @@ impl Known {
         }
     }
 
-    /// Takes in how a poll ended. `steady` is now by a clock that nobody sets.
+    /// Takes in how a poll ended. `stuck_after` is the provider's.
     pub fn take_in(
         &mut self,
         outcome: &Result<Observation, Failure>,
-        now: Timestamp,
-        steady: Timestamp,
+        at: impl Into<PollTime>,
+        stuck_after: Duration,
     ) -> Change {
+        let at = at.into();
         let before = self.lasting();
         let (status, job_type) = (Arc::clone(&self.status), self.job_type.clone());
         let change = match outcome {
-            Ok(observation) => self.observe(observation, now),
-            Err(failure) => self.fail(failure, now, steady),
+            Ok(observation) => self.observe(observation, at),
+            Err(failure) => self.fail(failure, at, stuck_after),
         };
         let is_lasting =
             before != self.lasting() || status != self.status || job_type != self.job_type;
@@ -281,9 +317,12 @@ impl Known {
     }
 
     /// Takes in a usable answer.
-    pub fn observe(&mut self, observation: &Observation, now: Timestamp) -> Change {
+    pub fn observe(&mut self, observation: &Observation, at: impl Into<PollTime>) -> Change {
+        let at = at.into();
+        let now = at.now;
         self.last_poll = Some(now);
         let from = self.state;
+        let waited = self.waited_after(observation.state, at);
         if self.state != observation.state || self.progress != observation.progress {
             self.moved = now;
         }
@@ -304,8 +343,9 @@ impl Known {
         }
         self.progress = observation.progress;
         let failure_code = observation.failure_code.clone();
-        self.trouble = failure_code
-            .map(|code| Box::new(Trouble { failure_code: Some(code), ..Trouble::default() }));
+        let is_needed = failure_code.is_some() || waited.is_some();
+        self.trouble =
+            is_needed.then(|| Box::new(Trouble { failure_code, waited, ..Trouble::default() }));
         if !observation.state.is_final() {
             self.seen_open = true;
             return self.change(from, false);
@@ -316,47 +356,74 @@ impl Known {
         self.end(from, observation.finish_time.is_some(), now)
     }
 
-    /// Takes in a failed poll. What was known stays known. `steady` is now by a clock that nobody
-    /// sets: a step of the wall clock must not end a task that is missing for a moment.
-    pub fn fail(&mut self, failure: &Failure, now: Timestamp, steady: Timestamp) -> Change {
+    /// Returns the time in `waiting` after a poll that saw the task in `state`, if it ever waited.
+    fn waited_after(&mut self, state: State, at: PollTime) -> Option<Box<Waited>> {
+        let (is_first_answer, is_waiting) = (self.job_type.is_none(), state == State::Waiting);
+        let known = self.trouble.as_mut().and_then(|trouble| trouble.waited.take());
+        match known.filter(|_| !state.is_final()) {
+            Some(mut waited) => {
+                waited.observe(is_waiting, at);
+                Some(waited)
+            }
+            None => is_waiting.then(|| Box::new(Waited::begin(is_first_answer, at))),
+        }
+    }
+
+    /// Takes in a failed poll. What was known stays known.
+    pub fn fail(
+        &mut self,
+        failure: &Failure,
+        at: impl Into<PollTime>,
+        stuck_after: Duration,
+    ) -> Change {
+        let at = at.into();
         let last_success = self.last_success();
         let trouble = self.trouble.get_or_insert_default();
         trouble.last_success = last_success;
         trouble.failure = Some((failure.reason, Arc::clone(&failure.code)));
-        self.last_poll = Some(now);
-        let from = self.state;
+        self.last_poll = Some(at.now);
         match failure.reason {
-            Reason::NotFound => {}
+            Reason::NotFound if !self.is_final => self.deny(at, stuck_after),
             // Nothing was said, so nothing was contradicted.
             Reason::Timeout | Reason::Tls | Reason::Connect | Reason::Empty => {
-                return self.change(from, false);
+                self.change(self.state, false)
             }
             _ => {
-                trouble.not_found = None;
-                return self.change(from, false);
+                trouble.denials = None;
+                self.change(self.state, false)
             }
         }
-        let (answers, since) = trouble.not_found.unwrap_or((0, steady));
-        let answers = answers.saturating_add(1);
-        trouble.not_found = Some((answers, since));
-        if matches!(from, State::Unpolled | State::NotFound) {
-            if from == State::Unpolled {
-                self.enter(State::NotFound, now);
+    }
+
+    /// Takes in that the provider does not know the task.
+    fn deny(&mut self, PollTime { now, steady }: PollTime, stuck_after: Duration) -> Change {
+        let from = self.state;
+        let trouble = self.trouble.get_or_insert_default();
+        let denials = Denials::one_more(trouble.denials, steady);
+        trouble.denials = Some(denials);
+        let was_known = !matches!(from, State::Unpolled | State::NotFound);
+        let weight = denials.weigh(was_known, stuck_after, steady);
+        if weight == Weight::Final {
+            trouble.waited = None;
+        }
+        if weight == Weight::Final || from == State::Unpolled {
+            self.enter(State::NotFound, now);
+        }
+        self.seen_open = true;
+        match weight {
+            Weight::Final => self.end(from, false, now),
+            Weight::FinalIn(wait) => {
+                Change { final_denial_in: Some(wait), ..self.change(from, false) }
             }
-            self.seen_open = true;
-            return self.change(from, false);
+            Weight::Open => self.change(from, false),
         }
-        if answers < NOT_FOUND_ANSWERS || steady.since(since) < NOT_FOUND_SPAN {
-            return self.change(from, false);
-        }
-        self.enter(State::NotFound, now);
-        self.end(from, false, now)
     }
 
     /// What a restart should not undo, words not included. When the last poll was, and whether it
     /// failed, the next poll tells.
-    fn lasting(&self) -> (Timestamp, Timestamp, Since, [bool; 2]) {
-        (self.moved, self.enqueued, self.enqueued_since, [self.seen_open, self.is_final])
+    fn lasting(&self) -> (State, Timestamp, Timestamp, Since, [bool; 2]) {
+        let seen = [self.seen_open, self.is_final];
+        (self.state, self.moved, self.enqueued, self.enqueued_since, seen)
     }
 
     fn enter(&mut self, state: State, now: Timestamp) {
@@ -377,6 +444,7 @@ impl Known {
 
     fn change(&self, from: State, finished: bool) -> Change {
         let finished = finished.then(|| Finished { duration: self.duration() });
-        Change { from, to: self.state, is_final: self.is_final, is_lasting: false, finished }
+        let (to, is_final) = (self.state, self.is_final);
+        Change { from, to, is_final, is_lasting: false, final_denial_in: None, finished }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::area::{Area, Block};
-use super::record::{Change, Known, Record};
+use super::record::{Change, Known, PollTime, Record};
 use super::{Changes, Placed, Slot, TasksView, position};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Limits;
@@ -114,12 +114,13 @@ impl Shard {
         outcome: &Outcome,
         tell: impl FnOnce(&Record, &Change),
     ) -> Option<Change> {
-        let (now, steady) = (self.clock.now(), self.clock.steady());
+        let at = PollTime { now: self.clock.now(), steady: self.clock.steady() };
         let mut table = self.lock();
         let place = table.place(slot)?;
+        let stuck_after = table.limits.stuck_after;
         let outcome = table.bounded(outcome);
         table.record(slot.index, place, |record| {
-            let change = record.take_in(&outcome, now, steady);
+            let change = record.take_in(&outcome, at, stuck_after);
             tell(record, &change);
             change
         })

@@ -18,6 +18,9 @@ fn value(telemetry: &Telemetry, series: &str) -> f64 {
     value.parse().unwrap()
 }
 
+/// The first families of the providers come from the store.
+const OF_THE_STORE: usize = 4;
+
 #[test]
 fn gathered_families_are_those_of_the_table() {
     let telemetry = Telemetry::new();
@@ -25,7 +28,7 @@ fn gathered_families_are_those_of_the_table() {
     provider.answered(200);
     provider.code("0");
     telemetry.storage_opened(0);
-    let mut expected: Vec<_> = PROVIDER.into_iter().skip(3).chain(PROCESS).collect();
+    let mut expected: Vec<_> = PROVIDER.into_iter().skip(OF_THE_STORE).chain(PROCESS).collect();
     expected.sort_by_key(|family| family.name);
     let gathered = telemetry.gather();
     assert_eq!(gathered.len(), expected.len());

@@ -91,6 +91,7 @@ fn describe(record: &Record, stuck_after: Duration, now: Timestamp) -> Value {
         "since": record.enqueued_since(),
         "enqueue_timestamp_seconds": seconds(record.enqueued()),
         "queue_age_seconds": record.queue_age(now).map(|age| age.as_secs_f64()),
+        "waited_seconds": record.queue_age(now).map(|_| record.waited(now).as_secs_f64()),
         "state_timestamp_seconds": seconds(record.state_since()),
         "duration_seconds": record.duration().map(|duration| duration.as_secs_f64()),
         "last_poll_timestamp_seconds": record.last_poll().map(seconds),

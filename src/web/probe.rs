@@ -84,11 +84,12 @@ async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Re
         let text = report::report(&upstream, &task, &polled);
         return Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response());
     }
+    let stuck_after = upstream.provider.limits.stuck_after;
     let mut record = Record::new(task, now);
     for outcome in &polled.outcomes {
-        record.take_in(outcome, now, now);
+        record.take_in(outcome, now, stuck_after);
     }
-    let task = TasksView::of([record], upstream.provider.limits.stuck_after);
+    let task = TasksView::of([record], stuck_after);
     let snapshot = Snapshot::of(vec![task], now);
     let success = polled.outcomes.iter().all(Result::is_ok);
     let probe = telemetry::probe_families(success, start.elapsed());

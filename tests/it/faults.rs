@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use serde_json::json;
 
 use crate::harness::samples::Samples;
-use crate::harness::{Exporter, Gateway, eventually, http};
+use crate::harness::{Dir, Exporter, Gateway, eventually, http};
 
 /// Tasks of the provider `many`: what the gateway does, the reason, the code.
 const FAULTS: &[(&str, &str, &str)] = &[
@@ -204,4 +204,44 @@ fn one_not_found_answer_is_not_believed() {
     assert!(finished.iter().all(|(_, count)| *count == 0.0));
     let page = http::get(exporter.address, "/");
     assert!(page.text().contains("not_found"), "the landing page lists failed polls");
+}
+
+/// A mistyped ID must not be open, and alert, for ever.
+#[test]
+fn an_id_that_was_never_known_ends_as_not_found() {
+    let (gateway, storage) = (Gateway::start(), Dir::new());
+    let config = format!(
+        "global: {{ poll_interval: 200ms, stuck_after: 2s }}\nproviders: [{}]\ntasks: [missing-1]\n",
+        gateway.provider("mj", "")
+    );
+    let path = storage.path("state");
+    let flags = ["--storage.path", path.to_str().unwrap()];
+    let mut exporter = Exporter::start_in(Dir::with(&config), &flags);
+    let (lost, task) = ([("state", "not_found")], [("task_id", "missing-1")]);
+    let first = exporter.await_state("missing-1", "not_found");
+    assert_eq!(first.value("aitask_finished_total", &lost), Some(0.0));
+    assert!(first.value("aitask_queue_age_seconds", &task).is_some(), "it is open at first");
+
+    let end = exporter.await_value("aitask_finished_total", &lost, 1.0);
+    assert_eq!(end.label("aitask_status", &task, "state"), Some("not_found"));
+    assert!(end.value("aitask_duration_seconds", &task) >= Some(2.0));
+    assert_eq!(end.value("aitask_task_duration_seconds_count", &lost), Some(1.0));
+    assert_eq!(end.value("aitask_tasks", &lost), Some(1.0));
+    for open in ["aitask_stuck", "aitask_queue_age_seconds"] {
+        assert!(end.find(open, &task).is_empty(), "{open}");
+    }
+    for zero in ["aitask_stuck_tasks", "aitask_poll_queue_length"] {
+        assert_eq!(end.value(zero, &[]), Some(0.0), "{zero}");
+    }
+    let page = exporter.get("/tasks/mj/missing-1");
+    assert!(page.text().contains("Not found: the provider denies it"), "{}", page.text());
+    let times = gateway.request_times("missing-1");
+    assert!(times.len() >= 3 && times[times.len() - 1] - times[0] >= 2_000, "{times:?}");
+
+    exporter.process.signal("TERM");
+    assert!(exporter.process.wait().success());
+    let exporter = Exporter::start_in(Dir::with(&config), &flags);
+    let after = exporter.await_value("aitask_tasks", &lost, 1.0);
+    assert!(after.find("aitask_queue_age_seconds", &task).is_empty(), "it stays final");
+    assert_eq!(gateway.requests("missing-1"), times.len() as u64, "and is polled no more");
 }

@@ -47,5 +47,6 @@ mod steps;
 mod storage;
 mod systems;
 mod tls;
+mod waiting;
 mod web;
 mod web_config;

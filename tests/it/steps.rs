@@ -28,8 +28,8 @@ fn a_step_of_the_clock_is_undone_by_the_next_one() {
     let config = |tasks: &str| {
         format!(
             "global: {{ poll_interval: 100ms, stuck_after: 1h, retain_finished: 1h }}\n\
-             providers: [{}]\ntasks: [running-1, short, blip, {tasks}]\n",
-            gateway.provider("mj", ""),
+             providers: [{}]\ntasks: [running-1, short, blip, paused, {tasks}]\n",
+            gateway.provider("mj", "response: { states: { waiting: [waiting] } }"),
         )
     };
     let running = json!({ "steps": [{ "status": "running" }] });
@@ -38,12 +38,15 @@ fn a_step_of_the_clock_is_undone_by_the_next_one() {
     // Of these the API tells no time.
     let timeless = json!({ "answer": { "code": 0, "data": { "status": "running" } } });
     gateway.put("blip", &running);
+    let paused = |status| json!({ "answer": { "code": 0, "data": { "status": status } } });
+    gateway.put("paused", &paused("waiting"));
     gateway.put("short", &short);
     gateway.put("early", &timeless);
     gateway.put("late", &timeless);
     let mut exporter = Exporter::start_on(&host, &config("early"));
     exporter.await_state("short", "succeeded");
     exporter.await_state("blip", "running");
+    exporter.await_state("paused", "waiting");
     let before = exporter.await_state("early", "running");
     let tasks = [("running-1", "the API's word"), ("early", "ours")];
     for (id, whose) in tasks {
@@ -66,6 +69,8 @@ fn a_step_of_the_clock_is_undone_by_the_next_one() {
     assert_eq!(ahead.value("aitask_tasks", &[("state", "succeeded")]), Some(1.0));
     assert_eq!(ahead.value("aitask_tasks", &[("state", "not_found")]), Some(0.0));
     gateway.put("blip", &running);
+    gateway.put("paused", &paused("running"));
+    exporter.await_state("paused", "running");
     assert_eq!(exporter.reload(&config("early, late")).status, 200);
     exporter.await_state("late", "running");
 
@@ -93,6 +98,11 @@ fn a_step_of_the_clock_is_undone_by_the_next_one() {
         assert!(age(&after, id) < Some(HOUR) && stuck(&after, id) == Some(0.0), "{whose}");
     }
     assert_eq!(after.value("aitask_stuck_tasks", &[]), Some(0.0));
+    // It waited for as long as it did, not for the hours that the clock was ahead.
+    let paused = exporter.get("/api/v1/tasks?task_id=paused").json()["tasks"][0].clone();
+    let seconds = |key: &str| paused[key].as_f64().unwrap();
+    let (waited, age) = (seconds("waited_seconds"), seconds("queue_age_seconds"));
+    assert!(0.0 < waited && waited < age, "{paused}");
     exporter.process.signal("TERM");
     assert!(exporter.process.wait().success());
 }

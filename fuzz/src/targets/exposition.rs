@@ -51,6 +51,7 @@ pub fn run(data: &[u8]) {
             name: provider,
             tasks: [1; State::ALL.len()],
             oldest: [Duration::MAX; State::OPEN.len()],
+            oldest_net: [Duration::MAX; State::OPEN.len()],
             stuck: u64::MAX,
         }],
         ..Snapshot::of(vec![TasksView::of(records, Duration::from_secs(1))], NOW)
@@ -98,7 +99,8 @@ fn lived(mut record: Record, [status, job_type, code]: [&str; 3], dice: &[u8]) -
     record.observe(&seen, NOW);
     if pick("fails", 2) == 0 {
         let reason = Reason::ALL[pick("reason", Reason::ALL.len())];
-        record.fail(&Failure { reason, code: code.into(), detail: String::new() }, NOW, NOW);
+        let failure = Failure { reason, code: code.into(), detail: String::new() };
+        record.fail(&failure, NOW, Duration::from_secs(1));
     }
     record
 }

@@ -3,6 +3,7 @@
 //! The line holds the HTTP status, headers as `name:value`, and the IDs that were asked for.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, Provider, preset};
@@ -123,7 +124,7 @@ fn keep(outcome: &Result<Observation, Failure>, id: &str) {
     let mut record = Record::new(task, Timestamp::from_micros(1_750_000_000_000_000));
     for now in [i64::MIN, 0, 1_750_000_000_000_001, i64::MAX] {
         let now = Timestamp::from_micros(now);
-        let change = record.take_in(outcome, now, now);
+        let change = record.take_in(outcome, now, Duration::from_secs(600));
         assert_eq!(change.is_final, record.is_final());
         assert!(record.queue_age(now).is_none() || !record.is_final());
         assert!(record.error().is_some() == (outcome.is_err() || record.state() == State::Failed));

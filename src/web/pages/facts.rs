@@ -55,7 +55,11 @@ pub fn troubles(
         troubles.push(format!("Stuck: {}.", why(stuck, stuck_after)));
     }
     if record.is_final() && record.state() == State::NotFound {
-        troubles.push("Lost: the provider knew it once, and now denies it.".to_owned());
+        let sentence = match record.last_success() {
+            Some(_) => "Lost: the provider knew it once, and now denies it.",
+            None => "Not found: the provider denies it, and was never seen to know it.",
+        };
+        troubles.push(sentence.to_owned());
     }
     match record.error() {
         Some(("task", "")) => troubles.push("Failed; the provider tells no code.".to_owned()),
@@ -80,8 +84,17 @@ pub fn troubles(
 }
 
 /// Why a task is stuck: the end of a sentence.
-fn why(Stuck { age, still }: Stuck, stuck_after: Duration) -> String {
-    let age = age.map(|age| format!("enqueued {} ago", shown::rough(age)));
+fn why(Stuck { age, waited, still }: Stuck, stuck_after: Duration) -> String {
+    let age = age.map(|age| {
+        let enqueued = format!("enqueued {} ago", shown::rough(age));
+        match waited.is_zero() {
+            true => enqueued,
+            false => {
+                let rest = shown::rough(age.saturating_sub(waited));
+                format!("{enqueued} and waited for the user for all but {rest} of that")
+            }
+        }
+    });
     let still = still
         .map(|still| format!("state and progress have not changed for {}", shown::rough(still)));
     let both: Vec<_> = age.into_iter().chain(still).collect();
@@ -114,7 +127,11 @@ fn standing(record: &Record, stuck_after: Duration, now: Timestamp) -> Vec<Fact>
         }),
     ];
     if let Some(age) = record.queue_age(now) {
-        facts.push(Fact::new("Queue age", shown::rough(age)));
+        let waited = record.waited(now);
+        facts.push(Fact::new("Queue age", shown::rough(age)).note(match waited.is_zero() {
+            true => String::new(),
+            false => format!("{} of that it waited for the user", shown::rough(waited)),
+        }));
         facts.push(stuck(record, stuck_after, now));
         facts.push(Fact::at("Last change of state or progress", record.moved(), now));
     } else {
@@ -244,6 +261,23 @@ mod tests {
     }
 
     #[test]
+    fn the_time_that_a_task_waited_for_the_user_is_shown() {
+        let days = 3 * 86_400;
+        let mut record = record();
+        let queue_age = |record: &Record, now| fact(record, "Queue age", after(now)).unwrap();
+        record.observe(&told(State::Waiting, None), after(5));
+        let waits = ("3d".to_owned(), "3d of that it waited for the user".to_owned());
+        assert_eq!(queue_age(&record, days), waits);
+        record.observe(&told(State::Running, None), after(days));
+        assert_eq!(troubles(&record, STUCK_AFTER, None, after(days + 90)), [""; 0]);
+        let stuck =
+            ["Stuck: enqueued 3d ago and waited for the user for all but 1m31s of that, and \
+                      state and progress have not changed for 1m31s; stuck_after is 1m30s."];
+        assert_eq!(troubles(&record, STUCK_AFTER, None, after(days + 91)), stuck);
+        assert_eq!(queue_age(&record, days + 91), waits);
+    }
+
+    #[test]
     fn it_is_told_how_a_task_failed_or_was_lost() {
         let mut failed = record();
         failed.observe(&told(State::Failed, Some("E1")), after(5));
@@ -257,11 +291,8 @@ mod tests {
         let mut lost = record();
         lost.observe(&told(State::Running, None), after(1));
         for seconds in [2, 3, 70] {
-            lost.fail(
-                &Failure::new(Reason::NotFound, "HTTP status 404"),
-                after(seconds),
-                after(seconds),
-            );
+            let missing = Failure::new(Reason::NotFound, "HTTP status 404");
+            lost.fail(&missing, after(seconds), STUCK_AFTER);
         }
         let trouble = [
             "Lost: the provider knew it once, and now denies it.",
@@ -273,6 +304,17 @@ mod tests {
         assert_eq!((found.0.as_str(), found.1.as_str()), denied);
         assert_eq!(fact(&lost, "Last usable answer", after(3)).unwrap().0, "2s ago");
         assert_eq!(fact(&lost, "Stuck", after(999)), None);
+
+        let mut never_known = record();
+        for seconds in [1, 2, 91] {
+            let missing = Failure::new(Reason::NotFound, "");
+            never_known.fail(&missing, after(seconds), STUCK_AFTER);
+        }
+        let trouble = [
+            "Not found: the provider denies it, and was never seen to know it.",
+            "The last poll failed: not_found",
+        ];
+        assert_eq!(troubles(&never_known, STUCK_AFTER, None, after(99)), trouble);
     }
 
     #[test]

@@ -162,7 +162,7 @@ mod tests {
                 for ago in [seconds, seconds, seconds.saturating_sub(61)] {
                     let denied = Failure::new(Reason::NotFound, "404");
                     let at = NOW - Duration::from_secs(ago);
-                    record.fail(&denied, at, at);
+                    record.fail(&denied, at, STUCK_AFTER);
                 }
             }
             _ => {
@@ -170,7 +170,7 @@ mod tests {
             }
         }
         if fails {
-            record.fail(&Failure::new(Reason::Http, "500"), NOW, NOW);
+            record.fail(&Failure::new(Reason::Http, "500"), NOW, STUCK_AFTER);
         }
         record
     }

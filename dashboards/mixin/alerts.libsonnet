@@ -49,24 +49,31 @@
           |||,
           'Tasks are stuck at a provider.',
           '{{ if eq $value 1.0 }}1 task is{{ else }}{{ printf "%.0f" $value }} tasks are{{ end }} stuck at {{ $labels.provider }}: '
-          + 'older than stuck_after, or without any change for as long.'
-          + ask('max(aitask_oldest_queue_age_seconds{%s, state!~"waiting|not_found"})' % own)
-          + ' The oldest was enqueued {{ . | first | value | humanizeDuration }} ago.{{ end }}',
+          + 'open for longer than stuck_after, or without any change for as long.'
+          + ask('max(aitask_oldest_net_queue_age_seconds{%s, state!="waiting"})' % own)
+          + ' The longest wait for the provider is {{ . | first | value | humanizeDuration }}.{{ end }}',
         ) { 'for': '5m', keep_firing_for: '10m' },
 
+        // Of an exporter that does not export net ages, the whole age counts.
         alert(
           'AITaskQueueAgeHigh',
           'critical',
           |||
             max by (job, provider) (
-              max_over_time(aitask_oldest_queue_age_seconds{state!~"waiting|not_found"}[3m])
+              max by (job, instance, provider) (
+                max_over_time(aitask_oldest_net_queue_age_seconds{state!~"waiting|not_found"}[3m])
+              )
+              or
+              max by (job, instance, provider) (
+                max_over_time(aitask_oldest_queue_age_seconds{state!~"waiting|not_found"}[3m])
+              )
             ) > %g
           ||| % limits.queueAgeSeconds,
           'A task has been open at a provider for far too long.',
-          'The oldest open task at {{ $labels.provider }} was enqueued {{ $value | humanizeDuration }} ago'
-          + ask('topk(1, max by (state) (aitask_oldest_queue_age_seconds{%s, state!~"waiting|not_found"}))' % own)
+          'A task at {{ $labels.provider }} has been open for {{ $value | humanizeDuration }}'
+          + ask('topk(1, max by (state) (aitask_oldest_net_queue_age_seconds{%s, state!~"waiting|not_found"}))' % own)
           + ', its state is {{ . | first | label "state" }}{{ end }}; more than '
-          + duration(limits.queueAgeSeconds) + ' is too long.',
+          + duration(limits.queueAgeSeconds) + ' is too long. The time that it waited for the user does not count.',
         ) { 'for': '5m', keep_firing_for: '10m' },
 
         alert(
@@ -83,6 +90,19 @@
           '{{ $value | humanizePercentage }} of the tasks at {{ $labels.provider }} that ended in the last 30 minutes '
           + 'have failed or were lost; more than %g%% is unusual.' % limits.failedPercent,
         ) { 'for': '10m', keep_firing_for: '15m' },
+
+        alert(
+          'AITaskNotFound',
+          'warning',
+          |||
+            sum by (job, provider) (
+              max by (job, instance, provider) (increase(aitask_finished_total{state="not_found"}[1h]))
+            ) > 0
+          |||,
+          'A provider does not know tasks that we ask for.',
+          '{{ $labels.provider }} has denied {{ if lt $value 1.5 }}a task{{ else }}about {{ printf "%.0f" $value }} tasks{{ end }} for good in the last hour: '
+          + 'either it loses jobs, or we ask with wrong IDs. Such a task counts as finished and is polled no more.',
+        ),
 
         alert(
           'AITaskProviderDown',
@@ -102,15 +122,47 @@
         ) { 'for': '5m', keep_firing_for: '10m' },
 
         alert(
+          'AITaskPollsFailing',
+          'warning',
+          |||
+            sum by (job, provider) (job_instance_provider_reason:aitask_poll_failures:increase15m{reason!="not_found"})
+              / sum by (job, provider) (job_instance_provider:aitask_polls:increase15m)
+              > %g
+            and
+            sum by (job, provider) (job_instance_provider_reason:aitask_poll_failures:increase15m{reason!="not_found"}) >= %d
+          ||| % [limits.failedPollsPercent / 100, limits.failedPollsMin],
+          'Most polls of a provider fail.',
+          '{{ $value | humanizePercentage }} of the polls of {{ $labels.provider }} in the last 15 minutes have failed; '
+          + 'above %g%% we learn late what becomes of its tasks.' % limits.failedPollsPercent
+          + ask('topk(1, sum by (reason) (job_instance_provider_reason:aitask_poll_failures:increase15m{%s, reason!="not_found"}))' % own)
+          + ' Most often the reason is {{ . | first | label "reason" }}.{{ end }}',
+        ) { 'for': '10m' },
+
+        // Refusals that go on: at two scrapes at least, without a usable answer in 5 minutes, and more
+        // than failures for other reasons. Of each exporter alone, since one may have another token.
+        // Refused credentials are tried every 5 minutes, or every poll_interval if that is longer.
+        alert(
           'AITaskCredentialsRejected',
           'critical',
           |||
-            sum by (job, provider) (job_instance_provider_reason:aitask_poll_failures:increase15m{reason="auth"}) > 0
+            count by (job, provider) (
+              max by (job, instance, provider) (
+                changes(aitask_poll_failures_total{reason="auth"}[1h]) - resets(aitask_poll_failures_total{reason="auth"}[1h])
+              ) >= 2
+              and
+              max by (job, instance, provider) (max_over_time(aitask_provider_up[5m])) == 0
+              and
+              sum by (job, instance, provider) (job_instance_provider_reason:aitask_poll_failures:increase15m{reason="auth"}) > 0
+              unless
+              sum by (job, instance, provider) (job_instance_provider_reason:aitask_poll_failures:increase15m{reason!="auth"})
+                >= sum by (job, instance, provider) (job_instance_provider_reason:aitask_poll_failures:increase15m{reason="auth"})
+            ) > 0
           |||,
           'A provider rejects our credentials.',
-          '{{ $labels.provider }} has answered in the last 15 minutes that the token is wrong, or that the account lacks permission or money. '
-          + 'While it does, its polls are paused but for one at a time.',
-        ) { 'for': '5m' },
+          '{{ $labels.provider }} refuses the polls of {{ if eq $value 1.0 }}an exporter{{ else }}{{ printf "%.0f" $value }} exporters{{ end }} again and again, '
+          + 'and has given no usable answer for 10 minutes: the token is wrong, or the account lacks permission or money. '
+          + 'Polls are paused but for one at a time.',
+        ) { 'for': '5m', keep_firing_for: '15m' },
 
         alert(
           'AITaskRateLimited',

@@ -14,6 +14,9 @@
       failedPercent: 25,
       // Of fewer tasks the percentage says nothing.
       failedMinFinished: 5,
+      failedPollsPercent: 50,
+      // Of a single poll it would say less than of a single task.
+      failedPollsMin: 2,
       rateLimitedPercent: 10,
       lagSeconds: 30,
     },

@@ -33,7 +33,7 @@ function(config)
     q.increase('aitask_poll_failures_total', [provider] + matchers, window),
   );
   local oldest(matchers=[]) = q.select(
-    'aitask_oldest_queue_age_seconds',
+    'aitask_oldest_net_queue_age_seconds',
     [provider, notWaiting] + matchers,
   );
 
@@ -45,13 +45,13 @@ function(config)
 
   local stuckTasks = panel.stat(
     'Stuck tasks',
-    'Tasks that are neither final nor waiting for the user, and older than stuck_after or without any change for as long. AITaskStuck fires above 0.',
+    'Tasks that are neither final nor waiting for the user, and open for longer than stuck_after or without any change for as long. AITaskStuck fires above 0.',
     [panel.now('sum(%s)' % stuck)],
   ) + alarm;
 
   local oldestTask = panel.stat(
     'Oldest open task',
-    'How long ago the oldest task was enqueued that is neither final nor waiting for the user, IDs that the provider does not know left out. AITaskQueueAgeHigh fires where it turns red.',
+    'How long ago the oldest task was enqueued that is neither final nor waiting for the user; time that it waited for the user, and IDs that the provider does not know, are left out. AITaskQueueAgeHigh fires where it turns red.',
     [panel.now('max(%s)' % oldest())],
   ) + age;
 
@@ -89,7 +89,7 @@ function(config)
   local providers =
     panel.table(
       'Providers',
-      'A row a provider, the one with most stuck tasks first. The oldest task is one that does not wait for the user. Open leaves out IDs that the provider does not know. "Answers" is about the last 10 minutes.',
+      'A row a provider, the one with most stuck tasks first. The oldest task is one that does not wait for the user, and the time that it has done so is left out. Open leaves out IDs that the provider does not know. "Answers" is about the last 10 minutes.',
       [
         panel.rows('1e9 * sum by (provider) (%s) + %s' % [stuck, oldestOf(['provider'])]),
         panel.rows('sum by (provider) (%s)' % stuck),
@@ -139,7 +139,7 @@ function(config)
   local oldestByState =
     panel.timeseries(
       'Oldest open task by provider and state',
-      'Queue age of the oldest task in each state, those that wait for the user left out. AITaskQueueAgeHigh fires above the line.',
+      'Queue age of the oldest task in each state. Tasks that wait for the user are left out, and so is the time that a task has done so. AITaskQueueAgeHigh fires above the line.',
       [panel.series(
         q.orZero(q.max(['provider', 'state'], oldest([inState])) + ' > 0', 'provider', 'no open task'),
         '{{provider}} {{state}}',

@@ -44,7 +44,7 @@ function(config)
   local age =
     panel.stat(
       'Queue age',
-      'How long ago the task was enqueued. A final task has none. AITaskQueueAgeHigh fires where it turns red.',
+      'How long ago the task was enqueued. A final task has none. AITaskQueueAgeHigh fires where it turns red, but leaves out the time that a task waited for the user.',
       [panel.now(value('aitask_queue_age_seconds'))],
     )
     + panel.unit('s', 1)
@@ -54,7 +54,7 @@ function(config)
   local stuck =
     panel.stat(
       'Stuck',
-      'Whether the task is neither final nor waiting for the user, and older than stuck_after or without any change for as long.',
+      'Whether the task is neither final nor waiting for the user, and open for longer than stuck_after or without any change for as long. The time that it waited for the user is left out.',
       [panel.now(value('aitask_stuck'))],
     )
     + panel.unit('bool_yes_no')
@@ -112,7 +112,7 @@ function(config)
 
   local ages = panel.timeseries(
     'Queue age over time',
-    'Time since the task was enqueued, until it is final. AITaskQueueAgeHigh fires above the line.',
+    'Time since the task was enqueued, until it is final. AITaskQueueAgeHigh fires above the line, but leaves out the time that a task waited for the user.',
     [panel.series(value('aitask_queue_age_seconds'), 'queue age')],
   ) + panel.unit('s') + panel.limit(limits.queueAgeSeconds, colors.bad) + panel.annotated;
 

@@ -55,7 +55,7 @@ fn a_stuck_task_reaches_a_person_and_its_end_too() {
     let annotations = &alert["annotations"];
     let description = annotations["description"].as_str().unwrap();
     assert!(description.starts_with("2 tasks are stuck at mj & co: "), "{description}");
-    assert!(description.contains("The oldest was enqueued 2h 0m "), "{description}");
+    assert!(description.contains("The longest wait for the provider is 2h 0m "), "{description}");
     assert_eq!(annotations["runbook_url"], "docs/runbooks.md#aitaskstuck");
     let dashboard = "/d/aitask-fleet?var-provider=mj+%26+co&var-job=aitask_exporter";
     assert_eq!(annotations["dashboard_url"], dashboard);

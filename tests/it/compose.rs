@@ -8,6 +8,7 @@ use aitask_exporter::cli::Cli;
 use clap::Parser;
 use serde_json::Value;
 
+use crate::dashboards::rules;
 use crate::harness::tools::said;
 use crate::harness::{Dir, root};
 
@@ -96,7 +97,26 @@ fn the_configurations_are_right() {
     }
     for file in [dir.path("prometheus.yml"), root("config/prometheus.yml")] {
         let said = said(Command::new("promtool").args(["check", "config"]).arg(file));
-        assert!(said.contains("16 rules found"), "{said}");
+        let count = format!("{} rules found", rules::all().len());
+        assert!(said.contains(&count), "{said}");
     }
     said(Command::new("amtool").arg("check-config").arg(root("config/alertmanager.yml")));
+}
+
+/// A message is held back only for the sake of an alert that there is.
+#[test]
+fn every_alert_that_inhibits_or_is_inhibited_exists() {
+    let alerts: Vec<_> = rules::all().into_iter().filter(|rule| !rule.is_record).collect();
+    let config = read("config/alertmanager.yml");
+    let mut named = 0;
+    for rule in config["inhibit_rules"].as_array().unwrap() {
+        assert_eq!(strings(&rule["equal"]), ["job", "provider"]);
+        let matchers = [&rule["source_matchers"], &rule["target_matchers"]].map(strings).concat();
+        let names = matchers.iter().map(|matcher| matcher.split('"').nth(1).unwrap());
+        for name in names.flat_map(|names| names.split('|')) {
+            assert!(alerts.iter().any(|alert| alert.name == name), "{name}");
+            named += 1;
+        }
+    }
+    assert!(named > 8);
 }

@@ -338,7 +338,10 @@ fn providers_have_full_rows(shown: &[Value]) {
     let rows = rows(find(shown, "fleet", "Providers"));
     let names: Vec<_> = rows.iter().map(|row| row["Provider"]).collect();
     let all: BTreeSet<_> = names.iter().copied().collect();
-    assert_eq!(all, BTreeSet::from(["busy", "dead", "flux", "late", "locked", "mj", "proxy"]));
+    assert_eq!(
+        all,
+        BTreeSet::from(["busy", "dead", "flux", "late", "locked", "lost", "mj", "proxy"])
+    );
     assert_eq!(names.len(), all.len());
     assert_eq!(names[0], "mj", "the one with most stuck tasks comes first");
     let row = |provider: &str| rows.iter().find(|row| row["Provider"] == provider).unwrap();

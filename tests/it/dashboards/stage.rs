@@ -28,8 +28,8 @@ pub const STUCK: usize = 5;
 
 const SHARDS: [&str; 2] = [
     "
-global: { poll_interval: 1s, poll_timeout: 2s, stuck_after: 30m, max_tasks: 31 }
-providers: [MJ, PROXY, FLUX, LOCKED, BUSY, DEAD, LATE]
+global: { poll_interval: 1s, poll_timeout: 2s, stuck_after: 30m, max_tasks: 32 }
+providers: [MJ, PROXY, FLUX, LOCKED, BUSY, DEAD, LOST, LATE]
 tasks:
 - { provider: mj, id: stuck-a1, labels: { customer: acme } }
 - { provider: mj, id: stuck-a2 }
@@ -58,6 +58,7 @@ tasks:
 - { provider: locked, id: unauthorized-a }
 - { provider: busy, id: throttled-a }
 - { provider: dead, id: queued-b }
+- { provider: lost, id: missing-b }
 - { provider: late, id: queued-1 }
 - { provider: late, id: queued-2 }
 - { provider: late, id: queued-3 }
@@ -100,6 +101,8 @@ impl Stage {
         ] {
             exporters[exporter].await_state(id, state);
         }
+        let lost = [("provider", "lost"), ("state", "not_found")];
+        exporters[0].await_value("aitask_finished_total", &lost, 1.0);
         assert_eq!(exporters[1].reload("tasks: [").status, 500);
 
         let dir = Dir::new();
@@ -149,6 +152,7 @@ fn providers(gateway: &Gateway, shard: &str) -> String {
         ("FLUX", at("flux", "bfl-flux", "")),
         ("LOCKED", at("locked", "luma", "")),
         ("BUSY", at("busy", "luma", "")),
+        ("LOST", at("lost", "mjdjourney", "stuck_after: 1s")),
         ("LATE", at("late", "mjdjourney", "rate_limit: { requests: 1, per: 33s, burst: 1 }")),
         ("DEAD", dead),
     ]

@@ -11,6 +11,7 @@ pub mod area;
 pub mod denials;
 pub mod facet;
 pub mod kept;
+pub mod poll_time;
 pub mod record;
 pub mod shard;
 pub mod waited;

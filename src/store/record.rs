@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::denials::{Denials, Weight};
+use super::poll_time::PollTime;
 use super::waited::Waited;
 use crate::clock::Timestamp;
 use crate::observation::{Failure, Observation, Reason, State};
@@ -47,15 +48,6 @@ pub struct Stuck {
     pub waited: Duration,
     /// For how long neither state nor progress has changed.
     pub still: Option<Duration>,
-}
-
-/// The moment at which a poll ended, by two clocks.
-#[derive(Clone, Copy, Debug)]
-pub struct PollTime {
-    /// By the wall clock, which its host may set forward and back.
-    pub now: Timestamp,
-    /// By the steady clock, which never steps: the time between two polls is measured by it.
-    pub steady: Timestamp,
 }
 
 /// A task, and what is known of it.
@@ -112,13 +104,6 @@ struct Trouble {
     /// The time in `waiting`, of a task that is not final. In a box of its own, since hardly any
     /// task has it, and an outage gives all of them the rest.
     waited: Option<Box<Waited>>,
-}
-
-impl From<Timestamp> for PollTime {
-    /// A moment at which the clocks agree.
-    fn from(now: Timestamp) -> Self {
-        Self { now, steady: now }
-    }
 }
 
 impl Record {

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::area::{Area, Block};
-use super::record::{Change, Known, PollTime, Record};
+use super::poll_time::PollTime;
+use super::record::{Change, Known, Record};
 use super::{Changes, Placed, Slot, TasksView, position};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Limits;

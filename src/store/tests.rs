@@ -1,6 +1,7 @@
 use tokio::time::Instant;
 
-use super::record::{Change, Finished, PollTime};
+use super::poll_time::PollTime;
+use super::record::{Change, Finished};
 use super::*;
 use crate::config::Limits;
 use crate::observation::{Failure, Observation, Reason};

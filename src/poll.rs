@@ -56,10 +56,13 @@ impl Upstream {
     /// # Errors
     /// When no request can be made of it: what to give instead.
     pub fn task(&self, id: &str, params: &[(String, String)]) -> Result<Task, String> {
-        check_id(id).map_err(|wrong| format!("a task ID {wrong}"))?;
-        let request = &self.provider.request;
+        let provider = &self.provider;
+        let checked = check_id(id).and_then(|()| provider.check_id(id));
+        checked.map_err(|wrong| format!("a task ID {wrong}"))?;
+        let request = &provider.request;
         for (name, value) in params {
-            check_id(value).map_err(|wrong| format!("the param {name:?} {wrong}"))?;
+            let checked = check_id(value).and_then(|()| provider.check_param(name, value));
+            checked.map_err(|wrong| format!("the param {name:?} {wrong}"))?;
             if !request.placeholders().any(|placeholder| placeholder == name) {
                 return Err(format!("the provider's request has no placeholder {name:?}"));
             }
@@ -74,7 +77,7 @@ impl Upstream {
             .collect();
         params.sort();
         params.dedup_by(|a, b| a.0 == b.0);
-        let provider = Arc::clone(&self.provider.name);
+        let provider = Arc::clone(&provider.name);
         let common = Common { provider, labels: [].into(), params: params.into() };
         Ok(Task { id: id.into(), common: Arc::new(common) })
     }

@@ -165,7 +165,7 @@ pub static SYSTEMS: &[System] = &[
     },
     System {
         name: "kling",
-        queries: &[get("/v1/videos/{kind}/{id}")],
+        queries: &[get("/v1/videos/{kind}/{id}"), get("/v1/videos/avatar/image2video/{id}")],
         words: ["submitted", "processing", "processing", "succeed", "failed", "failed"],
         time: milliseconds_or_null,
         speech: json(task::kling, |data| envelope(0, "SUCCEED", data)),

@@ -33,6 +33,8 @@ pub struct Polled {
     pub code: Option<Arc<str>>,
     /// The envelope's message, for people.
     pub message: Option<String>,
+    /// For how long the body of a refusal asks to leave the provider alone.
+    pub retry_after: Option<Duration>,
     /// The request that was sent.
     pub call: Option<Call>,
     /// The response as it came, where one came whole.
@@ -116,6 +118,7 @@ fn understand(
         outcomes: reading.tasks,
         code: reading.code,
         message: reading.message,
+        retry_after: reading.retry_after,
         call: Some(call),
         response: Some(response),
         took: Duration::ZERO,
@@ -128,6 +131,7 @@ impl Polled {
             outcomes: vec![Err(failure); tasks],
             code: None,
             message: None,
+            retry_after: None,
             call: None,
             response: None,
             took: Duration::ZERO,

@@ -92,7 +92,7 @@ pub static SYSTEMS: &[System] = &[
     System {
         name: "openai-video",
         queries: &[get("/v1/videos/{id}")],
-        words: ["queued", "in_progress", "in_progress", "completed", "failed", "failed"],
+        words: ["queued", "in_progress", "in_progress", "completed", "failed", "cancelled"],
         time: seconds_or_null,
         speech: json(task::openai_video, bare),
         refusal: refusal::openai_video,

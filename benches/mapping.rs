@@ -9,6 +9,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config;
 use aitask_exporter::mapping::{Answer, Body, Mapping};
 use http::HeaderMap;
@@ -90,7 +91,8 @@ fn mapping(preset: &str) -> Mapping {
 
 fn read(mapping: &Mapping, case: &Case, body: &[u8]) {
     let headers = HeaderMap::new();
-    let answer = Answer { status: 200, headers: &headers, body: Body::Whole(body) };
+    let sent = Timestamp::from_micros(1_796_022_000_000_000);
+    let answer = Answer { status: 200, headers: &headers, sent, body: Body::Whole(body) };
     let reading = mapping.read(&answer, &[case.id]);
     assert!(reading.tasks.iter().all(Result::is_ok));
     black_box(reading);

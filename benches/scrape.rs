@@ -154,6 +154,7 @@ impl Fleet {
                     finish_time: None,
                     progress: None,
                     failure_code: None,
+                    odd: Vec::new(),
                 };
                 changes.shard.record(placed.slot, &Ok(observation), |_, _| ()).unwrap();
             }

@@ -40,6 +40,14 @@ impl Timestamp {
     }
 }
 
+impl From<SystemTime> for Timestamp {
+    /// The Unix epoch for a moment before it.
+    fn from(moment: SystemTime) -> Self {
+        let since_epoch = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::from_micros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
 impl From<i64> for Timestamp {
     fn from(micros: i64) -> Self {
         Self::from_micros(micros)
@@ -122,8 +130,7 @@ impl Clock {
 }
 
 fn host_time() -> Timestamp {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
+    SystemTime::now().into()
 }
 
 #[cfg(test)]

@@ -83,6 +83,28 @@ pub struct Provider {
     pub limits: Limits,
 }
 
+impl Provider {
+    /// Checks whether the provider's requests can carry a task's ID, which is one.
+    ///
+    /// # Errors
+    /// The end of a sentence that names it: a rule that it breaks.
+    pub fn check_id(&self, id: &str) -> Result<(), &'static str> {
+        self.requests().try_for_each(|request| request.check_id(id))
+    }
+
+    /// Checks whether the provider's requests can carry `value` as the param `name`.
+    ///
+    /// # Errors
+    /// The end of a sentence that names it: a rule that it breaks.
+    pub fn check_param(&self, name: &str, value: &str) -> Result<(), &'static str> {
+        self.requests().try_for_each(|request| request.check_param(name, value))
+    }
+
+    fn requests(&self) -> impl Iterator<Item = &Request> {
+        std::iter::once(&self.request).chain(&self.batch)
+    }
+}
+
 /// The HTTP client block.
 #[derive(Debug)]
 pub struct Client {

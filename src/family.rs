@@ -226,6 +226,13 @@ pub const UNKNOWN_STATUSES: Family = counter(
     "Answers with a status that the mapping does not list. The log names each spelling once.",
 );
 
+/// `aitask_odd_answers_total`
+pub const ODD_ANSWERS: Family = counter(
+    "aitask_odd_answers_total",
+    &["provider", "field"],
+    "Values of usable answers that were not believed and so left unset, by field: a time that cannot be read, lies before the year 2000 or in the future.",
+);
+
 /// `aitask_poll_duration_seconds`
 pub const POLL_DURATION: Family = histogram(
     "aitask_poll_duration_seconds",
@@ -355,7 +362,7 @@ pub const TASK: [Family; 12] = [
 ];
 
 /// What is known of each provider, whether or not its tasks have series.
-pub const PROVIDER: [Family; 18] = [
+pub const PROVIDER: [Family; 19] = [
     TASKS,
     OLDEST_QUEUE_AGE,
     OLDEST_NET_QUEUE_AGE,
@@ -367,6 +374,7 @@ pub const PROVIDER: [Family; 18] = [
     RESPONSE_CODES,
     HTTP_RESPONSES,
     UNKNOWN_STATUSES,
+    ODD_ANSWERS,
     POLL_DURATION,
     POLL_LAG,
     POLLS_IN_FLIGHT,

@@ -14,6 +14,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 use reqwest::Url;
 
+use crate::clock::Timestamp;
 use crate::config::Provider;
 use crate::mapping;
 use crate::observation::{Failure, Reason};
@@ -54,13 +55,16 @@ pub struct Response {
     pub headers: HeaderMap,
     /// For how long the provider asks to be left alone, with 429 and 503.
     pub retry_after: Option<Duration>,
+    /// The moment of its own `Date`, else of its arrival.
+    sent: Timestamp,
     body: Body,
 }
 
 #[derive(Clone, Debug)]
 enum Body {
     Unread,
-    TooLarge(usize),
+    /// The beginning of one that is larger than the limit.
+    Cut(Bytes, usize),
     Whole(Bytes),
 }
 
@@ -69,10 +73,10 @@ impl Response {
     pub fn answer(&self) -> mapping::Answer<'_> {
         let body = match &self.body {
             Body::Unread => mapping::Body::Unread,
-            Body::TooLarge(limit) => mapping::Body::TooLarge(*limit),
+            Body::Cut(start, limit) => mapping::Body::Cut { start, limit: *limit },
             Body::Whole(bytes) => mapping::Body::Whole(bytes),
         };
-        mapping::Answer { status: self.status, headers: &self.headers, body }
+        mapping::Answer { status: self.status, headers: &self.headers, sent: self.sent, body }
     }
 }
 
@@ -137,18 +141,21 @@ impl Fetcher {
         let status = response.status().as_u16();
         let mut headers = std::mem::take(response.headers_mut());
         echoes.mask_headers(&mut headers);
+        let now = SystemTime::now();
+        let sent = retry_after::sent(&headers, now).into();
         let retry_after = match status {
-            429 | 503 => retry_after::parse(&headers, SystemTime::now()),
+            429 | 503 => retry_after::parse(&headers, now),
             _ => None,
         };
         let body = match self.reads_body {
             true => match self.read(&mut response).await? {
                 Body::Whole(body) => Body::Whole(echoes.mask(&body).map_or(body, Bytes::from)),
-                other => other,
+                Body::Cut(start, limit) => Body::Cut(echoes.mask_cut(start), limit),
+                Body::Unread => Body::Unread,
             },
             false => Body::Unread,
         };
-        Ok(Response { status, headers, retry_after, body })
+        Ok(Response { status, headers, retry_after, sent, body })
     }
 
     /// Reads at most the limit. What is left unread closes the connection.
@@ -159,7 +166,11 @@ impl Fetcher {
         while let Some(chunk) = response.chunk().await? {
             let read = whole.len() + first.as_ref().map_or(0, Bytes::len);
             if read.saturating_add(chunk.len()) > limit {
-                return Ok(Body::TooLarge(limit));
+                // The status may stand in front of what is so large.
+                let mut start = BytesMut::from(first.unwrap_or_default());
+                start.extend_from_slice(&whole);
+                start.extend_from_slice(chunk.get(..limit - read).unwrap_or_default());
+                return Ok(Body::Cut(start.freeze(), limit));
             }
             // Most answers come in one chunk, which then is not copied.
             match first.take() {

@@ -4,19 +4,27 @@ pub mod compile;
 pub mod convert;
 pub mod definition;
 pub mod explain;
+pub mod extract;
+mod observe;
 pub mod path;
+mod repair;
 pub mod row;
+pub mod time;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
 
+use crate::clock::Timestamp;
 use crate::label::bounded;
 use crate::observation::{Failure, Observation, Reason, State};
-use convert::{ProgressFormat, TimeFormat};
-use path::{Extract, Paths, Tasks};
+use convert::{DelayFormat, ProgressFormat};
+use extract::{Extract, Tasks};
+use path::Paths;
 use row::{FieldName, Found, Row};
+use time::TimeFormat;
 
 /// A mapping in which every path, word and format is resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +42,9 @@ pub struct Mapping {
     enqueue_format: TimeFormat,
     finish_format: TimeFormat,
     progress_format: ProgressFormat,
+    delay_format: DelayFormat,
+    /// The rank of that place of the code at which `failure_code` stands too.
+    task_code_rank: Option<u8>,
 }
 
 /// `200`, or `2xx` as 2.
@@ -52,7 +63,7 @@ struct Source {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Place {
-    /// The pointer as written.
+    /// The pointers as written, with commas between them.
     Json(String),
     Header(HeaderName),
     HttpStatus,
@@ -78,6 +89,8 @@ pub struct Answer<'a> {
     pub status: u16,
     /// The response's headers.
     pub headers: &'a HeaderMap,
+    /// The moment at which the answer was sent: no task of it can be much younger.
+    pub sent: Timestamp,
     /// The response's body.
     pub body: Body<'a>,
 }
@@ -87,8 +100,13 @@ pub struct Answer<'a> {
 pub enum Body<'a> {
     /// Not read, because the mapping needs none.
     Unread,
-    /// Larger than the limit, which is given in bytes.
-    TooLarge(usize),
+    /// Larger than the limit.
+    Cut {
+        /// The part that was read.
+        start: &'a [u8],
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// All of it.
     Whole(&'a [u8]),
 }
@@ -100,50 +118,97 @@ pub struct Reading {
     pub code: Option<Arc<str>>,
     /// The envelope's message, for people.
     pub message: Option<String>,
+    /// For how long the body of a refusal asks to leave the provider alone.
+    pub retry_after: Option<Duration>,
     /// One a task, in the order in which they were asked for.
     pub tasks: Vec<Result<Observation, Failure>>,
+}
+
+/// An answer and the rows that were found in its body, for one task. Without rows there are headers
+/// and the HTTP status.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    answer: &'a Answer<'a>,
+    envelope: Option<&'a Row<'a>>,
+    task: Option<&'a Row<'a>>,
+}
+
+impl<'a> View<'a> {
+    fn get(&self, field: FieldName) -> Option<&'a Found<'a>> {
+        let row = if field.is_envelope() { self.envelope } else { self.task };
+        row.map(|row| row.get(field))
+    }
+
+    fn of_task(self, row: &'a Row<'a>) -> Self {
+        Self { task: Some(row), ..self }
+    }
 }
 
 impl Mapping {
     /// Reads an answer to a question for the tasks `asked`.
     pub fn read(&self, answer: &Answer<'_>, asked: &[&str]) -> Reading {
-        let wanted = |id: &str| asked.contains(&id);
-        let extract = match answer.body {
-            Body::Whole(body) => Some(self.paths.extract(body, &wanted)),
-            Body::Unread | Body::TooLarge(_) => None,
-        };
+        let mut repaired = Vec::new();
+        let extract = self.extract(answer.body, &mut repaired, &|id| asked.contains(&id));
         let found = extract.as_ref().and_then(|extract| extract.as_ref().ok());
-        let envelope = found.map(Extract::envelope);
-        let code = match self.text(FieldName::Code, envelope, answer) {
-            Ok(code) => code.filter(|code| !code.is_empty()).map(|code| Arc::from(bounded(&code))),
-            Err(_) => None,
-        };
-        let message = self.text(FieldName::Message, envelope, answer).ok().flatten();
-        let message = message.map(Cow::into_owned);
-        let verdict = self.verdict(answer, code.as_ref(), extract.as_ref());
-        let tasks = match (verdict, found) {
-            (Err(failure), _) => vec![Err(failure); asked.len()],
-            (Ok(Some(state)), _) => vec![Ok(self.ended(state, envelope, answer)); asked.len()],
-            (Ok(None), found) => {
-                // The envelope's code stands by its failures, success or not: it is the API's word.
-                let coded = |failure| Failure { code: code.clone().unwrap_or_default(), ..failure };
-                asked.iter().map(|id| self.task(id, found, answer).map_err(coded)).collect()
+        let view = View { answer, envelope: found.map(|found| &found.envelope), task: None };
+        let code = self.text(FieldName::Code, view).ok().flatten();
+        let code = code.filter(|code| !code.is_empty()).map(|code| Arc::from(bounded(&code)));
+        let message = self.text(FieldName::Message, view).ok().flatten().map(Cow::into_owned);
+        // The code that belongs to a task is no word on the answer.
+        let judged = code.as_ref().filter(|_| !self.is_code_of_task(found, view));
+        let verdict = self.verdict(view, judged, extract.as_ref());
+        let retry_after = verdict.as_ref().err().and_then(|_| self.retry_after(view));
+        let tasks = match verdict {
+            Err(failure) => vec![Err(failure); asked.len()],
+            Ok(Some(state)) => vec![Ok(self.ended(state, view)); asked.len()],
+            Ok(None) => {
+                // The envelope's code stands by its failures, success or not: it is the API's word,
+                // unless the rest of that is unread.
+                let coded = |failure: Failure| match failure.reason {
+                    Reason::TooLarge => failure,
+                    _ => Failure { code: code.clone().unwrap_or_default(), ..failure },
+                };
+                asked.iter().map(|id| self.task(id, found, view).map_err(coded)).collect()
             }
         };
-        Reading { code, message, tasks }
+        Reading { code, message, retry_after, tasks }
+    }
+
+    /// All that is looked for in a body, unless it is not read. What is wrong with its texts alone
+    /// is repaired in `buffer`.
+    fn extract<'b>(
+        &self,
+        body: Body<'b>,
+        buffer: &'b mut Vec<u8>,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Option<Result<Extract<'b>, String>> {
+        let (body, is_cut) = match body {
+            Body::Unread => return None,
+            Body::Cut { start, .. } => (start, true),
+            Body::Whole(body) => (body, false),
+        };
+        let strict = self.paths.extract(body, is_cut, wanted);
+        if strict.is_err()
+            && let Some(repaired) = repair::repair(body)
+        {
+            *buffer = repaired;
+            return Some(self.paths.extract(buffer, is_cut, wanted));
+        }
+        Some(strict)
     }
 
     /// What the answer as a whole says: a failure of the poll, the end of the task, or that the
     /// tasks in it are to be read. The order is that of [`Reason::ALL`].
     fn verdict(
         &self,
-        answer: &Answer<'_>,
+        view: View<'_>,
         code: Option<&Arc<str>>,
         extract: Option<&Result<Extract<'_>, String>>,
     ) -> Result<Option<State>, Failure> {
         let fail = |reason, detail: String| {
             Err(Failure { reason, code: code.cloned().unwrap_or_default(), detail })
         };
+        let View { answer, .. } = view;
         let status = answer.status;
         let by_status = match status {
             401 | 403 => Some(Reason::Auth),
@@ -165,13 +230,14 @@ impl Mapping {
         if let Some(CodeMeaning::Ends(state)) = meaning {
             return Ok(Some(state));
         }
-        let accepted = self.accept.iter().any(|pattern| pattern.matches(status));
-        if !accepted && status != 204 {
+        if !self.accepts(status) && status != 204 {
             return fail(Reason::Http, format!("HTTP status {status}"));
         }
         match (answer.body, extract) {
-            (Body::TooLarge(limit), _) => {
-                return fail(Reason::TooLarge, format!("the body is larger than {limit} bytes"));
+            (Body::Cut { limit, .. }, Some(read))
+                if !read.as_ref().is_ok_and(|read| self.has_task(read, view)) =>
+            {
+                return Err(too_large(limit));
             }
             (Body::Whole(body), _) if body.iter().all(u8::is_ascii_whitespace) => {
                 return fail(Reason::Empty, format!("HTTP status {status} without a body"));
@@ -185,109 +251,17 @@ impl Mapping {
         }
     }
 
-    /// The task `id` of an answer that speaks of success.
-    fn task(
-        &self,
-        id: &str,
-        found: Option<&Extract<'_>>,
-        answer: &Answer<'_>,
-    ) -> Result<Observation, Failure> {
-        let Some(extract) = found else { return self.observation(None, answer) };
-        let at = if self.task_pointer.is_empty() { "the body" } else { &*self.task_pointer };
-        let fail = |reason, detail| Err(Failure::new(reason, detail));
-        match &extract.tasks {
-            Tasks::One(row) => match row.get(FieldName::Id) {
-                Found::Text(named) if *named != id => {
-                    fail(Reason::Mapping, format!("{at} is of another task"))
-                }
-                Found::Other(kind) => fail(Reason::Mapping, format!("the task's ID is {kind}")),
-                _ => self.observation(Some(row), answer),
-            },
-            Tasks::Many { wanted, unnamed } => {
-                let is_asked = |row: &&Row<'_>| matches!(row.get(FieldName::Id), Found::Text(named) if *named == id);
-                match wanted.iter().find(is_asked) {
-                    Some(row) => self.observation(Some(row), answer),
-                    // Not that the tasks are missing: the mapping does not know them.
-                    None if *unnamed => {
-                        fail(Reason::Mapping, format!("no element of {at} has an ID"))
-                    }
-                    None => fail(Reason::NotFound, format!("{at} does not hold the task")),
-                }
-            }
-            Tasks::Null => fail(Reason::NotFound, format!("{at} is null")),
-            Tasks::Missing => fail(Reason::Mapping, format!("{at} is missing")),
-            Tasks::Other(kind) => fail(Reason::Mapping, format!("{at} is {kind}")),
-        }
+    /// Reports whether the answer's code is the failure code of the one task in it, which has a
+    /// status that the mapping knows.
+    fn is_code_of_task(&self, found: Option<&Extract<'_>>, view: View<'_>) -> bool {
+        let Some(Extract { envelope, tasks: Tasks::One(row), .. }) = found else { return false };
+        let is_shared = self.task_code_rank == Some(envelope.rank(FieldName::Code))
+            && envelope.get(FieldName::Code).has_value();
+        is_shared && self.accepts(view.answer.status) && self.has_known_status(view.of_task(row))
     }
 
-    /// What one task's fields say.
-    fn observation(
-        &self,
-        row: Option<&Row<'_>>,
-        answer: &Answer<'_>,
-    ) -> Result<Observation, Failure> {
-        let text = |field| self.text(field, row, answer);
-        let status = text(FieldName::Status)?.ok_or_else(|| {
-            let place = self.source(FieldName::Status).map_or("status", Source::describe);
-            Failure::new(Reason::Mapping, format!("{place} is missing or null"))
-        })?;
-        let (word, mut state) = self.state(&status);
-        for refinement in &self.refine {
-            let holds = |(field, expected): &(FieldName, Box<str>)| matches!(text(*field), Ok(Some(found)) if same_word(&found, expected));
-            if refinement.when.iter().all(holds) {
-                state = refinement.state;
-            }
-        }
-        if state == State::NotFound {
-            return Err(Failure::new(Reason::NotFound, format!("the status is {word}")));
-        }
-        let time = |field, format: TimeFormat| {
-            let Some(text) = text(field)? else { return Ok(None) };
-            format.parse(&text).map_err(|error| {
-                let place = self.source(field).map_or(field.as_str(), Source::describe);
-                Failure::new(Reason::Mapping, format!("{place} ({}): {error}", field.as_str()))
-            })
-        };
-        let optional = |field| {
-            let text = text(field).ok().flatten()?;
-            (!text.is_empty()).then(|| Arc::from(bounded(&text)))
-        };
-        Ok(Observation {
-            state,
-            status: word,
-            job_type: optional(FieldName::JobType),
-            enqueue_time: time(FieldName::EnqueueTime, self.enqueue_format)?,
-            finish_time: match state.is_final() {
-                true => time(FieldName::FinishTime, self.finish_format)?,
-                false => None,
-            },
-            progress: text(FieldName::Progress)
-                .ok()
-                .flatten()
-                .and_then(|text| self.progress_format.parse(&text)),
-            // Some APIs fill the field in whatever happens: SUCCESS, 0, a link to the result.
-            failure_code: match state {
-                State::Failed => optional(FieldName::FailureCode),
-                _ => None,
-            },
-        })
-    }
-
-    /// A task that the envelope's code alone has ended.
-    fn ended(&self, state: State, row: Option<&Row<'_>>, answer: &Answer<'_>) -> Observation {
-        let text = |field| self.text(field, row, answer).ok().flatten().unwrap_or_default();
-        let code: Arc<str> = bounded(&text(FieldName::Code)).into();
-        let failure_code = (state == State::Failed).then(|| Arc::clone(&code));
-        Observation { failure_code, ..Observation::new(state, code) }
-    }
-
-    /// The provider's word as it came, and our word for it.
-    fn state(&self, status: &str) -> (Arc<str>, State) {
-        match self.states.iter().find(|(word, _)| same_word(word, status)) {
-            Some((word, state)) if **word == *status => (Arc::clone(word), *state),
-            Some((_, state)) => (bounded(status).into(), *state),
-            None => (bounded(status).into(), State::Unknown),
-        }
+    fn accepts(&self, status: u16) -> bool {
+        self.accept.iter().any(|pattern| pattern.matches(status))
     }
 
     fn meaning(&self, code: &str) -> Option<CodeMeaning> {
@@ -298,30 +272,35 @@ impl Mapping {
         self.success.is_empty() || self.success.iter().any(|word| same_word(word, code))
     }
 
+    fn retry_after(&self, view: View<'_>) -> Option<Duration> {
+        self.delay_format.parse(&self.text(FieldName::RetryAfter, view).ok()??)
+    }
+
     fn source(&self, field: FieldName) -> Option<&Source> {
         self.fields.iter().find(|(name, _)| *name == field).map(|(_, source)| source)
     }
 
     /// The text of a field; `None` where the mapping has no such field, or the answer has nothing
     /// or null there.
+    ///
+    /// # Errors
+    /// The kind of a value that no field can have, where one stands there.
     fn text<'a>(
         &self,
         field: FieldName,
-        row: Option<&'a Row<'_>>,
-        answer: &Answer<'a>,
-    ) -> Result<Option<Cow<'a, str>>, Failure> {
+        view: View<'a>,
+    ) -> Result<Option<Cow<'a, str>>, &'static str> {
         let Some(source) = self.source(field) else { return Ok(None) };
         let text = match &source.place {
-            Place::HttpStatus => Some(answer.status.to_string().into()),
+            Place::HttpStatus => Some(view.answer.status.to_string().into()),
             Place::Header(name) => {
-                answer.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()))
+                let value = view.answer.headers.get(name);
+                value.map(|value| String::from_utf8_lossy(value.as_bytes()))
             }
-            Place::Json(pointer) => match row.map(|row| row.get(field)) {
+            Place::Json(_) => match view.get(field) {
                 Some(Found::Text(text)) => Some(Cow::Borrowed(&**text)),
                 None | Some(Found::Missing | Found::Null) => None,
-                Some(Found::Other(kind)) => {
-                    return Err(Failure::new(Reason::Mapping, format!("{pointer} is {kind}")));
-                }
+                Some(Found::Other(kind)) => return Err(kind),
             },
         };
         Ok(text.map(|text| match &source.until {
@@ -331,14 +310,10 @@ impl Mapping {
     }
 }
 
-impl<'de> Extract<'de> {
-    /// The row that holds code and message.
-    fn envelope(&self) -> &Row<'de> {
-        match &self.tasks {
-            Tasks::One(row) if matches!(row.get(FieldName::Code), Found::Text(_)) => row,
-            _ => &self.envelope,
-        }
-    }
+/// A body in whose beginning no status stands.
+fn too_large(limit: usize) -> Failure {
+    let detail = format!("the body is larger than {limit} bytes: raise body_size_limit");
+    Failure::new(Reason::TooLarge, detail)
 }
 
 impl StatusPattern {

@@ -97,6 +97,8 @@ pub struct Observation {
     pub progress: Option<f64>,
     /// The provider's code for why the task failed; only of a failed task.
     pub failure_code: Option<Arc<str>>,
+    /// Values that were not believed, and so left unset.
+    pub odd: Vec<Oddity>,
 }
 
 impl Observation {
@@ -110,7 +112,47 @@ impl Observation {
             finish_time: None,
             progress: None,
             failure_code: None,
+            odd: Vec::new(),
         }
+    }
+}
+
+/// A value of an otherwise usable answer that was not believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oddity {
+    /// The field whose value it is.
+    pub field: OddField,
+    /// The value's text, cut; empty where it is no text.
+    pub value: String,
+    /// The oddity, one of a few fixed sentences.
+    pub what: &'static str,
+}
+
+/// The fields whose values may be odd: the values of the `field` label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OddField {
+    /// When the provider took the task.
+    EnqueueTime,
+    /// When the task ended.
+    FinishTime,
+}
+
+impl OddField {
+    /// Every field, in the order of its declaration.
+    pub const ALL: [Self; 2] = [Self::EnqueueTime, Self::FinishTime];
+
+    /// The value of the `field` label, which is the field's key in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EnqueueTime => "enqueue_time",
+            Self::FinishTime => "finish_time",
+        }
+    }
+}
+
+impl fmt::Display for OddField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Polled {
     pub code: Option<Arc<str>>,
     /// The envelope's message, for people.
     pub message: Option<String>,
+    /// For how long the body of a refusal asks to leave the provider alone.
+    pub retry_after: Option<Duration>,
     /// The request that was sent.
     pub call: Option<Call>,
     /// The response as it came, where one came whole.
@@ -56,10 +58,13 @@ impl Upstream {
     /// # Errors
     /// When no request can be made of it: what to give instead.
     pub fn task(&self, id: &str, params: &[(String, String)]) -> Result<Task, String> {
-        check_id(id).map_err(|wrong| format!("a task ID {wrong}"))?;
-        let request = &self.provider.request;
+        let provider = &self.provider;
+        let checked = check_id(id).and_then(|()| provider.check_id(id));
+        checked.map_err(|wrong| format!("a task ID {wrong}"))?;
+        let request = &provider.request;
         for (name, value) in params {
-            check_id(value).map_err(|wrong| format!("the param {name:?} {wrong}"))?;
+            let checked = check_id(value).and_then(|()| provider.check_param(name, value));
+            checked.map_err(|wrong| format!("the param {name:?} {wrong}"))?;
             if !request.placeholders().any(|placeholder| placeholder == name) {
                 return Err(format!("the provider's request has no placeholder {name:?}"));
             }
@@ -74,7 +79,7 @@ impl Upstream {
             .collect();
         params.sort();
         params.dedup_by(|a, b| a.0 == b.0);
-        let provider = Arc::clone(&self.provider.name);
+        let provider = Arc::clone(&provider.name);
         let common = Common { provider, labels: [].into(), params: params.into() };
         Ok(Task { id: id.into(), common: Arc::new(common) })
     }
@@ -113,6 +118,7 @@ fn understand(
         outcomes: reading.tasks,
         code: reading.code,
         message: reading.message,
+        retry_after: reading.retry_after,
         call: Some(call),
         response: Some(response),
         took: Duration::ZERO,
@@ -125,6 +131,7 @@ impl Polled {
             outcomes: vec![Err(failure); tasks],
             code: None,
             message: None,
+            retry_after: None,
             call: None,
             response: None,
             took: Duration::ZERO,

@@ -4,10 +4,13 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::mapping::definition::Mistake;
-use crate::task::Task;
+use crate::task::{Task, check_segments};
 
 /// All that RFC 3986 does not call unreserved: what a value holds can never become structure.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The same without what parts the segments of a path, and what names such as `a:b` have. RFC 6570
+/// leaves more to `{+name}`, which servers take for structure: `;` for one.
+const KEPT_SLASHES: &AsciiSet = &RESERVED.remove(b'/').remove(b':');
 
 /// A request as written. The configuration fills it from YAML; [`Request::compile`] checks it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,7 +18,7 @@ pub struct Definition {
     /// `GET` (the default) or `POST`.
     pub method: Option<String>,
     /// The path below `base_url`, with `{task_id}` and further placeholders, which the task's
-    /// `params` fill. Every value is percent-encoded.
+    /// `params` fill. Every value is percent-encoded, that of `{+name}` but for `/` and `:`.
     pub path: Option<String>,
     /// Query parameters; values may hold placeholders.
     pub query: Vec<(String, String)>,
@@ -59,8 +62,10 @@ impl Request {
             template
         });
         let request = Self { method, target, body };
-        let names_task = |piece: &Piece| matches!(piece, Piece::TaskId | Piece::TaskIds);
-        if mistakes.is_empty() && !request.pieces().any(names_task) {
+        let mut gaps = request.gaps();
+        let names_task = gaps.any(|(gap, _)| matches!(gap, Gap::TaskId | Gap::TaskIds));
+        drop(gaps);
+        if mistakes.is_empty() && !names_task {
             mistakes.push(
                 Mistake::new(&["path"], "the request does not say which task it asks for")
                     .hint("write `{task_id}` into the path, the query or the body"),
@@ -71,29 +76,58 @@ impl Request {
 
     /// The placeholders that a task's `params` must fill; a name may come more than once.
     pub fn placeholders(&self) -> impl Iterator<Item = &str> {
-        self.pieces().filter_map(|piece| match piece {
-            Piece::Param(name) => Some(&**name),
-            Piece::Text(_) | Piece::TaskId | Piece::TaskIds => None,
+        self.gaps().filter_map(|(gap, _)| match gap {
+            Gap::Param(name) => Some(&**name),
+            Gap::TaskId | Gap::TaskIds => None,
         })
+    }
+
+    /// Checks whether the path can carry a task's ID, which is one.
+    ///
+    /// # Errors
+    /// The end of a sentence that names it: a rule that it breaks.
+    pub fn check_id(&self, id: &str) -> Result<(), &'static str> {
+        self.check(|gap| matches!(gap, Gap::TaskId | Gap::TaskIds), id)
+    }
+
+    /// Checks whether the path can carry `value` as the param `name`.
+    ///
+    /// # Errors
+    /// The end of a sentence that names it: a rule that it breaks.
+    pub fn check_param(&self, name: &str, value: &str) -> Result<(), &'static str> {
+        self.check(|gap| matches!(gap, Gap::Param(param) if **param == *name), value)
+    }
+
+    fn check(&self, is_its: impl Fn(&Gap) -> bool, value: &str) -> Result<(), &'static str> {
+        let is_kept = |(gap, slashes): (&Gap, Slashes)| slashes == Slashes::Kept && is_its(gap);
+        if self.gaps().any(is_kept) { check_segments(value) } else { Ok(()) }
     }
 
     /// Path and query for `tasks`, at least one and all of one group, to be put behind the base
     /// URL.
     pub fn target(&self, tasks: &[Task]) -> String {
-        let encode = |value: &str, out: &mut String| {
-            out.extend(utf8_percent_encode(value, RESERVED));
+        let encode = |value: &str, slashes: Slashes, out: &mut String| {
+            let set = match slashes {
+                Slashes::Encoded => RESERVED,
+                Slashes::Kept => KEPT_SLASHES,
+            };
+            out.extend(utf8_percent_encode(value, set));
         };
         self.target.fill(tasks, ",", encode)
     }
 
     /// The JSON body for `tasks`, where the request has one.
     pub fn body(&self, tasks: &[Task]) -> Option<String> {
-        let encode = |value: &str, out: &mut String| out.push_str(&json_inner(value));
+        let encode = |value: &str, _, out: &mut String| out.push_str(&json_inner(value));
         Some(self.body.as_ref()?.fill(tasks, "\",\"", encode))
     }
 
-    fn pieces(&self) -> impl Iterator<Item = &Piece> {
-        self.target.0.iter().chain(self.body.iter().flat_map(|body| &body.0))
+    fn gaps(&self) -> impl Iterator<Item = (&Gap, Slashes)> {
+        let pieces = self.target.0.iter().chain(self.body.iter().flat_map(|body| &body.0));
+        pieces.filter_map(|piece| match piece {
+            Piece::Text(_) => None,
+            Piece::Gap(gap, slashes) => Some((gap, *slashes)),
+        })
     }
 }
 
@@ -104,30 +138,50 @@ struct Template(Vec<Piece>);
 #[derive(Clone, Debug, PartialEq)]
 enum Piece {
     Text(Box<str>),
+    Gap(Gap, Slashes),
+}
+
+/// A placeholder.
+#[derive(Clone, Debug, PartialEq)]
+enum Gap {
     TaskId,
     /// Every ID that is asked for.
     TaskIds,
     Param(Box<str>),
 }
 
+/// The treatment of the slashes of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slashes {
+    /// As of any other sign, for `{name}`.
+    Encoded,
+    /// They part segments of the path, for `{+name}`.
+    Kept,
+}
+
 impl Template {
-    fn fill(&self, tasks: &[Task], between: &str, encode: impl Fn(&str, &mut String)) -> String {
+    fn fill(
+        &self,
+        tasks: &[Task],
+        between: &str,
+        encode: impl Fn(&str, Slashes, &mut String),
+    ) -> String {
         let mut out = String::with_capacity(128);
         let Some(first) = tasks.first() else { return out };
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => out.push_str(text),
-                Piece::TaskId => encode(&first.id, &mut out),
-                Piece::TaskIds => {
+                Piece::Gap(Gap::TaskId, slashes) => encode(&first.id, *slashes, &mut out),
+                Piece::Gap(Gap::TaskIds, slashes) => {
                     for (index, task) in tasks.iter().enumerate() {
                         out.push_str(if index == 0 { "" } else { between });
-                        encode(&task.id, &mut out);
+                        encode(&task.id, *slashes, &mut out);
                     }
                 }
-                Piece::Param(name) => {
+                Piece::Gap(Gap::Param(name), slashes) => {
                     // The configuration refuses a task that leaves a placeholder open.
                     let value = first.common.params.iter().find(|(key, _)| key == name);
-                    encode(value.map_or("", |(_, value)| value), &mut out);
+                    encode(value.map_or("", |(_, value)| value), *slashes, &mut out);
                 }
             }
         }
@@ -142,23 +196,41 @@ impl Template {
         }
     }
 
-    /// Takes in `text`, whose placeholders become gaps and whose rest goes through `encode`.
-    fn push(&mut self, text: &str, encode: impl Fn(&str) -> String) -> Result<(), String> {
+    /// Takes in `text`, whose placeholders become gaps and whose rest goes through `encode`. Only
+    /// `in_path` a value may keep its slashes.
+    fn push(
+        &mut self,
+        text: &str,
+        in_path: bool,
+        encode: impl Fn(&str) -> String,
+    ) -> Result<(), Mistake> {
+        let wrong = |message| {
+            Mistake::new(&[], message).hint("placeholders are `{task_id}` and names of params")
+        };
         let mut rest = text;
         while let Some((before, behind)) = rest.split_once('{') {
             let Some((name, after)) = behind.split_once('}') else {
-                return Err("a `{` without its `}`".to_owned());
+                return Err(wrong("a `{` without its `}`".to_owned()));
+            };
+            let (bare, slashes) = match name.strip_prefix('+') {
+                Some(bare) => (bare, Slashes::Kept),
+                None => (name, Slashes::Encoded),
             };
             let valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            if name.is_empty() || !name.chars().all(valid) {
-                return Err(format!("`{{{name}}}` is not a placeholder"));
+            if bare.is_empty() || !bare.chars().all(valid) {
+                return Err(wrong(format!("`{{{name}}}` is not a placeholder")));
+            }
+            if slashes == Slashes::Kept && !in_path {
+                let message = format!("only in a path `{{{name}}}` keeps the slashes of a value");
+                return Err(Mistake::new(&[], message).hint(format!("write `{{{bare}}}`")));
             }
             self.push_text(&encode(before));
-            self.0.push(match name {
-                "task_id" => Piece::TaskId,
-                "task_ids" => Piece::TaskIds,
-                name => Piece::Param(name.into()),
-            });
+            let gap = match bare {
+                "task_id" => Gap::TaskId,
+                "task_ids" => Gap::TaskIds,
+                name => Gap::Param(name.into()),
+            };
+            self.0.push(Piece::Gap(gap, slashes));
             rest = after;
         }
         self.push_text(&encode(rest));
@@ -171,13 +243,13 @@ impl Template {
             // All IDs, each a string of the array that they replace.
             Value::Array(items) if *items == ["{task_ids}"] => {
                 self.push_text("[\"");
-                self.0.push(Piece::TaskIds);
+                self.0.push(Piece::Gap(Gap::TaskIds, Slashes::Encoded));
                 self.push_text("\"]");
             }
             Value::String(text) => {
                 self.push_text("\"");
-                if let Err(message) = self.push(text, json_inner) {
-                    mistakes.push(placeholder_mistake(at.clone(), message));
+                if let Err(mistake) = self.push(text, false, json_inner) {
+                    mistakes.push(Mistake { at: at.clone(), ..mistake });
                 }
                 self.push_text("\"");
             }
@@ -218,22 +290,18 @@ fn target(definition: &Definition, mistakes: &mut Vec<Mistake>) -> Template {
         );
     } else if path.contains(|c: char| c.is_control() || c == ' ') {
         mistakes.push(Mistake::new(&["path"], "a path holds no space and no control character"));
-    } else if let Err(message) = target.push(path, str::to_owned) {
-        mistakes.push(placeholder_mistake(vec!["path".to_owned()], message));
+    } else if let Err(mistake) = target.push(path, true, str::to_owned) {
+        mistakes.push(Mistake { at: vec!["path".to_owned()], ..mistake });
     }
     for (index, (name, value)) in definition.query.iter().enumerate() {
         let encode = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
         target.push_text(if index == 0 { "?" } else { "&" });
         target.push_text(&format!("{}=", encode(name)));
-        if let Err(message) = target.push(value, encode) {
-            mistakes.push(placeholder_mistake(vec!["query".to_owned(), name.clone()], message));
+        if let Err(mistake) = target.push(value, false, encode) {
+            mistakes.push(Mistake { at: vec!["query".to_owned(), name.clone()], ..mistake });
         }
     }
     target
-}
-
-fn placeholder_mistake(at: Vec<String>, message: String) -> Mistake {
-    Mistake { at, message, hint: Some("placeholders are `{task_id}` and names of params".into()) }
 }
 
 /// `text` as it stands between the quotes of a JSON string.
@@ -269,6 +337,22 @@ mod tests {
             "/task/..%2F..%2Fadmin%3Fx%3D1%23y/fetch"
         );
         assert_eq!(request.target(&[task("a%2Fb\n\"é", &[])]), "/task/a%252Fb%0A%22%C3%A9/fetch");
+    }
+
+    #[test]
+    fn a_plus_keeps_slashes_and_colons() {
+        let request = Request::compile(path("/v1/{+kind}/{kind}/{+task_id}")).unwrap();
+        let filled = |kind, id| request.target(&[task(id, &[("kind", kind)])]);
+        assert_eq!(filled("avatar/a:b", "m/1"), "/v1/avatar/a:b/avatar%2Fa%3Ab/m/1");
+        assert_eq!(filled("a%2F;b", "é @"), "/v1/a%252F%3Bb/a%252F%3Bb/%C3%A9%20%40");
+        assert_eq!(request.placeholders().collect::<Vec<_>>(), ["kind", "kind"]);
+        assert!(request.check_id("a/b").is_ok() && request.check_id("a//b").is_err());
+        assert!(request.check_param("kind", "a/b").is_ok());
+        assert!(request.check_param("kind", "a/../b").is_err());
+        assert!(request.check_param("other", "a/../b").is_ok());
+        // Where slashes are encoded, they part nothing.
+        let plain = Request::compile(path("/{kind}/{task_id}")).unwrap();
+        assert!(plain.check_id("a/../b").is_ok() && plain.check_param("kind", "/?#").is_ok());
     }
 
     #[test]
@@ -316,8 +400,8 @@ mod tests {
         assert_eq!(
             messages(Definition {
                 method: Some("PUT".into()),
-                query: vec![("q".into(), "{oops".into())],
-                body: Some(json!({"ids": ["{a b}"]})),
+                query: vec![("q".into(), "{oops".into()), ("r".into(), "{+r}".into())],
+                body: Some(json!({"ids": ["{a b}", "{+task_ids}"]})),
                 ..path("task")
             }),
             [
@@ -325,7 +409,9 @@ mod tests {
                 at("body", "a GET request has no body"),
                 at("path", "a path starts with `/`"),
                 at("query.q", "a `{` without its `}`"),
+                at("query.r", "only in a path `{+r}` keeps the slashes of a value"),
                 at("body.ids.0", "`{a b}` is not a placeholder"),
+                at("body.ids.1", "only in a path `{+task_ids}` keeps the slashes of a value"),
             ]
         );
         assert_eq!(

@@ -64,6 +64,21 @@ pub fn check_id(id: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Checks a value that fills `{+name}` in a path, where its slashes part segments.
+///
+/// # Errors
+/// The end of a sentence that names it: a rule that it breaks.
+pub fn check_segments(value: &str) -> Result<(), &'static str> {
+    if value.contains(['?', '#', '\\']) {
+        return Err("has no `?`, `#` or `\\`, since its slashes are kept");
+    }
+    // Servers and proxies remove such segments, and others with them.
+    match value.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+        true => Err("has no segment that is empty, `.` or `..`, since its slashes are kept"),
+        false => Ok(()),
+    }
+}
+
 /// FNV-1a over the parts, each closed by a byte that UTF-8 never contains, with a final mix
 /// because FNV's low bits alone spread similar IDs badly.
 pub fn stable_hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
@@ -76,4 +91,21 @@ pub fn stable_hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     hash ^= hash >> 33;
     hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash ^ (hash >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slashes_part_segments_and_nothing_else() {
+        for value in ["a", "a/b", "models/m:x/operations/1", "...", "a/.b", "%2e%2e/a", "a b/é"] {
+            assert_eq!(check_segments(value), Ok(()), "{value}");
+        }
+        for value in
+            ["", "/", "/a", "a/", "a//b", ".", "a/..", "../a", "a/./b", "a?b", "a#b", "a\\..\\b"]
+        {
+            assert!(check_segments(value).is_err(), "{value}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use serde::forward_to_deserialize_any;
 
 use super::diagnostic::Mistake;
 use super::document::{Kind, Node};
-use super::placed::{self, At, EITHER, PLACED};
+use super::placed::{self, At, EITHER, ONE_OR_MANY, PLACED};
 use super::privacy;
 
 /// Where mistakes go.
@@ -244,6 +244,11 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
         if name == EITHER {
             let block = matches!(self.node.kind, Kind::Map(_));
             let variant = variants.get(usize::from(block)).copied().unwrap_or_default();
+            return visitor.visit_enum(Variant { variant, decoder: self });
+        }
+        if name == ONE_OR_MANY {
+            let is_list = matches!(self.node.kind, Kind::List(_));
+            let variant = variants.get(usize::from(is_list)).copied().unwrap_or_default();
             return visitor.visit_enum(Variant { variant, decoder: self });
         }
         let words = variants.join(", ");

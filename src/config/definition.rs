@@ -3,7 +3,7 @@
 
 use super::diagnostic::Mistake;
 use super::document::{Kind, Node};
-use super::placed::{At, Either, Table};
+use super::placed::{At, Either, OneOrMany, Table};
 use super::raw;
 use super::scalar::Text;
 use crate::mapping::definition::{self as mapping, Definition, Field};
@@ -36,6 +36,7 @@ pub fn mapping(raw: &raw::Response) -> Definition {
         body: raw.body.value.clone(),
         code: field(&raw.code),
         message: field(&raw.message),
+        retry_after: field(&raw.retry_after),
         success: words(&raw.success),
         codes: tables(&raw.codes),
         task: raw.task.value.clone(),
@@ -54,14 +55,22 @@ pub fn mapping(raw: &raw::Response) -> Definition {
 
 fn field(raw: &At<raw::Field>) -> Option<Field> {
     Some(match raw.get()? {
-        Either::Short(path) => Field { path: Some(path.clone()), ..Field::default() },
+        Either::Short(path) => Field { paths: vec![path.clone()], ..Field::default() },
         Either::Long(long) => Field {
-            path: long.path.value.clone(),
+            paths: long.path.get().map(paths).unwrap_or_default(),
             header: long.header.value.clone(),
             format: long.format.value.clone(),
+            zone: long.zone.get().map(owned),
             until: long.until.get().map(owned),
         },
     })
+}
+
+fn paths(raw: &OneOrMany<String>) -> Vec<String> {
+    match raw {
+        OneOrMany::One(path) => vec![path.clone()],
+        OneOrMany::Many(paths) => paths.iter().filter_map(At::get).cloned().collect(),
+    }
 }
 
 fn refine(raw: &At<raw::Refine>) -> Option<mapping::Refine> {

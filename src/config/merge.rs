@@ -126,6 +126,15 @@ mod tests {
     }
 
     #[test]
+    fn a_preset_may_have_limits() {
+        let preset = "{body_size_limit: 8MiB, poll_interval: 1m}";
+        let expected = "name: x\nbody_size_limit: 8MiB\npoll_interval: 1m\n";
+        assert_eq!(merged(preset, "name: x"), expected);
+        let over = "{name: x, body_size_limit: 1KiB}";
+        assert!(merged(preset, over).contains("body_size_limit: 1KiB"));
+    }
+
+    #[test]
     fn another_header_drops_the_scheme() {
         let preset = "authorization: {header: x-key, type: Key, alternatives: [x-b]}";
         let same = "authorization: {header: X-Key, credentials_file: t}";

@@ -14,6 +14,9 @@ pub const PLACED: &str = "$placed";
 /// The name by which an [`Either`] asks the decoder which of the two a node is.
 pub const EITHER: &str = "$either";
 
+/// The name by which a [`OneOrMany`] asks the decoder which of the two a node is.
+pub const ONE_OR_MANY: &str = "$one_or_many";
+
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub struct At<T> {
@@ -170,4 +173,15 @@ pub enum Either<S, B> {
     Short(S),
     /// Written as a block of keys.
     Long(Box<B>),
+}
+
+/// One value, or a list of such.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename = "$one_or_many")]
+#[schemars(untagged, inline)]
+pub enum OneOrMany<T> {
+    /// One.
+    One(T),
+    /// A list, possibly empty.
+    Many(Vec<At<T>>),
 }

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::placed::{At, Either, Table};
+use super::placed::{At, Either, OneOrMany, Table};
 use super::scalar::{Count, Duration, SecretText, Size, Text};
 use super::{PerTaskSeries, TlsVersion, preset};
 
@@ -191,7 +191,7 @@ pub struct Request {
     /// GET or POST. Default GET.
     pub method: At<String>,
     /// The path below `base_url`. `{task_id}` stands for the ID, other placeholders for the
-    /// task's `params`.
+    /// task's `params`; `{+kind}` keeps the slashes of a value.
     pub path: At<String>,
     /// Query parameters; values may hold placeholders.
     pub query: At<Table<Text>>,
@@ -227,6 +227,8 @@ pub struct Response {
     pub code: At<Field>,
     /// Where the body's own message stands.
     pub message: At<Field>,
+    /// The place of a delay, for which a refusal asks to be left alone.
+    pub retry_after: At<Field>,
     /// Codes that mean success. Default: any.
     pub success: At<Words>,
     /// What codes mean: `auth`, `rate_limited`, `not_found`, or a final state.
@@ -265,13 +267,15 @@ pub type Field = Either<String, LongField>;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LongField {
-    /// A JSON Pointer, or `http_status`.
-    pub path: At<String>,
+    /// A JSON Pointer, or a list of them of which the first with a value counts, or `http_status`.
+    pub path: At<OneOrMany<String>>,
     /// A header of the answer, instead of a path.
     pub header: At<String>,
-    /// How the value is written: `rfc3339`, `epoch_seconds`, `epoch_milliseconds`; `percent`,
-    /// `ratio`.
+    /// The value's format: `rfc3339`, `epoch_seconds`, `epoch_milliseconds`, `epoch`;
+    /// `percent`, `ratio`; `seconds`, `milliseconds`.
     pub format: At<String>,
+    /// The offset from UTC of times without one, such as `+08:00`. Default UTC.
+    pub zone: At<Text>,
     /// Only what stands before this text counts.
     pub until: At<Text>,
 }

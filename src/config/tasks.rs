@@ -109,7 +109,7 @@ impl<'c> Tasks<'c> {
             None => self.only_provider(place, provider),
         };
         let labels = raw.labels.get().map(|table| self.labels(table));
-        let params = raw.params.get().map(|table| self.params(table));
+        let params = raw.params.get().map(|table| self.params(table, provider));
         let Some((at, Text(id))) = raw.id.placed() else { return };
         if let (true, Some(provider)) = (self.is_value(at, "a task ID", id), provider) {
             let labels = labels.unwrap_or_else(|| Arc::clone(&self.no_labels));
@@ -135,6 +135,9 @@ impl<'c> Tasks<'c> {
             let mistake = Mistake::new(place, "duplicate task").quote(id);
             let first = self.places.get(first).copied();
             return self.check.report(first.map_or(mistake.clone(), |first| mistake.first(first)));
+        }
+        if let Some(Err(wrong)) = named.provider.as_ref().map(|provider| provider.check_id(id)) {
+            self.check.report(Mistake::new(place, format!("a task ID {wrong}")));
         }
         self.fits(params_at, named, &task.common.params);
         let Some(kept_of) = self.kept_of.get_mut(provider) else { return };
@@ -224,10 +227,16 @@ impl<'c> Tasks<'c> {
         labels.into()
     }
 
-    fn params(&self, table: &Table<Text>) -> Labels {
+    fn params(&self, table: &Table<Text>, provider: Option<usize>) -> Labels {
+        let named = provider.and_then(|provider| self.providers.get(provider));
+        let provider = named.and_then(|named| named.provider.as_ref());
         let mut params: Vec<(Box<str>, Box<str>)> = Vec::new();
         for (place, name, Text(value)) in table.entries() {
-            self.is_value(place, "a param", value);
+            if self.is_value(place, "a param", value)
+                && let Some(Err(wrong)) = provider.map(|provider| provider.check_param(name, value))
+            {
+                self.check.report(Mistake::new(place, format!("a param {wrong}")));
+            }
             params.push((name.into(), value.clone()));
         }
         params.sort();

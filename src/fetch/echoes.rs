@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use memchr::memmem::Finder;
 
@@ -34,6 +35,20 @@ impl Echoes {
         self.0.iter().fold(None, |masked: Option<Vec<u8>>, finder| {
             replace(masked.as_deref().unwrap_or(text), finder).or(masked)
         })
+    }
+
+    /// The beginning of a text without them, and without the beginning of one at its end.
+    pub fn mask_cut(&self, start: Bytes) -> Bytes {
+        let mut masked = self.mask(&start).map_or(start, Bytes::from);
+        let begins = |length: &usize| {
+            let end = masked.len().checked_sub(*length).and_then(|from| masked.get(from..));
+            end.is_some_and(|end| self.0.iter().any(|finder| finder.needle().starts_with(end)))
+        };
+        // The first is the longest.
+        let longest = self.0.first().map_or(0, |finder| finder.needle().len());
+        let cut = (1..longest).rev().find(begins).unwrap_or(0);
+        masked.truncate(masked.len().saturating_sub(cut));
+        masked
     }
 
     /// Takes them out of headers.
@@ -92,6 +107,20 @@ mod tests {
         assert_eq!(masked(&["running"], "running"), None);
         assert_eq!(masked(&[], "token"), None);
         assert_eq!(masked(&["12345678"], ""), None);
+    }
+
+    #[test]
+    fn half_a_secret_at_the_end_is_masked() {
+        let mut echoes = Echoes::default();
+        echoes.add("12345678");
+        echoes.add("secret/0123456789");
+        let masked = |text: &'static str| echoes.mask_cut(Bytes::from_static(text.as_bytes()));
+        assert_eq!(masked("{\"m\": \"key secret/0123"), "{\"m\": \"key ");
+        assert_eq!(masked("{\"m\": \"secret\\/0123456789 secret\\/"), "{\"m\": \"<secret> ");
+        assert_eq!(masked("key 1234"), "key ");
+        assert_eq!(masked("key 1234."), "key 1234.");
+        assert_eq!(masked(""), "");
+        assert_eq!(Echoes::default().mask_cut(Bytes::from_static(b"a")), "a");
     }
 
     #[test]

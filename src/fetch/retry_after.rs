@@ -16,8 +16,15 @@ pub fn parse(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         // More digits than a number holds are a long time all the same.
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))));
     }
-    let now = self::text(headers, &DATE).and_then(date).unwrap_or(now);
-    Some(date(text)?.duration_since(now).unwrap_or_default())
+    Some(date(text)?.duration_since(sent(headers, now)).unwrap_or_default())
+}
+
+/// Returns the moment of an answer's own `Date`; `now` where it has none that can be read, or one
+/// before the year 2000.
+pub fn sent(headers: &HeaderMap, now: SystemTime) -> SystemTime {
+    let year_2000 = SystemTime::UNIX_EPOCH + Duration::from_secs(946_684_800);
+    let date = text(headers, &DATE).and_then(date);
+    date.filter(|date| *date >= year_2000).unwrap_or(now)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -66,5 +73,7 @@ mod tests {
         let sent = headers("Wed, 21 Oct 2015 07:28:20 GMT");
         assert_eq!(parse(&sent, now), Some(Duration::from_secs(10)));
         assert_eq!(parse(&headers("today"), now), Some(Duration::from_secs(3 * 3_600 + 30)));
+        let unset = headers("Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(super::sent(&unset, now), now);
     }
 }

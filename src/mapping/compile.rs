@@ -1,16 +1,21 @@
 //! A mapping as written to a mapping as meant: every mistake is found before anything is polled.
 
 use http::HeaderName;
+use jiff::tz::Offset;
 
-use super::convert::{ProgressFormat, TimeFormat};
+use super::convert::{DelayFormat, ProgressFormat};
 use super::definition::{Definition, Field, Mistake};
 use super::path::{Paths, parse_pointer};
 use super::row::FieldName;
+use super::time::{self, TimeFormat};
 use super::{CodeMeaning, Mapping, Place, Refinement, Source, StatusPattern, same_word};
 use crate::observation::{Reason, State};
 
 /// The word that stands for the HTTP status where a pointer could stand.
 const HTTP_STATUS: &str = "http_status";
+
+/// The most places that a field may have: no API that is known has more than four.
+const MAX_PLACES: usize = 16;
 
 impl Mapping {
     /// Checks a definition.
@@ -31,7 +36,9 @@ struct Compiler {
 impl Compiler {
     fn mapping(&mut self, definition: &Definition) -> Mapping {
         let task_pointer = definition.task.clone().unwrap_or_default();
-        let mut paths = Paths::new(&self.pointer(&task_pointer, &["task"]));
+        let task = self.pointer(&task_pointer, &["task"]);
+        let id_until = definition.id.as_ref().and_then(|id| id.until.as_deref());
+        let mut paths = Paths::new(&task, id_until);
         let ignores_body = match definition.body.as_deref() {
             None | Some("json") => false,
             Some("ignored") => true,
@@ -41,21 +48,34 @@ impl Compiler {
             }
         };
         let mut fields = Vec::new();
+        let mut code_places = Vec::new();
+        let mut failure_code_places = Vec::new();
         for name in FieldName::ALL {
             let Some(field) = definition.field(name) else { continue };
             let Some(place) = self.place(field, name) else { continue };
-            if let Place::Json(pointer) = &place {
+            if let Place::Json(_) = &place {
                 if ignores_body {
                     self.wrong(&[name.as_str()], "the body is ignored, so no path leads into it");
                 }
-                let keys = self.pointer(pointer, &[name.as_str()]);
-                paths.add(name, &keys);
+                let places = self.pointers(field, name);
+                for (rank, keys) in (0..).zip(&places) {
+                    paths.add(name, rank, keys);
+                }
+                match name {
+                    FieldName::Code => code_places = places,
+                    FieldName::FailureCode => failure_code_places = places,
+                    _ => {}
+                }
             }
             if field.until.as_deref() == Some("") {
                 self.wrong(&[name.as_str(), "until"], "`until` is empty");
             }
             fields.push((name, Source { place, until: field.until.as_deref().map(Into::into) }));
         }
+        let is_of_task = |code: &Vec<String>| {
+            failure_code_places.iter().any(|place| *code == [&*task, &**place].concat())
+        };
+        let task_code_rank = (0..).zip(&code_places).find(|(_, code)| is_of_task(code));
         if definition.status.is_none() {
             self.wrong(&[], "the response has no `status`: nothing tells a task's state");
         }
@@ -71,6 +91,8 @@ impl Compiler {
             enqueue_format: self.time_format(definition, FieldName::EnqueueTime),
             finish_format: self.time_format(definition, FieldName::FinishTime),
             progress_format: self.progress_format(definition),
+            delay_format: self.delay_format(definition),
+            task_code_rank: task_code_rank.map(|(rank, _)| rank),
             fields,
         }
     }
@@ -84,26 +106,49 @@ impl Compiler {
     }
 
     fn pointer(&mut self, text: &str, at: &[&str]) -> Vec<String> {
+        if let Some(name) = placeholder(text) {
+            let message = format!("a path holds no placeholder: `{name}` would be taken literally");
+            self.hinted(at, message, "an answer whose keys are IDs cannot be read");
+        }
         parse_pointer(text).unwrap_or_else(|message| {
             self.hinted(at, message, "write a path like `/data/status`");
             Vec::new()
         })
     }
 
+    /// The keys that lead to each place of a field.
+    fn pointers(&mut self, field: &Field, name: FieldName) -> Vec<Vec<String>> {
+        let places = field.paths.iter().take(MAX_PLACES).enumerate();
+        let pointers = places.map(|(index, path)| {
+            let at = [name.as_str(), "path", &index.to_string()];
+            if path == HTTP_STATUS {
+                self.wrong(&at, "`http_status` is no place in the body, and stands alone");
+                return Vec::new();
+            }
+            self.pointer(path, &at)
+        });
+        pointers.collect()
+    }
+
     fn place(&mut self, field: &Field, name: FieldName) -> Option<Place> {
         let key = name.as_str();
-        match (&field.path, &field.header) {
-            (Some(_), Some(_)) => {
+        match (&*field.paths, &field.header) {
+            ([_, ..], Some(_)) => {
                 self.wrong(&[key], "a field has a `path` or a `header`, not both");
                 None
             }
-            (None, None) => {
+            ([], None) => {
                 self.wrong(&[key], "a field has a `path` or a `header`");
                 None
             }
-            (Some(path), None) if path == HTTP_STATUS => Some(Place::HttpStatus),
-            (Some(path), None) => Some(Place::Json(path.clone())),
-            (None, Some(header)) => match HeaderName::from_bytes(header.as_bytes()) {
+            ([path], None) if path == HTTP_STATUS => Some(Place::HttpStatus),
+            (paths, None) => {
+                if paths.len() > MAX_PLACES {
+                    self.wrong(&[key, "path"], format!("more than {MAX_PLACES} paths"));
+                }
+                Some(Place::Json(paths.join(", ")))
+            }
+            ([], Some(header)) => match HeaderName::from_bytes(header.as_bytes()) {
                 Ok(header) => Some(Place::Header(header)),
                 Err(_) => {
                     self.wrong(&[key, "header"], "this is not the name of a header");
@@ -246,18 +291,45 @@ impl Compiler {
     }
 
     fn time_format(&mut self, definition: &Definition, name: FieldName) -> TimeFormat {
-        let Some(field) = definition.field(name) else { return TimeFormat::Rfc3339 };
-        let found =
-            TimeFormat::NAMES.iter().find(|(word, _)| field.format.as_deref() == Some(*word));
-        match found {
+        let utc = TimeFormat::Rfc3339(Offset::UTC);
+        let Some(field) = definition.field(name) else { return utc };
+        let named = |(word, _): &&(&str, _)| field.format.as_deref() == Some(*word);
+        let Some((_, format)) = TimeFormat::NAMES.iter().find(named) else {
+            self.hinted(
+                &[name.as_str(), "format"],
+                "a time needs a `format`",
+                "write one of rfc3339, epoch_seconds, epoch_milliseconds, epoch",
+            );
+            return utc;
+        };
+        let Some(text) = &field.zone else { return *format };
+        let at = [name.as_str(), "zone"];
+        match (format, time::zone(text)) {
+            (TimeFormat::Rfc3339(_), Some(zone)) => return TimeFormat::Rfc3339(zone),
+            (TimeFormat::Rfc3339(_), None) => {
+                self.hinted(&at, "a zone is an offset from UTC", "write it like `+08:00`");
+            }
+            _ => self.hinted(
+                &at,
+                "only times of the format `rfc3339` have a zone",
+                "remove `zone`: an epoch is the same in every zone",
+            ),
+        }
+        *format
+    }
+
+    fn delay_format(&mut self, definition: &Definition) -> DelayFormat {
+        let format = definition.retry_after.as_ref().and_then(|field| field.format.as_deref());
+        let Some(text) = format else { return DelayFormat::Seconds };
+        match DelayFormat::NAMES.iter().find(|(word, _)| *word == text) {
             Some((_, format)) => *format,
             None => {
                 self.hinted(
-                    &[name.as_str(), "format"],
-                    "a time needs a `format`",
-                    "write one of rfc3339, epoch_seconds, epoch_milliseconds",
+                    &["retry_after", "format"],
+                    "this is no format of a delay",
+                    "write `seconds` (the default) or `milliseconds`",
                 );
-                TimeFormat::Rfc3339
+                DelayFormat::Seconds
             }
         }
     }
@@ -277,6 +349,18 @@ impl Compiler {
             }
         }
     }
+}
+
+/// The first placeholder in a pointer, braces included.
+fn placeholder(pointer: &str) -> Option<&str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    pointer.match_indices('{').find_map(|(start, _)| {
+        let length = pointer.get(start..)?.find('}')? + 1;
+        let placeholder = pointer.get(start..start + length)?;
+        let name =
+            placeholder.trim_start_matches('{').trim_start_matches('+').trim_end_matches('}');
+        (!name.is_empty() && name.chars().all(is_part)).then_some(placeholder)
+    })
 }
 
 fn state(word: &str) -> Option<State> {

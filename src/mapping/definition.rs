@@ -14,6 +14,8 @@ pub struct Definition {
     pub code: Option<Field>,
     /// Where the envelope's message stands; for people, never exported.
     pub message: Option<Field>,
+    /// For how long the provider asks to be left alone; read where the answer is a refusal.
+    pub retry_after: Option<Field>,
     /// Codes that mean success. Empty: any.
     pub success: Vec<String>,
     /// A meaning (`auth`, `rate_limited`, `not_found`, or a final state) and the codes that have it.
@@ -48,6 +50,7 @@ impl Definition {
         match name {
             FieldName::Code => self.code.as_ref(),
             FieldName::Message => self.message.as_ref(),
+            FieldName::RetryAfter => self.retry_after.as_ref(),
             FieldName::Id => self.id.as_ref(),
             FieldName::Status => self.status.as_ref(),
             FieldName::JobType => self.job_type.as_ref(),
@@ -63,12 +66,15 @@ impl Definition {
 /// Where a value stands and how it is written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Field {
-    /// A JSON Pointer (RFC 6901), or `http_status`.
-    pub path: Option<String>,
+    /// JSON Pointers (RFC 6901), of which the first with a value counts; or `http_status` alone.
+    pub paths: Vec<String>,
     /// The name of a response header, instead of a path.
     pub header: Option<String>,
-    /// For times `rfc3339`, `epoch_seconds`, `epoch_milliseconds`; for progress `percent`, `ratio`.
+    /// For times `rfc3339`, `epoch_seconds`, `epoch_milliseconds`, `epoch`; for progress `percent`,
+    /// `ratio`; for delays `seconds`, `milliseconds`.
     pub format: Option<String>,
+    /// The offset of times without one, such as `+08:00`; for `rfc3339` alone.
+    pub zone: Option<String>,
     /// Only what stands before this text counts.
     pub until: Option<String>,
 }

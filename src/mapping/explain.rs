@@ -1,8 +1,8 @@
 //! What each path of a mapping found in an answer, for a person who debugs a mapping.
 
-use super::path::{Extract, Tasks};
+use super::extract::{Extract, Tasks};
 use super::row::{FieldName, Found};
-use super::{Answer, Body, Mapping, Place};
+use super::{Answer, Mapping, Place};
 
 /// As much of a value as tells what it is.
 const MAX_CHARS: usize = 120;
@@ -10,10 +10,9 @@ const MAX_CHARS: usize = 120;
 impl Mapping {
     /// A line a field: its name, where it was looked for, what was there.
     pub fn explain(&self, answer: &Answer<'_>, id: &str) -> Vec<[String; 3]> {
-        let extract = match answer.body {
-            Body::Whole(body) => self.paths.extract(body, &|named| named == id).ok(),
-            Body::Unread | Body::TooLarge(_) => None,
-        };
+        let mut repaired = Vec::new();
+        let extract = self.extract(answer.body, &mut repaired, &|named| named == id);
+        let extract = extract.and_then(Result::ok);
         let mut lines = Vec::new();
         if !self.ignores_body {
             let found = extract.as_ref().map_or("nothing".to_owned(), |e| describe_tasks(&e.tasks));
@@ -42,7 +41,7 @@ impl Mapping {
 
 fn describe(extract: &Extract<'_>, name: FieldName) -> String {
     let row = match &extract.tasks {
-        _ if name.is_envelope() => Some(extract.envelope()),
+        _ if name.is_envelope() => Some(&extract.envelope),
         Tasks::One(row) => Some(row),
         Tasks::Many { wanted, .. } => wanted.first(),
         Tasks::Missing | Tasks::Null | Tasks::Other(_) => None,

@@ -9,6 +9,8 @@ pub enum FieldName {
     Code,
     /// The envelope's message.
     Message,
+    /// For how long the provider asks to be left alone.
+    RetryAfter,
     /// The task's ID.
     Id,
     /// The provider's word for the state.
@@ -29,9 +31,10 @@ pub enum FieldName {
 
 impl FieldName {
     /// Every field, in the order in which an answer is explained.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Code,
         Self::Message,
+        Self::RetryAfter,
         Self::Id,
         Self::Status,
         Self::JobType,
@@ -47,6 +50,7 @@ impl FieldName {
         match self {
             Self::Code => "code",
             Self::Message => "message",
+            Self::RetryAfter => "retry_after",
             Self::Id => "id",
             Self::Status => "status",
             Self::JobType => "job_type",
@@ -58,9 +62,26 @@ impl FieldName {
         }
     }
 
+    /// The field's index in [`Self::ALL`].
+    const fn index(self) -> usize {
+        match self {
+            Self::Code => 0,
+            Self::Message => 1,
+            Self::RetryAfter => 2,
+            Self::Id => 3,
+            Self::Status => 4,
+            Self::JobType => 5,
+            Self::EnqueueTime => 6,
+            Self::FinishTime => 7,
+            Self::Progress => 8,
+            Self::FailureCode => 9,
+            Self::FailureReason => 10,
+        }
+    }
+
     /// Whether the field belongs to the whole answer rather than to a task in it.
     pub const fn is_envelope(self) -> bool {
-        matches!(self, Self::Code | Self::Message)
+        matches!(self, Self::Code | Self::Message | Self::RetryAfter)
     }
 }
 
@@ -78,52 +99,75 @@ pub enum Found<'de> {
     Other(&'static str),
 }
 
-/// One value a field.
+impl Found<'_> {
+    /// Reports whether there is something to read: neither nothing nor blank text.
+    pub fn has_value(&self) -> bool {
+        matches!(self, Self::Text(text) if !text.trim().is_empty())
+    }
+}
+
+/// One value a field, and at which of its places it was found.
 #[derive(Debug, Default)]
 pub struct Row<'de> {
-    code: Found<'de>,
-    message: Found<'de>,
-    id: Found<'de>,
-    status: Found<'de>,
-    job_type: Found<'de>,
-    enqueue_time: Found<'de>,
-    finish_time: Found<'de>,
-    progress: Found<'de>,
-    failure_code: Found<'de>,
-    failure_reason: Found<'de>,
+    found: [Found<'de>; FieldName::ALL.len()],
+    ranks: [u8; FieldName::ALL.len()],
 }
 
 impl<'de> Row<'de> {
     /// What was found for `field`.
     pub fn get(&self, field: FieldName) -> &Found<'de> {
-        match field {
-            FieldName::Code => &self.code,
-            FieldName::Message => &self.message,
-            FieldName::Id => &self.id,
-            FieldName::Status => &self.status,
-            FieldName::JobType => &self.job_type,
-            FieldName::EnqueueTime => &self.enqueue_time,
-            FieldName::FinishTime => &self.finish_time,
-            FieldName::Progress => &self.progress,
-            FieldName::FailureCode => &self.failure_code,
-            FieldName::FailureReason => &self.failure_reason,
-        }
+        self.found.get(field.index()).unwrap_or(&Found::Missing)
     }
 
-    /// Takes down what was found for `field`.
-    pub fn set(&mut self, field: FieldName, found: Found<'de>) {
-        let place = match field {
-            FieldName::Code => &mut self.code,
-            FieldName::Message => &mut self.message,
-            FieldName::Id => &mut self.id,
-            FieldName::Status => &mut self.status,
-            FieldName::JobType => &mut self.job_type,
-            FieldName::EnqueueTime => &mut self.enqueue_time,
-            FieldName::FinishTime => &mut self.finish_time,
-            FieldName::Progress => &mut self.progress,
-            FieldName::FailureCode => &mut self.failure_code,
-            FieldName::FailureReason => &mut self.failure_reason,
-        };
-        *place = found;
+    /// The place at which the value of `field` was found: 0 for the first that the mapping names.
+    pub fn rank(&self, field: FieldName) -> u8 {
+        self.ranks.get(field.index()).copied().unwrap_or_default()
+    }
+
+    /// Takes down what was found for `field` at the place `rank`. The first place with a value
+    /// counts, in whatever order they stand in the answer; of a key that stands twice, the last.
+    pub fn set(&mut self, field: FieldName, rank: u8, found: Found<'de>) {
+        let (old, old_rank) = (self.get(field), self.rank(field));
+        let is_better = old_rank < rank || (old_rank > rank && !found.has_value());
+        if is_better && old.has_value() {
+            return;
+        }
+        if let Some(place) = self.found.get_mut(field.index()) {
+            *place = found;
+        }
+        if let Some(place) = self.ranks.get_mut(field.index()) {
+            *place = rank;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_has_its_place() {
+        let places = FieldName::ALL.map(FieldName::index);
+        assert!(places.iter().copied().eq(0..FieldName::ALL.len()));
+    }
+
+    #[test]
+    fn the_first_place_with_a_value_counts() {
+        let text = |text: &'static str| Found::Text(text.into());
+        for (founds, expected) in [
+            (vec![(0, text("a")), (1, text("b"))], text("a")),
+            (vec![(1, text("b")), (0, text("a"))], text("a")),
+            (vec![(1, text("b")), (0, Found::Null)], text("b")),
+            (vec![(1, text("b")), (0, text(" "))], text("b")),
+            (vec![(0, Found::Other("an object")), (1, text("b"))], text("b")),
+            (vec![(0, text("a")), (0, Found::Null)], Found::Null),
+            (vec![(1, text("b")), (0, text("a")), (1, text("c"))], text("a")),
+        ] {
+            let mut row = Row::default();
+            for (rank, found) in founds.clone() {
+                row.set(FieldName::Code, rank, found);
+            }
+            assert_eq!(*row.get(FieldName::Code), expected, "{founds:?}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::history::{Entry, History};
-use crate::observation::{Failure, Observation, State};
+use crate::observation::{Failure, Observation, OddField, Oddity, State};
 use crate::store::record::Change;
 use crate::task::Task;
 
@@ -26,6 +26,8 @@ pub struct Journal {
     logged_since: Instant,
     /// Spellings of unknown statuses, each of which is logged once.
     statuses: HashSet<Arc<str>>,
+    /// Fields and their oddities, each of which is logged once; of both there are few.
+    odd: HashSet<(OddField, &'static str)>,
 }
 
 impl Journal {
@@ -37,6 +39,7 @@ impl Journal {
             logged: HashSet::new(),
             logged_since: Instant::now(),
             statuses: HashSet::new(),
+            odd: HashSet::new(),
         }
     }
 
@@ -56,6 +59,12 @@ impl Journal {
                 let status = &*observation.status;
                 if observation.state == State::Unknown && self.is_new_status(&observation.status) {
                     tracing::warn!(provider, task_id, status, "status not in the mapping");
+                }
+                for Oddity { field, value, what } in &observation.odd {
+                    if self.odd.insert((*field, what)) {
+                        let field = field.as_str();
+                        tracing::warn!(provider, task_id, field, value, what, "odd answer");
+                    }
                 }
                 if let Some(change) = change.filter(|change| change.from != change.to) {
                     let (from, to) = (change.from.as_str(), change.to.as_str());

@@ -8,7 +8,7 @@ use super::{Polled, Upstream};
 use crate::config::privacy::sensitive;
 use crate::fetch::Response;
 use crate::mapping::Body;
-use crate::observation::{Observation, State};
+use crate::observation::{Observation, Oddity, State};
 use crate::task::Task;
 
 /// As much of a body as shows its shape.
@@ -63,16 +63,23 @@ fn write_response(out: &mut String, response: &Response) -> std::fmt::Result {
     }
     match response.answer().body {
         Body::Unread => writeln!(out, "  the body was not read: the HTTP status tells the state"),
-        Body::TooLarge(limit) => writeln!(out, "  the body is larger than {limit} bytes"),
+        Body::Cut { start, limit } => {
+            writeln!(out, "  body, larger than {limit} bytes (body_size_limit); its beginning")?;
+            write_body(out, start, true)
+        }
         Body::Whole(body) => {
-            let shown = body.get(..MAX_BODY).unwrap_or(body);
             writeln!(out, "  body, {} bytes", body.len())?;
-            let text = String::from_utf8_lossy(shown);
-            let text = text.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'");
-            let more = if shown.len() < body.len() { "…" } else { "" };
-            writeln!(out, "  {text}{more}")
+            write_body(out, body, false)
         }
     }
+}
+
+fn write_body(out: &mut String, body: &[u8], is_cut: bool) -> std::fmt::Result {
+    let shown = body.get(..MAX_BODY).unwrap_or(body);
+    let text = String::from_utf8_lossy(shown);
+    let text = text.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'");
+    let more = if is_cut || shown.len() < body.len() { "…" } else { "" };
+    writeln!(out, "  {text}{more}")
 }
 
 fn write_mapping(
@@ -97,6 +104,9 @@ fn write_outcome(out: &mut String, polled: &Polled) -> std::fmt::Result {
     writeln!(out, "result, after {:.3} s", polled.took.as_secs_f64())?;
     if let Some(message) = &polled.message {
         writeln!(out, "  message: {message:?}")?;
+    }
+    if let Some(delay) = polled.retry_after {
+        writeln!(out, "  retry_after: {delay:?}")?;
     }
     for outcome in &polled.outcomes {
         match outcome {
@@ -128,6 +138,12 @@ fn write_observation(out: &mut String, observation: &Observation) -> std::fmt::R
     }
     if let Some(progress) = observation.progress {
         writeln!(out, "  progress: {progress}")?;
+    }
+    for Oddity { field, value, what } in &observation.odd {
+        match &**value {
+            "" => writeln!(out, "  odd: {field} is {what}")?,
+            value => writeln!(out, "  odd: {field} {value:?}: {what}")?,
+        }
     }
     if observation.state == State::Unknown {
         writeln!(out, "  odd: the mapping does not list this status, so the state is unknown")?;

@@ -368,7 +368,7 @@ impl Polling {
         if batched && response.is_some_and(|response| NO_BATCHES.contains(&response.status)) {
             return self.refuse_batches(tasks, polled);
         }
-        if batched && tasks.len() > 1 && polled.outcomes.iter().all(is_too_large) {
+        if batched && tasks.len() > 1 && polled.outcomes.iter().any(is_too_large) {
             return self.halve_batches(tasks);
         }
         let mut verdicts = Vec::with_capacity(tasks.len());
@@ -379,7 +379,9 @@ impl Polling {
         }
         let any_usable = polled.outcomes.iter().any(Result::is_ok);
         self.telemetry.provider_up(any_usable);
-        let retry_after = response.and_then(|response| response.retry_after);
+        // Of two wishes the longer one counts.
+        let retry_after =
+            response.and_then(|response| response.retry_after).max(polled.retry_after);
         self.schedule.finish(&verdicts, retry_after, Instant::now());
     }
 
@@ -414,6 +416,9 @@ impl Polling {
         self.telemetry.polled(took, outcome.as_ref().err().map(|failure| failure.reason));
         if outcome.as_ref().is_ok_and(|observation| observation.state == State::Unknown) {
             self.telemetry.unknown_status();
+        }
+        for oddity in outcome.iter().flat_map(|observation| &observation.odd) {
+            self.telemetry.odd_answer(oddity.field);
         }
         let storage = self.context.storage.as_deref();
         let change = self.shard.record(slot, outcome, |record, change| {

@@ -77,7 +77,8 @@ impl System {
             Some(Slip::Garbage) => ok("<html>Bad gateway, good mood</html>"),
             Some(Slip::Deep) => ok("[".repeat(DEPTH) + &"]".repeat(DEPTH)),
             Some(Slip::Huge | Slip::Other | Slip::Type) => {
-                truth().map(|body| body.padded_to(HUGE_BYTES))
+                // In front, since a reader may take what it has read of a body that is too large.
+                truth().map(|body| body.padded_before_to(HUGE_BYTES))
             }
         }
     }

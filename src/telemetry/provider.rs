@@ -12,7 +12,7 @@ use prometheus::{Counter, Histogram, IntCounter, IntGauge};
 use crate::family::{self, Family};
 use crate::label;
 use crate::lock::lock;
-use crate::observation::{Reason, State};
+use crate::observation::{OddField, Reason, State};
 
 /// How many label values a provider's answers can add to a family; further ones count as
 /// [`OTHER`]. More than any API documents, few enough for an API that numbers its answers.
@@ -33,6 +33,7 @@ pub struct ProviderTelemetry {
     up: IntGauge,
     failures: [(Reason, IntCounter); Reason::ALL.len()],
     unknown_statuses: IntCounter,
+    odd_answers: [(OddField, IntCounter); OddField::ALL.len()],
     http_responses: OpenSet,
     codes: OpenSet,
     finished: [(State, IntCounter, Histogram); State::FINAL.len()],
@@ -59,6 +60,10 @@ impl ProviderTelemetry {
                 (reason, super::int_counter(&family::POLL_FAILURES, &labels))
             }),
             unknown_statuses: counter(&family::UNKNOWN_STATUSES),
+            odd_answers: OddField::ALL.map(|field| {
+                let labels = [("provider", provider), ("field", field.as_str())];
+                (field, super::int_counter(&family::ODD_ANSWERS, &labels))
+            }),
             http_responses: OpenSet::new(&family::HTTP_RESPONSES, "status_code", provider),
             codes: OpenSet::new(&family::RESPONSE_CODES, "code", provider),
             finished: State::FINAL.map(|state| {
@@ -113,6 +118,12 @@ impl ProviderTelemetry {
         self.unknown_statuses.inc();
     }
 
+    /// A value of an answer was not believed.
+    pub fn odd_answer(&self, field: OddField) {
+        let odd = self.odd_answers.iter().find(|(known, _)| *known == field);
+        odd.inspect(|(_, total)| total.inc());
+    }
+
     /// A task was seen to end in `state`, `duration` after it was enqueued, where that is known.
     /// States that are not in [`State::FINAL`] do not count.
     pub fn finished(&self, state: State, duration: Option<Duration>) {
@@ -147,6 +158,7 @@ impl ProviderTelemetry {
         ];
         let mut families: Vec<_> = single.into_iter().flat_map(Collector::collect).collect();
         families.extend(self.failures.iter().flat_map(|(_, total)| total.collect()));
+        families.extend(self.odd_answers.iter().flat_map(|(_, total)| total.collect()));
         for (_, total, durations) in &self.finished {
             families.extend(total.collect());
             families.extend(durations.collect());

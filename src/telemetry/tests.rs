@@ -3,7 +3,7 @@ use prometheus::proto::MetricType;
 
 use super::*;
 use crate::family::{Kind, PROCESS, PROVIDER};
-use crate::observation::{Reason, State};
+use crate::observation::{OddField, Reason, State};
 
 fn text(telemetry: &Telemetry) -> String {
     TextEncoder::new().encode_to_string(&telemetry.gather()).unwrap()
@@ -57,6 +57,10 @@ fn closed_sets_exist_from_the_start() {
     telemetry.provider("p");
     for reason in Reason::ALL {
         let series = format!(r#"aitask_poll_failures_total{{provider="p",reason="{reason}"}}"#);
+        assert_eq!(value(&telemetry, &series), 0.0);
+    }
+    for field in OddField::ALL {
+        let series = format!(r#"aitask_odd_answers_total{{field="{field}",provider="p"}}"#);
         assert_eq!(value(&telemetry, &series), 0.0);
     }
     for state in State::FINAL {

@@ -135,6 +135,7 @@ fn outcome(kind: u8) -> Result<Observation, Failure> {
         finish_time: None,
         progress: Some(f64::from(kind) / 8.0),
         failure_code: None,
+        odd: Vec::new(),
     };
     match kind {
         0 => Ok(observation(State::Queued, "SUBMITTED")),

@@ -14,6 +14,7 @@
 // A test that panics has failed, which is what it is for; what is compared was written exactly.
 
 mod alerts;
+mod answers;
 mod api;
 mod architecture;
 mod batches;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, Config, Loaded, preset};
 use aitask_exporter::fetch::credentials::Credentials;
 use aitask_exporter::mapping::{Answer, Body};
@@ -17,6 +18,9 @@ use crate::harness::root;
 
 /// Where software is that everybody hosts for themselves.
 const SELF_HOSTED: &str = "https://gateway.example";
+
+/// After every answer that is recorded: 2026-11-30T07:00:00Z.
+const SENT: Timestamp = Timestamp::from_micros(1_796_022_000_000_000);
 
 /// What a file `expected.yml` says.
 #[derive(Deserialize)]
@@ -138,6 +142,16 @@ fn text(scalar: &Value) -> String {
 fn meaning(result: &Result<Observation, Failure>, code: Option<&str>) -> BTreeMap<String, String> {
     let facts = match result {
         Ok(seen) => vec![
+            (
+                "odd",
+                (!seen.odd.is_empty()).then(|| {
+                    seen.odd
+                        .iter()
+                        .map(|oddity| oddity.field.as_str())
+                        .collect::<Vec<_>>()
+                        .join(" ")
+                }),
+            ),
             ("state", Some(seen.state.to_string())),
             ("status", Some(seen.status.to_string())),
             ("job_type", seen.job_type.as_ref().map(ToString::to_string)),
@@ -165,7 +179,7 @@ fn check_answer(system: &System, recorded: &Recorded) {
     });
     let headers: HeaderMap = headers.collect();
     let status = recorded.http_status;
-    let answer = Answer { status, headers: &headers, body };
+    let answer = Answer { status, headers: &headers, sent: SENT, body };
     let reading = mapping.read(&answer, &[&system.expected.task]);
     let [result] = &*reading.tasks else { panic!("{} tasks", reading.tasks.len()) };
     let means = recorded.means.iter().map(|(key, fact)| (key.clone(), text(fact)));
@@ -240,7 +254,9 @@ fn batches() {
         let body = request.body(&tasks).map(|body| serde_json::from_str(&body).unwrap());
         assert_eq!(body, batch.body, "{name}");
         let body = fs::read(root(&directory).join(&batch.file)).unwrap();
-        let answer = Answer { status: 200, headers: &HeaderMap::new(), body: Body::Whole(&body) };
+        let headers = HeaderMap::new();
+        let answer =
+            Answer { status: 200, headers: &headers, sent: SENT, body: Body::Whole(&body) };
         let asked: Vec<_> = batch.tasks.iter().map(String::as_str).collect();
         let reading = provider.mapping.read(&answer, &asked);
         let means = reading.tasks.iter().map(|result| meaning(result, reading.code.as_deref()));

@@ -79,7 +79,7 @@ impl Gateway {
 }
 
 fn task(preset: &str, id: impl AsRef<str>) -> Task {
-    let params = [("kind".into(), "text2video".into())];
+    let params = [("kind".into(), "avatar/image2video".into())];
     let params = if preset == "kling" { Arc::from(params) } else { Arc::from([]) };
     let common = Common { provider: preset.into(), labels: [].into(), params };
     Task { id: id.as_ref().into(), common: Arc::new(common) }

@@ -95,6 +95,7 @@ fn lived(mut record: Record, [status, job_type, code]: [&str; 3], dice: &[u8]) -
         finish_time: moment("finished"),
         progress: (pick("progress", 3) > 0).then(|| f64::from_bits(dice("ratio"))),
         failure_code: (!code.is_empty()).then(|| code.into()),
+        odd: Vec::new(),
     };
     record.observe(&seen, NOW);
     if pick("fails", 2) == 0 {

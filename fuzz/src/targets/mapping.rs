@@ -8,7 +8,7 @@ use std::time::Duration;
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, Provider, preset};
 use aitask_exporter::mapping::{Answer, Body};
-use aitask_exporter::observation::{Failure, Observation, State};
+use aitask_exporter::observation::{Failure, Observation, OddField, State};
 use aitask_exporter::store::record::Record;
 use aitask_exporter::task::{Common, Task};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -22,7 +22,8 @@ const ODD: &str = "
     request: { path: '/{task_id}' }
     response:
       accept: [2xx, 404]
-      code: /0/code
+      code: { path: [/0/code, /1/~0~1/why/code] }
+      retry_after: { path: /0/wait, format: milliseconds }
       message: { header: x-message }
       success: [ok]
       codes: { auth: [1], cancelled: [2], failed: [3] }
@@ -31,13 +32,19 @@ const ODD: &str = "
       status: { path: /status, until: ' ' }
       job_type: /type/0
       enqueue_time: { path: /begun, format: epoch_milliseconds }
-      finish_time: { path: /ended, format: rfc3339 }
+      finish_time: { path: /ended, format: rfc3339, zone: '+08:00' }
       progress: { path: /progress, format: ratio }
-      failure_code: { header: x-code }
+      failure_code: /why/code
       failure_reason: /why
       states: { running: [run], succeeded: [done], failed: [Ausfälle], not_found: [gone] }
       refine: [{ if: { status: done, failure_reason: no }, state: failed }]
 ";
+
+/// The moment at which every answer was sent: 2026-11-30T07:00:00Z.
+const SENT: Timestamp = Timestamp::from_micros(1_796_022_000_000_000);
+
+/// 1 January 2000, in microseconds.
+const YEAR_2000: i64 = 946_684_800_000_000;
 
 static PROVIDERS: LazyLock<Vec<Arc<Provider>>> = LazyLock::new(|| {
     let presets = preset::NAMES.iter().map(|name| {
@@ -71,9 +78,18 @@ pub fn run(data: &[u8]) {
         asked.push("x");
     }
     for provider in &*PROVIDERS {
-        let body = if provider.mapping.ignores_body { Body::Unread } else { Body::Whole(body) };
-        let answer = Answer { status, headers: &headers, body };
-        read(provider, &answer, &asked, data.len());
+        let bodies = match provider.mapping.ignores_body {
+            true => vec![Body::Unread],
+            false => {
+                let half = &body[..body.len() / 2];
+                let cut = |start| Body::Cut { start, limit: body.len() };
+                vec![Body::Whole(body), cut(body), cut(half)]
+            }
+        };
+        for body in bodies {
+            let answer = Answer { status, headers: &headers, sent: SENT, body };
+            read(provider, &answer, &asked, data.len());
+        }
     }
 }
 
@@ -84,6 +100,8 @@ fn read(provider: &Provider, answer: &Answer<'_>, asked: &[&str], length: usize)
         label(code);
     }
     assert!(reading.message.is_none_or(|message| message.len() <= 3 * length));
+    assert!(reading.retry_after.is_none_or(|delay| delay.as_secs() <= 31_536_000));
+    assert!(reading.retry_after.is_none() || reading.tasks.iter().all(Result::is_err));
     for (outcome, id) in reading.tasks.iter().zip(asked) {
         match outcome {
             Ok(seen) => observation(seen),
@@ -108,7 +126,11 @@ fn observation(seen: &Observation) {
     assert!(seen.failure_code.is_none() || seen.state == State::Failed, "{seen:?}");
     assert!(seen.finish_time.is_none() || seen.state.is_final(), "{seen:?}");
     let moments = seen.enqueue_time.iter().chain(&seen.finish_time);
-    assert!(moments.into_iter().all(|moment| moment.micros() > 0), "{seen:?}");
+    assert!(moments.into_iter().all(|moment| moment.since(SENT).as_secs() <= 300), "{seen:?}");
+    let moments = seen.enqueue_time.iter().chain(&seen.finish_time);
+    assert!(moments.into_iter().all(|moment| moment.micros() >= YEAR_2000), "{seen:?}");
+    assert!(seen.odd.len() <= OddField::ALL.len(), "{seen:?}");
+    assert!(seen.odd.iter().all(|oddity| oddity.value.chars().count() <= 64), "{seen:?}");
     assert!(seen.progress.is_none_or(|ratio| (0.0..=1.0).contains(&ratio)), "{seen:?}");
 }
 

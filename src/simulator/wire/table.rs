@@ -92,7 +92,7 @@ pub static SYSTEMS: &[System] = &[
     System {
         name: "openai-video",
         queries: &[get("/v1/videos/{id}")],
-        words: ["queued", "in_progress", "in_progress", "completed", "failed", "failed"],
+        words: ["queued", "in_progress", "in_progress", "completed", "failed", "cancelled"],
         time: seconds_or_null,
         speech: json(task::openai_video, bare),
         refusal: refusal::openai_video,
@@ -165,7 +165,7 @@ pub static SYSTEMS: &[System] = &[
     },
     System {
         name: "kling",
-        queries: &[get("/v1/videos/{kind}/{id}")],
+        queries: &[get("/v1/videos/{kind}/{id}"), get("/v1/videos/avatar/image2video/{id}")],
         words: ["submitted", "processing", "processing", "succeed", "failed", "failed"],
         time: milliseconds_or_null,
         speech: json(task::kling, |data| envelope(0, "SUCCEED", data)),

@@ -52,6 +52,7 @@ fn paths_lead_to_tasks() {
         ("/mjdjourney/api/mj/task/a%2Fb/fetch", "", "", one("mjdjourney", "a/b")),
         ("/new-api-mj/mj/task/a/fetch", "", "", one("new-api-mj", "a")),
         ("/kling/v1/videos/text2video/7", "", "", one("kling", "7")),
+        ("/kling/v1/videos/avatar/image2video/7", "", "", one("kling", "7")),
         ("/bfl-flux/v1/get_result", "x=1&id=a%26b", "", one("bfl-flux", "a&b")),
         ("/kling-tasks/tasks", "task_ids=a%2Cb,c", "", list("kling-tasks", "a,b|c")),
         ("/suno-api/suno/fetch", "", r#"{"ids":["a","b"]}"#, list("suno-api", "a|b")),

@@ -368,8 +368,8 @@ pub const PROVIDER: [Family; 17] = [
     PROVIDER_UP,
 ];
 
-/// The exporter itself. The last seven are written by the process collector of the `prometheus`
-/// crate, with its own help; this table only documents them.
+/// The exporter itself. The last seven have the help of the process collector of the `prometheus`
+/// crate; this table only documents them.
 pub const PROCESS: [Family; 15] = [
     BUILD_INFO,
     RELOAD_SUCCESSFUL,
@@ -379,7 +379,11 @@ pub const PROCESS: [Family; 15] = [
     SCRAPE_DURATION,
     STORAGE_LOST,
     STORAGE_UP,
-    counter("process_cpu_seconds_total", &[], "CPU time used, in whole seconds."),
+    counter(
+        "process_cpu_seconds_total",
+        &[],
+        "CPU time used by all threads, in the kernel and in the program.",
+    ),
     gauge("process_max_fds", &[], "How many file descriptors the process may open."),
     gauge("process_open_fds", &[], "Open file descriptors, connections included."),
     gauge("process_resident_memory_bytes", &[], "Memory in use."),

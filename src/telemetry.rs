@@ -1,6 +1,7 @@
 //! What the exporter knows of its own work: the families that the `prometheus` crate's registry
 //! holds. What it knows of the tasks is in the store.
 
+mod process;
 pub mod provider;
 
 use std::collections::{BTreeMap, HashMap};
@@ -8,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
-use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
 
@@ -16,6 +16,7 @@ use crate::clock::Timestamp;
 use crate::family::{self, Family};
 use crate::lock::lock;
 use crate::observation::State;
+use process::Process;
 use provider::ProviderTelemetry;
 
 /// What `/probe` says of the probe itself.
@@ -67,7 +68,7 @@ impl Telemetry {
         telemetry.register(telemetry.without_credentials.clone());
         telemetry.register(telemetry.scrape_duration.clone());
         telemetry.register(telemetry.providers.clone());
-        telemetry.register(ProcessCollector::for_self());
+        telemetry.register(Process::new());
         telemetry
     }
 

@@ -202,14 +202,14 @@ pub const POLL_FAILURES: Family = counter(
 pub const RESPONSE_CODES: Family = counter(
     "aitask_response_codes_total",
     &["provider", "code"],
-    "Answers by the code in their body, success included. From the 65th different code on they count as code=\"other\".",
+    "Answers by the code in their body, success included. Codes that the mapping names are there from the start; any other one begins at 0 and takes its count 75 seconds later. At most 64 codes, those of the mapping among them; further ones count as code=\"other\".",
 );
 
 /// `aitask_http_responses_total`
 pub const HTTP_RESPONSES: Family = counter(
     "aitask_http_responses_total",
     &["provider", "status_code"],
-    "Answers by HTTP status. From the 65th different status on they count as status_code=\"other\".",
+    "Answers by HTTP status. Usual ones are there from the start; any other one begins at 0 and takes its count 75 seconds later. At most 64 statuses; further ones count as status_code=\"other\".",
 );
 
 /// `aitask_unknown_statuses_total`

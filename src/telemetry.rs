@@ -1,8 +1,10 @@
 //! What the exporter knows of its own work: the families that the `prometheus` crate's registry
 //! holds. What it knows of the tasks is in the store.
 
+mod open_set;
 mod process;
 pub mod provider;
+mod sample;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,6 +13,7 @@ use std::time::Duration;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
+use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::family::{self, Family};
@@ -176,7 +179,8 @@ impl Collector for Providers {
 
     /// One family for each handle; the registry joins those of one name.
     fn collect(&self) -> Vec<MetricFamily> {
-        self.lock().values().flat_map(|provider| provider.collect()).collect()
+        let now = Instant::now();
+        self.lock().values().flat_map(|provider| provider.collect(now)).collect()
     }
 }
 

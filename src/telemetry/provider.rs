@@ -1,24 +1,25 @@
 //! The work of polling one provider, counted. Handles are made once, so counting is a few atomic
 //! additions; only codes and HTTP statuses, which no table lists beforehand, are looked up.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Histogram, IntCounter, IntGauge};
+use tokio::time::Instant;
 
-use crate::family::{self, Family};
+use super::open_set::OpenSet;
+use crate::family;
 use crate::label;
-use crate::lock::lock;
+use crate::mapping::Mapping;
 use crate::observation::{Reason, State};
 
-/// How many label values a provider's answers can add to a family; further ones count as
-/// [`OTHER`]. More than any API documents, few enough for an API that numbers its answers.
-const MAX_VALUES: usize = 64;
-
-const OTHER: &str = "other";
+/// The HTTP statuses with which APIs of this kind, their gateways and the networks in front of them
+/// answer. Each has a series from the start.
+const USUAL_STATUSES: [u16; 25] = [
+    200, 201, 202, 204, 301, 302, 307, 308, 400, 401, 402, 403, 404, 405, 408, 409, 422, 429, 500,
+    502, 503, 504, 520, 522, 524,
+];
 
 /// Counts what happens at one provider.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ impl ProviderTelemetry {
         let counter = |family| super::int_counter(family, &labels);
         let gauge = |family| super::int_gauge(family, &labels);
         let histogram = |family| super::histogram(family, &labels);
+        let http_responses = OpenSet::new(&family::HTTP_RESPONSES, "status_code", provider);
+        http_responses.expect(USUAL_STATUSES.map(|status| status.to_string()));
         Self {
             polls: counter(&family::POLLS),
             in_flight: gauge(&family::POLLS_IN_FLIGHT),
@@ -59,7 +62,7 @@ impl ProviderTelemetry {
                 (reason, super::int_counter(&family::POLL_FAILURES, &labels))
             }),
             unknown_statuses: counter(&family::UNKNOWN_STATUSES),
-            http_responses: OpenSet::new(&family::HTTP_RESPONSES, "status_code", provider),
+            http_responses,
             codes: OpenSet::new(&family::RESPONSE_CODES, "code", provider),
             finished: State::FINAL.map(|state| {
                 let labels = [("provider", provider), ("state", state.as_str())];
@@ -67,6 +70,12 @@ impl ProviderTelemetry {
                 (state, total, super::histogram(&family::TASK_DURATION, &labels))
             }),
         }
+    }
+
+    /// Gives each code and each HTTP status that `mapping` names a series, at 0 where it is new.
+    pub fn expect(&self, mapping: &Mapping) {
+        self.codes.expect(mapping.named_codes().map(label::bounded));
+        self.http_responses.expect(mapping.named_statuses().map(|status| status.to_string()));
     }
 
     /// A request starts, for the poll of one task or of several.
@@ -95,12 +104,12 @@ impl ProviderTelemetry {
 
     /// An answer came with the HTTP status `status`.
     pub fn answered(&self, status: u16) {
-        self.http_responses.inc(itoa::Buffer::new().format(status));
+        self.http_responses.inc(itoa::Buffer::new().format(status), Instant::now());
     }
 
     /// An answer's body had the code `code`.
     pub fn code(&self, code: &str) {
-        self.codes.inc(&label::bounded(code));
+        self.codes.inc(&label::bounded(code), Instant::now());
     }
 
     /// Whether the last answer told something usable of a task.
@@ -132,8 +141,8 @@ impl ProviderTelemetry {
         self.queue_length.set(i64::try_from(length).unwrap_or(i64::MAX));
     }
 
-    /// One family for each handle.
-    pub(super) fn collect(&self) -> Vec<MetricFamily> {
+    /// One family for each handle, as it is shown at `now`.
+    pub(super) fn collect(&self, now: Instant) -> Vec<MetricFamily> {
         let single: [&dyn Collector; 9] = [
             &self.polls,
             &self.in_flight,
@@ -151,41 +160,7 @@ impl ProviderTelemetry {
             families.extend(total.collect());
             families.extend(durations.collect());
         }
-        families.extend(self.http_responses.collect());
-        families.extend(self.codes.collect());
+        families.extend([self.http_responses.collect(now), self.codes.collect(now)]);
         families
-    }
-}
-
-/// Counters by a label whose values the provider chooses.
-#[derive(Debug)]
-struct OpenSet {
-    family: &'static Family,
-    label: &'static str,
-    provider: Box<str>,
-    counters: Mutex<BTreeMap<Box<str>, IntCounter>>,
-}
-
-impl OpenSet {
-    fn new(family: &'static Family, label: &'static str, provider: &str) -> Self {
-        Self { family, label, provider: provider.into(), counters: Mutex::default() }
-    }
-
-    fn inc(&self, value: &str) {
-        let mut counters = lock(&self.counters);
-        if let Some(counter) = counters.get(value) {
-            return counter.inc();
-        }
-        let value = if counters.len() < MAX_VALUES { value } else { OTHER };
-        let new = || {
-            let labels = [("provider", &*self.provider), (self.label, value)];
-            super::int_counter(self.family, &labels)
-        };
-        counters.entry(value.into()).or_insert_with(new).inc();
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let counters = lock(&self.counters);
-        counters.values().flat_map(Collector::collect).collect()
     }
 }

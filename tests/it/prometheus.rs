@@ -106,7 +106,6 @@ fn codes(prometheus: &Prometheus) {
         ("aitask_up{task_id='denied'}", 0.0),
         ("aitask_up{task_id='old'}", 1.0),
         ("aitask_response_codes_total{code='0'} > bool 8", 1.0),
-        ("aitask_response_codes_total{code='1203'} > bool 0", 1.0),
         ("aitask_poll_failures_total{reason='api'} > bool 0", 1.0),
         ("sum(aitask_poll_failures_total{reason!='api'})", 0.0),
         ("up{job='aitask_exporter'}", 1.0),
@@ -202,4 +201,49 @@ fn prometheus_counts_each_finish_once_over_restarts() {
     let all = prometheus.value("aitask_tasks{state='succeeded'}");
     assert_eq!((sum(&scraped()), all), (f64::from(TASKS), Some(f64::from(TASKS))));
     assert!(scraped().windows(2).filter(|pair| pair[1] < pair[0]).count() >= 4, "{:?}", scraped());
+}
+
+/// One answer of a kind, and no more.
+#[test]
+fn increase_sees_the_first_error_of_a_kind() {
+    let gateway = Gateway::start();
+    let provider = gateway.provider("mj", "response: { codes: { failed: [24] } }");
+    let config = |tasks: &str| {
+        format!("global: {{ poll_interval: 1s }}\nproviders: [{provider}]\ntasks: [{tasks}]\n")
+    };
+    let exporter = Exporter::start(&config("running-1"));
+    let prometheus = Prometheus::scraping(exporter.address);
+    let statuses = |status: &str| {
+        prometheus.scraped(&format!("aitask_http_responses_total{{status_code='{status}'}}"))
+    };
+    let codes =
+        |code: &str| prometheus.scraped(&format!("aitask_response_codes_total{{code='{code}'}}"));
+    until("what is known beforehand was scraped", || {
+        statuses("502").contains(&0.0) && codes("24").contains(&0.0)
+    });
+    // The second answer of each is the one; the third is the task's end.
+    for (id, fault) in [
+        ("bad-gateway", json!({ "kind": "status", "status": 502 })),
+        ("refused", json!({ "kind": "code", "code": 24 })),
+        ("strange", json!({ "kind": "code", "code": 77 })),
+    ] {
+        let steps = json!([{ "status": "running", "seconds": 0.5 }, { "status": "completed" }]);
+        gateway.put(id, &json!({ "steps": steps, "fault": fault, "fault_every": 2 }));
+    }
+    assert_eq!(exporter.reload(&config("running-1, bad-gateway, refused, strange")).status, 200);
+    let sees = |series: &str| {
+        prometheus.value(&format!("increase({series}[5m]) > bool 0.5")) == Some(1.0)
+            && prometheus.value(&format!("rate({series}[5m]) > bool 0")) == Some(1.0)
+    };
+    until("the first 502 is seen", || sees("aitask_http_responses_total{status_code='502'}"));
+    until("the first code 24 is seen", || sees("aitask_response_codes_total{code='24'}"));
+    // This one the mapping does not name. It is born in these seconds, and then takes its count.
+    for scrapes in [1, 25, 50] {
+        until("a code without a name is there", || codes("77").len() >= scrapes);
+    }
+    until("it has taken its count", || codes("77").contains(&1.0));
+    assert!(sees("aitask_response_codes_total{code='77'}"));
+    for samples in [statuses("502"), codes("24"), codes("77")] {
+        assert_eq!((samples[0], samples.last()), (0.0, Some(&1.0)), "{samples:?}");
+    }
 }

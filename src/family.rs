@@ -10,7 +10,7 @@ use std::fmt;
 pub enum Kind {
     /// A value that goes up and down.
     Gauge,
-    /// A value that only goes up, and starts at 0 in each life of the process.
+    /// A value that only goes up, and begins at 0 with the process unless its help says otherwise.
     Counter,
     /// Observations counted by size.
     Histogram,
@@ -173,7 +173,7 @@ pub const STUCK_TASKS: Family =
 pub const FINISHED: Family = counter(
     "aitask_finished_total",
     &["provider", "state"],
-    "Tasks that were seen to end in the state, each once. A task that was final at first sight is not counted.",
+    "Tasks that were seen to end in the state, each once. A task that was final at first sight is not counted. With --storage.path it continues over restarts, and shows a task once the disk has it for good.",
 );
 
 /// `aitask_task_duration_seconds`
@@ -181,7 +181,7 @@ pub const TASK_DURATION: Family = histogram(
     "aitask_task_duration_seconds",
     &["provider", "state"],
     &[1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0],
-    "From enqueueing to the end, of the tasks that aitask_finished_total counts and whose end is known.",
+    "From enqueueing to the end, of the tasks that aitask_finished_total counts and whose end is known. It continues as that does.",
 );
 
 /// `aitask_polls_total`
@@ -314,14 +314,14 @@ pub const SCRAPE_DURATION: Family = histogram(
 pub const STORAGE_UP: Family = gauge(
     "aitask_exporter_storage_up",
     &[],
-    "1 while what is known of the tasks is written to --storage.path, 0 while the disk refuses it and a restart would forget. Absent without a storage path.",
+    "1 while what is known of the tasks is written to --storage.path, 0 while the disk refuses it or hangs: a restart would forget, and finished tasks are not shown. Absent without a storage path.",
 );
 
 /// `aitask_exporter_storage_lost_bytes`
 pub const STORAGE_LOST: Family = gauge(
     "aitask_exporter_storage_lost_bytes",
     &[],
-    "How much of --storage.path was damaged when the exporter started; what was intact is used. A torn end, as a kill leaves it, counts; of what is missing at least a byte for each change. Absent without a storage path.",
+    "How much of --storage.path was damaged when the exporter started; what was intact is used, and finished tasks are counted from 0. Of what is missing at least a byte for each change. A torn end, as a kill leaves it, does not count. Absent without a storage path.",
 );
 
 /// `probe_success`

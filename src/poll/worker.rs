@@ -424,7 +424,7 @@ impl Polling {
                 storage.save(Entry::new(record, change));
             }
         })?;
-        // With a storage path a finish is written, and counted when a scrape comes.
+        // With a storage path a finish is shown once the disk has it for good.
         if let (None, Some(finished)) = (storage, change.finished) {
             self.telemetry.finished(change.to, finished.duration);
         }

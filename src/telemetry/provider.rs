@@ -1,6 +1,7 @@
 //! The work of polling one provider, counted. Handles are made once, so counting is a few atomic
 //! additions; only codes and HTTP statuses, which no table lists beforehand, are looked up.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -8,9 +9,11 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Histogram, IntCounter, IntGauge};
 use tokio::time::Instant;
 
+use super::finishes::FinishTotals;
 use super::open_set::OpenSet;
 use crate::family;
 use crate::label;
+use crate::lock::lock;
 use crate::mapping::Mapping;
 use crate::observation::{Reason, State};
 
@@ -36,12 +39,12 @@ pub struct ProviderTelemetry {
     unknown_statuses: IntCounter,
     http_responses: OpenSet,
     codes: OpenSet,
-    finished: [(State, IntCounter, Histogram); State::FINAL.len()],
+    finished: Mutex<FinishTotals>,
 }
 
 impl ProviderTelemetry {
-    /// Everything at 0.
-    pub(super) fn new(provider: &str) -> Self {
+    /// Everything at 0, but for the tasks that have finished in an earlier life of the process.
+    pub(super) fn new(provider: &str, finished: FinishTotals) -> Self {
         let labels = [("provider", provider)];
         let counter = |family| super::int_counter(family, &labels);
         let gauge = |family| super::int_gauge(family, &labels);
@@ -64,11 +67,7 @@ impl ProviderTelemetry {
             unknown_statuses: counter(&family::UNKNOWN_STATUSES),
             http_responses,
             codes: OpenSet::new(&family::RESPONSE_CODES, "code", provider),
-            finished: State::FINAL.map(|state| {
-                let labels = [("provider", provider), ("state", state.as_str())];
-                let total = super::int_counter(&family::FINISHED, &labels);
-                (state, total, super::histogram(&family::TASK_DURATION, &labels))
-            }),
+            finished: Mutex::new(finished),
         }
     }
 
@@ -125,10 +124,12 @@ impl ProviderTelemetry {
     /// A task was seen to end in `state`, `duration` after it was enqueued, where that is known.
     /// States that are not in [`State::FINAL`] do not count.
     pub fn finished(&self, state: State, duration: Option<Duration>) {
-        for (_, total, durations) in self.finished.iter().filter(|(known, ..)| *known == state) {
-            total.inc();
-            duration.inspect(|duration| durations.observe(duration.as_secs_f64()));
-        }
+        lock(&self.finished).add(state, duration);
+    }
+
+    /// Shows these finished tasks instead of those that were shown so far.
+    pub(super) fn show_finished(&self, totals: FinishTotals) {
+        *lock(&self.finished) = totals;
     }
 
     /// A due poll was held back for `time`.
@@ -142,7 +143,7 @@ impl ProviderTelemetry {
     }
 
     /// One family for each handle, as it is shown at `now`.
-    pub(super) fn collect(&self, now: Instant) -> Vec<MetricFamily> {
+    pub(super) fn collect(&self, provider: &str, now: Instant) -> Vec<MetricFamily> {
         let single: [&dyn Collector; 9] = [
             &self.polls,
             &self.in_flight,
@@ -156,10 +157,7 @@ impl ProviderTelemetry {
         ];
         let mut families: Vec<_> = single.into_iter().flat_map(Collector::collect).collect();
         families.extend(self.failures.iter().flat_map(|(_, total)| total.collect()));
-        for (_, total, durations) in &self.finished {
-            families.extend(total.collect());
-            families.extend(durations.collect());
-        }
+        families.extend(lock(&self.finished).collect(provider));
         families.extend([self.http_responses.collect(now), self.codes.collect(now)]);
         families
     }

@@ -170,6 +170,30 @@ fn what_a_mapping_names_exists_from_the_start() {
 }
 
 #[test]
+fn finished_tasks_continue_from_what_is_shown() {
+    let telemetry = Telemetry::new();
+    telemetry.provider("p");
+    let mut finishes = Finishes::default();
+    let duration = Some(Duration::from_secs(90));
+    for provider in ["p", "q", "q"] {
+        finishes.add(&provider.into(), State::Failed, duration);
+    }
+    telemetry.show_finished(finishes.clone());
+    let failed = |provider| {
+        let labels = format!(r#"{{provider="{provider}",state="failed"}}"#);
+        let of = |family| value(&telemetry, &format!("{family}{labels}"));
+        (of("aitask_finished_total"), of("aitask_task_duration_seconds_sum"))
+    };
+    assert_eq!(failed("p"), (1.0, 90.0));
+    assert!(!text(&telemetry).contains(r#"provider="q""#), "it is not in the configuration");
+    telemetry.provider("q");
+    assert_eq!(failed("q"), (2.0, 180.0));
+    finishes.add(&"p".into(), State::Failed, None);
+    telemetry.show_finished(finishes);
+    assert_eq!((failed("p"), failed("q")), ((2.0, 90.0), (2.0, 180.0)));
+}
+
+#[test]
 fn a_provider_comes_and_goes() {
     let telemetry = Telemetry::new();
     let first = telemetry.provider("p");

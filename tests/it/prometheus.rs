@@ -156,9 +156,9 @@ fn states_over_time(prometheus: &Prometheus, start: f64) {
     assert!((running.0 - 4.0).abs() < 3.0 && (succeeded.0 - 9.0).abs() < 3.0, "{states:?}");
 }
 
-/// Five lives of an exporter with a storage path, while tasks finish.
+/// Six lives of an exporter with a storage path, while tasks finish and two servers scrape it.
 #[test]
-fn prometheus_counts_each_finish_once_over_restarts() {
+fn each_prometheus_counts_each_finish_once_over_restarts() {
     const TASKS: u32 = 60;
     let (gateway, storage) = (Gateway::start(), Dir::new());
     let mut ids = Vec::new();
@@ -174,14 +174,17 @@ fn prometheus_counts_each_finish_once_over_restarts() {
         gateway.provider("mj", "max_in_flight: 64"),
         ids.join(", ")
     );
-    // Where Prometheus finds each of them.
+    // Where both find each of them.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let listen = format!("--web.listen-address={address}");
     let path = storage.path("state");
     let flags = ["--storage.path", path.to_str().unwrap(), &listen];
     let mut exporter = Exporter::start_in(Dir::with(&config), &flags);
-    let prometheus = Prometheus::scraping(address);
-    let scraped = || prometheus.scraped("aitask_finished_total{state='succeeded'}");
+    let servers = [Prometheus::scraping(address), Prometheus::scraping(address)];
+    let families = ["aitask_finished_total", "aitask_task_duration_seconds_count"];
+    let scraped = |server: &Prometheus, family: &str| {
+        server.scraped(&format!("{family}{{state='succeeded'}}"))
+    };
     // By the rule of `increase`, without its guess about the time before and after.
     let sum = |samples: &[f64]| {
         let steps = samples.windows(2).map(|pair| match pair[1] < pair[0] {
@@ -190,17 +193,24 @@ fn prometheus_counts_each_finish_once_over_restarts() {
         });
         samples.first().copied().unwrap_or_default() + steps.sum::<f64>()
     };
-    for life in 1..5 {
-        let before = sum(&scraped());
-        until("finishes of this life were scraped", || sum(&scraped()) >= before + 3.0);
-        exporter.process.signal("TERM");
-        assert!(exporter.process.wait().success(), "life {life}");
+    for life in 1..6 {
+        let before = sum(&scraped(&servers[0], families[0]));
+        until("finishes of this life were scraped", || {
+            sum(&scraped(&servers[0], families[0])) >= before + 3.0
+        });
+        exporter.process.signal(if life % 2 == 0 { "TERM" } else { "KILL" });
+        exporter.process.wait();
         exporter = Exporter::start_in(Dir::with(&config), &flags);
     }
-    until("every finish was scraped", || sum(&scraped()) >= f64::from(TASKS));
-    let all = prometheus.value("aitask_tasks{state='succeeded'}");
-    assert_eq!((sum(&scraped()), all), (f64::from(TASKS), Some(f64::from(TASKS))));
-    assert!(scraped().windows(2).filter(|pair| pair[1] < pair[0]).count() >= 4, "{:?}", scraped());
+    for server in &servers {
+        for family in families {
+            until("every finish was scraped", || sum(&scraped(server, family)) >= f64::from(TASKS));
+            let samples = scraped(server, family);
+            assert_eq!(sum(&samples), f64::from(TASKS), "{family}");
+            assert!(samples.is_sorted(), "{family} goes on over restarts: {samples:?}");
+        }
+    }
+    assert_eq!(servers[0].value("aitask_tasks{state='succeeded'}"), Some(f64::from(TASKS)));
 }
 
 /// One answer of a kind, and no more.

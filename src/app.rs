@@ -142,7 +142,6 @@ async fn export(
     let web = Arc::new(Web {
         live: Arc::clone(&live),
         telemetry: context.telemetry,
-        storage: storage.clone(),
         history: context.history,
         telemetry_path: flags.telemetry_path.clone(),
         stopping: AtomicBool::new(false),
@@ -165,12 +164,13 @@ async fn export(
         let live = Arc::clone(&live);
         tokio::spawn(async move { live.follow_files(interval).await })
     });
+    let watch = storage.clone().map(|storage| tokio::spawn(async move { storage.watch().await }));
     signals.stop().await;
     tracing::info!("stopping");
     web.stopping.store(true, Ordering::Relaxed);
     reloads.abort();
-    if let Some(follower) = follower {
-        follower.abort();
+    for task in [follower, watch].into_iter().flatten() {
+        task.abort();
     }
     stop.send_replace(true);
     let drain = async {
@@ -231,10 +231,13 @@ fn open_storage(
 ) -> Result<Storage, AppError> {
     let mut opened = storage::open(dir)?;
     let tasks: usize = opened.remembered.values().map(HashMap::len).sum();
-    let (lost_bytes, uncounted) = (opened.lost, opened.uncounted.len());
-    tracing::info!(tasks, uncounted, "read the storage path");
+    let lost_bytes = opened.lost;
+    tracing::info!(tasks, "read the storage path");
     if lost_bytes > 0 {
-        tracing::warn!(lost_bytes, "the storage path is damaged: used what is intact");
+        tracing::warn!(
+            lost_bytes,
+            "the storage path is damaged: used what is intact, finished tasks are counted from 0"
+        );
     }
     store.remember(std::mem::take(&mut opened.remembered));
     Ok(opened.start(Arc::clone(store), Arc::clone(telemetry))?)

@@ -10,7 +10,7 @@ use std::fmt;
 pub enum Kind {
     /// A value that goes up and down.
     Gauge,
-    /// A value that only goes up, and starts at 0 in each life of the process.
+    /// A value that only goes up, and begins at 0 with the process unless its help says otherwise.
     Counter,
     /// Observations counted by size.
     Histogram,
@@ -180,7 +180,7 @@ pub const STUCK_TASKS: Family =
 pub const FINISHED: Family = counter(
     "aitask_finished_total",
     &["provider", "state"],
-    "Tasks that were seen to end in the state, each once. A task that was final at first sight is not counted.",
+    "Tasks that were seen to end in the state, each once. A task that was final at first sight is not counted. With --storage.path it continues over restarts, and shows a task once the disk has it for good.",
 );
 
 /// `aitask_task_duration_seconds`
@@ -188,7 +188,7 @@ pub const TASK_DURATION: Family = histogram(
     "aitask_task_duration_seconds",
     &["provider", "state"],
     &[1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0],
-    "From enqueueing to the end, of the tasks that aitask_finished_total counts and whose end is known.",
+    "From enqueueing to the end, of the tasks that aitask_finished_total counts and whose end is known. It continues as that does.",
 );
 
 /// `aitask_polls_total`
@@ -209,14 +209,14 @@ pub const POLL_FAILURES: Family = counter(
 pub const RESPONSE_CODES: Family = counter(
     "aitask_response_codes_total",
     &["provider", "code"],
-    "Answers by the code in their body, success included. From the 65th different code on they count as code=\"other\".",
+    "Answers by the code in their body, success included. Codes that the mapping names are there from the start; any other one begins at 0 and takes its count 75 seconds later. At most 64 codes, those of the mapping among them; further ones count as code=\"other\".",
 );
 
 /// `aitask_http_responses_total`
 pub const HTTP_RESPONSES: Family = counter(
     "aitask_http_responses_total",
     &["provider", "status_code"],
-    "Answers by HTTP status. From the 65th different status on they count as status_code=\"other\".",
+    "Answers by HTTP status. Usual ones are there from the start; any other one begins at 0 and takes its count 75 seconds later. At most 64 statuses; further ones count as status_code=\"other\".",
 );
 
 /// `aitask_unknown_statuses_total`
@@ -328,14 +328,14 @@ pub const SCRAPE_DURATION: Family = histogram(
 pub const STORAGE_UP: Family = gauge(
     "aitask_exporter_storage_up",
     &[],
-    "1 while what is known of the tasks is written to --storage.path, 0 while the disk refuses it and a restart would forget. Absent without a storage path.",
+    "1 while what is known of the tasks is written to --storage.path, 0 while the disk refuses it or hangs: a restart would forget, and finished tasks are not shown. Absent without a storage path.",
 );
 
 /// `aitask_exporter_storage_lost_bytes`
 pub const STORAGE_LOST: Family = gauge(
     "aitask_exporter_storage_lost_bytes",
     &[],
-    "How much of --storage.path was damaged when the exporter started; what was intact is used. A torn end, as a kill leaves it, counts; of what is missing at least a byte for each change. Absent without a storage path.",
+    "How much of --storage.path was damaged when the exporter started; what was intact is used, and finished tasks are counted from 0. Of what is missing at least a byte for each change. A torn end, as a kill leaves it, does not count. Absent without a storage path.",
 );
 
 /// `probe_success`
@@ -384,8 +384,8 @@ pub const PROVIDER: [Family; 19] = [
     PROVIDER_UP,
 ];
 
-/// The exporter itself. The last seven are written by the process collector of the `prometheus`
-/// crate, with its own help; this table only documents them.
+/// The exporter itself. The last seven have the help of the process collector of the `prometheus`
+/// crate; this table only documents them.
 pub const PROCESS: [Family; 15] = [
     BUILD_INFO,
     RELOAD_SUCCESSFUL,
@@ -395,7 +395,11 @@ pub const PROCESS: [Family; 15] = [
     SCRAPE_DURATION,
     STORAGE_LOST,
     STORAGE_UP,
-    counter("process_cpu_seconds_total", &[], "CPU time used, in whole seconds."),
+    counter(
+        "process_cpu_seconds_total",
+        &[],
+        "CPU time used by all threads, in the kernel and in the program.",
+    ),
     gauge("process_max_fds", &[], "How many file descriptors the process may open."),
     gauge("process_open_fds", &[], "Open file descriptors, connections included."),
     gauge("process_resident_memory_bytes", &[], "Memory in use."),

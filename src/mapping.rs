@@ -197,6 +197,20 @@ impl Mapping {
         Some(strict)
     }
 
+    /// The codes that the mapping names, each of which an answer may have.
+    pub fn named_codes(&self) -> impl Iterator<Item = &str> {
+        let codes = self.codes.iter().map(|(code, _)| &**code);
+        self.success.iter().map(|code| &**code).chain(codes)
+    }
+
+    /// The HTTP statuses that the mapping accepts exactly, patterns such as `2xx` left out.
+    pub fn named_statuses(&self) -> impl Iterator<Item = u16> {
+        self.accept.iter().filter_map(|pattern| match pattern {
+            StatusPattern::Exactly(status) => Some(*status),
+            StatusPattern::Hundred(_) => None,
+        })
+    }
+
     /// What the answer as a whole says: a failure of the poll, the end of the task, or that the
     /// tasks in it are to be read. The order is that of [`Reason::ALL`].
     fn verdict(

@@ -1,21 +1,21 @@
-//! What outlives the process: the history of every task, in the directory of `--storage.path`.
+//! What outlives the process: the history of every task, and how many have finished, in the
+//! directory of `--storage.path`.
 //!
 //! Two threads do it: one writes what changes, as it comes, into the [`journal`]; the [`keeper`]
-//! waits for the disk. A finish that is written is counted when a reader of the counters comes, so
-//! that it is counted in one life only: see [`uncounted`]. A disk that is full, gone or hangs does
-//! not stop the exporter: it runs on from memory, says so, and writes all anew once it can.
+//! waits for the disk. A finished task is shown once the disk has it for good: see [`ledger`]. A disk
+//! that is full, gone or hangs does not stop the exporter: it runs on from memory, says so, and
+//! writes everything again once it can.
 
 pub mod entry;
 pub mod files;
 pub mod frame;
 mod journal;
 mod keeper;
+mod ledger;
 pub mod left;
-pub mod mark;
 mod pulse;
 mod queue;
 pub mod saved;
-mod uncounted;
 
 use std::fs::File;
 use std::io;
@@ -30,19 +30,21 @@ use crate::lock::lock;
 use crate::store::{Remembered, Store};
 use crate::telemetry::Telemetry;
 use entry::Entry;
-use files::{Files, StorageError};
-use journal::Journal;
+use files::{Contents, Files, OpenJournal, StorageError};
+use journal::{Journal, Start};
 use keeper::Keeper;
+use ledger::Ledger;
 use left::Left;
-use mark::Mark;
 use pulse::Pulse;
 use queue::{Errand, Queue};
-use saved::Finish;
-use uncounted::Uncounted;
 
-/// How long a reader of the counters waits for the disk: a disk that hangs must not hide what else
-/// there is to read.
-const READER_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a start waits for the disk to have what the life before has written last, so that the
+/// first reader sees it. A disk that hangs must not keep tasks from being watched: then it is shown
+/// once the disk has it.
+const PROOF_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The time between two looks at whether the disk hangs.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A handle on the threads.
 #[derive(Debug)]
@@ -50,7 +52,6 @@ pub struct Storage {
     queue: Arc<Queue>,
     errands: SyncSender<Errand>,
     threads: Mutex<Option<Threads>>,
-    uncounted: Arc<Uncounted>,
     pulse: Arc<Pulse>,
     telemetry: Arc<Telemetry>,
 }
@@ -65,15 +66,15 @@ struct Threads {
 #[derive(Debug)]
 pub struct Opened {
     files: Files,
-    journal: Option<File>,
-    mark: Mark,
+    journal: Option<OpenJournal>,
     next: u64,
+    /// What has to be on the disk before all finished tasks can be shown.
+    unproven: Vec<File>,
+    ledger: Ledger,
     /// Of the snapshot, in bytes.
     size: u64,
     /// What an earlier life knew.
     pub remembered: Remembered,
-    /// What it left to be counted.
-    pub uncounted: Vec<Finish>,
     /// Bytes that were damaged.
     pub lost: usize,
 }
@@ -83,32 +84,30 @@ pub struct Opened {
 /// # Errors
 /// When it cannot be used.
 pub fn open(dir: &Path) -> Result<Opened, StorageError> {
+    let fail = |error| StorageError::Io(dir.to_owned(), error);
     let files = Files::open(dir)?;
-    let (snapshot, journals) = files.read()?;
-    let size = u64::try_from(snapshot.len()).unwrap_or(u64::MAX);
-    let (counted, damaged) = files.counted()?;
-    let Left { remembered, finishes: mut uncounted, next, lost, .. } =
-        Left::read(&snapshot, &journals);
-    // Where nothing tells what was counted all was: a finish that is counted twice is worse.
-    let missing = match counted {
-        // Changes that were counted and are in no file.
-        Some(counted) => usize::try_from(counted.saturating_sub(next)).unwrap_or(usize::MAX),
-        None => usize::from(next > 0),
+    let Contents { snapshot, journals } = files.read()?;
+    let size = snapshot.as_ref().map_or(0, Vec::len);
+    let left = Left::read(snapshot.as_deref(), &journals);
+    let mut unproven = match left.known == left.shown {
+        true => Vec::new(),
+        false => files.handles().map_err(fail)?,
     };
-    let counted = counted.unwrap_or(next);
-    uncounted.retain(|finish| finish.sequence >= counted);
-    let (next, lost) = (next.max(counted), lost.saturating_add(damaged).saturating_add(missing));
+    unproven.push(files.directory().map_err(fail)?);
     // Begun at once, so that what cannot be written is told at the start. A disk that is full may
     // have room later, and is no reason to watch nothing.
-    let begun = files.begin_mark(counted).and_then(|mark| Ok((mark, files.begin_journal(next)?)));
-    let (mark, journal) = match begun {
-        Ok((mark, journal)) => (mark, Some(journal)),
-        Err(error) if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) => {
-            (Mark::nowhere(counted), None)
-        }
-        Err(error) => return Err(StorageError::Io(dir.to_owned(), error)),
+    let begun = match left.unused_journal() {
+        Some((number, size)) => files.reopen_journal(number, bytes(size)),
+        None => files.begin_journal(left.next, left.next),
     };
-    Ok(Opened { files, journal, mark, next, size, remembered, uncounted, lost })
+    let journal = match begun {
+        Ok(journal) => Some(journal),
+        Err(error) if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) => None,
+        Err(error) => return Err(fail(error)),
+    };
+    let Left { remembered, known, shown, next, lost, is_in_doubt, .. } = left;
+    let ledger = Ledger::new(known, shown, journal.is_some() && !is_in_doubt);
+    Ok(Opened { files, journal, next, unproven, ledger, size: bytes(size), remembered, lost })
 }
 
 impl Opened {
@@ -118,80 +117,86 @@ impl Opened {
     /// When there are no threads for it.
     pub fn start(self, store: Arc<Store>, telemetry: Arc<Telemetry>) -> io::Result<Storage> {
         telemetry.storage_opened(self.lost);
+        telemetry.show_finished(self.ledger.shown().clone());
         if self.journal.is_none() {
             telemetry.storage_works(false);
             tracing::error!("the storage path is full: running on from memory");
         }
-        let is_first = self.next == 0;
+        let is_behind = self.ledger.is_behind();
+        let Parts { queue, journal, keeper, errands } = self.parts(store, &telemetry);
+        let pulse = Arc::clone(&keeper.pulse);
+        let (synced, wait) = mpsc::sync_channel(1);
+        let threads = Threads {
+            writer: spawn("journal", move || journal.run())?,
+            keeper: spawn("keeper", move || keeper.run(&synced))?,
+        };
+        if is_behind {
+            // What is not on the disk by then is shown later.
+            let _ = wait.recv_timeout(PROOF_PATIENCE);
+        }
+        let threads = Mutex::new(Some(threads));
+        Ok(Storage { queue, errands, threads, pulse, telemetry })
+    }
+
+    fn parts(self, store: Arc<Store>, telemetry: &Arc<Telemetry>) -> Parts {
         // One errand may wait while another is done.
         let (errands, taken) = mpsc::sync_channel(1);
         let queue = Arc::new(Queue::new(errands.clone()));
-        let uncounted =
-            Arc::new(Uncounted::new(Arc::clone(&telemetry), self.mark, self.uncounted, is_first));
-        let journal = Arc::new(Journal::new(
-            self.journal,
-            self.next,
-            Arc::clone(&queue),
-            Arc::clone(&uncounted),
-            Arc::clone(&telemetry),
-        ));
+        let start = Start {
+            journal: self.journal,
+            next: self.next,
+            former: self.unproven,
+            ledger: self.ledger,
+        };
+        let journal = Arc::new(Journal::new(start, Arc::clone(&queue), Arc::clone(telemetry)));
         journal.allow(self.size);
-        let pulse = Arc::new(Pulse::new());
         let keeper = Keeper {
             files: self.files,
             store,
             journal: Arc::clone(&journal),
-            uncounted: Arc::clone(&uncounted),
-            pulse: Arc::clone(&pulse),
+            pulse: Arc::new(Pulse::new()),
             errands: taken,
         };
-        let threads = Threads {
-            writer: spawn("journal", move || journal.run())?,
-            keeper: spawn("keeper", move || keeper.run())?,
-        };
-        let threads = Mutex::new(Some(threads));
-        Ok(Storage { queue, errands, threads, uncounted, pulse, telemetry })
+        Parts { queue, journal, keeper, errands }
     }
+}
+
+/// What the threads run.
+struct Parts {
+    queue: Arc<Queue>,
+    journal: Arc<Journal>,
+    keeper: Keeper,
+    errands: SyncSender<Errand>,
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
+fn bytes(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
+}
+
 impl Storage {
     /// Has a change written. Does not wait for the disk. To be called before anybody else can see
-    /// the change, or else a snapshot could have it without what it lets count.
+    /// the change, or else a snapshot could have it without counting that it has finished.
     pub fn save(&self, entry: Entry) {
-        if let Some(entry) = self.queue.push(entry)
-            && let Some(finish) = entry.finish(0)
-        {
-            self.uncounted.count_now(&[finish]);
-        }
+        self.queue.push(entry);
     }
 
-    /// Has everything written anew.
+    /// Has everything written again.
     pub fn renew(&self) {
         self.queue.renew();
     }
 
-    /// Counts the finishes that no reader has seen, for one who is about to read, and whom a disk
-    /// that hangs is to be told.
-    pub async fn count(&self) {
-        if self.pulse.is_lost() && self.telemetry.storage_works(false) {
-            tracing::error!("the storage path hangs: running on from memory");
+    /// Looks at whether the disk hangs, and says so, for ever.
+    pub async fn watch(&self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if self.pulse.is_lost() && self.telemetry.storage_works(false) {
+                tracing::error!("the storage path hangs: running on from memory");
+            }
         }
-        if !self.uncounted.any() {
-            return;
-        }
-        let uncounted = Arc::clone(&self.uncounted);
-        let counting = tokio::task::spawn_blocking(move || uncounted.count());
-        // What is not counted by then the next reader sees.
-        let _ = tokio::time::timeout(READER_PATIENCE, counting).await;
-    }
-
-    /// The counters have been read, and a reader gets them.
-    pub fn shown(&self) {
-        self.uncounted.shown();
     }
 
     /// Writes what still waits, and ends. Takes as long as the disk takes.
@@ -205,3 +210,6 @@ impl Storage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -181,6 +181,11 @@ impl Store {
         changes
     }
 
+    /// Reports whether the configuration has a provider called `name`.
+    pub fn has_provider(&self, name: &str) -> bool {
+        read(&self.shards).iter().any(|shard| *shard.name == *name)
+    }
+
     /// The task of `provider` with this ID.
     pub fn find(&self, provider: &str, id: &str) -> Option<Task> {
         self.shards().iter().find(|shard| *shard.name == *provider)?.find(id)

@@ -1,21 +1,26 @@
 //! What the exporter knows of its own work: the families that the `prometheus` crate's registry
 //! holds. What it knows of the tasks is in the store.
 
+pub mod finishes;
+mod open_set;
+mod process;
 pub mod provider;
+mod sample;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
-use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
+use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::family::{self, Family};
 use crate::lock::lock;
-use crate::observation::State;
+use finishes::Finishes;
+use process::Process;
 use provider::ProviderTelemetry;
 
 /// What `/probe` says of the probe itself.
@@ -67,7 +72,7 @@ impl Telemetry {
         telemetry.register(telemetry.without_credentials.clone());
         telemetry.register(telemetry.scrape_duration.clone());
         telemetry.register(telemetry.providers.clone());
-        telemetry.register(ProcessCollector::for_self());
+        telemetry.register(Process::new());
         telemetry
     }
 
@@ -78,23 +83,28 @@ impl Telemetry {
     /// The handle of the provider called `name`; its series exist from the first call on.
     pub fn provider(&self, name: &str) -> Arc<ProviderTelemetry> {
         let mut providers = self.providers.lock();
-        let handle = providers
-            .entry(name.into())
-            .or_insert_with_key(|name| Arc::new(ProviderTelemetry::new(name)));
+        let Known { handles, finishes } = &mut *providers;
+        let handle = handles.entry(name.into()).or_insert_with_key(|name| {
+            let finished = finishes.get(name).cloned().unwrap_or_default();
+            Arc::new(ProviderTelemetry::new(name, finished))
+        });
         Arc::clone(handle)
     }
 
     /// Ends the series of the provider called `name`; what its old handles still count is not
     /// shown.
     pub fn remove_provider(&self, name: &str) {
-        self.providers.lock().remove(name);
+        self.providers.lock().handles.remove(name);
     }
 
-    /// As [`ProviderTelemetry::finished`], of the provider called `name`, if there still is one.
-    pub fn finished(&self, name: &str, state: State, duration: Option<Duration>) {
-        if let Some(provider) = self.providers.lock().get(name) {
-            provider.finished(state, duration);
+    /// Shows these finished tasks instead of those that were shown so far, also of providers that
+    /// come later.
+    pub fn show_finished(&self, finishes: Finishes) {
+        let mut providers = self.providers.lock();
+        for (name, handle) in &providers.handles {
+            handle.show_finished(finishes.get(name).cloned().unwrap_or_default());
         }
+        providers.finishes = finishes;
     }
 
     /// The families that have samples, by name, and their samples by label values.
@@ -159,10 +169,19 @@ impl Default for Telemetry {
 /// The providers as one collector of the registry: providers come and go with the configuration,
 /// and the series of one that has gone must go at once.
 #[derive(Clone, Debug, Default)]
-struct Providers(Arc<Mutex<BTreeMap<Box<str>, Arc<ProviderTelemetry>>>>);
+struct Providers(Arc<Mutex<Known>>);
+
+/// What is known of the providers.
+#[derive(Debug, Default)]
+struct Known {
+    /// Of the configuration in force.
+    handles: BTreeMap<Box<str>, Arc<ProviderTelemetry>>,
+    /// What a storage path has of them, and of others that have been in the configuration.
+    finishes: Finishes,
+}
 
 impl Providers {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Box<str>, Arc<ProviderTelemetry>>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         lock(&self.0)
     }
 }
@@ -175,7 +194,10 @@ impl Collector for Providers {
 
     /// One family for each handle; the registry joins those of one name.
     fn collect(&self) -> Vec<MetricFamily> {
-        self.lock().values().flat_map(|provider| provider.collect()).collect()
+        let now = Instant::now();
+        let known = self.lock();
+        let handles = known.handles.iter();
+        handles.flat_map(|(name, handle)| handle.collect(name, now)).collect()
     }
 }
 

@@ -22,14 +22,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Extension, Router, middleware};
 
 use crate::history::History;
 use crate::reload::Live;
-use crate::storage::Storage;
 use crate::telemetry::Telemetry;
 use guard::Guard;
 use limit::{Limit, Permit};
@@ -46,8 +45,6 @@ pub struct Web {
     pub live: Arc<Live>,
     /// The collector's own metrics.
     pub telemetry: Arc<Telemetry>,
-    /// What outlives the process, if anything does.
-    pub storage: Option<Arc<Storage>>,
     /// Failed polls of late.
     pub history: Arc<History>,
     /// Where the metrics are.
@@ -87,22 +84,13 @@ pub fn router(web: Arc<Web>, max_requests: usize, guard: Option<Guard>) -> Route
 async fn metrics_of(
     State(web): State<Arc<Web>>,
     Extension(permit): Extension<Permit>,
-    method: Method,
     headers: HeaderMap,
 ) -> Response {
-    let storage = web.storage.clone().filter(|_| method == Method::GET);
-    if let Some(storage) = &storage {
-        storage.count().await;
-    }
     let snapshot = {
         let web = Arc::clone(&web);
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let read = (web.live.store.snapshot(), web.telemetry.gather());
-            if let Some(storage) = storage {
-                storage.shown();
-            }
-            read
+            (web.live.store.snapshot(), web.telemetry.gather())
         })
     };
     match snapshot.await {

@@ -250,7 +250,7 @@
         ) { 'for': '5m' },
 
         // The lowest value: a disk that is nearly full takes a write now and then, which is no
-        // recovery. That damage was found at the start is no alert, since every kill may leave some.
+        // recovery. That damage was found at the start is no alert: it does not end before the next start.
         alert(
           'AITaskExporterStorageDown',
           'warning',
@@ -259,7 +259,7 @@
           |||,
           'An exporter of AI tasks cannot write to its storage path.',
           'The disk of {{ $labels.instance }} refuses what is written to --storage.path. '
-          + 'The exporter runs on from memory, and a restart forgets what has happened since.',
+          + 'The exporter runs on from memory; a restart forgets what has happened since, and tasks that have finished since are not counted yet.',
           config.uids.exporter,
           ['instance', 'job'],
         ) { 'for': '10m' },

@@ -79,7 +79,7 @@ function(config)
     'Answers by HTTP status',
     'Answers per second by HTTP status, all providers of the variable together.',
     [panel.series(
-      'sum by (status_code) (%s)' % q.once(
+      'sum by (status_code) (%s) > 0' % q.once(
         ['provider', 'status_code'],
         q.rate('aitask_http_responses_total', [provider]),
       ),

@@ -35,9 +35,9 @@ const INTRODUCTION: &str = "\
 
 This page is made from the table in `src/family.rs`; a test keeps it fresh.
 
-Times are Unix times and durations are in seconds. Counters start at 0 in each life of the process.
-States are `queued`, `running`, `waiting`, `succeeded`, `failed`, `cancelled`, `not_found`, `unknown`
-and, before the first answer, `unpolled`.
+Times are Unix times and durations are in seconds. Counters begin at 0 with the process, except those of
+finished tasks with `--storage.path`. States are `queued`, `running`, `waiting`, `succeeded`, `failed`,
+`cancelled`, `not_found`, `unknown` and, before the first answer, `unpolled`.
 ";
 
 const TASK_INTRODUCTION: &str = "\

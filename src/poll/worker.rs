@@ -151,10 +151,12 @@ impl Polling {
         settled: Arc<AtomicBool>,
     ) -> Self {
         let limits = &upstream.provider.limits;
+        let telemetry = context.telemetry.provider(&upstream.provider.name);
+        telemetry.expect(&upstream.provider.mapping);
         let now = Instant::now();
         let cadence = Cadence::new(limits.poll_interval, now, context.clock.now());
         let mut polling = Self {
-            telemetry: context.telemetry.provider(&upstream.provider.name),
+            telemetry,
             schedule: Schedule::new(limits, upstream.provider.batch.is_some(), cadence),
             shard: Arc::clone(&changes.shard),
             batched: upstream.provider.batch.is_some(),
@@ -207,6 +209,7 @@ impl Polling {
         let old = std::mem::replace(&mut self.upstream, upstream);
         let (old, new) = (&old.provider, &self.upstream.provider);
         self.batched = new.batch.is_some();
+        self.telemetry.expect(&new.mapping);
         self.schedule.reconfigure(&old.limits, &new.limits, self.batched, now);
         self.apply(changes, now);
         // What is new was read just now.
@@ -426,7 +429,7 @@ impl Polling {
                 storage.save(Entry::new(record, change));
             }
         })?;
-        // With a storage path a finish is written, and counted when a scrape comes.
+        // With a storage path a finish is shown once the disk has it for good.
         if let (None, Some(finished)) = (storage, change.finished) {
             self.telemetry.finished(change.to, finished.duration);
         }

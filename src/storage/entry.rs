@@ -1,6 +1,5 @@
 //! A change on its way to the disk.
 
-use super::saved::Finish;
 use crate::store::record::{Change, Finished, Known, Record};
 use crate::task::Task;
 
@@ -22,22 +21,23 @@ impl Entry {
         Self { task, known, finished: change.finished }
     }
 
-    /// What it lets count, as change number `sequence`.
-    pub fn finish(&self, sequence: u64) -> Option<Finish> {
-        Finish::of(sequence, &self.task.common.provider, &self.known, self.finished)
-    }
-
     /// Some change of the task with this ID, for tests.
     #[cfg(test)]
     pub fn example(id: &str, is_finish: bool) -> Self {
         use std::sync::Arc;
 
         use crate::clock::Timestamp;
+        use crate::observation::{Observation, State};
         use crate::task::Common;
 
         let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
         let task = Task { id: id.into(), common: Arc::new(common) };
-        let known = Known::new(Timestamp::from_micros(0));
+        let now = Timestamp::from_micros(0);
+        let mut known = Known::new(now);
+        if is_finish {
+            known.observe(&Observation::new(State::Running, ""), now);
+            known.observe(&Observation::new(State::Succeeded, ""), now);
+        }
         Self { task, known, finished: is_finish.then_some(Finished { duration: None }) }
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::frame;
-use super::mark::{self, Mark};
+use super::saved::{self, MAX_SEQUENCE};
 
 /// Why a storage path cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -17,16 +17,52 @@ pub enum StorageError {
     /// Another exporter.
     #[error("--storage.path: another process uses {0:?}; every exporter needs its own")]
     InUse(PathBuf),
-    /// A newer exporter.
+    /// A folder, a pipe or a device in the place of a file.
     #[error(
-        "--storage.path: {0:?} has the format {1}, which is newer than this exporter; it was left \
-         as it is: use the newer exporter, or another directory"
+        "--storage.path: {0:?} is not a regular file, and was left as it is: move it away, or use \
+         another directory"
     )]
-    Newer(PathBuf, u32),
+    NotAFile(PathBuf),
+    /// An exporter of another version.
+    #[error(
+        "--storage.path: {path:?} has the format {format}, which is {} than this exporter; it was \
+         left as it is: use the {} exporter, or another directory",
+        age(*.format),
+        age(*.format)
+    )]
+    OtherFormat {
+        /// The file.
+        path: PathBuf,
+        /// What its header says.
+        format: u32,
+    },
 }
 
-/// The contents of journals, each with the number of its first change.
-pub type Journals = Vec<(u64, Vec<u8>)>;
+fn age(format: u32) -> &'static str {
+    if format > frame::VERSION { "newer" } else { "older" }
+}
+
+/// What the files have.
+#[derive(Debug)]
+pub struct Contents {
+    /// The snapshot, if there is one.
+    pub snapshot: Option<Vec<u8>>,
+    /// The journals with their numbers, the lowest first.
+    pub journals: Vec<(u64, Vec<u8>)>,
+}
+
+/// A journal that is written.
+#[derive(Debug)]
+pub struct OpenJournal {
+    /// Open to append.
+    pub file: File,
+    /// The number of the first change in it, which its name has.
+    pub number: u64,
+    /// In bytes.
+    pub size: u64,
+    /// Whether it was made just now.
+    pub is_new: bool,
+}
 
 /// A directory that is ours alone.
 #[derive(Debug)]
@@ -34,6 +70,10 @@ pub struct Files {
     dir: PathBuf,
     /// Held as long as the directory is in use.
     lock: File,
+    /// The file system that the directory was on at the start.
+    device: u64,
+    /// Whether it was on another one since.
+    is_elsewhere: bool,
 }
 
 /// The snapshot.
@@ -42,8 +82,6 @@ const SNAPSHOT: &str = "snapshot";
 const UNFINISHED: &str = "snapshot.new";
 /// How the names of journals begin; the number of what comes first in one follows.
 const JOURNAL: &str = "journal.";
-/// Up to where finishes have been counted.
-const COUNTED: &str = "counted";
 /// Who holds its lock has the directory.
 const LOCK: &str = "lock";
 
@@ -53,7 +91,9 @@ impl Files {
     /// # Errors
     /// When it cannot be written, or another process has it.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
-        Ok(Self { dir: dir.to_owned(), lock: take(dir)? })
+        let lock = take(dir)?;
+        let device = lock.metadata().map_err(|error| StorageError::Io(dir.to_owned(), error))?;
+        Ok(Self { dir: dir.to_owned(), lock, device: device.dev(), is_elsewhere: false })
     }
 
     /// Makes sure that the directory is still where it was.
@@ -61,71 +101,105 @@ impl Files {
     /// # Errors
     /// When it is not.
     pub fn check_ours(&self) -> io::Result<()> {
+        if self.is_elsewhere {
+            return Err(elsewhere());
+        }
         let id = |file: fs::Metadata| (file.dev(), file.ino());
         let held = self.lock.metadata().map(id);
         let there = fs::metadata(self.dir.join(LOCK)).map(id);
         match (held, there) {
             (Ok(held), Ok(there)) if held == there => Ok(()),
-            _ => Err(removed("removed or moved the directory")),
+            _ => Err(disturbed("removed or moved the directory")),
         }
     }
 
-    /// Takes it into use again where somebody has removed or moved it.
+    /// Takes the directory into use again where it was removed or moved. One that is on
+    /// another file system now is never used again: its volume is gone, and what is written in its
+    /// place would be hidden once the volume is back.
     ///
     /// # Errors
-    /// As [`Files::open`].
-    pub fn keep(&mut self) -> Result<(), StorageError> {
-        if self.check_ours().is_err() {
-            self.lock = take(&self.dir)?;
+    /// As [`Files::open`], and when it is on another file system.
+    pub fn keep(&mut self) -> io::Result<()> {
+        if self.check_ours().is_ok() {
+            return Ok(());
         }
+        if !self.is_elsewhere && device(&self.dir)? != self.device {
+            self.is_elsewhere = true;
+            // That it cannot be written has been said, and is not all.
+            tracing::error!("the storage path is refused until a restart: {}", elsewhere());
+        }
+        if self.is_elsewhere {
+            return Err(elsewhere());
+        }
+        self.lock = take(&self.dir).map_err(io::Error::other)?;
         Ok(())
     }
 
-    /// The contents of the snapshot, empty where there is none, and of every journal with the number
-    /// of its first change, the oldest first.
+    /// Reads the snapshot and every journal.
     ///
     /// # Errors
-    /// When one cannot be read, or was written by a newer version.
-    pub fn read(&self) -> Result<(Vec<u8>, Journals), StorageError> {
+    /// When one cannot be read, or was written by another version.
+    pub fn read(&self) -> Result<Contents, StorageError> {
         let snapshot = read(&self.dir.join(SNAPSHOT))?;
-        let journals =
-            self.journals().map_err(|error| StorageError::Io(self.dir.clone(), error))?;
-        let read_one = |(first, path): &(u64, PathBuf)| Ok((*first, read(path)?));
-        let journals = journals.iter().map(read_one).collect::<Result<_, _>>()?;
-        Ok((snapshot, journals))
-    }
-
-    /// Before which change all finishes have been counted; `None` where nothing tells. And how many
-    /// bytes of it are damaged.
-    ///
-    /// # Errors
-    /// When it cannot be read, or was written by a newer version.
-    pub fn counted(&self) -> Result<(Option<u64>, usize), StorageError> {
-        Ok(mark::read(&read(&self.dir.join(COUNTED))?))
-    }
-
-    /// Begins to keep it.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn begin_mark(&self, before: u64) -> io::Result<Mark> {
-        Mark::begin(&self.dir.join(COUNTED), before)
-    }
-
-    /// Begins a journal.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn begin_journal(&self, first: u64) -> io::Result<File> {
-        let path = self.journal(first);
-        let mut journal = OpenOptions::new().create(true).append(true).open(&path)?;
-        if journal.metadata()?.len() == 0 {
-            journal.write_all(&frame::header()).inspect_err(|_| {
-                // An empty one is in nobody's way, where it cannot be removed.
-                let _ = fs::remove_file(&path);
-            })?;
+        let fail = |error| StorageError::Io(self.dir.clone(), error);
+        let mut journals = Vec::new();
+        for (number, path) in self.journals().map_err(fail)? {
+            journals.extend(read(&path)?.map(|content| (number, content)));
         }
-        Ok(journal)
+        Ok(Contents { snapshot, journals })
+    }
+
+    /// Opens the journals and the directory, to wait until the disk has them.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn handles(&self) -> io::Result<Vec<File>> {
+        let paths = self.journals()?.into_iter().map(|(_, path)| path);
+        paths.chain([self.dir.clone()]).map(File::open).collect()
+    }
+
+    /// Opens the directory, to wait until the disk has the names in it.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn directory(&self) -> io::Result<File> {
+        File::open(&self.dir)
+    }
+
+    /// Begins a journal for the changes from number `next` on, or from a later number where a name
+    /// is taken. `follows` is the number behind the last change that is in a file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn begin_journal(&self, next: u64, follows: u64) -> io::Result<OpenJournal> {
+        let mut number = next;
+        let mut options = OpenOptions::new();
+        let mut file = loop {
+            match options.create_new(true).append(true).open(self.journal(number)) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                opened => break opened?,
+            }
+        };
+        let mut content = frame::header();
+        saved::push_follows(follows, &mut content);
+        file.write_all(&content).inspect_err(|_| {
+            // Where it cannot be removed, the next journal takes another name.
+            let _ = fs::remove_file(self.journal(number));
+        })?;
+        let size = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        Ok(OpenJournal { file, number, size, is_new: true })
+    }
+
+    /// Opens a journal of an earlier life to write on, behind what is whole of it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn reopen_journal(&self, number: u64, size: u64) -> io::Result<OpenJournal> {
+        let file = OpenOptions::new().append(true).open(self.journal(number))?;
+        if file.metadata()?.len() != size {
+            file.set_len(size)?;
+        }
+        Ok(OpenJournal { file, number, size, is_new: false })
     }
 
     /// Begins a snapshot, which does not count yet.
@@ -138,16 +212,23 @@ impl Files {
         Ok(snapshot)
     }
 
-    /// Puts a snapshot into the place of the one before and of the journals that begin before
-    /// `first`. Until it is whole on the disk nothing is removed.
+    /// Puts a snapshot into the place of the one before, once it is whole on the disk. Returns once
+    /// the disk has it under that name.
     ///
     /// # Errors
-    /// When it cannot be written, or what it makes needless cannot be removed.
-    pub fn replace(&self, snapshot: File, first: u64) -> io::Result<()> {
+    /// Those of the disk.
+    pub fn replace(&self, snapshot: File) -> io::Result<()> {
         snapshot.sync_all()?;
         drop(snapshot);
         fs::rename(self.dir.join(UNFINISHED), self.dir.join(SNAPSHOT))?;
-        File::open(&self.dir)?.sync_all()?;
+        self.directory()?.sync_all()
+    }
+
+    /// Removes the journals that begin before `first`.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub fn remove_journals(&self, first: u64) -> io::Result<()> {
         for (_, journal) in self.journals()?.into_iter().filter(|(number, _)| *number < first) {
             fs::remove_file(journal)?;
         }
@@ -155,46 +236,77 @@ impl Files {
     }
 
     /// Removes a snapshot that could not be finished, since its space may be what is lacking, and the
-    /// journal with that first change.
+    /// journal with that number.
     pub fn give_up(&self, journal: Option<u64>) {
         // Where they cannot be removed the next ones take their place.
         let _ = fs::remove_file(self.dir.join(UNFINISHED));
-        if let Some(first) = journal {
-            let _ = fs::remove_file(self.journal(first));
+        if let Some(number) = journal {
+            let _ = fs::remove_file(self.journal(number));
         }
     }
 
-    fn journal(&self, first: u64) -> PathBuf {
-        self.dir.join(format!("{JOURNAL}{first}"))
+    fn journal(&self, number: u64) -> PathBuf {
+        self.dir.join(format!("{JOURNAL}{number}"))
     }
 
     fn journals(&self) -> io::Result<Vec<(u64, PathBuf)>> {
         let mut journals = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
-            let name = entry.file_name();
-            let number = name.to_str().and_then(|name| name.strip_prefix(JOURNAL)?.parse().ok());
-            journals.extend(number.map(|number: u64| (number, entry.path())));
+            let number = entry.file_name().to_str().and_then(number);
+            // What else has such a name is not ours.
+            if let Some(number) = number.filter(|_| entry.file_type().is_ok_and(|t| t.is_file())) {
+                journals.push((number, entry.path()));
+            }
         }
         journals.sort();
         Ok(journals)
     }
 }
 
-/// Makes sure that a file that is open still has its name; `what` it is.
-///
-/// # Errors
-/// When somebody has removed it, and those of the disk.
-pub fn check_kept(file: &File, what: &str) -> io::Result<()> {
-    match file.metadata()?.nlink() {
-        0 => Err(removed(&format!("removed {what}"))),
-        _ => Ok(()),
-    }
+/// The number in the name of a journal, as we write it.
+fn number(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(JOURNAL)?;
+    let number: u64 = digits.parse().ok()?;
+    (number <= MAX_SEQUENCE && number.to_string() == digits).then_some(number)
 }
 
-/// What `how` tells that somebody has done.
-fn removed(how: &str) -> io::Error {
+/// Makes sure that a file that is open still has its name and everything that was written into it;
+/// `what` it is.
+///
+/// # Errors
+/// When it was removed or truncated, and those of the disk.
+pub fn check_kept(file: &File, size: u64, what: &str) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    if metadata.nlink() == 0 {
+        return Err(disturbed(&format!("removed {what}")));
+    }
+    if metadata.len() < size {
+        return Err(disturbed(&format!("truncated {what}")));
+    }
+    Ok(())
+}
+
+/// Returns an error that says what another process or a person has done.
+fn disturbed(how: &str) -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, format!("somebody has {how}"))
+}
+
+fn elsewhere() -> io::Error {
+    let what = "the directory is on another file system than at the start";
+    io::Error::new(io::ErrorKind::NotFound, what)
+}
+
+/// The file system of a path, or of the folder where it would be made.
+fn device(path: &Path) -> io::Result<u64> {
+    for ancestor in path.ancestors() {
+        let ancestor = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
+        match fs::metadata(ancestor) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            metadata => return Ok(metadata?.dev()),
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
 }
 
 /// Makes a directory ours.
@@ -202,6 +314,8 @@ fn take(dir: &Path) -> Result<File, StorageError> {
     let fail = |error| StorageError::Io(dir.to_owned(), error);
     fs::create_dir_all(dir).map_err(fail)?;
     let path = dir.join(LOCK);
+    // Opening a pipe would wait for ever.
+    check_regular(&path)?;
     let mut options = OpenOptions::new();
     let lock = options.create(true).truncate(false).write(true).open(path).map_err(fail)?;
     match lock.try_lock() {
@@ -211,16 +325,26 @@ fn take(dir: &Path) -> Result<File, StorageError> {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, StorageError> {
-    let content = match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        content => content.map_err(|error| StorageError::Io(path.to_owned(), error))?,
-    };
+/// Reports whether there is a file.
+fn check_regular(path: &Path) -> Result<bool, StorageError> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(true),
+        Ok(_) => Err(StorageError::NotAFile(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StorageError::Io(path.to_owned(), error)),
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
+    if !check_regular(path)? {
+        return Ok(None);
+    }
+    let content = fs::read(path).map_err(|error| StorageError::Io(path.to_owned(), error))?;
     match frame::version(&content) {
-        Some(version) if version > frame::VERSION => {
-            Err(StorageError::Newer(path.to_owned(), version))
+        Some(format) if format != frame::VERSION => {
+            Err(StorageError::OtherFormat { path: path.to_owned(), format })
         }
-        _ => Ok(content),
+        _ => Ok(Some(content)),
     }
 }
 
@@ -229,11 +353,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_removed_is_noticed() {
+    fn what_is_removed_or_truncated_is_noticed() {
         let path = std::env::temp_dir().join(format!("kept-{}", std::process::id()));
-        let file = File::create(&path).unwrap();
-        assert!(check_kept(&file, "it").is_ok());
+        let mut file = File::create(&path).unwrap();
+        file.write_all(b"some").unwrap();
+        assert!(check_kept(&file, 4, "it").is_ok());
+        let said = |size| check_kept(&file, size, "it").unwrap_err().to_string();
+        assert_eq!(said(5), "somebody has truncated it");
         fs::remove_file(path).unwrap();
-        assert_eq!(check_kept(&file, "it").unwrap_err().to_string(), "somebody has removed it");
+        assert_eq!(said(4), "somebody has removed it");
+    }
+
+    #[test]
+    fn only_names_that_we_give_are_journals() {
+        assert_eq!(number("journal.0"), Some(0));
+        assert_eq!(number("journal.1000"), Some(1_000));
+        for name in [
+            "journal.18446744073709551615",
+            "journal.18446744073709551616",
+            "journal.007",
+            "journal.+7",
+            "journal.",
+            "journal.7.bak",
+            "journal.-7",
+            "journal.new",
+            "journal",
+            "snapshot",
+        ] {
+            assert_eq!(number(name), None, "{name}");
+        }
     }
 }

@@ -4,12 +4,13 @@
 //! ```text
 //!  file   = header, frame, frame, …
 //!  header = "aitaskst", version, CRC-32 of both
-//!  frame  = MARK, length of the payload, CRC-32 of length and payload, payload
+//!  frame  = MARK, length of the payload, its complement, CRC-32 of length and payload, payload
 //! ```
 //!
-//! Numbers have four bytes, the least significant first.
+//! The lengths have two bytes, all other numbers four, the least significant first. The complement
+//! distinguishes a frame whose end is missing from one whose length is damaged.
 
-/// The format that is written. A file of a newer one is left alone.
+/// The format that is written. A file of another one is left alone.
 pub const VERSION: u32 = 1;
 
 const MAGIC: &[u8; 8] = b"aitaskst";
@@ -18,8 +19,20 @@ pub const HEADER: usize = 16;
 /// Where to look for the next frame behind a damaged one. Text rarely has it: no byte of it is
 /// ASCII, and it is no UTF-8.
 const MARK: [u8; 4] = [0xf7, 0xa1, 0xfe, 0x9d];
-/// Longer than any record: an ID of 4 KiB and its words, of 1 KiB each.
-const MAX_PAYLOAD: usize = 64 * 1024;
+/// The length of a frame without its payload, in bytes.
+const FRAME: usize = 12;
+
+/// What a file has.
+#[derive(Debug, PartialEq)]
+pub struct Frames<'a> {
+    /// The payloads that are whole.
+    pub payloads: Vec<&'a [u8]>,
+    /// Bytes that are in no whole frame, without those of `torn`.
+    pub damaged: usize,
+    /// Bytes at the end that are the beginning of a frame or header, as a kill in the midst of a
+    /// write leaves it.
+    pub torn: usize,
+}
 
 /// The header of a file.
 pub fn header() -> Vec<u8> {
@@ -37,49 +50,77 @@ pub fn version(file: &[u8]) -> Option<u32> {
     is_whole.then(|| u32::from_le_bytes(*version))
 }
 
-/// Adds a frame to `out`.
+/// Adds a frame to `out`. A payload of more than 65,535 bytes is left out: no record is as long,
+/// with an ID of 4 KiB and a few words of 1 KiB each.
 pub fn push(payload: &[u8], out: &mut Vec<u8>) {
-    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    let Ok(length) = u16::try_from(payload.len()) else { return };
     out.extend(MARK);
     out.extend(length.to_le_bytes());
+    out.extend((!length).to_le_bytes());
     out.extend(checksum(length, payload).to_le_bytes());
     out.extend(payload);
 }
 
-/// The payloads of a file, and how many bytes of it are none of them.
-pub fn read(file: &[u8]) -> (Vec<&[u8]>, usize) {
-    let (mut payloads, mut lost) = (Vec::new(), 0);
+/// Reads a file.
+pub fn read(file: &[u8]) -> Frames<'_> {
+    let mut frames = Frames { payloads: Vec::new(), damaged: 0, torn: 0 };
+    if file.len() < HEADER && header().starts_with(file) {
+        return Frames { torn: file.len(), ..frames };
+    }
     let whole = version(file).is_some();
     let mut rest = file.get(HEADER..).filter(|_| whole).unwrap_or(file);
+    // Behind damage a mark may be part of a payload, and none is known to begin a frame.
+    let mut begins_frame = whole;
     while !rest.is_empty() {
         if let Some((payload, after)) = first(rest) {
-            payloads.push(payload);
+            frames.payloads.push(payload);
             rest = after;
+            begins_frame = true;
             continue;
         }
+        if begins_frame && is_torn(rest) {
+            frames.torn = rest.len();
+            break;
+        }
+        begins_frame = false;
         let tail = rest.get(1..).unwrap_or_default();
-        let next = tail.windows(MARK.len()).position(|bytes| bytes == MARK);
+        let next = memchr::memmem::find(tail, &MARK);
         let skipped = next.map_or(rest.len(), |at| at + 1);
-        lost += skipped;
+        frames.damaged += skipped;
         rest = rest.get(skipped..).unwrap_or_default();
     }
-    (payloads, lost)
+    frames
 }
 
 /// The payload of the frame at the beginning of `bytes`, and what is behind it.
 fn first(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (mark, bytes) = bytes.split_first_chunk()?;
-    let (length, bytes) = bytes.split_first_chunk()?;
+    let (length, bytes) = length(bytes)?;
     let (crc, bytes) = bytes.split_first_chunk()?;
-    let length = u32::from_le_bytes(*length);
-    let (payload, after) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
-    let is_whole = *mark == MARK
-        && payload.len() <= MAX_PAYLOAD
-        && checksum(length, payload) == u32::from_le_bytes(*crc);
+    let (payload, after) = bytes.split_at_checked(usize::from(length))?;
+    let is_whole = checksum(length, payload) == u32::from_le_bytes(*crc);
     is_whole.then_some((payload, after))
 }
 
-fn checksum(length: u32, payload: &[u8]) -> u32 {
+/// Returns the length in the header of the frame at the beginning of `bytes`, and what is behind
+/// it.
+fn length(bytes: &[u8]) -> Option<(u16, &[u8])> {
+    let (mark, bytes) = bytes.split_first_chunk()?;
+    let (length, bytes) = bytes.split_first_chunk()?;
+    let (complement, bytes) = bytes.split_first_chunk()?;
+    let length = u16::from_le_bytes(*length);
+    (*mark == MARK && u16::from_le_bytes(*complement) == !length).then_some((length, bytes))
+}
+
+/// Reports whether `bytes` are a part of a frame, from its beginning on.
+fn is_torn(bytes: &[u8]) -> bool {
+    match length(bytes) {
+        Some((length, _)) => bytes.len() < FRAME + usize::from(length),
+        // Without both lengths nothing but the mark can be checked.
+        None => bytes.len() < 8 && (MARK.starts_with(bytes) || bytes.starts_with(&MARK)),
+    }
+}
+
+fn checksum(length: u16, payload: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&length.to_le_bytes());
     hasher.update(payload);
@@ -91,9 +132,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// What a frame has besides its payload.
-    const FRAME: usize = 12;
 
     fn file(payloads: &[Vec<u8>]) -> Vec<u8> {
         let mut file = header();
@@ -115,24 +153,26 @@ mod tests {
             let file = file(&payloads);
             prop_assert_eq!(file.len(), HEADER + FRAME * payloads.len() + payloads.concat().len());
             prop_assert_eq!(version(&file), Some(VERSION));
-            let (read, lost) = read(&file);
-            prop_assert_eq!((read, lost), (payloads.iter().map(Vec::as_slice).collect(), 0));
+            let payloads = payloads.iter().map(Vec::as_slice).collect();
+            prop_assert_eq!(read(&file), Frames { payloads, damaged: 0, torn: 0 });
         }
 
-        /// Wherever a file ends, all that is whole is there.
+        /// Wherever a file ends, all that is whole is there, and nothing counts as damaged.
         #[test]
         fn a_torn_file_loses_its_end(payloads in payloads(), at in any::<prop::sample::Index>()) {
             let mut file = file(&payloads);
             file.truncate(at.index(file.len() + 1));
             let mut whole = Vec::new();
-            let mut end = HEADER;
+            let mut end = if file.len() < HEADER { 0 } else { HEADER };
             for payload in &payloads {
-                end += FRAME + payload.len();
-                if end <= file.len() {
-                    whole.push(payload.as_slice());
+                if end == 0 || end + FRAME + payload.len() > file.len() {
+                    break;
                 }
+                end += FRAME + payload.len();
+                whole.push(payload.as_slice());
             }
-            prop_assert_eq!(read(&file).0, whole);
+            let torn = file.len() - end;
+            prop_assert_eq!(read(&file), Frames { payloads: whole, damaged: 0, torn });
         }
 
         /// One damaged byte costs at most the frame that it is in.
@@ -145,8 +185,8 @@ mod tests {
             let mut file = file(&payloads);
             let at = at.index(file.len());
             file[at] ^= bits;
-            let (read, lost) = read(&file);
-            prop_assert!(lost > 0);
+            let Frames { payloads: read, damaged, torn } = read(&file);
+            prop_assert!(damaged > 0 && torn == 0);
             prop_assert!(read.len() + 1 >= payloads.len() && read.len() <= payloads.len());
             let mut expected = payloads.iter();
             for payload in read {
@@ -156,9 +196,10 @@ mod tests {
 
         #[test]
         fn anything_can_be_read(file in prop::collection::vec(any::<u8>(), 0..400)) {
-            let (payloads, lost) = read(&file);
+            let Frames { payloads, damaged, torn } = read(&file);
             let used: usize = payloads.iter().map(|payload| FRAME + payload.len()).sum();
-            prop_assert!(used + lost == file.len() || used + lost + HEADER == file.len());
+            let all = used + damaged + torn;
+            prop_assert!(all == file.len() || all + HEADER == file.len());
         }
     }
 }

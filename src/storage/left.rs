@@ -1,197 +1,187 @@
 //! What earlier lives left: a snapshot and journals, put together. Pure.
 
-use super::frame;
-use super::saved::{self, Changed, Finish, Saved};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::frame::{self, Frames};
+use super::saved::{self, Changed, ProviderFinishes, Saved};
+use crate::observation::State;
 use crate::store::Remembered;
+use crate::telemetry::finishes::Finishes;
 
 /// What is intact of the files.
 #[derive(Debug, Default)]
 pub struct Left {
     /// What was known of the tasks.
     pub remembered: Remembered,
-    /// Finishes, counted or not, each once and in their order.
-    pub finishes: Vec<Finish>,
+    /// All finished tasks, each once; none where something is lost.
+    pub known: Finishes,
+    /// Those of them that the disk has for good, as the files themselves prove. No reader has seen
+    /// others.
+    pub shown: Finishes,
+    /// Whether the disk has refused to have for good what was written.
+    pub is_in_doubt: bool,
     /// The number of the next change.
     pub next: u64,
-    /// Bytes that are damaged, and at least one for each thing that is missing.
+    /// Bytes that are damaged, and at least one for each thing that is missing. A torn end of a
+    /// journal, as a kill leaves it, is none.
     pub lost: usize,
-    /// Where the snapshot ends: what comes from this number on is in the journals.
-    end: u64,
-    /// How often it says so: at its beginning and behind all.
-    ends: usize,
+    /// The last journal without damage and doubt, with the length of what is whole of it.
+    last_journal: Option<(u64, usize)>,
+    /// What the snapshot has of finished tasks, until a journal proves that the disk has it.
+    of_snapshot: Option<Finishes>,
+    /// Finished tasks of the journals, by the number of the change, likewise.
+    unproven: Vec<(u64, Finish)>,
+}
+
+#[derive(Debug)]
+struct Finish {
+    provider: Arc<str>,
+    state: State,
+    duration: Option<Duration>,
 }
 
 impl Left {
-    /// Reads the contents of a snapshot, empty where there is none, and of the journals with the
-    /// numbers of their first changes, the oldest first.
-    pub fn read(snapshot: &[u8], journals: &[(u64, Vec<u8>)]) -> Self {
+    /// Reads the contents of a snapshot, if there is one, and of the journals with their numbers,
+    /// the lowest first.
+    pub fn read(snapshot: Option<&[u8]>, journals: &[(u64, Vec<u8>)]) -> Self {
         let mut left = Self::default();
-        left.file(snapshot, 0);
-        if !snapshot.is_empty() && left.ends < 2 {
-            left.lost = left.lost.max(1);
+        let end = snapshot.and_then(|snapshot| left.snapshot(snapshot));
+        // Of the journals before it the snapshot has everything.
+        let after = |journal: &&(u64, Vec<u8>)| end.is_none_or(|end| journal.0 >= end);
+        let mut is_continued = end.is_none();
+        for (number, journal) in journals.iter().filter(after) {
+            let begins = left.journal(*number, journal);
+            is_continued |= begins && end == Some(*number);
         }
-        // A journal can begin before the snapshot that has taken over its beginning.
-        let end = left.end;
-        for (first, journal) in journals {
-            let missing = first.saturating_sub(left.next);
-            left.lost = left.lost.saturating_add(usize::try_from(missing).unwrap_or(usize::MAX));
-            left.next = left.next.max(*first);
-            left.file(journal, end);
+        if !is_continued {
+            // The one that was begun with the snapshot.
+            left.lose(1);
         }
-        left.finishes.sort_by_key(|finish| finish.sequence);
-        left.finishes.dedup_by_key(|finish| finish.sequence);
+        if left.lost > 0 {
+            // What is missing may have been counted: readers see that the counters begin again.
+            left.known = Finishes::default();
+            left.shown = Finishes::default();
+        }
         left
     }
 
-    /// Reads a file. Changes before number `from` are known already.
-    fn file(&mut self, content: &[u8], from: u64) {
-        let (payloads, damaged) = frame::read(content);
-        self.lost += damaged;
+    /// Returns the number of a journal that has no change yet and can be written on, with the length
+    /// of what is whole of it, in bytes.
+    pub fn unused_journal(&self) -> Option<(u64, usize)> {
+        self.last_journal.filter(|(number, _)| *number == self.next)
+    }
+
+    /// Reads the snapshot. Returns the number behind it, unless nothing in it says so.
+    fn snapshot(&mut self, content: &[u8]) -> Option<u64> {
+        let Frames { payloads, damaged, torn } = frame::read(content);
+        self.lost += damaged + torn;
+        let (mut first, mut expected, mut found) = (None, None, 0);
         for payload in payloads {
             match saved::read(payload) {
-                Some(Saved::End(end)) => {
-                    self.ends += 1;
-                    self.end(end);
+                Some(Saved::Begin(number)) => first = first.max(Some(number)),
+                Some(Saved::End(number, frames)) => {
+                    first = first.max(Some(number));
+                    expected = Some(frames);
                 }
-                Some(Saved::Changed(changed)) if changed.sequence >= from => self.changed(changed),
-                Some(Saved::Changed(_)) => {}
-                Some(Saved::Finish(finish)) => {
-                    self.follow(finish.sequence);
-                    self.finishes.push(finish);
+                Some(Saved::Changed(changed)) => {
+                    found += 1;
+                    // The same for all, and stands in where the others are damaged.
+                    first = first.max(Some(changed.sequence));
+                    self.remember(changed);
                 }
-                None => self.lost += payload.len(),
+                Some(Saved::Finishes(finishes)) => {
+                    found += 1;
+                    let ProviderFinishes { provider, known, shown } = *finishes;
+                    self.known.insert(Arc::clone(&provider), known);
+                    self.shown.insert(provider, shown);
+                }
+                Some(Saved::Follows(_) | Saved::Synced(_) | Saved::SyncFailed) | None => {
+                    self.lost += payload.len();
+                }
             }
         }
+        if expected != Some(found) {
+            let missing = expected.map_or(1, |expected: u64| expected.abs_diff(found));
+            self.lost = self.lost.max(usize::try_from(missing).unwrap_or(usize::MAX));
+        }
+        self.of_snapshot = Some(self.known.clone());
+        self.next = first.unwrap_or_default();
+        first
+    }
+
+    /// Reads a journal. Returns whether its beginning is there.
+    fn journal(&mut self, number: u64, content: &[u8]) -> bool {
+        let Frames { payloads, damaged, torn } = frame::read(content);
+        self.lost += damaged;
+        let (mut begins, mut is_in_doubt) = (false, false);
+        for payload in payloads {
+            match saved::read(payload) {
+                Some(Saved::Follows(before)) => {
+                    begins = true;
+                    self.reach(before);
+                    self.next = self.next.max(number);
+                }
+                Some(Saved::Changed(changed)) => self.changed(changed),
+                Some(Saved::Synced(before)) => {
+                    self.reach(before);
+                    self.prove(before);
+                }
+                Some(Saved::SyncFailed) => is_in_doubt = true,
+                Some(Saved::Begin(_) | Saved::End(..) | Saved::Finishes(_)) | None => {
+                    self.lost += payload.len();
+                }
+            }
+        }
+        self.is_in_doubt |= is_in_doubt;
+        if begins && damaged == 0 && !is_in_doubt {
+            self.last_journal = Some((number, content.len() - torn));
+        }
+        begins
+    }
+
+    /// Every change before this number has been in the files.
+    fn reach(&mut self, before: u64) {
+        self.lose(before.saturating_sub(self.next));
+        self.next = self.next.max(before);
     }
 
     fn changed(&mut self, changed: Changed) {
-        // In a snapshot it is that of the end, and stands in where the end is damaged.
-        self.end(changed.sequence);
-        self.follow(changed.sequence);
-        self.finishes.extend(changed.finish());
+        if changed.sequence < self.next {
+            // It stands there twice.
+            return;
+        }
+        self.reach(changed.sequence);
+        self.next = changed.sequence + 1;
+        if let Some(finished) = changed.finished {
+            let (state, duration) = (changed.known.state(), finished.duration);
+            self.known.add(&changed.provider, state, duration);
+            let provider = Arc::clone(&changed.provider);
+            self.unproven.push((changed.sequence, Finish { provider, state, duration }));
+        }
+        self.remember(changed);
+    }
+
+    /// The disk has the snapshot, and every change before this number, for good.
+    fn prove(&mut self, before: u64) {
+        if let Some(finishes) = self.of_snapshot.take() {
+            self.shown = finishes;
+        }
+        let proven = self.unproven.iter().take_while(|(number, _)| *number < before).count();
+        for (_, Finish { provider, state, duration }) in self.unproven.drain(..proven) {
+            self.shown.add(&provider, state, duration);
+        }
+    }
+
+    fn remember(&mut self, changed: Changed) {
         self.remembered.entry(changed.provider).or_default().insert(changed.id, changed.known);
     }
 
-    fn end(&mut self, end: u64) {
-        self.end = self.end.max(end);
-        self.next = self.next.max(end);
-    }
-
-    fn follow(&mut self, sequence: u64) {
-        self.next = self.next.max(sequence.saturating_add(1));
+    fn lose(&mut self, changes: u64) {
+        let changes = usize::try_from(changes).unwrap_or(usize::MAX);
+        self.lost = self.lost.saturating_add(changes);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::clock::Timestamp;
-    use crate::observation::State;
-    use crate::store::record::{Finished, Known};
-    use crate::task::{Common, Task};
-
-    const FINISHED: Option<Finished> = Some(Finished { duration: None });
-
-    /// A file, as it is written.
-    struct File(Vec<u8>);
-
-    impl File {
-        fn new() -> Self {
-            Self(frame::header())
-        }
-
-        /// A task, of which `known` is to be told from others.
-        fn task(mut self, sequence: u64, id: &str, known: i64, finished: Option<Finished>) -> Self {
-            let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
-            let task = Task { id: id.into(), common: Arc::new(common) };
-            let known = Known::new(Timestamp::from_micros(known));
-            saved::push(sequence, &task, &known, finished, &mut self.0);
-            self
-        }
-
-        fn finish(mut self, sequence: u64) -> Self {
-            let (provider, state) = ("p".into(), State::Failed);
-            let finish = Finish { sequence, provider, state, duration: None };
-            saved::push_finish(&finish, &mut self.0);
-            self
-        }
-
-        fn end(mut self, end: u64) -> Self {
-            saved::push_end(end, &mut self.0);
-            self
-        }
-    }
-
-    /// The tasks with what is known of each, the finishes and the next number.
-    fn read(snapshot: &File, journals: Vec<File>) -> (Vec<(String, i64)>, Vec<u64>, u64) {
-        let journals: Vec<_> = journals.into_iter().map(|file| (0, file.0)).collect();
-        let left = Left::read(&snapshot.0, &journals);
-        let tasks = left.remembered.into_values().flatten();
-        let mut tasks: Vec<_> =
-            tasks.map(|(id, known)| (id.to_string(), known.enqueued().micros())).collect();
-        tasks.sort();
-        let finishes = left.finishes.iter().map(|finish| finish.sequence).collect();
-        (tasks, finishes, left.next)
-    }
-
-    fn tasks(tasks: &[(&str, i64)]) -> Vec<(String, i64)> {
-        tasks.iter().map(|(id, known)| ((*id).to_owned(), *known)).collect()
-    }
-
-    #[test]
-    fn journals_continue_the_snapshot() {
-        let snapshot = File::new().end(5).task(5, "a", 1, None).task(5, "b", 1, None).finish(3);
-        let journal = File::new().task(5, "a", 2, FINISHED).task(6, "c", 1, None);
-        let newer = File::new().task(7, "c", 2, FINISHED);
-        assert_eq!(
-            read(&snapshot, vec![journal, newer]),
-            (tasks(&[("a", 2), ("b", 1), ("c", 2)]), vec![3, 5, 7], 8)
-        );
-        assert_eq!(read(&File::new(), Vec::new()), (Vec::new(), Vec::new(), 0));
-    }
-
-    /// As a kill between the renaming of the snapshot and the removal of the journals leaves it.
-    #[test]
-    fn what_the_snapshot_has_taken_over_is_not_taken_twice() {
-        let old = || File::new().task(2, "a", 1, None).task(3, "a", 2, FINISHED);
-        let snapshot = File::new().end(4).task(4, "a", 3, None).finish(3);
-        assert_eq!(read(&snapshot, vec![old()]), (tasks(&[("a", 3)]), vec![3], 5));
-        // The task has left, and its finish waits.
-        let snapshot = File::new().end(4).finish(3);
-        assert_eq!(read(&snapshot, vec![old()]), (Vec::new(), vec![3], 4));
-        // Where the end is damaged the tasks tell it.
-        let snapshot = File::new().task(4, "a", 3, None);
-        assert_eq!(read(&snapshot, vec![old()]), (tasks(&[("a", 3)]), vec![], 5));
-    }
-
-    /// No number is given twice.
-    #[test]
-    fn numbers_go_on_behind_all() {
-        assert_eq!(read(&File::new().finish(9), Vec::new()).2, 10);
-        assert_eq!(read(&File::new().end(9), Vec::new()).2, 9);
-        assert_eq!(read(&File::new(), vec![File::new().task(9, "a", 1, None)]).2, 10);
-        assert_eq!(read(&File::new().finish(u64::MAX), Vec::new()).2, u64::MAX);
-    }
-
-    #[test]
-    fn what_is_missing_is_lost_too() {
-        let lost = |snapshot: File, journals: Vec<(u64, File)>| {
-            let journals: Vec<_> = journals.into_iter().map(|(n, file)| (n, file.0)).collect();
-            Left::read(&snapshot.0, &journals).lost
-        };
-        let snapshot = || File::new().end(3).task(3, "a", 1, None).end(3);
-        let first = || File::new().task(3, "a", 2, None).task(4, "a", 3, None);
-        assert_eq!(lost(snapshot(), vec![(3, first()), (5, File::new())]), 0);
-        assert_eq!(lost(File(Vec::new()), vec![(0, File::new().task(0, "a", 1, None))]), 0);
-        // The end of the snapshot, a journal's end, a journal, the snapshot.
-        assert_eq!(lost(File::new().end(3).task(3, "a", 1, None), vec![(3, first())]), 1);
-        assert_eq!(lost(snapshot(), vec![(3, first()), (7, File::new())]), 2);
-        assert_eq!(lost(snapshot(), vec![(8, File::new())]), 4);
-        assert_eq!(lost(File(Vec::new()), vec![(3, first())]), 3);
-        // A journal goes on from there, and what was missing is not missing again.
-        let after = lost(File(Vec::new()), vec![(7, File::new()), (7, File::new())]);
-        assert_eq!(after, 7);
-    }
-}
+mod tests;

@@ -6,12 +6,11 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::entry::Entry;
 use crate::lock::lock;
+use crate::telemetry::finishes::Finishes;
 
-/// Changes that wait, some tens of megabytes of them. Further ones are passed over, since the next
-/// snapshot has them.
+/// Changes that wait, some tens of megabytes of them. Of further ones only the finished tasks are
+/// counted: the next snapshot has the rest.
 const MAX_CHANGES: usize = 100_000;
-/// With finishes, which no snapshot tells.
-const MAX_FINISHES: usize = 2 * MAX_CHANGES;
 
 /// What is asked of who waits for the disk.
 #[derive(Debug)]
@@ -33,10 +32,18 @@ pub struct Queue {
 /// What waits.
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Changes, in the order in which they happened.
-    entries: Vec<Entry>,
+    taken: Taken,
     /// Whether nothing more comes.
     is_closed: bool,
+}
+
+/// What has happened.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// Changes, in the order in which they happened.
+    pub entries: Vec<Entry>,
+    /// Finished tasks of changes for which there was no room, where there were such changes.
+    pub without_room: Option<Finishes>,
 }
 
 impl Queue {
@@ -45,17 +52,20 @@ impl Queue {
         Self { waiting: Mutex::default(), changed: Condvar::new(), errands }
     }
 
-    /// Adds a change. Gives back a finish for which there is no room.
-    pub fn push(&self, entry: Entry) -> Option<Entry> {
+    /// Adds a change.
+    pub fn push(&self, entry: Entry) {
         let mut waiting = lock(&self.waiting);
-        let most = if entry.finished.is_some() { MAX_FINISHES } else { MAX_CHANGES };
-        if waiting.is_closed || waiting.entries.len() >= most {
-            self.renew();
-            return Some(entry).filter(|entry| entry.finished.is_some());
+        if !waiting.is_closed && waiting.taken.entries.len() < MAX_CHANGES {
+            waiting.taken.entries.push(entry);
+            self.changed.notify_one();
+            return;
         }
-        waiting.entries.push(entry);
-        self.changed.notify_one();
-        None
+        let finishes = waiting.taken.without_room.get_or_insert_default();
+        if let Some(finished) = entry.finished {
+            let provider = &entry.task.common.provider;
+            finishes.add(provider, entry.known.state(), finished.duration);
+        }
+        self.renew();
     }
 
     /// Has all written anew.
@@ -75,16 +85,17 @@ impl Queue {
         lock(&self.waiting).is_closed
     }
 
-    /// Takes the changes that wait.
-    pub fn take(&self) -> Vec<Entry> {
-        mem::take(&mut lock(&self.waiting).entries)
+    /// Takes what waits.
+    pub fn take(&self) -> Taken {
+        mem::take(&mut lock(&self.waiting).taken)
     }
 
     /// Waits for changes. Returns whether there may be some; `false` once nothing more comes.
     pub fn wait(&self) -> bool {
-        let nothing = |waiting: &mut Waiting| waiting.entries.is_empty() && !waiting.is_closed;
+        let nothing =
+            |waiting: &mut Waiting| waiting.taken.entries.is_empty() && !waiting.is_closed;
         let waiting = self.changed.wait_while(lock(&self.waiting), nothing);
-        !waiting.unwrap_or_else(PoisonError::into_inner).entries.is_empty()
+        !waiting.unwrap_or_else(PoisonError::into_inner).taken.entries.is_empty()
     }
 }
 
@@ -93,35 +104,33 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::observation::State;
 
     #[test]
-    fn what_does_not_fit_is_left_to_a_snapshot_and_no_finish_is_lost() {
+    fn of_what_does_not_fit_the_finished_tasks_are_counted() {
         let (sender, errands) = mpsc::sync_channel(1);
         let queue = Queue::new(sender);
         for _ in 0..MAX_CHANGES {
-            assert!(queue.push(Entry::example("t", false)).is_none());
+            queue.push(Entry::example("t", false));
         }
         assert!(errands.try_recv().is_err());
-        assert!(queue.push(Entry::example("t", false)).is_none());
-        for _ in MAX_CHANGES..MAX_FINISHES {
-            assert!(queue.push(Entry::example("t", true)).is_none());
-        }
-        assert!(queue.push(Entry::example("t", true)).is_some());
+        queue.push(Entry::example("t", false));
+        queue.push(Entry::example("t", true));
+        queue.push(Entry::example("t", true));
         assert!(matches!(errands.try_recv(), Ok(Errand::Renew)));
         assert!(errands.try_recv().is_err(), "once is enough");
         assert!(queue.wait());
-        let entries = queue.take();
-        let finishes = entries.iter().filter(|entry| entry.finished.is_some()).count();
-        assert_eq!((entries.len(), finishes), (MAX_FINISHES, MAX_FINISHES - MAX_CHANGES));
+        let taken = queue.take();
+        let mut finishes = Finishes::default();
+        (0..2).for_each(|_| finishes.add(&"p".into(), State::Succeeded, None));
+        assert_eq!((taken.entries.len(), taken.without_room), (MAX_CHANGES, Some(finishes)));
 
-        assert!(queue.push(Entry::example("t", true)).is_none());
+        queue.push(Entry::example("t", false));
         queue.close();
-        assert!(
-            queue.push(Entry::example("t", true)).is_some()
-                && queue.push(Entry::example("t", false)).is_none()
-        );
+        queue.push(Entry::example("t", false));
         assert!(queue.wait());
-        assert_eq!(queue.take().len(), 1);
+        let taken = queue.take();
+        assert_eq!((taken.entries.len(), taken.without_room), (1, Some(Finishes::default())));
         assert!(!queue.wait(), "nothing more comes");
     }
 }

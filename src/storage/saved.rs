@@ -1,14 +1,17 @@
-//! What is written: a task's history, and finishes that no counter has.
+//! What is written: the history of tasks, and how many have finished.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::frame;
-use crate::observation::State;
 use crate::store::record::{Finished, Known};
 use crate::task::Task;
+use crate::telemetry::finishes::FinishTotals;
+
+/// More than the changes of a million years at a thousand a second. A larger number is no number
+/// of ours: nothing could be counted behind it.
+pub const MAX_SEQUENCE: u64 = 1 << 60;
 
 /// What a frame holds. Everything in it has its place: another order or another field is another
 /// version of the format.
@@ -16,16 +19,26 @@ use crate::task::Task;
 pub enum Saved {
     /// In the snapshot every task, in a journal one that has changed.
     Changed(Changed),
-    /// In the snapshot only; in a journal its task tells.
-    Finish(Finish),
-    /// In the snapshot only: changes from this number on are in journals.
-    End(u64),
+    /// At the beginning of a snapshot: changes from this number on are in journals.
+    Begin(u64),
+    /// In a snapshot only: the finished tasks of a provider.
+    Finishes(Box<ProviderFinishes>),
+    /// At the end of a snapshot: the number of its beginning, and how many tasks and providers
+    /// are between both.
+    End(u64, u64),
+    /// At the beginning of a journal: the number behind the last change that is in a file before.
+    Follows(u64),
+    /// In a journal only: all changes before this number were on the disk for good when this was
+    /// written.
+    Synced(u64),
+    /// In a journal only: the disk has refused to have for good what was written before.
+    SyncFailed,
 }
 
 /// A task, as it is now.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Changed {
-    /// Counts the changes, so that what a snapshot has already is known.
+    /// Counts the changes, so that what is missing, or in a snapshot already, is known.
     pub sequence: u64,
     /// The provider's name.
     pub provider: Arc<str>,
@@ -37,20 +50,18 @@ pub struct Changed {
     pub finished: Option<Finished>,
 }
 
-/// A finish that is to be counted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Finish {
-    /// That of the change which it was.
-    pub sequence: u64,
+/// The finished tasks of a provider.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProviderFinishes {
     /// The provider's name.
     pub provider: Arc<str>,
-    /// How it ended.
-    pub state: State,
-    /// How long the task took, where that is known.
-    pub duration: Option<Duration>,
+    /// All of them.
+    pub known: FinishTotals,
+    /// Those that were shown when the snapshot was begun.
+    pub shown: FinishTotals,
 }
 
-/// The same without copies.
+/// The same without copies. In the order of [`Saved`].
 #[derive(Serialize)]
 enum Borrowed<'a> {
     Changed {
@@ -60,28 +71,16 @@ enum Borrowed<'a> {
         known: &'a Known,
         finished: Option<Finished>,
     },
-    Finish(&'a Finish),
-    End(u64),
-}
-
-impl Changed {
-    /// What it lets count.
-    pub fn finish(&self) -> Option<Finish> {
-        Finish::of(self.sequence, &self.provider, &self.known, self.finished)
-    }
-}
-
-impl Finish {
-    /// What change number `sequence` lets count.
-    pub fn of(
-        sequence: u64,
-        provider: &Arc<str>,
-        known: &Known,
-        finished: Option<Finished>,
-    ) -> Option<Self> {
-        let (provider, duration) = (Arc::clone(provider), finished?.duration);
-        Some(Self { sequence, provider, state: known.state(), duration })
-    }
+    Begin(u64),
+    Finishes {
+        provider: &'a str,
+        known: &'a FinishTotals,
+        shown: &'a FinishTotals,
+    },
+    End(u64, u64),
+    Follows(u64),
+    Synced(u64),
+    SyncFailed,
 }
 
 /// Adds a task's frame to `out`.
@@ -96,14 +95,39 @@ pub fn push(
     push_frame(&Borrowed::Changed { sequence, provider, id, known, finished }, out);
 }
 
-/// Adds a finish's frame to `out`.
-pub fn push_finish(finish: &Finish, out: &mut Vec<u8>) {
-    push_frame(&Borrowed::Finish(finish), out);
+/// Adds the frame of a provider's finished tasks to `out`.
+pub fn push_finishes(
+    provider: &str,
+    known: &FinishTotals,
+    shown: &FinishTotals,
+    out: &mut Vec<u8>,
+) {
+    push_frame(&Borrowed::Finishes { provider, known, shown }, out);
 }
 
-/// Adds the frame that tells where a snapshot ends to `out`.
-pub fn push_end(end: u64, out: &mut Vec<u8>) {
-    push_frame(&Borrowed::End(end), out);
+/// Adds [`Saved::Begin`] to `out`.
+pub fn push_begin(first: u64, out: &mut Vec<u8>) {
+    push_frame(&Borrowed::Begin(first), out);
+}
+
+/// Adds [`Saved::End`] to `out`.
+pub fn push_end(first: u64, frames: u64, out: &mut Vec<u8>) {
+    push_frame(&Borrowed::End(first, frames), out);
+}
+
+/// Adds [`Saved::Follows`] to `out`.
+pub fn push_follows(before: u64, out: &mut Vec<u8>) {
+    push_frame(&Borrowed::Follows(before), out);
+}
+
+/// Adds [`Saved::Synced`] to `out`.
+pub fn push_synced(before: u64, out: &mut Vec<u8>) {
+    push_frame(&Borrowed::Synced(before), out);
+}
+
+/// Adds [`Saved::SyncFailed`] to `out`.
+pub fn push_sync_failed(out: &mut Vec<u8>) {
+    push_frame(&Borrowed::SyncFailed, out);
 }
 
 fn push_frame(saved: &Borrowed<'_>, out: &mut Vec<u8>) {
@@ -113,7 +137,27 @@ fn push_frame(saved: &Borrowed<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads a payload. `None` where it is none of ours, whatever its checksum says.
+/// Reads a payload. `None` where it is none of ours, whatever its checksum says: what no
+/// exporter has written must not be shown.
 pub fn read(payload: &[u8]) -> Option<Saved> {
-    postcard::from_bytes(payload).ok()
+    let (saved, rest) = postcard::take_from_bytes(payload).ok()?;
+    is_plausible(&saved).then_some(saved).filter(|_| rest.is_empty())
+}
+
+fn is_plausible(saved: &Saved) -> bool {
+    match saved {
+        Saved::Changed(Changed { sequence, known, finished, .. }) => {
+            let may_have_finished = finished.is_none() || known.is_final();
+            *sequence <= MAX_SEQUENCE && known.is_plausible() && may_have_finished
+        }
+        Saved::Finishes(finishes) => {
+            let ProviderFinishes { known, shown, .. } = &**finishes;
+            known.is_plausible() && shown.is_plausible() && known.continues(shown)
+        }
+        Saved::Begin(number) | Saved::Follows(number) | Saved::Synced(number) => {
+            *number <= MAX_SEQUENCE
+        }
+        Saved::End(first, _) => *first <= MAX_SEQUENCE,
+        Saved::SyncFailed => true,
+    }
 }

@@ -1,5 +1,7 @@
 //! One task's history, as far as it matters: from an observation to what changed. Pure.
 
+mod plausible;
+
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;

@@ -51,6 +51,11 @@ impl Waited {
         self.steady_until = is_waiting.then_some(steady);
     }
 
+    /// Returns the moments that it remembers, by the wall clock.
+    pub fn moments(&self) -> impl Iterator<Item = Timestamp> + use<> {
+        self.until.into_iter().chain(self.first_seen)
+    }
+
     /// Returns the time up to `now` of a task that was enqueued at `enqueued`; at most its age.
     pub fn total(&self, enqueued: Timestamp, now: Timestamp) -> Duration {
         let before = self.first_seen.map_or(Duration::ZERO, |seen| seen.since(enqueued));

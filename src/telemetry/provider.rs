@@ -1,24 +1,28 @@
 //! The work of polling one provider, counted. Handles are made once, so counting is a few atomic
 //! additions; only codes and HTTP statuses, which no table lists beforehand, are looked up.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Histogram, IntCounter, IntGauge};
+use tokio::time::Instant;
 
-use crate::family::{self, Family};
+use super::finishes::FinishTotals;
+use super::open_set::OpenSet;
+use crate::family;
 use crate::label;
 use crate::lock::lock;
+use crate::mapping::Mapping;
 use crate::observation::{OddField, Reason, State};
 
-/// How many label values a provider's answers can add to a family; further ones count as
-/// [`OTHER`]. More than any API documents, few enough for an API that numbers its answers.
-const MAX_VALUES: usize = 64;
-
-const OTHER: &str = "other";
+/// The HTTP statuses with which APIs of this kind, their gateways and the networks in front of them
+/// answer. Each has a series from the start.
+const USUAL_STATUSES: [u16; 25] = [
+    200, 201, 202, 204, 301, 302, 307, 308, 400, 401, 402, 403, 404, 405, 408, 409, 422, 429, 500,
+    502, 503, 504, 520, 522, 524,
+];
 
 /// Counts what happens at one provider.
 #[derive(Debug)]
@@ -36,16 +40,18 @@ pub struct ProviderTelemetry {
     odd_answers: [(OddField, IntCounter); OddField::ALL.len()],
     http_responses: OpenSet,
     codes: OpenSet,
-    finished: [(State, IntCounter, Histogram); State::FINAL.len()],
+    finished: Mutex<FinishTotals>,
 }
 
 impl ProviderTelemetry {
-    /// Everything at 0.
-    pub(super) fn new(provider: &str) -> Self {
+    /// Everything at 0, but for the tasks that have finished in an earlier life of the process.
+    pub(super) fn new(provider: &str, finished: FinishTotals) -> Self {
         let labels = [("provider", provider)];
         let counter = |family| super::int_counter(family, &labels);
         let gauge = |family| super::int_gauge(family, &labels);
         let histogram = |family| super::histogram(family, &labels);
+        let http_responses = OpenSet::new(&family::HTTP_RESPONSES, "status_code", provider);
+        http_responses.expect(USUAL_STATUSES.map(|status| status.to_string()));
         Self {
             polls: counter(&family::POLLS),
             in_flight: gauge(&family::POLLS_IN_FLIGHT),
@@ -64,14 +70,16 @@ impl ProviderTelemetry {
                 let labels = [("provider", provider), ("field", field.as_str())];
                 (field, super::int_counter(&family::ODD_ANSWERS, &labels))
             }),
-            http_responses: OpenSet::new(&family::HTTP_RESPONSES, "status_code", provider),
+            http_responses,
             codes: OpenSet::new(&family::RESPONSE_CODES, "code", provider),
-            finished: State::FINAL.map(|state| {
-                let labels = [("provider", provider), ("state", state.as_str())];
-                let total = super::int_counter(&family::FINISHED, &labels);
-                (state, total, super::histogram(&family::TASK_DURATION, &labels))
-            }),
+            finished: Mutex::new(finished),
         }
+    }
+
+    /// Gives each code and each HTTP status that `mapping` names a series, at 0 where it is new.
+    pub fn expect(&self, mapping: &Mapping) {
+        self.codes.expect(mapping.named_codes().map(label::bounded));
+        self.http_responses.expect(mapping.named_statuses().map(|status| status.to_string()));
     }
 
     /// A request starts, for the poll of one task or of several.
@@ -100,12 +108,12 @@ impl ProviderTelemetry {
 
     /// An answer came with the HTTP status `status`.
     pub fn answered(&self, status: u16) {
-        self.http_responses.inc(itoa::Buffer::new().format(status));
+        self.http_responses.inc(itoa::Buffer::new().format(status), Instant::now());
     }
 
     /// An answer's body had the code `code`.
     pub fn code(&self, code: &str) {
-        self.codes.inc(&label::bounded(code));
+        self.codes.inc(&label::bounded(code), Instant::now());
     }
 
     /// Whether the last answer told something usable of a task.
@@ -127,10 +135,12 @@ impl ProviderTelemetry {
     /// A task was seen to end in `state`, `duration` after it was enqueued, where that is known.
     /// States that are not in [`State::FINAL`] do not count.
     pub fn finished(&self, state: State, duration: Option<Duration>) {
-        for (_, total, durations) in self.finished.iter().filter(|(known, ..)| *known == state) {
-            total.inc();
-            duration.inspect(|duration| durations.observe(duration.as_secs_f64()));
-        }
+        lock(&self.finished).add(state, duration);
+    }
+
+    /// Shows these finished tasks instead of those that were shown so far.
+    pub(super) fn show_finished(&self, totals: FinishTotals) {
+        *lock(&self.finished) = totals;
     }
 
     /// A due poll was held back for `time`.
@@ -143,8 +153,8 @@ impl ProviderTelemetry {
         self.queue_length.set(i64::try_from(length).unwrap_or(i64::MAX));
     }
 
-    /// One family for each handle.
-    pub(super) fn collect(&self) -> Vec<MetricFamily> {
+    /// One family for each handle, as it is shown at `now`.
+    pub(super) fn collect(&self, provider: &str, now: Instant) -> Vec<MetricFamily> {
         let single: [&dyn Collector; 9] = [
             &self.polls,
             &self.in_flight,
@@ -159,45 +169,8 @@ impl ProviderTelemetry {
         let mut families: Vec<_> = single.into_iter().flat_map(Collector::collect).collect();
         families.extend(self.failures.iter().flat_map(|(_, total)| total.collect()));
         families.extend(self.odd_answers.iter().flat_map(|(_, total)| total.collect()));
-        for (_, total, durations) in &self.finished {
-            families.extend(total.collect());
-            families.extend(durations.collect());
-        }
-        families.extend(self.http_responses.collect());
-        families.extend(self.codes.collect());
+        families.extend(lock(&self.finished).collect(provider));
+        families.extend([self.http_responses.collect(now), self.codes.collect(now)]);
         families
-    }
-}
-
-/// Counters by a label whose values the provider chooses.
-#[derive(Debug)]
-struct OpenSet {
-    family: &'static Family,
-    label: &'static str,
-    provider: Box<str>,
-    counters: Mutex<BTreeMap<Box<str>, IntCounter>>,
-}
-
-impl OpenSet {
-    fn new(family: &'static Family, label: &'static str, provider: &str) -> Self {
-        Self { family, label, provider: provider.into(), counters: Mutex::default() }
-    }
-
-    fn inc(&self, value: &str) {
-        let mut counters = lock(&self.counters);
-        if let Some(counter) = counters.get(value) {
-            return counter.inc();
-        }
-        let value = if counters.len() < MAX_VALUES { value } else { OTHER };
-        let new = || {
-            let labels = [("provider", &*self.provider), (self.label, value)];
-            super::int_counter(self.family, &labels)
-        };
-        counters.entry(value.into()).or_insert_with(new).inc();
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let counters = lock(&self.counters);
-        counters.values().flat_map(Collector::collect).collect()
     }
 }

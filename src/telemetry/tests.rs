@@ -122,8 +122,8 @@ fn tasks_that_end() {
     assert!(!text(&telemetry).contains("running"));
 }
 
-#[test]
-fn a_flood_of_codes_ends_in_other() {
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_codes_ends_in_other() {
     let telemetry = Telemetry::new();
     let provider = telemetry.provider("p");
     for code in 0..100 {
@@ -132,9 +132,72 @@ fn a_flood_of_codes_ends_in_other() {
     provider.code("63");
     provider.code(&"x".repeat(10_000));
     let series = |code| format!(r#"aitask_response_codes_total{{code="{code}",provider="p"}}"#);
+    // Nothing was known beforehand, so each begins at 0.
+    for code in ["0", "63", "other"] {
+        assert_eq!(value(&telemetry, &series(code)), 0.0);
+    }
+    tokio::time::advance(open_set::BIRTH).await;
     assert_eq!(value(&telemetry, &series("63")), 2.0);
     assert_eq!(value(&telemetry, &series("other")), 37.0);
     assert_eq!(text(&telemetry).matches("aitask_response_codes_total{").count(), 65);
+}
+
+#[test]
+fn what_a_mapping_names_exists_from_the_start() {
+    use crate::config::{Loaded, load_text};
+    let telemetry = Telemetry::new();
+    let provider = telemetry.provider("p");
+    let expect = |response: &str| {
+        let text = format!(
+            "providers: [{{ name: p, preset: mjdjourney, response: {{ {response} }} }}]\ntasks: []\n"
+        );
+        let Loaded { config, .. } = load_text("c.yml", &text, std::path::Path::new("")).unwrap();
+        provider.expect(&config.providers[0].mapping);
+    };
+    let code = |code: &str| {
+        let series = format!(r#"aitask_response_codes_total{{code="{code}",provider="p"}}"#);
+        value(&telemetry, &series)
+    };
+    let status = |status: u16| {
+        let series =
+            format!(r#"aitask_http_responses_total{{provider="p",status_code="{status}"}}"#);
+        value(&telemetry, &series)
+    };
+    expect("codes: { failed: [24] }, accept: [2xx, 418]");
+    for known in [200, 418, 429, 502] {
+        assert_eq!(status(known), 0.0);
+    }
+    assert_eq!([code("0"), code("24")], [0.0; 2]);
+    provider.answered(502);
+    provider.code("24");
+    assert_eq!((status(502), code("24")), (1.0, 1.0), "the first is there at once");
+    // On a reload what is named then, and what there was stays.
+    expect("codes: { failed: [25] }");
+    assert_eq!((code("24"), code("25"), status(418)), (1.0, 0.0, 0.0));
+}
+
+#[test]
+fn finished_tasks_continue_from_what_is_shown() {
+    let telemetry = Telemetry::new();
+    telemetry.provider("p");
+    let mut finishes = Finishes::default();
+    let duration = Some(Duration::from_secs(90));
+    for provider in ["p", "q", "q"] {
+        finishes.add(&provider.into(), State::Failed, duration);
+    }
+    telemetry.show_finished(finishes.clone());
+    let failed = |provider| {
+        let labels = format!(r#"{{provider="{provider}",state="failed"}}"#);
+        let of = |family| value(&telemetry, &format!("{family}{labels}"));
+        (of("aitask_finished_total"), of("aitask_task_duration_seconds_sum"))
+    };
+    assert_eq!(failed("p"), (1.0, 90.0));
+    assert!(!text(&telemetry).contains(r#"provider="q""#), "it is not in the configuration");
+    telemetry.provider("q");
+    assert_eq!(failed("q"), (2.0, 180.0));
+    finishes.add(&"p".into(), State::Failed, None);
+    telemetry.show_finished(finishes);
+    assert_eq!((failed("p"), failed("q")), ((2.0, 90.0), (2.0, 180.0)));
 }
 
 #[test]

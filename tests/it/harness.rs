@@ -18,7 +18,7 @@ use aitask_exporter::simulator::{self, Options, Simulator};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use host::Host;
+use host::{Disk, Host};
 use http::Reply;
 use samples::Samples;
 
@@ -200,10 +200,10 @@ impl Exporter {
         Self::listening(Self::run(&mut command, Dir::with(config), &[]))
     }
 
-    /// With a disk that never has for good what is written.
-    pub fn start_stalled(dir: Dir, flags: &[&str]) -> Self {
+    /// With another disk.
+    pub fn start_with_disk(disk: &Disk, dir: Dir, flags: &[&str]) -> Self {
         let mut command = Command::new(PROGRAM);
-        host::stall_disk(&mut command, &dir);
+        disk.run(&mut command);
         Self::listening(Self::run(&mut command, dir, flags))
     }
 

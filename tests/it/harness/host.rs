@@ -1,6 +1,7 @@
 //! A host whose clock steps and whose names move: libfaketime and `nss_wrapper` stand between a process
 //! and its libc.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -45,15 +46,57 @@ impl Host {
     }
 }
 
-/// Gives the process of a command a disk that takes what is written and never has it for good. Whoever
-/// can link Rust programs can make the library for it.
-pub fn stall_disk(command: &mut Command, dir: &Dir) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/harness/disk.c");
-    let library = dir.path("disk.so");
-    let made =
-        Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
-    assert!(made.unwrap().success());
-    command.env("LD_PRELOAD", library);
+/// A disk that does, when it is asked to have for good what is written, what a test says.
+pub struct Disk(Dir);
+
+impl Disk {
+    /// One that `works`, `fails` or `stalls`.
+    pub fn that(does: &str) -> Self {
+        let disk = Self(Dir::new());
+        disk.now(does);
+        disk
+    }
+
+    /// Lets it do something else from now on.
+    pub fn now(&self, does: &str) {
+        self.0.write("mode", does);
+    }
+
+    /// Gives it to the process of a command. A machine that can link Rust programs can make the
+    /// library for it.
+    pub fn run(&self, command: &mut Command) {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/harness/disk.c");
+        let library = self.0.path("disk.so");
+        if !library.exists() {
+            let mut compiler = Command::new("cc");
+            compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source);
+            assert!(compiler.status().unwrap().success());
+        }
+        command.env("LD_PRELOAD", library);
+        command.env("DISK_MODE", self.0.path("mode")).env("DISK_LOG", self.0.path("log"));
+    }
+
+    /// Takes from a directory what the disk does not have for good, as the loss of power does.
+    pub fn lose_power(&self, dir: &Path) {
+        let log = self.0.read("log");
+        for file in fs::read_dir(dir).unwrap() {
+            let path = file.unwrap().path();
+            let has = |line: &str| {
+                let (size, name) = line.split_once(' ')?;
+                (Path::new(name) == path).then(|| size.parse().unwrap())
+            };
+            let size: Option<u64> = log.lines().filter_map(has).next_back();
+            match (size, path.file_name().unwrap().to_str().unwrap()) {
+                // It has its name once the disk has all of it.
+                (_, "snapshot") => {}
+                (Some(size), _) => {
+                    let file = File::options().write(true).open(&path).unwrap();
+                    file.set_len(size).unwrap();
+                }
+                (None, _) => fs::remove_file(&path).unwrap(),
+            }
+        }
+    }
 }
 
 /// Where Debian puts a library.

@@ -1,12 +1,14 @@
 //! A disk that is full, hangs, never gets done or is taken away.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use super::{TIMESTAMP, config, finished, finishing, flags, newest_journal, timeless};
+use super::{TIMESTAMP, config, finished, finishing, flags, kill, newest_journal, timeless};
+use crate::harness::host::Disk;
 use crate::harness::samples::Samples;
 use crate::harness::{Dir, Exporter, Gateway, PROGRAM, Process, pid_of, run, until};
 
@@ -126,16 +128,17 @@ fn a_disk_that_hangs_or_goes_is_told() {
         "{}",
         exporter.process.log()
     );
+    assert_eq!(finished(&exporter.scrape()), 0.0, "the disk does not have it");
     assert!(fs::read(&pipe).unwrap().starts_with(b"aitaskst"), "it goes on");
     exporter.await_value(up, &[], 1.0);
-    assert_eq!(finished(&exporter.scrape()), 1.0);
+    exporter.await_value("aitask_finished_total", &[("state", "succeeded")], 1.0);
 
     fs::remove_dir_all(&path).unwrap();
     exporter.await_value(up, &[], 0.0);
     let log = exporter.process.log();
     assert!(log.contains("somebody has removed or moved the directory"), "{log}");
     exporter.await_value(up, &[], 1.0);
-    assert!(path.join("snapshot").exists() && path.join("counted").exists());
+    assert!(path.join("snapshot").exists());
     fs::remove_file(newest_journal(&path)).unwrap();
     exporter.await_value(up, &[], 0.0);
     exporter.await_value(up, &[], 1.0);
@@ -154,24 +157,91 @@ fn a_disk_that_hangs_or_goes_is_told() {
     assert!(said.contains("another process uses"), "{said}");
 }
 
-/// What a kill or an end leaves does not depend on what the disk has for good.
+/// What the disk does not have for good is not shown, and not lost either. Nothing else waits.
 #[test]
 fn nothing_waits_for_a_disk_that_never_gets_done() {
-    let (gateway, storage) = (Gateway::start(), Dir::new());
+    let (gateway, storage, disk) = (Gateway::start(), Dir::new(), Disk::that("stalls"));
     let (config, path) = (finishing(&gateway, 5, 2.0, 0.5), storage.path("state"));
     for signal in ["KILL", "TERM", "KILL"] {
         let polled = gateway.requests("t-4");
-        let mut exporter = Exporter::start_stalled(Dir::with(&config), &flags(&path));
+        let mut exporter = Exporter::start_with_disk(&disk, Dir::with(&config), &flags(&path));
         let seen = exporter.await_value("aitask_tasks", &[("state", "succeeded")], 5.0);
-        if polled == 0 {
-            exporter.await_value("aitask_finished_total", &[("state", "succeeded")], 5.0);
-        } else {
+        if polled > 0 {
             assert_eq!(gateway.requests("t-4"), polled, "a final task is polled no more");
-            let next = exporter.scrape();
-            assert_eq!([finished(&seen), finished(&next)], [0.0; 2], "each was counted");
         }
+        let next = exporter.scrape();
+        assert_eq!([finished(&seen), finished(&next)], [0.0; 2], "the disk has none");
         exporter.process.signal(signal);
         let ended = exporter.process.wait();
         assert!(signal == "KILL" || ended.success(), "{ended}");
     }
+    let last = Exporter::start_with_disk(&disk, Dir::with(&config), &flags(&path));
+    assert_eq!(finished(&last.scrape()), 0.0);
+    last.await_value("aitask_exporter_storage_up", &[], 0.0);
+    disk.now("works");
+    last.await_value("aitask_exporter_storage_up", &[], 1.0);
+    last.await_value("aitask_finished_total", &[("state", "succeeded")], 5.0);
+}
+
+/// What the system may have thrown away after a failure counts once a new snapshot has it.
+#[test]
+fn a_disk_that_fails_shows_nothing_until_all_is_written_anew() {
+    let (gateway, storage, disk) = (Gateway::start(), Dir::new(), Disk::that("works"));
+    let (config, path) = (finishing(&gateway, 6, 3.0, 6.0), storage.path("state"));
+    let life = || Exporter::start_with_disk(&disk, Dir::with(&config), &flags(&path));
+    let first = life();
+    first.await_value("aitask_finished_total", &[("state", "succeeded")], 1.0);
+    disk.now("fails");
+    first.await_value("aitask_exporter_storage_up", &[], 0.0);
+    let log = first.process.log();
+    assert!(log.contains("cannot write to the storage path"), "{log}");
+    let shown = finished(&first.scrape());
+    let all = first.await_value("aitask_tasks", &[("state", "succeeded")], 6.0);
+    assert_eq!(finished(&all), shown, "they wait");
+    kill(first);
+    // What the journal has may not be on the disk, though that says now that all is well.
+    disk.now("works");
+    let second = life();
+    assert_eq!(second.scrape().value("aitask_exporter_storage_lost_bytes", &[]), Some(0.0));
+    assert!(finished(&second.scrape()) >= shown);
+    second.await_value("aitask_finished_total", &[("state", "succeeded")], 6.0);
+    disk.now("fails");
+    second.await_value("aitask_exporter_storage_up", &[], 1.0);
+    assert_eq!(finished(&second.scrape()), 6.0);
+}
+
+/// A volume that is gone leaves its mount point behind, which is on another file system.
+#[test]
+fn another_file_system_is_refused_until_a_restart() {
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    let (gateway, storage) = (Gateway::start(), Dir::new());
+    let shm = PathBuf::from(format!("/dev/shm/aitask-{}", std::process::id()));
+    fs::create_dir_all(&shm).unwrap();
+    let path = storage.path("state");
+    assert_ne!(device(&shm), device(path.parent().unwrap()), "two file systems are needed");
+    let (elsewhere, place) = (shm.join("state"), storage.path("place"));
+    fs::create_dir(&elsewhere).unwrap();
+    symlink(&elsewhere, &place).unwrap();
+    let config = config(&gateway, &["running-1".to_owned(), "ok-1".to_owned()]);
+    let exporter = Exporter::start_in(Dir::with(&config), &flags(&place.join("deep")));
+    let up = "aitask_exporter_storage_up";
+    exporter.await_value("aitask_finished_total", &[("state", "succeeded")], 1.0);
+    // The volume goes, and its mount point is empty.
+    fs::remove_file(&place).unwrap();
+    fs::create_dir(&place).unwrap();
+    exporter.await_value(up, &[], 0.0);
+    until("it has tried", || exporter.process.log().contains("another file system"));
+    assert_eq!(fs::read_dir(&place).unwrap().count(), 0);
+    // It comes back.
+    fs::remove_dir(&place).unwrap();
+    symlink(&elsewhere, &place).unwrap();
+    thread::sleep(Duration::from_secs(7));
+    let samples = exporter.scrape();
+    assert_eq!((samples.value(up, &[]), finished(&samples)), (Some(0.0), 1.0));
+    drop(exporter);
+    let exporter = Exporter::start_in(Dir::with(&config), &flags(&place.join("deep")));
+    let samples = exporter.scrape();
+    assert_eq!((samples.value(up, &[]), finished(&samples)), (Some(1.0), 1.0));
+    drop(exporter);
+    fs::remove_dir_all(shm).unwrap();
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::harness::host::GATE;
 use crate::harness::samples::Samples;
 use crate::harness::{Dir, Exporter, Gateway, PROGRAM, Process, http, pid_of, until};
 
@@ -35,20 +36,26 @@ fn the_first_signal_drains_within_5_seconds() {
     }
 }
 
-/// Pipes that nobody writes into, in the place of files of a file system that does not answer.
+/// In the place of files of a file system that does not answer.
 #[test]
 fn a_start_that_hangs_can_be_ended() {
-    for name in ["aitask.yml", "state/counted"] {
-        let dir = Dir::new();
+    for hangs in ["the configuration", "the storage"] {
+        let dir = Dir::with("providers: []\ntasks: []\n");
         fs::create_dir(dir.path("state")).unwrap();
-        dir.write("aitask.yml", "providers: []\ntasks: []\n");
-        let _ = fs::remove_file(dir.path(name));
-        assert!(Command::new("mkfifo").arg(dir.path(name)).status().unwrap().success());
         let state = dir.path("state").into_os_string().into_string().unwrap();
-        let mut process = Exporter::begin(dir, &["--storage.path", &state]);
+        let flags = ["--storage.path", &state];
+        let mut process = if hangs == "the storage" {
+            // A pipe that nobody writes into.
+            let pipe = dir.path("state/counted");
+            assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
+            Exporter::begin(dir, &flags)
+        } else {
+            dir.write(GATE, "");
+            Exporter::begin_hanging(dir, &flags)
+        };
         until("it waits for signals", || process.catches_signal(15));
         process.signal("TERM");
-        assert_eq!(process.wait().code(), Some(0), "{name}: {}", process.log());
+        assert_eq!(process.wait().code(), Some(0), "{hangs}: {}", process.log());
     }
 }
 

@@ -45,11 +45,27 @@ impl Host {
     }
 }
 
-/// Gives the process of a command a disk that takes what is written and never has it for good. Whoever
-/// can link Rust programs can make the library for it.
+/// Gives the process of a command a disk that takes what is written and never has it for good.
 pub fn stall_disk(command: &mut Command, dir: &Dir) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/harness/disk.c");
-    let library = dir.path("disk.so");
+    preload(command, dir, "disk");
+}
+
+/// What must not be there for [`hang_file`] to let a file be opened.
+pub const GATE: &str = "gate";
+
+/// Gives the process of a command a file system that does not answer when the file `name` is opened, as
+/// long as there is a file `gate` beside it.
+pub fn hang_file(command: &mut Command, dir: &Dir, name: &str) {
+    preload(command, dir, "hang");
+    command.env("HANGING_FILE", dir.path(name)).env("HANGING_GATE", dir.path(GATE));
+}
+
+/// Puts a library of the tests between the process of a command and its libc. A machine that can link
+/// Rust programs can make it.
+fn preload(command: &mut Command, dir: &Dir, name: &str) {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/harness");
+    let library = dir.path(&format!("{name}.so"));
+    let source = sources.join(format!("{name}.c"));
     let made =
         Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
     assert!(made.unwrap().success());

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,12 +19,14 @@ use crate::clock::Clock;
 use crate::config::diagnostic::Diagnostics;
 use crate::history::History;
 use crate::poll::worker::Context;
-use crate::reload::{Live, ReloadError, Source};
+use crate::reading::{Reading, ReadingError};
+use crate::reload::{self, Built, Live, ReloadError, Source};
 use crate::simulator::{self, Simulator};
 use crate::storage::files::StorageError;
 use crate::storage::{self, Storage};
 use crate::store::Store;
 use crate::telemetry::Telemetry;
+use crate::tls;
 use crate::web::guard::Guard;
 use crate::web::settings::Settings;
 use crate::web::{self, Web, listen};
@@ -42,12 +44,15 @@ const FLUSH: Duration = Duration::from_millis(900);
 /// Why the process could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The configuration has mistakes.
+    /// The configuration or the web configuration has mistakes.
     #[error(transparent)]
-    Config(#[from] ReloadError),
-    /// The web configuration has mistakes.
+    Files(#[from] Diagnostics),
+    /// The files are not read in time.
+    #[error("the configuration: {0}")]
+    Reading(#[from] ReadingError),
+    /// Polling cannot begin.
     #[error(transparent)]
-    Web(#[from] Diagnostics),
+    Live(#[from] ReloadError),
     /// An address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(String, std::io::Error),
@@ -131,10 +136,15 @@ async fn export(
     mut signals: Signals,
     announce: impl FnOnce(&[SocketAddr], &str),
 ) -> Result<(), AppError> {
-    let settings = flags.config_file().map(Settings::load).transpose()?.map(Arc::new);
-    let listeners = bind(&flags.listen_addresses).await?;
-    let Begun { context, live } = tokio::select! {
-        begun = begin(source, keep) => begun?,
+    let start = async {
+        let Files { settings, built } = Files::read_in_time(&source, flags).await?;
+        settings.iter().for_each(Settings::log);
+        let listeners = bind(&flags.listen_addresses).await?;
+        let begun = begin(source, built, keep).await?;
+        Ok::<_, AppError>((settings.map(Arc::new), listeners, begun))
+    };
+    let (settings, listeners, Begun { context, live }) = tokio::select! {
+        started = start => started?,
         // Whatever hangs: what has begun ends with the process, and loses no more than by a kill.
         () = signals.stop() => return Ok(()),
     };
@@ -190,6 +200,38 @@ async fn export(
     Ok(())
 }
 
+/// What the files of both configurations say.
+#[derive(Debug)]
+pub struct Files {
+    /// The web configuration, if there is one.
+    pub settings: Option<Settings>,
+    /// The configuration, and the clients that it asks for.
+    pub built: Built,
+}
+
+impl Files {
+    /// Reads both configurations, the files that they name, and builds the clients: what a check does
+    /// and what a start does first. Blocks on the file system.
+    ///
+    /// # Errors
+    /// All mistakes of all files.
+    pub fn read(source: &Source, web: Option<PathBuf>) -> Result<Self, Diagnostics> {
+        tls::install();
+        match (reload::load(source), web.map(Settings::load).transpose()) {
+            (Ok(built), Ok(settings)) => Ok(Self { settings, built }),
+            (Err(config), Err(web)) => Err(config.and(web)),
+            (Err(mistakes), _) | (_, Err(mistakes)) => Err(mistakes),
+        }
+    }
+
+    /// The same on a thread that may wait, for as long as the files may take.
+    async fn read_in_time(source: &Source, flags: &WebFlags) -> Result<Self, AppError> {
+        let (source, web) = (source.clone(), flags.config_file());
+        let read = move || Self::read(&source, web);
+        Ok(Reading::default().read(reload::PATIENCE, read).await??)
+    }
+}
+
 /// What is kept, and where.
 struct Keep<'a> {
     /// Failed polls, for the pages.
@@ -204,8 +246,8 @@ struct Begun {
     live: Arc<Live>,
 }
 
-/// Reads what was kept and the configuration, and begins to poll. Takes as long as the files do.
-async fn begin(source: Source, keep: Keep<'_>) -> Result<Begun, AppError> {
+/// Reads what was kept, and begins to poll. Takes as long as the storage does.
+async fn begin(source: Source, built: Built, keep: Keep<'_>) -> Result<Begun, AppError> {
     let telemetry = Arc::new(Telemetry::new());
     let clock = Clock::system();
     let store = Arc::new(Store::new(clock));
@@ -220,7 +262,7 @@ async fn begin(source: Source, keep: Keep<'_>) -> Result<Begun, AppError> {
     };
     let history = Arc::new(History::new(keep.history));
     let context = Context { runtime: polling_thread()?, clock, storage, telemetry, history };
-    let live = Arc::new(Live::start(source, store, context.clone()).await?);
+    let live = Arc::new(Live::start(source, built, store, context.clone()).await?);
     Ok(Begun { context, live })
 }
 

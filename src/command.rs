@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use clap::CommandFactory;
 
-use crate::app::{self, AppError};
+use crate::app::{self, AppError, Files};
 use crate::cli::{Cli, Command, ExporterFlags, PollFlags};
 use crate::config::{self, Loaded, Provider};
 use crate::logging;
 use crate::poll::report::report;
 use crate::poll::{Upstream, once};
-use crate::reload::ReloadError;
+use crate::reload::Source;
 use crate::task::Task;
-use crate::web;
+use crate::tls;
 
 const FAILED: u8 = 1;
 const WRONG: u8 = 2;
@@ -56,13 +56,9 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 fn check(flags: &ExporterFlags) -> ExitCode {
-    if let Some(file) = flags.web.config_file()
-        && let (Err(diagnostics), _) = web::config::load(&file)
-    {
-        return fail(WRONG, &diagnostics);
-    }
-    match config::load(&flags.config_file) {
-        Ok(Loaded { config, tasks }) => {
+    let source = Source::File(flags.config_file.clone());
+    match Files::read(&source, flags.web.config_file()) {
+        Ok(Files { built: (Loaded { config, tasks }, _), .. }) => {
             let (providers, tasks) = (config.providers.len(), tasks.len());
             let file = flags.config_file.display();
             print(&format!("{file} is right: providers {providers}, tasks {tasks}\n"))
@@ -73,18 +69,18 @@ fn check(flags: &ExporterFlags) -> ExitCode {
 
 /// Polls tasks that need not be in the configuration, and tells all about it.
 fn poll(flags: &PollFlags) -> ExitCode {
-    let Loaded { config, tasks } = match config::load(&flags.config_file) {
-        Ok(loaded) => loaded,
+    let files = Files::read(&Source::File(flags.config_file.clone()), None);
+    let (Loaded { config, tasks }, upstreams) = match files {
+        Ok(files) => files.built,
         Err(diagnostics) => return fail(WRONG, &diagnostics),
     };
     let provider = match provider(&config.providers, flags.provider.as_deref()) {
         Ok(provider) => provider,
         Err(message) => return fail(WRONG, &message),
     };
-    crate::tls::install();
-    let upstream = match Upstream::new(Arc::clone(provider)) {
-        Ok(upstream) => upstream,
-        Err(error) => return fail(WRONG, &error),
+    let is_its = |upstream: &&Arc<Upstream>| Arc::ptr_eq(&upstream.provider, provider);
+    let Some(upstream) = upstreams.iter().find(is_its) else {
+        return fail(FAILED, &"the provider has no client");
     };
     let listed = |id: &str| {
         let is_it = |task: &&Task| task.common.provider == provider.name && *task.id == *id;
@@ -99,9 +95,9 @@ fn poll(flags: &PollFlags) -> ExitCode {
     let polls = async {
         let mut all_well = true;
         for task in tasks {
-            let polled = once(&upstream, std::slice::from_ref(&task), false).await;
+            let polled = once(upstream, std::slice::from_ref(&task), false).await;
             all_well &= polled.outcomes.iter().all(Result::is_ok);
-            let printed = print(&report(&upstream, &task, &polled));
+            let printed = print(&report(upstream, &task, &polled));
             all_well &= printed == ExitCode::SUCCESS;
         }
         all_well
@@ -132,7 +128,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 }
 
 fn block_on(work: impl Future<Output = Result<(), AppError>>) -> ExitCode {
-    crate::tls::install();
+    tls::install();
     let ended = match runtime() {
         Ok(runtime) => {
             let ended = runtime.block_on(work);
@@ -144,10 +140,7 @@ fn block_on(work: impl Future<Output = Result<(), AppError>>) -> ExitCode {
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(
-            error @ (AppError::Web(_)
-            | AppError::Config(ReloadError::Config(_) | ReloadError::Client(..))),
-        ) => fail(WRONG, &error),
+        Err(error @ AppError::Files(_)) => fail(WRONG, &error),
         Err(error) => fail(FAILED, &error),
     }
 }

@@ -2,14 +2,18 @@
 //! request templates are parsed, durations are durations. [`load`] is the only way to one.
 
 mod check;
-mod client;
+pub mod client;
 pub mod decode;
 mod definition;
 pub mod diagnostic;
 mod document;
+mod extent;
 mod load;
+mod locate;
 mod merge;
+mod merge_keys;
 mod nesting;
+pub mod pem;
 pub mod place;
 pub mod placed;
 pub mod preset;
@@ -22,6 +26,7 @@ pub mod single;
 mod sources;
 mod syntax;
 mod tasks;
+mod tls;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,7 +40,7 @@ use serde::Deserialize;
 use crate::mapping::Mapping;
 use crate::request::Request;
 use crate::task::Task;
-pub use load::{load, load_text};
+pub use load::{Input, Refusal, load, load_text, load_with};
 pub use raw::schema;
 use secret::Secret;
 pub use sources::Sources;
@@ -73,6 +78,9 @@ pub struct Provider {
     pub base_url: Url,
     /// How a task is asked for.
     pub request: Request,
+    /// The same as people may see it: without what the configuration writes beside the placeholders
+    /// of its query and body.
+    pub redacted_request: Option<Request>,
     /// How several tasks are asked for at once, where the API can.
     pub batch: Option<Request>,
     /// How an answer is understood.

@@ -17,6 +17,7 @@ pub mod duration;
 pub mod lock;
 pub mod reading;
 pub mod task;
+pub mod bounded_file;
 pub mod observation;
 pub mod label;
 pub mod visible;

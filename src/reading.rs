@@ -17,7 +17,7 @@ pub struct Reading<T> {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadingError {
     /// It takes too long.
-    #[error("not read within {0:?}: a file system that does not answer, or a pipe")]
+    #[error("not read within {0:?}: a file system that does not answer")]
     Hangs(Duration),
     /// It panicked.
     #[error("{0}")]

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::Timestamp;
 use crate::config::diagnostic::Diagnostics;
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, Input, Loaded};
 use crate::lock;
 use crate::poll::worker::{Context, Worker};
 use crate::poll::{Polled, Upstream};
@@ -24,7 +24,7 @@ use crate::task::Task;
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long the files may take: a list of a million tasks takes a second or two.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug)]
@@ -41,22 +41,19 @@ pub enum ReloadError {
     /// Mistakes in the files.
     #[error("{0}")]
     Config(Diagnostics),
-    /// A client that cannot be built.
-    #[error("provider {0:?}: {1}")]
-    Client(String, crate::fetch::client::BuildError),
     /// The process is ending, or the reader of the files panicked.
     #[error("{0}")]
     Internal(String),
 }
 
-/// A configuration, and whom it asks.
-type Loading = Result<(Loaded, Vec<Arc<Upstream>>), ReloadError>;
+/// A configuration, and the means to ask each of its providers, in their order.
+pub type Built = (Loaded, Vec<Arc<Upstream>>);
 
 /// The configuration in force and the workers that poll for it.
 #[derive(Debug)]
 pub struct Live {
     source: Source,
-    reading: Reading<Loading>,
+    reading: Reading<Result<Built, Diagnostics>>,
     /// Whether the files are others.
     looking: Reading<u64>,
     context: Context,
@@ -88,21 +85,21 @@ struct Running {
 }
 
 impl Live {
-    /// Reads the configuration for the first time and starts to poll.
+    /// Starts to poll for a configuration that was read from `source`.
     ///
     /// # Errors
-    /// When the configuration has mistakes, or a client cannot be built.
+    /// When the process is ending.
     pub async fn start(
         source: Source,
+        built: Built,
         store: Arc<Store>,
         context: Context,
     ) -> Result<Self, ReloadError> {
-        let reading = Reading::default();
-        let (Loaded { config, tasks }, upstreams) = read(&reading, &source).await?;
+        let (Loaded { config, tasks }, upstreams) = built;
         let config = Arc::new(config);
         let live = Self {
             source,
-            reading,
+            reading: Reading::default(),
             looking: Reading::default(),
             store,
             config: RwLock::new(Arc::clone(&config)),
@@ -118,7 +115,7 @@ impl Live {
     /// Reads the configuration again. Where it has a mistake, the old one stays in force.
     ///
     /// # Errors
-    /// When the configuration has mistakes, or a client cannot be built.
+    /// When the configuration has mistakes.
     pub async fn reload(&self) -> Result<(), ReloadError> {
         let result = async {
             let (Loaded { config, tasks }, upstreams) = read(&self.reading, &self.source).await?;
@@ -270,29 +267,26 @@ impl Live {
     }
 }
 
-async fn read(reading: &Reading<Loading>, source: &Source) -> Loading {
+async fn read(
+    reading: &Reading<Result<Built, Diagnostics>>,
+    source: &Source,
+) -> Result<Built, ReloadError> {
     let source = source.clone();
-    let read = reading.read(PATIENCE, move || load(source)).await;
-    read.map_err(|error| ReloadError::Internal(format!("the configuration: {error}")))?
+    let read = reading.read(PATIENCE, move || load(&source)).await;
+    let read =
+        read.map_err(|error| ReloadError::Internal(format!("the configuration: {error}")))?;
+    read.map_err(ReloadError::Config)
 }
 
-/// Reads the files, secrets and certificates among them.
-fn load(source: Source) -> Loading {
-    let loaded = match source {
-        Source::File(path) => config::load(&path),
-        Source::Text(name, text) => config::load_text(name, &text, Path::new("")),
+/// Reads the files, secrets and certificates among them, and builds the clients: all that a start, a
+/// check and a reload have to do with them. Blocks on the file system.
+///
+/// # Errors
+/// All mistakes of all files.
+pub fn load(source: &Source) -> Result<Built, Diagnostics> {
+    let input = match source {
+        Source::File(path) => Input::File(path),
+        Source::Text(name, text) => Input::Text { name, text, dir: Path::new("") },
     };
-    let loaded = loaded.map_err(ReloadError::Config)?;
-    let upstreams = upstreams(&loaded.config)?;
-    Ok((loaded, upstreams))
-}
-
-fn upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, ReloadError> {
-    let build = |provider: &Arc<config::Provider>| {
-        let upstream = Upstream::new(Arc::clone(provider));
-        upstream
-            .map(Arc::new)
-            .map_err(|error| ReloadError::Client(provider.name.to_string(), error))
-    };
-    config.providers.iter().map(build).collect()
+    config::load_with(input, |provider| Ok(Arc::new(Upstream::new(Arc::clone(provider))?)))
 }

@@ -1,5 +1,7 @@
 //! Task to request: which URL and body ask for a task. Pure.
 
+use std::fmt;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
@@ -132,8 +134,16 @@ impl Request {
 }
 
 /// Text with gaps.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 struct Template(Vec<Piece>);
+
+impl fmt::Debug for Template {
+    /// Shows the gaps only: the text between them may be a token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gaps = self.0.iter().filter(|piece| !matches!(piece, Piece::Text(_)));
+        f.debug_list().entries(gaps).finish()
+    }
+}
 
 #[derive(Clone, Debug, PartialEq)]
 enum Piece {

@@ -79,18 +79,47 @@ pub fn check_segments(value: &str) -> Result<(), &'static str> {
     }
 }
 
-/// FNV-1a over the parts, each closed by a byte that UTF-8 never contains, with a final mix
-/// because FNV's low bits alone spread similar IDs badly.
-pub fn stable_hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for part in parts {
-        for byte in part.iter().chain(&[0xff]) {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+/// Hashes parts as [`stable_hash`] does, piece by piece. FNV-1a, with a final mix because FNV's low
+/// bits alone spread similar IDs badly.
+#[derive(Clone, Copy, Debug)]
+pub struct StableHasher(u64);
+
+impl Default for StableHasher {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl StableHasher {
+    /// Adds bytes to the part that is open.
+    pub fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
     }
-    hash ^= hash >> 33;
-    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
-    hash ^ (hash >> 33)
+
+    /// Closes the part, with a byte that UTF-8 never contains.
+    pub fn end_part(&mut self) {
+        self.write(&[0xff]);
+    }
+
+    /// Returns the hash of the parts that were closed.
+    pub const fn finish(self) -> u64 {
+        let mut hash = self.0;
+        hash ^= hash >> 33;
+        hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
+        hash ^ (hash >> 33)
+    }
+}
+
+/// Returns a hash of the parts that is the same in every run and on every machine.
+pub fn stable_hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
+    let mut hasher = StableHasher::default();
+    for part in parts {
+        hasher.write(part);
+        hasher.end_part();
+    }
+    hasher.finish()
 }
 
 #[cfg(test)]

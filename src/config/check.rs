@@ -1,19 +1,25 @@
 //! As written to as meant: limits and providers. Whatever is wrong is reported, and checking
 //! goes on with what is left.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::Url;
+
 use super::diagnostic::Mistake;
 use super::document::Node;
+use super::load::Refusal;
 use super::place::Place;
 use super::placed::At;
 use super::scalar::{self, Count};
 use super::{Limits, PerTaskSeries, Provider, RateLimit, decode, definition, raw};
 use crate::mapping::{Mapping, definition as definition_of};
 use crate::request::Request;
+use crate::task::{Common, Task};
+use crate::visible::find_invisible;
 
 /// The longest name of a provider, in bytes: it is a label's value in every series.
 const MAX_NAME_BYTES: usize = 1_024;
@@ -24,6 +30,8 @@ pub struct Check<'c> {
     pub dir: &'c Path,
     /// Where mistakes go.
     pub sink: &'c decode::Sink,
+    /// Files that are named as holding a secret.
+    pub named_as_secret: RefCell<HashSet<PathBuf>>,
 }
 
 /// `global`, with the built-in defaults filled in.
@@ -58,13 +66,28 @@ impl Default for Global {
 pub struct Named {
     /// The name, by which tasks find it.
     pub name: Arc<str>,
+    /// Its position in the list.
+    pub index: usize,
     /// How many of its tasks are polled.
     pub max_tasks: Option<usize>,
     /// `None` after mistakes.
     pub provider: Option<Arc<Provider>>,
 }
 
+impl<'c> Check<'c> {
+    /// A check of a configuration whose relative files are in `dir`.
+    pub fn new(dir: &'c Path, sink: &'c decode::Sink) -> Self {
+        Self { dir, sink, named_as_secret: RefCell::default() }
+    }
+}
+
 impl Check<'_> {
+    /// The secret files that were named so far, each as the file system resolves it.
+    pub fn secret_files(&self) -> HashSet<PathBuf> {
+        let named = self.named_as_secret.borrow();
+        named.iter().filter_map(|path| path.canonicalize().ok()).collect()
+    }
+
     /// Reports a mistake.
     pub fn report(&self, mistake: Mistake) {
         self.sink.borrow_mut().push(mistake);
@@ -149,7 +172,7 @@ impl Check<'_> {
         global: &Global,
     ) -> Vec<Named> {
         let (mut all, mut places) = (Vec::new(), HashMap::new());
-        for (raw, block) in raw.iter().zip(blocks) {
+        for (index, (raw, block)) in raw.iter().zip(blocks).enumerate() {
             let Some((place, raw)) = raw.placed() else { continue };
             let before = self.sink.borrow().len();
             let name = self.name(raw, place, &mut places);
@@ -157,7 +180,30 @@ impl Check<'_> {
             let provider = provider.filter(|_| self.sink.borrow().len() == before).map(Arc::new);
             if let Some(name) = name {
                 let max_tasks = raw.max_tasks.get().map(|count| usize_of(*count));
-                all.push(Named { name, max_tasks, provider });
+                all.push(Named { name, index, max_tasks, provider });
+            }
+        }
+        all
+    }
+
+    /// Builds what the providers need that have no mistakes. `blocks` are the nodes that they were
+    /// decoded from.
+    pub fn build<B>(
+        &self,
+        named: &[Named],
+        blocks: &[Node],
+        mut make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
+    ) -> Vec<B> {
+        let mut all = Vec::new();
+        for Named { provider, index, .. } in named {
+            let (Some(provider), Some(block)) = (provider, blocks.get(*index)) else { continue };
+            match make(provider) {
+                Ok(built) => all.push(built),
+                Err(Refusal { key, message }) => {
+                    let steps = key.split('.');
+                    let node = steps.fold(block, |node, step| node.get(step).unwrap_or(node));
+                    self.report(Mistake::new(node.place, message));
+                }
             }
         }
         all
@@ -179,6 +225,8 @@ impl Check<'_> {
             self.report(Mistake::new(place, "a name has 1 to 1024 bytes"));
         } else if name.chars().any(char::is_control) {
             self.report(Mistake::new(place, "a name has no control characters"));
+        } else if let Some((_, found)) = find_invisible(&name) {
+            self.report(Mistake::new(place, format!("a name holds {found}")));
         } else if matches!(&*name, "." | "..") {
             self.report(
                 Mistake::new(place, "a name is neither `.` nor `..`")
@@ -207,13 +255,41 @@ impl Check<'_> {
         let (base_url, client) = client?;
         let preset = raw.preset.get().map(|preset| preset.as_str().into());
         let (name, request, mapping) = (Arc::clone(name?), request?, mapping?);
-        Some(Provider { name, preset, base_url, request, batch, mapping, client, limits })
+        for (request, path) in [(Some(&request), "path"), (batch.as_ref(), "batch")] {
+            self.check_target(&base_url, request, path, block);
+        }
+        let redacted = definition::redacted_request(raw.request.get()?, block);
+        Some(Provider {
+            name,
+            preset,
+            base_url,
+            request,
+            redacted_request: Request::compile(redacted).ok(),
+            batch,
+            mapping,
+            client,
+            limits,
+        })
     }
 
     fn request(&self, raw: &raw::Provider, block: &Node) -> Option<Request> {
         self.need(raw.request.is_absent() && !unknown_preset(raw), block, "request");
         let compiled = Request::compile(definition::request(raw.request.get()?));
         self.compiled(compiled, block.get("request")?)
+    }
+
+    /// Reports a request that no URL can be made of: one that is too long, say.
+    fn check_target(&self, base: &Url, request: Option<&Request>, key: &str, block: &Node) {
+        let common = Common { provider: "x".into(), labels: [].into(), params: [].into() };
+        let task = Task { id: "x".into(), common: Arc::new(common) };
+        let Some(target) = request.map(|request| request.target(&[task])) else { return };
+        let url = format!("{}{target}", base.as_str().trim_end_matches('/'));
+        let url = Url::parse(&url).ok().map(|url| http::Uri::try_from(url.as_str()));
+        if !matches!(url, Some(Ok(_))) {
+            let request = block.get("request").unwrap_or(block);
+            let place = request.get(key).unwrap_or(request).place;
+            self.report(Mistake::new(place, "no URL can be made of base_url and this"));
+        }
     }
 
     fn batch(&self, raw: &raw::Provider, block: &Node) -> Option<Request> {

@@ -1,26 +1,23 @@
 //! The HTTP client block: where the API is, and what goes along with every request.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use http::{HeaderName, header};
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::check::{Check, unknown_preset};
 use super::diagnostic::Mistake;
 use super::place::Place;
-use super::placed::At;
-use super::scalar::SecretText;
-use super::secret::Secret;
-use super::{Auth, Client, Tls, raw};
+use super::placed::{At, Table};
+use super::privacy;
+use super::scalar::{SecretText, Text, UrlText};
+use super::secret::purpose::{self, Misuse, Purpose};
+use super::secret::{Secret, SecretFile};
+use super::{Auth, Client, raw};
 
-/// The largest PEM file, in bytes: several times the bundle of all public authorities.
-const MAX_PEM_BYTES: u64 = 4 << 20;
 /// Headers that belong to the connection, or that would change how an answer must be read.
 const FORBIDDEN: [HeaderName; 10] = [
     header::ACCEPT_ENCODING,
@@ -38,9 +35,6 @@ const FORBIDDEN: [HeaderName; 10] = [
 /// The type of authorization whose token we sign ourselves.
 const KLING_JWT: &str = "kling-jwt";
 
-/// How a text is kept.
-type Kind = fn(SecretString) -> Secret;
-
 /// A header that is sent, and where its value stands.
 type Placed = (Place, HeaderName, Secret);
 
@@ -48,7 +42,10 @@ impl Check<'_> {
     /// The client block of a provider, and its base URL.
     pub fn client(&self, raw: &raw::Provider, block: Place) -> Option<(Url, Client)> {
         let url = self.base_url(raw, block);
-        let headers = raw.http_headers.get().map(|table| self.headers(table)).unwrap_or_default();
+        let headers = raw.http_headers.get();
+        let credentials = credential_headers(raw.authorization.get());
+        let headers = headers.map(|headers| self.headers(&headers.0, &credentials));
+        let headers = headers.unwrap_or_default();
         let user = url.as_ref().and_then(|(_, user)| user.clone());
         let auth = self.auth(raw, user, &headers);
         let tls = raw.tls_config.get().map(|raw| self.tls(raw)).unwrap_or_default();
@@ -66,8 +63,8 @@ impl Check<'_> {
         if raw.base_url.is_absent() && !unknown_preset(raw) {
             self.report(Mistake::new(block, "missing key: base_url"));
         }
-        let (place, text) = raw.base_url.placed()?;
-        let mut url = self.http_url(place, text)?;
+        let mut url = self.http_url(&raw.base_url)?;
+        let place = raw.base_url.place?;
         if url.query().is_some() || url.fragment().is_some() {
             let mistake = Mistake::new(place, "a base URL has neither `?` nor `#`");
             self.report(mistake.hint("query parameters belong into request.query"));
@@ -83,10 +80,18 @@ impl Check<'_> {
         Some((url, Some(user)))
     }
 
-    fn http_url(&self, place: Place, text: &str) -> Option<Url> {
+    fn http_url(&self, at: &At<UrlText>) -> Option<Url> {
+        let (place, UrlText(text)) = at.placed()?;
+        if purpose::is_unfilled(text) {
+            let mistake = Mistake::new(place, "a placeholder that nothing fills");
+            self.report(mistake.hint(purpose::UNFILLED));
+            return None;
+        }
         let wrong = match Url::parse(text) {
             Ok(url) if !matches!(url.scheme(), "http" | "https") => "not an http or https URL",
             Ok(url) if url.host_str().is_none_or(str::is_empty) => "a URL without a host",
+            // What a URL may hold and a request may not, such as a quote in the host's name.
+            Ok(url) if http::Uri::try_from(url.as_str()).is_err() => "no request can have this URL",
             Ok(url) => return Some(url),
             Err(_) => "not a URL",
         };
@@ -94,37 +99,31 @@ impl Check<'_> {
         None
     }
 
-    fn proxy_url(&self, at: &At<SecretText>) -> Option<Secret> {
-        let (place, SecretText(text)) = at.placed()?;
-        self.http_url(place, text.expose_secret())?;
-        Some(Secret::Inline(text.clone()))
+    fn proxy_url(&self, at: &At<UrlText>) -> Option<Secret> {
+        self.http_url(at)?;
+        at.get().map(|UrlText(text)| Secret::inline(text))
     }
 
-    fn headers(&self, table: &super::placed::Table<raw::Header>) -> Vec<Placed> {
+    /// The further headers. `credentials` are those that carry credentials: their values may never
+    /// be seen, whatever they stand under.
+    fn headers(&self, table: &Table<raw::Header>, credentials: &[&str]) -> Vec<Placed> {
         let mut headers: Vec<Placed> = Vec::new();
         for (place, name, values) in table.entries() {
             let Some(name) = self.header_name(place, name) else { continue };
-            if FORBIDDEN.contains(&name) {
-                self.report(Mistake::new(place, "this header is the exporter's own business"));
-            }
             if let Some((first, ..)) = headers.iter().find(|(_, other, _)| *other == name) {
                 self.report(Mistake::new(place, "duplicate header").first(*first));
             }
-            let files = values.files.get().into_iter().flatten();
             let before = headers.len();
-            let inline: [(_, Kind); 2] =
-                [(&values.values, Secret::Value), (&values.secrets, Secret::Inline)];
-            let inline = inline.into_iter().flat_map(|(list, kind)| {
-                let texts = list.get().into_iter().flatten().filter_map(At::placed);
-                texts.map(move |(at, SecretText(text))| (at, kind(text.clone())))
-            });
-            let files = files.filter_map(|file| self.path(file));
-            let files = files.map(|(at, path)| (at, Secret::File(path)));
-            for (at, secret) in inline.chain(files) {
-                self.usable(at, &secret, "");
+            let is_secret =
+                is_among(&name, credentials) || is_among(&name, &privacy::CREDENTIAL_HEADERS);
+            for (at, secret) in self.header_values(values, &name, is_secret) {
+                self.usable(at, &secret, &Purpose::Header(name.clone()));
                 headers.push((place, name.clone(), secret));
             }
-            if headers.len() == before {
+            let is_mistaken = values.values.is_mistaken()
+                || values.secrets.is_mistaken()
+                || values.files.is_mistaken();
+            if headers.len() == before && !is_mistaken {
                 let mistake = Mistake::new(place, "a header without a value");
                 self.report(mistake.hint("write values: […], secrets: […] or files: […]"));
             }
@@ -132,35 +131,89 @@ impl Check<'_> {
         headers
     }
 
-    fn header_name(&self, place: Place, name: &str) -> Option<HeaderName> {
-        let parsed = HeaderName::from_bytes(name.as_bytes());
-        parsed.map_err(|_| self.report(Mistake::new(place, "not a header's name"))).ok()
+    fn header_values(
+        &self,
+        header: &raw::Header,
+        name: &HeaderName,
+        is_secret: bool,
+    ) -> Vec<(Place, Secret)> {
+        let values = header.values.get().into_iter().flatten().filter_map(At::placed);
+        let values = values.map(|(at, Text(text))| match is_secret {
+            true => (at, Secret::inline(text)),
+            false => (at, Secret::Value(SecretString::from(&**text))),
+        });
+        let secrets = header.secrets.get().into_iter().flatten().filter_map(At::placed);
+        let secrets = secrets.map(|(at, SecretText(text))| (at, Secret::Inline(text.clone())));
+        let purpose = Purpose::Header(name.clone());
+        let files = header.files.get().into_iter().flatten();
+        let files = files.filter_map(|file| self.secret_file(file, &purpose));
+        values.chain(secrets).chain(files).collect()
     }
 
-    /// Reports a secret that cannot be read or cannot stand in a header.
-    fn usable(&self, place: Place, secret: &Secret, scheme: &str) {
-        if let Err(error) = secret.header_value(scheme) {
-            let what = match secret {
-                Secret::Inline(_) | Secret::Value(_) => "the value",
-                Secret::File(_) => "the secret file",
-            };
-            self.report(Mistake::new(place, format!("{what} cannot be used: {}", reason(&error))));
+    fn header_name(&self, place: Place, name: &str) -> Option<HeaderName> {
+        let parsed = HeaderName::from_bytes(name.as_bytes());
+        let name =
+            parsed.map_err(|_| self.report(Mistake::new(place, "not a header's name"))).ok()?;
+        if FORBIDDEN.contains(&name) {
+            self.report(Mistake::new(place, "this header is the exporter's own business"));
         }
+        Some(name)
+    }
+
+    /// Reports a secret that cannot be read, or cannot be what it is for.
+    fn usable(&self, place: Place, secret: &Secret, purpose: &Purpose) {
+        let (what, checked) = match secret {
+            Secret::Inline(text) | Secret::Value(text) => {
+                ("the value", purpose.check(text.expose_secret(), false).map_err(io::Error::other))
+            }
+            Secret::File(_) => ("the secret file", secret.read().map(drop)),
+        };
+        let fits = checked.and_then(|()| match purpose {
+            Purpose::Token { scheme, .. } => secret.header_value(scheme).map(drop),
+            Purpose::Header(_) => secret.header_value("").map(drop),
+            Purpose::Key | Purpose::Password => Ok(()),
+        });
+        let Err(error) = fits else { return };
+        let message = format!("{what} cannot be used: {}", reason(&error));
+        let mut mistake = Mistake::new(place, message);
+        if let Secret::File(file) = secret {
+            mistake = mistake.detail(file.path.display().to_string());
+        }
+        let misuse = error.get_ref().and_then(|inner| inner.downcast_ref::<Misuse>());
+        if let Some(misuse) = misuse {
+            mistake = mistake.hint(misuse.hint);
+        } else if let Secret::File(SecretFile { path, .. }) = secret {
+            mistake = unexpanded(mistake, &error, path);
+        }
+        self.report(mistake);
     }
 
     /// A secret that stands under one of two keys.
-    fn secret(&self, inline: &At<SecretText>, file: &At<String>) -> Option<(Place, Secret)> {
+    fn secret(
+        &self,
+        inline: &At<SecretText>,
+        file: &At<String>,
+        purpose: &Purpose,
+    ) -> Option<Secret> {
         if let (Some(_), Some(place)) = (inline.place, file.place) {
-            self.report(Mistake::new(place, "written twice: here and as a file").private());
+            self.report(Mistake::new(place, "written twice: here and as a file"));
         }
-        match inline.placed() {
+        let (place, secret) = match inline.placed() {
             Some((place, SecretText(text))) if text.expose_secret().is_empty() => {
                 self.report(Mistake::new(place, "must not be empty"));
-                None
+                return None;
             }
-            Some((place, SecretText(text))) => Some((place, Secret::Inline(text.clone()))),
-            None => self.path(file).map(|(place, path)| (place, Secret::File(path))),
-        }
+            Some((place, SecretText(text))) => (place, Secret::Inline(text.clone())),
+            None => self.secret_file(file, purpose)?,
+        };
+        self.usable(place, &secret, purpose);
+        Some(secret)
+    }
+
+    fn secret_file(&self, file: &At<String>, purpose: &Purpose) -> Option<(Place, Secret)> {
+        let (place, path) = self.path(file)?;
+        self.named_as_secret.borrow_mut().insert(path.clone());
+        Some((place, Secret::File(SecretFile { path, purpose: purpose.clone() })))
     }
 
     /// The one way in which credentials travel.
@@ -182,7 +235,7 @@ impl Check<'_> {
         let others = header.is_some() || basic.is_some() || overridden;
         if let (true, true, Some(place)) = (user.is_some(), others, raw.base_url.place) {
             let message = "both the base URL and another key have credentials";
-            self.report(Mistake::new(place, message).hint("remove one of them").private());
+            self.report(Mistake::new(place, message).hint("remove one of them"));
         }
         if overridden {
             return Auth::None;
@@ -195,16 +248,8 @@ impl Check<'_> {
     /// Whether `http_headers` has a header that carries credentials, as `Authorization` does at any
     /// API. Reports more than one.
     fn auth_header(&self, raw: Option<&raw::Authorization>, headers: &[Placed]) -> bool {
-        let own = raw.and_then(|raw| raw.header.get()).map_or("authorization", String::as_str);
-        let alternatives = raw.and_then(|raw| raw.alternatives.get()).into_iter().flatten();
-        let names: Vec<_> = alternatives
-            .filter_map(At::get)
-            .map(String::as_str)
-            .chain([own, "authorization"])
-            .collect();
-        let mut found = headers.iter().filter(|(_, name, _)| {
-            names.iter().any(|other| name.as_str().eq_ignore_ascii_case(other))
-        });
+        let names = credential_headers(raw);
+        let mut found = headers.iter().filter(|(_, name, _)| is_among(name, &names));
         let first = found.next();
         if let (Some((first, ..)), Some((place, ..))) = (first, found.next()) {
             let mistake = Mistake::new(*place, "credentials in more than one header");
@@ -242,8 +287,8 @@ impl Check<'_> {
                 return None;
             }
         }
-        let (place, credentials) = self.secret(&raw.credentials, &raw.credentials_file)?;
-        self.usable(place, &credentials, scheme);
+        let purpose = Purpose::Token { header: name.clone(), scheme: scheme.into() };
+        let credentials = self.secret(&raw.credentials, &raw.credentials_file, &purpose)?;
         Some(Auth::Header { name, scheme: scheme.into(), credentials })
     }
 
@@ -251,10 +296,10 @@ impl Check<'_> {
     fn kling_jwt(&self, raw: &raw::Authorization) -> Option<Auth> {
         for place in [raw.credentials.place, raw.credentials_file.place].into_iter().flatten() {
             let mistake = Mistake::new(place, "a kling-jwt has keys, not credentials");
-            self.report(mistake.hint("write access_key_file and secret_key_file").private());
+            self.report(mistake.hint("write access_key_file and secret_key_file"));
         }
-        let access_key = self.secret(&raw.access_key, &raw.access_key_file);
-        let secret_key = self.secret(&raw.secret_key, &raw.secret_key_file);
+        let access_key = self.secret(&raw.access_key, &raw.access_key_file, &Purpose::Key);
+        let secret_key = self.secret(&raw.secret_key, &raw.secret_key_file, &Purpose::Key);
         let absent =
             |one: &At<SecretText>, other: &At<String>| one.is_absent() && other.is_absent();
         if let Some(place) = raw.scheme.place
@@ -264,16 +309,12 @@ impl Check<'_> {
             let mistake = Mistake::new(place, "a kling-jwt needs an access key and a secret key");
             self.report(mistake.hint("write access_key_file and secret_key_file"));
         }
-        let ((at, access_key), (also_at, secret_key)) = (access_key?, secret_key?);
-        self.usable(at, &access_key, "");
-        self.usable(also_at, &secret_key, "");
-        Some(Auth::KlingJwt { access_key, secret_key })
+        Some(Auth::KlingJwt { access_key: access_key?, secret_key: secret_key? })
     }
 
     fn only_for_tokens(&self, place: Option<Place>) {
         if let Some(place) = place {
-            let mistake = Mistake::new(place, "this key belongs to `type: kling-jwt`");
-            self.report(mistake.private());
+            self.report(Mistake::new(place, "this key belongs to `type: kling-jwt`"));
         }
     }
 
@@ -293,59 +334,41 @@ impl Check<'_> {
                 "a user's name has neither `:` nor control characters",
             ));
         }
-        let (place, password) = self.secret(&raw.password, &raw.password_file)?;
-        if let Err(error) = password.read() {
-            let message = format!("the secret file cannot be used: {}", reason(&error));
-            self.report(Mistake::new(place, message));
+        if let Some((place, username)) = raw.username.placed()
+            && purpose::is_unfilled(&username.0)
+        {
+            let mistake = Mistake::new(place, "a placeholder that nothing fills");
+            self.report(mistake.hint(purpose::UNFILLED));
         }
+        let password = self.secret(&raw.password, &raw.password_file, &Purpose::Password)?;
         Some(Auth::Basic { username: raw.username.get()?.0.clone(), password })
-    }
-
-    fn tls(&self, raw: &raw::TlsConfig) -> Tls {
-        let certificates = |pem: &[u8]| {
-            let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-            all.is_ok_and(|all| !all.is_empty())
-        };
-        let key = |pem: &[u8]| PrivateKeyDer::from_pem_slice(pem).is_ok();
-        let ca_file = self.pem(&raw.ca_file, "no certificate in this file", certificates);
-        let cert = self.pem(&raw.cert_file, "no certificate in this file", certificates);
-        let key = self.pem(&raw.key_file, "no private key in this file", key);
-        for (one, other, message) in [
-            (&raw.cert_file, &raw.key_file, "cert_file needs key_file"),
-            (&raw.key_file, &raw.cert_file, "key_file needs cert_file"),
-        ] {
-            if let (Some(place), true) = (one.place, other.is_absent()) {
-                self.report(Mistake::new(place, message));
-            }
-        }
-        Tls {
-            ca_file,
-            identity: cert.zip(key),
-            insecure_skip_verify: raw.insecure_skip_verify.get().copied().unwrap_or_default(),
-            min_version: raw.min_version.get().copied().unwrap_or_default(),
-        }
-    }
-
-    fn pem(&self, at: &At<String>, wrong: &str, right: impl Fn(&[u8]) -> bool) -> Option<PathBuf> {
-        let (place, path) = self.path(at)?;
-        match read_pem(&path) {
-            Ok(pem) if right(&pem) => return Some(path),
-            Ok(_) => self.report(Mistake::new(place, wrong)),
-            Err(error) => {
-                self.report(Mistake::new(
-                    place,
-                    format!("cannot read the file: {}", reason(&error)),
-                ));
-            }
-        }
-        None
     }
 }
 
-fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
-    let mut pem = Vec::new();
-    File::open(path)?.take(MAX_PEM_BYTES).read_to_end(&mut pem)?;
-    Ok(pem)
+/// The names of the headers in which a provider takes credentials.
+fn credential_headers(raw: Option<&raw::Authorization>) -> Vec<&str> {
+    let own = raw.and_then(|raw| raw.header.get()).map_or("authorization", String::as_str);
+    let alternatives = raw.and_then(|raw| raw.alternatives.get()).into_iter().flatten();
+    let alternatives = alternatives.filter_map(At::get).map(String::as_str);
+    alternatives.chain([own, "authorization"]).collect()
+}
+
+fn is_among(name: &HeaderName, names: &[&str]) -> bool {
+    names.iter().any(|other| name.as_str().eq_ignore_ascii_case(other))
+}
+
+/// Adds to a mistake about a file that is not there what a shell would have made of its name.
+pub fn unexpanded(mistake: Mistake, error: &io::Error, path: &Path) -> Mistake {
+    let name = path.to_string_lossy();
+    match error.kind() {
+        io::ErrorKind::NotFound if name.contains('$') || name.contains("{{") => {
+            mistake.hint(purpose::UNFILLED)
+        }
+        io::ErrorKind::NotFound if name.contains("~/") => {
+            mistake.hint("`~` is not expanded: write the whole path")
+        }
+        _ => mistake,
+    }
 }
 
 /// What an error of the file system says, without the number that Rust adds.

@@ -1,27 +1,27 @@
 //! Trees to the structs of [`super::raw`]. A mistake does not end the decoding: whatever stands in an
 //! [`At`] reports it and is left out, so that one run finds all mistakes of a file.
 
+mod access;
+
 use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::value::StrDeserializer;
-use serde::de::{
-    self, Deserialize, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{self, Deserialize, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::diagnostic::Mistake;
+use super::diagnostic::{Mistake, Mistakes};
 use super::document::{Kind, Node};
-use super::placed::{self, At, EITHER, ONE_OR_MANY, PLACED};
-use super::privacy;
+use super::placed::{At, EITHER, ONE_OR_MANY, PLACED};
+use access::{Elements, Entries, Entry, Placed, Variant};
 
 /// Where mistakes go.
-pub type Sink = RefCell<Vec<Mistake>>;
+pub type Sink = RefCell<Mistakes>;
 
 /// Decodes a tree; its mistakes go into `sink`.
 pub fn decode<'de, T: Deserialize<'de>>(node: &'de Node, sink: &'de Sink) -> At<T> {
     // An `At` never fails: it reports.
-    At::deserialize(Decoder { node, sink }).unwrap_or_else(|_| At::mistaken(node.place))
+    At::deserialize(Decoder::new(node, sink)).unwrap_or_else(|_| At::mistaken(node.place))
 }
 
 /// A node that is being decoded.
@@ -29,6 +29,8 @@ pub fn decode<'de, T: Deserialize<'de>>(node: &'de Node, sink: &'de Sink) -> At<
 struct Decoder<'de> {
     node: &'de Node,
     sink: &'de Sink,
+    /// Whether the node has been reported already, so that it only lends its place.
+    is_reported: bool,
 }
 
 /// A mistake whose place is that of the nearest [`At`] around it.
@@ -36,7 +38,6 @@ struct Decoder<'de> {
 pub struct Error {
     message: String,
     hint: Option<String>,
-    private: bool,
 }
 
 impl fmt::Display for Error {
@@ -55,26 +56,23 @@ impl de::Error for Error {
             Some((message, hint)) => (message.to_owned(), Some(hint.to_owned())),
             None => (text, None),
         };
-        Self { message, hint, private: false }
+        Self { message, hint }
     }
 }
 
 impl<'de> Decoder<'de> {
-    fn mismatch(self, expected: &dyn de::Expected) -> Error {
-        de::Error::custom(format!("expected {expected}, found {}", self.node.kind_name()))
+    const fn new(node: &'de Node, sink: &'de Sink) -> Self {
+        Self { node, sink, is_reported: false }
     }
 
-    /// What stands where a block should be may be a secret that slipped out of its own.
-    fn no_block(self) -> Error {
-        let harmless = matches!(self.node.kind, Kind::Null | Kind::Bool(_) | Kind::Number(_));
-        Error { private: !harmless, ..self.mismatch(&"a block of keys") }
+    fn mismatch(self, expected: &dyn de::Expected) -> Error {
+        de::Error::custom(format!("expected {expected}, found {}", self.node.kind_name()))
     }
 
     fn report(self, error: Error) {
         let mut mistake = Mistake::new(self.node.place, error.message);
         mistake.hint = error.hint;
-        mistake.private = error.private;
-        if let Some(text) = self.node.text().filter(|_| !error.private) {
+        if let Some(text) = self.node.text() {
             mistake = mistake.quote(text);
         }
         self.sink.borrow_mut().push(mistake);
@@ -87,52 +85,63 @@ impl<'de> Decoder<'de> {
         order.sort_by_key(|(_, (key, _))| key.text());
         let mut doubles = Vec::new();
         for pair in order.windows(2) {
-            if let [(_, (first, _)), (index, (second, value))] = pair
+            if let [(_, (first, _)), (index, (second, _))] = pair
                 && second.text().is_some()
                 && first.text() == second.text()
             {
                 doubles.push(*index);
-                self.sink
-                    .borrow_mut()
-                    .push(key_mistake("duplicate key", second, value).first(first.place));
+                let mistake = key_mistake("duplicate key", second).first(first.place);
+                self.sink.borrow_mut().push(mistake);
             }
         }
         doubles.sort_unstable();
         let kept = entries.iter().enumerate().filter(|(index, (key, _))| {
             if key.text().is_none() {
-                let mistake = Mistake::new(key.place, "a key must be text");
-                self.sink.borrow_mut().push(mistake.private());
+                self.sink.borrow_mut().push(key_mistake("a key must be text", key));
             }
             key.text().is_some() && doubles.binary_search(index).is_err()
         });
         kept.map(|(_, entry)| entry).collect()
     }
 
-    /// Reports a key that no struct knows.
-    fn unknown_key(self, key: &Node, value: &Node, fields: &[&str]) {
+    /// Reports a key that no struct knows, and returns the field that it is likely to mean.
+    fn unknown_key(self, key: &Node, fields: &[&'static str]) -> Option<&'static str> {
         let name = key.text().unwrap_or_default();
-        let mut mistake = key_mistake("unknown key", key, value);
-        if name == "<<" {
-            mistake.hint =
-                Some("merge keys are not supported: use an alias for the whole block".into());
-        } else if let Some(nearest) = nearest(name, fields.iter().copied()) {
-            mistake.private = privacy::sensitive(nearest);
-            mistake.hint = Some(format!("did you mean {nearest:?}?"));
-        } else {
-            // Nothing tells what this was meant to be.
-            mistake.private = true;
-            mistake.hint = Some(format!("the keys here are {}", fields.join(", ")));
+        let nearest = nearest(name, fields.iter().copied());
+        let hint = match nearest {
+            Some(nearest) => format!("did you mean {nearest:?}?"),
+            None => format!("the keys here are {}", fields.join(", ")),
+        };
+        self.sink.borrow_mut().push(key_mistake("unknown key", key).hint(hint));
+        nearest
+    }
+
+    /// The entries of a map that is decoded into a struct with these fields. For a misspelt key the
+    /// field counts as written and mistaken, so that it is not missed as well.
+    fn fields(self, fields: &[&'static str]) -> Vec<Entry<'de>> {
+        let (mut entries, mut misspelt) = (Vec::new(), Vec::new());
+        for (key, value) in self.entries() {
+            if key.text().is_some_and(|key| fields.contains(&key)) {
+                entries.push(Entry { key, field: None, value });
+            } else if let Some(meant) = self.unknown_key(key, fields) {
+                misspelt.push(Entry { key, field: Some(meant), value });
+            }
         }
-        self.sink.borrow_mut().push(mistake);
+        for entry in misspelt {
+            if entries.iter().all(|known| known.name() != entry.name()) {
+                entries.push(entry);
+            }
+        }
+        entries
     }
 }
 
-/// A mistake about a key. A key without a value may be a value that lost its key: not quoted.
-fn key_mistake(message: &str, key: &Node, value: &Node) -> Mistake {
+/// A mistake about a key, whose name is said.
+fn key_mistake(message: &str, key: &Node) -> Mistake {
     let mistake = Mistake::new(key.place, message);
-    match (key.text(), &value.kind) {
-        (None, _) | (_, Kind::Null) => mistake.private(),
-        (Some(text), _) => mistake.quote(text),
+    match key.text() {
+        Some(text) => mistake.quote(text),
+        None => mistake,
     }
 }
 
@@ -199,8 +208,12 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.node.kind {
-            Kind::Map(_) => visitor.visit_map(Entries::new(self.entries(), self.sink)),
-            _ => Err(self.no_block()),
+            Kind::Map(_) => {
+                let entries = self.entries().into_iter();
+                let entries = entries.map(|(key, value)| Entry { key, field: None, value });
+                visitor.visit_map(Entries::new(entries.collect(), self.sink))
+            }
+            _ => Err(self.mismatch(&"a block of keys")),
         }
     }
 
@@ -210,18 +223,10 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        if !matches!(self.node.kind, Kind::Map(_)) {
-            return Err(self.no_block());
+        match &self.node.kind {
+            Kind::Map(_) => visitor.visit_map(Entries::new(self.fields(fields), self.sink)),
+            _ => Err(self.mismatch(&"a block of keys")),
         }
-        let mut entries = self.entries();
-        entries.retain(|(key, value)| {
-            let known = key.text().is_some_and(|key| fields.contains(&key));
-            if !known {
-                self.unknown_key(key, value, fields);
-            }
-            known
-        });
-        visitor.visit_map(Entries::new(entries, self.sink))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -273,143 +278,4 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
 
 fn is_true(text: &str) -> bool {
     text.eq_ignore_ascii_case("true")
-}
-
-/// The place of a node, then its value, unless that is a mistake.
-struct Placed<'de> {
-    decoder: Decoder<'de>,
-    next: u8,
-}
-
-impl<'de> SeqAccess<'de> for Placed<'de> {
-    type Error = Error;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Error> {
-        self.next += 1;
-        if self.next == 1 {
-            return seed
-                .deserialize(placed::pack(self.decoder.node.place).into_deserializer())
-                .map(Some);
-        }
-        if matches!(self.decoder.node.kind, Kind::Null) {
-            let mistake = Mistake::new(self.decoder.node.place, "has no value");
-            self.decoder.sink.borrow_mut().push(mistake.hint("give it one, or remove it"));
-            return Ok(None);
-        }
-        Ok(seed.deserialize(self.decoder).map_err(|error| self.decoder.report(error)).ok())
-    }
-}
-
-struct Elements<'de> {
-    nodes: std::slice::Iter<'de, Node>,
-    sink: &'de Sink,
-}
-
-impl<'de> SeqAccess<'de> for Elements<'de> {
-    type Error = Error;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Error> {
-        let Some(node) = self.nodes.next() else { return Ok(None) };
-        seed.deserialize(Decoder { node, sink: self.sink }).map(Some)
-    }
-}
-
-struct Entries<'de> {
-    rest: std::vec::IntoIter<&'de (Node, Node)>,
-    value: Option<&'de Node>,
-    sink: &'de Sink,
-}
-
-impl<'de> Entries<'de> {
-    fn new(entries: Vec<&'de (Node, Node)>, sink: &'de Sink) -> Self {
-        Self { rest: entries.into_iter(), value: None, sink }
-    }
-}
-
-impl<'de> MapAccess<'de> for Entries<'de> {
-    type Error = Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Error> {
-        let Some((key, value)) = self.rest.next() else { return Ok(None) };
-        self.value = Some(value);
-        seed.deserialize(Key(Decoder { node: key, sink: self.sink })).map(Some)
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        let node = self.value.take().ok_or_else(|| de::Error::custom("a value without a key"))?;
-        seed.deserialize(Decoder { node, sink: self.sink })
-    }
-}
-
-/// A key is text, whatever it looks like.
-struct Key<'de>(Decoder<'de>);
-
-impl<'de> de::Deserializer<'de> for Key<'de> {
-    type Error = Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.0.deserialize_str(visitor)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        self.0.deserialize_newtype_struct(name, visitor)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
-    }
-}
-
-/// One of the two variants of an `Either`, chosen by what the node is.
-struct Variant<'de> {
-    variant: &'static str,
-    decoder: Decoder<'de>,
-}
-
-impl<'de> de::EnumAccess<'de> for Variant<'de> {
-    type Error = Error;
-    type Variant = Self;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Error> {
-        let variant = seed.deserialize(StrDeserializer::<Error>::new(self.variant))?;
-        Ok((variant, self))
-    }
-}
-
-impl<'de> de::VariantAccess<'de> for Variant<'de> {
-    type Error = Error;
-
-    fn unit_variant(self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
-        seed.deserialize(self.decoder)
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
-        Err(self.decoder.mismatch(&visitor))
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        Err(self.decoder.mismatch(&visitor))
-    }
 }

@@ -1,11 +1,14 @@
 //! The request and response blocks as the definitions that [`crate::request`] and
 //! [`crate::mapping`] compile, and their mistakes as ours.
 
+use serde_json::Value;
+
 use super::diagnostic::Mistake;
 use super::document::{Kind, Node};
 use super::placed::{At, Either, OneOrMany, Table};
+use super::privacy::redact_template;
 use super::raw;
-use super::scalar::Text;
+use super::scalar::{SECRET, TemplateText, Text};
 use crate::mapping::definition::{self as mapping, Definition, Field};
 use crate::request;
 
@@ -14,8 +17,8 @@ pub fn request(raw: &raw::Request) -> request::Definition {
     request::Definition {
         method: raw.method.value.clone(),
         path: raw.path.value.clone(),
-        query: raw.query.get().map(texts).unwrap_or_default(),
-        body: raw.body.value.clone(),
+        query: raw.query.get().map(query).unwrap_or_default(),
+        body: raw.body.get().map(|body| body.0.clone()),
     }
 }
 
@@ -24,8 +27,55 @@ pub fn batch(raw: &raw::Batch) -> request::Definition {
     request::Definition {
         method: raw.method.value.clone(),
         path: raw.path.value.clone(),
-        query: raw.query.get().map(texts).unwrap_or_default(),
-        body: raw.body.value.clone(),
+        query: raw.query.get().map(query).unwrap_or_default(),
+        body: raw.body.get().map(|body| body.0.clone()),
+    }
+}
+
+fn query(table: &Table<TemplateText>) -> Vec<(String, String)> {
+    let entries = table.entries();
+    entries.map(|(_, name, TemplateText(text))| (name.to_owned(), text.clone().into())).collect()
+}
+
+/// The same definition as people may see it: without what the user wrote beside the placeholders of
+/// the query and the body, which may be a token. `block` is the provider's, merged with its preset.
+pub fn redacted_request(raw: &raw::Request, block: &Node) -> request::Definition {
+    let users = block.place.document;
+    let mut definition = request(raw);
+    let request = block.get("request");
+    let node_of = |key: &str| request.and_then(|request| request.get(key));
+    for (name, text) in &mut definition.query {
+        let node = node_of("query").and_then(|query| query.get(name));
+        if node.is_some_and(|node| node.place.document == users) {
+            *text = redact_template(text);
+        }
+    }
+    if let (Some(body), Some(node)) = (&mut definition.body, node_of("body")) {
+        redact(body, node, users);
+    }
+    definition
+}
+
+/// Replaces in a JSON value what stands beside placeholders and comes from the file `users`.
+fn redact(value: &mut Value, node: &Node, users: u32) {
+    match (value, &node.kind) {
+        (Value::Array(items), Kind::List(nodes)) => {
+            items.iter_mut().zip(nodes).for_each(|(value, node)| redact(value, node, users));
+        }
+        (Value::Object(entries), Kind::Map(_)) => {
+            for (key, value) in entries {
+                if let Some(node) = node.get(key) {
+                    redact(value, node, users);
+                }
+            }
+        }
+        (value @ (Value::String(_) | Value::Number(_)), _) if node.place.document == users => {
+            *value = match &value {
+                Value::String(text) => redact_template(text).into(),
+                _ => SECRET.into(),
+            };
+        }
+        _ => {}
     }
 }
 

@@ -1,14 +1,19 @@
 //! Mistakes, and how they are told: where, what, the line, and what to do.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use super::document;
-use super::place::{Place, Spot};
-use super::privacy;
-use crate::visible::is_plain;
+use super::extent::HiddenPlaces;
+use super::place::{self, Place, Spot};
+use super::privacy::Hidden;
+use crate::visible::{is_invisible, is_plain};
 
 /// How many mistakes are told; the rest are counted. More than a screen helps nobody.
 const MAX_SHOWN: usize = 50;
+/// How many mistakes are kept, the rest being counted: some megabytes of them, where a list may have
+/// millions. They are told in the order of the text only as far as they are kept.
+const MAX_KEPT: usize = 10_000;
 /// How many bytes of files may be parsed again to find positions, each of which costs one parse:
 /// a second or two of work. At least one position is always found.
 const MAX_LOCATED_BYTES: usize = 128 << 20;
@@ -20,23 +25,21 @@ const EXCERPT_CHARS: usize = 120;
 pub struct Mistake {
     /// Where.
     pub place: Place,
-    /// What is wrong, in our own words: never holds text of the file.
+    /// What is wrong, in our own words: holds no text of the file but names.
     pub message: String,
-    /// Text of the file. Left out where the line may hold a secret.
+    /// Text of the file. Left out where what stands at the place may be a secret.
     pub detail: Option<String>,
     /// What to do, in our own words.
     pub hint: Option<String>,
     /// Where the same thing stands for the first time.
     pub first: Option<Place>,
-    /// Whether the line must not be shown, whatever it looks like.
-    pub private: bool,
 }
 
 impl Mistake {
     /// A mistake without detail and hint.
     pub fn new(place: Place, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { place, message, detail: None, hint: None, first: None, private: false }
+        Self { place, message, detail: None, hint: None, first: None }
     }
 
     /// Adds text of the file, in quotes.
@@ -65,12 +68,46 @@ impl Mistake {
         self.first = Some(place);
         self
     }
+}
 
-    /// Hides the line.
-    #[must_use]
-    pub const fn private(mut self) -> Self {
-        self.private = true;
-        self
+/// The mistakes that were found so far.
+#[derive(Debug, Default)]
+pub struct Mistakes {
+    kept: Vec<Mistake>,
+    /// How many are not kept.
+    more: usize,
+}
+
+impl Mistakes {
+    /// Adds one.
+    pub fn push(&mut self, mistake: Mistake) {
+        if self.kept.len() < MAX_KEPT {
+            self.kept.push(mistake);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Adds all of `others`.
+    pub fn append(&mut self, others: Self) {
+        others.kept.into_iter().for_each(|mistake| self.push(mistake));
+        self.more += others.more;
+    }
+
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.kept.len() + self.more
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl From<Mistake> for Mistakes {
+    fn from(mistake: Mistake) -> Self {
+        Self { kept: vec![mistake], more: 0 }
     }
 }
 
@@ -83,16 +120,16 @@ fn shorten(text: &str) -> String {
 }
 
 /// The text that a mistake is in.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Source {
     /// The file's name as the user gave it.
     pub name: String,
     /// Its content without byte-order mark.
     pub text: String,
-    /// Whether this is a list of IDs whose name says that it holds secrets instead.
-    pub private: bool,
     /// What the text is.
     pub format: Format,
+    /// The scalars of it that must not be shown.
+    pub hidden: Vec<Hidden>,
 }
 
 /// What the text of a file is.
@@ -100,19 +137,16 @@ pub struct Source {
 pub enum Format {
     /// YAML.
     Yaml,
-    /// Meant to be YAML, but not even that, so that nothing tells which lines belong together.
+    /// Meant to be YAML, but not even that, so that nothing tells of which type a place is.
     Broken,
     /// One task ID a line.
     Lines,
 }
 
 impl Source {
-    /// A file's name and content.
-    pub fn new(name: String, text: String, format: Format) -> Self {
-        let file = name.rsplit('/').next().unwrap_or_default();
-        let private =
-            format == Format::Lines && file.split(['.', '-', '_']).any(privacy::sensitive);
-        Self { name, text, private, format }
+    /// A file's name and content, in which nothing is hidden yet.
+    pub const fn new(name: String, text: String, format: Format) -> Self {
+        Self { name, text, format, hidden: Vec::new() }
     }
 
     fn position(&self, place: Place) -> Option<(u32, u32)> {
@@ -130,22 +164,13 @@ impl Source {
 
     /// Behind the last line that is not blank.
     fn end(&self) -> Option<(u32, u32)> {
-        let lines = (1_u32..).zip(privacy::lines(&self.text));
+        let lines = (1_u32..).zip(place::lines(&self.text));
         let (line, text) = lines.filter(|(_, text)| !text.trim().is_empty()).last()?;
         Some((line, u32::try_from(text.chars().count()).ok()?.saturating_add(1)))
     }
 
-    fn may_hold_secret(&self, line: u32) -> bool {
-        self.private
-            || match self.format {
-                Format::Yaml => privacy::may_hold_secret(&self.text, line, false),
-                Format::Broken => privacy::may_hold_secret(&self.text, line, true),
-                Format::Lines => self.line(line).is_some_and(privacy::smells),
-            }
-    }
-
     fn line(&self, line: u32) -> Option<&str> {
-        privacy::lines(&self.text).nth(usize::try_from(line).ok()?.checked_sub(1)?)
+        place::lines(&self.text).nth(usize::try_from(line).ok()?.checked_sub(1)?)
     }
 }
 
@@ -173,25 +198,39 @@ pub struct Diagnostic {
 
 impl Diagnostics {
     /// Looks up the places of mistakes and sorts them.
-    pub fn new(mut mistakes: Vec<Mistake>, sources: &[Source]) -> Self {
+    pub fn new(mistakes: Mistakes, sources: &[Source]) -> Self {
+        let Mistakes { mut kept, mut more } = mistakes;
         // Numbers of nodes rise with the text, and no file mixes them with lines and columns.
-        mistakes.sort_by_key(|mistake| mistake.place);
-        let (mut told, mut located_bytes) = (0, 0);
+        kept.sort_by_key(|mistake| mistake.place);
+        more += kept.len();
+        let (mut located_bytes, mut hidden) = (0, HashMap::new());
         let mut shown = Vec::new();
-        for mistake in &mistakes {
+        for mistake in &kept {
             if shown.len() == MAX_SHOWN || located_bytes > MAX_LOCATED_BYTES {
                 break;
             }
-            told += 1;
+            more -= 1;
             let Some(source) = source(sources, mistake.place) else { continue };
             located_bytes += source.text.len();
+            let hidden = hidden
+                .entry(mistake.place.document)
+                .or_insert_with(|| HiddenPlaces::find(&source.text, &source.hidden));
             // A block with an anchor is read once for each alias; its mistakes are told once.
-            let diagnostic = Diagnostic::new(mistake, source, sources);
+            let diagnostic = Diagnostic::new(mistake, source, hidden, sources);
             if shown.last() != Some(&diagnostic) {
                 shown.push(diagnostic);
             }
         }
-        Self { shown, more: mistakes.len() - told }
+        Self { shown, more }
+    }
+
+    /// Adds those of other files.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.shown.extend(others.shown);
+        self.more += others.more + self.shown.len().saturating_sub(MAX_SHOWN);
+        self.shown.truncate(MAX_SHOWN);
+        self
     }
 
     /// The mistakes that are told, by file and position.
@@ -205,21 +244,23 @@ fn source(sources: &[Source], place: Place) -> Option<&Source> {
 }
 
 impl Diagnostic {
-    fn new(mistake: &Mistake, source: &Source, sources: &[Source]) -> Self {
+    fn new(mistake: &Mistake, source: &Source, hidden: &HiddenPlaces, sources: &[Source]) -> Self {
         let position = source.position(mistake.place);
-        let hidden =
-            position.is_some_and(|(line, _)| mistake.private || source.may_hold_secret(line));
+        let is_secret = position.is_some_and(|position| hidden.has(mistake.place, position));
+        let is_hidden = position.is_some_and(|(line, _)| {
+            is_secret || source.format == Format::Broken || hidden.has_line(line)
+        });
         let mut message = mistake.message.clone();
-        if let Some(detail) = mistake.detail.as_deref().filter(|_| !hidden) {
+        if let Some(detail) = mistake.detail.as_deref().filter(|_| !is_secret) {
             message.push_str(": ");
             message.extend(detail.chars().map(printable));
         }
-        if hidden {
+        if is_hidden {
             message.push_str(" (line not shown: it may hold a secret)");
         }
-        let excerpt = position
-            .filter(|_| !hidden)
-            .and_then(|(line, column)| excerpt(source.line(line)?, usize::try_from(column).ok()?));
+        let excerpt = position.filter(|_| !is_hidden).and_then(|(line, column)| {
+            excerpt(source.line(line)?, usize::try_from(column).ok()?, source.format)
+        });
         let first = mistake.first.and_then(|place| {
             let source = self::source(sources, place)?;
             let (line, column) = source.position(place)?;
@@ -230,12 +271,20 @@ impl Diagnostic {
     }
 }
 
-/// The part of a line around a column, and where the column stands in it.
-fn excerpt(line: &str, column: usize) -> Option<(String, usize)> {
+/// The part of a line around a column, and where the column stands in it. A comment of YAML is left
+/// out: it has no type, and may be what stood there before.
+fn excerpt(line: &str, column: usize, format: Format) -> Option<(String, usize)> {
     let indent = line.chars().take_while(|c| c.is_whitespace()).count();
     let at = column.saturating_sub(1);
     let start = if at < EXCERPT_CHARS { indent.min(at) } else { at - EXCERPT_CHARS / 2 };
-    let shown: String = line.chars().skip(start).take(EXCERPT_CHARS).map(printable).collect();
+    let behind = line.char_indices().nth(at).map_or(line.len(), |(byte, _)| byte);
+    let comment = line.match_indices('#').map(|(byte, _)| byte).find(|byte| {
+        let is_behind_space = |before: &str| before.ends_with([' ', '\t']);
+        *byte >= behind && line.get(..*byte).is_some_and(is_behind_space)
+    });
+    let end = comment.filter(|_| format != Format::Lines).unwrap_or(line.len());
+    let code = line.get(..end)?;
+    let shown: String = code.chars().skip(start).take(EXCERPT_CHARS).map(printable).collect();
     let shown = shown.trim_end().to_owned();
     (!shown.is_empty()).then_some((shown, at - start))
 }
@@ -243,7 +292,7 @@ fn excerpt(line: &str, column: usize) -> Option<(String, usize)> {
 fn printable(character: char) -> char {
     match character {
         '\t' => ' ',
-        c if is_plain(c) => c,
+        c if is_plain(c) && !is_invisible(c) => c,
         _ => '\u{fffd}',
     }
 }

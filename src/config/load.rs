@@ -2,9 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use schemars::JsonSchema;
 
 use super::check::Check;
 use super::client::reason;
@@ -12,30 +13,46 @@ use super::diagnostic::{Diagnostics, Format, Mistake, Source};
 use super::document::{self, Kind, Node};
 use super::place::{Place, Spot};
 use super::placed::{At, Either};
+use super::privacy::{self, Shape};
 use super::sources::{self, Hasher, Sources};
 use super::tasks::Tasks;
-use super::{Config, Loaded, decode, merge, preset, raw, shown};
+use super::{Config, Loaded, Provider, decode, merge, merge_keys, preset, raw, shown};
+use crate::bounded_file;
 
-/// The largest list of IDs that is read, in bytes: fourteen million UUIDs.
-const MAX_LIST_BYTES: usize = 512 << 20;
 /// How many files task globs may lead to.
 const MAX_TASK_FILES: usize = 10_000;
+
+/// Where a configuration is read from.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'i> {
+    /// A file; those that it names are relative to its directory.
+    File(&'i Path),
+    /// A text.
+    Text {
+        /// What it is called in mistakes.
+        name: &'i str,
+        /// The text.
+        text: &'i str,
+        /// The directory that files which it names are relative to.
+        dir: &'i Path,
+    },
+}
+
+/// Why nothing can be built for a provider.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The key that it is about, below the provider's and with dots between its parts; may be empty.
+    pub key: &'static str,
+    /// What is wrong. Holds no secret.
+    pub message: String,
+}
 
 /// Reads a configuration and everything that it names.
 ///
 /// # Errors
 /// All mistakes of all files.
 pub fn load(main: &Path) -> Result<Loaded, Diagnostics> {
-    let name = main.display().to_string();
-    match read(main, document::MAX_YAML_BYTES) {
-        Ok(content) => Loader::new(main.parent().unwrap_or(Path::new(""))).load(name, content),
-        Err(error) => {
-            let mistake =
-                Mistake::new(file(0), format!("cannot read the file: {}", reason(&error)));
-            let source = Source::new(name, String::new(), Format::Yaml);
-            Err(Diagnostics::new(vec![mistake], &[source]))
-        }
-    }
+    load_with(Input::File(main), |_| Ok(())).map(|(loaded, _)| loaded)
 }
 
 /// Reads a configuration from a text; files that it names are relative to `dir`.
@@ -43,7 +60,37 @@ pub fn load(main: &Path) -> Result<Loaded, Diagnostics> {
 /// # Errors
 /// All mistakes of all files.
 pub fn load_text(name: &str, text: &str, dir: &Path) -> Result<Loaded, Diagnostics> {
-    Loader::new(dir).load(name.to_owned(), text.as_bytes().to_vec())
+    load_with(Input::Text { name, text, dir }, |_| Ok(())).map(|(loaded, _)| loaded)
+}
+
+/// Reads a configuration, and makes what each of its providers needs with `make`, so that what cannot be
+/// made is a mistake like any other.
+///
+/// # Errors
+/// All mistakes of all files.
+pub fn load_with<B>(
+    input: Input<'_>,
+    make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
+) -> Result<(Loaded, Vec<B>), Diagnostics> {
+    match input {
+        Input::File(path) => {
+            let name = path.display().to_string();
+            match bounded_file::read(path, document::MAX_YAML_BYTES) {
+                Ok(content) => {
+                    let dir = path.parent().unwrap_or(Path::new(""));
+                    Loader::new(dir).load(name, content, make)
+                }
+                Err(error) => {
+                    let message = format!("cannot read the file: {}", reason(&error));
+                    let source = Source::new(name, String::new(), Format::Yaml);
+                    Err(Diagnostics::new(Mistake::new(file(0), message).into(), &[source]))
+                }
+            }
+        }
+        Input::Text { name, text, dir } => {
+            Loader::new(dir).load(name.to_owned(), text.as_bytes().to_vec(), make)
+        }
+    }
 }
 
 fn file(document: u32) -> Place {
@@ -58,6 +105,8 @@ struct Loader<'d> {
     patterns: Vec<String>,
     /// Task files that have been read, and for which provider.
     lists: HashSet<(PathBuf, Option<usize>)>,
+    /// Secret files, each as the file system resolves it.
+    secret_files: HashSet<PathBuf>,
     hasher: Hasher,
     sink: decode::Sink,
 }
@@ -70,27 +119,37 @@ impl<'d> Loader<'d> {
             files: Vec::new(),
             patterns: Vec::new(),
             lists: HashSet::new(),
+            secret_files: HashSet::new(),
             hasher: Hasher::default(),
             sink: RefCell::default(),
         }
     }
 
-    fn load(mut self, name: String, content: Vec<u8>) -> Result<Loaded, Diagnostics> {
+    fn load<B>(
+        mut self,
+        name: String,
+        content: Vec<u8>,
+        make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
+    ) -> Result<(Loaded, Vec<B>), Diagnostics> {
         self.hasher.add(Path::new(&name), &content);
         self.files.push(PathBuf::from(&name));
         let root = self.source(name, content, Format::Yaml).and_then(|n| self.parse(n));
-        let loaded = root.map(|root| self.config(root));
+        let loaded = root.map(|root| self.config(root, make));
         let mistakes = self.sink.into_inner();
         match loaded {
-            Some(mut loaded) if mistakes.is_empty() => {
+            Some((mut loaded, built)) if mistakes.is_empty() => {
                 loaded.config.sources = Sources::new(self.files, &self.hasher, self.patterns);
-                Ok(loaded)
+                Ok((loaded, built))
             }
             _ => Err(Diagnostics::new(mistakes, &self.sources)),
         }
     }
 
-    fn config(&mut self, mut root: Node) -> Loaded {
+    fn config<B>(
+        &mut self,
+        mut root: Node,
+        make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
+    ) -> (Loaded, Vec<B>) {
         // A section whose lines are all commented out is an absent one.
         if let Kind::Map(sections) = &mut root.kind {
             sections.retain(|(_, section)| !matches!(section.kind, Kind::Null));
@@ -99,25 +158,45 @@ impl<'d> Loader<'d> {
         let sink = RefCell::default();
         let raw: At<raw::Main> = decode::decode(&root, &sink);
         let raw = raw.value.unwrap_or_default();
-        let check = Check { dir: self.dir, sink: &sink };
+        let check = Check::new(self.dir, &sink);
         let global = check.global(raw.global.get().unwrap_or(&raw::Global::default()));
         let blocks = match root.get("providers") {
             Some(Node { kind: Kind::List(blocks), .. }) => blocks.as_slice(),
             _ => &[],
         };
+        let is_mistaken = raw.providers.is_mistaken();
         let raw_providers = raw.providers.value.unwrap_or_default();
-        let providers = check.providers(&raw_providers, blocks, &global);
-        let mut tasks = Tasks::new(&check, &global, &providers);
+        let named = check.providers(&raw_providers, blocks, &global);
+        let built = check.build(&named, blocks, make);
+        self.secret_files = check.secret_files();
+        // What has no name may be what a task means.
+        let is_unnamed =
+            |raw: &At<raw::Provider>| raw.get().is_none_or(|raw| raw.name.get().is_none());
+        let all_named = !is_mistaken && !raw_providers.iter().any(is_unnamed);
+        let mut tasks = Tasks::new(&check, &global, &named, all_named);
         tasks.add_list(&raw.tasks.value.unwrap_or_default(), None);
         for files in raw.task_files.value.unwrap_or_default() {
             self.task_files(&files, &mut tasks);
         }
         let (tasks, dropped_tasks) = tasks.finish();
-        let providers = providers.into_iter().filter_map(|named| named.provider).collect();
+        let providers = named.into_iter().filter_map(|named| named.provider).collect();
         let shown = shown::config(&root, &global);
-        self.sink.get_mut().append(&mut sink.into_inner());
+        self.sink.get_mut().append(sink.into_inner());
+        if !self.sink.get_mut().is_empty() {
+            self.hide::<raw::Main>(&root);
+        }
         let config = Config { providers, dropped_tasks, sources: Sources::default(), shown };
-        Loaded { config, tasks }
+        (Loaded { config, tasks }, built)
+    }
+
+    /// Notes which texts of a tree must not be shown.
+    fn hide<T: JsonSchema>(&mut self, root: &Node) {
+        for hidden in privacy::hidden(root, &Shape::of::<T>()) {
+            let number = usize::try_from(hidden.place.document).ok();
+            if let Some(source) = number.and_then(|number| self.sources.get_mut(number)) {
+                source.hidden.push(hidden);
+            }
+        }
     }
 
     /// Lays every provider over its preset.
@@ -169,6 +248,7 @@ impl<'d> Loader<'d> {
             self.task_file(place, path, provider, tasks);
         }
     }
+
     /// The files that a glob leads to, by name.
     fn expand(&mut self, place: Place, glob: &str) -> Vec<PathBuf> {
         if !has_extension(glob, LISTS) {
@@ -207,14 +287,14 @@ impl<'d> Loader<'d> {
         if !self.lists.insert((path.clone(), provider)) {
             return;
         }
-        let lines = has_extension(&path.to_string_lossy(), &[".txt"]);
-        let (format, most) = if lines {
-            (Format::Lines, MAX_LIST_BYTES)
-        } else {
-            (Format::Yaml, document::MAX_YAML_BYTES)
-        };
         let name = path.display().to_string();
-        let content = match read(&path, most) {
+        if std::fs::canonicalize(&path).is_ok_and(|path| self.secret_files.contains(&path)) {
+            let mistake = Mistake::new(named, "a secret file cannot be a task file").detail(name);
+            return self.report(mistake.hint("its text would be a task ID, which anybody may see"));
+        }
+        let lines = sources::is_text_list(&path);
+        let format = if lines { Format::Lines } else { Format::Yaml };
+        let content = match bounded_file::read(&path, sources::list_limit(&path)) {
             Ok(content) => content,
             Err(error) => {
                 let message = format!("cannot read a task file: {}", reason(&error));
@@ -230,6 +310,9 @@ impl<'d> Loader<'d> {
         } else if let Some(root) = self.parse(number) {
             let list: At<raw::Tasks> = decode::decode(&root, &self.sink);
             tasks.add_list(&list.value.unwrap_or_default(), provider);
+            if tasks.has_mistakes() || !self.sink.get_mut().is_empty() {
+                self.hide::<raw::Tasks>(&root);
+            }
         }
     }
 
@@ -240,14 +323,13 @@ impl<'d> Loader<'d> {
     /// Keeps a file's text, for positions, and gives its number.
     fn source(&mut self, name: String, content: Vec<u8>, format: Format) -> Option<u32> {
         let number = u32::try_from(self.sources.len()).ok()?;
-        let (text, valid) = match String::from_utf8(content) {
+        let (mut text, valid) = match String::from_utf8(content) {
             Ok(text) => (text, true),
             Err(_) => (String::new(), false),
         };
-        let text = match text.strip_prefix('\u{feff}') {
-            Some(text) => text.to_owned(),
-            None => text,
-        };
+        if text.starts_with('\u{feff}') {
+            text.drain(..'\u{feff}'.len_utf8());
+        }
         self.sources.push(Source::new(name, text, format));
         if !valid {
             self.report(Mistake::new(file(number), "not UTF-8 text"));
@@ -259,7 +341,10 @@ impl<'d> Loader<'d> {
     fn parse(&mut self, number: u32) -> Option<Node> {
         let source = self.sources.get_mut(usize::try_from(number).ok()?)?;
         let error = match document::parse(&source.text, number) {
-            Ok(root) => return Some(root),
+            Ok(mut root) => {
+                merge_keys::expand(&mut root, &mut |mistake| self.sink.get_mut().push(mistake));
+                return Some(root);
+            }
             Err(error) => error,
         };
         source.format = Format::Broken;
@@ -275,15 +360,4 @@ const LISTS: &[&str] = &[".yml", ".yaml", ".txt"];
 
 fn has_extension(name: &str, extensions: &[&str]) -> bool {
     extensions.iter().any(|extension| name.ends_with(extension))
-}
-
-/// The content of a file of at most `most` bytes.
-fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
-    let limit = u64::try_from(most).unwrap_or(u64::MAX);
-    let mut content = Vec::new();
-    File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut content)?;
-    if content.len() > most {
-        return Err(io::Error::other(format!("larger than {} MiB", most >> 20)));
-    }
-    Ok(content)
 }

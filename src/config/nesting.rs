@@ -1,8 +1,7 @@
 //! A cheap look at a text before libyaml gets it: depth costs libyaml time that is quadratic and
 //! memory that is hundreds of bytes a character, long before `serde_yaml` refuses 128 levels.
 
-use super::place::Spot;
-use super::privacy::lines;
+use super::place::{Spot, lines};
 
 /// How many flow collections may be open at once. The count does not know quotes, so it is well
 /// above what `serde_yaml` accepts.

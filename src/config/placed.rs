@@ -45,6 +45,11 @@ impl<T> At<T> {
         }
     }
 
+    /// Whether what was written is a mistake, which has been reported.
+    pub const fn is_mistaken(&self) -> bool {
+        self.place.is_some() && self.value.is_none()
+    }
+
     /// Whether nothing was written.
     pub const fn is_absent(&self) -> bool {
         self.place.is_none()

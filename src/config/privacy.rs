@@ -1,231 +1,405 @@
-//! Which lines may hold a secret and are therefore never shown. The rules read text, not the
-//! tree, because the worst lines are those of files that have no tree. They err on the side of
-//! hiding: whoever reads the message has the file.
+//! Which texts of a file may be secrets, by the type of the place where each stands. The types are
+//! those of the structs that a file is decoded into, read from their JSON Schema, so that what a
+//! key holds is said once.
 
-/// What the names of secrets contain, after lower-casing.
-const WORDS: &[&str] = &[
-    "auth", "bearer", "cookie", "cred", "header", "jwt", "key", "pass", "proxy", "pwd", "secret",
-    "sign", "token",
-];
-/// Names that people misspell, and how many letters may be wrong.
-const NAMES: &[(&str, usize)] = &[
-    ("access_key", 2),
-    ("authorization", 4),
-    ("basic_auth", 3),
-    ("credentials", 4),
-    ("http_headers", 3),
-    ("password", 2),
-    ("proxy_url", 2),
-    ("secret", 2),
-    ("token", 1),
-];
+use std::collections::BTreeMap;
 
-/// Keys whose values are no secrets: what may be shown of a text that is not YAML.
-const PLAIN: &[&str] = &[
-    "accept",
-    "burst",
-    "codes",
-    "enqueue_time",
-    "failure_code",
-    "failure_reason",
-    "files",
-    "finish_time",
-    "format",
-    "global",
-    "id",
-    "job_type",
-    "label_limit",
-    "labels",
-    "max_in_flight",
-    "max_tasks",
-    "message",
-    "method",
-    "name",
-    "params",
-    "path",
-    "per",
-    "per_task_series",
-    "poll_interval",
-    "poll_timeout",
-    "preset",
-    "progress",
-    "provider",
-    "providers",
-    "rate_limit",
-    "refine",
-    "requests",
-    "response",
-    "retain_finished",
-    "state",
-    "states",
-    "status",
-    "stuck_after",
-    "success",
-    "task",
-    "task_files",
-    "tasks",
-    "tls_config",
-];
-/// The longest line that is judged, in bytes; nobody could read a longer one either.
-const MAX_LINE_BYTES: usize = 4_096;
-/// How many lines are judged as parts of one value.
-const MAX_RUN_LINES: usize = 1_000;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::Value;
 
-/// Whether a key, going by its name or a misspelling of it, may have a secret as its value.
-pub fn sensitive(key: &str) -> bool {
-    let key = key.to_lowercase();
-    WORDS.iter().any(|word| key.contains(word))
-        || NAMES.iter().any(|(name, wrong)| strsim::osa_distance(&key, name) <= *wrong)
+use super::document::{Kind, Node};
+use super::place::Place;
+use super::raw;
+use super::scalar::{SECRET, SchemeText, SecretText, TemplateBody, TemplateText, UrlText};
+
+/// How many hidden things of a file are told apart; where there are more, all of the file is hidden.
+/// Each is looked for in its text, and a file of secrets for as many providers has fewer.
+pub const MAX_HIDDEN: usize = 20_000;
+/// Headers that carry credentials at any API, in lower case.
+pub const CREDENTIAL_HEADERS: [&str; 2] = ["authorization", "cookie"];
+
+/// What may stand at a place.
+#[derive(Debug)]
+pub enum Shape {
+    /// A scalar, and which of its texts are shown.
+    Scalar(Shown),
+    /// A list of values of one shape.
+    List(Box<Self>),
+    /// A block of known keys, or of any other key with values of the shape `others`.
+    Block {
+        /// The shapes of the values by their keys.
+        keys: BTreeMap<String, Self>,
+        /// The shape of the values of all other keys, if there may be any.
+        others: Option<Box<Self>>,
+    },
+    /// The headers of a provider.
+    Headers {
+        /// The shape of a header that anybody may see.
+        plain: Box<Self>,
+        /// The shape of one that carries credentials.
+        credentials: Box<Self>,
+    },
+    /// A scalar, or a block.
+    Either(Box<Self>, Box<Self>),
+    /// Any value, with placeholders in its texts.
+    Template,
 }
 
-/// The lines of a text as libyaml counts them.
-pub fn lines(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let breaks = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
-        let Some((line, after)) = text.split_once(breaks) else {
-            rest = None;
-            return Some(text);
-        };
-        // "\r\n" is one break.
-        let carriage_return = text.get(line.len()..).is_some_and(|tail| tail.starts_with("\r\n"));
-        rest = if carriage_return { after.get(1..) } else { Some(after) };
-        Some(line)
-    })
+/// Which texts of a scalar are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// All.
+    Always,
+    /// None.
+    Never,
+    /// URLs that have neither a user nor a query.
+    PlainUrl,
+    /// Those without white space.
+    Word,
+    /// Those that are nothing but placeholders.
+    Placeholders,
 }
 
-/// Whether a line (from 1) may hold a secret: itself, one of the lines whose block it is in, or
-/// one that it continues. Where the text is `broken`, nothing tells which lines belong together,
-/// so only what is known to be harmless counts as that.
-pub fn may_hold_secret(text: &str, line: u32, broken: bool) -> bool {
-    let mut context = Context::default();
-    for (number, text) in (1..).zip(lines(text)) {
-        context.enter(text);
-        if number == line {
-            return context.private(text) || broken && !context.is_plain();
-        }
-    }
-    false
-}
-
-/// What a line is part of.
-#[derive(Default)]
-struct Context<'t> {
-    /// The lines of the open blocks, with their indentation.
-    blocks: Vec<(usize, &'t str)>,
-    /// The lines since the last one that looks like an entry and stands outside brackets and
-    /// quotes: what the present line may continue.
-    run: Vec<&'t str>,
-    /// The run before, and its blocks.
-    above: Vec<&'t str>,
-    open: Open,
-}
-
-impl<'t> Context<'t> {
-    fn enter(&mut self, line: &'t str) {
-        let content = line.trim_start();
-        if content.is_empty() {
-            return;
-        }
-        if self.open.none() && is_entry(content) {
-            self.above = self.blocks.iter().map(|(_, line)| *line).collect();
-            self.above.append(&mut self.run);
-        }
-        self.run.push(line);
-        let indent = line.chars().count() - content.chars().count();
-        let item = is_item(content);
-        // `- x` at the indentation of `key:` is inside the key's block.
-        self.blocks.retain(|(at, text)| {
-            *at < indent || (*at == indent && item && !is_item(text.trim_start()))
-        });
-        self.blocks.push((indent, line));
-        self.open.read(content);
-    }
-
-    fn private(&self, line: &str) -> bool {
-        if self.run.len() > MAX_RUN_LINES {
-            return true;
-        }
-        let blocks = self.blocks.iter().map(|(_, line)| *line);
-        blocks.chain(self.run.iter().copied()).chain([line]).any(smells)
-    }
-
-    /// Whether the present line, of a text that is not YAML, is known to be harmless: it begins
-    /// with a plain key or is part of a list of tasks, and the entry above it holds no secret.
-    fn is_plain(&self) -> bool {
-        let known = match self.blocks.as_slice() {
-            // A list that is in no block is a file of tasks.
-            [(_, line)] if is_item(line.trim_start()) => true,
-            blocks => {
-                let own = blocks.last().map_or("", |(_, line)| first_word(line));
-                PLAIN.contains(&own) || blocks.iter().any(|(_, line)| first_word(line) == "tasks")
+impl Shown {
+    /// Reports whether this text is shown. There is nothing to hide in an empty one.
+    pub fn shows(self, text: &str) -> bool {
+        text.is_empty()
+            || match self {
+                Self::Always => true,
+                Self::Never => false,
+                Self::PlainUrl => is_plain_url(text),
+                Self::Word => !text.contains(char::is_whitespace),
+                Self::Placeholders => redact_template(text) == text,
             }
+    }
+}
+
+impl Shape {
+    /// Returns the shape of what is decoded into a `T`.
+    pub fn of<T: JsonSchema>() -> Self {
+        let schema = SchemaGenerator::default().into_root_schema_for::<T>();
+        Self::build(schema.as_value(), schema.get("$defs").unwrap_or(&Value::Null))
+    }
+
+    fn build(schema: &Value, definitions: &Value) -> Self {
+        let build = |schema: &Value| Box::new(Self::build(schema, definitions));
+        if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
+            let name = reference.rsplit('/').next().unwrap_or_default();
+            return Self::named(name).unwrap_or_else(|| {
+                let definition = definitions.get(name).unwrap_or(&Value::Null);
+                match name == raw::Headers::schema_name() {
+                    true => Self::headers(definition, definitions),
+                    false => *build(definition),
+                }
+            });
+        }
+        if let Some([short, block]) =
+            schema.get("anyOf").and_then(Value::as_array).map(Vec::as_slice)
+        {
+            return Self::Either(build(short), build(block));
+        }
+        if let Some(item) = schema.get("items") {
+            return Self::List(build(item));
+        }
+        let properties = schema.get("properties").and_then(Value::as_object);
+        let others = schema.get("additionalProperties").filter(|others| others.is_object());
+        if properties.is_none() && others.is_none() {
+            return Self::Scalar(Shown::Always);
+        }
+        let keys = properties.into_iter().flatten();
+        let keys = keys.map(|(key, schema)| (key.clone(), *build(schema))).collect();
+        Self::Block { keys, others: others.map(build) }
+    }
+
+    /// The shape of the scalars of [`super::scalar`] that may hold secrets.
+    fn named(name: &str) -> Option<Self> {
+        [
+            (SecretText::schema_name(), Self::Scalar(Shown::Never)),
+            (UrlText::schema_name(), Self::Scalar(Shown::PlainUrl)),
+            (SchemeText::schema_name(), Self::Scalar(Shown::Word)),
+            (TemplateText::schema_name(), Self::Scalar(Shown::Placeholders)),
+            (TemplateBody::schema_name(), Self::Template),
+        ]
+        .into_iter()
+        .find(|(known, _)| known == name)
+        .map(|(_, shape)| shape)
+    }
+
+    fn headers(schema: &Value, definitions: &Value) -> Self {
+        let header = || match Self::build(schema, definitions) {
+            Self::Block { others: Some(header), .. } => header,
+            other => Box::new(other),
         };
-        known && !self.above.iter().copied().any(smells)
-    }
-}
-
-fn first_word(line: &str) -> &str {
-    let start = line.trim_start_matches([' ', '-', '{', '[', '"', '\'']);
-    start.split([' ', ':', '"', '\'']).next().unwrap_or_default()
-}
-
-fn is_item(content: &str) -> bool {
-    content.starts_with("- ") || content == "-"
-}
-
-/// Whether a line looks like `key: …`, `- …` or a comment, and so continues no other.
-fn is_entry(content: &str) -> bool {
-    let key =
-        content.split_once(':').filter(|(_, value)| value.is_empty() || value.starts_with(' '));
-    let is_key = |key: &str| {
-        let key = key.trim_end().trim_matches(['"', '\'']);
-        !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || "_-. /".contains(c))
-    };
-    is_item(content) || content.starts_with('#') || key.is_some_and(|(key, _)| is_key(key))
-}
-
-/// What a line says of itself: a sensitive word, a user in a URL, or an anchor, by which a value
-/// travels to where nothing tells what it is.
-pub fn smells(line: &str) -> bool {
-    let url_with_more = line.contains("url") && line.contains(['?', '#']);
-    let anchor = |(index, _): (usize, &str)| {
-        line.get(..index)
-            .is_some_and(|start| start.is_empty() || start.ends_with([' ', '\t', '[', '{', ',']))
-    };
-    line.len() > MAX_LINE_BYTES
-        || line.contains('@')
-        || url_with_more
-        || line.match_indices('&').any(anchor)
-        || line.split(|c: char| !c.is_alphanumeric() && c != '_').any(sensitive)
-}
-
-/// Brackets and quotes that are open at the end of a line.
-#[derive(Default)]
-struct Open {
-    brackets: usize,
-    quote: Option<char>,
-}
-
-impl Open {
-    const fn none(&self) -> bool {
-        self.brackets == 0 && self.quote.is_none()
+        let mut credentials = header();
+        if let Self::Block { keys, .. } = &mut *credentials {
+            keys.insert("values".to_owned(), Self::List(Box::new(Self::Scalar(Shown::Never))));
+        }
+        Self::Headers { plain: header(), credentials }
     }
 
-    fn read(&mut self, line: &str) {
-        let mut before = ' ';
-        for character in line.chars() {
-            match (self.quote, character) {
-                (Some('"'), _) if before == '\\' => {}
-                (Some(quote), _) => self.quote = Some(quote).filter(|quote| *quote != character),
-                (None, '#') if before == ' ' || before == '\t' => return,
-                (None, '"' | '\'') if " \t[{,:".contains(before) => self.quote = Some(character),
-                (None, '[' | '{') if " \t[{,:".contains(before) => self.brackets += 1,
-                (None, ']' | '}') => self.brackets = self.brackets.saturating_sub(1),
-                _ => {}
+    /// Returns the shape of the value of the key `name` in a block of this shape, which stands in the
+    /// block `around`; `None` where there is no such key.
+    pub fn entry(&self, name: &str, around: Option<&Node>) -> Option<&Self> {
+        match self {
+            Self::Block { keys, others } => keys.get(name).or(others.as_deref()),
+            Self::Headers { plain, credentials } => {
+                Some(if carries_credentials(name, around) { credentials } else { plain })
             }
-            before = character;
+            Self::Either(_, block) => block.entry(name, around),
+            Self::Template => Some(self),
+            Self::Scalar(_) | Self::List(_) => None,
+        }
+    }
+
+    /// Returns which scalars are shown where one stands at a place of this shape; `None` where none
+    /// belongs there.
+    pub fn scalar(&self) -> Option<Shown> {
+        match self {
+            Self::Scalar(shown) => Some(*shown),
+            Self::Either(scalar, _) => scalar.scalar(),
+            Self::Template => Some(Shown::Placeholders),
+            Self::List(_) | Self::Block { .. } | Self::Headers { .. } => None,
+        }
+    }
+
+    /// Reports whether a secret can stand somewhere in a value of this shape.
+    fn has_secrets(&self) -> bool {
+        match self {
+            Self::Scalar(shown) => *shown != Shown::Always,
+            Self::List(item) => item.has_secrets(),
+            Self::Block { keys, others } => {
+                keys.values().chain(others.as_deref()).any(Self::has_secrets)
+            }
+            Self::Either(scalar, block) => scalar.has_secrets() || block.has_secrets(),
+            Self::Headers { .. } | Self::Template => true,
+        }
+    }
+}
+
+/// Reports whether a header of the provider `provider` carries credentials.
+fn carries_credentials(name: &str, provider: Option<&Node>) -> bool {
+    let authorization = provider.and_then(|provider| provider.get("authorization"));
+    let header = authorization.and_then(|block| block.get("header"));
+    let alternatives = match authorization.and_then(|block| block.get("alternatives")) {
+        Some(Node { kind: Kind::List(names), .. }) => names.as_slice(),
+        _ => &[],
+    };
+    let configured = header.into_iter().chain(alternatives).filter_map(Node::text);
+    configured.chain(CREDENTIAL_HEADERS).any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Reports whether a URL has no user and no query, and nothing that could have become one but for
+/// a slip: no `:` other than that of the scheme and of a port.
+fn is_plain_url(text: &str) -> bool {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    // An IPv6 address stands in brackets.
+    let port = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((_, port)) => port.strip_prefix(':'),
+        None => authority.split_once(':').map(|(_, port)| port),
+    };
+    !text.contains(['@', '?', '#'])
+        && port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Returns a template with `<secret>` in the place of each text between its placeholders.
+pub fn redact_template(template: &str) -> String {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut shown = String::new();
+    let hide = |shown: &mut String, text: &str| {
+        shown.push_str(if text.is_empty() { "" } else { SECRET });
+    };
+    let mut rest = template;
+    while let Some((before, behind)) = rest.split_once('{') {
+        let Some((name, after)) = behind.split_once('}') else { break };
+        if !name.strip_prefix('+').unwrap_or(name).chars().all(is_name) {
+            break;
+        }
+        hide(&mut shown, before);
+        shown.push_str(&format!("{{{name}}}"));
+        rest = after;
+    }
+    hide(&mut shown, rest);
+    shown
+}
+
+/// Something that must not be shown.
+#[derive(Clone)]
+pub struct Hidden {
+    /// Where it stands.
+    pub place: Place,
+    /// What it is.
+    pub what: What,
+}
+
+/// What must not be shown.
+#[derive(Clone)]
+pub enum What {
+    /// A scalar with this text.
+    Text(Box<str>),
+    /// A key without a value. One that no `:` follows is not meant as a key: it may be a value that
+    /// has lost its key. One that a `:` follows is a name, and shown.
+    BareKey(Box<str>),
+    /// No text, where a secret belongs.
+    Empty,
+    /// No text, where nothing belongs. What looks like an anchor or a tag may be a text.
+    Nothing,
+    /// A list or a block, whose texts are listed too.
+    Collection,
+}
+
+/// Returns what must not be shown of a tree of this shape: what stands where a secret belongs, and
+/// what stands where nothing belongs and so has no type. Ends soon after [`MAX_HIDDEN`] of them.
+pub fn hidden(root: &Node, shape: &Shape) -> Vec<Hidden> {
+    let mut found = Vec::new();
+    find(root, shape, None, &mut found);
+    found
+}
+
+/// Looks through a value of this shape, which stands in the block `around`.
+fn find(node: &Node, shape: &Shape, around: Option<&Node>, found: &mut Vec<Hidden>) {
+    if found.len() > MAX_HIDDEN {
+        return;
+    }
+    match (&node.kind, shape) {
+        (Kind::Map(_), Shape::Either(_, block)) => find(node, block, around, found),
+        (Kind::Map(entries), Shape::Block { .. } | Shape::Headers { .. } | Shape::Template) => {
+            for (key, value) in entries {
+                find_key(key, value, shape, found);
+                match key.text().and_then(|name| shape.entry(name, around)) {
+                    Some(shape) => find(value, shape, Some(node), found),
+                    None => hide_all(value, found),
+                }
+            }
+        }
+        (Kind::List(items), Shape::List(item)) => {
+            for node in items {
+                find(node, item, around, found);
+            }
+        }
+        (Kind::List(items), Shape::Template) => {
+            for node in items {
+                find(node, shape, around, found);
+            }
+        }
+        (Kind::List(_) | Kind::Map(_), _) => hide_all(node, found),
+        // The one item that may be meant.
+        (_, Shape::List(item)) => find(node, item, around, found),
+        _ => {
+            let text = node.text().unwrap_or_default();
+            let is_shown = match shape.scalar() {
+                Some(Shown::Never) if text.is_empty() => {
+                    return found.push(Hidden { place: node.place, what: What::Empty });
+                }
+                Some(Shown::Placeholders) if matches!(node.kind, Kind::Bool(_)) => true,
+                Some(shown) => shown.shows(text),
+                None => !shape.has_secrets(),
+            };
+            if !is_shown {
+                found.push(Hidden { place: node.place, what: What::Text(text.into()) });
+            }
+        }
+    }
+}
+
+/// Keys are names and shown, but for one that may be none.
+fn find_key(key: &Node, value: &Node, shape: &Shape, found: &mut Vec<Hidden>) {
+    let is_known = |name: &str| match shape {
+        Shape::Block { keys, .. } => keys.contains_key(name),
+        _ => false,
+    };
+    match (key.text(), &value.kind) {
+        (Some(name), Kind::Null) if !name.is_empty() && !is_known(name) => {
+            found.push(Hidden { place: key.place, what: What::BareKey(name.into()) });
+        }
+        (Some(_), _) => {}
+        (None, _) => hide_all(key, found),
+    }
+}
+
+/// Hides all of a value, keys among it.
+fn hide_all(node: &Node, found: &mut Vec<Hidden>) {
+    if found.len() > MAX_HIDDEN {
+        return;
+    }
+    let what = match &node.kind {
+        Kind::Null => What::Nothing,
+        Kind::Bool(text) | Kind::Number(text) | Kind::Text(text) if text.is_empty() => {
+            What::Nothing
+        }
+        Kind::Bool(text) | Kind::Number(text) | Kind::Text(text) => What::Text(text.clone()),
+        Kind::List(items) => {
+            for node in items {
+                hide_all(node, found);
+            }
+            What::Collection
+        }
+        Kind::Map(entries) => {
+            for (key, value) in entries {
+                hide_all(key, found);
+                hide_all(value, found);
+            }
+            What::Collection
+        }
+    };
+    found.push(Hidden { place: node.place, what });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::document;
+
+    #[test]
+    fn what_is_hidden_follows_the_type_of_its_place() {
+        let shape = Shape::of::<raw::Main>();
+        let texts = |provider: &str| {
+            let root = document::parse(&format!("providers: [{{ {provider} }}]"), 0).unwrap();
+            let texts = hidden(&root, &shape).into_iter().filter_map(|hidden| match hidden.what {
+                What::Text(text) | What::BareKey(text) => Some(text.into_string()),
+                What::Empty | What::Nothing | What::Collection => None,
+            });
+            texts.collect::<Vec<_>>()
+        };
+        for (provider, expected) in [
+            ("name: a, preset: token, poll_interval: x", &[][..]),
+            ("authorization: { credentials: a, credentials_file: b, type: c }", &["a"]),
+            ("authorization: { type: Bearer a }", &["Bearer a"]),
+            ("basic_auth: { username: a, password: b, password_file: c }", &["b"]),
+            ("basic_auth: { password: { a: [b] } }", &["a", "b"]),
+            ("http_headers: { x: { values: [a], secrets: [b], files: [c] } }", &["b"]),
+            ("http_headers: { x: { secrets: a, values: b } }", &["a"]),
+            ("http_headers: { Authorization: { values: [a], files: [b] } }", &["a"]),
+            ("authorization: { header: X-A }, http_headers: { x-a: { values: [a] } }", &["a"]),
+            ("http_headers: { x: { values: [a] } }, authorization: { alternatives: [x] }", &["a"]),
+            ("http_headers: a", &["a"]),
+            ("rate_limit: a, tls_config: b", &[]),
+            ("rate_limit: [a], tls_config: { key: b, key_file: c }", &["a", "b"]),
+            ("api: a, keys: { b: [c] }, on: true, off:", &["a", "b", "c", "true", "off"]),
+            ("base_url: 'https://h:80/p', proxy_url: 'http://[::1]:80'", &[]),
+            ("base_url: 'http://a@h', proxy_url: 'http://u:p'", &["http://a@h", "http://u:p"]),
+            ("base_url: 'http://h/?a', proxy_url: 'u:p'", &["http://h/?a", "u:p"]),
+            ("request: { path: /a, query: { id: '{task_id}', key: a } }", &["a"]),
+            ("request: { query: { a: '{b c}', d: '{e', f: 'g{h}' } }", &["{b c}", "{e", "g{h}"]),
+            ("request: { body: { a: [b, '{c}', 1, true], d: } }", &["b", "1", "d"]),
+            ("[a]: b, ? c", &["a", "b", "c"]),
+        ] {
+            assert_eq!(texts(provider), expected, "{provider}");
+        }
+        assert_eq!(texts("}, a, { name: b"), ["a"]);
+    }
+
+    #[test]
+    fn a_template_shows_its_placeholders() {
+        for (template, shown) in [
+            ("", ""),
+            ("{task_id}", "{task_id}"),
+            ("a{b}c{d}", "<secret>{b}<secret>{d}"),
+            ("{a}{b}", "{a}{b}"),
+            ("{a b}", "<secret>"),
+            ("{a}{b", "{a}<secret>"),
+        ] {
+            assert_eq!(redact_template(template), shown);
         }
     }
 }

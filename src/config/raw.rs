@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::placed::{At, Either, OneOrMany, Table};
-use super::scalar::{Count, Duration, SecretText, Size, Text};
+use super::scalar::{
+    Count, Duration, SchemeText, SecretText, Size, TemplateBody, TemplateText, Text, UrlText,
+};
 use super::{PerTaskSeries, TlsVersion, preset};
 
 /// The configuration of `aitask_exporter`.
@@ -65,17 +67,17 @@ pub struct Provider {
     #[schemars(extend("enum" = preset::NAMES))]
     pub preset: At<String>,
     /// Where the API is: `http` or `https`, possibly with a path. Default: the preset's.
-    pub base_url: At<String>,
+    pub base_url: At<UrlText>,
     /// Credentials in a header.
     pub authorization: At<Authorization>,
     /// Credentials as user and password.
     pub basic_auth: At<BasicAuth>,
     /// Further headers by name.
-    pub http_headers: At<Table<Header>>,
+    pub http_headers: At<Headers>,
     /// How TLS is spoken.
     pub tls_config: At<TlsConfig>,
     /// A proxy to go through: `http` or `https`. Default: none, whatever the environment says.
-    pub proxy_url: At<SecretText>,
+    pub proxy_url: At<UrlText>,
     /// How many requests may begin in a time. Default: no limit.
     pub rate_limit: At<RateLimit>,
     /// How many requests may be under way at once. Default 16.
@@ -111,7 +113,7 @@ pub struct Authorization {
     /// What stands before the credentials. Default: Bearer in the header Authorization, nothing
     /// in others. `kling-jwt`: a signed token of Kling's, from access key and secret key.
     #[serde(rename = "type")]
-    pub scheme: At<Text>,
+    pub scheme: At<SchemeText>,
     /// The credentials.
     pub credentials: At<SecretText>,
     /// A file with the credentials, read again when it changes.
@@ -143,12 +145,16 @@ pub struct BasicAuth {
     pub password_file: At<String>,
 }
 
+/// Headers by name.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct Headers(pub Table<Header>);
+
 /// The values of a header; each is sent.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Header {
-    /// Values that anybody may see.
-    pub values: At<Vec<At<SecretText>>>,
+    /// Values that anybody may see, unless the header is one that carries credentials.
+    pub values: At<Vec<At<Text>>>,
     /// Values that nobody may see.
     pub secrets: At<Vec<At<SecretText>>>,
     /// Files with a value each, read again when they change.
@@ -193,10 +199,10 @@ pub struct Request {
     /// The path below `base_url`. `{task_id}` stands for the ID, other placeholders for the
     /// task's `params`; `{+kind}` keeps the slashes of a value.
     pub path: At<String>,
-    /// Query parameters; values may hold placeholders.
-    pub query: At<Table<Text>>,
-    /// A JSON body; its texts may hold placeholders.
-    pub body: At<serde_json::Value>,
+    /// Query parameters; values may hold placeholders. What stands beside them is not shown.
+    pub query: At<Table<TemplateText>>,
+    /// A JSON body; its texts may hold placeholders. What stands beside them is not shown.
+    pub body: At<TemplateBody>,
     /// How several tasks are asked for at once, where the API can.
     pub batch: At<Batch>,
 }
@@ -209,10 +215,10 @@ pub struct Batch {
     pub method: At<String>,
     /// The path below `base_url`. `{task_ids}` stands for the IDs with commas between them.
     pub path: At<String>,
-    /// Query parameters; values may hold placeholders.
-    pub query: At<Table<Text>>,
+    /// Query parameters; values may hold placeholders. What stands beside them is not shown.
+    pub query: At<Table<TemplateText>>,
     /// A JSON body; `["{task_ids}"]` stands for the array of all IDs.
-    pub body: At<serde_json::Value>,
+    pub body: At<TemplateBody>,
 }
 
 /// How an answer is understood.

@@ -5,7 +5,8 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
 
 use crate::duration;
 
@@ -21,6 +22,22 @@ pub struct Text(pub Box<str>);
 /// A scalar that must never be shown.
 #[derive(Clone)]
 pub struct SecretText(pub secrecy::SecretString);
+
+/// A URL, in which a user and a password may stand, or a query with a token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UrlText(pub Box<str>);
+
+/// The type of an authorization: one word, behind which somebody may have written the credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SchemeText(pub Box<str>);
+
+/// Text with placeholders. What stands beside them goes out as it is and may be a token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TemplateText(pub Box<str>);
+
+/// A JSON body with placeholders in its texts.
+#[derive(Clone, Deserialize, JsonSchema)]
+pub struct TemplateBody(pub serde_json::Value);
 
 /// A duration as Prometheus writes them. May be zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +57,21 @@ impl fmt::Debug for Text {
     }
 }
 
-impl fmt::Debug for SecretText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<secret>")
-    }
+/// Shows nothing of a text that is, or may hold, a secret.
+macro_rules! hidden {
+    ($($name:ident),*) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(SECRET)
+            }
+        }
+    )*};
 }
+
+hidden!(SecretText, UrlText, SchemeText, TemplateText, TemplateBody);
+
+/// What stands where a secret is.
+pub const SECRET: &str = "<secret>";
 
 /// A scalar that is made from its text.
 trait Scalar: Sized {
@@ -98,30 +125,31 @@ macro_rules! scalars {
     )*};
 }
 
-scalars!(Text, SecretText, Duration, Size, Count);
+scalars!(Text, SecretText, UrlText, SchemeText, TemplateText, Duration, Size, Count);
 
-impl Scalar for Text {
-    const EXPECTED: &'static str = "text";
+/// A scalar that is its text, and what a schema calls it.
+macro_rules! texts {
+    ($($name:ident, $expected:literal, $kinds:tt;)*) => {$(
+        impl Scalar for $name {
+            const EXPECTED: &'static str = $expected;
 
-    fn parse(text: &str) -> Result<Self, String> {
-        Ok(Self(text.into()))
-    }
+            fn parse(text: &str) -> Result<Self, String> {
+                Ok(Self(text.into()))
+            }
 
-    fn schema() -> Schema {
-        json_schema!({ "type": ["string", "number", "boolean"] })
-    }
+            fn schema() -> Schema {
+                json_schema!({ "type": $kinds })
+            }
+        }
+    )*};
 }
 
-impl Scalar for SecretText {
-    const EXPECTED: &'static str = "a secret text";
-
-    fn parse(text: &str) -> Result<Self, String> {
-        Ok(Self(text.into()))
-    }
-
-    fn schema() -> Schema {
-        json_schema!({ "type": ["string", "number", "boolean"] })
-    }
+texts! {
+    Text, "text", ["string", "number", "boolean"];
+    SecretText, "a secret text", ["string", "number", "boolean"];
+    UrlText, "a URL", "string";
+    SchemeText, "a word", "string";
+    TemplateText, "text that may hold placeholders", ["string", "number", "boolean"];
 }
 
 impl Scalar for Duration {

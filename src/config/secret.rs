@@ -1,15 +1,19 @@
 //! Text that is never shown: passwords, tokens, and the files they are in.
 
+pub mod purpose;
+
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
 
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::bounded_file;
+use purpose::Purpose;
+
 /// The largest secret file, in bytes: far above any token, far below a file named by mistake.
-const MAX_SECRET_BYTES: u64 = 64 << 10;
+const MAX_SECRET_BYTES: usize = 64 << 10;
 
 /// A secret, or where it is.
 #[derive(Clone)]
@@ -18,9 +22,17 @@ pub enum Secret {
     Inline(SecretString),
     /// Written in the configuration as a value like any other, which an answer may have as well.
     Value(SecretString),
-    /// In a file, which is read whenever the secret is needed anew. Relative to the working
-    /// directory.
-    File(PathBuf),
+    /// In a file, which is read whenever the secret is needed anew.
+    File(SecretFile),
+}
+
+/// A file with a secret.
+#[derive(Clone, Debug)]
+pub struct SecretFile {
+    /// Relative to the working directory.
+    pub path: PathBuf,
+    /// What the secret is for.
+    pub purpose: Purpose,
 }
 
 impl Secret {
@@ -37,27 +49,22 @@ impl Secret {
     /// The text, without white space around it where it comes from a file.
     ///
     /// # Errors
-    /// The file cannot be read, is empty, too large or not UTF-8. Errors never hold the text.
+    /// The file cannot be read, is empty, too large, not UTF-8, or holds something else than the
+    /// secret, which the inner error then is a [`purpose::Misuse`] of. Errors never hold the text.
     pub fn read(&self) -> io::Result<SecretString> {
-        let path = match self {
+        let SecretFile { path, purpose } = match self {
             Self::Inline(text) | Self::Value(text) => return Ok(text.clone()),
-            Self::File(path) => path,
+            Self::File(file) => file,
         };
         let invalid = |message| io::Error::new(io::ErrorKind::InvalidData, message);
-        let mut text = Vec::new();
-        // Whoever opens a pipe waits for its writer. Of a folder the system says what it is.
-        let kind = fs::metadata(path)?.file_type();
-        if !kind.is_file() && !kind.is_dir() {
-            return Err(invalid("not a regular file"));
-        }
-        File::open(path)?.take(MAX_SECRET_BYTES + 1).read_to_end(&mut text)?;
-        if u64::try_from(text.len()).is_ok_and(|length| length > MAX_SECRET_BYTES) {
-            return Err(invalid("larger than 64 KiB"));
-        }
+        let text = bounded_file::read(path, MAX_SECRET_BYTES)?;
         let text = std::str::from_utf8(&text).map_err(|_| invalid("not UTF-8 text"))?;
         match text.trim_start_matches('\u{feff}').trim() {
             "" => Err(invalid("empty")),
-            text => Ok(text.into()),
+            text => match purpose.check(text, true) {
+                Ok(()) => Ok(text.into()),
+                Err(misuse) => Err(io::Error::new(io::ErrorKind::InvalidData, misuse)),
+            },
         }
     }
 
@@ -83,13 +90,15 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inline(_) | Self::Value(_) => f.write_str("<secret>"),
-            Self::File(path) => write!(f, "<secret in {}>", path.display()),
+            Self::File(file) => write!(f, "<secret in {}>", file.path.display()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -103,7 +112,7 @@ mod tests {
     #[test]
     fn a_file_is_trimmed_and_limited() {
         let path = std::env::temp_dir().join(format!("secret-{}", std::process::id()));
-        let secret = Secret::File(path.clone());
+        let secret = Secret::File(SecretFile { path: path.clone(), purpose: Purpose::Password });
         let read = |content: &[u8]| {
             fs::write(&path, content).unwrap();
             match secret.read() {
@@ -113,6 +122,7 @@ mod tests {
         };
         assert_eq!(read(b"\xef\xbb\xbf a token \r\n\n"), "a token");
         assert_eq!(read(b" \n"), "error: empty");
+        assert_eq!(read(b"a\nb\n"), "error: it has a line break");
         assert_eq!(read(b"\xff"), "error: not UTF-8 text");
         assert_eq!(read(&vec![b'x'; 65_537]), "error: larger than 64 KiB");
         fs::remove_file(&path).unwrap();

@@ -1,30 +1,26 @@
-//! The configuration for people: presets and defaults filled in, secrets not.
+//! The configuration for people: presets and defaults filled in, and only what the type of its place
+//! makes public.
 
 use serde_yaml::{Mapping, Value};
 
 use super::check::Global;
 use super::document::{Kind, Node};
-use super::privacy;
+use super::privacy::{Shape, Shown, redact_template};
+use super::raw;
+use super::scalar::SECRET;
 use crate::duration;
-
-/// What stands where a secret is.
-const SECRET: &str = "<secret>";
 
 /// The main file as YAML, with `global` filled in and without secrets. The providers of `root`
 /// have their presets filled in already.
 pub fn config(root: &Node, global: &Global) -> String {
+    let shape = Shape::of::<raw::Main>();
     let mut shown = Mapping::new();
     shown.insert("global".into(), Value::Mapping(globals(global)));
     for (key, block) in root.entries() {
-        match (key.text(), &block.kind) {
-            (Some("providers"), Kind::List(providers)) => {
-                let providers = providers.iter().map(provider).collect();
-                shown.insert("providers".into(), Value::Sequence(providers));
-            }
-            (Some("global") | None, _) => {}
-            (Some(key), _) => {
-                shown.insert(key.into(), guarded(block));
-            }
+        if let Some(name) = key.text().filter(|name| *name != "global") {
+            let view = View { users: root.place.document, around: Some(root) };
+            let block = shape.entry(name, None).map_or(Value::Null, |shape| view.of(block, shape));
+            shown.insert(name.into(), block);
         }
     }
     serde_yaml::to_string(&Value::Mapping(shown)).unwrap_or_default()
@@ -52,32 +48,54 @@ fn globals(global: &Global) -> Mapping {
     .collect()
 }
 
-fn provider(provider: &Node) -> Value {
-    entries(provider, |key, block| match key {
-        "authorization" => entries(block, |key, value| match key {
-            "credentials" | "access_key" | "secret_key" => SECRET.into(),
-            _ => self::value(value),
-        }),
-        "basic_auth" => entries(block, |key, value| match key {
-            "password" => SECRET.into(),
-            _ => self::value(value),
-        }),
-        "http_headers" => entries(block, |name, header| {
-            entries(header, |key, value| match key {
-                "files" => self::value(value),
-                "values" if !privacy::sensitive(name) => self::value(value),
-                _ => hidden(value),
-            })
-        }),
-        "base_url" | "proxy_url" => {
-            match block.text().and_then(|text| reqwest::Url::parse(text).ok()) {
-                Some(url) => url_text(url).into(),
-                None => SECRET.into(),
+/// How a value is looked at.
+#[derive(Clone, Copy)]
+struct View<'n> {
+    /// The file that the user wrote; presets hold no secrets.
+    users: u32,
+    /// The block in which the value stands.
+    around: Option<&'n Node>,
+}
+
+impl<'n> View<'n> {
+    /// What may be shown of a value of this shape. What has no shape is not shown.
+    fn of(self, node: &'n Node, shape: &Shape) -> Value {
+        let within = Self { around: Some(node), ..self };
+        match (&node.kind, shape) {
+            (Kind::Map(_), Shape::Either(_, block)) => self.of(node, block),
+            (Kind::Map(entries), _) => {
+                let shown = entries.iter().filter_map(|(key, value)| {
+                    let name = key.text()?;
+                    Some((Value::from(name), within.of(value, shape.entry(name, self.around)?)))
+                });
+                Value::Mapping(shown.collect())
             }
+            (Kind::List(items), Shape::List(item)) => {
+                Value::Sequence(items.iter().map(|node| self.of(node, item)).collect())
+            }
+            (Kind::List(items), Shape::Template) => {
+                Value::Sequence(items.iter().map(|node| self.of(node, shape)).collect())
+            }
+            (Kind::List(_) | Kind::Null, _) => Value::Null,
+            _ => match shape.scalar() {
+                Some(shown) => self.scalar(node, shown),
+                None => SECRET.into(),
+            },
         }
-        "request" => guarded(block),
-        _ => value(block),
-    })
+    }
+
+    fn scalar(self, node: &Node, shown: Shown) -> Value {
+        let text = node.text().unwrap_or_default();
+        let is_flag = matches!(node.kind, Kind::Bool(_));
+        match shown {
+            Shown::PlainUrl => reqwest::Url::parse(text).map_or(SECRET.into(), url_text).into(),
+            Shown::Placeholders if node.place.document == self.users && !is_flag => {
+                redact_template(text).into()
+            }
+            Shown::Never | Shown::Word if !shown.shows(text) => SECRET.into(),
+            _ => value(node),
+        }
+    }
 }
 
 /// A URL whose user and password are not shown. A user's name alone can be a token.
@@ -92,38 +110,6 @@ fn url_text(mut url: reqwest::Url) -> String {
     url.into()
 }
 
-/// The scalars of a block without those whose keys say that they are secrets.
-fn guarded(node: &Node) -> Value {
-    match &node.kind {
-        Kind::List(nodes) => Value::Sequence(nodes.iter().map(guarded).collect()),
-        Kind::Map(_) => entries(node, |key, value| match privacy::sensitive(key) {
-            true => hidden(value),
-            false => guarded(value),
-        }),
-        _ => value(node),
-    }
-}
-
-/// A block of which only the shape is shown.
-fn hidden(node: &Node) -> Value {
-    match &node.kind {
-        Kind::Null => Value::Null,
-        Kind::List(nodes) => Value::Sequence(nodes.iter().map(hidden).collect()),
-        _ => SECRET.into(),
-    }
-}
-
-fn entries(node: &Node, show: impl Fn(&str, &Node) -> Value) -> Value {
-    let shown = node.entries().iter().filter_map(|(key, value)| {
-        let name = key.text()?;
-        Some((Value::from(name), show(name, value)))
-    });
-    match node.kind {
-        Kind::Map(_) => Value::Mapping(shown.collect()),
-        _ => value(node),
-    }
-}
-
 /// A tree as it is, secrets and all.
 pub fn value(node: &Node) -> Value {
     match &node.kind {
@@ -136,6 +122,11 @@ pub fn value(node: &Node) -> Value {
         },
         Kind::Text(text) => Value::from(&**text),
         Kind::List(nodes) => Value::Sequence(nodes.iter().map(value).collect()),
-        Kind::Map(_) => entries(node, |_, node| value(node)),
+        Kind::Map(entries) => {
+            let entries = entries
+                .iter()
+                .filter_map(|(key, node)| Some((Value::from(key.text()?), value(node))));
+            Value::Mapping(entries.collect())
+        }
     }
 }

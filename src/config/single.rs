@@ -1,15 +1,16 @@
 //! A single YAML file of another kind, read with the same care and the same words for mistakes.
 
-use std::cell::RefCell;
 use std::io;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::diagnostic::{Diagnostics, Format, Mistake, Source};
 use super::document::{self, Kind};
 use super::place::{Place, Spot};
 use super::placed::At;
-use super::{client, decode};
+use super::privacy::{self, Shape};
+use super::{client, decode, merge_keys};
 
 /// The file as a whole, where a mistake is about nothing in particular.
 const FILE: Place = Place { document: 0, spot: Spot::File };
@@ -25,7 +26,7 @@ pub fn read<T, R>(
     check: impl FnOnce(T, &decode::Sink) -> Option<R>,
 ) -> Result<R, Diagnostics>
 where
-    T: for<'de> Deserialize<'de> + Default,
+    T: for<'de> Deserialize<'de> + Default + JsonSchema,
 {
     let text = content
         .map_err(|error| format!("cannot read the file: {}", client::reason(&error)))
@@ -35,7 +36,7 @@ where
         Err(message) => (String::new(), Some(message)),
     };
     let mut source = Source::new(name.to_owned(), text, Format::Yaml);
-    let wrong = |mistake, source| Err(Diagnostics::new(vec![mistake], &[source]));
+    let wrong = |mistake: Mistake, source| Err(Diagnostics::new(mistake.into(), &[source]));
     if let Some(message) = unread {
         return wrong(Mistake::new(FILE, message), source);
     }
@@ -49,15 +50,19 @@ where
             return wrong(mistake, source);
         }
     };
+    let sink = decode::Sink::default();
+    merge_keys::expand(&mut root, &mut |mistake| sink.borrow_mut().push(mistake));
     if let Kind::Map(sections) = &mut root.kind {
         sections.retain(|(_, section)| !matches!(section.kind, Kind::Null));
     }
-    let sink = RefCell::default();
     let decoded: At<T> = decode::decode(&root, &sink);
     let made = check(decoded.value.unwrap_or_default(), &sink);
     let mistakes = sink.into_inner();
     match made {
         Some(made) if mistakes.is_empty() => Ok(made),
-        _ => Err(Diagnostics::new(mistakes, &[source])),
+        _ => {
+            source.hidden = privacy::hidden(&root, &Shape::of::<T>());
+            Err(Diagnostics::new(mistakes, &[source]))
+        }
     }
 }

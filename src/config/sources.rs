@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
 
+use super::document::MAX_YAML_BYTES;
+use crate::bounded_file;
 use crate::task;
+
+/// The largest list of IDs that is read, in bytes: fourteen million UUIDs.
+const MAX_LIST_BYTES: usize = 512 << 20;
 
 /// What the configuration was read from. Secret files and certificates are not among it: they
 /// are read whenever they are needed.
@@ -26,9 +30,27 @@ pub struct Sources {
 pub struct Hasher(BTreeMap<PathBuf, u64>);
 
 impl Hasher {
-    /// Adds a file.
+    /// Adds a file that was read.
     pub fn add(&mut self, path: &Path, content: &[u8]) {
         self.0.insert(path.to_owned(), task::stable_hash([content]));
+    }
+
+    /// Adds a file as it is now, without holding it in memory. One that is not there is left out;
+    /// one that must not be read, because it is too large or not a regular file, is told from one
+    /// that may, and costs nothing.
+    fn add_current(&mut self, path: PathBuf, limit: usize) {
+        // Two globs may match one file.
+        if self.0.contains_key(&path) {
+            return;
+        }
+        let hash = match bounded_file::hash(&path, limit) {
+            Ok(hash) => hash,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => {
+                task::stable_hash([b"cannot be read".as_slice(), error.to_string().as_bytes()])
+            }
+        };
+        self.0.insert(path, hash);
     }
 
     fn finish(&self) -> u64 {
@@ -47,18 +69,29 @@ impl Sources {
         Self { files, hash: hasher.finish(), patterns }
     }
 
-    /// What [`Sources::hash`] would be if the configuration were read now. A file that cannot be
-    /// read counts as missing. Blocks on the file system.
+    /// What [`Sources::hash`] would be if the configuration were read now. Blocks on the file
+    /// system.
     pub fn current_hash(&self) -> u64 {
         let mut hasher = Hasher::default();
-        let globbed = self.patterns.iter().filter_map(|pattern| expand(pattern).ok()).flatten();
-        for path in self.files.first().cloned().into_iter().chain(globbed) {
-            if let Ok(content) = fs::read(&path) {
-                hasher.add(&path, &content);
-            }
+        if let Some(main) = self.files.first() {
+            hasher.add_current(main.clone(), MAX_YAML_BYTES);
+        }
+        for path in self.patterns.iter().filter_map(|pattern| expand(pattern).ok()).flatten() {
+            let limit = list_limit(&path);
+            hasher.add_current(path, limit);
         }
         hasher.finish()
     }
+}
+
+/// Reports whether a task file is a text with one ID a line, which its name says.
+pub fn is_text_list(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().ends_with(b".txt")
+}
+
+/// Returns how many bytes a task file may have.
+pub fn list_limit(path: &Path) -> usize {
+    if is_text_list(path) { MAX_LIST_BYTES } else { MAX_YAML_BYTES }
 }
 
 /// The pattern that finds what `glob` means to a file in `dir`.

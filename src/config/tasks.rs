@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::check::{Check, Global, Named};
 use super::diagnostic::Mistake;
-use super::place::{Place, Spot};
+use super::place::{Place, Spot, lines};
 use super::placed::{At, Either, Table};
 use super::scalar::Text;
-use super::{decode, privacy, raw};
+use super::{decode, raw};
 use crate::family;
 use crate::task::index::Index;
 use crate::task::{Common, Labels, Task, check_id};
+use crate::visible::find_invisible;
 
 /// Collects tasks and refuses duplicates.
 pub struct Tasks<'c> {
@@ -19,6 +20,8 @@ pub struct Tasks<'c> {
     global: &'c Global,
     providers: &'c [Named],
     by_name: HashMap<&'c str, usize>,
+    /// Whether each provider of the file has a name, so that a task without one among them is wrong.
+    all_named: bool,
     /// In the order of the files, those included that limits leave out.
     listed: Vec<Task>,
     /// Where each was listed.
@@ -33,12 +36,18 @@ pub struct Tasks<'c> {
 }
 
 impl<'c> Tasks<'c> {
-    /// An empty list.
-    pub fn new(check: &'c Check<'c>, global: &'c Global, providers: &'c [Named]) -> Self {
+    /// An empty list. `all_named` says whether `providers` are all that the file has.
+    pub fn new(
+        check: &'c Check<'c>,
+        global: &'c Global,
+        providers: &'c [Named],
+        all_named: bool,
+    ) -> Self {
         Self {
             check,
             global,
             providers,
+            all_named,
             by_name: (0..).zip(providers).map(|(index, named)| (&*named.name, index)).collect(),
             listed: Vec::new(),
             places: Vec::new(),
@@ -48,6 +57,11 @@ impl<'c> Tasks<'c> {
             commons: HashSet::new(),
             no_labels: Arc::default(),
         }
+    }
+
+    /// Whether anything was reported so far.
+    pub fn has_mistakes(&self) -> bool {
+        !self.check.sink.borrow().is_empty()
     }
 
     /// The tasks within the limits, in the order of the files, and how many more there are.
@@ -74,25 +88,32 @@ impl<'c> Tasks<'c> {
     /// Adds the tasks of a text with one ID a line. Blank lines and lines that begin with `#`
     /// are none.
     pub fn add_lines(&mut self, text: &str, document: u32, provider: Option<usize>) {
-        let lines = text.bytes().filter(|byte| *byte == b'\n').count();
-        self.listed.reserve(lines);
-        self.places.reserve(lines);
-        self.index.reserve(lines, &self.listed);
-        for (number, line) in (1..).zip(privacy::lines(text)) {
+        let count = text.bytes().filter(|byte| *byte == b'\n').count();
+        self.listed.reserve(count);
+        self.places.reserve(count);
+        self.index.reserve(count, &self.listed);
+        for (number, line) in (1..).zip(lines(text)) {
             let id = line.trim();
             if id.is_empty() || id.starts_with('#') {
                 continue;
             }
-            let column = 1 + line.chars().take_while(|c| c.is_whitespace()).count();
-            let column = u32::try_from(column).unwrap_or(u32::MAX);
-            self.add_id(Place { document, spot: Spot::At(number, column) }, id, provider);
+            let start = line.len() - line.trim_start().len();
+            let at = |byte: usize| {
+                let column = line.get(..byte).map_or(0, |before| before.chars().count());
+                let column = u32::try_from(column).unwrap_or(u32::MAX).saturating_add(1);
+                Place { document, spot: Spot::At(number, column) }
+            };
+            if let Some((byte, message, hint)) = odd_in_list(id) {
+                self.check.report(Mistake::new(at(start + byte), message).hint(hint));
+                continue;
+            }
+            self.add_id(at(start), id, provider);
         }
     }
 
     fn add_id(&mut self, place: Place, id: &str, provider: Option<usize>) {
-        if let Some(provider) = self.only_provider(place, provider)
-            && self.is_value(place, "a task ID", id)
-        {
+        let provider = self.only_provider(place, provider);
+        if let (true, Some(provider)) = (self.is_value(place, "a task ID", id), provider) {
             let (labels, params) = (Arc::clone(&self.no_labels), Arc::clone(&self.no_labels));
             self.add(place, place, provider, id, labels, params);
         }
@@ -163,10 +184,10 @@ impl<'c> Tasks<'c> {
 
     /// The provider of a task that names none.
     fn only_provider(&self, place: Place, default: Option<usize>) -> Option<usize> {
-        if let (None, [_]) = (default, self.providers) {
+        if let (None, [_], true) = (default, self.providers, self.all_named) {
             return Some(0);
         }
-        if default.is_none() {
+        if default.is_none() && self.all_named {
             let mistake = match self.providers {
                 [] => Mistake::new(place, "a task without a provider")
                     .hint("the configuration needs a provider"),
@@ -181,7 +202,7 @@ impl<'c> Tasks<'c> {
     /// A provider by its name.
     pub fn find_provider(&self, place: Place, name: &str) -> Option<usize> {
         let found = self.by_name.get(name).copied();
-        if found.is_none() {
+        if found.is_none() && self.all_named {
             let names = self.providers.iter().map(|named| &*named.name);
             let mut mistake = Mistake::new(place, "unknown provider").quote(name);
             if let Some(nearest) = decode::nearest(name, names) {
@@ -192,10 +213,19 @@ impl<'c> Tasks<'c> {
         found
     }
 
-    /// Whether a text can be part of a URL's path.
+    /// Whether a text can be part of a URL's path, and is what people see of it.
     fn is_value(&self, place: Place, what: &str, text: &str) -> bool {
-        let Err(wrong) = check_id(text) else { return true };
-        self.check.report(Mistake::new(place, format!("{what} {wrong}")));
+        let mistake = if let Err(wrong) = check_id(text) {
+            Mistake::new(place, format!("{what} {wrong}"))
+        } else if let Some((_, found)) = find_invisible(text) {
+            Mistake::new(place, format!("{what} holds {found}")).hint(REMOVE)
+        } else if text.starts_with(['\n', '\r']) || text.ends_with(['\n', '\r']) {
+            let mistake = Mistake::new(place, format!("{what} begins or ends with a line break"));
+            mistake.hint("write it on one line, without `|` or `>`")
+        } else {
+            return true;
+        };
+        self.check.report(mistake);
         false
     }
 
@@ -263,6 +293,21 @@ impl<'c> Tasks<'c> {
             }
         }
     }
+}
+
+/// What to do about a character that nobody sees.
+const REMOVE: &str = "remove the character: it counts, though nobody sees it";
+
+/// What a line of a text list holds beside an ID: at which byte, what, and what to do.
+fn odd_in_list(id: &str) -> Option<(usize, String, &'static str)> {
+    if let Some((at, found)) = find_invisible(id) {
+        return Some((at, format!("a task ID holds {found}"), REMOVE));
+    }
+    let is_comment =
+        |at: usize| id.get(..at).is_some_and(|before| before.ends_with(char::is_whitespace));
+    let at = id.match_indices('#').map(|(at, _)| at).find(|at| is_comment(*at))?;
+    let hint = "give the comment a line of its own, or list the ID in a YAML file";
+    Some((at, "a `#` behind a task ID".to_owned(), hint))
 }
 
 fn is_label_name(name: &str) -> bool {

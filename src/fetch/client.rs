@@ -7,7 +7,9 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Identity, Proxy, tls};
 use secrecy::ExposeSecret;
 
-use crate::config::{self, Limits, Tls, TlsVersion};
+use crate::bounded_file;
+use crate::config::pem::MAX_PEM_BYTES;
+use crate::config::{self, Limits, Refusal, Tls, TlsVersion};
 
 /// Below the minute after which most gateways close an idle connection, so that a poll seldom
 /// meets one that is just being closed.
@@ -22,10 +24,21 @@ pub enum BuildError {
     /// A secret cannot be read or used.
     #[error("{0}")]
     Secret(String),
-    /// A certificate or the proxy is not usable. Not the source's text, which may hold the proxy's
-    /// password.
+    /// A certificate or the proxy is not usable: the key that names it. Not the source's text, which
+    /// may hold the proxy's password.
     #[error("cannot use {0}")]
     Unusable(&'static str),
+}
+
+impl From<BuildError> for Refusal {
+    fn from(error: BuildError) -> Self {
+        let key = match &error {
+            BuildError::Unusable(key) => key,
+            BuildError::File(..) => "tls_config",
+            BuildError::Secret(_) => "",
+        };
+        Self { key, message: error.to_string() }
+    }
 }
 
 /// A client with a connection pool of its own.
@@ -43,9 +56,9 @@ pub fn build(config: &config::Client, limits: &Limits) -> Result<Client, BuildEr
         .connect_timeout(limits.poll_timeout)
         .tcp_nodelay(true);
     if let Some(proxy) = &config.proxy_url {
-        let url = proxy.read().map_err(|_| BuildError::Unusable("the proxy's URL"))?;
+        let url = proxy.read().map_err(|_| BuildError::Unusable("proxy_url"))?;
         let proxy = Proxy::all(url.expose_secret());
-        builder = builder.proxy(proxy.map_err(|_| BuildError::Unusable("the proxy's URL"))?);
+        builder = builder.proxy(proxy.map_err(|_| BuildError::Unusable("proxy_url"))?);
     }
     builder = with_tls(builder, &config.tls)?;
     builder.build().map_err(|_| BuildError::Unusable("tls_config"))
@@ -61,18 +74,20 @@ fn with_tls(
     });
     if let Some(path) = &config.ca_file {
         let bundle = Certificate::from_pem_bundle(&read(path)?);
-        builder = builder.tls_certs_only(bundle.map_err(|_| BuildError::Unusable("ca_file"))?);
+        builder =
+            builder.tls_certs_only(bundle.map_err(|_| BuildError::Unusable("tls_config.ca_file"))?);
     }
     if let Some((cert, key)) = &config.identity {
         let mut pem = read(cert)?;
         pem.extend(read(key)?);
         let identity = Identity::from_pem(&pem);
         builder =
-            builder.identity(identity.map_err(|_| BuildError::Unusable("cert_file and key_file"))?);
+            builder.identity(identity.map_err(|_| BuildError::Unusable("tls_config.cert_file"))?);
     }
     Ok(builder.tls_danger_accept_invalid_certs(config.insecure_skip_verify))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
-    std::fs::read(path).map_err(|error| BuildError::File(path.to_owned(), error))
+    let read = bounded_file::read(path, MAX_PEM_BYTES);
+    read.map_err(|error| BuildError::File(path.to_owned(), error))
 }

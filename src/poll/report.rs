@@ -2,10 +2,9 @@
 
 use std::fmt::Write;
 
-use reqwest::Url;
-
 use super::{Polled, Upstream};
-use crate::config::privacy::sensitive;
+use crate::config::Provider;
+use crate::config::scalar::SECRET;
 use crate::fetch::Response;
 use crate::mapping::Body;
 use crate::observation::{Observation, Oddity, State};
@@ -18,7 +17,7 @@ const MAX_BODY: usize = 4096;
 pub fn report(upstream: &Upstream, task: &Task, polled: &Polled) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _ = write_request(&mut out, upstream, polled);
+    let _ = write_request(&mut out, upstream, task, polled);
     if let Some(response) = &polled.response {
         let _ = write_response(&mut out, response);
         let _ = write_mapping(&mut out, upstream, task, response);
@@ -27,30 +26,37 @@ pub fn report(upstream: &Upstream, task: &Task, polled: &Polled) -> String {
     out
 }
 
-fn write_request(out: &mut String, upstream: &Upstream, polled: &Polled) -> std::fmt::Result {
+fn write_request(
+    out: &mut String,
+    upstream: &Upstream,
+    task: &Task,
+    polled: &Polled,
+) -> std::fmt::Result {
     writeln!(out, "request")?;
     let Some(call) = &polled.call else { return writeln!(out, "  none was sent") };
-    writeln!(out, "  {} {}", call.method, without_secrets(&call.url))?;
+    let (url, body) = redacted(&upstream.provider, task);
+    writeln!(out, "  {} {url}", call.method)?;
     for name in upstream.fetcher.credentials.current().0.keys() {
-        writeln!(out, "  {name}: <secret>")?;
+        writeln!(out, "  {name}: {SECRET}")?;
     }
-    match &call.body {
+    match body {
         Some(body) => writeln!(out, "  {body}"),
         None => Ok(()),
     }
 }
 
-/// A URL in which parameters that sound like secrets have no value.
-fn without_secrets(url: &Url) -> String {
-    let Some(query) = url.query() else { return url.to_string() };
-    let masked = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if sensitive(name) => format!("{name}=<secret>"),
-        _ => pair.to_owned(),
-    });
-    let query = masked.collect::<Vec<_>>().join("&");
-    let mut bare = url.clone();
-    bare.set_query(None);
-    format!("{bare}?{query}")
+/// The URL and the body that ask for a task, without what the configuration writes into query and
+/// body beside the placeholders: some APIs take a token there.
+fn redacted(provider: &Provider, task: &Task) -> (String, Option<String>) {
+    let task = std::slice::from_ref(task);
+    let base_url = provider.base_url.as_str().trim_end_matches('/');
+    match &provider.redacted_request {
+        Some(request) => {
+            let target = request.target(task).replace("%3Csecret%3E", SECRET);
+            (format!("{base_url}{target}"), request.body(task))
+        }
+        None => (format!("{base_url}/{SECRET}"), None),
+    }
 }
 
 fn write_response(out: &mut String, response: &Response) -> std::fmt::Result {

@@ -44,11 +44,6 @@ impl Settings {
     pub fn load(path: PathBuf) -> Result<Self, Diagnostics> {
         let (config, files) = config::load(&path);
         let config = config?;
-        tracing::info!(
-            tls = config.tls.is_some(),
-            users = config.users.len(),
-            "web configuration read"
-        );
         Ok(Self {
             path,
             is_tls: config.tls.is_some(),
@@ -56,6 +51,12 @@ impl Settings {
             current: RwLock::new(Arc::new(config)),
             look: Arc::new(Mutex::new(Look { at: Instant::now(), files })),
         })
+    }
+
+    /// Logs what was read.
+    pub fn log(&self) {
+        let users = read(&self.current).users.len();
+        tracing::info!(tls = self.is_tls, users, "web configuration read");
     }
 
     /// Whether TLS is spoken.

@@ -207,6 +207,14 @@ impl Exporter {
         Self::listening(Self::run(&mut command, dir, flags))
     }
 
+    /// Where `file` cannot be opened as long as there is a file called [`host::GATE`]. Waits for
+    /// nothing.
+    pub fn begin_hanging(dir: Dir, file: &str, flags: &[&str]) -> Process {
+        let mut command = Command::new(PROGRAM);
+        host::hang_file(&mut command, &dir, file);
+        Self::run(&mut command, dir, flags)
+    }
+
     /// Once it listens.
     pub fn listening(mut process: Process) -> Self {
         let address = process.addresses(1)[0];

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::harness::host::GATE;
 use crate::harness::samples::Samples;
 use crate::harness::{Dir, Exporter, Gateway, PROGRAM, Process, http, pid_of, until};
 
@@ -35,16 +36,19 @@ fn the_first_signal_drains_within_5_seconds() {
     }
 }
 
-/// A pipe into which nothing is written, in the place of a file of a file system that does not answer.
+/// In the place of a file of a file system that does not answer.
 #[test]
 fn a_start_that_hangs_can_be_ended() {
-    let dir = Dir::new();
-    assert!(Command::new("mkfifo").arg(dir.path("aitask.yml")).status().unwrap().success());
-    let state = dir.path("state").into_os_string().into_string().unwrap();
-    let mut process = Exporter::begin(dir, &["--storage.path", &state]);
-    until("it waits for signals", || process.catches_signal(15));
-    process.signal("TERM");
-    assert_eq!(process.wait().code(), Some(0), "{}", process.log());
+    for hangs in ["aitask.yml", "state/snapshot"] {
+        let dir = Dir::with("providers: []\ntasks: []\n");
+        fs::create_dir(dir.path("state")).unwrap();
+        let state = dir.path("state").into_os_string().into_string().unwrap();
+        dir.write(GATE, "");
+        let mut process = Exporter::begin_hanging(dir, hangs, &["--storage.path", &state]);
+        until("it waits for signals", || process.catches_signal(15));
+        process.signal("TERM");
+        assert_eq!(process.wait().code(), Some(0), "{hangs}: {}", process.log());
+    }
 }
 
 #[test]

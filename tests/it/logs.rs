@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aitask_exporter::visible::is_invisible;
 use serde_json::{Value, json};
 
 use crate::harness::{Dir, Exporter, Gateway, eventually};
@@ -110,28 +111,34 @@ fn yaml(text: &str) -> String {
 
 fn nothing_is_forged(format: &str, read: fn(&str) -> Option<Event>) {
     let gateway = Gateway::start();
-    // A provider's name has no control characters.
-    let name = HOSTILE.replace(char::is_control, "");
-    gateway.put(HOSTILE, &json!({ "steps": [{ "status": HOSTILE }] }));
+    // An ID has no characters that nobody sees, and a provider's name no control characters either.
+    let id = HOSTILE.replace(is_invisible, "");
+    let name = id.replace(char::is_control, "");
+    gateway.put(&id, &json!({ "steps": [{ "status": HOSTILE }] }));
     let code = json!({ "kind": "code", "code": HOSTILE, "message": HOSTILE });
     gateway.put("refused", &json!({ "fault": code }));
     let config = format!(
         "global: {{ poll_interval: 200ms }}\nproviders: [{}]\ntasks: [{}, refused]\n",
         gateway.provider(&yaml(&name), ""),
-        yaml(HOSTILE)
+        yaml(&id)
     );
     let flags = ["--log.level=debug", &format!("--log.format={format}")];
     let exporter = Exporter::start_in(Dir::with(&config), &flags);
     let wrong = format!("{config}oops: {}\n", yaml(HOSTILE));
     assert_eq!(exporter.reload(&wrong.replace("refused", "{ id: x, labels: 1 }")).status, 500);
-    for fields in [&["task_id", "status"][..], &["code", "detail"], &["code", "api_message"]] {
+    for fields in [
+        &[("task_id", &*id), ("status", HOSTILE)][..],
+        &[("code", HOSTILE), ("detail", HOSTILE)],
+        &[("code", HOSTILE), ("api_message", HOSTILE)],
+    ] {
         eventually(&format!("an event has {fields:?}"), || {
             let events = events(&exporter.process.log(), read);
             let told = |event: &Event, field: &str, text: &str| {
                 event.get(field).is_some_and(|value| value.contains(text))
             };
             let is_it = |event: &&Event| {
-                told(event, "provider", &name) && fields.iter().all(|f| told(event, f, HOSTILE))
+                let mut fields = fields.iter();
+                told(event, "provider", &name) && fields.all(|(f, text)| told(event, f, text))
             };
             events.iter().find(is_it).map(|_| ())
         });

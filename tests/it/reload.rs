@@ -3,12 +3,12 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
 
+use crate::harness::host::GATE;
 use crate::harness::samples::Samples;
 use crate::harness::{Dir, Exporter, Gateway, http, until};
 
@@ -135,15 +135,13 @@ fn reloading_moves_no_poll() {
     assert!((steps - gaps.len() as f64).abs() < 0.4, "{gaps:?}");
 }
 
-/// A pipe that nobody writes into stands in for a file system that does not answer.
+/// On a file system that stops answering.
 pub fn a_configuration_that_hangs_is_given_up_after_a_minute() {
     let gateway = Gateway::start();
     let right = config(&gateway, "300ms", "queued-a");
-    let exporter = Exporter::start(&right);
+    let exporter = Exporter::listening(Exporter::begin_hanging(Dir::with(&right), "aitask.yml", &[]));
     exporter.await_state("queued-a", "queued");
-    let file = exporter.process.dir.path("aitask.yml");
-    fs::remove_file(&file).unwrap();
-    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let gate = exporter.process.dir.write(GATE, "");
     exporter.process.signal("HUP");
     thread::sleep(Duration::from_secs(58));
     let polls = gateway.requests("queued-a");
@@ -153,8 +151,7 @@ pub fn a_configuration_that_hangs_is_given_up_after_a_minute() {
     assert!(log.contains("not read within 60s"), "{log}");
 
     // What was given up has to end before it is read again.
-    fs::write(&file, "").unwrap();
-    fs::remove_file(&file).unwrap();
+    fs::remove_file(gate).unwrap();
     assert_eq!(exporter.reload(&right).status, 200);
     assert_eq!(exporter.scrape().value(SUCCESSFUL, &[]), Some(1.0));
 }

@@ -157,6 +157,38 @@ fn a_file_that_changes_is_read_again_and_one_that_vanishes_pauses_the_provider()
 }
 
 #[test]
+fn a_file_that_holds_more_than_the_secret_pauses_the_provider() {
+    let gateway = Gateway::with(Options { token: Some("zq-token".to_owned()) });
+    let dir = Dir::with(&config(&gateway, "authorization: { credentials_file: token }"));
+    dir.write("token", "zq-token\n");
+    let exporter = Exporter::start_in(dir, &["--log.level=debug"]);
+    let dropped = [("reason", "credentials")];
+    exporter.await_value("aitask_tasks", &[("state", "running")], 2.0);
+    for (text, says) in [
+        ("\"zq-token\"", "it stands in quotes"),
+        ("TOKEN=zq-token", "it is a line such as NAME=…"),
+        ("Bearer zq-token", "it begins with its type"),
+        ("${zq-token}\nzq-token", "it has a line break"),
+        ("{{ zq-token }}", "it is a placeholder"),
+        ("zq-\u{200b}token", "U+200B"),
+    ] {
+        exporter.process.dir.write("token", text);
+        exporter.await_value("aitask_exporter_dropped_tasks", &dropped, 2.0);
+        assert!(exporter.process.log().contains(says), "{says}: {}", exporter.process.log());
+        exporter.process.dir.write("token", "zq-token");
+        exporter.await_value("aitask_exporter_dropped_tasks", &dropped, 0.0);
+    }
+    // Nothing but the secret was ever sent, and it was never said.
+    let headers = gateway.asked("running-1")["last_headers"].clone();
+    assert_eq!(headers["authorization"], "Bearer zq-token");
+    assert_eq!(
+        exporter.scrape().value("aitask_poll_failures_total", &[("reason", "auth")]),
+        Some(0.0)
+    );
+    assert!(!exporter.process.log().contains("zq-token"), "{}", exporter.process.log());
+}
+
+#[test]
 fn a_file_that_is_missing_at_the_start_is_a_mistake() {
     let gateway = Gateway::start();
     let dir = Dir::with(&config(&gateway, "authorization: { credentials_file: token }"));

@@ -23,13 +23,13 @@ const FILE: &str = "web.yml";
 const TLS: &str = "tls_server_config: { cert_file: server.pem, key_file: server.key }\n";
 
 /// A certificate authority.
-struct Authority {
+pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: rcgen::Certificate,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -39,7 +39,7 @@ impl Authority {
     }
 
     /// A certificate with these names, and its key.
-    fn sign(&self, names: &[&str]) -> (String, String) {
+    pub fn sign(&self, names: &[&str]) -> (String, String) {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer);
@@ -47,7 +47,7 @@ impl Authority {
     }
 
     /// Writes `name.pem` and `name.key`.
-    fn issue(&self, dir: &Dir, name: &str, names: &[&str]) {
+    pub fn issue(&self, dir: &Dir, name: &str, names: &[&str]) {
         let (certificate, key) = self.sign(names);
         dir.write(&format!("{name}.pem"), &certificate);
         dir.write(&format!("{name}.key"), &key);
@@ -56,7 +56,7 @@ impl Authority {
 
 /// A directory with a configuration, the certificate of an authority in `ca.pem`, and a
 /// certificate of the exporter's with its key.
-fn prepare() -> (Dir, Authority) {
+pub fn prepare() -> (Dir, Authority) {
     let dir = Dir::with("providers: []\n");
     let authority = Authority::new("ours");
     dir.write("ca.pem", &authority.certificate.pem());

@@ -1,5 +1,6 @@
 //! The file as written: what keys there are, and what kind of value each has.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -7,7 +8,7 @@ use crate::config::placed::{At, Table};
 use crate::config::scalar::{SecretText, Text};
 
 /// The whole file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Web {
     /// How TLS is spoken.
@@ -17,15 +18,17 @@ pub struct Web {
     /// A bcrypt hash for each user.
     pub basic_auth_users: At<Table<SecretText>>,
     /// Known only to be refused.
+    #[schemars(with = "Table<Text>")]
     pub rate_limit: At<IgnoredAny>,
 }
 
 /// How TLS is spoken.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
-    /// The server's certificate and those between it and the authority, in PEM.
-    pub cert: At<Text>,
+    /// The server's certificate and those between it and the authority, in PEM. Not shown, because a
+    /// text in PEM may have the key in it as well.
+    pub cert: At<SecretText>,
     /// The same as a file.
     pub cert_file: At<String>,
     /// The certificate's key in PEM.
@@ -35,7 +38,7 @@ pub struct Tls {
     /// Whether clients need certificates, and whose.
     pub client_auth_type: At<String>,
     /// The authorities of clients in PEM.
-    pub client_ca: At<Text>,
+    pub client_ca: At<SecretText>,
     /// The same as a file.
     pub client_ca_file: At<String>,
     /// One of these names has to be in a client's certificate.
@@ -53,7 +56,7 @@ pub struct Tls {
 }
 
 /// How HTTP is spoken.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
     /// Either value is fine: exporter-toolkit offers HTTP/2 and does not insist, and here HTTP/1.1

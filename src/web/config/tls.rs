@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use rustls::crypto::ring::{self, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{
     RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, version,
@@ -16,10 +14,13 @@ use secrecy::ExposeSecret;
 use super::client::{self, Policy};
 use super::files::Files;
 use super::raw;
+use crate::config::client::{reason, unexpanded};
 use crate::config::decode::Sink;
 use crate::config::diagnostic::Mistake;
+use crate::config::pem::{self, Half};
 use crate::config::place::Place;
 use crate::config::placed::At;
+use crate::config::scalar::SecretText;
 
 /// The groups that there are, by the names that Go gives them.
 const CURVES: [(&str, &dyn SupportedKxGroup); 3] = [
@@ -44,10 +45,8 @@ pub struct Check<'c> {
 
 /// The server that the section at `place` describes; `None` after mistakes.
 pub fn server(place: Place, raw: &raw::Tls, check: &mut Check<'_>) -> Option<Arc<ServerConfig>> {
-    let inline = raw.key.placed().map(|(place, key)| (place, key.0.expose_secret()));
-    let key = check.pem(("key", inline), ("key_file", &raw.key_file));
-    let inline = raw.cert.placed().map(|(place, text)| (place, &*text.0));
-    let chain = check.pem(("cert", inline), ("cert_file", &raw.cert_file));
+    let key = check.pem(("key", &raw.key), ("key_file", &raw.key_file));
+    let chain = check.pem(("cert", &raw.cert), ("cert_file", &raw.cert_file));
     for (is_inline, file, name) in [
         (!raw.cert.is_absent(), &raw.cert_file, "cert_file"),
         (!raw.key.is_absent(), &raw.key_file, "key_file"),
@@ -59,40 +58,35 @@ pub fn server(place: Place, raw: &raw::Tls, check: &mut Check<'_>) -> Option<Arc
             check.report(mistake.hint("TLS needs cert_file and key_file"));
         }
     }
-    let chain = chain.and_then(|(place, pem)| Some((place, check.certificates(place, &pem)?)));
-    let key = key.and_then(|(place, pem)| match PrivateKeyDer::from_pem_slice(&pem) {
-        Ok(key) => Some((place, key)),
-        Err(_) => {
-            check.report(Mistake::new(place, "no private key in PEM").private());
-            None
+    let chain =
+        chain.and_then(|(place, pem)| Some((place, check.parsed(place, pem::certificates(&pem))?)));
+    let key =
+        key.and_then(|(place, pem)| Some((place, check.parsed(place, pem::private_key(&pem))?)));
+    if let (Some((chain_place, chain)), Some((key_place, key))) = (&chain, &key) {
+        let pair = pem::check_pair(chain.clone(), key.clone_key(), &ring::default_provider());
+        if let Err((half, message)) = pair {
+            let place = if half == Half::Key { key_place } else { chain_place };
+            check.report(Mistake::new(*place, message));
         }
-    });
+    }
     let versions = check.versions(raw);
     let provider = Arc::new(CryptoProvider {
         cipher_suites: check.suites(raw, &versions),
         kx_groups: check.curves(raw),
         ..ring::default_provider()
     });
-    let clients = check.clients(place, raw, &provider)?;
-    let ((_, chain), (key_place, key)) = (chain?, key?);
+    let clients = check.clients(place, raw, &provider);
+    let (clients, (_, chain), (key_place, key)) = (clients?, chain?, key?);
     if !check.sink.borrow().is_empty() {
         return None;
     }
     let refused = |error: &dyn std::fmt::Display, place| {
-        check.report(Mistake::new(place, format!("TLS cannot be set up: {error}")).private());
+        check.report(Mistake::new(place, format!("TLS cannot be set up: {error}")));
     };
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&versions);
     let builder = builder.map_err(|error| refused(&error, place)).ok()?;
     let server = builder.with_client_cert_verifier(clients).with_single_cert(chain, key);
-    let mut server = server
-        .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                let mistake = Mistake::new(key_place, "the key is not that of the certificate");
-                check.report(mistake.private());
-            }
-            error => refused(&error, key_place),
-        })
-        .ok()?;
+    let mut server = server.map_err(|error| refused(&error, key_place)).ok()?;
     server.ignore_client_order = raw.prefer_server_cipher_suites.get().copied().unwrap_or(true);
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
     Some(Arc::new(server))
@@ -138,42 +132,34 @@ impl Check<'_> {
     /// What stands inline or in a file, but not both.
     fn pem(
         &mut self,
-        (name, inline): (&str, Option<(Place, &str)>),
+        (name, inline): (&str, &At<SecretText>),
         (file_name, file): (&str, &At<String>),
     ) -> Option<(Place, Vec<u8>)> {
-        match (inline, text(file)) {
+        match (inline.placed(), text(file)) {
             (Some((place, _)), Some(_)) => {
                 let message = format!("both {name} and {file_name}");
-                self.report(Mistake::new(place, message).hint("give one of them").private());
+                self.report(Mistake::new(place, message).hint("give one of them"));
                 None
             }
-            (Some((place, pem)), None) => Some((place, pem.as_bytes().to_vec())),
+            (Some((place, SecretText(pem))), None) => {
+                Some((place, pem.expose_secret().as_bytes().to_vec()))
+            }
             (None, Some((place, file))) => {
                 let path = self.dir.join(file);
-                match self.files.read(&path) {
-                    Ok(pem) => Some((place, pem)),
-                    Err(error) => {
-                        let error = error.to_string();
-                        let reason = error.split(" (os error").next().unwrap_or_default();
-                        let message = format!("cannot read {file_name}: {reason}");
-                        self.report(
-                            Mistake::new(place, message).detail(path.display().to_string()),
-                        );
-                        None
-                    }
-                }
+                let read = self.files.read(&path);
+                let report = |error| {
+                    let message = format!("cannot read {file_name}: {}", reason(&error));
+                    let mistake = Mistake::new(place, message).detail(path.display().to_string());
+                    self.report(unexpanded(mistake, &error, &path));
+                };
+                read.map(|pem| (place, pem)).map_err(report).ok()
             }
             (None, None) => None,
         }
     }
 
-    fn certificates(&self, place: Place, pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
-        let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-        let all = all.ok().filter(|all| !all.is_empty());
-        if all.is_none() {
-            self.report(Mistake::new(place, "no certificate in PEM"));
-        }
-        all
+    fn parsed<T>(&self, place: Place, parsed: Result<T, &'static str>) -> Option<T> {
+        parsed.map_err(|wrong| self.report(Mistake::new(place, wrong))).ok()
     }
 
     /// One of the values that a key can have.
@@ -271,16 +257,15 @@ impl Check<'_> {
         provider: &Arc<CryptoProvider>,
     ) -> Option<Arc<dyn ClientCertVerifier>> {
         let policy = match text(&raw.client_auth_type) {
-            Some(word) => self.one_of("client_auth_type", word, &Policy::NAMES)?,
-            None => Policy::NoClientCert,
+            Some(word) => self.one_of("client_auth_type", word, &Policy::NAMES),
+            None => Some(Policy::NoClientCert),
         };
         let place = raw.client_auth_type.place.unwrap_or(section);
-        let inline = raw.client_ca.placed().map(|(place, text)| (place, &*text.0));
-        let is_given = inline.is_some() || text(&raw.client_ca_file).is_some();
-        let pem = self.pem(("client_ca", inline), ("client_ca_file", &raw.client_ca_file));
+        let is_given = raw.client_ca.get().is_some() || text(&raw.client_ca_file).is_some();
+        let pem = self.pem(("client_ca", &raw.client_ca), ("client_ca_file", &raw.client_ca_file));
         let mut authorities = RootCertStore::empty();
         if let Some((place, pem)) = pem {
-            for certificate in self.certificates(place, &pem)? {
+            for certificate in self.parsed(place, pem::certificates(&pem))? {
                 if authorities.add(certificate).is_err() {
                     self.report(Mistake::new(place, "a certificate here is no authority's"));
                     return None;
@@ -289,6 +274,7 @@ impl Check<'_> {
         } else if is_given {
             return None;
         }
+        let policy = policy?;
         if is_given && policy == Policy::NoClientCert {
             let place = raw.client_ca_file.place.or(raw.client_ca.place).unwrap_or(place);
             let mistake = Mistake::new(place, "authorities of clients without client_auth_type");

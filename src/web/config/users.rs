@@ -68,7 +68,7 @@ impl FromIterator<User> for Users {
 /// Checks names and hashes.
 pub fn users(table: &Table<SecretText>, sink: &Sink) -> Users {
     let mut users = Vec::new();
-    let report = |mistake: Mistake| sink.borrow_mut().push(mistake.private());
+    let report = |mistake: Mistake| sink.borrow_mut().push(mistake);
     for (name, hash) in &table.0 {
         let (Some((name_place, name)), Some((place, SecretText(hash)))) =
             (name.placed(), hash.placed())

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::shown::{self, Moment};
 use crate::clock::Timestamp;
-use crate::config::privacy;
 use crate::duration;
 use crate::history::Entry;
 use crate::observation::State;
@@ -151,10 +150,7 @@ fn identity(record: &Record) -> Vec<Fact> {
         Fact::new(&format!("{what} {}", shown::whole(name)), shown::whole(value))
     };
     let labels = common.labels.iter().map(|(name, value)| fact("Label", name, value));
-    // As /config shows them.
-    let params = common.params.iter().map(|(name, value)| {
-        fact("Param", name, if privacy::sensitive(name) { "<secret>" } else { value })
-    });
+    let params = common.params.iter().map(|(name, value)| fact("Param", name, value));
     let job_type = Fact::text("Job type", record.job_type(), "not told");
     std::iter::once(job_type).chain(labels).chain(params).collect()
 }
@@ -318,8 +314,8 @@ mod tests {
     }
 
     #[test]
-    fn a_param_that_may_be_a_secret_is_not_shown() {
+    fn a_param_is_shown_whatever_it_is_called() {
         let shown = fact(&record(), "Param api_key", START);
-        assert_eq!(shown, Some(("<secret>".to_owned(), String::new())));
+        assert_eq!(shown, Some(("zq".to_owned(), String::new())));
     }
 }

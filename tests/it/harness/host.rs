@@ -62,17 +62,9 @@ impl Disk {
         self.0.write("mode", does);
     }
 
-    /// Gives it to the process of a command. A machine that can link Rust programs can make the
-    /// library for it.
+    /// Gives it to the process of a command.
     pub fn run(&self, command: &mut Command) {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/harness/disk.c");
-        let library = self.0.path("disk.so");
-        if !library.exists() {
-            let mut compiler = Command::new("cc");
-            compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source);
-            assert!(compiler.status().unwrap().success());
-        }
-        command.env("LD_PRELOAD", library);
+        preload(command, &self.0, "disk");
         command.env("DISK_MODE", self.0.path("mode")).env("DISK_LOG", self.0.path("log"));
     }
 
@@ -97,6 +89,30 @@ impl Disk {
             }
         }
     }
+}
+
+/// What must not be there for [`hang_file`] to let a file be opened.
+pub const GATE: &str = "gate";
+
+/// Gives the process of a command a file system that does not answer when the file `name` is opened, as
+/// long as there is a file `gate` beside it.
+pub fn hang_file(command: &mut Command, dir: &Dir, name: &str) {
+    preload(command, dir, "hang");
+    command.env("HANGING_FILE", dir.path(name)).env("HANGING_GATE", dir.path(GATE));
+}
+
+/// Puts a library of the tests between the process of a command and its libc. A machine that can link
+/// Rust programs can make it.
+fn preload(command: &mut Command, dir: &Dir, name: &str) {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/harness");
+    let library = dir.path(&format!("{name}.so"));
+    let source = sources.join(format!("{name}.c"));
+    if !library.exists() {
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source);
+        assert!(compiler.status().unwrap().success());
+    }
+    command.env("LD_PRELOAD", library);
 }
 
 /// Where Debian puts a library.

@@ -75,7 +75,7 @@ fn a_broken_replacement_is_told_once_and_changes_nothing() {
     for said in [
         "not a bcrypt hash",
         "the file is empty",
-        "the key is not that of the certificate",
+        "the certificate and the key do not belong together",
         "needs a restart",
     ] {
         assert!(log.contains(said), "{said}");

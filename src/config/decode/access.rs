@@ -1,0 +1,187 @@
+//! How a visitor goes through what a node holds.
+
+use serde::de::value::StrDeserializer;
+use serde::de::{self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::forward_to_deserialize_any;
+
+use super::{Decoder, Error, Sink};
+use crate::config::diagnostic::Mistake;
+use crate::config::document::{Kind, Node};
+use crate::config::placed;
+
+/// The place of a node, then its value, unless that is a mistake.
+pub struct Placed<'de> {
+    /// The node.
+    pub decoder: Decoder<'de>,
+    /// Which of the two comes next.
+    pub next: u8,
+}
+
+impl<'de> SeqAccess<'de> for Placed<'de> {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Error> {
+        self.next += 1;
+        if self.next == 1 {
+            return seed
+                .deserialize(placed::pack(self.decoder.node.place).into_deserializer())
+                .map(Some);
+        }
+        if self.decoder.is_reported {
+            return Ok(None);
+        }
+        if matches!(self.decoder.node.kind, Kind::Null) {
+            let mistake = Mistake::new(self.decoder.node.place, "has no value");
+            self.decoder.sink.borrow_mut().push(mistake.hint("give it one, or remove it"));
+            return Ok(None);
+        }
+        Ok(seed.deserialize(self.decoder).map_err(|error| self.decoder.report(error)).ok())
+    }
+}
+
+/// The nodes of a list.
+pub struct Elements<'de> {
+    /// Those that are to come.
+    pub nodes: std::slice::Iter<'de, Node>,
+    /// Where mistakes go.
+    pub sink: &'de Sink,
+}
+
+impl<'de> SeqAccess<'de> for Elements<'de> {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Error> {
+        let Some(node) = self.nodes.next() else { return Ok(None) };
+        seed.deserialize(Decoder::new(node, self.sink)).map(Some)
+    }
+}
+
+/// A key and its value.
+pub struct Entry<'de> {
+    /// The key.
+    pub key: &'de Node,
+    /// What a misspelt key means.
+    pub field: Option<&'static str>,
+    /// The value.
+    pub value: &'de Node,
+}
+
+impl<'de> Entry<'de> {
+    /// What the key means.
+    pub fn name(&self) -> Option<&'de str> {
+        self.field.or_else(|| self.key.text())
+    }
+}
+
+/// The entries of a map.
+pub struct Entries<'de> {
+    rest: std::vec::IntoIter<Entry<'de>>,
+    value: Option<Decoder<'de>>,
+    sink: &'de Sink,
+}
+
+impl<'de> Entries<'de> {
+    /// Those of `entries`, in their order.
+    pub fn new(entries: Vec<Entry<'de>>, sink: &'de Sink) -> Self {
+        Self { rest: entries.into_iter(), value: None, sink }
+    }
+}
+
+impl<'de> MapAccess<'de> for Entries<'de> {
+    type Error = Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
+        let Some(Entry { key, field, value }) = self.rest.next() else { return Ok(None) };
+        let of = |node| Decoder::new(node, self.sink);
+        match field {
+            Some(field) => {
+                self.value = Some(Decoder { is_reported: true, ..of(key) });
+                seed.deserialize(StrDeserializer::new(field)).map(Some)
+            }
+            None => {
+                self.value = Some(of(value));
+                seed.deserialize(Key(of(key))).map(Some)
+            }
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+        let value = self.value.take().ok_or_else(|| de::Error::custom("a value without a key"))?;
+        seed.deserialize(value)
+    }
+}
+
+/// A key is text, whatever it looks like.
+struct Key<'de>(Decoder<'de>);
+
+impl<'de> de::Deserializer<'de> for Key<'de> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.0.deserialize_str(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.0.deserialize_newtype_struct(name, visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// One of the two variants of an `Either`, chosen by what the node is.
+pub struct Variant<'de> {
+    /// Its name.
+    pub variant: &'static str,
+    /// The node.
+    pub decoder: Decoder<'de>,
+}
+
+impl<'de> de::EnumAccess<'de> for Variant<'de> {
+    type Error = Error;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Error> {
+        let variant = seed.deserialize(StrDeserializer::<Error>::new(self.variant))?;
+        Ok((variant, self))
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for Variant<'de> {
+    type Error = Error;
+
+    fn unit_variant(self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
+        seed.deserialize(self.decoder)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
+        Err(self.decoder.mismatch(&visitor))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        Err(self.decoder.mismatch(&visitor))
+    }
+}

@@ -102,6 +102,9 @@ pub struct Reading {
     pub message: Option<String>,
     /// One a task, in the order in which they were asked for.
     pub tasks: Vec<Result<Observation, Failure>>,
+    /// True where a failure among them is of the answer as a whole, which says nothing of any single
+    /// task.
+    pub has_failed_whole: bool,
 }
 
 impl Mapping {
@@ -121,6 +124,12 @@ impl Mapping {
         let message = self.text(FieldName::Message, envelope, answer).ok().flatten();
         let message = message.map(Cow::into_owned);
         let verdict = self.verdict(answer, code.as_ref(), extract.as_ref());
+        let verdict = match verdict {
+            Ok(state) if asked.len() > 1 => of_many(state, found, code.as_ref()),
+            verdict => verdict,
+        };
+        let has_failed_whole =
+            verdict.is_err() || found.is_some_and(|found| found.is_undivided(asked.len()));
         let tasks = match (verdict, found) {
             (Err(failure), _) => vec![Err(failure); asked.len()],
             (Ok(Some(state)), _) => vec![Ok(self.ended(state, envelope, answer)); asked.len()],
@@ -130,7 +139,7 @@ impl Mapping {
                 asked.iter().map(|id| self.task(id, found, answer).map_err(coded)).collect()
             }
         };
-        Reading { code, message, tasks }
+        Reading { code, message, tasks, has_failed_whole }
     }
 
     /// What the answer as a whole says: a failure of the poll, the end of the task, or that the
@@ -331,12 +340,42 @@ impl Mapping {
     }
 }
 
+/// Refuses to believe of each task of a batch what an answer can only say of one: a code that ends
+/// a task, or a task without an ID.
+fn of_many(
+    state: Option<State>,
+    found: Option<&Extract<'_>>,
+    code: Option<&Arc<str>>,
+) -> Result<Option<State>, Failure> {
+    let code = code.cloned().unwrap_or_default();
+    let (reason, detail) = match found.map(|found| &found.tasks) {
+        _ if state.is_some() => (Reason::Api, format!("code {code}, which ends one task")),
+        None => (Reason::Mapping, "nothing distinguishes the tasks".to_owned()),
+        Some(Tasks::One(row)) if !matches!(row.get(FieldName::Id), Found::Text(_)) => {
+            (Reason::Mapping, "one task without an ID".to_owned())
+        }
+        Some(_) => return Ok(None),
+    };
+    Err(Failure { reason, code, detail: format!("{detail}, in the answer to a batch") })
+}
+
 impl<'de> Extract<'de> {
     /// The row that holds code and message.
     fn envelope(&self) -> &Row<'de> {
         match &self.tasks {
             Tasks::One(row) if matches!(row.get(FieldName::Code), Found::Text(_)) => row,
             _ => &self.envelope,
+        }
+    }
+
+    /// Reports whether the answer to a question for so many tasks cannot be divided into answers for
+    /// each. A list without the tasks, or null in its place, can: it says that they are not there.
+    fn is_undivided(&self, asked: usize) -> bool {
+        match &self.tasks {
+            Tasks::Missing | Tasks::Other(_) => true,
+            Tasks::One(_) => asked > 1,
+            Tasks::Many { wanted, unnamed } => *unnamed && wanted.is_empty(),
+            Tasks::Null => false,
         }
     }
 }

@@ -82,7 +82,7 @@ fn poll(flags: &PollFlags) -> ExitCode {
         Err(message) => return fail(WRONG, &message),
     };
     crate::tls::install();
-    let upstream = match Upstream::new(Arc::clone(provider)) {
+    let upstream = match Upstream::new(Arc::clone(provider), None) {
         Ok(upstream) => upstream,
         Err(error) => return fail(WRONG, &error),
     };

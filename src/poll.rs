@@ -42,12 +42,13 @@ pub struct Polled {
 }
 
 impl Upstream {
-    /// The means to ask `provider`.
+    /// The means to ask `provider`. They keep the connections of `before`, the means until now,
+    /// where nothing has changed that those depend on.
     ///
     /// # Errors
     /// When a certificate or a secret cannot be used.
-    pub fn new(provider: Arc<Provider>) -> Result<Self, BuildError> {
-        let fetcher = Fetcher::new(&provider)?;
+    pub fn new(provider: Arc<Provider>, before: Option<&Self>) -> Result<Self, BuildError> {
+        let fetcher = Fetcher::new(&provider, before.map(|before| &before.fetcher))?;
         Ok(Self { provider, fetcher })
     }
 

@@ -289,7 +289,7 @@ fn load(source: Source) -> Loading {
 
 fn upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, ReloadError> {
     let build = |provider: &Arc<config::Provider>| {
-        let upstream = Upstream::new(Arc::clone(provider));
+        let upstream = Upstream::new(Arc::clone(provider), None);
         upstream
             .map(Arc::new)
             .map_err(|error| ReloadError::Client(provider.name.to_string(), error))

@@ -74,7 +74,7 @@ impl Gateway {
         let config = json!({ "providers": [provider] }).to_string();
         let loaded = config::load_text("x.yml", &config, Path::new(""));
         let loaded = loaded.unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
-        Upstream::new(Arc::clone(&loaded.config.providers[0])).unwrap()
+        Upstream::new(Arc::clone(&loaded.config.providers[0]), None).unwrap()
     }
 }
 

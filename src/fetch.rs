@@ -18,7 +18,7 @@ use reqwest::Url;
 use crate::config::Provider;
 use crate::mapping;
 use crate::observation::{Failure, Reason};
-use crate::task::Task;
+use crate::task::group::TaskGroup;
 use client::BuildError;
 use credentials::Credentials;
 use fingerprint::ClientFingerprint;
@@ -119,7 +119,7 @@ impl Fetcher {
     pub fn call(
         &self,
         provider: &Provider,
-        tasks: &[Task],
+        tasks: &TaskGroup,
         batched: bool,
     ) -> Result<Call, Failure> {
         let batch = provider.batch.as_ref().filter(|_| batched);

@@ -13,6 +13,7 @@ use crate::config::Provider;
 use crate::fetch::client::BuildError;
 use crate::fetch::{Call, Fetcher, Response};
 use crate::observation::{Failure, Observation};
+use crate::task::group::TaskGroup;
 use crate::task::{Common, Task, check_id};
 
 /// A provider and the means to ask it.
@@ -82,14 +83,14 @@ impl Upstream {
 }
 
 /// Polls `tasks` with one request: one task, or as a batch several.
-pub async fn once(upstream: &Upstream, tasks: &[Task], batched: bool) -> Polled {
+pub async fn once(upstream: &Upstream, tasks: &TaskGroup, batched: bool) -> Polled {
     let start = Instant::now();
     let mut polled = match upstream.fetcher.call(&upstream.provider, tasks, batched) {
         Ok(call) => {
             let fetched = upstream.fetcher.fetch(call.clone()).await;
             understand(upstream, tasks, call, fetched)
         }
-        Err(failure) => Polled::failed(tasks.len(), failure),
+        Err(failure) => Polled::failed(tasks.count(), failure),
     };
     polled.took = start.elapsed();
     polled
@@ -98,14 +99,14 @@ pub async fn once(upstream: &Upstream, tasks: &[Task], batched: bool) -> Polled 
 /// What an answer says of `tasks`.
 fn understand(
     upstream: &Upstream,
-    tasks: &[Task],
+    tasks: &TaskGroup,
     call: Call,
     fetched: Result<Response, Failure>,
 ) -> Polled {
     let response = match fetched {
         Ok(response) => response,
         Err(failure) => {
-            return Polled { call: Some(call), ..Polled::failed(tasks.len(), failure) };
+            return Polled { call: Some(call), ..Polled::failed(tasks.count(), failure) };
         }
     };
     let asked: Vec<&str> = tasks.iter().map(|task| &*task.id).collect();

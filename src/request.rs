@@ -4,7 +4,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::mapping::definition::Mistake;
-use crate::task::Task;
+use crate::task::group::TaskGroup;
 
 /// All that RFC 3986 does not call unreserved: what a value holds can never become structure.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -77,9 +77,8 @@ impl Request {
         })
     }
 
-    /// Path and query for `tasks`, at least one and all of one group, to be put behind the base
-    /// URL.
-    pub fn target(&self, tasks: &[Task]) -> String {
+    /// Path and query for `tasks`, to be put behind the base URL.
+    pub fn target(&self, tasks: &TaskGroup) -> String {
         let encode = |value: &str, out: &mut String| {
             out.extend(utf8_percent_encode(value, RESERVED));
         };
@@ -87,7 +86,7 @@ impl Request {
     }
 
     /// The JSON body for `tasks`, where the request has one.
-    pub fn body(&self, tasks: &[Task]) -> Option<String> {
+    pub fn body(&self, tasks: &TaskGroup) -> Option<String> {
         let encode = |value: &str, out: &mut String| out.push_str(&json_inner(value));
         Some(self.body.as_ref()?.fill(tasks, "\",\"", encode))
     }
@@ -111,9 +110,9 @@ enum Piece {
 }
 
 impl Template {
-    fn fill(&self, tasks: &[Task], between: &str, encode: impl Fn(&str, &mut String)) -> String {
+    fn fill(&self, tasks: &TaskGroup, between: &str, encode: impl Fn(&str, &mut String)) -> String {
         let mut out = String::with_capacity(128);
-        let Some(first) = tasks.first() else { return out };
+        let first = tasks.first();
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => out.push_str(text),
@@ -249,12 +248,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::task::Common;
+    use crate::task::{Common, Task};
 
     fn task(id: &str, params: &[(&str, &str)]) -> Task {
         let params = params.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
         let common = Common { provider: "p".into(), labels: [].into(), params };
         Task { id: id.into(), common: Arc::new(common) }
+    }
+
+    fn one(id: &str, params: &[(&str, &str)]) -> TaskGroup {
+        TaskGroup::one(task(id, params))
     }
 
     fn path(path: &str) -> Definition {
@@ -265,10 +268,10 @@ mod tests {
     fn an_id_never_becomes_structure() {
         let request = Request::compile(path("/task/{task_id}/fetch")).unwrap();
         assert_eq!(
-            request.target(&[task("../../admin?x=1#y", &[])]),
+            request.target(&one("../../admin?x=1#y", &[])),
             "/task/..%2F..%2Fadmin%3Fx%3D1%23y/fetch"
         );
-        assert_eq!(request.target(&[task("a%2Fb\n\"é", &[])]), "/task/a%252Fb%0A%22%C3%A9/fetch");
+        assert_eq!(request.target(&one("a%2Fb\n\"é", &[])), "/task/a%252Fb%0A%22%C3%A9/fetch");
     }
 
     #[test]
@@ -280,7 +283,7 @@ mod tests {
             ..path("/{kind}/fetch")
         })
         .unwrap();
-        let task = [task("a\"b\\", &[("kind", "text/video")])];
+        let task = one("a\"b\\", &[("kind", "text/video")]);
         assert_eq!(request.placeholders().collect::<Vec<_>>(), ["kind"]);
         assert_eq!(request.target(&task), "/text%2Fvideo/fetch?i%20d=x%20a%22b%5C%26");
         let body: Value = serde_json::from_str(&request.body(&task).unwrap()).unwrap();
@@ -289,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_batch_names_every_task() {
-        let tasks = [task("a,b", &[]), task("c\"d", &[])];
+        let tasks = TaskGroup::collect([task("a,b", &[]), task("c\"d", &[])]).unwrap();
         let list = Request::compile(Definition {
             query: vec![("task_ids".into(), "{task_ids}".into())],
             ..path("/tasks")

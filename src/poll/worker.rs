@@ -26,6 +26,7 @@ use crate::store::record::Change;
 use crate::store::shard::Shard;
 use crate::store::{Changes, Slot};
 use crate::task::Task;
+use crate::task::group::TaskGroup;
 use crate::telemetry::Telemetry;
 use crate::telemetry::provider::ProviderTelemetry;
 
@@ -271,11 +272,14 @@ impl Polling {
             self.telemetry.poll_started(lag, retry);
             polled.extend(self.shard.task(slot).map(|task| (slot, task)));
         }
-        let tasks = polled.iter().map(|(_, task)| task.clone()).collect();
-        self.send(tasks, self.batched, UnderWay::Poll(polled, self.batched));
+        match TaskGroup::collect(polled.iter().map(|(_, task)| task.clone())) {
+            Some(tasks) => self.send(tasks, self.batched, UnderWay::Poll(polled, self.batched)),
+            // All have left since they came due.
+            None => self.schedule.gate.leave(),
+        }
     }
 
-    fn send(&mut self, tasks: Vec<Task>, batched: bool, under_way: UnderWay) {
+    fn send(&mut self, tasks: TaskGroup, batched: bool, under_way: UnderWay) {
         self.telemetry.request_started();
         let upstream = Arc::clone(&self.upstream);
         let poll = async move { once(&upstream, &tasks, batched).await };
@@ -293,7 +297,7 @@ impl Polling {
                 self.probes.push_front(probe);
                 return Err(closed);
             }
-            self.send(vec![probe.task], false, UnderWay::Probe(probe.reply));
+            self.send(TaskGroup::one(probe.task), false, UnderWay::Probe(probe.reply));
         }
         Ok(())
     }

@@ -69,14 +69,11 @@ impl ProviderTelemetry {
         }
     }
 
-    /// A request starts, for the poll of one task or of several.
-    pub fn request_started(&self) {
+    /// A request starts, for the poll of one task or of several. It counts as under way until the
+    /// returned guard is dropped.
+    pub fn request_started(&self) -> RequestInFlight {
         self.in_flight.inc();
-    }
-
-    /// A request that was started ended, however it went.
-    pub fn request_ended(&self) {
-        self.in_flight.dec();
+        RequestInFlight(self.in_flight.clone())
     }
 
     /// The poll of a task starts, `lag` after it was due; `retry` if the one before failed.
@@ -154,6 +151,16 @@ impl ProviderTelemetry {
         families.extend(self.http_responses.collect());
         families.extend(self.codes.collect());
         families
+    }
+}
+
+/// A request that is under way.
+#[derive(Debug)]
+pub struct RequestInFlight(IntGauge);
+
+impl Drop for RequestInFlight {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -11,13 +11,14 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 use crate::cli::{DemoFlags, ExporterFlags, ListenAddress, SimulateFlags, WebFlags};
 use crate::clock::Clock;
 use crate::config::diagnostic::Diagnostics;
 use crate::history::History;
+use crate::logging;
 use crate::poll::worker::Context;
 use crate::reading::{Reading, ReadingError};
 use crate::reload::{self, Built, Live, ReloadError, Source};
@@ -25,6 +26,7 @@ use crate::simulator::{self, Simulator};
 use crate::storage::files::StorageError;
 use crate::storage::{self, Storage};
 use crate::store::Store;
+use crate::supervisor::restart_on_panic;
 use crate::telemetry::Telemetry;
 use crate::tls;
 use crate::web::guard::Guard;
@@ -56,6 +58,9 @@ pub enum AppError {
     /// An address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(String, std::io::Error),
+    /// A listener that ended without being asked to.
+    #[error("a listener has ended: see the log")]
+    ListenerEnded,
     /// The storage path cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -172,10 +177,18 @@ async fn export(
     let reloads = signals.reloads(Arc::clone(&live));
     let follower = auto_reload.map(|interval| {
         let live = Arc::clone(&live);
-        tokio::spawn(async move { live.follow_files(interval).await })
+        let follow = move || {
+            let live = Arc::clone(&live);
+            async move { live.follow_files(interval).await }
+        };
+        tokio::spawn(restart_on_panic("auto-reload", follow))
     });
     let watch = storage.clone().map(|storage| tokio::spawn(async move { storage.watch().await }));
-    signals.stop().await;
+    // A process that answers no more must end, so that the service manager starts another.
+    let result = tokio::select! {
+        () = signals.stop() => Ok(()),
+        Some(_) = servers.join_next() => Err(AppError::ListenerEnded),
+    };
     tracing::info!("stopping");
     web.stopping.store(true, Ordering::Relaxed);
     reloads.abort();
@@ -197,7 +210,7 @@ async fn export(
     };
     abort_on_second(signals, finish).await;
     tracing::info!("stopped");
-    Ok(())
+    result
 }
 
 /// What the files of both configurations say.
@@ -217,7 +230,8 @@ impl Files {
     /// All mistakes of all files.
     pub fn read(source: &Source, web: Option<PathBuf>) -> Result<Self, Diagnostics> {
         tls::install();
-        match (reload::load(source), web.map(Settings::load).transpose()) {
+        match (reload::load(source, &reload::Upstreams::new()), web.map(Settings::load).transpose())
+        {
             (Ok(built), Ok(settings)) => Ok(Self { settings, built }),
             (Err(config), Err(web)) => Err(config.and(web)),
             (Err(mistakes), _) | (_, Err(mistakes)) => Err(mistakes),
@@ -249,6 +263,10 @@ struct Begun {
 /// Reads what was kept, and begins to poll. Takes as long as the storage does.
 async fn begin(source: Source, built: Built, keep: Keep<'_>) -> Result<Begun, AppError> {
     let telemetry = Arc::new(Telemetry::new());
+    logging::on_panic({
+        let telemetry = Arc::clone(&telemetry);
+        move || telemetry.panicked()
+    });
     let clock = Clock::system();
     let store = Arc::new(Store::new(clock));
     let storage = match keep.storage {
@@ -340,14 +358,19 @@ impl Signals {
     }
 
     fn reloads(&mut self, live: Arc<Live>) -> tokio::task::JoinHandle<()> {
-        let hangup = self.hangup.take();
-        tokio::spawn(async move {
-            let Some(mut hangup) = hangup else { return };
-            while hangup.recv().await.is_some() {
-                // Its outcome is logged and counted there.
-                let _ = live.reload().await;
+        let hangup = Arc::new(Mutex::new(self.hangup.take()));
+        let follow = move || {
+            let (live, hangup) = (Arc::clone(&live), Arc::clone(&hangup));
+            async move {
+                let mut hangup = hangup.lock().await;
+                let Some(hangup) = hangup.as_mut() else { return };
+                while hangup.recv().await.is_some() {
+                    // Its outcome is logged and counted there.
+                    let _ = live.reload().await;
+                }
             }
-        })
+        };
+        tokio::spawn(restart_on_panic("reload", follow))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::poll::report::report;
 use crate::poll::{Upstream, once};
 use crate::reload::Source;
 use crate::task::Task;
+use crate::task::group::TaskGroup;
 use crate::tls;
 
 const FAILED: u8 = 1;
@@ -95,7 +96,7 @@ fn poll(flags: &PollFlags) -> ExitCode {
     let polls = async {
         let mut all_well = true;
         for task in tasks {
-            let polled = once(upstream, std::slice::from_ref(&task), false).await;
+            let polled = once(upstream, &TaskGroup::one(task.clone()), false).await;
             all_well &= polled.outcomes.iter().all(Result::is_ok);
             let printed = print(&report(upstream, &task, &polled));
             all_well &= printed == ExitCode::SUCCESS;

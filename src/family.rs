@@ -324,6 +324,13 @@ pub const SCRAPE_DURATION: Family = histogram(
     "How long writing an exposition took, waiting for its reader included.",
 );
 
+/// `aitask_exporter_panics_total`
+pub const PANICS: Family = counter(
+    "aitask_exporter_panics_total",
+    &[],
+    "Mistakes of the exporter's own code that ended a part of its work, which then began again or was answered with an error. Each is in the log with its place; please report them.",
+);
+
 /// `aitask_exporter_storage_up`
 pub const STORAGE_UP: Family = gauge(
     "aitask_exporter_storage_up",
@@ -386,13 +393,14 @@ pub const PROVIDER: [Family; 19] = [
 
 /// The exporter itself. The last seven have the help of the process collector of the `prometheus`
 /// crate; this table only documents them.
-pub const PROCESS: [Family; 15] = [
+pub const PROCESS: [Family; 16] = [
     BUILD_INFO,
     RELOAD_SUCCESSFUL,
     RELOAD_TIMESTAMP,
     CONFIG_HASH,
     DROPPED_TASKS,
     SCRAPE_DURATION,
+    PANICS,
     STORAGE_LOST,
     STORAGE_UP,
     counter(

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod credentials;
 pub mod echoes;
+pub mod fingerprint;
 pub mod retry_after;
 
 use std::error::Error;
@@ -18,14 +19,17 @@ use crate::clock::Timestamp;
 use crate::config::Provider;
 use crate::mapping;
 use crate::observation::{Failure, Reason};
-use crate::task::Task;
+use crate::task::group::TaskGroup;
 use client::BuildError;
 use credentials::Credentials;
+use fingerprint::ClientFingerprint;
 
 /// Speaks to one provider.
 #[derive(Debug)]
 pub struct Fetcher {
     client: reqwest::Client,
+    /// Fingerprint of `client`.
+    fingerprint: ClientFingerprint,
     base_url: String,
     timeout: Duration,
     body_size_limit: usize,
@@ -81,13 +85,20 @@ impl Response {
 }
 
 impl Fetcher {
-    /// A client for `provider`, whose connections are its own.
+    /// A client for `provider`, whose connections are its own: those of `before`, the provider's
+    /// fetcher until now, where nothing has changed that they depend on.
     ///
     /// # Errors
     /// When a certificate or a secret cannot be used.
-    pub fn new(provider: &Provider) -> Result<Self, BuildError> {
+    pub fn new(provider: &Provider, before: Option<&Self>) -> Result<Self, BuildError> {
+        let fingerprint = ClientFingerprint::of(provider)?;
+        let client = match before.filter(|before| before.fingerprint == fingerprint) {
+            Some(before) => before.client.clone(),
+            None => client::build(&provider.client, &provider.limits)?,
+        };
         Ok(Self {
-            client: client::build(&provider.client, &provider.limits)?,
+            client,
+            fingerprint,
             base_url: provider.base_url.as_str().trim_end_matches('/').to_owned(),
             timeout: provider.limits.poll_timeout,
             body_size_limit: provider.limits.body_size_limit,
@@ -97,6 +108,14 @@ impl Fetcher {
         })
     }
 
+    /// Reports whether `other` asks the same server, as the same account: what one was refused, the
+    /// other would be.
+    pub fn is_same_account(&self, other: &Self) -> bool {
+        self.base_url == other.base_url
+            && self.fingerprint.transport == other.fingerprint.transport
+            && self.credentials.fingerprint() == other.credentials.fingerprint()
+    }
+
     /// The request that asks `provider` for `tasks`: its batch where that is wanted and there is one.
     ///
     /// # Errors
@@ -104,7 +123,7 @@ impl Fetcher {
     pub fn call(
         &self,
         provider: &Provider,
-        tasks: &[Task],
+        tasks: &TaskGroup,
         batched: bool,
     ) -> Result<Call, Failure> {
         let batch = provider.batch.as_ref().filter(|_| batched);

@@ -15,6 +15,7 @@
 pub mod clock;
 pub mod duration;
 pub mod lock;
+pub mod supervisor;
 pub mod reading;
 pub mod task;
 pub mod bounded_file;

@@ -1,7 +1,9 @@
 //! Log lines: one event a line, in logfmt or JSON, to stderr. A value cannot break out of its
 //! place, whatever an upstream puts into it.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
+use std::panic::PanicHookInfo;
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -14,9 +16,10 @@ use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::cli::{LogFlags, LogFormat, LogLevel};
+use crate::label::bounded;
 use crate::visible::is_plain;
 
-/// Logs to stderr from now on. A second call changes nothing.
+/// Logs to stderr from now on, panics included. A second call changes nothing.
 pub fn init(flags: LogFlags) {
     let level = match flags.level {
         LogLevel::Debug => LevelFilter::DEBUG,
@@ -35,6 +38,36 @@ pub fn init(flags: LogFlags) {
         .event_format(Line(flags.format));
     // An error says that somebody else has already set up logging, in a test, say.
     let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+/// Calls `notify` at every panic from now on, besides the hooks that there are.
+pub fn on_panic(notify: impl Fn() + Send + Sync + 'static) {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        notify();
+        before(panic);
+    }));
+}
+
+/// Logs a panic, which the runtime and detached threads would swallow.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or_default();
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let text = panic_text(panic.payload().downcast_ref(), panic.payload().downcast_ref());
+    tracing::error!(thread, place, panic = &*text, "the exporter panicked: please report this");
+}
+
+/// Returns a panic's message as far as it is written in the code. A value that was formatted into it
+/// may come from anywhere, such as a secret file.
+fn panic_text<'p>(literal: Option<&'p &str>, formatted: Option<&'p String>) -> Cow<'p, str> {
+    if let Some(literal) = literal {
+        return Cow::Borrowed(literal);
+    }
+    let text = formatted.map_or("", String::as_str);
+    let ends = [": ", " of `", "\n"].into_iter().filter_map(|end| text.find(end));
+    bounded(ends.min().and_then(|end| text.get(..end)).unwrap_or(text))
 }
 
 struct Line(LogFormat);
@@ -143,6 +176,34 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_message_of_a_panic_ends_where_a_value_may_begin() {
+        let text = |text: &str| panic_text(None, Some(&text.to_owned())).into_owned();
+        for (message, logged) in [
+            ("on purpose", "on purpose"),
+            (
+                "called `Option::unwrap()` on a `None` value",
+                "called `Option::unwrap()` on a `None` value",
+            ),
+            (
+                "called `Result::unwrap()` on an `Err` value: Token(\"sk-1\")",
+                "called `Result::unwrap()` on an `Err` value",
+            ),
+            (
+                "byte index 1 is not a char boundary; it is inside 'é' (bytes 0..2) of `é sk-1`",
+                "byte index 1 is not a char boundary; it is inside 'é' (bytes 0..2)",
+            ),
+            (
+                "assertion `left == right` failed\n  left: \"sk-1\"",
+                "assertion `left == right` failed",
+            ),
+        ] {
+            assert_eq!(text(message), logged);
+        }
+        assert_eq!(panic_text(Some(&"as it: is"), None), "as it: is");
+        assert_eq!(panic_text(None, None), "");
+    }
 
     fn line(text: &str) -> String {
         let mut out = String::new();

@@ -122,6 +122,9 @@ pub struct Reading {
     pub retry_after: Option<Duration>,
     /// One a task, in the order in which they were asked for.
     pub tasks: Vec<Result<Observation, Failure>>,
+    /// True where a failure among them is of the answer as a whole, which says nothing of any single
+    /// task.
+    pub has_failed_whole: bool,
 }
 
 /// An answer and the rows that were found in its body, for one task. Without rows there are headers
@@ -157,6 +160,12 @@ impl Mapping {
         // The code that belongs to a task is no word on the answer.
         let judged = code.as_ref().filter(|_| !self.is_code_of_task(found, view));
         let verdict = self.verdict(view, judged, extract.as_ref());
+        let verdict = match verdict {
+            Ok(state) if asked.len() > 1 => of_many(state, found, code.as_ref()),
+            verdict => verdict,
+        };
+        let has_failed_whole =
+            verdict.is_err() || found.is_some_and(|found| found.is_undivided(asked.len()));
         let retry_after = verdict.as_ref().err().and_then(|_| self.retry_after(view));
         let tasks = match verdict {
             Err(failure) => vec![Err(failure); asked.len()],
@@ -171,7 +180,7 @@ impl Mapping {
                 asked.iter().map(|id| self.task(id, found, view).map_err(coded)).collect()
             }
         };
-        Reading { code, message, retry_after, tasks }
+        Reading { code, message, retry_after, tasks, has_failed_whole }
     }
 
     /// All that is looked for in a body, unless it is not read. What is wrong with its texts alone
@@ -328,6 +337,38 @@ impl Mapping {
 fn too_large(limit: usize) -> Failure {
     let detail = format!("the body is larger than {limit} bytes: raise body_size_limit");
     Failure::new(Reason::TooLarge, detail)
+}
+
+/// Refuses to believe of each task of a batch what an answer can only say of one: a code that ends
+/// a task, or a task without an ID.
+fn of_many(
+    state: Option<State>,
+    found: Option<&Extract<'_>>,
+    code: Option<&Arc<str>>,
+) -> Result<Option<State>, Failure> {
+    let code = code.cloned().unwrap_or_default();
+    let (reason, detail) = match found.map(|found| &found.tasks) {
+        _ if state.is_some() => (Reason::Api, format!("code {code}, which ends one task")),
+        None => (Reason::Mapping, "nothing distinguishes the tasks".to_owned()),
+        Some(Tasks::One(row)) if !matches!(row.get(FieldName::Id), Found::Text(_)) => {
+            (Reason::Mapping, "one task without an ID".to_owned())
+        }
+        Some(_) => return Ok(None),
+    };
+    Err(Failure { reason, code, detail: format!("{detail}, in the answer to a batch") })
+}
+
+impl Extract<'_> {
+    /// Reports whether the answer to a question for so many tasks cannot be divided into answers for
+    /// each. A list without the tasks, or null in its place, can: it says that they are not there.
+    fn is_undivided(&self, asked: usize) -> bool {
+        match &self.tasks {
+            Tasks::Missing | Tasks::Other(_) => true,
+            Tasks::One(_) => asked > 1,
+            Tasks::Many { wanted, unnamed } => *unnamed && wanted.is_empty(),
+            Tasks::Null => false,
+        }
+    }
 }
 
 impl StatusPattern {

@@ -1,18 +1,22 @@
 //! The way of one observation: a task is asked for, its answer is fetched, mapped and kept.
 
+pub mod batch;
+mod finish;
 pub mod journal;
+pub mod polling;
 pub mod report;
 pub mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::Provider;
 use crate::fetch::client::BuildError;
 use crate::fetch::{Call, Fetcher, Response};
-use crate::observation::{Failure, Observation};
+use crate::observation::{Failure, Observation, Reason};
+use crate::task::group::TaskGroup;
 use crate::task::{Common, Task, check_id};
 
 /// A provider and the means to ask it.
@@ -29,6 +33,8 @@ pub struct Upstream {
 pub struct Polled {
     /// What was learned of each task that was asked for, or why nothing was; in their order.
     pub outcomes: Vec<Result<Observation, Failure>>,
+    /// True where a failure is of the answer as a whole, which says nothing of any single task.
+    pub has_failed_whole: bool,
     /// The envelope's own code, success or not.
     pub code: Option<Arc<str>>,
     /// The envelope's message, for people.
@@ -44,13 +50,25 @@ pub struct Polled {
 }
 
 impl Upstream {
-    /// The means to ask `provider`.
+    /// The means to ask `provider`. They keep the connections of `before`, the means until now,
+    /// where nothing has changed that those depend on.
     ///
     /// # Errors
     /// When a certificate or a secret cannot be used.
-    pub fn new(provider: Arc<Provider>) -> Result<Self, BuildError> {
-        let fetcher = Fetcher::new(&provider)?;
+    pub fn new(provider: Arc<Provider>, before: Option<&Self>) -> Result<Self, BuildError> {
+        let fetcher = Fetcher::new(&provider, before.map(|before| &before.fetcher))?;
         Ok(Self { provider, fetcher })
+    }
+
+    /// Reports whether `other` is asked for batches in the same way and reads them in the same way,
+    /// so that what was learned of the batches of one holds for the other.
+    pub fn has_same_batches(&self, other: &Self) -> bool {
+        let (ours, others) = (&*self.provider, &*other.provider);
+        ours.base_url == others.base_url
+            && (&ours.request, &ours.batch) == (&others.request, &others.batch)
+            && ours.mapping == others.mapping
+            && ours.limits.batch_size == others.limits.batch_size
+            && ours.limits.body_size_limit == others.limits.body_size_limit
     }
 
     /// A task that the configuration does not list.
@@ -86,36 +104,56 @@ impl Upstream {
 }
 
 /// Polls `tasks` with one request: one task, or as a batch several.
-pub async fn once(upstream: &Upstream, tasks: &[Task], batched: bool) -> Polled {
+pub async fn once(upstream: &Upstream, tasks: &TaskGroup, batched: bool) -> Polled {
+    once_until(upstream, tasks, batched, None).await
+}
+
+/// As [`once`], and with a failure of the reason `timeout` at `deadline`, if the provider's own
+/// `poll_timeout` does not end before.
+pub async fn once_until(
+    upstream: &Upstream,
+    tasks: &TaskGroup,
+    batched: bool,
+    deadline: Option<Instant>,
+) -> Polled {
     let start = Instant::now();
     let mut polled = match upstream.fetcher.call(&upstream.provider, tasks, batched) {
         Ok(call) => {
-            let fetched = upstream.fetcher.fetch(call.clone()).await;
-            understand(upstream, tasks, call, fetched)
+            let fetch = upstream.fetcher.fetch(call.clone());
+            let fetched = match deadline {
+                None => fetch.await,
+                Some(deadline) => timeout_at(deadline, fetch).await.unwrap_or_else(|_| {
+                    let within = deadline.saturating_duration_since(start);
+                    let detail = format!("no whole answer within the {within:.1?} that were left");
+                    Err(Failure::new(Reason::Timeout, detail))
+                }),
+            };
+            interpret(upstream, tasks, call, fetched)
         }
-        Err(failure) => Polled::failed(tasks.len(), failure),
+        Err(failure) => Polled::failed(tasks.count(), failure),
     };
     polled.took = start.elapsed();
     polled
 }
 
-/// What an answer says of `tasks`.
-fn understand(
+/// Reads what an answer says of `tasks`.
+fn interpret(
     upstream: &Upstream,
-    tasks: &[Task],
+    tasks: &TaskGroup,
     call: Call,
     fetched: Result<Response, Failure>,
 ) -> Polled {
     let response = match fetched {
         Ok(response) => response,
         Err(failure) => {
-            return Polled { call: Some(call), ..Polled::failed(tasks.len(), failure) };
+            return Polled { call: Some(call), ..Polled::failed(tasks.count(), failure) };
         }
     };
     let asked: Vec<&str> = tasks.iter().map(|task| &*task.id).collect();
     let reading = upstream.provider.mapping.read(&response.answer(), &asked);
     Polled {
         outcomes: reading.tasks,
+        has_failed_whole: reading.has_failed_whole,
         code: reading.code,
         message: reading.message,
         retry_after: reading.retry_after,
@@ -126,9 +164,11 @@ fn understand(
 }
 
 impl Polled {
-    fn failed(tasks: usize, failure: Failure) -> Self {
+    /// A request that brought nothing but `failure` for each of so many tasks.
+    pub fn failed(tasks: usize, failure: Failure) -> Self {
         Self {
             outcomes: vec![Err(failure); tasks],
+            has_failed_whole: true,
             code: None,
             message: None,
             retry_after: None,

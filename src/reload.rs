@@ -6,22 +6,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::Mutex;
-use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Timestamp;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::{self, Config, Input, Loaded};
 use crate::lock;
-use crate::poll::worker::{Context, Worker};
+use crate::poll::worker::{Context, NoTurn, Worker};
 use crate::poll::{Polled, Upstream};
 use crate::reading::Reading;
 use crate::store::Store;
 use crate::task::Task;
 
-/// How long a probe waits for its turn, besides the time of the poll itself: who asks gives up
-/// after ten seconds or so.
+/// Time that a probe waits for its turn, besides the time of the poll itself, where the client does
+/// not say how long it waits: most give up after ten seconds or so.
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+/// A poll with a deadline ends so much before it, or a tenth of the time that is left, so that how
+/// it ended is known by then.
+const PROBE_MARGIN: Duration = Duration::from_millis(50);
 
 /// How long the files may take: a list of a million tasks takes a second or two.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,6 +53,9 @@ pub enum ReloadError {
 /// A configuration, and the means to ask each of its providers, in their order.
 pub type Built = (Loaded, Vec<Arc<Upstream>>);
 
+/// The means to ask each provider, by its name.
+pub type Upstreams = HashMap<Arc<str>, Arc<Upstream>>;
+
 /// The configuration in force and the workers that poll for it.
 #[derive(Debug)]
 pub struct Live {
@@ -60,8 +67,10 @@ pub struct Live {
     /// What is known of the tasks.
     pub store: Arc<Store>,
     config: RwLock<Arc<Config>>,
-    /// `None` once the process is ending. Held during a swap, so that one follows the other.
-    workers: Mutex<Option<HashMap<Arc<str>, Running>>>,
+    /// Held during a swap, so that one follows the other.
+    swapping: Mutex<()>,
+    /// `None` once the process is ending.
+    workers: RwLock<Option<HashMap<Arc<str>, Running>>>,
     ready: AtomicBool,
     /// Whether the last reload was refused.
     refused: AtomicBool,
@@ -74,11 +83,11 @@ pub struct Probed {
     pub upstream: Arc<Upstream>,
     /// For what.
     pub task: Task,
-    /// The answer; `None` where the provider is paused or busy.
-    pub polled: Option<Polled>,
+    /// The answer, or the reason for which there is none.
+    pub polled: Result<Polled, NoTurn>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Running {
     upstream: Arc<Upstream>,
     worker: Arc<Worker>,
@@ -103,7 +112,8 @@ impl Live {
             looking: Reading::default(),
             store,
             config: RwLock::new(Arc::clone(&config)),
-            workers: Mutex::new(Some(HashMap::new())),
+            swapping: Mutex::default(),
+            workers: RwLock::new(Some(HashMap::new())),
             ready: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             context,
@@ -118,7 +128,9 @@ impl Live {
     /// When the configuration has mistakes.
     pub async fn reload(&self) -> Result<(), ReloadError> {
         let result = async {
-            let (Loaded { config, tasks }, upstreams) = read(&self.reading, &self.source).await?;
+            let before = self.upstreams();
+            let (Loaded { config, tasks }, upstreams) =
+                read(&self.reading, &self.source, before).await?;
             let count = tasks.len();
             self.swap(Arc::new(config), tasks, upstreams).await.map(|()| count)
         };
@@ -171,9 +183,9 @@ impl Live {
     }
 
     /// Whether each provider has been tried once, or its first poll is due later. Stays true.
-    pub async fn is_ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         if !self.ready.load(Ordering::Relaxed) {
-            let workers = self.workers.lock().await;
+            let workers = lock::read(&self.workers);
             let mut running = workers.iter().flat_map(HashMap::values);
             self.ready.store(running.all(|running| running.worker.is_settled()), Ordering::Relaxed);
         }
@@ -181,7 +193,7 @@ impl Live {
     }
 
     /// Polls a task at a configured provider now, within the provider's limits. `params` serve an
-    /// ID that is not in the configuration.
+    /// ID that is not in the configuration. Whatever happens is known by `deadline`.
     ///
     /// # Errors
     /// What is wrong with the question.
@@ -190,8 +202,9 @@ impl Live {
         provider: &str,
         id: &str,
         params: &[(String, String)],
+        deadline: Option<Instant>,
     ) -> Result<Probed, String> {
-        let running = self.workers.lock().await.as_ref().and_then(|workers| {
+        let running = lock::read(&self.workers).as_ref().and_then(|workers| {
             let running = workers.get(provider)?;
             Some((Arc::clone(&running.upstream), Arc::clone(&running.worker)))
         });
@@ -201,9 +214,15 @@ impl Live {
             Some(task) => task,
             None => upstream.task(id, params)?,
         };
-        let patience = upstream.provider.limits.poll_timeout + PROBE_PATIENCE;
-        let polled = tokio::time::timeout(patience, worker.probe(task.clone())).await;
-        Ok(Probed { upstream, task, polled: polled.ok().flatten() })
+        let now = Instant::now();
+        let patience = now + upstream.provider.limits.poll_timeout + PROBE_PATIENCE;
+        let end_poll = deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(now);
+            now + left.saturating_sub(PROBE_MARGIN.min(left / 10))
+        });
+        let until = deadline.map_or(patience, |deadline| deadline.min(patience));
+        let polled = timeout_at(until, worker.probe(task.clone(), end_poll)).await;
+        Ok(Probed { upstream, task, polled: polled.unwrap_or(Err(NoTurn::TimedOut)) })
     }
 
     /// The task of a provider with this ID. Among a million that takes some milliseconds, for
@@ -215,9 +234,16 @@ impl Live {
 
     /// Starts no more polls and waits for those that are under way.
     pub async fn end(&self) {
-        let workers = self.workers.lock().await.take().unwrap_or_default();
-        let ends = workers.into_values().map(|running| async move { running.worker.end().await });
-        ends.collect::<JoinSet<()>>().join_all().await;
+        let _swapping = self.swapping.lock().await;
+        let workers = lock::write(&self.workers).take().unwrap_or_default();
+        join_all(workers.values().map(|running| running.worker.end())).await;
+    }
+
+    /// Lists the means to ask each provider now.
+    fn upstreams(&self) -> Upstreams {
+        let workers = lock::read(&self.workers);
+        let running = workers.iter().flatten();
+        running.map(|(name, running)| (Arc::clone(name), Arc::clone(&running.upstream))).collect()
     }
 
     async fn swap(
@@ -226,25 +252,26 @@ impl Live {
         tasks: Vec<Task>,
         upstreams: Vec<Arc<Upstream>>,
     ) -> Result<(), ReloadError> {
-        let mut guard = self.workers.lock().await;
-        let Some(workers) = guard.as_mut() else {
+        let _swapping = self.swapping.lock().await;
+        let Some(mut before) = lock::read(&self.workers).clone() else {
             return Err(ReloadError::Internal("the process is ending".to_owned()));
         };
         // On a thread where it may take long: with a million tasks it does.
         let (store, providers) = (Arc::clone(&self.store), config.providers.clone());
         let changes = tokio::task::spawn_blocking(move || store.apply(&providers, tasks)).await;
         let changes = changes.map_err(|error| ReloadError::Internal(error.to_string()))?;
-        let mut before = std::mem::take(workers);
         // Which tasks came, and when, is to outlive the process; and so is which have left.
         if let Some(storage) = &self.context.storage {
             storage.renew();
         }
+        let (mut workers, mut updates) = (HashMap::new(), Vec::new());
         for (upstream, changes) in upstreams.into_iter().zip(changes) {
             let name = Arc::clone(&upstream.provider.name);
             let worker = match before.remove(&name) {
-                Some(running) => {
-                    running.worker.update(Arc::clone(&upstream), changes).await;
-                    running.worker
+                Some(Running { worker, .. }) => {
+                    let (running, upstream) = (Arc::clone(&worker), Arc::clone(&upstream));
+                    updates.push(async move { running.update(upstream, changes).await });
+                    worker
                 }
                 None => {
                     let context = self.context.clone();
@@ -253,6 +280,10 @@ impl Live {
             };
             workers.insert(name, Running { upstream, worker });
         }
+        // All hear of it at once: while one is slow to answer, others must not go on asking for tasks
+        // that have left.
+        join_all(updates).await;
+        *lock::write(&self.workers) = Some(workers);
         for name in before.keys() {
             self.context.telemetry.remove_provider(name);
         }
@@ -270,23 +301,28 @@ impl Live {
 async fn read(
     reading: &Reading<Result<Built, Diagnostics>>,
     source: &Source,
+    before: Upstreams,
 ) -> Result<Built, ReloadError> {
     let source = source.clone();
-    let read = reading.read(PATIENCE, move || load(&source)).await;
+    let read = reading.read(PATIENCE, move || load(&source, &before)).await;
     let read =
         read.map_err(|error| ReloadError::Internal(format!("the configuration: {error}")))?;
     read.map_err(ReloadError::Config)
 }
 
-/// Reads the files, secrets and certificates among them, and builds the clients: all that a start, a
-/// check and a reload have to do with them. Blocks on the file system.
+/// Reads the files, secrets and certificates among them, and builds the clients, as far as those of
+/// `before` cannot serve: all that a start, a check and a reload have to do with them. Blocks on the
+/// file system.
 ///
 /// # Errors
 /// All mistakes of all files.
-pub fn load(source: &Source) -> Result<Built, Diagnostics> {
+pub fn load(source: &Source, before: &Upstreams) -> Result<Built, Diagnostics> {
     let input = match source {
         Source::File(path) => Input::File(path),
         Source::Text(name, text) => Input::Text { name, text, dir: Path::new("") },
     };
-    config::load_with(input, |provider| Ok(Arc::new(Upstream::new(Arc::clone(provider))?)))
+    config::load_with(input, |provider| {
+        let before = before.get(&provider.name).map(|before| &**before);
+        Ok(Arc::new(Upstream::new(Arc::clone(provider), before)?))
+    })
 }

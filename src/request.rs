@@ -6,7 +6,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::mapping::definition::Mistake;
-use crate::task::{Task, check_segments};
+use crate::task::check_segments;
+use crate::task::group::TaskGroup;
 
 /// All that RFC 3986 does not call unreserved: what a value holds can never become structure.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -105,9 +106,8 @@ impl Request {
         if self.gaps().any(is_kept) { check_segments(value) } else { Ok(()) }
     }
 
-    /// Path and query for `tasks`, at least one and all of one group, to be put behind the base
-    /// URL.
-    pub fn target(&self, tasks: &[Task]) -> String {
+    /// Path and query for `tasks`, to be put behind the base URL.
+    pub fn target(&self, tasks: &TaskGroup) -> String {
         let encode = |value: &str, slashes: Slashes, out: &mut String| {
             let set = match slashes {
                 Slashes::Encoded => RESERVED,
@@ -119,7 +119,7 @@ impl Request {
     }
 
     /// The JSON body for `tasks`, where the request has one.
-    pub fn body(&self, tasks: &[Task]) -> Option<String> {
+    pub fn body(&self, tasks: &TaskGroup) -> Option<String> {
         let encode = |value: &str, _, out: &mut String| out.push_str(&json_inner(value));
         Some(self.body.as_ref()?.fill(tasks, "\",\"", encode))
     }
@@ -172,12 +172,12 @@ enum Slashes {
 impl Template {
     fn fill(
         &self,
-        tasks: &[Task],
+        tasks: &TaskGroup,
         between: &str,
         encode: impl Fn(&str, Slashes, &mut String),
     ) -> String {
         let mut out = String::with_capacity(128);
-        let Some(first) = tasks.first() else { return out };
+        let first = tasks.first();
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => out.push_str(text),
@@ -327,12 +327,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::task::Common;
+    use crate::task::{Common, Task};
 
     fn task(id: &str, params: &[(&str, &str)]) -> Task {
         let params = params.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
         let common = Common { provider: "p".into(), labels: [].into(), params };
         Task { id: id.into(), common: Arc::new(common) }
+    }
+
+    fn one(id: &str, params: &[(&str, &str)]) -> TaskGroup {
+        TaskGroup::one(task(id, params))
     }
 
     fn path(path: &str) -> Definition {
@@ -343,16 +347,16 @@ mod tests {
     fn an_id_never_becomes_structure() {
         let request = Request::compile(path("/task/{task_id}/fetch")).unwrap();
         assert_eq!(
-            request.target(&[task("../../admin?x=1#y", &[])]),
+            request.target(&one("../../admin?x=1#y", &[])),
             "/task/..%2F..%2Fadmin%3Fx%3D1%23y/fetch"
         );
-        assert_eq!(request.target(&[task("a%2Fb\n\"é", &[])]), "/task/a%252Fb%0A%22%C3%A9/fetch");
+        assert_eq!(request.target(&one("a%2Fb\n\"é", &[])), "/task/a%252Fb%0A%22%C3%A9/fetch");
     }
 
     #[test]
     fn a_plus_keeps_slashes_and_colons() {
         let request = Request::compile(path("/v1/{+kind}/{kind}/{+task_id}")).unwrap();
-        let filled = |kind, id| request.target(&[task(id, &[("kind", kind)])]);
+        let filled = |kind, id| request.target(&TaskGroup::one(task(id, &[("kind", kind)])));
         assert_eq!(filled("avatar/a:b", "m/1"), "/v1/avatar/a:b/avatar%2Fa%3Ab/m/1");
         assert_eq!(filled("a%2F;b", "é @"), "/v1/a%252F%3Bb/a%252F%3Bb/%C3%A9%20%40");
         assert_eq!(request.placeholders().collect::<Vec<_>>(), ["kind", "kind"]);
@@ -374,7 +378,7 @@ mod tests {
             ..path("/{kind}/fetch")
         })
         .unwrap();
-        let task = [task("a\"b\\", &[("kind", "text/video")])];
+        let task = one("a\"b\\", &[("kind", "text/video")]);
         assert_eq!(request.placeholders().collect::<Vec<_>>(), ["kind"]);
         assert_eq!(request.target(&task), "/text%2Fvideo/fetch?i%20d=x%20a%22b%5C%26");
         let body: Value = serde_json::from_str(&request.body(&task).unwrap()).unwrap();
@@ -383,7 +387,7 @@ mod tests {
 
     #[test]
     fn a_batch_names_every_task() {
-        let tasks = [task("a,b", &[]), task("c\"d", &[])];
+        let tasks = TaskGroup::collect([task("a,b", &[]), task("c\"d", &[])]).unwrap();
         let list = Request::compile(Definition {
             query: vec![("task_ids".into(), "{task_ids}".into())],
             ..path("/tasks")

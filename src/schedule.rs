@@ -1,9 +1,15 @@
 //! What is due, and when next: the schedule of one provider. Pure: time is an argument.
 
+pub mod batches;
+pub mod bisection;
 pub mod budget;
 pub mod cadence;
+mod catch_up;
+pub mod dispatch;
+pub mod division;
 pub mod gate;
 pub mod queue;
+pub mod verdict;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,64 +17,21 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::Limits;
-use crate::observation::{Failure, Reason};
-use crate::store::record::Change;
 use crate::store::{Placed, Slot};
-use budget::Budget;
+use batches::Batches;
+use bisection::{Bisection, PartId};
 use cadence::Cadence;
+use catch_up::CatchUp;
+use dispatch::{Dispatch, Next, Start};
 use gate::{Closed, Gate};
 use queue::{Moment, Queue};
+use verdict::Verdict;
 
 /// How far down the queue of due tasks one is looked for that fits into a batch, in batches.
 const BATCH_SEARCH: usize = 4;
 
 /// Polls that are as late as this were held back, by a pause of the provider or of the process.
-/// They are made up for at no more than twice the rate at which polls come due, since a burst is
-/// the last thing that a provider needs which has just asked for a pause.
 const LATE: Duration = Duration::from_secs(1);
-/// However few the tasks, so much time between two late polls is enough.
-const MAX_SPACING: Duration = Duration::from_millis(10);
-/// What may start at once: what would start evenly in so much time.
-const SPACING_TOLERANCE: Duration = Duration::from_millis(100);
-
-/// What to do now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Send a request for these tasks: one, or as many as a batch holds.
-    Poll(Vec<Start>),
-    /// Nothing before this moment.
-    Wait(Instant),
-    /// Nothing before a poll ends or the tasks change.
-    Idle,
-}
-
-/// A poll that starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Start {
-    /// Whose poll.
-    pub slot: Slot,
-    /// How late it is.
-    pub lag: Duration,
-    /// Whether the task's last poll failed.
-    pub retry: bool,
-}
-
-/// How a poll ended, as far as the schedule cares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// A usable answer; the task goes on.
-    Open,
-    /// The task is polled no more.
-    Final,
-    /// No usable answer, though the credentials were not what was wrong.
-    Failed,
-    /// The provider denied the task; one denial more ends it, if it comes after this time.
-    Denied(Duration),
-    /// The provider was not reached, so nothing is known of the credentials.
-    Unreached,
-    /// The provider refused the credentials.
-    Refused,
-}
 
 /// The schedule of one provider.
 #[derive(Debug)]
@@ -81,11 +44,11 @@ pub struct Schedule {
     ready_count: usize,
     /// Tasks that are not final.
     open: usize,
-    /// While late polls are made up for.
-    catching_up: Option<Budget>,
-    /// How many tasks a request asks for at the most, and how long the first waits for others.
-    batch_size: usize,
-    batch_wait: Duration,
+    /// The provider's.
+    hash: u64,
+    catch_up: CatchUp,
+    batches: Batches,
+    bisection: Bisection,
     /// What stands between a due poll and its request.
     pub gate: Gate,
 }
@@ -112,38 +75,48 @@ enum Phase {
     Ready,
     /// Being polled.
     InFlight,
+    /// Being polled, and to be asked for once more in a smaller part of its batch.
+    Divided,
     /// Polled no more.
     Done,
 }
 
 impl Schedule {
-    /// An empty schedule; of single tasks, unless the provider `has_batches`.
-    pub fn new(limits: &Limits, has_batches: bool, cadence: Cadence) -> Self {
-        let (batch_size, batch_wait) = batches(limits, has_batches);
+    /// An empty schedule; of single tasks, unless the provider `has_batches`. `hash` is the
+    /// provider's.
+    pub fn new(limits: &Limits, has_batches: bool, cadence: Cadence, hash: u64) -> Self {
         Self {
-            batch_size,
-            batch_wait,
+            hash,
+            batches: Batches::new(limits, has_batches, hash),
+            bisection: Bisection::default(),
             cadence: cadence.with_interval(limits.poll_interval),
             entries: Vec::new(),
             timers: Queue::new(cadence.start()),
             ready: VecDeque::new(),
             ready_count: 0,
             open: 0,
-            catching_up: None,
+            catch_up: CatchUp::default(),
             gate: Gate::new(limits),
         }
     }
 
-    /// Takes on new limits. Tasks keep their place in the interval.
+    /// Takes on new limits. Tasks keep their place in the interval, and what was learned of the
+    /// provider stays: refused credentials, a pause that it asked for, failures, and batches.
     pub fn reconfigure(&mut self, old: &Limits, new: &Limits, has_batches: bool, now: Instant) {
-        (self.batch_size, self.batch_wait) = batches(new, has_batches);
-        self.gate.reconfigure(old, new);
+        self.batches.reconfigure(new, has_batches);
+        self.gate.reconfigure(old, new, now);
         if old.poll_interval != new.poll_interval {
             self.cadence = self.cadence.with_interval(new.poll_interval);
             self.timers = Queue::new(self.cadence.start());
             for (index, entry) in (0..).zip(&mut self.entries) {
                 if let Some(entry) = entry.as_mut().filter(|entry| entry.phase == Phase::Waiting) {
-                    entry.due = self.timers.moment(self.cadence.next(entry.hash, now));
+                    let (hash, failures) = (entry.hash, entry.failures.into());
+                    let due = match failures {
+                        0 => self.timers.moment(self.cadence.next(hash, now)),
+                        // One that fails is not polled before its time, nor long after it.
+                        _ => self.timers.moment(self.cadence.backoff(hash, failures, now)),
+                    };
+                    entry.due = if failures == 0 { due } else { due.min(entry.due) };
                     self.timers.push(entry.due, Slot { index, generation: entry.generation });
                 }
             }
@@ -155,9 +128,13 @@ impl Schedule {
         self.entries.reserve(tasks);
     }
 
-    /// Adds a task, to be polled at its own place in the interval.
+    /// Adds a task, to be polled at its own place in the interval. One that is there already stays
+    /// as it is.
     pub fn add(&mut self, placed: Placed, now: Instant) {
         let Placed { slot, hash, group } = placed;
+        if self.entry(slot).is_some() {
+            return;
+        }
         if self.entries.len() <= slot.position() {
             self.entries.resize(slot.position() + 1, None);
         }
@@ -185,6 +162,7 @@ impl Schedule {
         let phase = entry.phase;
         self.ready_count -= usize::from(phase == Phase::Ready);
         self.open -= usize::from(phase != Phase::Done);
+        self.batches.forget_task(slot);
         if let Some(entry) = self.entries.get_mut(slot.position()) {
             *entry = None;
         }
@@ -199,36 +177,40 @@ impl Schedule {
                 self.ready_count += 1;
             }
         }
-        if let Some(first) = self.first_ready() {
-            let batch = self.batch(first.group);
-            let whole = batch.len() >= self.batch_size;
-            let patience = self.timers.instant(first.due) + self.batch_wait;
-            if !whole && patience > now {
+        if let Some(next) = self.next_part(now) {
+            return next;
+        }
+        if let Some((slot, first)) = self.first_ready() {
+            let (batch, size) = self.batch(slot, &first, now);
+            let patience = self.timers.instant(first.due) + self.batches.wait(size);
+            if batch.len() < size && patience > now {
                 return self.wait_until(patience);
             }
-            if let Err(moment) = self.make_up(first.due, now) {
+            let requests = self.open / self.batches.size(now).max(1);
+            let is_late = self.is_late(first.due, now);
+            let interval = self.cadence.interval();
+            if let Err(moment) = self.catch_up.check(is_late, interval, requests, now) {
                 return self.wait_until(moment);
             }
             return match self.gate.enter(now) {
                 Ok(()) => {
-                    if let Some(budget) = &mut self.catching_up {
-                        // It has just been found to be in budget.
-                        let _ = budget.spend(now);
-                    }
-                    Next::Poll(self.start(batch, now))
+                    self.catch_up.spend(now);
+                    let starts = self.start(batch, Phase::Ready, now);
+                    let dispatch = self.dispatch(starts, size > 0, first.group, None);
+                    Next::Poll(dispatch)
                 }
                 // Until a request ends, what comes due meanwhile has to be counted.
                 Err(Closed::Busy) => self.next_timer(),
                 Err(Closed::Until(moment)) => Next::Wait(moment),
             };
         }
-        self.catching_up = None;
+        self.catch_up.end();
         self.gate.release(now);
         self.next_timer()
     }
 
-    /// A request for tasks has ended, with a verdict for each. `retry_after` is what the provider
-    /// asked for.
+    /// A request for tasks has ended, with a verdict for each whose poll has ended with it.
+    /// `retry_after` is what the provider asked for.
     pub fn finish(
         &mut self,
         verdicts: &[(Slot, Verdict)],
@@ -239,10 +221,18 @@ impl Schedule {
         if let Some(delay) = retry_after {
             self.gate.retry_after(delay, now);
         }
-        let Some((first, verdict)) = verdicts.first().copied() else { return };
         let cadence = self.cadence;
-        let hash = self.entry(first).map_or(0, |entry| entry.hash);
+        let (hash, verdict) = match verdicts.first() {
+            Some((first, verdict)) => (self.entry(*first).map_or(0, |entry| entry.hash), *verdict),
+            // An answer came, though not one that could be read.
+            None => (self.hash, Verdict::Failed),
+        };
         self.gate.judge_credentials(verdict, &cadence, hash, now);
+        self.settle(verdicts, now);
+    }
+
+    fn settle(&mut self, verdicts: &[(Slot, Verdict)], now: Instant) {
+        let cadence = self.cadence;
         let failed = |(_, verdict): &(Slot, Verdict)| verdict.is_failure();
         if verdicts.len() > 1 && verdicts.iter().all(failed) {
             return self.back_off_as_one(verdicts, now);
@@ -252,6 +242,7 @@ impl Schedule {
             if *verdict == Verdict::Final {
                 entry.phase = Phase::Done;
                 self.open -= 1;
+                self.batches.forget_task(*slot);
                 continue;
             }
             let due = if verdict.is_failure() {
@@ -264,24 +255,6 @@ impl Schedule {
                 cadence.next(entry.hash, now + pause)
             };
             self.wait(*slot, due);
-        }
-    }
-
-    /// The provider could not answer for so many tasks at once: from now on a request asks for
-    /// `size` at the most, and the tasks of `slots` are due again at once. Their polls have not ended.
-    pub fn shrink_batches(
-        &mut self,
-        size: usize,
-        slots: impl IntoIterator<Item = Slot>,
-        now: Instant,
-    ) {
-        self.gate.leave();
-        self.batch_size = self.batch_size.min(size.max(1));
-        if self.batch_size == 1 {
-            self.batch_wait = Duration::ZERO;
-        }
-        for slot in slots {
-            self.wait(slot, now);
         }
     }
 
@@ -332,96 +305,84 @@ impl Schedule {
     }
 
     /// The task that has been due the longest. What is no longer wanted is cleared away.
-    fn first_ready(&mut self) -> Option<Entry> {
+    fn first_ready(&mut self) -> Option<(Slot, Entry)> {
         loop {
             let slot = *self.ready.front()?;
             match self.entry(slot).filter(|entry| entry.phase == Phase::Ready).copied() {
-                Some(entry) => return Some(entry),
+                Some(entry) => return Some((slot, entry)),
                 None => self.ready.pop_front(),
             };
         }
     }
 
-    /// Whether a poll that was due at `due` may start, as far as it or others before it were held
-    /// back. What has come due meanwhile waits its turn, or all of it would start at once.
-    fn make_up(&mut self, due: Moment, now: Instant) -> Result<(), Instant> {
-        if self.catching_up.is_none() && !self.is_late(due, now) {
-            return Ok(());
-        }
-        let tasks = u32::try_from(self.open / self.batch_size).unwrap_or(u32::MAX).max(1);
-        let spacing = (self.cadence.interval() / 2 / tasks).min(MAX_SPACING);
-        let even = || Budget::even(spacing, SPACING_TOLERANCE);
-        self.catching_up.get_or_insert_with(even).check(now)
-    }
-
     fn is_late(&self, due: Moment, now: Instant) -> bool {
-        now.saturating_duration_since(self.timers.instant(due)) >= LATE + self.batch_wait
+        let wait = self.batches.wait(self.batches.size(now));
+        now.saturating_duration_since(self.timers.instant(due)) >= LATE + wait
     }
 
-    /// Due tasks of a group, as many as fit into a batch.
-    fn batch(&self, group: u64) -> Vec<Slot> {
-        let is_peer = |slot: &&Slot| {
+    /// The due tasks that can be asked for with the first of them, and how many there could be; 0
+    /// for one that is asked for alone. A task that fails goes with others that fail: what is wrong with it must not cost its
+    /// neighbours their polls.
+    fn batch(&self, first: Slot, like: &Entry, now: Instant) -> (Vec<Slot>, usize) {
+        let mut size = self.batches.size_with(first, now);
+        let mut batch = Vec::new();
+        for slot in self.ready.iter().take(size.max(1).saturating_mul(BATCH_SEARCH)) {
+            if batch.len() >= size.max(1) {
+                break;
+            }
             let entry = self.entries.get(slot.position()).and_then(Option::as_ref);
-            entry.is_some_and(|entry| {
+            let fits = entry.is_some_and(|entry| {
                 entry.generation == slot.generation
                     && entry.phase == Phase::Ready
-                    && entry.group == group
-            })
-        };
-        let near = self.ready.iter().take(self.batch_size * BATCH_SEARCH);
-        near.filter(is_peer).take(self.batch_size).copied().collect()
+                    && entry.group == like.group
+                    && (entry.failures > 0) == (like.failures > 0)
+            });
+            let most = self.batches.size_with(*slot, now);
+            if fits && most.max(1) > batch.len() {
+                batch.push(*slot);
+                size = size.min(most);
+            }
+        }
+        (batch, size)
     }
 
-    fn start(&mut self, batch: Vec<Slot>, now: Instant) -> Vec<Start> {
-        let mut starts = Vec::with_capacity(batch.len());
-        for slot in batch {
+    /// A request that goes out for polls that start.
+    fn dispatch(
+        &mut self,
+        starts: Vec<Start>,
+        is_batch: bool,
+        group: u64,
+        part: Option<PartId>,
+    ) -> Dispatch {
+        let planned = starts.len();
+        if is_batch {
+            self.batches.sent(planned);
+        }
+        Dispatch { starts, is_batch, planned, group, part }
+    }
+
+    /// Starts the polls of those of `slots` that still are in `phase`.
+    fn start(&mut self, slots: Vec<Slot>, phase: Phase, now: Instant) -> Vec<Start> {
+        let mut starts = Vec::with_capacity(slots.len());
+        for slot in slots {
             // A slot that stands in the queue twice starts once.
-            let ready = self.entry(slot).filter(|entry| entry.phase == Phase::Ready);
-            let Some(entry) = ready else { continue };
+            let Some(entry) = self.entry(slot).filter(|entry| entry.phase == phase) else {
+                continue;
+            };
             entry.phase = Phase::InFlight;
             let (due, retry) = (entry.due, entry.failures > 0);
-            let is_late = self.is_late(due, now);
-            if let Some(entry) = self.entry(slot) {
-                entry.is_late = is_late;
+            if phase == Phase::Ready {
+                self.ready_count -= 1;
+                let is_late = self.is_late(due, now);
+                if let Some(entry) = self.entry(slot) {
+                    entry.is_late = is_late;
+                }
             }
             let lag = now.saturating_duration_since(self.timers.instant(due));
             starts.push(Start { slot, lag, retry });
-            self.ready_count -= 1;
         }
         starts
     }
-}
-
-impl Verdict {
-    /// What a failure, if it was one, and what changed mean for the schedule.
-    pub fn of(failure: Option<&Failure>, change: Option<Change>) -> Self {
-        let denied = change.and_then(|change| change.final_denial_in);
-        match failure.map(|failure| failure.reason) {
-            _ if change.is_some_and(|change| change.is_final) => Self::Final,
-            None => Self::Open,
-            Some(Reason::Auth) => Self::Refused,
-            Some(Reason::Timeout | Reason::Tls | Reason::Connect) => Self::Unreached,
-            Some(_) => denied.map_or(Self::Failed, Self::Denied),
-        }
-    }
-
-    fn is_failure(self) -> bool {
-        matches!(self, Self::Failed | Self::Denied(_) | Self::Unreached | Self::Refused)
-    }
-
-    /// Returns the moment of a task's next poll after `failures` failed ones in a row: that of its
-    /// back-off, or the one at which a denial ends it, if that is earlier and an interval away.
-    fn retry(self, cadence: &Cadence, hash: u64, failures: u16, now: Instant) -> Instant {
-        let backoff = cadence.backoff(hash, failures.into(), now);
-        match self {
-            Self::Denied(wait) => backoff.min(now + wait.max(cadence.interval())),
-            _ => backoff,
-        }
-    }
-}
-
-fn batches(limits: &Limits, has_batches: bool) -> (usize, Duration) {
-    if has_batches { (limits.batch_size.max(1), limits.batch_wait) } else { (1, Duration::ZERO) }
 }
 
 #[cfg(test)]

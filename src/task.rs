@@ -1,5 +1,6 @@
 //! Identity: what a task is before anything is known of it.
 
+pub mod group;
 pub mod id;
 pub mod index;
 

@@ -43,6 +43,7 @@ pub struct Telemetry {
     over_limit: IntGauge,
     without_credentials: IntGauge,
     scrape_duration: Histogram,
+    panics: IntCounter,
     storage_up: IntGauge,
     storage_lost: IntGauge,
 }
@@ -59,6 +60,7 @@ impl Telemetry {
             over_limit: int_gauge(&family::DROPPED_TASKS, &[("reason", "max_tasks")]),
             without_credentials: int_gauge(&family::DROPPED_TASKS, &[("reason", "credentials")]),
             scrape_duration: histogram(&family::SCRAPE_DURATION, &[]),
+            panics: int_counter(&family::PANICS, &[]),
             storage_up: int_gauge(&family::STORAGE_UP, &[]),
             storage_lost: int_gauge(&family::STORAGE_LOST, &[]),
         };
@@ -71,6 +73,7 @@ impl Telemetry {
         telemetry.register(telemetry.over_limit.clone());
         telemetry.register(telemetry.without_credentials.clone());
         telemetry.register(telemetry.scrape_duration.clone());
+        telemetry.register(telemetry.panics.clone());
         telemetry.register(telemetry.providers.clone());
         telemetry.register(Process::new());
         telemetry
@@ -137,6 +140,11 @@ impl Telemetry {
     pub fn tasks_without_credentials(&self, before: usize, now: usize) {
         let signed = |count| i64::try_from(count).unwrap_or(i64::MAX);
         self.without_credentials.add(signed(now).saturating_sub(signed(before)));
+    }
+
+    /// The exporter's own code has panicked.
+    pub fn panicked(&self) {
+        self.panics.inc();
     }
 
     /// There is a storage path, of which so many bytes were damaged. Once in a process.

@@ -18,6 +18,7 @@ use super::scalar::{self, Count};
 use super::{Limits, PerTaskSeries, Provider, RateLimit, decode, definition, raw};
 use crate::mapping::{Mapping, definition as definition_of};
 use crate::request::Request;
+use crate::task::group::TaskGroup;
 use crate::task::{Common, Task};
 use crate::visible::find_invisible;
 
@@ -282,7 +283,8 @@ impl Check<'_> {
     fn check_target(&self, base: &Url, request: Option<&Request>, key: &str, block: &Node) {
         let common = Common { provider: "x".into(), labels: [].into(), params: [].into() };
         let task = Task { id: "x".into(), common: Arc::new(common) };
-        let Some(target) = request.map(|request| request.target(&[task])) else { return };
+        let tasks = TaskGroup::one(task);
+        let Some(target) = request.map(|request| request.target(&tasks)) else { return };
         let url = format!("{}{target}", base.as_str().trim_end_matches('/'));
         let url = Url::parse(&url).ok().map(|url| http::Uri::try_from(url.as_str()));
         if !matches!(url, Some(Ok(_))) {

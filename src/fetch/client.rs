@@ -87,7 +87,11 @@ fn with_tls(
     Ok(builder.tls_danger_accept_invalid_certs(config.insecure_skip_verify))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
+/// Reads a file of `tls_config`.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
     let read = bounded_file::read(path, MAX_PEM_BYTES);
     read.map_err(|error| BuildError::File(path.to_owned(), error))
 }

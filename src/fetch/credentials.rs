@@ -45,7 +45,7 @@ pub struct Credentials {
 struct Current {
     headers: HeaderMap,
     echoes: Arc<Echoes>,
-    /// Stands for the secrets: tells whether one has changed.
+    /// Hash of the headers without what a clock changes in them: another one once a secret changes.
     fingerprint: u64,
 }
 
@@ -102,6 +102,11 @@ impl Credentials {
         (current.headers.clone(), Arc::clone(&current.echoes))
     }
 
+    /// Hash of the headers as they were last read, signatures aside.
+    pub fn fingerprint(&self) -> u64 {
+        self.lock().fingerprint
+    }
+
     /// Whether the headers can change while the configuration does not.
     pub fn can_change(&self) -> bool {
         let in_file = |secret: &Secret| matches!(secret, Secret::File(_));
@@ -143,12 +148,16 @@ fn read_all(parts: &[Part], proxy_url: Option<&Secret>) -> Result<Current, Build
         if part.secret.is_masked() {
             echoes.add(secret.expose_secret());
         }
-        let text = match &part.form {
-            Form::Prefixed(prefix) => format!("{prefix}{}", secret.expose_secret()),
+        // The account consists of this and the secret. Not of the token, which is another one every
+        // ten minutes.
+        let (text, account) = match &part.form {
+            Form::Prefixed(prefix) => {
+                (format!("{prefix}{}", secret.expose_secret()), SecretString::from(&**prefix))
+            }
             Form::Basic { username } => {
                 let encoded = basic(username, &secret);
                 echoes.add(&encoded);
-                format!("Basic {encoded}")
+                (format!("Basic {encoded}"), SecretString::from(&**username))
             }
             Form::KlingJwt { access_key } => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -156,15 +165,19 @@ fn read_all(parts: &[Part], proxy_url: Option<&Secret>) -> Result<Current, Build
                 let token = kling_jwt(&access_key, &secret, now);
                 echoes.add(access_key.expose_secret());
                 echoes.add(&token);
-                format!("Bearer {token}")
+                (format!("Bearer {token}"), access_key)
             }
         };
+        fingerprint = stable_hash([
+            fingerprint.to_le_bytes().as_slice(),
+            part.name.as_str().as_bytes(),
+            account.expose_secret().as_bytes(),
+            secret.expose_secret().as_bytes(),
+        ]);
         let mut value = HeaderValue::from_bytes(text.as_bytes())
             .map_err(|_| part.error(&"the secret is no header's value"))?;
         value.set_sensitive(true);
         headers.append(part.name.clone(), value);
-        let before = fingerprint.to_le_bytes();
-        fingerprint = stable_hash([&before[..], secret.expose_secret().as_bytes()]);
     }
     Ok(Current { headers, echoes: Arc::new(echoes), fingerprint })
 }
@@ -208,6 +221,51 @@ fn kling_jwt(access_key: &SecretString, secret_key: &SecretString, now: Duration
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Tls;
+
+    /// Accounts that differ in any part of what is sent have different fingerprints at any time.
+    #[test]
+    fn a_fingerprint_stands_for_all_that_is_sent() {
+        let secret = Secret::inline;
+        let header = |name: &'static str, scheme: &str, text| Auth::Header {
+            name: HeaderName::from_static(name),
+            scheme: scheme.into(),
+            credentials: secret(text),
+        };
+        let basic = |username: &str, text| Auth::Basic {
+            username: username.into(),
+            password: secret(text),
+        };
+        let kling = |access_key, secret_key| Auth::KlingJwt {
+            access_key: secret(access_key),
+            secret_key: secret(secret_key),
+        };
+        let all = || {
+            [
+                Auth::None,
+                header("authorization", "Bearer", "a"),
+                header("authorization", "Bearer", "b"),
+                header("authorization", "Key", "a"),
+                header("x-key", "Bearer", "a"),
+                basic("me", "a"),
+                basic("you", "a"),
+                kling("a", "a"),
+                kling("b", "a"),
+                kling("a", "b"),
+            ]
+        };
+        let fingerprints = || -> Vec<u64> {
+            let client =
+                |auth| Client { auth, headers: vec![], tls: Tls::default(), proxy_url: None };
+            let read = |auth| Credentials::read(&client(auth)).unwrap().fingerprint();
+            all().map(read).into()
+        };
+        let mut found = fingerprints();
+        assert_eq!(found, fingerprints());
+        found.sort_unstable();
+        found.dedup();
+        assert_eq!(found.len(), all().len());
+    }
 
     #[test]
     fn a_token_verifies_and_is_renewed_long_before_it_expires() {

@@ -8,7 +8,9 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::history::{Entry, History};
-use crate::observation::{Failure, Observation, OddField, Oddity, State};
+use crate::observation::{Failure, Observation, OddField, Oddity, Reason, State};
+use crate::schedule::batches::BatchChange;
+use crate::store::Slot;
 use crate::store::record::Change;
 use crate::task::Task;
 
@@ -93,6 +95,66 @@ impl Journal {
                     task_id: task_id.to_owned(),
                     failure: failure.clone(),
                 });
+            }
+        }
+    }
+
+    /// Logs that the answer to a batch of so many tasks could not be read, so that smaller ones follow.
+    pub fn batch_unread(&mut self, provider: &str, tasks: usize, failure: &Failure) {
+        let (reason, code, detail) = (failure.reason.as_str(), &*failure.code, &*failure.detail);
+        let message = "the answer to a batch cannot be read: asking for fewer tasks at once";
+        if self.is_new(format!("batch {reason} {code} {detail}")) {
+            tracing::warn!(provider, tasks, reason, code, detail, "{message}");
+        } else {
+            tracing::debug!(provider, tasks, reason, code, detail, "{message}");
+        }
+    }
+
+    /// Logs a change in how tasks are asked for. `find` returns the task of a slot.
+    pub fn batches_changed(
+        &self,
+        provider: &str,
+        change: &BatchChange,
+        find: impl FnMut(Slot) -> Option<Task>,
+    ) {
+        match change {
+            BatchChange::Refused { is_new: true } => {
+                let message = "no batch query here: every task is asked for alone for a while";
+                tracing::warn!(provider, "{message}");
+            }
+            BatchChange::Refused { is_new: false } => {
+                tracing::debug!(provider, "still no batch query here");
+            }
+            BatchChange::Shrunk { size, reason, is_new: true } => {
+                let message = match (*size, *reason) {
+                    (0, _) => {
+                        "no batch can be read here: every task is asked for alone for a while"
+                    }
+                    (_, Reason::TooLarge) => {
+                        "the answer to a batch is too large: smaller ones for a while"
+                    }
+                    _ => "the answer to a larger batch cannot be read: smaller ones for a while",
+                };
+                let reason = reason.as_str();
+                tracing::warn!(provider, size, reason, "{message}");
+            }
+            BatchChange::Shrunk { size, reason, is_new: false } => {
+                let reason = reason.as_str();
+                tracing::debug!(provider, size, reason, "a larger batch still cannot be read");
+            }
+            BatchChange::Restored => {
+                tracing::info!(provider, "batches are as large as configured again");
+            }
+            BatchChange::SetApart(slots) => {
+                let tasks = slots.len();
+                let task = slots.iter().copied().find_map(find);
+                let task_id = task.as_ref().map(|task| &*task.id);
+                let message = "with these tasks no batch can be read: they are asked for apart";
+                tracing::warn!(provider, tasks, task_id, "{message}");
+            }
+            BatchChange::GaveUp => {
+                let message = "no part of a batch can be read: none is divided for a while";
+                tracing::warn!(provider, "{message}");
             }
         }
     }

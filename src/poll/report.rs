@@ -9,6 +9,7 @@ use crate::fetch::Response;
 use crate::mapping::Body;
 use crate::observation::{Observation, Oddity, State};
 use crate::task::Task;
+use crate::task::group::TaskGroup;
 
 /// As much of a body as shows its shape.
 const MAX_BODY: usize = 4096;
@@ -48,12 +49,12 @@ fn write_request(
 /// The URL and the body that ask for a task, without what the configuration writes into query and
 /// body beside the placeholders: some APIs take a token there.
 fn redacted(provider: &Provider, task: &Task) -> (String, Option<String>) {
-    let task = std::slice::from_ref(task);
+    let task = TaskGroup::one(task.clone());
     let base_url = provider.base_url.as_str().trim_end_matches('/');
     match &provider.redacted_request {
         Some(request) => {
-            let target = request.target(task).replace("%3Csecret%3E", SECRET);
-            (format!("{base_url}{target}"), request.body(task))
+            let target = request.target(&task).replace("%3Csecret%3E", SECRET);
+            (format!("{base_url}{target}"), request.body(&task))
         }
         None => (format!("{base_url}/{SECRET}"), None),
     }

@@ -30,6 +30,14 @@ impl Budget {
         Self { cost, tolerance, spent_until: None }
     }
 
+    /// The budget under another limit. What was spent stays spent, up to all that there is.
+    #[must_use]
+    pub fn with_limit(self, limit: RateLimit, now: Instant) -> Self {
+        let new = Self::new(limit);
+        let all = now + new.tolerance + new.cost;
+        Self { spent_until: self.spent_until.map(|until| until.min(all)), ..new }
+    }
+
     /// Spends one request.
     ///
     /// # Errors
@@ -39,6 +47,11 @@ impl Budget {
         let spent_until = self.spent_until.map_or(now, |until| until.max(now));
         self.spent_until = Some(spent_until + self.cost);
         Ok(())
+    }
+
+    /// Takes back a request that was spent and not sent.
+    pub fn give_back(&mut self) {
+        self.spent_until = self.spent_until.and_then(|until| until.checked_sub(self.cost));
     }
 
     /// Whether a request could be spent.
@@ -75,6 +88,19 @@ mod tests {
         assert_eq!(spend_all(&mut budget, now), (40, Duration::from_millis(50)));
         assert_eq!(spend_all(&mut budget, now + second).0, 20);
         assert_eq!(spend_all(&mut budget, now + 60 * second).0, 40, "no more than a burst is kept");
+    }
+
+    #[test]
+    fn another_limit_is_no_new_budget() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut slow = Budget::new(RateLimit { requests: 1, per: 60 * second, burst: 3 });
+        assert_eq!(spend_all(&mut slow, now).0, 3);
+        let limit = RateLimit { requests: 2, per: second, burst: 4 };
+        let mut fast = slow.with_limit(limit, now);
+        assert_eq!(spend_all(&mut fast, now), (0, second / 2), "spent, and soon earned again");
+        assert_eq!(spend_all(&mut fast, now + second).0, 2);
+        assert_eq!(spend_all(&mut Budget::new(limit).with_limit(limit, now), now).0, 4);
     }
 
     #[test]

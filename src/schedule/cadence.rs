@@ -65,6 +65,13 @@ impl Cadence {
     }
 }
 
+/// A part of `range` that is the same for the same hash: what failed together does not come back
+/// together.
+pub fn spread(hash: u64, range: Duration) -> Duration {
+    let random = stable_hash([hash.to_le_bytes().as_slice()]);
+    Duration::from_micros(random % micros(range).max(1))
+}
+
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Verdict;
 use super::budget::Budget;
 use super::cadence::Cadence;
+use super::verdict::Verdict;
 use crate::config::Limits;
 
 /// The longest pause that an upstream can impose with `Retry-After`: a gateway that asks for a day
@@ -20,8 +20,10 @@ pub struct Gate {
     in_flight: usize,
     max_in_flight: usize,
     budget: Option<Budget>,
-    /// Nothing starts before this moment.
+    /// Nothing starts before this moment: the provider has asked for it.
     paused_until: Option<Instant>,
+    /// Nothing starts before this moment: there are no credentials to send.
+    locked_until: Option<Instant>,
     /// While the credentials are refused.
     probing: Option<Probing>,
     /// Since when requests have been held back by the budget or a pause.
@@ -52,18 +54,22 @@ impl Gate {
             max_in_flight: limits.max_in_flight,
             budget: limits.rate_limit.map(Budget::new),
             paused_until: None,
+            locked_until: None,
             probing: None,
             throttled_since: None,
             throttled: Duration::ZERO,
         }
     }
 
-    /// Takes on new limits. A refusal of credentials is forgotten, since new ones may have come.
-    pub fn reconfigure(&mut self, old: &Limits, new: &Limits) {
+    /// Takes on new limits. What the provider has asked for or refused stays.
+    pub fn reconfigure(&mut self, old: &Limits, new: &Limits, now: Instant) {
         self.max_in_flight = new.max_in_flight;
-        self.trust_again();
         if old.rate_limit != new.rate_limit {
-            self.budget = new.rate_limit.map(Budget::new);
+            let before = self.budget;
+            self.budget = new.rate_limit.map(|limit| match before {
+                Some(before) => before.with_limit(limit, now),
+                None => Budget::new(limit),
+            });
         }
     }
 
@@ -77,6 +83,10 @@ impl Gate {
             self.release(now);
             return Err(Closed::Busy);
         }
+        if let Some(until) = self.locked_until.filter(|until| *until > now) {
+            self.release(now);
+            return Err(Closed::Until(until));
+        }
         if let Some(until) = self.paused_until {
             if until > now {
                 return Err(self.throttle(until, now));
@@ -85,9 +95,11 @@ impl Gate {
         }
         if let Some(probing) = self.probing {
             if self.in_flight > 0 {
+                self.release(now);
                 return Err(Closed::Busy);
             }
             if probing.next > now {
+                self.release(now);
                 return Err(Closed::Until(probing.next));
             }
         }
@@ -104,19 +116,39 @@ impl Gate {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
+    /// A request that was let through is not sent: as if it had never entered.
+    pub fn withdraw(&mut self) {
+        self.leave();
+        if let Some(budget) = &mut self.budget {
+            budget.give_back();
+        }
+    }
+
     /// Requests under way.
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    /// Nothing starts before `until`.
-    pub fn pause(&mut self, until: Instant) {
+    /// The provider has asked to be left alone for a while.
+    pub fn retry_after(&mut self, delay: Duration, now: Instant) {
+        let until = now + delay.min(MAX_RETRY_AFTER);
         self.paused_until = Some(self.paused_until.map_or(until, |already| already.max(until)));
     }
 
-    /// The provider has asked to be left alone for a while.
-    pub fn retry_after(&mut self, delay: Duration, now: Instant) {
-        self.pause(now + delay.min(MAX_RETRY_AFTER));
+    /// There are no credentials to send before `until`, when it is looked for them again. Not a
+    /// matter of rates.
+    pub fn lock(&mut self, until: Instant) {
+        self.locked_until = Some(until);
+    }
+
+    /// There are credentials to send.
+    pub fn unlock(&mut self) {
+        self.locked_until = None;
+    }
+
+    /// Another server is asked from now on: what the one until now has asked for does not bind it.
+    pub fn end_pause(&mut self) {
+        self.paused_until = None;
     }
 
     /// Whether the credentials were refused.

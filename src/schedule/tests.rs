@@ -11,7 +11,7 @@ fn limits() -> Limits {
 fn schedule(limits: &Limits) -> (Schedule, Instant) {
     let start = Instant::now();
     let cadence = Cadence::new(limits.poll_interval, start, Timestamp::from_micros(0));
-    (Schedule::new(limits, false, cadence), start)
+    (Schedule::new(limits, false, cadence, 7), start)
 }
 
 fn slot(index: u32) -> Slot {
@@ -29,7 +29,7 @@ fn place(seconds: u64) -> u64 {
 
 fn started(next: Next) -> Start {
     match next {
-        Next::Poll(starts) if starts.len() == 1 => starts[0],
+        Next::Poll(Dispatch { starts, .. }) if starts.len() == 1 => starts[0],
         other => panic!("expected a poll of one task, not {other:?}"),
     }
 }
@@ -145,12 +145,12 @@ fn what_a_pause_held_back_is_made_up_for_at_twice_the_usual_rate() {
         // A poll every 10 ms.
         schedule.add(placed(slot(index), place(10) / 1_000 * u64::from(index), 0), start);
     }
-    schedule.gate.pause(start + 60 * SECOND);
+    schedule.gate.retry_after(60 * SECOND, start);
     let (mut now, end) = (start, start + 90 * SECOND);
     let (mut polled, mut started) = (std::collections::BTreeMap::new(), Vec::new());
     while now < end {
         match schedule.next(now) {
-            Next::Poll(starts) => {
+            Next::Poll(Dispatch { starts, .. }) => {
                 started.push(now);
                 let before = polled.insert(starts[0].slot, now);
                 assert!(before.is_none_or(|before| now - before >= 5 * SECOND), "polled in vain");
@@ -220,12 +220,12 @@ fn refused_credentials_leave_one_poll_at_a_time() {
 fn batched(limits: &Limits) -> (Schedule, Instant) {
     let start = Instant::now();
     let cadence = Cadence::new(limits.poll_interval, start, Timestamp::from_micros(0));
-    (Schedule::new(limits, true, cadence), start)
+    (Schedule::new(limits, true, cadence, 7), start)
 }
 
 fn indexes(next: Next) -> Vec<u32> {
     match next {
-        Next::Poll(starts) => starts.iter().map(|start| start.slot.index).collect(),
+        Next::Poll(dispatch) => dispatch.slots().map(|slot| slot.index).collect(),
         other => panic!("expected a batch, not {other:?}"),
     }
 }
@@ -241,6 +241,7 @@ fn a_batch_waits_a_little_for_others_of_its_group() {
     assert_eq!(schedule.next(due), Next::Wait(due + wait));
     assert_eq!(schedule.ready(), 4);
     let Next::Poll(batch) = schedule.next(due + wait) else { panic!("the time is over") };
+    let batch = batch.starts;
     assert_eq!(batch.iter().map(|start| start.lag).collect::<Vec<_>>(), [wait; 2]);
     assert_eq!(batch.iter().map(|start| start.slot.index).collect::<Vec<_>>(), [0, 2]);
     assert_eq!(indexes(schedule.next(due + wait)), [1, 3]);
@@ -301,6 +302,23 @@ fn a_failed_batch_backs_off_as_one_and_a_bad_element_alone() {
     assert_eq!(indexes(schedule.next(last + SECOND)), [1]);
 }
 
+/// The fault of one task must not cost others their polls.
+#[test]
+fn a_task_that_fails_shares_no_batch_with_one_that_does_not() {
+    let (mut schedule, start) = batched(&Limits { batch_size: 3, ..limits() });
+    for index in 0..3 {
+        schedule.add(placed(slot(index), place(1), 0), start);
+    }
+    let due = start + SECOND;
+    assert_eq!(indexes(schedule.next(due)), [0, 1, 2]);
+    let ended = [(slot(0), Verdict::Open), (slot(1), Verdict::Failed), (slot(2), Verdict::Open)];
+    schedule.finish(&ended, None, due);
+    let all_due = due + 60 * SECOND;
+    let mut batches = [indexes(schedule.next(all_due)), indexes(schedule.next(all_due))];
+    batches.sort();
+    assert_eq!(batches, [vec![0, 2], vec![1]]);
+}
+
 #[test]
 fn final_and_removed_tasks_are_polled_no_more() {
     let (mut schedule, start) = schedule(&limits());
@@ -322,6 +340,87 @@ fn final_and_removed_tasks_are_polled_no_more() {
     assert_eq!(schedule.gate.in_flight(), 0);
     assert_eq!(schedule.next(due + SECOND), Next::Wait(start + 5 * SECOND));
     assert_eq!(started(schedule.next(start + 5 * SECOND)).slot, tenant);
+}
+
+/// A vanished secret, or one that was refused, is no throttling; nor is what waits for them.
+#[test]
+fn only_limits_and_pauses_count_as_throttling() {
+    let rate_limit = Some(RateLimit { requests: 1, per: 4 * SECOND, burst: 1 });
+    let (mut schedule, start) = schedule(&Limits { rate_limit, ..limits() });
+    for index in 0..3 {
+        schedule.add(placed(slot(index), place(1), 0), start);
+    }
+    let due = start + SECOND;
+    schedule.gate.lock(due + 5 * SECOND);
+    assert_eq!(schedule.next(due), Next::Wait(due + 5 * SECOND));
+    assert_eq!(schedule.gate.take_throttled(due + 5 * SECOND), Duration::ZERO, "no secret");
+    schedule.gate.unlock();
+    let mut now = due + 5 * SECOND;
+    started(schedule.next(now));
+    assert_eq!(schedule.next(now), Next::Wait(now + 4 * SECOND), "the rate limit");
+    now += 2 * SECOND;
+    schedule.finish(&[(slot(0), Verdict::Refused)], None, now);
+    let Next::Wait(again) = schedule.next(now) else { panic!("a probing poll is to come") };
+    assert_eq!(schedule.gate.take_throttled(again), 2 * SECOND, "the limit until the refusal");
+    schedule.gate.lock(again + SECOND);
+    assert_eq!(schedule.next(again), Next::Wait(again + SECOND));
+    assert_eq!(schedule.gate.take_throttled(again + SECOND), Duration::ZERO);
+}
+
+/// A request that was let through and is not sent takes nothing from the limits.
+#[test]
+fn a_withdrawn_request_gives_back_what_it_took() {
+    let rate_limit = Some(RateLimit { requests: 1, per: 4 * SECOND, burst: 1 });
+    let limits = Limits { rate_limit, max_in_flight: 1, ..limits() };
+    let (mut schedule, start) = schedule(&limits);
+    schedule.add(placed(slot(0), place(1), 0), start);
+    schedule.add(placed(slot(1), place(1), 0), start);
+    let due = start + SECOND;
+    let Next::Poll(dispatch) = schedule.next(due) else { panic!("a poll is due") };
+    schedule.withdraw(&dispatch);
+    assert_eq!(schedule.gate.in_flight(), 0);
+    assert_eq!(started(schedule.next(due)).slot, slot(1));
+}
+
+#[test]
+fn a_reload_forgets_neither_refusals_nor_failures() {
+    let (mut schedule, start) = schedule(&limits());
+    schedule.add(placed(slot(0), place(3), 0), start);
+    let mut now = start + 3 * SECOND;
+    started(schedule.next(now));
+    schedule.finish(&[(slot(0), Verdict::Refused)], None, now);
+    schedule.reconfigure(&limits(), &limits(), false, now);
+    assert!(schedule.gate.is_probing());
+    schedule.gate.trust_again();
+    for _ in 0..5 {
+        let Next::Wait(due) = schedule.next(now) else { panic!("nothing is due") };
+        now = due;
+        started(schedule.next(now));
+        schedule.finish(&[(slot(0), Verdict::Failed)], None, now);
+    }
+    let Next::Wait(backed_off) = schedule.next(now) else { panic!("nothing is due") };
+    let other = Limits { poll_interval: 11 * SECOND, ..limits() };
+    now += 100 * SECOND;
+    schedule.reconfigure(&limits(), &other, false, now);
+    assert_eq!(schedule.next(now), Next::Wait(backed_off), "neither sooner nor later");
+    let fast = Limits { poll_interval: SECOND, ..limits() };
+    schedule.reconfigure(&other, &fast, false, now);
+    let Next::Wait(due) = schedule.next(now) else { panic!("nothing is due") };
+    assert!(due < backed_off && due - now >= 24 * SECOND, "as far as six failures push it now");
+}
+
+/// A worker that takes over begins with all tasks, some of which it hears of once more.
+#[test]
+fn a_task_that_comes_twice_is_there_once() {
+    let (mut schedule, start) = schedule(&limits());
+    schedule.add(placed(slot(0), place(3), 0), start);
+    let due = start + 3 * SECOND;
+    started(schedule.next(due));
+    schedule.add(placed(slot(0), place(3), 0), due);
+    assert_eq!(schedule.next(due + 60 * SECOND), Next::Idle, "it is under way");
+    schedule.remove(slot(0));
+    schedule.remove(slot(0));
+    assert_eq!(schedule.open, 0);
 }
 
 #[test]

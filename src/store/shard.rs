@@ -132,9 +132,22 @@ impl Shard {
         self.lock().get(slot).map(|record| record.task.clone())
     }
 
-    /// How many tasks there are.
-    pub fn count(&self) -> usize {
-        self.lock().areas().map(Area::count).sum()
+    /// The number of tasks that are polled.
+    pub fn open_count(&self) -> usize {
+        self.lock().open.count()
+    }
+
+    /// Lists every task that is polled as one that has come: for a worker that begins.
+    pub fn all_as_new(self: Arc<Self>) -> Changes {
+        let table = self.lock();
+        let rows = table.open.blocks().iter().flat_map(|block| block.rows());
+        let placed = rows.filter_map(|(row, record)| {
+            let slot = table.slot(row)?;
+            Some(Placed::new(slot, &record.task))
+        });
+        let added = placed.collect();
+        drop(table);
+        Changes { shard: self, removed: Vec::new(), added, changed: Vec::new() }
     }
 
     /// The task with this ID.

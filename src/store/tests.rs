@@ -320,7 +320,7 @@ fn a_provider_that_has_left_takes_nothing_in() {
     assert!(shard.record(slot, &Ok(seen(State::Queued)), |_, _| told += 1).is_some());
     shard.clear();
     assert_eq!(shard.record(slot, &Ok(seen(State::Failed)), |_, _| told += 1), None);
-    assert_eq!((told, shard.count(), shard.task(slot)), (1, 0, None));
+    assert_eq!((told, shard.open_count(), shard.task(slot)), (1, 0, None));
 }
 
 #[test]

@@ -82,14 +82,11 @@ impl ProviderTelemetry {
         self.http_responses.expect(mapping.named_statuses().map(|status| status.to_string()));
     }
 
-    /// A request starts, for the poll of one task or of several.
-    pub fn request_started(&self) {
+    /// A request starts, for the poll of one task or of several. It counts as under way until the
+    /// returned guard is dropped.
+    pub fn request_started(&self) -> RequestInFlight {
         self.in_flight.inc();
-    }
-
-    /// A request that was started ended, however it went.
-    pub fn request_ended(&self) {
-        self.in_flight.dec();
+        RequestInFlight(self.in_flight.clone())
     }
 
     /// The poll of a task starts, `lag` after it was due; `retry` if the one before failed.
@@ -172,5 +169,15 @@ impl ProviderTelemetry {
         families.extend(lock(&self.finished).collect(provider));
         families.extend([self.http_responses.collect(now), self.codes.collect(now)]);
         families
+    }
+}
+
+/// A request that is under way.
+#[derive(Debug)]
+pub struct RequestInFlight(IntGauge);
+
+impl Drop for RequestInFlight {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

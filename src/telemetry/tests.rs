@@ -81,11 +81,11 @@ fn a_failed_poll_and_its_retry() {
     let telemetry = Telemetry::new();
     let provider = telemetry.provider("p");
     provider.poll_started(Duration::from_millis(200), false);
-    provider.request_started();
+    let request = provider.request_started();
     assert_eq!(value(&telemetry, r#"aitask_polls_in_flight{provider="p"}"#), 1.0);
     assert_eq!(value(&telemetry, r#"aitask_polls_total{provider="p"}"#), 0.0);
     provider.answered(503);
-    provider.request_ended();
+    drop(request);
     provider.polled(Duration::from_millis(300), Some(Reason::Http));
     provider.poll_started(Duration::ZERO, true);
     provider.polled(Duration::from_secs(60), None);

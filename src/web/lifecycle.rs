@@ -18,7 +18,7 @@ pub async fn ready(State(web): State<Arc<Web>>) -> Response {
     if web.is_stopping() {
         return (StatusCode::SERVICE_UNAVAILABLE, "aitask_exporter is stopping.\n").into_response();
     }
-    if web.live.is_ready().await {
+    if web.live.is_ready() {
         return "aitask_exporter is ready.\n".into_response();
     }
     let waits = "aitask_exporter waits for the first answer of a provider.\n";

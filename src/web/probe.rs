@@ -1,18 +1,28 @@
 //! `/probe`: poll one task now, at a configured provider and nowhere else.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
 
 use super::{Web, metrics, query};
+use crate::observation::{Failure, Reason};
 use crate::poll::report;
+use crate::poll::worker::NoTurn;
 use crate::reload::Probed;
 use crate::store::record::Record;
 use crate::store::{Snapshot, TasksView};
 use crate::telemetry;
+
+/// Header with the time for which Prometheus waits for the answer, in seconds.
+const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
+
+/// So much before Prometheus gives up a probe is over: time for the answer to be written and sent.
+/// Of a shorter timeout it is at most a half.
+const MARGIN: Duration = Duration::from_millis(500);
 
 /// The query of `/probe`.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -64,34 +74,87 @@ pub async fn probe(
     .unwrap_or_else(|message| (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response())
 }
 
+/// Returns the time that a probe may take, where the client says for how long it waits.
+///
+/// # Errors
+/// When the header is no number of seconds, as a sentence.
+fn budget(headers: &HeaderMap) -> Result<Option<Duration>, String> {
+    let Some(value) = headers.get(SCRAPE_TIMEOUT) else { return Ok(None) };
+    let seconds = value.to_str().ok().and_then(|text| text.trim().parse::<f64>().ok());
+    match seconds {
+        // As blackbox_exporter takes it.
+        Some(0.0) => Ok(None),
+        Some(seconds) if seconds > 0.0 => {
+            // More than a duration can hold is no limit.
+            let timeout = Duration::try_from_secs_f64(seconds).ok();
+            Ok(timeout.map(|timeout| timeout.saturating_sub(MARGIN.min(timeout / 2))))
+        }
+        _ => Err(format!("the header {SCRAPE_TIMEOUT} is a number of seconds")),
+    }
+}
+
 async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Response, String> {
+    let start = Instant::now();
     let provider = question.provider.ok_or("the parameter provider is missing")?;
     let task_id = question.task_id.ok_or("the parameter task_id is missing")?;
-    let start = Instant::now();
-    let Probed { upstream, task, polled } =
-        web.live.probe(&provider, &task_id, &question.params).await?;
+    let deadline = budget(headers)?.and_then(|budget| start.checked_add(budget));
+    let probed = web.live.probe(&provider, &task_id, &question.params, deadline);
+    let Probed { upstream, task, polled } = probed.await?;
     let now = web.live.now();
-    let Some(polled) = polled else {
-        if question.debug {
-            let text = "the provider is paused or busy; the probe did not get its turn\n";
-            return Ok((StatusCode::SERVICE_UNAVAILABLE, text).into_response());
-        }
-        let nothing = Snapshot::of(Vec::new(), now);
-        let probe = telemetry::probe_families(false, start.elapsed());
-        return Ok(metrics::respond(headers, nothing, probe, |_| {}));
-    };
     if question.debug {
+        let polled = match polled {
+            Ok(polled) => polled,
+            Err(no_turn) => {
+                let text = format!("{no_turn}, after {:.3} s\n", start.elapsed().as_secs_f64());
+                return Ok((StatusCode::SERVICE_UNAVAILABLE, text).into_response());
+            }
+        };
         let text = report::report(&upstream, &task, &polled);
         return Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response());
     }
+    let outcomes = match polled {
+        Ok(polled) => polled.outcomes,
+        Err(NoTurn::TimedOut) => {
+            vec![Err(Failure::new(Reason::Timeout, NoTurn::TimedOut.to_string()))]
+        }
+        Err(NoTurn::QueueFull | NoTurn::Restarting | NoTurn::Ended) => Vec::new(),
+    };
+    let success = !outcomes.is_empty() && outcomes.iter().all(Result::is_ok);
     let stuck_after = upstream.provider.limits.stuck_after;
     let mut record = Record::new(task, now);
-    for outcome in &polled.outcomes {
+    for outcome in &outcomes {
         record.take_in(outcome, now, stuck_after);
     }
-    let task = TasksView::of([record], stuck_after);
-    let snapshot = Snapshot::of(vec![task], now);
-    let success = polled.outcomes.iter().all(Result::is_ok);
+    // Of a task that was not asked for there is nothing to show.
+    let records = Some(record).filter(|_| !outcomes.is_empty());
+    let tasks = TasksView::of(records, stuck_after);
+    let snapshot = Snapshot::of(vec![tasks], now);
     let probe = telemetry::probe_families(success, start.elapsed());
     Ok(metrics::respond(headers, snapshot, probe, |_| {}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_is_over_before_prometheus_gives_up() {
+        let budget = |text: &str| {
+            let headers = [(SCRAPE_TIMEOUT.parse().unwrap(), text.parse().unwrap())];
+            budget(&HeaderMap::from_iter(headers)).map_err(|_| ())
+        };
+        let millis = |millis| Ok(Some(Duration::from_millis(millis)));
+        assert_eq!(budget("10"), millis(9_500));
+        assert_eq!(budget("1.5"), millis(1_000));
+        assert_eq!(budget("1"), millis(500));
+        assert_eq!(budget(" 0.2 "), millis(100));
+        assert_eq!(budget("1e-9"), Ok(Some(Duration::from_nanos(1))));
+        for unlimited in ["0", "-0", "inf", "1e300"] {
+            assert_eq!(budget(unlimited), Ok(None), "{unlimited}");
+        }
+        for garbage in ["", "soon", "10s", "-1", "nan", "1,5"] {
+            assert_eq!(budget(garbage), Err(()), "{garbage:?}");
+        }
+        assert_eq!(super::budget(&HeaderMap::new()), Ok(None));
+    }
 }

@@ -2,6 +2,7 @@
 
 pub mod host;
 pub mod http;
+pub mod raw;
 pub mod samples;
 pub mod tools;
 
@@ -198,6 +199,13 @@ impl Exporter {
         let mut command = Command::new(PROGRAM);
         host.run(&mut command);
         Self::listening(Self::run(&mut command, Dir::with(config), &[]))
+    }
+
+    /// With a variable of the environment.
+    pub fn start_with(dir: Dir, name: &str, value: impl AsRef<OsStr>) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.env(name, value);
+        Self::listening(Self::run(&mut command, dir, &[]))
     }
 
     /// With another disk.

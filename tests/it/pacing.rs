@@ -57,6 +57,30 @@ fn retry_after_pauses_the_whole_provider_and_no_other() {
 }
 
 #[test]
+fn a_reload_shortens_no_pause() {
+    let gateway = Gateway::start();
+    let text = |more: &str| {
+        format!(
+            "global: {{ poll_interval: 200ms }}\nproviders: [{}]\ntasks: [asks{more}]\n",
+            gateway.provider("a", "")
+        )
+    };
+    gateway.put(
+        "asks",
+        &json!({ "fault": { "kind": "status", "status": 429, "headers": { "retry-after": "60" } } }),
+    );
+    let exporter = Exporter::start(&text(""));
+    exporter.await_value("aitask_error", &[("reason", "rate_limited")], 1.0);
+    for n in 0..10 {
+        assert_eq!(exporter.reload(&text(&format!(", queued-{n}"))).status, 200);
+    }
+    until("what came is due", || {
+        exporter.scrape().value("aitask_poll_queue_length", &[]) >= Some(1.0)
+    });
+    assert_eq!(gateway.stats()["requests"], 1);
+}
+
+#[test]
 fn refused_credentials_leave_one_poll_at_a_time_until_there_are_new_ones() {
     const TASKS: usize = 40;
     let gateway = Gateway::with(Options { token: Some("right".to_owned()) });

@@ -10,6 +10,7 @@ use aitask_exporter::fetch::credentials::Credentials;
 use aitask_exporter::mapping::{Answer, Body};
 use aitask_exporter::observation::{Failure, Observation};
 use aitask_exporter::task::Task;
+use aitask_exporter::task::group::TaskGroup;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -201,18 +202,12 @@ fn a_preset_is_a_file_and_a_folder_of_answers() {
 #[test]
 fn requests() {
     for System { name, config, tasks, expected, .. } in systems() {
-        let (provider, task) = (&config.providers[0], &tasks[0]);
+        let (provider, task) = (&config.providers[0], TaskGroup::one(tasks[0].clone()));
         let base = provider.base_url.as_str().trim_end_matches('/');
-        let call = format!(
-            "{} {base}{}",
-            provider.request.method,
-            provider.request.target(std::slice::from_ref(task))
-        );
+        let request = &provider.request;
+        let call = format!("{} {base}{}", request.method, request.target(&task));
         assert_eq!(call, expected.request.call, "{name}");
-        let body = provider
-            .request
-            .body(std::slice::from_ref(task))
-            .map(|body| serde_json::from_str(&body).unwrap());
+        let body = request.body(&task).map(|body| serde_json::from_str(&body).unwrap());
         assert_eq!(body, expected.request.body, "{name}");
         let (headers, _) = Credentials::read(&provider.client).unwrap().current();
         let headers = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
@@ -247,7 +242,7 @@ fn batches() {
             continue;
         };
         let task = |id: &String| Task { id: id.as_str().into(), ..tasks[0].clone() };
-        let tasks: Vec<_> = batch.tasks.iter().map(task).collect();
+        let tasks = TaskGroup::collect(batch.tasks.iter().map(task)).unwrap();
         let base = provider.base_url.as_str().trim_end_matches('/');
         let call = format!("{} {base}{}", request.method, request.target(&tasks));
         assert_eq!(call, batch.call, "{name}");

@@ -3,7 +3,7 @@
 use aitask_exporter::simulator::Options;
 
 use crate::harness::samples::Samples;
-use crate::harness::{Dir, Exporter, Gateway, eventually, run, tools};
+use crate::harness::{Dir, Exporter, Gateway, eventually, http, run, tools};
 
 fn config(gateway: &Gateway) -> String {
     let credentials = "authorization: { credentials: right }, poll_timeout: 2s";
@@ -66,6 +66,56 @@ fn a_probe_that_gets_no_turn_has_failed() {
         tools::assert_promtool_is_content(&reply.body);
         let samples = Samples::parse(reply.text());
         assert_eq!(samples.value("probe_success", &[]), Some(0.0));
+    }
+}
+
+/// Prometheus says for how long it waits, and gets an answer before it gives up.
+#[test]
+fn a_probe_is_over_before_its_reader_gives_up() {
+    let gateway = Gateway::start();
+    // Nothing of the provider's own ends a poll within a scrape.
+    let provider = gateway.provider("mj", "max_in_flight: 1, poll_timeout: 10m");
+    let exporter = Exporter::start(&format!(
+        "global: {{ poll_interval: 1y }}\nproviders: [{provider}]\ntasks: [listed]\n"
+    ));
+    let ask = |target: &str, seconds: &str| {
+        let headers = [("X-Prometheus-Scrape-Timeout-Seconds", seconds)];
+        http::send(exporter.address, "GET", target, &headers, "").unwrap()
+    };
+    for seconds in ["1.5", "0.2", "0.001"] {
+        let reply = ask("/probe?provider=mj&task_id=hang-1", seconds);
+        assert_eq!(reply.status, 200);
+        tools::assert_promtool_is_content(&reply.body);
+        let samples = Samples::parse(reply.text());
+        assert_eq!(samples.value("probe_success", &[]), Some(0.0));
+        let took = samples.value("probe_duration_seconds", &[]).unwrap();
+        assert!(took < 40.0, "{took}");
+        let timeout = [("task_id", "hang-1"), ("reason", "timeout")];
+        assert_eq!(samples.value("aitask_error", &timeout), Some(1.0), "{seconds}");
+        assert_eq!(samples.value("aitask_up", &[]), Some(0.0));
+    }
+    let debug = ask("/probe?provider=mj&task_id=hang-1&debug=true", "2");
+    assert!(debug.text().contains("reason timeout"), "{}", debug.text());
+    assert!(debug.text().contains("/api/mj/task/hang-1/fetch"), "{}", debug.text());
+    let well = Samples::parse(ask("/probe?provider=mj&task_id=running-1", "30").text());
+    assert_eq!(well.value("probe_success", &[]), Some(1.0));
+
+    // Nor does a probe that waits for its turn wait for longer.
+    std::thread::scope(|scope| {
+        scope.spawn(|| ask("/probe?provider=mj&task_id=hang-2", "5"));
+        exporter.await_value("aitask_polls_in_flight", &[], 1.0);
+        let reply = ask("/probe?provider=mj&task_id=running-1", "1");
+        let samples = Samples::parse(reply.text());
+        assert_eq!(samples.value("probe_success", &[]), Some(0.0));
+        assert_eq!(samples.value("aitask_error", &[("reason", "timeout")]), Some(1.0));
+        let debug = ask("/probe?provider=mj&task_id=running-1&debug=1", "1");
+        assert_eq!(debug.status, 503);
+        assert!(debug.text().contains("did not get its turn"), "{}", debug.text());
+    });
+    for garbage in ["soon", "-1", "NaN"] {
+        let reply = ask("/probe?provider=mj&task_id=running-1", garbage);
+        assert_eq!(reply.status, 400, "{garbage}");
+        assert!(reply.text().contains("number of seconds"), "{}", reply.text());
     }
 }
 

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use aitask_exporter::simulator::Options;
+
 use crate::harness::host::GATE;
+use crate::harness::raw::{Asked, RawGateway};
 use crate::harness::samples::Samples;
 use crate::harness::{Dir, Exporter, Gateway, http, until};
 
@@ -135,11 +138,144 @@ fn reloading_moves_no_poll() {
     assert!((steps - gaps.len() as f64).abs() < 0.4, "{gaps:?}");
 }
 
+/// Tasks that leave while they are due are not asked for, and a request that asks for nothing is
+/// never sent: it would show the token, and its 404 would end batches.
+#[test]
+fn nothing_is_asked_for_tasks_that_have_left() {
+    let gateway = RawGateway::start(|asked| {
+        if asked.method != "POST" || asked.target != "/mj/task/list-by-condition" {
+            return ("404 Not Found", b"{}".to_vec());
+        }
+        let element = |id: &String| format!(r#"{{"id": "{id}", "status": "IN_PROGRESS"}}"#);
+        let elements: Vec<_> = asked.ids().iter().map(element).collect();
+        ("200 OK", format!("[{}]", elements.join(",")).into_bytes())
+    });
+    let text = |names: [&str; 2]| {
+        let provider = |name| {
+            let url = format!("http://{}", gateway.address);
+            format!("{{ name: {name}, preset: midjourney-proxy, base_url: '{url}' }}")
+        };
+        let tasks = (0..2_000).map(|n| {
+            let name = if n % 2 == 0 { "a" } else { "b" };
+            format!("{{ id: {}-{n}, provider: {name} }}", names[n % 2])
+        });
+        format!(
+            "global: {{ poll_interval: 100ms }}\nproviders: [{}, {}]\ntasks: [{}]\n",
+            provider("a"),
+            provider("b"),
+            tasks.collect::<Vec<_>>().join(", ")
+        )
+    };
+    let configs = [text(["one", "two"]), text(["three", "four"])];
+    let exporter = Exporter::start(&configs[0]);
+    exporter.await_value("aitask_tasks", &[("provider", "b"), ("state", "running")], 1_000.0);
+    for round in 1..=20 {
+        assert_eq!(exporter.reload(&configs[round % 2]).status, 200);
+    }
+    let after = gateway.asked().len();
+    until("others are polled", || gateway.asked().len() > after + 200);
+    let asked = gateway.asked();
+    let wrong: Vec<_> = asked.iter().filter(|asked| asked.method != "POST").take(3).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert!(asked.iter().all(|asked| !asked.ids().is_empty()));
+    // What was under way when the last reload ended may be seen after it.
+    let late = asked.iter().skip(after + 32).flat_map(Asked::ids);
+    let left: Vec<_> =
+        late.filter(|id| id.starts_with("three") || id.starts_with("four")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(!exporter.process.log().contains("no batch query here"));
+}
+
+/// Refused credentials stay refused for as long as they are the same, wherever they are written.
+#[test]
+fn a_reload_does_not_try_refused_credentials_again() {
+    let gateway = Gateway::with(Options { token: Some("right".to_owned()) });
+    let text = |credentials: &str, more: &str| {
+        let tasks: Vec<_> = (0..200).map(|n| format!("running-{n}")).collect();
+        let provider = gateway.provider("mj", &format!("authorization: {{ {credentials} }}"));
+        format!(
+            "global: {{ poll_interval: 1m }}\nproviders: [{provider}]\ntasks: [{}{more}]\n",
+            tasks.join(", ")
+        )
+    };
+    let file = "credentials_file: token";
+    let dir = Dir::with(&text(file, ""));
+    dir.write("token", "wrong\n");
+    let exporter = Exporter::start_in(dir, &[]);
+    let dir = &exporter.process.dir;
+    exporter.await_value("aitask_error", &[("reason", "auth")], 1.0);
+    until("what was under way has ended", || {
+        exporter.scrape().value("aitask_polls_in_flight", &[]) == Some(0.0)
+    });
+    // The next try is at least 45 s away.
+    let asked = || gateway.stats()["requests"].as_u64().unwrap();
+    let before = asked();
+    let mut more = String::new();
+    for n in 0..10 {
+        more += &format!(", queued-{n}");
+        assert_eq!(exporter.reload(&text(file, &more)).status, 200);
+    }
+    assert_eq!(exporter.reload(&text("credentials: wrong", &more)).status, 200);
+    // A file that was gone for a while, and has the same in it.
+    assert_eq!(exporter.reload(&text(file, &more)).status, 200);
+    fs::remove_file(dir.path("token")).unwrap();
+    let dropped = [("reason", "credentials")];
+    exporter.await_value("aitask_exporter_dropped_tasks", &dropped, 210.0);
+    dir.write("token", "wrong\n");
+    exporter.await_value("aitask_exporter_dropped_tasks", &dropped, 0.0);
+    assert_eq!(asked(), before, "refused credentials were tried again");
+
+    assert_eq!(exporter.reload(&text("credentials: right", &more)).status, 200);
+    until("new credentials are tried at once", || asked() > before + 10);
+}
+
+/// An added ID costs no connection; what a connection depends on does.
+#[test]
+fn connections_outlive_a_reload() {
+    let answer = |asked: &Asked| {
+        let id = asked.target.split('/').nth(4).unwrap();
+        let body = format!(r#"{{"code": 0, "data": {{"taskId": "{id}", "status": "running"}}}}"#);
+        ("200 OK", body.into_bytes())
+    };
+    let (first, second) = (RawGateway::start(answer), RawGateway::start(answer));
+    let text = |gateway: &RawGateway, more: &str, ids: &str| {
+        let url = format!("http://{}", gateway.address);
+        format!(
+            "global: {{ poll_interval: 100ms }}\n\
+             providers: [{{ name: mj, preset: mjdjourney, base_url: '{url}', {more} }}]\n\
+             tasks: [running-a{ids}]\n"
+        )
+    };
+    let exporter = Exporter::start(&text(&first, "max_in_flight: 1", ""));
+    let asked = |gateway: &RawGateway| gateway.asked().len();
+    until("it is asked", || asked(&first) > 3);
+    let mut ids = String::new();
+    for n in 0..20 {
+        ids += &format!(", running-{n}");
+        // What is sent, and how long an answer may be, are no matter of the connection.
+        let more = format!(
+            "max_in_flight: 1, body_size_limit: {}KiB, authorization: {{ credentials: t{n} }}",
+            n + 1
+        );
+        assert_eq!(exporter.reload(&text(&first, &more, &ids)).status, 200);
+        let before = asked(&first);
+        until("it is asked", || asked(&first) > before + 3);
+    }
+    assert_eq!(first.connections(), 1, "connections in 20 reloads");
+    assert_eq!(exporter.reload(&text(&second, "max_in_flight: 1", &ids)).status, 200);
+    until("another address is asked", || asked(&second) > 3);
+    let before = second.connections();
+    assert_eq!(exporter.reload(&text(&second, "max_in_flight: 2", &ids)).status, 200);
+    until("another setting of the client takes effect", || second.connections() > before);
+}
+
+/// A pipe that nobody writes into stands in for a file system that does not answer.
 /// On a file system that stops answering.
 pub fn a_configuration_that_hangs_is_given_up_after_a_minute() {
     let gateway = Gateway::start();
     let right = config(&gateway, "300ms", "queued-a");
-    let exporter = Exporter::listening(Exporter::begin_hanging(Dir::with(&right), "aitask.yml", &[]));
+    let exporter =
+        Exporter::listening(Exporter::begin_hanging(Dir::with(&right), "aitask.yml", &[]));
     exporter.await_state("queued-a", "queued");
     let gate = exporter.process.dir.write(GATE, "");
     exporter.process.signal("HUP");

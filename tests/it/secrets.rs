@@ -156,6 +156,32 @@ fn a_file_that_changes_is_read_again_and_one_that_vanishes_pauses_the_provider()
     exporter.await_value("aitask_exporter_dropped_tasks", &dropped, 0.0);
 }
 
+/// A provider without credentials is not throttled, and its final tasks wait for nothing.
+#[test]
+fn what_waits_for_a_secret_is_counted_apart() {
+    let gateway = Gateway::start();
+    let client = "authorization: { credentials_file: token }";
+    let dir =
+        Dir::with(&config(&gateway, client).replace("running-2", "done-1, done-2, running-2"));
+    dir.write("token", "right");
+    let exporter = Exporter::start_in(dir, &[]);
+    exporter.await_value("aitask_tasks", &[("state", "succeeded")], 2.0);
+    exporter.await_value("aitask_tasks", &[("state", "running")], 2.0);
+    let token = exporter.process.dir.path("token");
+    fs::remove_file(&token).unwrap();
+    let dropped = [("reason", "credentials")];
+    let samples = exporter.await_value("aitask_exporter_dropped_tasks", &dropped, 2.0);
+    assert_eq!(samples.value("aitask_tasks", &[("state", "succeeded")]), Some(2.0));
+    until("polls are overdue", || {
+        exporter.scrape().value("aitask_poll_queue_length", &[]) >= Some(2.0)
+    });
+    exporter.process.dir.write("token", "right");
+    let samples = exporter.await_value("aitask_exporter_dropped_tasks", &dropped, 0.0);
+    let polls = samples.value("aitask_polls_total", &[]);
+    until("polls go on", || exporter.scrape().value("aitask_polls_total", &[]) > polls);
+    assert_eq!(exporter.scrape().value("aitask_throttled_seconds_total", &[]), Some(0.0));
+}
+
 #[test]
 fn a_file_that_holds_more_than_the_secret_pauses_the_provider() {
     let gateway = Gateway::with(Options { token: Some("zq-token".to_owned()) });

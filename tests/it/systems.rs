@@ -11,6 +11,7 @@ use aitask_exporter::config::{self, preset};
 use aitask_exporter::observation::{Observation, Reason, State};
 use aitask_exporter::poll::{self, Upstream};
 use aitask_exporter::simulator::{self, Options, Simulator};
+use aitask_exporter::task::group::TaskGroup;
 use aitask_exporter::task::{Common, Task};
 use aitask_exporter::tls;
 use serde_json::{Value, json};
@@ -74,7 +75,7 @@ impl Gateway {
         let config = json!({ "providers": [provider] }).to_string();
         let loaded = config::load_text("x.yml", &config, Path::new(""));
         let loaded = loaded.unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
-        Upstream::new(Arc::clone(&loaded.config.providers[0])).unwrap()
+        Upstream::new(Arc::clone(&loaded.config.providers[0]), None).unwrap()
     }
 }
 
@@ -87,13 +88,13 @@ fn task(preset: &str, id: impl AsRef<str>) -> Task {
 
 /// The state, or the reason of the failure.
 async fn state(upstream: &Upstream, task: Task) -> Result<State, Reason> {
-    let polled = poll::once(upstream, &[task], false).await;
+    let polled = poll::once(upstream, &TaskGroup::one(task), false).await;
     let [outcome] = &*polled.outcomes else { panic!("{} outcomes", polled.outcomes.len()) };
     outcome.as_ref().map(|seen| seen.state).map_err(|failure| failure.reason)
 }
 
 async fn observe(upstream: &Upstream, task: &Task) -> Observation {
-    let polled = poll::once(upstream, std::slice::from_ref(task), false).await;
+    let polled = poll::once(upstream, &TaskGroup::one(task.clone()), false).await;
     polled.outcomes[0]
         .clone()
         .unwrap_or_else(|failure| panic!("{}: {failure:?}", task.common.provider))
@@ -237,8 +238,8 @@ async fn batches() {
         batches += 1;
         let ids = ["queued", "missing", "other", "running", "done"];
         // No ID is safe from separators.
-        let tasks: Vec<_> =
-            ids.iter().map(|word| task(name, format!("{word}-a,b\"{name}"))).collect();
+        let tasks = ids.iter().map(|word| task(name, format!("{word}-a,b\"{name}")));
+        let tasks = TaskGroup::collect(tasks).unwrap();
         let polled = poll::once(&upstream, &tasks, true).await;
         let states = polled.outcomes.iter();
         let states: Vec<_> =

@@ -8,14 +8,13 @@ use std::thread;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::harness::{Exporter, eventually};
+use crate::harness::{Dir, Exporter, eventually};
 
-/// A gateway behind TLS that answers every request with the same running task, and the file with
-/// its certificate. Its thread ends with the process.
+/// A gateway behind TLS that answers every request with the same running task, and its certificate
+/// in PEM. Its thread ends with the process.
 fn serve() -> (SocketAddr, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/localhost.pem");
-    std::fs::write(file, made.cert.pem()).unwrap();
+    let pem = made.cert.pem();
     let certificate = made.cert.der().clone();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -38,7 +37,7 @@ fn serve() -> (SocketAddr, String) {
             });
         }
     });
-    (address, file.to_owned())
+    (address, pem)
 }
 
 fn answer(mut stream: impl Read + Write) -> std::io::Result<()> {
@@ -61,13 +60,15 @@ fn answer(mut stream: impl Read + Write) -> std::io::Result<()> {
 fn a_certificate_is_trusted_only_where_the_configuration_says_so() {
     let (address, certificate) = serve();
     let port = address.port();
+    let dir = Dir::new();
+    let certificate = dir.write("localhost.pem", &certificate);
     let provider = |name: &str, host: &str, tls: &str| {
         format!(
             "{{ name: {name}, preset: mjdjourney, base_url: \"https://{host}:{port}\", \
              tls_config: {{ {tls} }} }}"
         )
     };
-    let ca = format!("ca_file: \"{certificate}\"");
+    let ca = format!("ca_file: \"{}\"", certificate.display());
     let providers = [
         provider("system", "localhost", ""),
         provider("ours", "localhost", &ca),
@@ -92,4 +93,28 @@ fn a_certificate_is_trusted_only_where_the_configuration_says_so() {
         samples.value("aitask_tasks", &[("provider", "ours"), ("state", "running")]),
         Some(1.0)
     );
+}
+
+/// A reload reads certificate authorities again, though the configuration is the same: those of a
+/// file that it names, and the system's.
+#[test]
+fn a_reload_takes_on_other_certificates() {
+    let (address, right) = serve();
+    let wrong = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+    for (tls, name) in [("ca_file: ca.pem", "ca.pem"), ("", "system.pem")] {
+        let config = format!(
+            "global: {{ poll_interval: 200ms }}\n\
+             providers: [{{ name: mj, preset: mjdjourney, tls_config: {{ {tls} }}, \
+             base_url: \"https://localhost:{}\" }}]\ntasks: [a]\n",
+            address.port()
+        );
+        let dir = Dir::with(&config);
+        dir.write(name, &wrong);
+        let system = dir.path("system.pem");
+        let exporter = Exporter::start_with(dir, "SSL_CERT_FILE", system);
+        exporter.await_value("aitask_error", &[("reason", "tls")], 1.0);
+        exporter.process.dir.write(name, &right);
+        assert_eq!(exporter.reload(&config).status, 200);
+        exporter.await_state("a", "running");
+    }
 }

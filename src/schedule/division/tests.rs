@@ -1,0 +1,457 @@
+use std::collections::BTreeMap;
+
+use super::super::cadence::Cadence;
+use super::*;
+use crate::clock::Timestamp;
+use crate::config::Limits;
+use crate::observation::Reason;
+use crate::store::Placed;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A provider that is asked in simulated time. An answer takes no time, unless many are wanted at
+/// once.
+struct Provider {
+    schedule: Schedule,
+    now: Instant,
+    /// The sizes of the requests, and whether each was a batch.
+    requests: Vec<(usize, bool)>,
+    /// Polls of each task that ended: usable, failed.
+    polls: BTreeMap<u32, (u32, u32)>,
+    changes: Vec<BatchChange>,
+}
+
+/// An answer to a request for some tasks.
+enum Answer {
+    Read,
+    /// Nothing of any.
+    Garbage(Reason),
+    /// All but these.
+    AllBut(Vec<u32>),
+    NoSuchQuery,
+    Trouble,
+}
+
+impl Provider {
+    /// One with so many tasks, all due at once.
+    fn new(tasks: u32, limits: &Limits) -> Self {
+        let now = Instant::now();
+        let cadence = Cadence::new(limits.poll_interval, now, Timestamp::from_micros(0));
+        let mut schedule = Schedule::new(limits, true, cadence, 7);
+        for index in 0..tasks {
+            let slot = Slot { index, generation: 0 };
+            // Less than a batch's wait apart.
+            schedule.add(Placed { slot, hash: 1_000_000 + u64::from(index), group: 0 }, now);
+        }
+        let (requests, polls, changes) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Self { schedule, now, requests, polls, changes }
+    }
+
+    /// The next request, when it is time for it.
+    fn next(&mut self) -> Dispatch {
+        loop {
+            match self.schedule.next(self.now) {
+                Next::Poll(dispatch) => return dispatch,
+                Next::Wait(until) => self.now = until,
+                Next::Idle => panic!("tasks wait"),
+            }
+        }
+    }
+
+    /// Asks until `span` has passed. `answer` has the tasks, and whether it is a batch.
+    fn run(&mut self, span: Duration, answer: impl Fn(&[u32], bool) -> Answer) {
+        let end = self.now + span;
+        while self.now < end {
+            match self.schedule.next(self.now) {
+                Next::Poll(dispatch) => self.take(&dispatch, &answer),
+                Next::Wait(until) => self.now = until,
+                Next::Idle => panic!("tasks wait"),
+            }
+        }
+    }
+
+    fn take(&mut self, dispatch: &Dispatch, answer: impl Fn(&[u32], bool) -> Answer) {
+        let asked: Vec<_> = dispatch.slots().map(|slot| slot.index).collect();
+        self.requests.push((asked.len(), dispatch.is_batch));
+        let answer = answer(&asked, dispatch.is_batch);
+        let mut failure = Failure::new(Reason::Decode, "");
+        let unread: Vec<Slot> = match &answer {
+            Answer::Read | Answer::Trouble => Vec::new(),
+            Answer::Garbage(reason) => {
+                failure.reason = *reason;
+                dispatch.slots().collect()
+            }
+            Answer::AllBut(out) => {
+                failure.reason = Reason::TooLarge;
+                dispatch.slots().filter(|slot| out.contains(&slot.index)).collect()
+            }
+            Answer::NoSuchQuery => dispatch.slots().collect(),
+        };
+        let reply = match &answer {
+            Answer::NoSuchQuery => Reply::NoSuchQuery,
+            Answer::Trouble => Reply::Trouble,
+            _ if unread.is_empty() => Reply::Read,
+            _ => Reply::Unread { slots: unread.clone(), failure: &failure, took: Duration::ZERO },
+        };
+        let consequences = self.schedule.receive(dispatch, reply, self.now);
+        let mut verdicts = Vec::new();
+        for slot in dispatch.slots() {
+            let is_unread = unread.contains(&slot);
+            if is_unread && consequences.are_asked_again {
+                continue;
+            }
+            let has_failed = is_unread || matches!(answer, Answer::Trouble);
+            verdicts.push(self.end(slot, has_failed));
+        }
+        self.schedule.finish(&verdicts, None, self.now);
+        for abandoned in consequences.abandoned {
+            let verdicts: Vec<_> =
+                abandoned.slots.iter().map(|slot| self.end(*slot, true)).collect();
+            self.schedule.fail(&verdicts, self.now);
+        }
+        self.changes.extend(consequences.changes);
+    }
+
+    fn end(&mut self, slot: Slot, has_failed: bool) -> (Slot, Verdict) {
+        let (usable, failed) = self.polls.entry(slot.index).or_default();
+        *(if has_failed { failed } else { usable }) += 1;
+        (slot, if has_failed { Verdict::Failed } else { Verdict::Open })
+    }
+
+    /// The tasks of which a poll has failed.
+    fn failed(&self) -> Vec<u32> {
+        let failed = self.polls.iter().filter(|(_, (_, failed))| *failed > 0);
+        failed.map(|(index, _)| *index).collect()
+    }
+
+    fn take_requests(&mut self) -> usize {
+        std::mem::take(&mut self.requests).len()
+    }
+}
+
+fn limits() -> Limits {
+    Limits { poll_interval: 10 * SECOND, batch_size: 50, ..Limits::default() }
+}
+
+fn garbage_with(bad: &[u32]) -> impl Fn(&[u32], bool) -> Answer {
+    let bad = bad.to_vec();
+    move |asked, _| match asked.iter().any(|index| bad.contains(index)) {
+        true => Answer::Garbage(Reason::Decode),
+        false => Answer::Read,
+    }
+}
+
+#[test]
+fn a_broken_task_fails_alone_and_is_asked_for_alone_for_a_while() {
+    for bad in [vec![0], vec![49], vec![17], vec![3, 4], vec![5, 48], vec![0, 1, 2, 3, 4, 5, 6]] {
+        let mut provider = Provider::new(50, &limits());
+        provider.run(9 * SECOND, garbage_with(&bad));
+        assert_eq!(provider.failed(), bad, "in the first round");
+        assert_eq!(provider.polls.len(), 50, "each was polled");
+        let spent = provider.take_requests();
+        assert!(spent <= 2 + 12 * bad.len(), "{spent} requests for {bad:?}");
+        assert!(
+            matches!(&provider.changes[..], [BatchChange::SetApart(tasks)] if tasks.len() == bad.len())
+        );
+        // Four minutes of rounds: one batch each, and the broken ones alone.
+        provider.run(4 * MINUTE, garbage_with(&bad));
+        assert_eq!(provider.failed(), bad);
+        let spent = provider.take_requests();
+        let most = 24 + 12 * bad.len();
+        assert!(spent <= most, "{spent} requests in 24 rounds with {bad:?}");
+        assert_eq!(provider.changes.len(), 1, "logged once");
+        // And it comes back to the batch when it is whole again.
+        provider.run(21 * MINUTE, |_, _| Answer::Read);
+        provider.take_requests();
+        provider.run(MINUTE, |_, _| Answer::Read);
+        assert!(provider.requests.iter().all(|request| *request == (50, true)));
+    }
+}
+
+#[test]
+fn a_broken_task_is_tried_in_a_batch_again_after_five_to_twenty_minutes() {
+    // Alone it can be read, so nothing else distinguishes it from its neighbours.
+    let answer = |asked: &[u32], is_batch: bool| match is_batch && asked.contains(&17) {
+        true => Answer::Garbage(Reason::Decode),
+        false => Answer::Read,
+    };
+    let mut provider = Provider::new(50, &limits());
+    provider.run(2 * 60 * MINUTE, answer);
+    assert!(provider.failed().is_empty());
+    assert!(provider.polls.values().all(|polls| *polls == (720, 0)), "no round is missed");
+    let logged = provider.changes.len();
+    assert!((6..=24).contains(&logged), "{logged} times in two hours");
+    let spent = provider.take_requests();
+    // It and its neighbour, as nothing shows which of the two is broken.
+    assert!(spent <= 3 * 720 + 24 * 16, "{spent} requests in 720 rounds");
+}
+
+#[test]
+fn a_provider_that_answers_garbage_is_not_asked_more_for_it() {
+    for size in [2, 7, 50] {
+        let limits = Limits { batch_size: size, ..limits() };
+        let garbage = |_: &[u32], _: bool| Answer::Garbage(Reason::Decode);
+        let mut provider = Provider::new(1_000, &limits);
+        provider.run(5 * SECOND, garbage);
+        let batches = 1_000_usize.div_ceil(size);
+        let spent = provider.take_requests();
+        assert!(spent <= batches + 16, "{spent} requests for {batches} batches of {size}");
+        assert_eq!(provider.failed().len(), 1_000);
+        assert_eq!(provider.changes, [BatchChange::GaveUp], "logged once");
+        provider.run(4 * MINUTE, garbage);
+        let spent = provider.take_requests();
+        assert!(spent <= 8 * batches, "{spent} requests for {batches} batches that back off");
+        // None was set apart: with answers that can be read, all are in batches.
+        provider.run(6 * MINUTE, |_, _| Answer::Read);
+        provider.take_requests();
+        provider.run(MINUTE, |_, _| Answer::Read);
+        let spent = provider.take_requests();
+        assert!(spent <= 8 * batches, "{spent} requests in six rounds");
+        assert_eq!(provider.changes.len(), 1);
+    }
+}
+
+/// Also not one whose garbage is now and then an answer.
+#[test]
+fn an_unsteady_provider_is_asked_a_few_times_more_at_the_most() {
+    for good in [2_u64, 10, 100] {
+        let count = std::cell::Cell::new(0_u64);
+        let answer = |_: &[u32], _: bool| {
+            count.set(count.get() + 1);
+            let random = crate::task::stable_hash([count.get().to_le_bytes().as_slice()]);
+            match random.is_multiple_of(good) {
+                true => Answer::Read,
+                false => Answer::Garbage(Reason::Decode),
+            }
+        };
+        let mut provider = Provider::new(1_000, &limits());
+        provider.run(10 * MINUTE, answer);
+        let spent = provider.requests.len();
+        // Without any trouble: 20 batches in each of 60 rounds.
+        assert!(spent <= 5 * 60 * 20, "{spent} requests, one of {good} of which is answered");
+    }
+}
+
+#[test]
+fn many_tasks_with_a_broken_one_in_every_batch() {
+    let bad: Vec<u32> = (0..20).map(|batch| batch * 50 + batch).collect();
+    let mut provider = Provider::new(1_000, &limits());
+    provider.run(9 * SECOND, garbage_with(&bad));
+    assert_eq!(provider.failed(), bad);
+    assert_eq!(provider.polls.len(), 1_000);
+    provider.take_requests();
+    provider.run(4 * MINUTE, garbage_with(&bad));
+    assert_eq!(provider.failed(), bad);
+    let spent = provider.take_requests();
+    assert!(spent <= 24 * 21 + 20 * 8, "{spent} requests in 24 rounds");
+}
+
+#[test]
+fn answers_that_are_too_large_together_shrink_the_batches_for_a_while() {
+    // Of one task a batch is no smaller than the task alone.
+    for fits in [1, 2, 3, 12, 30] {
+        let fits_only = |asked: &[u32], _: bool| match asked.len() > fits {
+            true => Answer::Garbage(Reason::TooLarge),
+            false => Answer::Read,
+        };
+        let mut provider = Provider::new(100, &limits());
+        provider.run(20 * SECOND, fits_only);
+        assert!(provider.failed().is_empty(), "{fits} fit");
+        assert_eq!(provider.polls.len(), 100);
+        provider.take_requests();
+        provider.run(4 * MINUTE, fits_only);
+        let most = provider.requests.iter().map(|(size, _)| *size).max();
+        assert!(most <= Some(fits), "{fits} fit, not {most:?}");
+        let spent = provider.take_requests();
+        assert!(spent <= 24 * (2 * 100_usize.div_ceil(fits) + 1), "{spent} requests, {fits} fit");
+        let shrunk = provider.changes.iter();
+        let shrunk =
+            shrunk.filter(|change| matches!(change, BatchChange::Shrunk { is_new, .. } if *is_new));
+        assert_eq!(shrunk.count(), 1, "{:?}", provider.changes);
+        // Tried again, and not at every round.
+        provider.run(20 * MINUTE, fits_only);
+        let tries = provider.requests.iter().filter(|(size, _)| *size > fits).count();
+        assert!((1..=4).contains(&tries), "{tries} tries");
+        assert!(provider.failed().is_empty());
+        provider.run(21 * MINUTE, |_, _| Answer::Read);
+        provider.take_requests();
+        provider.run(MINUTE, |_, _| Answer::Read);
+        assert!(provider.requests.iter().all(|request| *request == (50, true)), "{fits} fit");
+        assert!(provider.changes.contains(&BatchChange::Restored));
+    }
+}
+
+/// The elements before the cut count; those behind it are asked for in smaller batches.
+#[test]
+fn a_batch_that_was_cut_is_asked_for_in_parts() {
+    let cut = |asked: &[u32], _: bool| match asked.split_at_checked(3) {
+        Some((_, [])) | None => Answer::Read,
+        Some((_, out)) => Answer::AllBut(out.to_vec()),
+    };
+    let mut provider = Provider::new(50, &limits());
+    provider.run(9 * SECOND, cut);
+    assert!(provider.failed().is_empty());
+    assert!(provider.polls.values().all(|polls| *polls == (1, 0)), "each once in a round");
+    provider.take_requests();
+    provider.run(4 * MINUTE, cut);
+    let spent = provider.take_requests();
+    assert!(spent <= 24 * 26 + 50, "{spent} requests");
+    assert!(provider.failed().is_empty());
+}
+
+/// A page of HTML for the batch query, with status 200, is as good as a 404.
+#[test]
+fn batches_that_are_never_read_are_given_up_for_a_while() {
+    let singles = |_: &[u32], is_batch: bool| match is_batch {
+        true => Answer::Garbage(Reason::Mapping),
+        false => Answer::Read,
+    };
+    let mut provider = Provider::new(200, &limits());
+    provider.run(9 * SECOND, singles);
+    assert!(provider.failed().is_empty());
+    let spent = provider.take_requests();
+    assert!(spent <= 200 * 3, "{spent} requests");
+    provider.run(4 * MINUTE, singles);
+    assert!(provider.requests.iter().all(|request| *request == (1, false)));
+    let [BatchChange::Shrunk { size: 0, is_new: true, .. }] = provider.changes[..] else {
+        panic!("{:?}", provider.changes)
+    };
+}
+
+/// The same where tasks are too few to be due together.
+#[test]
+fn a_batch_of_one_that_is_not_read_is_asked_for_as_one_task() {
+    let singles = |_: &[u32], is_batch: bool| match is_batch {
+        true => Answer::Garbage(Reason::Mapping),
+        false => Answer::Read,
+    };
+    let limits = Limits { batch_wait: Duration::ZERO, ..limits() };
+    let mut provider = Provider::new(3, &limits);
+    provider.run(60 * MINUTE, singles);
+    assert!(provider.failed().is_empty());
+    let spent = provider.take_requests();
+    assert!(spent <= 3 * 360 + 40, "{spent} requests in 360 rounds of three");
+    // Where the task itself is what cannot be read, it fails, and costs as little.
+    let mut provider = Provider::new(3, &limits);
+    provider.run(60 * MINUTE, garbage_with(&[1]));
+    assert_eq!(provider.failed(), [1]);
+    assert!(provider.requests.len() <= 3 * 360, "{} requests", provider.requests.len());
+    // Nor is the provider given up for them, though nothing is read while they are asked for.
+    let mut provider = Provider::new(20, &limits);
+    provider.run(60 * MINUTE, garbage_with(&[1, 5, 6, 7, 13]));
+    assert_eq!(provider.failed(), [1, 5, 6, 7, 13]);
+    assert!(!provider.changes.contains(&BatchChange::GaveUp), "{:?}", provider.changes);
+    assert!(matches!(&provider.changes[0], BatchChange::SetApart(_)));
+}
+
+#[test]
+fn a_provider_without_batches_is_asked_for_them_again_after_a_while() {
+    let refuses = |_: &[u32], is_batch: bool| match is_batch {
+        true => Answer::NoSuchQuery,
+        false => Answer::Read,
+    };
+    let mut provider = Provider::new(100, &limits());
+    provider.run(9 * SECOND, refuses);
+    let batches =
+        |provider: &Provider| provider.requests.iter().filter(|(_, batch)| *batch).count();
+    assert_eq!((provider.failed().len(), provider.polls.len(), batches(&provider)), (0, 100, 1));
+    assert_eq!(provider.changes, [BatchChange::Refused { is_new: true }]);
+    provider.take_requests();
+    provider.run(4 * MINUTE + 50 * SECOND, refuses);
+    assert_eq!(batches(&provider), 0, "not at every round");
+    provider.run(16 * MINUTE, refuses);
+    let tries = batches(&provider);
+    assert!((1..=4).contains(&tries), "{tries} tries in a quarter of an hour");
+    assert!(provider.failed().is_empty());
+    assert!(
+        provider.changes[1..]
+            .iter()
+            .all(|change| *change == BatchChange::Refused { is_new: false })
+    );
+    // The gateway was deployed.
+    provider.run(20 * MINUTE, |_, _| Answer::Read);
+    assert_eq!(provider.changes.last(), Some(&BatchChange::Restored));
+    provider.take_requests();
+    provider.run(MINUTE, |_, _| Answer::Read);
+    assert!(provider.requests.iter().all(|(_, batch)| *batch));
+}
+
+#[test]
+fn a_provider_in_trouble_is_not_asked_for_parts() {
+    let mut provider = Provider::new(1_000, &limits());
+    provider.run(5 * SECOND, |_, _| Answer::Trouble);
+    assert_eq!((provider.failed().len(), provider.take_requests()), (1_000, 20));
+    // Trouble that comes while a batch is divided ends that.
+    let count = std::cell::Cell::new(0);
+    let mut provider = Provider::new(1_000, &limits());
+    provider.run(5 * SECOND, |_, _| {
+        count.set(count.get() + 1);
+        if count.get() > 2 { Answer::Trouble } else { Answer::Garbage(Reason::Decode) }
+    });
+    assert_eq!(provider.failed().len(), 1_000);
+    assert!(provider.requests.len() <= 22, "{} requests", provider.requests.len());
+}
+
+/// Limits hold for parts as for any request.
+#[test]
+fn parts_keep_to_the_limits() {
+    let limits = Limits { max_in_flight: 2, ..limits() };
+    let mut provider = Provider::new(50, &limits);
+    let first = provider.next();
+    provider.take(&first, garbage_with(&[10]));
+    let next = |provider: &mut Provider| match provider.schedule.next(provider.now) {
+        Next::Poll(dispatch) => Some(dispatch),
+        Next::Wait(_) | Next::Idle => None,
+    };
+    let half = next(&mut provider).unwrap();
+    assert!(half.is_part() && half.is_batch && half.starts.len() == 25);
+    assert!(next(&mut provider).is_none(), "one at a time until one was read");
+    // A task that leaves is not asked for in its part.
+    provider.schedule.remove(Slot { index: 30, generation: 0 });
+    provider.take(&half, |_, _| Answer::Garbage(Reason::Decode));
+    let quarter = next(&mut provider).unwrap();
+    provider.take(&quarter, |_, _| Answer::Read);
+    let two = [next(&mut provider).unwrap(), next(&mut provider).unwrap()];
+    assert!(two.iter().all(Dispatch::is_part) && next(&mut provider).is_none());
+    assert_eq!(provider.schedule.gate.in_flight(), 2);
+    for part in &two {
+        provider.take(part, |_, _| Answer::Read);
+    }
+    let asked: usize = two.iter().map(|part| part.starts.len()).sum();
+    assert_eq!((asked, provider.polls.len()), (12 + 24, 49));
+}
+
+/// The tasks of a part can leave, and must not leave others waiting for it.
+#[test]
+fn a_part_whose_tasks_have_left_holds_up_no_other() {
+    let mut provider = Provider::new(4, &Limits { batch_size: 2, ..limits() });
+    let batches = [provider.next(), provider.next()];
+    for batch in &batches {
+        provider.take(batch, |_, _| Answer::Garbage(Reason::Decode));
+    }
+    for index in [0, 1] {
+        provider.schedule.remove(Slot { index, generation: 0 });
+    }
+    let part = provider.next();
+    assert!(part.is_part());
+    assert_eq!(part.slots().map(|slot| slot.index).collect::<Vec<_>>(), [2]);
+}
+
+/// A reload can give a task other params while its batch is divided: it is asked for with them.
+#[test]
+fn a_task_that_changes_its_group_leaves_its_part() {
+    let mut provider = Provider::new(50, &limits());
+    let take = |provider: &mut Provider, bad: &[u32]| {
+        let dispatch = provider.next();
+        provider.take(&dispatch, garbage_with(bad));
+        dispatch.slots().map(|slot| slot.index).collect::<Vec<_>>()
+    };
+    assert_eq!(take(&mut provider, &[10]).len(), 50);
+    let slot = Slot { index: 3, generation: 0 };
+    provider.schedule.regroup(Placed { slot, hash: 1_000_003, group: 8 });
+    let half = take(&mut provider, &[]);
+    assert!(half.len() == 24 && !half.contains(&3));
+    assert_eq!(take(&mut provider, &[]).len(), 25);
+    assert_eq!(take(&mut provider, &[]), [3]);
+}

@@ -1,5 +1,6 @@
 //! JSON to observations: what a provider's answer means. Pure: bytes in, words out.
 
+pub mod challenge;
 pub mod compile;
 pub mod convert;
 pub mod definition;
@@ -145,8 +146,9 @@ impl Mapping {
             Err(Failure { reason, code: code.cloned().unwrap_or_default(), detail })
         };
         let status = answer.status;
+        let page = challenge::find(answer, extract.is_some_and(Result::is_ok));
         let by_status = match status {
-            401 | 403 => Some(Reason::Auth),
+            401 | 403 if page.is_none() => Some(Reason::Auth),
             429 => Some(Reason::RateLimited),
             404 => Some(Reason::NotFound),
             _ => None,
@@ -161,6 +163,9 @@ impl Mapping {
         if let Some(reason) = first {
             let code = code.map(|code| format!(", code {code}")).unwrap_or_default();
             return fail(reason, format!("HTTP status {status}{code}"));
+        }
+        if let Some(page) = page {
+            return fail(Reason::Http, format!("HTTP status {status} with {page}"));
         }
         if let Some(CodeMeaning::Ends(state)) = meaning {
             return Ok(Some(state));

@@ -125,7 +125,7 @@ pub enum Reason {
     Tls,
     /// No connection, or it broke before the whole answer was there.
     Connect,
-    /// 401, 403, or a code that the mapping calls credentials or account.
+    /// 401 or 403, unless with an HTML page, or a code that the mapping calls credentials or account.
     Auth,
     /// 429, or a code that the mapping calls a rate limit.
     RateLimited,

@@ -52,7 +52,7 @@ pub struct Response {
     pub status: u16,
     /// The response's headers.
     pub headers: HeaderMap,
-    /// For how long the provider asks to be left alone, with 429 and 503.
+    /// For how long the provider asks to be left alone, should the poll have failed.
     pub retry_after: Option<Duration>,
     body: Body,
 }
@@ -137,10 +137,7 @@ impl Fetcher {
         let status = response.status().as_u16();
         let mut headers = std::mem::take(response.headers_mut());
         echoes.mask_headers(&mut headers);
-        let retry_after = match status {
-            429 | 503 => retry_after::parse(&headers, SystemTime::now()),
-            _ => None,
-        };
+        let retry_after = retry_after::parse(&headers, SystemTime::now());
         let body = match self.reads_body {
             true => match self.read(&mut response).await? {
                 Body::Whole(body) => Body::Whole(echoes.mask(&body).map_or(body, Bytes::from)),

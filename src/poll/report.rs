@@ -20,7 +20,8 @@ pub fn report(upstream: &Upstream, task: &Task, polled: &Polled) -> String {
     // Writing to a String cannot fail.
     let _ = write_request(&mut out, upstream, polled);
     if let Some(response) = &polled.response {
-        let _ = write_response(&mut out, response);
+        let failed = polled.outcomes.iter().all(Result::is_err);
+        let _ = write_response(&mut out, response, failed);
         let _ = write_mapping(&mut out, upstream, task, response);
     }
     let _ = write_outcome(&mut out, polled);
@@ -53,12 +54,12 @@ fn without_secrets(url: &Url) -> String {
     format!("{bare}?{query}")
 }
 
-fn write_response(out: &mut String, response: &Response) -> std::fmt::Result {
+fn write_response(out: &mut String, response: &Response, failed: bool) -> std::fmt::Result {
     writeln!(out, "answer\n  HTTP status {}", response.status)?;
     for (name, value) in &response.headers {
         writeln!(out, "  {name}: {}", String::from_utf8_lossy(value.as_bytes()).escape_debug())?;
     }
-    if let Some(wait) = response.retry_after {
+    if let Some(wait) = response.retry_after.filter(|_| failed) {
         writeln!(out, "  asks to be left alone for {wait:?}")?;
     }
     match response.answer().body {

@@ -379,7 +379,9 @@ impl Polling {
         }
         let any_usable = polled.outcomes.iter().any(Result::is_ok);
         self.telemetry.provider_up(any_usable);
-        let retry_after = response.and_then(|response| response.retry_after);
+        // An answer that is usable may say when there will be more to learn: we know when to ask.
+        let failed = response.filter(|_| !any_usable);
+        let retry_after = failed.and_then(|response| response.retry_after);
         self.schedule.finish(&verdicts, retry_after, Instant::now());
     }
 

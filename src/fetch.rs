@@ -1,6 +1,7 @@
 //! Asking a provider: bounded in time and size, and every failure under one reason.
 
 pub mod client;
+mod content;
 pub mod credentials;
 pub mod echoes;
 pub mod retry_after;
@@ -9,8 +10,8 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 use reqwest::Url;
 
@@ -19,7 +20,9 @@ use crate::mapping;
 use crate::observation::{Failure, Reason};
 use crate::task::Task;
 use client::BuildError;
+use content::{Content, ReadError};
 use credentials::Credentials;
+use echoes::Echoes;
 
 /// Speaks to one provider.
 #[derive(Debug)]
@@ -61,6 +64,7 @@ pub struct Response {
 enum Body {
     Unread,
     TooLarge(usize),
+    Unreadable(String),
     Whole(Bytes),
 }
 
@@ -70,6 +74,7 @@ impl Response {
         let body = match &self.body {
             Body::Unread => mapping::Body::Unread,
             Body::TooLarge(limit) => mapping::Body::TooLarge(*limit),
+            Body::Unreadable(why) => mapping::Body::Unreadable(why),
             Body::Whole(bytes) => mapping::Body::Whole(bytes),
         };
         mapping::Answer { status: self.status, headers: &self.headers, body }
@@ -118,7 +123,11 @@ impl Fetcher {
     pub async fn fetch(&self, call: Call) -> Result<Response, Failure> {
         let (reason, detail) = match tokio::time::timeout(self.timeout, self.exchange(call)).await {
             Ok(Ok(response)) => return Ok(response),
-            Ok(Err(error)) => failure(&error),
+            Ok(Err(ReadError::Client(error))) => failure(&error),
+            Ok(Err(ReadError::CutShort)) => {
+                let detail = "the connection was closed before the end of the gzip body";
+                (Reason::Connect, detail.to_owned())
+            }
             Err(_) => (Reason::Timeout, format!("no whole answer within {:?}", self.timeout)),
         };
         // Whose fault it is the error does not tell.
@@ -126,49 +135,40 @@ impl Fetcher {
         Err(Failure::new(reason, format!("{through}{detail}")))
     }
 
-    async fn exchange(&self, call: Call) -> Result<Response, reqwest::Error> {
+    async fn exchange(&self, call: Call) -> Result<Response, ReadError> {
         let (mut headers, echoes) = self.credentials.current();
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         let mut request = self.client.request(call.method, call.url);
         if let Some(body) = call.body {
             headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
             request = request.body(body);
         }
-        let mut response = request.headers(headers).send().await?;
+        let sent = request.headers(headers).send().await;
+        let mut response = sent.map_err(ReadError::Client)?;
+        // Before anything is made of them, the name of a coding say.
+        echoes.mask_headers(response.headers_mut());
         let status = response.status().as_u16();
-        let mut headers = std::mem::take(response.headers_mut());
-        echoes.mask_headers(&mut headers);
-        let retry_after = retry_after::parse(&headers, SystemTime::now());
         let body = match self.reads_body {
-            true => match self.read(&mut response).await? {
-                Body::Whole(body) => Body::Whole(echoes.mask(&body).map_or(body, Bytes::from)),
-                other => other,
-            },
+            true => self.body(&mut response, &echoes).await?,
             false => Body::Unread,
         };
+        let headers = std::mem::take(response.headers_mut());
+        let retry_after = retry_after::parse(&headers, SystemTime::now());
         Ok(Response { status, headers, retry_after, body })
     }
 
-    /// Reads at most the limit. What is left unread closes the connection.
-    async fn read(&self, response: &mut reqwest::Response) -> Result<Body, reqwest::Error> {
+    /// Reads the body without secrets that come back in it.
+    async fn body(
+        &self,
+        response: &mut reqwest::Response,
+        echoes: &Echoes,
+    ) -> Result<Body, ReadError> {
         let limit = self.body_size_limit;
-        let mut whole = BytesMut::new();
-        let mut first = None;
-        while let Some(chunk) = response.chunk().await? {
-            let read = whole.len() + first.as_ref().map_or(0, Bytes::len);
-            if read.saturating_add(chunk.len()) > limit {
-                return Ok(Body::TooLarge(limit));
-            }
-            // Most answers come in one chunk, which then is not copied.
-            match first.take() {
-                None if whole.is_empty() => first = Some(chunk),
-                None => whole.extend_from_slice(&chunk),
-                Some(before) => {
-                    whole.extend_from_slice(&before);
-                    whole.extend_from_slice(&chunk);
-                }
-            }
-        }
-        Ok(Body::Whole(first.unwrap_or_else(|| whole.freeze())))
+        Ok(match content::read(response, limit).await? {
+            Content::Whole(body) => Body::Whole(echoes.mask(&body).map_or(body, Bytes::from)),
+            Content::TooLarge(_) => Body::TooLarge(limit),
+            Content::Unreadable(why) => Body::Unreadable(why),
+        })
     }
 }
 

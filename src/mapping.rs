@@ -90,6 +90,8 @@ pub enum Body<'a> {
     Unread,
     /// Larger than the limit, which is given in bytes.
     TooLarge(usize),
+    /// Whole, and in a form that cannot be read: why.
+    Unreadable(&'a str),
     /// All of it.
     Whole(&'a [u8]),
 }
@@ -111,7 +113,7 @@ impl Mapping {
         let wanted = |id: &str| asked.contains(&id);
         let extract = match answer.body {
             Body::Whole(body) => Some(self.paths.extract(body, &wanted)),
-            Body::Unread | Body::TooLarge(_) => None,
+            Body::Unread | Body::TooLarge(_) | Body::Unreadable(_) => None,
         };
         let found = extract.as_ref().and_then(|extract| extract.as_ref().ok());
         let envelope = found.map(Extract::envelope);
@@ -178,6 +180,7 @@ impl Mapping {
             (Body::TooLarge(limit), _) => {
                 return fail(Reason::TooLarge, format!("the body is larger than {limit} bytes"));
             }
+            (Body::Unreadable(why), _) => return fail(Reason::Decode, why.to_owned()),
             (Body::Whole(body), _) if body.iter().all(u8::is_ascii_whitespace) => {
                 return fail(Reason::Empty, format!("HTTP status {status} without a body"));
             }

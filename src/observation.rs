@@ -137,7 +137,7 @@ pub enum Reason {
     TooLarge,
     /// An accepted status without a body.
     Empty,
-    /// The body is not JSON, or nested too deeply.
+    /// The body is not JSON, nested too deeply or in an unknown coding.
     Decode,
     /// A whole answer whose own code says error.
     Api,

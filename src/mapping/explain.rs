@@ -12,7 +12,7 @@ impl Mapping {
     pub fn explain(&self, answer: &Answer<'_>, id: &str) -> Vec<[String; 3]> {
         let extract = match answer.body {
             Body::Whole(body) => self.paths.extract(body, &|named| named == id).ok(),
-            Body::Unread | Body::TooLarge(_) => None,
+            Body::Unread | Body::TooLarge(_) | Body::Unreadable(_) => None,
         };
         let mut lines = Vec::new();
         if !self.ignores_body {

@@ -65,15 +65,20 @@ fn write_response(out: &mut String, response: &Response, failed: bool) -> std::f
     match response.answer().body {
         Body::Unread => writeln!(out, "  the body was not read: the HTTP status tells the state"),
         Body::TooLarge(limit) => writeln!(out, "  the body is larger than {limit} bytes"),
+        Body::Unreadable(why) => writeln!(out, "  {why}"),
         Body::Whole(body) => {
             let shown = body.get(..MAX_BODY).unwrap_or(body);
             writeln!(out, "  body, {} bytes", body.len())?;
-            let text = String::from_utf8_lossy(shown);
-            let text = text.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'");
+            let text = escaped(&String::from_utf8_lossy(shown));
             let more = if shown.len() < body.len() { "…" } else { "" };
             writeln!(out, "  {text}{more}")
         }
     }
+}
+
+/// One line without the escapes of quotes, which nothing here ends.
+fn escaped(text: &str) -> String {
+    text.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'")
 }
 
 fn write_mapping(
@@ -103,7 +108,7 @@ fn write_outcome(out: &mut String, polled: &Polled) -> std::fmt::Result {
         match outcome {
             Ok(observation) => write_observation(out, observation)?,
             Err(failure) => {
-                let detail = failure.detail.escape_debug();
+                let detail = escaped(&failure.detail);
                 writeln!(out, "  failed, reason {}: {detail}", failure.reason)?;
             }
         }

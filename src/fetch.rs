@@ -4,9 +4,9 @@ pub mod client;
 mod content;
 pub mod credentials;
 pub mod echoes;
+mod failure;
 pub mod retry_after;
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +19,7 @@ use crate::config::Provider;
 use crate::mapping;
 use crate::observation::{Failure, Reason};
 use crate::task::Task;
-use client::BuildError;
+use client::{BuildError, ClientSettings};
 use content::{Content, ReadError};
 use credentials::Credentials;
 use echoes::Echoes;
@@ -88,7 +88,7 @@ impl Fetcher {
     /// When a certificate or a secret cannot be used.
     pub fn new(provider: &Provider) -> Result<Self, BuildError> {
         Ok(Self {
-            client: client::build(&provider.client, &provider.limits)?,
+            client: ClientSettings::read(provider)?.build()?,
             base_url: provider.base_url.as_str().trim_end_matches('/').to_owned(),
             timeout: provider.limits.poll_timeout,
             body_size_limit: provider.limits.body_size_limit,
@@ -123,7 +123,7 @@ impl Fetcher {
     pub async fn fetch(&self, call: Call) -> Result<Response, Failure> {
         let (reason, detail) = match tokio::time::timeout(self.timeout, self.exchange(call)).await {
             Ok(Ok(response)) => return Ok(response),
-            Ok(Err(ReadError::Client(error))) => failure(&error),
+            Ok(Err(ReadError::Client(error))) => failure::classify(&error),
             Ok(Err(ReadError::CutShort)) => {
                 let detail = "the connection was closed before the end of the gzip body";
                 (Reason::Connect, detail.to_owned())
@@ -170,33 +170,4 @@ impl Fetcher {
             Content::Unreadable(why) => Body::Unreadable(why),
         })
     }
-}
-
-/// Which reason an error of the client is. Its text comes without the URL, where an ID stands.
-fn failure(error: &reqwest::Error) -> (Reason, String) {
-    let mut sources = chain(error);
-    let reason = if error.is_timeout() {
-        Reason::Timeout
-    } else if sources.any(is_tls) {
-        Reason::Tls
-    } else {
-        Reason::Connect
-    };
-    // The last is the cause; the first would tell the URL.
-    let detail = match chain(error).skip(1).last() {
-        Some(cause) => cause.to_string(),
-        None => "the request failed".to_owned(),
-    };
-    (reason, detail)
-}
-
-/// An error and all that caused it.
-fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error: &&'e (dyn Error + 'static)| Error::source(*error))
-}
-
-/// Whether the error is rustls's, bare or in I/O errors, whose contents are not their sources.
-fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>() || inner.is_some_and(|inner| is_tls(inner))
 }

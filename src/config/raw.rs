@@ -159,7 +159,7 @@ pub struct Header {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsConfig {
-    /// Certificate authorities in PEM, instead of the system's.
+    /// Certificate authorities in PEM, instead of the system's, or the server's own certificate.
     pub ca_file: At<String>,
     /// A client certificate in PEM.
     pub cert_file: At<String>,

@@ -1,13 +1,22 @@
-//! The HTTP client of a provider, with nothing ambient: no redirects, no proxy of the environment.
+//! The HTTP client of a provider, with nothing ambient: no redirects, and no proxy but that of the
+//! configuration.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Identity, Proxy, tls};
+use reqwest::{Client, Proxy, Url};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
 use secrecy::ExposeSecret;
 
-use crate::config::{self, Limits, Tls, TlsVersion};
+use crate::config::secret::Secret;
+use crate::config::{Provider, Tls, TlsVersion};
+use crate::tls;
+use crate::tls::trust::{AnyServer, server_verifier};
 
 /// Below the minute after which most gateways close an idle connection, so that a poll seldom
 /// meets one that is just being closed.
@@ -28,49 +37,118 @@ pub enum BuildError {
     Unusable(&'static str),
 }
 
-/// A client with a connection pool of its own.
-///
-/// # Errors
-/// When a certificate, a key or the proxy cannot be used.
-pub fn build(config: &config::Client, limits: &Limits) -> Result<Client, BuildError> {
-    let mut builder = Client::builder()
-        // A redirect would carry credentials in headers of the user's own to another origin.
-        .redirect(Policy::none())
-        .no_proxy()
-        .user_agent(concat!("aitask_exporter/", env!("CARGO_PKG_VERSION")))
-        .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(limits.max_in_flight)
-        .connect_timeout(limits.poll_timeout)
-        .tcp_nodelay(true);
-    if let Some(proxy) = &config.proxy_url {
-        let url = proxy.read().map_err(|_| BuildError::Unusable("the proxy's URL"))?;
-        let proxy = Proxy::all(url.expose_secret());
-        builder = builder.proxy(proxy.map_err(|_| BuildError::Unusable("the proxy's URL"))?);
-    }
-    builder = with_tls(builder, &config.tls)?;
-    builder.build().map_err(|_| BuildError::Unusable("tls_config"))
+/// All that clients of one provider have in common.
+pub struct ClientSettings {
+    tls: ClientConfig,
+    proxy: Option<Proxy>,
+    poll_timeout: Duration,
+    max_in_flight: usize,
 }
 
-fn with_tls(
-    mut builder: reqwest::ClientBuilder,
+impl ClientSettings {
+    /// Reads the certificates of a provider.
+    ///
+    /// # Errors
+    /// When a certificate, a key or the proxy cannot be used.
+    pub fn read(provider: &Provider) -> Result<Self, BuildError> {
+        let config = &provider.client;
+        let proxy = config.proxy_url.as_ref().map(proxy_url).transpose()?;
+        let is_https = |url: &Url| url.scheme() == "https";
+        let uses_tls = is_https(&provider.base_url) || proxy.as_ref().is_some_and(is_https);
+        let unusable = |_| BuildError::Unusable("the proxy's URL");
+        Ok(Self {
+            tls: client_config(&config.tls, uses_tls)?,
+            proxy: proxy.map(Proxy::all).transpose().map_err(unusable)?,
+            poll_timeout: provider.limits.poll_timeout,
+            max_in_flight: provider.limits.max_in_flight,
+        })
+    }
+
+    /// Returns a client whose connections are its own.
+    ///
+    /// # Errors
+    /// When the settings do not go together.
+    pub fn build(&self) -> Result<Client, BuildError> {
+        let mut builder = Client::builder()
+            // A redirect would carry credentials in headers of the user's own to another origin.
+            .redirect(Policy::none())
+            .no_proxy()
+            .user_agent(concat!("aitask_exporter/", env!("CARGO_PKG_VERSION")))
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_max_idle_per_host(self.max_in_flight)
+            .connect_timeout(self.poll_timeout)
+            .tcp_nodelay(true)
+            .tls_backend_preconfigured(self.tls.clone());
+        if let Some(proxy) = &self.proxy {
+            builder = builder.proxy(proxy.clone());
+        }
+        builder.build().map_err(|_| BuildError::Unusable("tls_config"))
+    }
+}
+
+fn proxy_url(proxy: &Secret) -> Result<Url, BuildError> {
+    let text = proxy.read().map_err(|_| BuildError::Unusable("the proxy's URL"))?;
+    Url::parse(text.expose_secret()).map_err(|_| BuildError::Unusable("the proxy's URL"))
+}
+
+fn client_config(config: &Tls, uses_tls: bool) -> Result<ClientConfig, BuildError> {
+    let versions: &[&SupportedProtocolVersion] = match config.min_version {
+        TlsVersion::Tls12 => &[&version::TLS12, &version::TLS13],
+        TlsVersion::Tls13 => &[&version::TLS13],
+    };
+    let builder = ClientConfig::builder_with_provider(tls::provider());
+    let builder = builder.with_protocol_versions(versions);
+    let builder = builder.map_err(|_| BuildError::Unusable("min_version"))?;
+    let builder = match verifier(config, uses_tls)? {
+        Some(verifier) => builder.dangerous().with_custom_certificate_verifier(verifier),
+        // Plain HTTP, and nothing to verify.
+        None => builder.with_root_certificates(RootCertStore::empty()),
+    };
+    let mut client = match &config.identity {
+        Some((certificate, key)) => {
+            let chain = certificates(certificate)?;
+            let key = PrivateKeyDer::from_pem_slice(&read(key)?);
+            let key = key.map_err(|_| BuildError::Unusable("key_file"))?;
+            let client = builder.with_client_auth_cert(chain, key);
+            client.map_err(|error| {
+                BuildError::Unusable(match error {
+                    rustls::Error::InconsistentKeys(_) => {
+                        "key_file: it is not the key of the certificate in cert_file"
+                    }
+                    _ => "cert_file and key_file",
+                })
+            })?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    client.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(client)
+}
+
+/// Returns what judges servers; `None` where there are none to judge.
+fn verifier(
     config: &Tls,
-) -> Result<reqwest::ClientBuilder, BuildError> {
-    builder = builder.min_tls_version(match config.min_version {
-        TlsVersion::Tls12 => tls::Version::TLS_1_2,
-        TlsVersion::Tls13 => tls::Version::TLS_1_3,
-    });
-    if let Some(path) = &config.ca_file {
-        let bundle = Certificate::from_pem_bundle(&read(path)?);
-        builder = builder.tls_certs_only(bundle.map_err(|_| BuildError::Unusable("ca_file"))?);
+    uses_tls: bool,
+) -> Result<Option<Arc<dyn ServerCertVerifier>>, BuildError> {
+    if config.insecure_skip_verify {
+        return Ok(Some(Arc::new(AnyServer)));
     }
-    if let Some((cert, key)) = &config.identity {
-        let mut pem = read(cert)?;
-        pem.extend(read(key)?);
-        let identity = Identity::from_pem(&pem);
-        builder =
-            builder.identity(identity.map_err(|_| BuildError::Unusable("cert_file and key_file"))?);
-    }
-    Ok(builder.tls_danger_accept_invalid_certs(config.insecure_skip_verify))
+    let (certificates, unusable) = match &config.ca_file {
+        Some(path) => (certificates(path)?, "ca_file"),
+        // What of it cannot be read is left out, as it always is of the system's.
+        None if uses_tls => (
+            rustls_native_certs::load_native_certs().certs,
+            "https: this system has no certificate authorities; name some in tls_config.ca_file",
+        ),
+        None => return Ok(None),
+    };
+    let verifier = server_verifier(certificates, tls::provider());
+    verifier.map(Some).map_err(|_| BuildError::Unusable(unusable))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, BuildError> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
+    all.map_err(|_| BuildError::Unusable("a certificate of tls_config"))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, BuildError> {

@@ -1,9 +1,11 @@
 //! What the tests stand on: the exporter as a process, the simulated gateway, and patience.
 
+pub mod certificates;
 pub mod host;
 pub mod http;
 pub mod samples;
 pub mod tools;
+pub mod upstream;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

@@ -20,6 +20,7 @@ use crate::config::decode::Sink;
 use crate::config::diagnostic::Mistake;
 use crate::config::place::Place;
 use crate::config::placed::At;
+use crate::tls::trust::TrustedCertificates;
 
 /// The groups that there are, by the names that Go gives them.
 const CURVES: [(&str, &dyn SupportedKxGroup); 3] = [
@@ -279,8 +280,11 @@ impl Check<'_> {
         let is_given = inline.is_some() || text(&raw.client_ca_file).is_some();
         let pem = self.pem(("client_ca", inline), ("client_ca_file", &raw.client_ca_file));
         let mut authorities = RootCertStore::empty();
+        let mut trusted = TrustedCertificates::default();
         if let Some((place, pem)) = pem {
-            for certificate in self.certificates(place, &pem)? {
+            let certificates = self.certificates(place, &pem)?;
+            trusted = certificates.iter().collect();
+            for certificate in certificates {
                 if authorities.add(certificate).is_err() {
                     self.report(Mistake::new(place, "a certificate here is no authority's"));
                     return None;
@@ -301,7 +305,7 @@ impl Check<'_> {
             return None;
         }
         let allowed = self.allowed(raw, policy)?;
-        let verifier = client::verifier(policy, authorities, allowed, provider);
+        let verifier = client::verifier(policy, authorities, trusted, allowed, provider);
         verifier.map_err(|error| self.report(Mistake::new(place, error))).ok()
     }
 

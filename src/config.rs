@@ -94,6 +94,8 @@ pub struct Client {
     pub tls: Tls,
     /// A proxy to use; no other source of proxies is asked.
     pub proxy_url: Option<Secret>,
+    /// True where HTTP/2 is offered to servers of `https`.
+    pub http2: bool,
 }
 
 /// How credentials travel.

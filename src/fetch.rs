@@ -1,6 +1,7 @@
 //! Asking a provider: bounded in time and size, and every failure under one reason.
 
 pub mod client;
+mod connections;
 mod content;
 pub mod credentials;
 pub mod echoes;
@@ -13,13 +14,14 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
-use reqwest::Url;
+use reqwest::{RequestBuilder, Url};
 
 use crate::config::Provider;
 use crate::mapping;
 use crate::observation::{Failure, Reason};
 use crate::task::Task;
 use client::{BuildError, ClientSettings};
+use connections::Connections;
 use content::{Content, ReadError};
 use credentials::Credentials;
 use echoes::Echoes;
@@ -27,12 +29,13 @@ use echoes::Echoes;
 /// Speaks to one provider.
 #[derive(Debug)]
 pub struct Fetcher {
-    client: reqwest::Client,
+    connections: Connections,
     base_url: String,
     timeout: Duration,
     body_size_limit: usize,
     reads_body: bool,
-    has_proxy: bool,
+    /// The proxy on the way, as failures name it; empty where there is none.
+    through: &'static str,
     /// The headers of every request.
     pub credentials: Arc<Credentials>,
 }
@@ -87,13 +90,17 @@ impl Fetcher {
     /// # Errors
     /// When a certificate or a secret cannot be used.
     pub fn new(provider: &Provider) -> Result<Self, BuildError> {
+        let through = match provider.client.proxy_url {
+            Some(_) => "through proxy_url: ",
+            None => "",
+        };
         Ok(Self {
-            client: ClientSettings::read(provider)?.build()?,
+            connections: Connections::new(ClientSettings::read(provider)?)?,
             base_url: provider.base_url.as_str().trim_end_matches('/').to_owned(),
             timeout: provider.limits.poll_timeout,
             body_size_limit: provider.limits.body_size_limit,
             reads_body: !provider.mapping.ignores_body,
-            has_proxy: provider.client.proxy_url.is_some(),
+            through,
             credentials: Arc::new(Credentials::read(&provider.client)?),
         })
     }
@@ -119,8 +126,9 @@ impl Fetcher {
     /// Sends a request and reads the answer, all within the provider's `poll_timeout`.
     ///
     /// # Errors
-    /// `timeout`, `tls` or `connect`; what a whole answer means is for the mapping to say.
-    pub async fn fetch(&self, call: Call) -> Result<Response, Failure> {
+    /// `timeout`, `tls`, `connect`, or `decode` for what is no HTTP; what a whole answer means is
+    /// for the mapping to say.
+    pub async fn fetch(&self, call: &Call) -> Result<Response, Failure> {
         let (reason, detail) = match tokio::time::timeout(self.timeout, self.exchange(call)).await {
             Ok(Ok(response)) => return Ok(response),
             Ok(Err(ReadError::Client(error))) => failure::classify(&error),
@@ -131,19 +139,17 @@ impl Fetcher {
             Err(_) => (Reason::Timeout, format!("no whole answer within {:?}", self.timeout)),
         };
         // Whose fault it is the error does not tell.
-        let through = if self.has_proxy { "through proxy_url: " } else { "" };
-        Err(Failure::new(reason, format!("{through}{detail}")))
+        Err(Failure::new(reason, format!("{}{detail}", self.through)))
     }
 
-    async fn exchange(&self, call: Call) -> Result<Response, ReadError> {
-        let (mut headers, echoes) = self.credentials.current();
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        let mut request = self.client.request(call.method, call.url);
-        if let Some(body) = call.body {
-            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-            request = request.body(body);
-        }
-        let sent = request.headers(headers).send().await;
+    async fn exchange(&self, call: &Call) -> Result<Response, ReadError> {
+        let (headers, echoes) = self.credentials.current();
+        let mut headers = Some(headers);
+        let request = |client: &_| {
+            let headers = headers.take().unwrap_or_else(|| self.credentials.current().0);
+            request(client, call, headers)
+        };
+        let sent = self.connections.send(request).await;
         let mut response = sent.map_err(ReadError::Client)?;
         // Before anything is made of them, the name of a coding say.
         echoes.mask_headers(response.headers_mut());
@@ -170,4 +176,14 @@ impl Fetcher {
             Content::Unreadable(why) => Body::Unreadable(why),
         })
     }
+}
+
+fn request(client: &reqwest::Client, call: &Call, mut headers: HeaderMap) -> RequestBuilder {
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    let mut request = client.request(call.method.clone(), call.url.clone());
+    if let Some(body) = &call.body {
+        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+        request = request.body(body.clone());
+    }
+    request.headers(headers)
 }

@@ -137,7 +137,7 @@ pub enum Reason {
     TooLarge,
     /// An accepted status without a body.
     Empty,
-    /// The body is not JSON, nested too deeply or in an unknown coding.
+    /// The body is not JSON, nested too deeply or in an unknown coding, or what came is no HTTP.
     Decode,
     /// A whole answer whose own code says error.
     Api,

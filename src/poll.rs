@@ -85,7 +85,7 @@ pub async fn once(upstream: &Upstream, tasks: &[Task], batched: bool) -> Polled 
     let start = Instant::now();
     let mut polled = match upstream.fetcher.call(&upstream.provider, tasks, batched) {
         Ok(call) => {
-            let fetched = upstream.fetcher.fetch(call.clone()).await;
+            let fetched = upstream.fetcher.fetch(&call).await;
             understand(upstream, tasks, call, fetched)
         }
         Err(failure) => Polled::failed(tasks.len(), failure),

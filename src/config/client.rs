@@ -54,7 +54,8 @@ impl Check<'_> {
         let tls = raw.tls_config.get().map(|raw| self.tls(raw)).unwrap_or_default();
         let proxy_url = self.proxy_url(&raw.proxy_url);
         let headers = headers.into_iter().map(|(_, name, value)| (name, value)).collect();
-        Some((url?.0, Client { auth, headers, tls, proxy_url }))
+        let http2 = raw.enable_http2.get().copied().unwrap_or(true);
+        Some((url?.0, Client { auth, headers, tls, proxy_url, http2 }))
     }
 
     /// The base URL without its user and password, and these.

@@ -76,6 +76,8 @@ pub struct Provider {
     pub tls_config: At<TlsConfig>,
     /// A proxy to go through: `http` or `https`. Default: none, whatever the environment says.
     pub proxy_url: At<SecretText>,
+    /// Speak HTTP/2 where a server of `https` does. Default true.
+    pub enable_http2: At<bool>,
     /// How many requests may begin in a time. Default: no limit.
     pub rate_limit: At<RateLimit>,
     /// How many requests may be under way at once. Default 16.

@@ -18,9 +18,16 @@ use crate::config::{Provider, Tls, TlsVersion};
 use crate::tls;
 use crate::tls::trust::{AnyServer, server_verifier};
 
-/// Below the minute after which most gateways close an idle connection, so that a poll seldom
-/// meets one that is just being closed.
-const POOL_IDLE: Duration = Duration::from_secs(50);
+/// The most headers of an answer: more than twice as many as gateways behind several proxies have
+/// been seen to send. Over HTTP/2 their size counts instead.
+const MAX_HEADERS: usize = 256;
+/// The size of an answer's headers over HTTP/2, in bytes: room for as many as above.
+const MAX_HEADER_BYTES: u32 = 256 << 10;
+/// The silence after which a connection of HTTP/2 that is used again is sent a ping, and the time
+/// for its answer. So a connection that a firewall has forgotten is found out within a poll of the
+/// default timeout, and time is left for another.
+const PING_AFTER: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Why a client could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +48,9 @@ pub enum BuildError {
 pub struct ClientSettings {
     tls: ClientConfig,
     proxy: Option<Proxy>,
-    poll_timeout: Duration,
+    http2: bool,
+    /// The total time of one poll.
+    pub poll_timeout: Duration,
     max_in_flight: usize,
 }
 
@@ -57,28 +66,40 @@ impl ClientSettings {
         let uses_tls = is_https(&provider.base_url) || proxy.as_ref().is_some_and(is_https);
         let unusable = |_| BuildError::Unusable("the proxy's URL");
         Ok(Self {
-            tls: client_config(&config.tls, uses_tls)?,
+            tls: client_config(&config.tls, config.http2, uses_tls)?,
             proxy: proxy.map(Proxy::all).transpose().map_err(unusable)?,
+            http2: config.http2,
             poll_timeout: provider.limits.poll_timeout,
             max_in_flight: provider.limits.max_in_flight,
         })
     }
 
-    /// Returns a client whose connections are its own.
+    /// Returns a client whose connections are its own, and are kept for at most `idle`: not at all
+    /// where that is zero.
     ///
     /// # Errors
     /// When the settings do not go together.
-    pub fn build(&self) -> Result<Client, BuildError> {
+    pub fn build(&self, idle: Duration) -> Result<Client, BuildError> {
+        let kept = if idle.is_zero() { 0 } else { self.max_in_flight };
         let mut builder = Client::builder()
             // A redirect would carry credentials in headers of the user's own to another origin.
             .redirect(Policy::none())
             .no_proxy()
             .user_agent(concat!("aitask_exporter/", env!("CARGO_PKG_VERSION")))
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(self.max_in_flight)
+            .pool_idle_timeout(idle)
+            .pool_max_idle_per_host(kept)
             .connect_timeout(self.poll_timeout)
             .tcp_nodelay(true)
+            .http1_max_headers(MAX_HEADERS)
             .tls_backend_preconfigured(self.tls.clone());
+        builder = if self.http2 {
+            builder
+                .http2_max_header_list_size(MAX_HEADER_BYTES)
+                .http2_keep_alive_interval(PING_AFTER)
+                .http2_keep_alive_timeout(PING_TIMEOUT)
+        } else {
+            builder.http1_only()
+        };
         if let Some(proxy) = &self.proxy {
             builder = builder.proxy(proxy.clone());
         }
@@ -91,7 +112,7 @@ fn proxy_url(proxy: &Secret) -> Result<Url, BuildError> {
     Url::parse(text.expose_secret()).map_err(|_| BuildError::Unusable("the proxy's URL"))
 }
 
-fn client_config(config: &Tls, uses_tls: bool) -> Result<ClientConfig, BuildError> {
+fn client_config(config: &Tls, http2: bool, uses_tls: bool) -> Result<ClientConfig, BuildError> {
     let versions: &[&SupportedProtocolVersion] = match config.min_version {
         TlsVersion::Tls12 => &[&version::TLS12, &version::TLS13],
         TlsVersion::Tls13 => &[&version::TLS13],
@@ -121,7 +142,10 @@ fn client_config(config: &Tls, uses_tls: bool) -> Result<ClientConfig, BuildErro
         }
         None => builder.with_no_client_auth(),
     };
-    client.alpn_protocols = vec![b"http/1.1".to_vec()];
+    client.alpn_protocols = match http2 {
+        true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        false => vec![b"http/1.1".to_vec()],
+    };
     Ok(client)
 }
 

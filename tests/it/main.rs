@@ -14,12 +14,14 @@
 // A test that panics has failed, which is what it is for; what is compared was written exactly.
 
 mod alerts;
+mod answers;
 mod api;
 mod architecture;
 mod batches;
 mod commands;
 mod compose;
 mod config;
+mod connections;
 mod dashboards;
 mod demo;
 mod documents;
@@ -27,6 +29,7 @@ mod exposition;
 mod faults;
 mod harness;
 mod hostile;
+mod http2;
 mod identity;
 mod kept;
 mod leaks;

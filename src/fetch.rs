@@ -90,7 +90,8 @@ impl Fetcher {
     /// # Errors
     /// When a certificate or a secret cannot be used.
     pub fn new(provider: &Provider) -> Result<Self, BuildError> {
-        let through = match provider.client.proxy_url {
+        let through = match &provider.client.proxy {
+            Some(proxy) if proxy.is_from_environment => "through the environment's proxy: ",
             Some(_) => "through proxy_url: ",
             None => "",
         };

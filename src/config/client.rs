@@ -52,10 +52,10 @@ impl Check<'_> {
         let user = url.as_ref().and_then(|(_, user)| user.clone());
         let auth = self.auth(raw, user, &headers);
         let tls = raw.tls_config.get().map(|raw| self.tls(raw)).unwrap_or_default();
-        let proxy_url = self.proxy_url(&raw.proxy_url);
+        let proxy = self.proxy(raw, url.as_ref().map(|(url, _)| url));
         let headers = headers.into_iter().map(|(_, name, value)| (name, value)).collect();
         let http2 = raw.enable_http2.get().copied().unwrap_or(true);
-        Some((url?.0, Client { auth, headers, tls, proxy_url, http2 }))
+        Some((url?.0, Client { auth, headers, tls, proxy, http2 }))
     }
 
     /// The base URL without its user and password, and these.
@@ -93,12 +93,6 @@ impl Check<'_> {
         };
         self.report(Mistake::new(place, wrong).hint("write https://host or https://host/path"));
         None
-    }
-
-    fn proxy_url(&self, at: &At<SecretText>) -> Option<Secret> {
-        let (place, SecretText(text)) = at.placed()?;
-        self.http_url(place, text.expose_secret())?;
-        Some(Secret::Inline(text.clone()))
     }
 
     fn headers(&self, table: &super::placed::Table<raw::Header>) -> Vec<Placed> {

@@ -12,6 +12,7 @@ use serde::forward_to_deserialize_any;
 
 use super::diagnostic::Mistake;
 use super::document::{Kind, Node};
+use super::foreign;
 use super::placed::{self, At, EITHER, PLACED};
 use super::privacy;
 
@@ -108,9 +109,13 @@ impl<'de> Decoder<'de> {
         kept.map(|(_, entry)| entry).collect()
     }
 
-    /// Reports a key that no struct knows.
-    fn unknown_key(self, key: &Node, value: &Node, fields: &[&str]) {
+    /// Reports a key that the struct named `block` does not know.
+    fn unknown_key(self, block: &str, key: &Node, value: &Node, fields: &[&str]) {
         let name = key.text().unwrap_or_default();
+        if let Some(mistake) = foreign::mistake(block, name, key.place) {
+            self.sink.borrow_mut().push(mistake);
+            return;
+        }
         let mut mistake = key_mistake("unknown key", key, value);
         if name == "<<" {
             mistake.hint =
@@ -206,7 +211,7 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        block: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
@@ -217,7 +222,7 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
         entries.retain(|(key, value)| {
             let known = key.text().is_some_and(|key| fields.contains(&key));
             if !known {
-                self.unknown_key(key, value, fields);
+                self.unknown_key(block, key, value, fields);
             }
             known
         });

@@ -74,8 +74,12 @@ pub struct Provider {
     pub http_headers: At<Table<Header>>,
     /// How TLS is spoken.
     pub tls_config: At<TlsConfig>,
-    /// A proxy to go through: `http` or `https`. Default: none, whatever the environment says.
+    /// A proxy to go through: `http`, `https`, `socks5` or `socks5h`. Default: none.
     pub proxy_url: At<SecretText>,
+    /// Hosts to ask without `proxy_url`, separated by commas: domains, IP addresses, networks.
+    pub no_proxy: At<String>,
+    /// Go through the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name. Default false.
+    pub proxy_from_environment: At<bool>,
     /// Speak HTTP/2 where a server of `https` does. Default true.
     pub enable_http2: At<bool>,
     /// How many requests may begin in a time. Default: no limit.

@@ -13,8 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
 use secrecy::ExposeSecret;
 
-use crate::config::secret::Secret;
-use crate::config::{Provider, Tls, TlsVersion};
+use crate::config::{self, Provider, Tls, TlsVersion};
 use crate::tls;
 use crate::tls::trust::{AnyServer, server_verifier};
 
@@ -61,7 +60,7 @@ impl ClientSettings {
     /// When a certificate, a key or the proxy cannot be used.
     pub fn read(provider: &Provider) -> Result<Self, BuildError> {
         let config = &provider.client;
-        let proxy = config.proxy_url.as_ref().map(proxy_url).transpose()?;
+        let proxy = config.proxy.as_ref().map(proxy_url).transpose()?;
         let is_https = |url: &Url| url.scheme() == "https";
         let uses_tls = is_https(&provider.base_url) || proxy.as_ref().is_some_and(is_https);
         let unusable = |_| BuildError::Unusable("the proxy's URL");
@@ -107,9 +106,16 @@ impl ClientSettings {
     }
 }
 
-fn proxy_url(proxy: &Secret) -> Result<Url, BuildError> {
-    let text = proxy.read().map_err(|_| BuildError::Unusable("the proxy's URL"))?;
-    Url::parse(text.expose_secret()).map_err(|_| BuildError::Unusable("the proxy's URL"))
+/// Returns the URL of a proxy as reqwest takes it.
+fn proxy_url(proxy: &config::Proxy) -> Result<Url, BuildError> {
+    let unusable = || BuildError::Unusable("the proxy's URL");
+    let text = proxy.url.read().map_err(|_| unusable())?;
+    // As in Go, the proxy looks names up: here they may not be known.
+    let text = match text.expose_secret().strip_prefix("socks5://") {
+        Some(rest) => format!("socks5h://{rest}"),
+        None => text.expose_secret().to_owned(),
+    };
+    Url::parse(&text).map_err(|_| unusable())
 }
 
 fn client_config(config: &Tls, http2: bool, uses_tls: bool) -> Result<ClientConfig, BuildError> {

@@ -202,6 +202,13 @@ impl Exporter {
         Self::listening(Self::run(&mut command, Dir::with(config), &[]))
     }
 
+    /// In an environment with these variables.
+    pub fn start_among(config: &str, variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.envs(variables.iter().copied());
+        Self::listening(Self::run(&mut command, Dir::with(config), &[]))
+    }
+
     /// With a disk that never has for good what is written.
     pub fn start_stalled(dir: Dir, flags: &[&str]) -> Self {
         let mut command = Command::new(PROGRAM);

@@ -42,6 +42,7 @@ mod pages;
 mod presets;
 mod probe;
 mod prometheus;
+mod proxies;
 mod reload;
 mod secrets;
 mod seed;

@@ -9,6 +9,7 @@ const server = http2.createSecureServer({ key, cert, allowHTTP1: true, maxSendHe
 server.on('session', (session) => {
   stats.sessions += 1;
   session.streams = 0;
+  session.sent = new Set();
 });
 
 function answer(request, response, taskId) {
@@ -34,12 +35,13 @@ server.on('request', (request, response) => {
       return session.streams > 1 ? session.destroy() : answer(request, response, taskId);
     case 'shaky': // Now and then a connection breaks that has answered, with all that is under way.
       stats.shaken += 1;
+      // A task that is asked for again has had its answer.
+      session.answered ||= session.sent.has(taskId);
       if (session.answered && stats.shaken % 10 === 0) return session.destroy();
       return setTimeout(() => {
         if (session.destroyed) return;
         answer(request, response, taskId);
-        // By then it has been read.
-        setTimeout(() => { session.answered = true; }, 100);
+        session.sent.add(taskId);
       }, 100);
     case 'refused': // Every other request is not looked at.
       stats.refused += 1;

@@ -8,6 +8,7 @@ mod definition;
 pub mod diagnostic;
 mod document;
 mod extent;
+mod foreign;
 mod load;
 mod locate;
 mod merge;
@@ -18,6 +19,7 @@ pub mod place;
 pub mod placed;
 pub mod preset;
 pub mod privacy;
+mod proxy;
 mod raw;
 pub mod scalar;
 pub mod secret;
@@ -122,8 +124,19 @@ pub struct Client {
     pub headers: Vec<(HeaderName, Secret)>,
     /// How TLS is spoken.
     pub tls: Tls,
-    /// A proxy to use; no other source of proxies is asked.
-    pub proxy_url: Option<Secret>,
+    /// The proxy on the way to the provider.
+    pub proxy: Option<Proxy>,
+    /// True where HTTP/2 is offered to servers of `https`.
+    pub http2: bool,
+}
+
+/// A proxy that is used for every request of a provider.
+#[derive(Debug)]
+pub struct Proxy {
+    /// `http`, `https`, `socks5` or `socks5h`; possibly with a user and a password.
+    pub url: Secret,
+    /// True where the environment names the proxy, and not the configuration.
+    pub is_from_environment: bool,
 }
 
 /// How credentials travel.

@@ -1,40 +1,46 @@
 //! Asking a provider: bounded in time and size, and every failure under one reason.
 
 pub mod client;
+mod connections;
+mod content;
 pub mod credentials;
 pub mod echoes;
+mod failure;
 pub mod fingerprint;
 pub mod retry_after;
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
-use reqwest::Url;
+use reqwest::{RequestBuilder, Url};
 
 use crate::clock::Timestamp;
 use crate::config::Provider;
 use crate::mapping;
 use crate::observation::{Failure, Reason};
 use crate::task::group::TaskGroup;
-use client::BuildError;
+use client::{BuildError, ClientSettings};
+use connections::Connections;
+use content::{Content, ReadError};
 use credentials::Credentials;
+use echoes::Echoes;
 use fingerprint::ClientFingerprint;
 
 /// Speaks to one provider.
 #[derive(Debug)]
 pub struct Fetcher {
-    client: reqwest::Client,
-    /// Fingerprint of `client`.
+    connections: Arc<Connections>,
+    /// Fingerprint of the settings of `connections`.
     fingerprint: ClientFingerprint,
     base_url: String,
     timeout: Duration,
     body_size_limit: usize,
     reads_body: bool,
-    has_proxy: bool,
+    /// The proxy on the way, as failures name it; empty where there is none.
+    through: &'static str,
     /// The headers of every request.
     pub credentials: Arc<Credentials>,
 }
@@ -57,7 +63,7 @@ pub struct Response {
     pub status: u16,
     /// The response's headers.
     pub headers: HeaderMap,
-    /// For how long the provider asks to be left alone, with 429 and 503.
+    /// For how long the provider asks to be left alone, should the poll have failed.
     pub retry_after: Option<Duration>,
     /// The moment of its own `Date`, else of its arrival.
     sent: Timestamp,
@@ -69,6 +75,7 @@ enum Body {
     Unread,
     /// The beginning of one that is larger than the limit.
     Cut(Bytes, usize),
+    Unreadable(String),
     Whole(Bytes),
 }
 
@@ -78,6 +85,7 @@ impl Response {
         let body = match &self.body {
             Body::Unread => mapping::Body::Unread,
             Body::Cut(start, limit) => mapping::Body::Cut { start, limit: *limit },
+            Body::Unreadable(why) => mapping::Body::Unreadable(why),
             Body::Whole(bytes) => mapping::Body::Whole(bytes),
         };
         mapping::Answer { status: self.status, headers: &self.headers, sent: self.sent, body }
@@ -91,19 +99,24 @@ impl Fetcher {
     /// # Errors
     /// When a certificate or a secret cannot be used.
     pub fn new(provider: &Provider, before: Option<&Self>) -> Result<Self, BuildError> {
+        let through = match &provider.client.proxy {
+            Some(proxy) if proxy.is_from_environment => "through the environment's proxy: ",
+            Some(_) => "through proxy_url: ",
+            None => "",
+        };
         let fingerprint = ClientFingerprint::of(provider)?;
-        let client = match before.filter(|before| before.fingerprint == fingerprint) {
-            Some(before) => before.client.clone(),
-            None => client::build(&provider.client, &provider.limits)?,
+        let connections = match before.filter(|before| before.fingerprint == fingerprint) {
+            Some(before) => Arc::clone(&before.connections),
+            None => Arc::new(Connections::new(ClientSettings::read(provider)?)?),
         };
         Ok(Self {
-            client,
+            connections,
             fingerprint,
             base_url: provider.base_url.as_str().trim_end_matches('/').to_owned(),
             timeout: provider.limits.poll_timeout,
             body_size_limit: provider.limits.body_size_limit,
             reads_body: !provider.mapping.ignores_body,
-            has_proxy: provider.client.proxy_url.is_some(),
+            through,
             credentials: Arc::new(Credentials::read(&provider.client)?),
         })
     }
@@ -137,99 +150,66 @@ impl Fetcher {
     /// Sends a request and reads the answer, all within the provider's `poll_timeout`.
     ///
     /// # Errors
-    /// `timeout`, `tls` or `connect`; what a whole answer means is for the mapping to say.
-    pub async fn fetch(&self, call: Call) -> Result<Response, Failure> {
+    /// `timeout`, `tls`, `connect`, or `decode` for what is no HTTP; what a whole answer means is
+    /// for the mapping to say.
+    pub async fn fetch(&self, call: &Call) -> Result<Response, Failure> {
         let (reason, detail) = match tokio::time::timeout(self.timeout, self.exchange(call)).await {
             Ok(Ok(response)) => return Ok(response),
-            Ok(Err(error)) => failure(&error),
+            Ok(Err(ReadError::Client(error))) => failure::classify(&error),
+            Ok(Err(ReadError::CutShort)) => {
+                let detail = "the connection was closed before the end of the gzip body";
+                (Reason::Connect, detail.to_owned())
+            }
             Err(_) => (Reason::Timeout, format!("no whole answer within {:?}", self.timeout)),
         };
         // Whose fault it is the error does not tell.
-        let through = if self.has_proxy { "through proxy_url: " } else { "" };
-        Err(Failure::new(reason, format!("{through}{detail}")))
+        Err(Failure::new(reason, format!("{}{detail}", self.through)))
     }
 
-    async fn exchange(&self, call: Call) -> Result<Response, reqwest::Error> {
-        let (mut headers, echoes) = self.credentials.current();
-        let mut request = self.client.request(call.method, call.url);
-        if let Some(body) = call.body {
-            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-            request = request.body(body);
-        }
-        let mut response = request.headers(headers).send().await?;
-        let status = response.status().as_u16();
-        let mut headers = std::mem::take(response.headers_mut());
-        echoes.mask_headers(&mut headers);
-        let now = SystemTime::now();
-        let sent = retry_after::sent(&headers, now).into();
-        let retry_after = match status {
-            429 | 503 => retry_after::parse(&headers, now),
-            _ => None,
+    async fn exchange(&self, call: &Call) -> Result<Response, ReadError> {
+        let (headers, echoes) = self.credentials.current();
+        let mut headers = Some(headers);
+        let request = |client: &_| {
+            let headers = headers.take().unwrap_or_else(|| self.credentials.current().0);
+            request(client, call, headers)
         };
+        let sent = self.connections.send(request).await;
+        let mut response = sent.map_err(ReadError::Client)?;
+        // Before anything is made of them, the name of a coding say.
+        echoes.mask_headers(response.headers_mut());
+        let status = response.status().as_u16();
         let body = match self.reads_body {
-            true => match self.read(&mut response).await? {
-                Body::Whole(body) => Body::Whole(echoes.mask(&body).map_or(body, Bytes::from)),
-                Body::Cut(start, limit) => Body::Cut(echoes.mask_cut(start), limit),
-                Body::Unread => Body::Unread,
-            },
+            true => self.body(&mut response, &echoes).await?,
             false => Body::Unread,
         };
+        let headers = std::mem::take(response.headers_mut());
+        let now = SystemTime::now();
+        let sent = retry_after::sent(&headers, now).into();
+        let retry_after = retry_after::parse(&headers, now);
         Ok(Response { status, headers, retry_after, sent, body })
     }
 
-    /// Reads at most the limit. What is left unread closes the connection.
-    async fn read(&self, response: &mut reqwest::Response) -> Result<Body, reqwest::Error> {
+    /// Reads the body without secrets that come back in it.
+    async fn body(
+        &self,
+        response: &mut reqwest::Response,
+        echoes: &Echoes,
+    ) -> Result<Body, ReadError> {
         let limit = self.body_size_limit;
-        let mut whole = BytesMut::new();
-        let mut first = None;
-        while let Some(chunk) = response.chunk().await? {
-            let read = whole.len() + first.as_ref().map_or(0, Bytes::len);
-            if read.saturating_add(chunk.len()) > limit {
-                // The status may stand in front of what is so large.
-                let mut start = BytesMut::from(first.unwrap_or_default());
-                start.extend_from_slice(&whole);
-                start.extend_from_slice(chunk.get(..limit - read).unwrap_or_default());
-                return Ok(Body::Cut(start.freeze(), limit));
-            }
-            // Most answers come in one chunk, which then is not copied.
-            match first.take() {
-                None if whole.is_empty() => first = Some(chunk),
-                None => whole.extend_from_slice(&chunk),
-                Some(before) => {
-                    whole.extend_from_slice(&before);
-                    whole.extend_from_slice(&chunk);
-                }
-            }
-        }
-        Ok(Body::Whole(first.unwrap_or_else(|| whole.freeze())))
+        Ok(match content::read(response, limit).await? {
+            Content::Whole(body) => Body::Whole(echoes.mask(&body).map_or(body, Bytes::from)),
+            Content::TooLarge(start) => Body::Cut(echoes.mask_cut(start), limit),
+            Content::Unreadable(why) => Body::Unreadable(why),
+        })
     }
 }
 
-/// Which reason an error of the client is. Its text comes without the URL, where an ID stands.
-fn failure(error: &reqwest::Error) -> (Reason, String) {
-    let mut sources = chain(error);
-    let reason = if error.is_timeout() {
-        Reason::Timeout
-    } else if sources.any(is_tls) {
-        Reason::Tls
-    } else {
-        Reason::Connect
-    };
-    // The last is the cause; the first would tell the URL.
-    let detail = match chain(error).skip(1).last() {
-        Some(cause) => cause.to_string(),
-        None => "the request failed".to_owned(),
-    };
-    (reason, detail)
-}
-
-/// An error and all that caused it.
-fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error: &&'e (dyn Error + 'static)| Error::source(*error))
-}
-
-/// Whether the error is rustls's, bare or in I/O errors, whose contents are not their sources.
-fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>() || inner.is_some_and(|inner| is_tls(inner))
+fn request(client: &reqwest::Client, call: &Call, mut headers: HeaderMap) -> RequestBuilder {
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    let mut request = client.request(call.method.clone(), call.url.clone());
+    if let Some(body) = &call.body {
+        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+        request = request.body(body.clone());
+    }
+    request.headers(headers)
 }

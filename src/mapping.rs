@@ -1,5 +1,6 @@
 //! JSON to observations: what a provider's answer means. Pure: bytes in, words out.
 
+pub mod challenge;
 pub mod compile;
 pub mod convert;
 pub mod definition;
@@ -107,6 +108,8 @@ pub enum Body<'a> {
         /// The limit in bytes.
         limit: usize,
     },
+    /// Whole, and in a form that cannot be read: why.
+    Unreadable(&'a str),
     /// All of it.
     Whole(&'a [u8]),
 }
@@ -192,7 +195,7 @@ impl Mapping {
         wanted: &dyn Fn(&str) -> bool,
     ) -> Option<Result<Extract<'b>, String>> {
         let (body, is_cut) = match body {
-            Body::Unread => return None,
+            Body::Unread | Body::Unreadable(_) => return None,
             Body::Cut { start, .. } => (start, true),
             Body::Whole(body) => (body, false),
         };
@@ -233,8 +236,9 @@ impl Mapping {
         };
         let View { answer, .. } = view;
         let status = answer.status;
+        let page = challenge::find(answer, extract.is_some_and(Result::is_ok));
         let by_status = match status {
-            401 | 403 => Some(Reason::Auth),
+            401 | 403 if page.is_none() => Some(Reason::Auth),
             429 => Some(Reason::RateLimited),
             404 => Some(Reason::NotFound),
             _ => None,
@@ -250,6 +254,9 @@ impl Mapping {
             let code = code.map(|code| format!(", code {code}")).unwrap_or_default();
             return fail(reason, format!("HTTP status {status}{code}"));
         }
+        if let Some(page) = page {
+            return fail(Reason::Http, format!("HTTP status {status} with {page}"));
+        }
         if let Some(CodeMeaning::Ends(state)) = meaning {
             return Ok(Some(state));
         }
@@ -262,6 +269,7 @@ impl Mapping {
             {
                 return Err(too_large(limit));
             }
+            (Body::Unreadable(why), _) => return fail(Reason::Decode, why.to_owned()),
             (Body::Whole(body), _) if body.iter().all(u8::is_ascii_whitespace) => {
                 return fail(Reason::Empty, format!("HTTP status {status} without a body"));
             }

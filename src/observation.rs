@@ -167,7 +167,7 @@ pub enum Reason {
     Tls,
     /// No connection, or it broke before the whole answer was there.
     Connect,
-    /// 401, 403, or a code that the mapping calls credentials or account.
+    /// 401 or 403, unless with an HTML page, or a code that the mapping calls credentials or account.
     Auth,
     /// 429, or a code that the mapping calls a rate limit.
     RateLimited,
@@ -179,7 +179,7 @@ pub enum Reason {
     TooLarge,
     /// An accepted status without a body.
     Empty,
-    /// The body is not JSON, or nested too deeply.
+    /// The body is not JSON, nested too deeply or in an unknown coding, or what came is no HTTP.
     Decode,
     /// A whole answer whose own code says error.
     Api,

@@ -119,7 +119,7 @@ pub async fn once_until(
     let start = Instant::now();
     let mut polled = match upstream.fetcher.call(&upstream.provider, tasks, batched) {
         Ok(call) => {
-            let fetch = upstream.fetcher.fetch(call.clone());
+            let fetch = upstream.fetcher.fetch(&call);
             let fetched = match deadline {
                 None => fetch.await,
                 Some(deadline) => timeout_at(deadline, fetch).await.unwrap_or_else(|_| {

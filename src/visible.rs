@@ -46,6 +46,18 @@ pub fn find_invisible(text: &str) -> Option<(usize, String)> {
     Some((at, format!("the invisible character U+{:04X}", u32::from(c))))
 }
 
+/// Returns the first `max` characters of a text from outside, `…` behind them where there are more,
+/// and U+FFFD for each that is not plain.
+pub fn excerpt(text: &str, max: usize) -> String {
+    let shown = text.chars().take(max);
+    let mut shown: String =
+        shown.map(|c| if is_plain(c) { c } else { char::REPLACEMENT_CHARACTER }).collect();
+    if text.chars().nth(max).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +74,11 @@ mod tests {
             let found = found.map(|(at, name)| (at, name.to_owned()));
             assert_eq!(find_invisible(text), found, "{text:?}");
         }
+    }
+
+    #[test]
+    fn an_excerpt_is_short_and_plain() {
+        assert_eq!(excerpt("gzip", 4), "gzip");
+        assert_eq!(excerpt("g\u{202e}z\nip", 4), "g\u{fffd}z\u{fffd}…");
     }
 }

@@ -49,9 +49,10 @@ impl Check<'_> {
         let user = url.as_ref().and_then(|(_, user)| user.clone());
         let auth = self.auth(raw, user, &headers);
         let tls = raw.tls_config.get().map(|raw| self.tls(raw)).unwrap_or_default();
-        let proxy_url = self.proxy_url(&raw.proxy_url);
+        let proxy = self.proxy(raw, url.as_ref().map(|(url, _)| url));
         let headers = headers.into_iter().map(|(_, name, value)| (name, value)).collect();
-        Some((url?.0, Client { auth, headers, tls, proxy_url }))
+        let http2 = raw.enable_http2.get().copied().unwrap_or(true);
+        Some((url?.0, Client { auth, headers, tls, proxy, http2 }))
     }
 
     /// The base URL without its user and password, and these.
@@ -97,11 +98,6 @@ impl Check<'_> {
         };
         self.report(Mistake::new(place, wrong).hint("write https://host or https://host/path"));
         None
-    }
-
-    fn proxy_url(&self, at: &At<UrlText>) -> Option<Secret> {
-        self.http_url(at)?;
-        at.get().map(|UrlText(text)| Secret::inline(text))
     }
 
     /// The further headers. `credentials` are those that carry credentials: their values may never

@@ -12,6 +12,7 @@ use serde::forward_to_deserialize_any;
 
 use super::diagnostic::{Mistake, Mistakes};
 use super::document::{Kind, Node};
+use super::foreign;
 use super::placed::{At, EITHER, ONE_OR_MANY, PLACED};
 use access::{Elements, Entries, Entry, Placed, Variant};
 
@@ -104,9 +105,13 @@ impl<'de> Decoder<'de> {
         kept.map(|(_, entry)| entry).collect()
     }
 
-    /// Reports a key that no struct knows, and returns the field that it is likely to mean.
-    fn unknown_key(self, key: &Node, fields: &[&'static str]) -> Option<&'static str> {
+    /// Reports a key that the struct named `block` does not know, and returns the field that it is likely to mean.
+    fn unknown_key(self, block: &str, key: &Node, fields: &[&'static str]) -> Option<&'static str> {
         let name = key.text().unwrap_or_default();
+        if let Some(mistake) = foreign::mistake(block, name, key.place) {
+            self.sink.borrow_mut().push(mistake);
+            return None;
+        }
         let nearest = nearest(name, fields.iter().copied());
         let hint = match nearest {
             Some(nearest) => format!("did you mean {nearest:?}?"),
@@ -118,12 +123,12 @@ impl<'de> Decoder<'de> {
 
     /// The entries of a map that is decoded into a struct with these fields. For a misspelt key the
     /// field counts as written and mistaken, so that it is not missed as well.
-    fn fields(self, fields: &[&'static str]) -> Vec<Entry<'de>> {
+    fn fields(self, block: &str, fields: &[&'static str]) -> Vec<Entry<'de>> {
         let (mut entries, mut misspelt) = (Vec::new(), Vec::new());
         for (key, value) in self.entries() {
             if key.text().is_some_and(|key| fields.contains(&key)) {
                 entries.push(Entry { key, field: None, value });
-            } else if let Some(meant) = self.unknown_key(key, fields) {
+            } else if let Some(meant) = self.unknown_key(block, key, fields) {
                 misspelt.push(Entry { key, field: Some(meant), value });
             }
         }
@@ -219,12 +224,12 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        block: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
         match &self.node.kind {
-            Kind::Map(_) => visitor.visit_map(Entries::new(self.fields(fields), self.sink)),
+            Kind::Map(_) => visitor.visit_map(Entries::new(self.fields(block, fields), self.sink)),
             _ => Err(self.mismatch(&"a block of keys")),
         }
     }

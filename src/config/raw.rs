@@ -76,8 +76,14 @@ pub struct Provider {
     pub http_headers: At<Headers>,
     /// How TLS is spoken.
     pub tls_config: At<TlsConfig>,
-    /// A proxy to go through: `http` or `https`. Default: none, whatever the environment says.
+    /// A proxy to go through: `http`, `https`, `socks5` or `socks5h`. Default: none.
     pub proxy_url: At<UrlText>,
+    /// Hosts to ask without `proxy_url`, separated by commas: domains, IP addresses, networks.
+    pub no_proxy: At<String>,
+    /// Go through the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name. Default false.
+    pub proxy_from_environment: At<bool>,
+    /// Speak HTTP/2 where a server of `https` does. Default true.
+    pub enable_http2: At<bool>,
     /// How many requests may begin in a time. Default: no limit.
     pub rate_limit: At<RateLimit>,
     /// How many requests may be under way at once. Default 16.
@@ -165,7 +171,7 @@ pub struct Header {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsConfig {
-    /// Certificate authorities in PEM, instead of the system's.
+    /// Certificate authorities in PEM, instead of the system's, or the server's own certificate.
     pub ca_file: At<String>,
     /// A client certificate in PEM.
     pub cert_file: At<String>,

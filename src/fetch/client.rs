@@ -1,19 +1,34 @@
-//! The HTTP client of a provider, with nothing ambient: no redirects, no proxy of the environment.
+//! The HTTP client of a provider, with nothing ambient: no redirects, and no proxy but that of the
+//! configuration.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Identity, Proxy, tls};
+use reqwest::{Client, Proxy, Url};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
 use secrecy::ExposeSecret;
 
 use crate::bounded_file;
 use crate::config::pem::MAX_PEM_BYTES;
-use crate::config::{self, Limits, Refusal, Tls, TlsVersion};
+use crate::config::{self, Provider, Refusal, Tls, TlsVersion};
+use crate::tls;
+use crate::tls::trust::{AnyServer, server_verifier};
 
-/// Below the minute after which most gateways close an idle connection, so that a poll seldom
-/// meets one that is just being closed.
-const POOL_IDLE: Duration = Duration::from_secs(50);
+/// The most headers of an answer: more than twice as many as gateways behind several proxies have
+/// been seen to send. Over HTTP/2 their size counts instead.
+const MAX_HEADERS: usize = 256;
+/// The size of an answer's headers over HTTP/2, in bytes: room for as many as above.
+const MAX_HEADER_BYTES: u32 = 256 << 10;
+/// The silence after which a connection of HTTP/2 that is used again is sent a ping, and the time
+/// for its answer. So a connection that a firewall has forgotten is found out within a poll of the
+/// default timeout, and time is left for another.
+const PING_AFTER: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Why a client could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -26,14 +41,15 @@ pub enum BuildError {
     Secret(String),
     /// A certificate or the proxy is not usable: the key that names it. Not the source's text, which
     /// may hold the proxy's password.
-    #[error("cannot use {0}")]
-    Unusable(&'static str),
+    /// With the key that it is about, with dots between its parts.
+    #[error("cannot use {1}")]
+    Unusable(&'static str, &'static str),
 }
 
 impl From<BuildError> for Refusal {
     fn from(error: BuildError) -> Self {
         let key = match &error {
-            BuildError::Unusable(key) => key,
+            BuildError::Unusable(key, _) => key,
             BuildError::File(..) => "tls_config",
             BuildError::Secret(_) => "",
         };
@@ -41,50 +57,150 @@ impl From<BuildError> for Refusal {
     }
 }
 
-/// A client with a connection pool of its own.
-///
-/// # Errors
-/// When a certificate, a key or the proxy cannot be used.
-pub fn build(config: &config::Client, limits: &Limits) -> Result<Client, BuildError> {
-    let mut builder = Client::builder()
-        // A redirect would carry credentials in headers of the user's own to another origin.
-        .redirect(Policy::none())
-        .no_proxy()
-        .user_agent(concat!("aitask_exporter/", env!("CARGO_PKG_VERSION")))
-        .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(limits.max_in_flight)
-        .connect_timeout(limits.poll_timeout)
-        .tcp_nodelay(true);
-    if let Some(proxy) = &config.proxy_url {
-        let url = proxy.read().map_err(|_| BuildError::Unusable("proxy_url"))?;
-        let proxy = Proxy::all(url.expose_secret());
-        builder = builder.proxy(proxy.map_err(|_| BuildError::Unusable("proxy_url"))?);
-    }
-    builder = with_tls(builder, &config.tls)?;
-    builder.build().map_err(|_| BuildError::Unusable("tls_config"))
+/// All that clients of one provider have in common.
+pub struct ClientSettings {
+    tls: ClientConfig,
+    proxy: Option<Proxy>,
+    http2: bool,
+    /// The total time of one poll.
+    pub poll_timeout: Duration,
+    max_in_flight: usize,
 }
 
-fn with_tls(
-    mut builder: reqwest::ClientBuilder,
+impl ClientSettings {
+    /// Reads the certificates of a provider.
+    ///
+    /// # Errors
+    /// When a certificate, a key or the proxy cannot be used.
+    pub fn read(provider: &Provider) -> Result<Self, BuildError> {
+        let config = &provider.client;
+        let proxy = config.proxy.as_ref().map(proxy_url).transpose()?;
+        let is_https = |url: &Url| url.scheme() == "https";
+        let uses_tls = is_https(&provider.base_url) || proxy.as_ref().is_some_and(is_https);
+        let unusable = |_| BuildError::Unusable("proxy_url", "the proxy's URL");
+        Ok(Self {
+            tls: client_config(&config.tls, config.http2, uses_tls)?,
+            proxy: proxy.map(Proxy::all).transpose().map_err(unusable)?,
+            http2: config.http2,
+            poll_timeout: provider.limits.poll_timeout,
+            max_in_flight: provider.limits.max_in_flight,
+        })
+    }
+
+    /// Returns a client whose connections are its own, and are kept for at most `idle`: not at all
+    /// where that is zero.
+    ///
+    /// # Errors
+    /// When the settings do not go together.
+    pub fn build(&self, idle: Duration) -> Result<Client, BuildError> {
+        let kept = if idle.is_zero() { 0 } else { self.max_in_flight };
+        let mut builder = Client::builder()
+            // A redirect would carry credentials in headers of the user's own to another origin.
+            .redirect(Policy::none())
+            .no_proxy()
+            .user_agent(concat!("aitask_exporter/", env!("CARGO_PKG_VERSION")))
+            .pool_idle_timeout(idle)
+            .pool_max_idle_per_host(kept)
+            .connect_timeout(self.poll_timeout)
+            .tcp_nodelay(true)
+            .http1_max_headers(MAX_HEADERS)
+            .tls_backend_preconfigured(self.tls.clone());
+        builder = if self.http2 {
+            builder
+                .http2_max_header_list_size(MAX_HEADER_BYTES)
+                .http2_keep_alive_interval(PING_AFTER)
+                .http2_keep_alive_timeout(PING_TIMEOUT)
+        } else {
+            builder.http1_only()
+        };
+        if let Some(proxy) = &self.proxy {
+            builder = builder.proxy(proxy.clone());
+        }
+        builder.build().map_err(|_| BuildError::Unusable("tls_config", "tls_config"))
+    }
+}
+
+/// Returns the URL of a proxy as reqwest takes it.
+///
+/// # Errors
+/// When the URL cannot be read.
+pub fn proxy_url(proxy: &config::Proxy) -> Result<Url, BuildError> {
+    let unusable = || BuildError::Unusable("proxy_url", "the proxy's URL");
+    let text = proxy.url.read().map_err(|_| unusable())?;
+    // As in Go, the proxy looks names up: here they may not be known.
+    let text = match text.expose_secret().strip_prefix("socks5://") {
+        Some(rest) => format!("socks5h://{rest}"),
+        None => text.expose_secret().to_owned(),
+    };
+    Url::parse(&text).map_err(|_| unusable())
+}
+
+fn client_config(config: &Tls, http2: bool, uses_tls: bool) -> Result<ClientConfig, BuildError> {
+    let versions: &[&SupportedProtocolVersion] = match config.min_version {
+        TlsVersion::Tls12 => &[&version::TLS12, &version::TLS13],
+        TlsVersion::Tls13 => &[&version::TLS13],
+    };
+    let builder = ClientConfig::builder_with_provider(tls::provider());
+    let builder = builder.with_protocol_versions(versions);
+    let builder =
+        builder.map_err(|_| BuildError::Unusable("tls_config.min_version", "min_version"))?;
+    let builder = match verifier(config, uses_tls)? {
+        Some(verifier) => builder.dangerous().with_custom_certificate_verifier(verifier),
+        // Plain HTTP, and nothing to verify.
+        None => builder.with_root_certificates(RootCertStore::empty()),
+    };
+    let mut client = match &config.identity {
+        Some((certificate, key)) => {
+            let chain = certificates(certificate)?;
+            let key = PrivateKeyDer::from_pem_slice(&read(key)?);
+            let key = key.map_err(|_| BuildError::Unusable("tls_config.key_file", "key_file"))?;
+            let client = builder.with_client_auth_cert(chain, key);
+            client.map_err(|error| {
+                let what = match error {
+                    rustls::Error::InconsistentKeys(_) => {
+                        "key_file: it is not the key of the certificate in cert_file"
+                    }
+                    _ => "cert_file and key_file",
+                };
+                BuildError::Unusable("tls_config.key_file", what)
+            })?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    client.alpn_protocols = match http2 {
+        true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        false => vec![b"http/1.1".to_vec()],
+    };
+    Ok(client)
+}
+
+/// Returns what judges servers; `None` where there are none to judge.
+fn verifier(
     config: &Tls,
-) -> Result<reqwest::ClientBuilder, BuildError> {
-    builder = builder.min_tls_version(match config.min_version {
-        TlsVersion::Tls12 => tls::Version::TLS_1_2,
-        TlsVersion::Tls13 => tls::Version::TLS_1_3,
-    });
-    if let Some(path) = &config.ca_file {
-        let bundle = Certificate::from_pem_bundle(&read(path)?);
-        builder =
-            builder.tls_certs_only(bundle.map_err(|_| BuildError::Unusable("tls_config.ca_file"))?);
+    uses_tls: bool,
+) -> Result<Option<Arc<dyn ServerCertVerifier>>, BuildError> {
+    if config.insecure_skip_verify {
+        return Ok(Some(Arc::new(AnyServer)));
     }
-    if let Some((cert, key)) = &config.identity {
-        let mut pem = read(cert)?;
-        pem.extend(read(key)?);
-        let identity = Identity::from_pem(&pem);
-        builder =
-            builder.identity(identity.map_err(|_| BuildError::Unusable("tls_config.cert_file"))?);
-    }
-    Ok(builder.tls_danger_accept_invalid_certs(config.insecure_skip_verify))
+    let (certificates, (key, what)) = match &config.ca_file {
+        Some(path) => (certificates(path)?, ("tls_config.ca_file", "ca_file")),
+        // What of it cannot be read is left out, as it always is of the system's.
+        None if uses_tls => (
+            rustls_native_certs::load_native_certs().certs,
+            (
+                "base_url",
+                "https: this system has no certificate authorities; name some in tls_config.ca_file",
+            ),
+        ),
+        None => return Ok(None),
+    };
+    let verifier = server_verifier(certificates, tls::provider());
+    verifier.map(Some).map_err(|_| BuildError::Unusable(key, what))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, BuildError> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
+    all.map_err(|_| BuildError::Unusable("tls_config", "a certificate of tls_config"))
 }
 
 /// Reads a file of `tls_config`.

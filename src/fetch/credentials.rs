@@ -91,7 +91,7 @@ impl Credentials {
         for (name, secret) in &client.headers {
             add(name, Form::Prefixed("".into()), secret);
         }
-        let proxy_url = client.proxy_url.clone();
+        let proxy_url = client.proxy.as_ref().map(|proxy| proxy.url.clone());
         let current = Mutex::new(read_all(&parts, proxy_url.as_ref())?);
         Ok(Self { parts, proxy_url, current, reading: Reading::default() })
     }
@@ -139,9 +139,11 @@ fn read_all(parts: &[Part], proxy_url: Option<&Secret>) -> Result<Current, Build
     let (mut headers, mut echoes, mut fingerprint) = (HeaderMap::new(), Echoes::default(), 0_u64);
     // The pages of a proxy come back as answers.
     let proxy_url = proxy_url.and_then(|url| Url::parse(url.read().ok()?.expose_secret()).ok());
-    if let Some(password) = proxy_url.as_ref().and_then(Url::password) {
+    if let Some((url, password)) = proxy_url.as_ref().and_then(|url| Some((url, url.password()?))) {
+        let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
         echoes.add(password);
-        echoes.add(&percent_decode_str(password).decode_utf8_lossy());
+        echoes.add(&decode(password));
+        echoes.add(&basic(&decode(url.username()), &decode(password).into()));
     }
     for part in parts {
         let secret = part.read(&part.secret)?;
@@ -255,8 +257,13 @@ mod tests {
             ]
         };
         let fingerprints = || -> Vec<u64> {
-            let client =
-                |auth| Client { auth, headers: vec![], tls: Tls::default(), proxy_url: None };
+            let client = |auth| Client {
+                auth,
+                headers: vec![],
+                tls: Tls::default(),
+                proxy: None,
+                http2: true,
+            };
             let read = |auth| Credentials::read(&client(auth)).unwrap().fingerprint();
             all().map(read).into()
         };

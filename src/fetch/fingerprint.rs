@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
-
-use super::client::{BuildError, read};
+use super::client::{BuildError, proxy_url, read};
 use crate::config::{self, Provider, Tls};
 use crate::task::stable_hash;
 
@@ -25,21 +23,21 @@ impl ClientFingerprint {
     /// When a certificate, a key or the proxy's URL cannot be read.
     pub fn of(provider: &Provider) -> Result<Self, BuildError> {
         // Every field by its name: one that is added later must be thought of here.
-        let config::Client { auth: _, headers: _, tls, proxy_url } = &provider.client;
+        let config::Client { auth: _, headers: _, tls, proxy, http2 } = &provider.client;
         let Tls { ca_file, identity, insecure_skip_verify, min_version } = tls;
-        let mut parts = vec![format!("{insecure_skip_verify} {min_version:?}").into_bytes()];
+        let mut parts =
+            vec![format!("{insecure_skip_verify} {min_version:?} {http2}").into_bytes()];
         // A part for each file, also where there is none: two must not change places unseen.
         let cert = identity.as_ref().map(|(cert, _)| cert);
         let key = identity.as_ref().map(|(_, key)| key);
         for file in [ca_file.as_ref(), cert, key] {
             parts.push(file.map(|path| read(path)).transpose()?.unwrap_or_default());
         }
-        if let Some(proxy) = proxy_url {
-            let url = proxy.read().map_err(|_| BuildError::Unusable("the proxy's URL"))?;
-            parts.push(url.expose_secret().as_bytes().to_vec());
+        if let Some(proxy) = proxy {
+            parts.push(proxy_url(proxy)?.as_str().as_bytes().to_vec());
         }
         // The system's authorities are read when a client is built, and a reload takes on new ones.
-        if ca_file.is_none() && (provider.base_url.scheme() == "https" || proxy_url.is_some()) {
+        if ca_file.is_none() && (provider.base_url.scheme() == "https" || proxy.is_some()) {
             let roots = rustls_native_certs::load_native_certs().certs;
             parts.extend(roots.into_iter().map(|root| root.to_vec()));
         }

@@ -1,4 +1,5 @@
-//! `Retry-After` (RFC 9110): seconds or a date.
+//! `Retry-After` (RFC 9110) as the world writes it: seconds, also with a fraction, or a date;
+//! `retry-after-ms` goes before it.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,59 +8,120 @@ use http::header::{DATE, HeaderName, RETRY_AFTER};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
-/// How long to wait; `None` without a header that can be read. A date in the past is no wait. Dates
-/// count from the answer's own `Date`, so that a clock of ours that is wrong does not silence the
-/// provider; without one, from `now`.
+/// Milliseconds, as several APIs of models send them beside the seconds.
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+/// A longer number is no delay but a moment, counted from 1970, and says nothing that can be relied
+/// upon.
+const MAX_DELAY: Duration = Duration::from_secs(366 * 86_400);
+
+/// Returns how long to wait; `None` without a header that can be read. A fraction is rounded up, a
+/// date in the past is no wait. Dates count from the answer's own `Date`, so that a clock of ours
+/// that is wrong does not silence the provider; without one, from `now`.
 pub fn parse(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = text(headers, &RETRY_AFTER)?;
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a number holds are a long time all the same.
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))));
+    let milliseconds = texts(headers, &RETRY_AFTER_MS)
+        .find_map(|text| delay(Duration::from_millis(rounded_up(text)?)));
+    milliseconds.or_else(|| {
+        texts(headers, &RETRY_AFTER).find_map(|text| match rounded_up(text) {
+            Some(seconds) => delay(Duration::from_secs(seconds)),
+            None => Some(date(text)?.duration_since(sent(headers, now)).unwrap_or_default()),
+        })
+    })
+}
+
+fn texts<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    headers.get_all(name).into_iter().filter_map(|value| Some(value.to_str().ok()?.trim()))
+}
+
+fn delay(delay: Duration) -> Option<Duration> {
+    (delay <= MAX_DELAY).then_some(delay)
+}
+
+/// Returns a decimal number, rounded up to a whole one. More digits than a number holds are the
+/// largest.
+fn rounded_up(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || fraction.is_empty() || !are_digits(whole) || !are_digits(fraction) {
+        return None;
     }
-    Some(date(text)?.duration_since(sent(headers, now)).unwrap_or_default())
+    let more = u64::from(fraction.bytes().any(|digit| digit != b'0'));
+    Some(whole.parse().unwrap_or(u64::MAX).saturating_add(more))
 }
 
 /// Returns the moment of an answer's own `Date`; `now` where it has none that can be read, or one
 /// before the year 2000.
 pub fn sent(headers: &HeaderMap, now: SystemTime) -> SystemTime {
     let year_2000 = SystemTime::UNIX_EPOCH + Duration::from_secs(946_684_800);
-    let date = text(headers, &DATE).and_then(date);
+    let date = texts(headers, &DATE).find_map(date);
     date.filter(|date| *date >= year_2000).unwrap_or(now)
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    Some(headers.get(name)?.to_str().ok()?.trim())
-}
-
-/// RFC 9110's date is RFC 2822's with the zone written `GMT`.
+/// Returns a date in one of the three forms of RFC 9110, or in the form of mail.
 fn date(text: &str) -> Option<SystemTime> {
-    let date: Timestamp = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    Some(date.into())
+    httpdate::parse_http_date(text).ok().or_else(|| {
+        let date: Timestamp = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        Some(date.into())
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// 2015-10-21T07:28:00Z
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_480)
+    }
+
+    fn parsed(headers: &[(HeaderName, &str)]) -> Option<Duration> {
+        let pairs = headers.iter().map(|(name, text)| (name.clone(), text.parse().unwrap()));
+        parse(&pairs.collect(), now())
+    }
+
     #[test]
     fn seconds_and_dates() {
-        // 2015-10-21T07:28:00Z
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_480);
         for (text, expected) in [
             ("7", Some(7)),
             ("0", Some(0)),
-            ("99999999999999999999999", Some(u64::from(u32::MAX))),
+            ("1.5", Some(2)),
+            ("0.001", Some(1)),
+            ("2.000", Some(2)),
+            ("31536000", Some(31_536_000)),
+            // The epoch, and more digits than a number holds.
+            ("1445412510", None),
+            ("99999999999999999999999", None),
             ("Wed, 21 Oct 2015 07:28:30 GMT", Some(30)),
+            ("Wednesday, 21-Oct-15 07:28:30 GMT", Some(30)),
+            ("Wed Oct 21 07:28:30 2015", Some(30)),
+            ("Wed, 21 Oct 2015 08:28:30 +0100", Some(30)),
             ("Wed, 21 Oct 2015 07:27:00 GMT", Some(0)),
+            ("Tue, 21 Oct 2025 07:28:00 GMT", Some(315_619_200)),
             ("soon", None),
             ("-1", None),
-            ("1.5", None),
+            ("1.", None),
+            (".5", None),
+            ("1.5.2", None),
+            ("1e3", None),
             ("", None),
         ] {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
-            assert_eq!(parse(&headers, now), expected.map(Duration::from_secs), "{text:?}");
+            let expected = expected.map(Duration::from_secs);
+            assert_eq!(parsed(&[(RETRY_AFTER, text)]), expected, "{text:?}");
         }
-        assert_eq!(parse(&HeaderMap::new(), now), None);
+        assert_eq!(parsed(&[]), None);
+    }
+
+    #[test]
+    fn milliseconds_go_before_seconds() {
+        let both = |ms, seconds| parsed(&[(RETRY_AFTER_MS, ms), (RETRY_AFTER, seconds)]);
+        assert_eq!(both("1500", "9"), Some(Duration::from_millis(1_500)));
+        assert_eq!(both("0.25", "9"), Some(Duration::from_millis(1)));
+        // An epoch, and what cannot be read.
+        for ms in ["1796023756000", "soon"] {
+            assert_eq!(both(ms, "9"), Some(Duration::from_secs(9)), "{ms}");
+        }
+        // The first that can be read.
+        let twice = parsed(&[(RETRY_AFTER, "soon"), (RETRY_AFTER, "3")]);
+        assert_eq!(twice, Some(Duration::from_secs(3)));
     }
 
     #[test]
@@ -70,10 +132,11 @@ mod tests {
         };
         // 2015-10-21T04:28:00Z: our clock is three hours behind.
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_401_680);
-        let sent = headers("Wed, 21 Oct 2015 07:28:20 GMT");
-        assert_eq!(parse(&sent, now), Some(Duration::from_secs(10)));
+        for sent in ["Wed, 21 Oct 2015 07:28:20 GMT", "Wed Oct 21 07:28:20 2015"] {
+            assert_eq!(parse(&headers(sent), now), Some(Duration::from_secs(10)), "{sent}");
+        }
         assert_eq!(parse(&headers("today"), now), Some(Duration::from_secs(3 * 3_600 + 30)));
         let unset = headers("Thu, 01 Jan 1970 00:00:00 GMT");
-        assert_eq!(super::sent(&unset, now), now);
+        assert_eq!(sent(&unset, now), now);
     }
 }

@@ -44,9 +44,11 @@ impl Polling<'_> {
         if !verdicts.is_empty() {
             self.telemetry.provider_up(polled.outcomes.iter().any(Result::is_ok));
         }
+        // An answer that is usable may say when there will be more to learn: we know when to ask.
         // Of two wishes the longer one counts.
-        let retry_after =
-            response.and_then(|response| response.retry_after).max(polled.retry_after);
+        let has_failed = polled.outcomes.iter().all(Result::is_err);
+        let retry_after = response.and_then(|response| response.retry_after);
+        let retry_after = retry_after.max(polled.retry_after).filter(|_| has_failed);
         self.schedule.finish(&verdicts, retry_after, now);
         for abandoned in consequences.abandoned {
             self.abandon(abandoned, now);

@@ -20,7 +20,8 @@ pub fn report(upstream: &Upstream, task: &Task, polled: &Polled) -> String {
     // Writing to a String cannot fail.
     let _ = write_request(&mut out, upstream, task, polled);
     if let Some(response) = &polled.response {
-        let _ = write_response(&mut out, response);
+        let failed = polled.outcomes.iter().all(Result::is_err);
+        let _ = write_response(&mut out, response, failed);
         let _ = write_mapping(&mut out, upstream, task, response);
     }
     let _ = write_outcome(&mut out, polled);
@@ -60,12 +61,12 @@ fn redacted(provider: &Provider, task: &Task) -> (String, Option<String>) {
     }
 }
 
-fn write_response(out: &mut String, response: &Response) -> std::fmt::Result {
+fn write_response(out: &mut String, response: &Response, failed: bool) -> std::fmt::Result {
     writeln!(out, "answer\n  HTTP status {}", response.status)?;
     for (name, value) in &response.headers {
         writeln!(out, "  {name}: {}", String::from_utf8_lossy(value.as_bytes()).escape_debug())?;
     }
-    if let Some(wait) = response.retry_after {
+    if let Some(wait) = response.retry_after.filter(|_| failed) {
         writeln!(out, "  asks to be left alone for {wait:?}")?;
     }
     match response.answer().body {
@@ -74,6 +75,7 @@ fn write_response(out: &mut String, response: &Response) -> std::fmt::Result {
             writeln!(out, "  body, larger than {limit} bytes (body_size_limit); its beginning")?;
             write_body(out, start, true)
         }
+        Body::Unreadable(why) => writeln!(out, "  {why}"),
         Body::Whole(body) => {
             writeln!(out, "  body, {} bytes", body.len())?;
             write_body(out, body, false)
@@ -83,10 +85,14 @@ fn write_response(out: &mut String, response: &Response) -> std::fmt::Result {
 
 fn write_body(out: &mut String, body: &[u8], is_cut: bool) -> std::fmt::Result {
     let shown = body.get(..MAX_BODY).unwrap_or(body);
-    let text = String::from_utf8_lossy(shown);
-    let text = text.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'");
+    let text = escaped(&String::from_utf8_lossy(shown));
     let more = if is_cut || shown.len() < body.len() { "…" } else { "" };
     writeln!(out, "  {text}{more}")
+}
+
+/// One line without the escapes of quotes, which nothing here ends.
+fn escaped(text: &str) -> String {
+    text.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'")
 }
 
 fn write_mapping(
@@ -119,7 +125,7 @@ fn write_outcome(out: &mut String, polled: &Polled) -> std::fmt::Result {
         match outcome {
             Ok(observation) => write_observation(out, observation)?,
             Err(failure) => {
-                let detail = failure.detail.escape_debug();
+                let detail = escaped(&failure.detail);
                 writeln!(out, "  failed, reason {}: {detail}", failure.reason)?;
             }
         }

@@ -20,6 +20,7 @@ use tower::ServiceExt;
 use super::guarded::Guarded;
 use super::settings::Settings;
 use super::watched::{HEADER_TIMEOUT, Hurried, Stage, Taken, Waiting};
+use crate::tls::explain::{Peer, explain};
 
 /// File descriptors are few; polls need theirs.
 const MAX_CONNECTIONS: usize = 512;
@@ -85,7 +86,12 @@ async fn connection(
     match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
         Ok(stream) => speak(stream, router, stop).await,
         // Scanners and wrong certificates are no trouble of ours, but of whoever looks for them.
-        Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(error) => {
+            let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+            let error =
+                inner.map_or_else(|| error.to_string(), |error| explain(error, Peer::Client));
+            tracing::debug!(error, "a TLS handshake failed");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod cut;
 mod times;
+mod transfer;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,10 +1,12 @@
 //! What the tests stand on: the exporter as a process, the simulated gateway, and patience.
 
+pub mod certificates;
 pub mod host;
 pub mod http;
 pub mod raw;
 pub mod samples;
 pub mod tools;
+pub mod upstream;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -201,10 +203,10 @@ impl Exporter {
         Self::listening(Self::run(&mut command, Dir::with(config), &[]))
     }
 
-    /// With a variable of the environment.
-    pub fn start_with(dir: Dir, name: &str, value: impl AsRef<OsStr>) -> Self {
+    /// In an environment with these variables.
+    pub fn start_among<V: AsRef<OsStr>>(dir: Dir, variables: &[(&str, V)]) -> Self {
         let mut command = Command::new(PROGRAM);
-        command.env(name, value);
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         Self::listening(Self::run(&mut command, dir, &[]))
     }
 

@@ -14,6 +14,8 @@ use rustls::{
 };
 use webpki::EndEntityCert;
 
+use crate::tls::trust::{TrustedCertificates, TrustingVerifier};
+
 /// Whether clients need certificates, and whose. The names are those of Go's `tls.ClientAuthType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
@@ -46,14 +48,16 @@ impl Policy {
     }
 }
 
-/// What holds a client to the policy. Where names are `allowed`, one of them has to be in the
-/// certificate.
+/// Returns what holds a client to the policy. Its certificate is signed by one of the
+/// `authorities`, or is one of the `trusted`. Where names are `allowed`, one of them has to be in
+/// it.
 ///
 /// # Errors
 /// There are no authorities to verify certificates with.
 pub fn verifier(
     policy: Policy,
     authorities: RootCertStore,
+    trusted: TrustedCertificates,
     allowed: Vec<String>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, String> {
@@ -75,7 +79,8 @@ pub fn verifier(
                 Policy::VerifyClientCertIfGiven => builder.allow_unauthenticated(),
                 _ => builder,
             };
-            builder.build().map_err(|error| error.to_string())?
+            let chains = builder.build().map_err(|error| error.to_string())?;
+            Arc::new(TrustingVerifier::new(chains, trusted))
         }
     };
     Ok(if allowed.is_empty() { verifier } else { Arc::new(Named { verifier, allowed }) })

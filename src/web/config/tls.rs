@@ -21,6 +21,7 @@ use crate::config::pem::{self, Half};
 use crate::config::place::Place;
 use crate::config::placed::At;
 use crate::config::scalar::SecretText;
+use crate::tls::trust::TrustedCertificates;
 
 /// The groups that there are, by the names that Go gives them.
 const CURVES: [(&str, &dyn SupportedKxGroup); 3] = [
@@ -264,8 +265,11 @@ impl Check<'_> {
         let is_given = raw.client_ca.get().is_some() || text(&raw.client_ca_file).is_some();
         let pem = self.pem(("client_ca", &raw.client_ca), ("client_ca_file", &raw.client_ca_file));
         let mut authorities = RootCertStore::empty();
+        let mut trusted = TrustedCertificates::default();
         if let Some((place, pem)) = pem {
-            for certificate in self.parsed(place, pem::certificates(&pem))? {
+            let certificates = self.parsed(place, pem::certificates(&pem))?;
+            trusted = certificates.iter().collect();
+            for certificate in certificates {
                 if authorities.add(certificate).is_err() {
                     self.report(Mistake::new(place, "a certificate here is no authority's"));
                     return None;
@@ -287,7 +291,7 @@ impl Check<'_> {
             return None;
         }
         let allowed = self.allowed(raw, policy)?;
-        let verifier = client::verifier(policy, authorities, allowed, provider);
+        let verifier = client::verifier(policy, authorities, trusted, allowed, provider);
         verifier.map_err(|error| self.report(Mistake::new(place, error))).ok()
     }
 

@@ -71,7 +71,7 @@ impl<'s> Polling<'s> {
         let (context, provider) = (&seat.context, &seat.upstream.provider);
         let cadence = Cadence::new(provider.limits.poll_interval, now, context.clock.now());
         let hash = stable_hash([provider.name.as_bytes()]);
-        let telemetry = context.telemetry.provider(&provider.name);
+        let telemetry = Arc::clone(&seat.telemetry);
         telemetry.expect(&provider.mapping);
         Self {
             telemetry,

@@ -20,6 +20,7 @@ use crate::store::shard::Shard;
 use crate::supervisor::Restarts;
 use crate::task::Task;
 use crate::telemetry::Telemetry;
+use crate::telemetry::provider::ProviderTelemetry;
 
 /// Probes that wait for their turn; more are refused.
 pub const MAX_PROBES: usize = 64;
@@ -107,9 +108,12 @@ impl Worker {
         let settled = Arc::new(AtomicBool::new(false));
         let runtime = context.runtime.clone();
         let shard = Arc::clone(&changes.shard);
-        let seat = Seat { context, upstream, shard, inbox, settled: Arc::clone(&settled) };
+        // The provider's series are there from now on, and not from its first poll.
+        let telemetry = context.telemetry.provider(&upstream.provider.name);
+        let worker = Self { commands, settled: Arc::clone(&settled) };
+        let seat = Seat { context, telemetry, upstream, shard, inbox, settled };
         runtime.spawn(supervise(seat, changes, poll));
-        Self { commands, settled }
+        worker
     }
 
     /// Takes on another configuration; returns once it is in force.
@@ -152,6 +156,8 @@ impl Worker {
 pub struct Seat {
     /// Means that all workers share.
     pub context: Context,
+    /// The provider's metrics.
+    pub telemetry: Arc<ProviderTelemetry>,
     /// The means to ask the provider.
     pub upstream: Arc<Upstream>,
     /// The provider's tasks.

@@ -41,9 +41,11 @@ fn supervised(context: Context, store: &Store, ids: &[&str], run: Run) -> Worker
     let (commands, inbox) = mpsc::channel(MAX_PROBES);
     let settled = Arc::new(AtomicBool::new(false));
     let (runtime, shard) = (context.runtime.clone(), Arc::clone(&changes.shard));
-    let seat = Seat { context, upstream, shard, inbox, settled: Arc::clone(&settled) };
+    let telemetry = context.telemetry.provider("p");
+    let worker = Worker { commands, settled: Arc::clone(&settled) };
+    let seat = Seat { context, telemetry, upstream, shard, inbox, settled };
     runtime.spawn(async move { supervise(seat, changes, run).await });
-    Worker { commands, settled }
+    worker
 }
 
 fn apply(store: &Store, upstream: &Upstream, ids: &[&str]) -> Changes {

@@ -176,11 +176,11 @@ impl Check<'_> {
             mistake = mistake.detail(file.path.display().to_string());
         }
         let misuse = error.get_ref().and_then(|inner| inner.downcast_ref::<Misuse>());
-        if let Some(misuse) = misuse {
-            mistake = mistake.hint(misuse.hint);
-        } else if let Secret::File(SecretFile { path, .. }) = secret {
-            mistake = unexpanded(mistake, &error, path);
-        }
+        mistake = match (misuse, secret) {
+            (Some(misuse), _) => mistake.hint(misuse.hint),
+            (None, Secret::File(file)) => missing(mistake, &error, &file.path),
+            (None, _) => mistake,
+        };
         self.report(mistake);
     }
 
@@ -353,18 +353,34 @@ fn is_among(name: &HeaderName, names: &[&str]) -> bool {
     names.iter().any(|other| name.as_str().eq_ignore_ascii_case(other))
 }
 
-/// Adds to a mistake about a file that is not there what a shell would have made of its name.
-pub fn unexpanded(mistake: Mistake, error: &io::Error, path: &Path) -> Mistake {
-    let name = path.to_string_lossy();
+/// Adds to a mistake about a file that cannot be read what a shell would have made of its name.
+pub fn missing(mistake: Mistake, error: &io::Error, path: &Path) -> Mistake {
     match error.kind() {
-        io::ErrorKind::NotFound if name.contains('$') || name.contains("{{") => {
-            mistake.hint(purpose::UNFILLED)
-        }
-        io::ErrorKind::NotFound if name.contains("~/") => {
-            mistake.hint("`~` is not expanded: write the whole path")
-        }
+        io::ErrorKind::NotFound => unexpanded(mistake, &path.to_string_lossy()),
         _ => mistake,
     }
+}
+
+/// Adds to a mistake about files what a shell would have made of their name.
+pub fn unexpanded(mistake: Mistake, name: &str) -> Mistake {
+    match name {
+        _ if has_tilde(name) => mistake.hint("`~` is not expanded: write the whole path"),
+        _ if is_unexpanded(name) => mistake.hint(purpose::UNFILLED),
+        _ => mistake,
+    }
+}
+
+/// Reports whether a shell would have made another name of a file's.
+pub fn is_unexpanded(name: &str) -> bool {
+    let is_variable = |(at, _): (usize, &str)| {
+        let behind = name.get(at + 1..).unwrap_or_default();
+        behind.starts_with(|c: char| c.is_ascii_alphabetic() || "_{(".contains(c))
+    };
+    has_tilde(name) || name.contains("{{") || name.match_indices('$').any(is_variable)
+}
+
+fn has_tilde(name: &str) -> bool {
+    name.starts_with("~/") || name.contains("/~/")
 }
 
 /// What an error of the file system says, without the number that Rust adds.

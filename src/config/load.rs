@@ -8,7 +8,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 
 use super::check::Check;
-use super::client::reason;
+use super::client::{is_unexpanded, reason, unexpanded};
 use super::diagnostic::{Diagnostics, Format, Mistake, Source};
 use super::document::{self, Kind, Node};
 use super::place::{Place, Spot};
@@ -262,7 +262,10 @@ impl<'d> Loader<'d> {
         };
         let files = match sources::expand(&pattern) {
             Ok(files) if files.is_empty() && !sources::has_wildcard(glob) => {
-                Err(Mistake::new(place, "no such file").quote(glob))
+                Err(unexpanded(Mistake::new(place, "no such file").quote(glob), glob))
+            }
+            Ok(files) if files.is_empty() && is_unexpanded(glob) => {
+                Err(unexpanded(Mistake::new(place, "no file matches").quote(glob), glob))
             }
             Ok(files) if self.files.len() + files.len() > MAX_TASK_FILES => {
                 Err(Mistake::new(place, "more than 10000 task files"))

@@ -6,7 +6,7 @@ use rustls::RootCertStore;
 use rustls::crypto::ring;
 
 use super::check::Check;
-use super::client::{reason, unexpanded};
+use super::client::{missing, reason};
 use super::diagnostic::Mistake;
 use super::pem::{self, Half};
 use super::place::Place;
@@ -65,7 +65,7 @@ impl Check<'_> {
             Err(error) => {
                 let mistake =
                     Mistake::new(place, format!("cannot read the file: {}", reason(&error)));
-                unexpanded(mistake, &error, &path)
+                missing(mistake, &error, &path)
             }
         };
         self.report(mistake.detail(path.display().to_string()));

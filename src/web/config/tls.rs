@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use super::client::{self, Policy};
 use super::files::Files;
 use super::raw;
-use crate::config::client::{reason, unexpanded};
+use crate::config::client::{missing, reason};
 use crate::config::decode::Sink;
 use crate::config::diagnostic::Mistake;
 use crate::config::pem::{self, Half};
@@ -151,7 +151,7 @@ impl Check<'_> {
                 let report = |error| {
                     let message = format!("cannot read {file_name}: {}", reason(&error));
                     let mistake = Mistake::new(place, message).detail(path.display().to_string());
-                    self.report(unexpanded(mistake, &error, &path));
+                    self.report(missing(mistake, &error, &path));
                 };
                 read.map(|pem| (place, pem)).map_err(report).ok()
             }

@@ -212,15 +212,21 @@ impl Files {
         Ok(snapshot)
     }
 
-    /// Puts a snapshot into the place of the one before, once it is whole on the disk. Returns once
-    /// the disk has it under that name.
+    /// Puts a snapshot into the place of the one before, once it is whole on the disk.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Those of the disk. Then the one before is still there.
     pub fn replace(&self, snapshot: File) -> io::Result<()> {
         snapshot.sync_all()?;
         drop(snapshot);
-        fs::rename(self.dir.join(UNFINISHED), self.dir.join(SNAPSHOT))?;
+        fs::rename(self.dir.join(UNFINISHED), self.dir.join(SNAPSHOT))
+    }
+
+    /// Returns once the disk has the names of the files as they are now.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn sync_names(&self) -> io::Result<()> {
         self.directory()?.sync_all()
     }
 

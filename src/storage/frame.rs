@@ -78,7 +78,7 @@ pub fn read(file: &[u8]) -> Frames<'_> {
             begins_frame = true;
             continue;
         }
-        if begins_frame && is_torn(rest) {
+        if begins_frame && is_torn(rest) && !has_frame(rest) {
             frames.torn = rest.len();
             break;
         }
@@ -118,6 +118,13 @@ fn is_torn(bytes: &[u8]) -> bool {
         // Without both lengths nothing but the mark can be checked.
         None => bytes.len() < 8 && (MARK.starts_with(bytes) || bytes.starts_with(&MARK)),
     }
+}
+
+/// Reports whether a whole frame is in `bytes`, behind their beginning. Then something was written
+/// behind what is torn.
+fn has_frame(bytes: &[u8]) -> bool {
+    let mut marks = memchr::memmem::find_iter(bytes, &MARK).filter(|at| *at > 0);
+    marks.any(|at| bytes.get(at..).and_then(first).is_some())
 }
 
 fn checksum(length: u16, payload: &[u8]) -> u32 {
@@ -192,6 +199,20 @@ mod tests {
             for payload in read {
                 prop_assert!(expected.any(|written| written == payload), "in their order, and none made up");
             }
+        }
+
+        /// What was written behind a torn frame shows that it is none that a kill has left.
+        #[test]
+        fn a_frame_behind_a_torn_one_is_read(before in payloads(), torn in 1..19_usize) {
+            let mut written = file(&before);
+            let whole = written.len();
+            push(b"payload", &mut written);
+            written.truncate(whole + torn);
+            push(b"behind", &mut written);
+            let Frames { payloads, damaged, torn: end } = read(&written);
+            prop_assert_eq!((damaged, end), (torn.min(18), 0));
+            prop_assert_eq!(payloads.last().copied(), Some(&b"behind"[..]));
+            prop_assert_eq!(payloads.len(), before.len() + 1);
         }
 
         #[test]

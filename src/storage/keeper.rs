@@ -107,8 +107,9 @@ impl Keeper {
                 return;
             }
         }
-        // The disk has it, whatever happens now.
-        let replaced = self.journal.replaced(begun);
+        // From here on the new snapshot may be the one that is read next, which needs its journal.
+        let synced = self.files.sync_names();
+        let replaced = synced.and_then(|()| self.journal.replaced(begun));
         if let Err(error) = replaced.and_then(|()| self.files.remove_journals(first)) {
             self.journal.fail(&error);
         }

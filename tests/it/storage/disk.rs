@@ -38,12 +38,14 @@ fn make_room(process: &Process) -> String {
 #[test]
 fn a_full_disk_stops_nothing() {
     let (gateway, storage) = (Gateway::start(), Dir::new());
-    let tasks: Vec<_> = (0..200).map(|n| format!("done-{n}")).collect();
+    let done = (0..200).map(|n| format!("done-{n}"));
+    let tasks: Vec<_> = done.chain(["ok-1".to_owned()]).collect();
     let (dir, path) = (|| Dir::with(&config(&gateway, &tasks)), storage.path("state"));
     let exporter = limited(dir(), &path, 16);
     exporter.await_value("aitask_exporter_storage_up", &[], 0.0);
-    let samples = exporter.await_value("aitask_tasks", &[("state", "succeeded")], 200.0);
+    let samples = exporter.await_value("aitask_tasks", &[("state", "succeeded")], 201.0);
     assert_eq!(samples.value("aitask_status", &[("task_id", "done-7")]), Some(1.0));
+    assert_eq!(finished(&samples), 0.0, "it waits");
     let log = exporter.process.log();
     assert_eq!(log.matches("running on from memory").count(), 1, "{log}");
 
@@ -52,6 +54,7 @@ fn a_full_disk_stops_nothing() {
     let pid = make_room(&exporter.process);
     let samples = exporter.await_value("aitask_exporter_storage_up", &[], 1.0);
     assert_eq!(samples.value("process_start_time_seconds", &[]), started);
+    exporter.await_value("aitask_finished_total", &[("state", "succeeded")], 1.0);
     let kill = |pid: &str| {
         assert!(
             Command::new("sh")
@@ -69,14 +72,16 @@ fn a_full_disk_stops_nothing() {
     let second = limited(dir(), &path, 0);
     let samples = second.scrape();
     assert_eq!(samples.value("aitask_exporter_storage_up", &[]), Some(0.0));
-    assert_eq!(samples.value("aitask_tasks", &[("state", "succeeded")]), Some(200.0));
+    assert_eq!(samples.value("aitask_tasks", &[("state", "succeeded")]), Some(201.0));
+    assert_eq!(finished(&samples), 1.0);
     let pid = make_room(&second.process);
     second.await_value("aitask_exporter_storage_up", &[], 1.0);
     kill(&pid);
     drop(second);
     let third = Exporter::start_in(dir(), &flags(&path));
     let samples = third.scrape();
-    assert_eq!(samples.value("aitask_tasks", &[("state", "succeeded")]), Some(200.0));
+    assert_eq!(samples.value("aitask_tasks", &[("state", "succeeded")]), Some(201.0));
+    assert_eq!(finished(&samples), 1.0);
     assert_eq!(gateway.requests("done-7"), polled, "nothing was forgotten");
 }
 
@@ -123,11 +128,7 @@ fn a_disk_that_hangs_or_goes_is_told() {
     let up = "aitask_exporter_storage_up";
     let samples = exporter.await_value(up, &[], 0.0);
     assert_eq!(samples.value("aitask_tasks", &[("state", "succeeded")]), Some(1.0));
-    assert!(
-        exporter.process.log().contains("the storage path hangs"),
-        "{}",
-        exporter.process.log()
-    );
+    until("it says so", || exporter.process.log().contains("the storage path hangs"));
     assert_eq!(finished(&exporter.scrape()), 0.0, "the disk does not have it");
     assert!(fs::read(&pipe).unwrap().starts_with(b"aitaskst"), "it goes on");
     exporter.await_value(up, &[], 1.0);
@@ -135,8 +136,8 @@ fn a_disk_that_hangs_or_goes_is_told() {
 
     fs::remove_dir_all(&path).unwrap();
     exporter.await_value(up, &[], 0.0);
-    let log = exporter.process.log();
-    assert!(log.contains("somebody has removed or moved the directory"), "{log}");
+    let why = "somebody has removed or moved the directory";
+    until("it says why", || exporter.process.log().contains(why));
     exporter.await_value(up, &[], 1.0);
     assert!(path.join("snapshot").exists());
     fs::remove_file(newest_journal(&path)).unwrap();
@@ -193,8 +194,7 @@ fn a_disk_that_fails_shows_nothing_until_all_is_written_anew() {
     first.await_value("aitask_finished_total", &[("state", "succeeded")], 1.0);
     disk.now("fails");
     first.await_value("aitask_exporter_storage_up", &[], 0.0);
-    let log = first.process.log();
-    assert!(log.contains("cannot write to the storage path"), "{log}");
+    until("it says so", || first.process.log().contains("cannot write to the storage path"));
     let shown = finished(&first.scrape());
     let all = first.await_value("aitask_tasks", &[("state", "succeeded")], 6.0);
     assert_eq!(finished(&all), shown, "they wait");

@@ -52,6 +52,8 @@ fn of_a_large_batch_the_whole_elements_count() {
     // However few are asked for.
     let elements = [element("a", ""), element("b", ""), element("c", &base64())];
     api.answer("/batch", format!(r#"{{"code":0,"data":[{}]}}"#, elements.join(",")));
+    // What could not be read is asked for alone.
+    api.answer("/t/c", format!(r#"{{"v":"{}"}}"#, base64()));
     let exporter = api.exporter(USUAL, &format!("{LIMIT}\n{BATCH}"), "a, b, c");
     exporter.await_state("a", "succeeded");
     exporter.await_state("b", "succeeded");

@@ -18,7 +18,7 @@ function answer(request, response, taskId) {
   if (kind === 'headers') for (let n = 0; n < 200; n += 1) response.setHeader(`x-header-${n}`, `value ${n}`);
   if (kind === 'bloated') for (let n = 0; n < 10; n += 1) response.setHeader(`x-header-${n}`, 'x'.repeat(30_000));
   const filler = kind === 'huge' ? 'x'.repeat(2 << 20) : '';
-  response.end(JSON.stringify({ code: 0, data: { taskId, status: 'running' }, filler }));
+  response.end(JSON.stringify({ filler, code: 0, data: { taskId, status: 'running' } }));
 }
 
 server.on('request', (request, response) => {

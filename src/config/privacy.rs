@@ -39,7 +39,7 @@ pub enum Shape {
         /// The shape of one that carries credentials.
         credentials: Box<Self>,
     },
-    /// A scalar, or a block.
+    /// A scalar, or a block or a list.
     Either(Box<Self>, Box<Self>),
     /// Any value, with placeholders in its texts.
     Template,
@@ -262,7 +262,7 @@ fn find(node: &Node, shape: &Shape, around: Option<&Node>, found: &mut Vec<Hidde
         return;
     }
     match (&node.kind, shape) {
-        (Kind::Map(_), Shape::Either(_, block)) => find(node, block, around, found),
+        (Kind::Map(_) | Kind::List(_), Shape::Either(_, block)) => find(node, block, around, found),
         (Kind::Map(entries), Shape::Block { .. } | Shape::Headers { .. } | Shape::Template) => {
             for (key, value) in entries {
                 find_key(key, value, shape, found);

@@ -62,7 +62,7 @@ impl<'n> View<'n> {
     fn of(self, node: &'n Node, shape: &Shape) -> Value {
         let within = Self { around: Some(node), ..self };
         match (&node.kind, shape) {
-            (Kind::Map(_), Shape::Either(_, block)) => self.of(node, block),
+            (Kind::Map(_) | Kind::List(_), Shape::Either(_, block)) => self.of(node, block),
             (Kind::Map(entries), _) => {
                 let shown = entries.iter().filter_map(|(key, value)| {
                     let name = key.text()?;

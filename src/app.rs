@@ -20,12 +20,16 @@ use crate::config::diagnostic::Diagnostics;
 use crate::history::History;
 use crate::poll::worker::Context;
 use crate::reload::{Live, ReloadError, Source};
+use crate::rlimit;
 use crate::simulator::{self, Simulator};
 use crate::storage::files::StorageError;
 use crate::storage::{self, Storage};
 use crate::store::Store;
 use crate::telemetry::Telemetry;
+use crate::web::connections::Connections;
 use crate::web::guard::Guard;
+use crate::web::listen::Server;
+use crate::web::reserve::Reserve;
 use crate::web::settings::Settings;
 use crate::web::{self, Web, listen};
 
@@ -131,6 +135,7 @@ async fn export(
     mut signals: Signals,
     announce: impl FnOnce(&[SocketAddr], &str),
 ) -> Result<(), AppError> {
+    let open_files = rlimit::raise_open_files();
     let settings = flags.config_file().map(Settings::load).transpose()?.map(Arc::new);
     let listeners = bind(&flags.listen_addresses).await?;
     let Begun { context, live } = tokio::select! {
@@ -139,6 +144,7 @@ async fn export(
         () = signals.stop() => return Ok(()),
     };
     let storage = context.storage;
+    let connections = Connections::new(open_files, Arc::clone(&context.telemetry));
     let web = Arc::new(Web {
         live: Arc::clone(&live),
         telemetry: context.telemetry,
@@ -156,9 +162,11 @@ async fn export(
     let is_tls = settings.as_ref().is_some_and(|settings| settings.is_tls());
     let bound: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
     announce(&bound, if is_tls { "https" } else { "http" });
+    let reserve = Arc::new(Reserve::new(open_files, std::io::stderr()));
+    let common = Server { router, settings, connections, reserve, stop: stopped };
     for (listener, address) in listeners {
         tracing::info!(%address, "Listening on");
-        servers.spawn(listen::serve(listener, router.clone(), settings.clone(), stopped.clone()));
+        servers.spawn(listen::serve(listener, common.clone()));
     }
     let reloads = signals.reloads(Arc::clone(&live));
     let follower = auto_reload.map(|interval| {
@@ -278,8 +286,10 @@ struct Signals {
 }
 
 impl Signals {
-    /// Catches the signals from now on: one that comes before all is built must not be lost.
+    /// Catches the signals from now on: one that comes before all is built must not be lost. One of
+    /// them is to do nothing at all.
     fn install() -> std::io::Result<Self> {
+        rlimit::survive_file_size_limit()?;
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

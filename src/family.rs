@@ -2,6 +2,7 @@
 //! registry and `docs/metrics.md` are made.
 
 pub mod document;
+pub mod web;
 
 use std::fmt;
 
@@ -370,7 +371,7 @@ pub const PROVIDER: [Family; 17] = [
 
 /// The exporter itself. The last seven are written by the process collector of the `prometheus`
 /// crate, with its own help; this table only documents them.
-pub const PROCESS: [Family; 15] = [
+pub const PROCESS: [Family; 19] = [
     BUILD_INFO,
     RELOAD_SUCCESSFUL,
     RELOAD_TIMESTAMP,
@@ -379,6 +380,10 @@ pub const PROCESS: [Family; 15] = [
     SCRAPE_DURATION,
     STORAGE_LOST,
     STORAGE_UP,
+    web::CONNECTIONS,
+    web::CONNECTIONS_CLOSED,
+    web::ACCEPT_ERRORS,
+    web::REQUESTS_REJECTED,
     counter("process_cpu_seconds_total", &[], "CPU time used, in whole seconds."),
     gauge("process_max_fds", &[], "How many file descriptors the process may open."),
     gauge("process_open_fds", &[], "Open file descriptors, connections included."),

@@ -15,6 +15,7 @@
 pub mod clock;
 pub mod duration;
 pub mod lock;
+pub mod rlimit;
 pub mod reading;
 pub mod task;
 pub mod observation;

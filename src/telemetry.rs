@@ -2,6 +2,7 @@
 //! holds. What it knows of the tasks is in the store.
 
 pub mod provider;
+pub mod web;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,6 +18,7 @@ use crate::family::{self, Family};
 use crate::lock::lock;
 use crate::observation::State;
 use provider::ProviderTelemetry;
+use web::WebTelemetry;
 
 /// What `/probe` says of the probe itself.
 pub fn probe_families(success: bool, took: Duration) -> Vec<MetricFamily> {
@@ -40,6 +42,8 @@ pub struct Telemetry {
     scrape_duration: Histogram,
     storage_up: IntGauge,
     storage_lost: IntGauge,
+    /// What clients cost, and what was refused to them.
+    pub web: WebTelemetry,
 }
 
 impl Telemetry {
@@ -56,6 +60,7 @@ impl Telemetry {
             scrape_duration: histogram(&family::SCRAPE_DURATION, &[]),
             storage_up: int_gauge(&family::STORAGE_UP, &[]),
             storage_lost: int_gauge(&family::STORAGE_LOST, &[]),
+            web: WebTelemetry::new(),
         };
         let build_info = int_gauge(&family::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]);
         build_info.set(1);
@@ -67,6 +72,7 @@ impl Telemetry {
         telemetry.register(telemetry.without_credentials.clone());
         telemetry.register(telemetry.scrape_duration.clone());
         telemetry.register(telemetry.providers.clone());
+        telemetry.web.register(&telemetry);
         telemetry.register(ProcessCollector::for_self());
         telemetry
     }

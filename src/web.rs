@@ -3,6 +3,7 @@
 pub mod api;
 pub mod auth;
 pub mod config;
+pub mod connections;
 pub mod guard;
 pub mod guarded;
 pub mod lifecycle;
@@ -14,7 +15,9 @@ mod pages;
 pub mod probe;
 mod query;
 pub mod question;
+pub mod reserve;
 pub mod settings;
+pub mod stage;
 mod stream;
 pub mod watched;
 

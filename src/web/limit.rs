@@ -51,5 +51,5 @@ pub async fn limit(State(limit): State<Limit>, mut request: Request, next: Next)
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     };
     request.extensions_mut().insert(permit.clone());
-    next.run(request).await.map(|body| Body::new(Guarded { body, guard: permit }))
+    next.run(request).await.map(|body| Body::new(Guarded::new(body, permit)))
 }

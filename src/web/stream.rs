@@ -11,6 +11,7 @@ use http_body::Frame;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
+use super::stage::ANSWER_TIMEOUT;
 use crate::exposition::out::Out;
 
 /// What is sent at once: enough that the threads which write and send seldom wake each other.
@@ -18,10 +19,6 @@ const CHUNK_BYTES: usize = 256 * 1024;
 
 /// How many chunks may wait for a slow reader; then the writing waits.
 pub const CHUNKS_AHEAD: usize = 2;
-
-/// How long a reader may take for the whole answer: Prometheus itself gives up after less, and
-/// each reader occupies a thread, and a snapshot, which keeps what has changed since.
-pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A body that `write` makes on a blocking thread while it is sent; compressed with `gzip`. Must be
 /// called on a tokio runtime. `on_done` is told how long the writing took, also when the reader
@@ -35,7 +32,7 @@ pub fn stream(
     let chunks = Chunks {
         sender: Some(sender),
         runtime: Handle::current(),
-        deadline: tokio::time::Instant::now() + PATIENCE,
+        deadline: tokio::time::Instant::now() + ANSWER_TIMEOUT,
         chunk: Vec::new(),
     };
     tokio::task::spawn_blocking(move || {

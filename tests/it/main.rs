@@ -20,6 +20,7 @@ mod batches;
 mod commands;
 mod compose;
 mod config;
+mod crowds;
 mod dashboards;
 mod demo;
 mod documents;

@@ -11,7 +11,8 @@ use super::*;
 use crate::exposition::Format;
 use crate::exposition::tests::{many, written};
 use crate::telemetry::Telemetry;
-use crate::web::stream::{CHUNKS_AHEAD, PATIENCE};
+use crate::web::stage::ANSWER_TIMEOUT;
+use crate::web::stream::CHUNKS_AHEAD;
 
 /// Many chunks of text.
 const TASKS: usize = 5_000;
@@ -71,10 +72,10 @@ async fn a_reader_that_reads_too_slowly_is_left() {
         let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
         frame.unwrap().unwrap();
         assert!(took.try_recv().is_err());
-        tokio::time::advance(PATIENCE / 3).await;
+        tokio::time::advance(ANSWER_TIMEOUT / 3).await;
     }
     while took.try_recv().is_err() {
-        tokio::time::advance(PATIENCE / 3).await;
+        tokio::time::advance(ANSWER_TIMEOUT / 3).await;
     }
 }
 
@@ -85,7 +86,7 @@ async fn a_reader_that_does_not_read_is_left_and_sees_that_the_rest_is_missing()
         done.send(took).unwrap();
     });
     while took.try_recv().is_err() {
-        tokio::time::advance(PATIENCE).await;
+        tokio::time::advance(ANSWER_TIMEOUT).await;
     }
     let mut body = response.into_body();
     let mut frames = 0;

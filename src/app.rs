@@ -31,6 +31,7 @@ use crate::web::guard::Guard;
 use crate::web::listen::Server;
 use crate::web::reserve::Reserve;
 use crate::web::settings::Settings;
+use crate::web::turns::Turns;
 use crate::web::{self, Web, listen};
 
 /// The address of the simulated gateway in `config/demo.yml`.
@@ -136,6 +137,7 @@ async fn export(
     announce: impl FnOnce(&[SocketAddr], &str),
 ) -> Result<(), AppError> {
     let open_files = rlimit::raise_open_files();
+    let reserve = Arc::new(Reserve::new(open_files, std::io::stderr()));
     let settings = flags.config_file().map(Settings::load).transpose()?.map(Arc::new);
     let listeners = bind(&flags.listen_addresses).await?;
     let Begun { context, live } = tokio::select! {
@@ -151,6 +153,7 @@ async fn export(
         storage: storage.clone(),
         history: context.history,
         telemetry_path: flags.telemetry_path.clone(),
+        turns: Turns::new(),
         stopping: AtomicBool::new(false),
     });
     // Like exporter-toolkit, which exempts no path, unless asked to.
@@ -162,7 +165,6 @@ async fn export(
     let is_tls = settings.as_ref().is_some_and(|settings| settings.is_tls());
     let bound: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
     announce(&bound, if is_tls { "https" } else { "http" });
-    let reserve = Arc::new(Reserve::new(open_files, std::io::stderr()));
     let common = Server { router, settings, connections, reserve, stop: stopped };
     for (listener, address) in listeners {
         tracing::info!(%address, "Listening on");

@@ -16,6 +16,7 @@ use axum::response::{Html, IntoResponse, Response};
 
 use super::Web;
 use super::limit::Permit;
+use super::turns::Turns;
 
 /// What a page may do: show its own style and send its own form. What it shows comes from outside
 /// in good part, and is not to run even where the escaping has a hole.
@@ -46,11 +47,16 @@ pub fn ok(template: &impl Template) -> Page {
     (StatusCode::OK, template.render())
 }
 
-/// Answers with what `make` makes, on a thread where that may take a while: with a million tasks it
-/// does.
-pub async fn answer(permit: Permit, make: impl FnOnce() -> Page + Send + 'static) -> Response {
+/// Answers with what `make` makes, in its turn, on a thread where that may take a while: with a
+/// million tasks it does.
+pub async fn answer(
+    turns: Turns,
+    permit: Permit,
+    make: impl FnOnce() -> Page + Send + 'static,
+) -> Response {
     let make = move || {
         let _permit = permit;
+        let _turn = turns.take();
         make()
     };
     let error = match tokio::task::spawn_blocking(make).await {
@@ -82,7 +88,7 @@ mod tests {
             let _ = wait.recv();
             (StatusCode::OK, Ok(String::new()))
         };
-        let reading = tokio::spawn(answer(Permit::take(&permits).unwrap(), make));
+        let reading = tokio::spawn(answer(Turns::new(), Permit::take(&permits).unwrap(), make));
         begun.await.unwrap();
         reading.abort();
         assert!(reading.await.unwrap_err().is_cancelled());

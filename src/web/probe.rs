@@ -78,7 +78,7 @@ async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Re
         }
         let nothing = Snapshot::of(Vec::new(), now);
         let probe = telemetry::probe_families(false, start.elapsed());
-        return Ok(metrics::respond(headers, nothing, probe, |_| {}));
+        return Ok(metrics::respond(headers, nothing, probe, web.turns.clone(), |_| {}));
     };
     if question.debug {
         let text = report::report(&upstream, &task, &polled);
@@ -92,5 +92,5 @@ async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Re
     let snapshot = Snapshot::of(vec![task], now);
     let success = polled.outcomes.iter().all(Result::is_ok);
     let probe = telemetry::probe_families(success, start.elapsed());
-    Ok(metrics::respond(headers, snapshot, probe, |_| {}))
+    Ok(metrics::respond(headers, snapshot, probe, web.turns.clone(), |_| {}))
 }

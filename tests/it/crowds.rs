@@ -5,8 +5,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 
+use serde_json::json;
+
 use crate::harness::samples::Samples;
-use crate::harness::{Dir, Exporter, PROGRAM, Process, http, until};
+use crate::harness::{Dir, Exporter, Gateway, PROGRAM, Process, http, until};
 
 const EMPTY: &str = "providers: []\n";
 const CLOSED: &str = "aitask_exporter_connections_closed_total";
@@ -39,6 +41,11 @@ fn connections(address: SocketAddr, count: usize, text: &[u8]) -> Vec<TcpStream>
 /// How many connections the exporter closed for this reason.
 fn closed(samples: &Samples, reason: &str) -> f64 {
     samples.value(CLOSED, &[("reason", reason)]).unwrap()
+}
+
+/// How many requests the exporter refused for this reason.
+pub fn rejected(samples: &Samples, reason: &str) -> f64 {
+    samples.value("aitask_exporter_http_requests_rejected_total", &[("reason", reason)]).unwrap()
 }
 
 #[test]
@@ -127,4 +134,60 @@ fn heads_that_are_not_finished_cost_32_mebibytes_at_most() {
     let grown = memory(&exporter) - before;
     assert!(grown < 40 << 10, "{grown} kB");
     assert_eq!(exporter.get("/-/healthy").status, 200);
+}
+
+#[test]
+fn probes_that_wait_keep_nothing_else_out() {
+    let gateway = Gateway::start();
+    gateway.put("slow", &json!({ "fault": { "kind": "hang" } }));
+    let provider = gateway.provider("mj", "poll_timeout: 30s");
+    let exporter = Exporter::start_in(
+        Dir::with(&format!("providers: [{provider}]\n")),
+        &["--web.max-requests=1"],
+    );
+    let probe = "GET /probe?provider=mj&task_id=slow HTTP/1.1\r\nHost: x\r\n\r\n";
+    let waiting = connections(exporter.address, 65, probe.as_bytes());
+    until("one probe is too many", || rejected(&exporter.scrape(), "too_many_probes") == 1.0);
+    for target in ["/metrics", "/", "/tasks", "/api/v1/tasks", "/config", "/-/healthy"] {
+        assert_eq!(exporter.get(target).status, 200, "{target}");
+    }
+    assert_eq!(exporter.reload(&format!("providers: [{provider}]\n")).status, 200);
+    let refused = waiting.into_iter().filter_map(|mut stream| {
+        stream.set_nonblocking(true).unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).ok().map(|()| status)
+    });
+    assert_eq!(refused.collect::<Vec<_>>(), [*b"HTTP/1.1 503"]);
+    // They have left.
+    until("there is room again", || exporter.get("/probe").status == 400);
+}
+
+#[test]
+fn slow_readers_of_the_configuration_share_it_and_are_counted_to_the_end() {
+    let ids: Vec<_> = (0..4_000).map(|number| format!("{number:0>4000}")).collect();
+    let exporter = Exporter::start(&format!(
+        "global: {{ poll_interval: 1y }}\n\
+         providers: [{{ name: mj, preset: mjdjourney, base_url: 'http://127.0.0.1:1' }}]\n\
+         tasks: ['{}']\n",
+        ids.join("', '")
+    ));
+    let whole = exporter.get("/config").body.len();
+    assert!(whole > 16_000_000);
+    let before = memory(&exporter);
+    let mut answered = 0;
+    let mut slow = connections(exporter.address, 120, b"GET /config HTTP/1.1\r\nHost: x\r\n\r\n");
+    for stream in &mut slow {
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        answered += usize::from(&status == b"HTTP/1.1 200");
+    }
+    let grown = memory(&exporter).saturating_sub(before);
+    assert!(grown < 20 << 10, "{grown} kB");
+    // Those whose answers wait to be read still count.
+    assert_eq!(answered, 16);
+    assert_eq!(exporter.get("/config").status, 503);
+    assert_eq!(exporter.get("/metrics").status, 200);
+    drop(slow);
+    until("there is room again", || exporter.get("/config").status == 200);
+    assert_eq!(exporter.get("/config").body.len(), whole);
 }

@@ -158,7 +158,8 @@ async fn export(
     });
     // Like exporter-toolkit, which exempts no path, unless asked to.
     let open: &[_] = if flags.unauthenticated_health { &[web::HEALTHY, web::READY] } else { &[] };
-    let guard = settings.clone().map(|settings| Guard { settings, open });
+    let telemetry = Arc::clone(&web.telemetry);
+    let guard = Guard { settings: settings.clone(), open, telemetry };
     let router = web::router(Arc::clone(&web), flags.max_requests, guard);
     let (stop, stopped) = watch::channel(false);
     let mut servers = JoinSet::new();

@@ -11,6 +11,7 @@ pub mod limit;
 pub mod listen;
 pub mod metrics;
 mod negotiation;
+mod origin;
 mod pages;
 pub mod probe;
 mod query;
@@ -68,7 +69,7 @@ pub struct Web {
 /// Every endpoint. At most `max_scrapes` are answered at once (0: no limit); other kinds of requests
 /// have limits of their own, and those that tell whether the process lives have none. `guard`
 /// decides who is let in.
-pub fn router(web: Arc<Web>, max_scrapes: usize, guard: Option<Guard>) -> Router {
+pub fn router(web: Arc<Web>, max_scrapes: usize, guard: Guard) -> Router {
     let limited = |routes: Router<Arc<Web>>, limit| {
         routes.layer(middleware::from_fn_with_state(limit, limit::limit))
     };
@@ -83,22 +84,23 @@ pub fn router(web: Arc<Web>, max_scrapes: usize, guard: Option<Guard>) -> Router
     let probes = Router::new().route("/probe", get(probe::probe));
     let reloads = Router::new().route("/-/reload", any(lifecycle::reload));
     let telemetry = &web.telemetry;
-    let router = Router::new()
+    let refuse_foreign =
+        middleware::from_fn_with_state(Arc::clone(telemetry), origin::refuse_foreign);
+    let require_host = middleware::from_fn_with_state(Arc::clone(telemetry), origin::require_host);
+    Router::new()
         .merge(limited(scrapes, Limit::scrapes(max_scrapes, telemetry)))
         .merge(limited(pages, Limit::pages(telemetry)))
-        .merge(limited(probes, Limit::probes(telemetry)))
-        .merge(limited(reloads, Limit::reloads(telemetry)))
+        .merge(limited(probes, Limit::probes(telemetry)).layer(refuse_foreign.clone()))
+        .merge(limited(reloads, Limit::reloads(telemetry)).layer(refuse_foreign))
         .route(HEALTHY, get(lifecycle::healthy))
         .route(READY, get(lifecycle::ready))
         .fallback(|| async { (StatusCode::NOT_FOUND, "nothing is here; / has the links\n") })
         .method_not_allowed_fallback(|| async {
             (StatusCode::METHOD_NOT_ALLOWED, "this path takes another method\n")
         })
-        .with_state(web);
-    match guard {
-        Some(guard) => router.layer(middleware::from_fn_with_state(guard, guard::guard)),
-        None => router,
-    }
+        .with_state(web)
+        .layer(require_host)
+        .layer(middleware::from_fn_with_state(guard, guard::guard))
 }
 
 async fn metrics_of(

@@ -35,6 +35,7 @@ mod lifecycle;
 mod limits;
 mod load;
 mod logs;
+mod origin;
 mod pacing;
 mod pages;
 mod presets;

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::diagnostic::Diagnostics;
 use crate::history::History;
 use crate::poll::worker::Context;
-use crate::reload::{Live, ReloadError, Source};
+use crate::reload::{Live, ReloadError, Reloads, Source};
 use crate::rlimit;
 use crate::simulator::{self, Simulator};
 use crate::storage::files::StorageError;
@@ -147,8 +147,10 @@ async fn export(
     };
     let storage = context.storage;
     let connections = Connections::new(open_files, Arc::clone(&context.telemetry));
+    let reloads = live.reloads();
     let web = Arc::new(Web {
         live: Arc::clone(&live),
+        reloads: Arc::clone(&reloads),
         telemetry: context.telemetry,
         storage: storage.clone(),
         history: context.history,
@@ -171,15 +173,15 @@ async fn export(
         tracing::info!(%address, "Listening on");
         servers.spawn(listen::serve(listener, common.clone()));
     }
-    let reloads = signals.reloads(Arc::clone(&live));
+    let hangups = signals.reload(Arc::clone(&reloads));
     let follower = auto_reload.map(|interval| {
-        let live = Arc::clone(&live);
-        tokio::spawn(async move { live.follow_files(interval).await })
+        let (live, reloads) = (Arc::clone(&live), Arc::clone(&reloads));
+        tokio::spawn(async move { live.follow_files(interval, &reloads).await })
     });
     signals.stop().await;
     tracing::info!("stopping");
     web.stopping.store(true, Ordering::Relaxed);
-    reloads.abort();
+    hangups.abort();
     if let Some(follower) = follower {
         follower.abort();
     }
@@ -307,13 +309,14 @@ impl Signals {
         }
     }
 
-    fn reloads(&mut self, live: Arc<Live>) -> tokio::task::JoinHandle<()> {
+    /// Asks for a reload at every hangup.
+    fn reload(&mut self, reloads: Arc<Reloads>) -> tokio::task::JoinHandle<()> {
         let hangup = self.hangup.take();
         tokio::spawn(async move {
             let Some(mut hangup) = hangup else { return };
             while hangup.recv().await.is_some() {
                 // Its outcome is logged and counted there.
-                let _ = live.reload().await;
+                let _ = reloads.run().await;
             }
         })
     }

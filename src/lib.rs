@@ -16,6 +16,7 @@ pub mod clock;
 pub mod duration;
 pub mod lock;
 pub mod rlimit;
+pub mod coalesce;
 pub mod reading;
 pub mod task;
 pub mod observation;

@@ -35,7 +35,7 @@ use axum::{Extension, Router, middleware};
 
 use crate::config::Config;
 use crate::history::History;
-use crate::reload::Live;
+use crate::reload::{Live, Reloads};
 use crate::storage::Storage;
 use crate::telemetry::Telemetry;
 use guard::Guard;
@@ -52,6 +52,8 @@ pub const READY: &str = "/-/ready";
 pub struct Web {
     /// The configuration in force and its tasks.
     pub live: Arc<Live>,
+    /// Reloads of it.
+    pub reloads: Arc<Reloads>,
     /// The collector's own metrics.
     pub telemetry: Arc<Telemetry>,
     /// What outlives the process, if anything does.
@@ -82,6 +84,7 @@ pub fn router(web: Arc<Web>, max_scrapes: usize, guard: Guard) -> Router {
         .route("/api/v1/tasks", get(api::tasks))
         .route("/config", get(config));
     let probes = Router::new().route("/probe", get(probe::probe));
+    // One reload runs and one waits: more clients join it, and cost no more than their connections.
     let reloads = Router::new().route("/-/reload", any(lifecycle::reload));
     let telemetry = &web.telemetry;
     let refuse_foreign =
@@ -91,7 +94,7 @@ pub fn router(web: Arc<Web>, max_scrapes: usize, guard: Guard) -> Router {
         .merge(limited(scrapes, Limit::scrapes(max_scrapes, telemetry)))
         .merge(limited(pages, Limit::pages(telemetry)))
         .merge(limited(probes, Limit::probes(telemetry)).layer(refuse_foreign.clone()))
-        .merge(limited(reloads, Limit::reloads(telemetry)).layer(refuse_foreign))
+        .merge(reloads.layer(refuse_foreign))
         .route(HEALTHY, get(lifecycle::healthy))
         .route(READY, get(lifecycle::ready))
         .fallback(|| async { (StatusCode::NOT_FOUND, "nothing is here; / has the links\n") })

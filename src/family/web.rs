@@ -6,7 +6,7 @@ use super::{Family, counter, gauge};
 pub const REQUESTS_REJECTED: Family = counter(
     "aitask_exporter_http_requests_rejected_total",
     &["reason"],
-    "Requests that were refused before anything was done for them: too_many_scrapes, too_many_pages, too_many_probes, too_many_reloads (503), host (400), cross_site (403), unauthorized (401).",
+    "Requests that were refused before anything was done for them: too_many_scrapes, too_many_pages, too_many_probes (503), host (400), cross_site (403), unauthorized (401).",
 );
 
 /// `aitask_exporter_connections`

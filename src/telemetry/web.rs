@@ -14,8 +14,6 @@ pub enum Rejected {
     Pages,
     /// As many probes as are allowed were under way.
     Probes,
-    /// As many clients as are allowed were waiting for a reload.
-    Reloads,
     /// The header `Host` is missing, there twice or not readable.
     Host,
     /// The page of another site asks through its visitor's browser.
@@ -26,15 +24,8 @@ pub enum Rejected {
 
 impl Rejected {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
-        Self::Scrapes,
-        Self::Pages,
-        Self::Probes,
-        Self::Reloads,
-        Self::Host,
-        Self::CrossSite,
-        Self::Unauthorized,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Scrapes, Self::Pages, Self::Probes, Self::Host, Self::CrossSite, Self::Unauthorized];
 
     /// The value of the label `reason`.
     pub const fn as_str(self) -> &'static str {
@@ -42,7 +33,6 @@ impl Rejected {
             Self::Scrapes => "too_many_scrapes",
             Self::Pages => "too_many_pages",
             Self::Probes => "too_many_probes",
-            Self::Reloads => "too_many_reloads",
             Self::Host => "host",
             Self::CrossSite => "cross_site",
             Self::Unauthorized => "unauthorized",

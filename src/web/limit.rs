@@ -20,9 +20,6 @@ const PAGES: usize = 16;
 /// A Prometheus that scrapes `/probe` for a list of IDs has many under way, which wait for their turn
 /// at the provider. Each holds an answer of the provider for as long as it is sent.
 const PROBES: usize = 64;
-/// Clients that wait for a reload. They cost no more than their connections: one reload answers all of
-/// them.
-const RELOADS: usize = 64;
 
 /// How many requests of a kind may be answered at once.
 #[derive(Clone, Debug)]
@@ -52,11 +49,6 @@ impl Limit {
     /// The limit of probes.
     pub fn probes(telemetry: &Arc<Telemetry>) -> Self {
         Self::constant(PROBES, "probes are under way", Rejected::Probes, telemetry)
-    }
-
-    /// The limit of clients that wait for a reload.
-    pub fn reloads(telemetry: &Arc<Telemetry>) -> Self {
-        Self::constant(RELOADS, "clients wait for a reload", Rejected::Reloads, telemetry)
     }
 
     fn constant(most: usize, what: &str, reason: Rejected, telemetry: &Arc<Telemetry>) -> Self {

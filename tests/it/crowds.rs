@@ -29,7 +29,7 @@ fn memory(exporter: &Exporter) -> u64 {
 }
 
 /// So many connections on which something is sent.
-fn connections(address: SocketAddr, count: usize, text: &[u8]) -> Vec<TcpStream> {
+pub fn connections(address: SocketAddr, count: usize, text: &[u8]) -> Vec<TcpStream> {
     let connection = |_| {
         let mut stream = http::connect(address).unwrap();
         stream.write_all(text).unwrap();

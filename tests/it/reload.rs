@@ -2,6 +2,7 @@
 //! loses its history.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::thread;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::crowds::connections;
 use crate::harness::samples::Samples;
 use crate::harness::{Dir, Exporter, Gateway, http, until};
 
@@ -217,6 +219,26 @@ fn reload_takes_post_and_put_and_hangup() {
 }
 
 const FOLLOW: [&str; 2] = ["--config.enable-auto-reload", "--config.auto-reload-interval=100ms"];
+
+#[test]
+fn a_flood_of_reloads_costs_a_few() {
+    let exporter = Exporter::start_idle(30_000, 36, &[]);
+    let ask =
+        b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    // Clients that leave at once, clients that stay, and signals.
+    for _ in 0..300 {
+        drop(connections(exporter.address, 1, ask));
+        exporter.process.signal("HUP");
+    }
+    for mut stream in connections(exporter.address, 100, ask) {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    assert_eq!(http::send(exporter.address, "POST", "/-/reload", &[], "").unwrap().status, 200);
+    let log = exporter.process.log();
+    assert!(log.matches("configuration reloaded").count() < 30, "{log}");
+}
 
 #[test]
 fn files_are_followed() {

@@ -1,5 +1,6 @@
 //! The guard of every endpoint: who is let in, and which headers every answer carries.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -7,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::auth::Credentials;
+use super::auth::{ClientAddress, Credentials};
 use super::config::WebConfig;
 use super::settings::Settings;
 use crate::telemetry::Telemetry;
@@ -47,8 +48,10 @@ pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> 
     };
     let admitted = match &configured {
         Some((settings, config)) => {
+            let address = request.extensions().get();
+            let address = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |ClientAddress(ip)| *ip);
             let (path, headers) = (request.uri().path(), request.headers());
-            guard.admits(path, headers, settings, config).await
+            guard.admits(path, headers, address, settings, config).await
         }
         None => true,
     };
@@ -81,13 +84,16 @@ impl Guard {
         &self,
         path: &str,
         headers: &HeaderMap,
+        address: IpAddr,
         settings: &Settings,
         config: &Arc<WebConfig>,
     ) -> bool {
         config.users.is_empty()
             || self.open.contains(&path)
             || match Credentials::of(headers) {
-                Some(credentials) => settings.passwords.admit(&config.users, credentials).await,
+                Some(credentials) => {
+                    settings.passwords.admit(&config.users, credentials, address).await
+                }
                 None => false,
             }
     }

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+use super::auth::ClientAddress;
 use super::connections::{Connections, MAX_HEAD_BYTES, Place};
 use super::guarded::Guarded;
 use super::reserve::Reserve;
@@ -70,13 +71,17 @@ pub async fn serve(listener: TcpListener, server: Server) {
             accepted => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 let place = tokio::select! {
                     place = server.connections.admit() => place,
                     _ = stop.wait_for(|stop| *stop) => break,
                 };
                 if let Some(place) = place {
-                    serving.spawn(server.clone().connection(stream, place));
+                    serving.spawn(server.clone().connection(
+                        stream,
+                        ClientAddress(address.ip()),
+                        place,
+                    ));
                 }
             }
             // The client has left before it was its turn.
@@ -127,21 +132,21 @@ impl Server {
     }
 
     /// Serves a connection until it ends, or until another one needs its place.
-    async fn connection(self, stream: TcpStream, mut place: Place) {
-        let stage = Arc::clone(&place.stage);
+    async fn connection(self, stream: TcpStream, address: ClientAddress, mut place: Place) {
+        let client = Client { address, stage: Arc::clone(&place.stage) };
         tokio::select! {
-            () = self.serve_stream(stream, stage) => {}
+            () = self.serve_stream(stream, client) => {}
             () = place.evicted() => {}
         }
     }
 
     /// Speaks TLS first, where the settings want it.
-    async fn serve_stream(self, stream: TcpStream, stage: Arc<Stage>) {
+    async fn serve_stream(self, stream: TcpStream, client: Client) {
         let Self { router, settings, mut stop, .. } = self;
         stream.set_nodelay(true).ok();
-        let stream = Taken::new(stream, Arc::clone(&stage));
+        let stream = Taken::new(stream, Arc::clone(&client.stage));
         let Some(settings) = settings.filter(|settings| settings.is_tls()) else {
-            return speak(stream, stage, router, stop).await;
+            return speak(stream, client, router, stop).await;
         };
         let handshake = async {
             let tls = settings.current().await.tls.clone().ok_or(io::ErrorKind::Unsupported)?;
@@ -153,26 +158,34 @@ impl Server {
         };
         match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(stream) => {
-                stage.begin_head();
-                speak(stream, stage, router, stop).await;
+                client.stage.begin_head();
+                speak(stream, client, router, stop).await;
             }
             // Scanners and wrong certificates are no trouble of ours, but of those who look for them.
             Err(error) => {
-                stage.close(Closed::Handshake);
+                client.stage.close(Closed::Handshake);
                 tracing::debug!(%error, "a TLS handshake failed");
             }
         }
     }
 }
 
+/// The other end of a connection.
+struct Client {
+    address: ClientAddress,
+    /// What the connection is waiting for.
+    stage: Arc<Stage>,
+}
+
 /// Answers the requests that come by a stream. How that ends is the client's own affair.
 async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    stage: Arc<Stage>,
+    Client { address, stage }: Client,
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
-    let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+    let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(address);
         stage.begin_request();
         let (router, guard) = (router.clone(), Answering(Arc::clone(&stage)));
         async move {

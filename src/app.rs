@@ -21,7 +21,8 @@ use crate::history::History;
 use crate::logging;
 use crate::poll::worker::Context;
 use crate::reading::{Reading, ReadingError};
-use crate::reload::{self, Built, Live, ReloadError, Source};
+use crate::reload::{self, Built, Live, ReloadError, Reloads, Source};
+use crate::rlimit;
 use crate::simulator::{self, Simulator};
 use crate::storage::files::StorageError;
 use crate::storage::{self, Storage};
@@ -29,8 +30,12 @@ use crate::store::Store;
 use crate::supervisor::restart_on_panic;
 use crate::telemetry::Telemetry;
 use crate::tls;
+use crate::web::connections::Connections;
 use crate::web::guard::Guard;
+use crate::web::listen::Server;
+use crate::web::reserve::Reserve;
 use crate::web::settings::Settings;
+use crate::web::turns::Turns;
 use crate::web::{self, Web, listen};
 
 /// The address of the simulated gateway in `config/demo.yml`.
@@ -141,6 +146,8 @@ async fn export(
     mut signals: Signals,
     announce: impl FnOnce(&[SocketAddr], &str),
 ) -> Result<(), AppError> {
+    let open_files = rlimit::raise_open_files();
+    let reserve = Arc::new(Reserve::new(open_files, std::io::stderr()));
     let start = async {
         let Files { settings, built } = Files::read_in_time(&source, flags).await?;
         settings.iter().for_each(Settings::log);
@@ -154,32 +161,38 @@ async fn export(
         () = signals.stop() => return Ok(()),
     };
     let storage = context.storage;
+    let connections = Connections::new(open_files, Arc::clone(&context.telemetry));
+    let reloads = live.reloads();
     let web = Arc::new(Web {
         live: Arc::clone(&live),
+        reloads: Arc::clone(&reloads),
         telemetry: context.telemetry,
         history: context.history,
         telemetry_path: flags.telemetry_path.clone(),
+        turns: Turns::new(),
         stopping: AtomicBool::new(false),
     });
     // Like exporter-toolkit, which exempts no path, unless asked to.
     let open: &[_] = if flags.unauthenticated_health { &[web::HEALTHY, web::READY] } else { &[] };
-    let guard = settings.clone().map(|settings| Guard { settings, open });
+    let telemetry = Arc::clone(&web.telemetry);
+    let guard = Guard { settings: settings.clone(), open, telemetry };
     let router = web::router(Arc::clone(&web), flags.max_requests, guard);
     let (stop, stopped) = watch::channel(false);
     let mut servers = JoinSet::new();
     let is_tls = settings.as_ref().is_some_and(|settings| settings.is_tls());
     let bound: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
     announce(&bound, if is_tls { "https" } else { "http" });
+    let common = Server { router, settings, connections, reserve, stop: stopped };
     for (listener, address) in listeners {
         tracing::info!(%address, "Listening on");
-        servers.spawn(listen::serve(listener, router.clone(), settings.clone(), stopped.clone()));
+        servers.spawn(listen::serve(listener, common.clone()));
     }
-    let reloads = signals.reloads(Arc::clone(&live));
+    let hangups = signals.reload(Arc::clone(&reloads));
     let follower = auto_reload.map(|interval| {
-        let live = Arc::clone(&live);
+        let (live, reloads) = (Arc::clone(&live), Arc::clone(&reloads));
         let follow = move || {
-            let live = Arc::clone(&live);
-            async move { live.follow_files(interval).await }
+            let (live, reloads) = (Arc::clone(&live), Arc::clone(&reloads));
+            async move { live.follow_files(interval, &reloads).await }
         };
         tokio::spawn(restart_on_panic("auto-reload", follow))
     });
@@ -191,7 +204,7 @@ async fn export(
     };
     tracing::info!("stopping");
     web.stopping.store(true, Ordering::Relaxed);
-    reloads.abort();
+    hangups.abort();
     for task in [follower, watch].into_iter().flatten() {
         task.abort();
     }
@@ -341,8 +354,10 @@ struct Signals {
 }
 
 impl Signals {
-    /// Catches the signals from now on: one that comes before all is built must not be lost.
+    /// Catches the signals from now on: one that comes before all is built must not be lost. One of
+    /// them is to do nothing at all.
     fn install() -> std::io::Result<Self> {
+        rlimit::survive_file_size_limit()?;
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -357,16 +372,17 @@ impl Signals {
         }
     }
 
-    fn reloads(&mut self, live: Arc<Live>) -> tokio::task::JoinHandle<()> {
+    /// Asks for a reload at every hangup.
+    fn reload(&mut self, reloads: Arc<Reloads>) -> tokio::task::JoinHandle<()> {
         let hangup = Arc::new(Mutex::new(self.hangup.take()));
         let follow = move || {
-            let (live, hangup) = (Arc::clone(&live), Arc::clone(&hangup));
+            let (reloads, hangup) = (Arc::clone(&reloads), Arc::clone(&hangup));
             async move {
                 let mut hangup = hangup.lock().await;
                 let Some(hangup) = hangup.as_mut() else { return };
                 while hangup.recv().await.is_some() {
                     // Its outcome is logged and counted there.
-                    let _ = live.reload().await;
+                    let _ = reloads.run().await;
                 }
             }
         };

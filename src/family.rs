@@ -2,6 +2,7 @@
 //! registry and `docs/metrics.md` are made.
 
 pub mod document;
+pub mod web;
 
 use std::fmt;
 
@@ -393,7 +394,7 @@ pub const PROVIDER: [Family; 19] = [
 
 /// The exporter itself. The last seven have the help of the process collector of the `prometheus`
 /// crate; this table only documents them.
-pub const PROCESS: [Family; 16] = [
+pub const PROCESS: [Family; 20] = [
     BUILD_INFO,
     RELOAD_SUCCESSFUL,
     RELOAD_TIMESTAMP,
@@ -403,6 +404,10 @@ pub const PROCESS: [Family; 16] = [
     PANICS,
     STORAGE_LOST,
     STORAGE_UP,
+    web::CONNECTIONS,
+    web::CONNECTIONS_CLOSED,
+    web::ACCEPT_ERRORS,
+    web::REQUESTS_REJECTED,
     counter(
         "process_cpu_seconds_total",
         &[],

@@ -16,6 +16,8 @@ pub mod clock;
 pub mod duration;
 pub mod lock;
 pub mod supervisor;
+pub mod rlimit;
+pub mod coalesce;
 pub mod reading;
 pub mod task;
 pub mod bounded_file;

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Timestamp;
+use crate::coalesce::Coalesced;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::{self, Config, Input, Loaded};
 use crate::lock;
@@ -49,6 +51,9 @@ pub enum ReloadError {
     #[error("{0}")]
     Internal(String),
 }
+
+/// Reloads, whatever asks for them. One is done at a time, and those who ask meanwhile share the next.
+pub type Reloads = Coalesced<Result<(), Arc<ReloadError>>>;
 
 /// A configuration, and the means to ask each of its providers, in their order.
 pub type Built = (Loaded, Vec<Arc<Upstream>>);
@@ -122,11 +127,17 @@ impl Live {
         Ok(live)
     }
 
-    /// Reads the configuration again. Where it has a mistake, the old one stays in force.
-    ///
-    /// # Errors
-    /// When the configuration has mistakes.
-    pub async fn reload(&self) -> Result<(), ReloadError> {
+    /// Reloads of this configuration. Where the files have a mistake, or a client cannot be built, the
+    /// old one stays in force, and the outcome is the error.
+    pub fn reloads(self: &Arc<Self>) -> Arc<Reloads> {
+        let live = Arc::clone(self);
+        Coalesced::new(move || {
+            let live = Arc::clone(&live);
+            async move { live.reload().await.map_err(Arc::new) }.boxed()
+        })
+    }
+
+    async fn reload(&self) -> Result<(), ReloadError> {
         let result = async {
             let before = self.upstreams();
             let (Loaded { config, tasks }, upstreams) =
@@ -146,8 +157,8 @@ impl Live {
         result.map(|_| ())
     }
 
-    /// Reloads whenever the files are others than those in force, looking every `interval`.
-    pub async fn follow_files(&self, interval: Duration) {
+    /// Asks for a reload whenever the files are others than those in force, looking every `interval`.
+    pub async fn follow_files(&self, interval: Duration, reloads: &Arc<Reloads>) {
         let mut tried = self.config().sources.hash;
         loop {
             tokio::time::sleep(interval).await;
@@ -166,7 +177,7 @@ impl Live {
             if hash != tried && (!in_force || self.refused.load(Ordering::Relaxed)) {
                 tracing::info!("the configuration's files have changed");
                 // Its outcome is logged and counted there.
-                let _ = self.reload().await;
+                let _ = reloads.run().await;
             }
             tried = hash;
         }

@@ -6,6 +6,7 @@ mod open_set;
 mod process;
 pub mod provider;
 mod sample;
+pub mod web;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -22,6 +23,7 @@ use crate::lock::lock;
 use finishes::Finishes;
 use process::Process;
 use provider::ProviderTelemetry;
+use web::WebTelemetry;
 
 /// What `/probe` says of the probe itself.
 pub fn probe_families(success: bool, took: Duration) -> Vec<MetricFamily> {
@@ -46,6 +48,8 @@ pub struct Telemetry {
     panics: IntCounter,
     storage_up: IntGauge,
     storage_lost: IntGauge,
+    /// What clients cost, and what was refused to them.
+    pub web: WebTelemetry,
 }
 
 impl Telemetry {
@@ -63,6 +67,7 @@ impl Telemetry {
             panics: int_counter(&family::PANICS, &[]),
             storage_up: int_gauge(&family::STORAGE_UP, &[]),
             storage_lost: int_gauge(&family::STORAGE_LOST, &[]),
+            web: WebTelemetry::new(),
         };
         let build_info = int_gauge(&family::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]);
         build_info.set(1);
@@ -75,6 +80,7 @@ impl Telemetry {
         telemetry.register(telemetry.scrape_duration.clone());
         telemetry.register(telemetry.panics.clone());
         telemetry.register(telemetry.providers.clone());
+        telemetry.web.register(&telemetry);
         telemetry.register(Process::new());
         telemetry
     }

@@ -48,7 +48,9 @@ const PROVIDER_INTRODUCTION: &str = "\
 These count every listed task, whatever `per_task_series` says. Series for states and reasons exist
 from the start, with 0.";
 
-const PROCESS_INTRODUCTION: &str = "One process, one series (the histogram apart).";
+const PROCESS_INTRODUCTION: &str = "\
+One process, one series, apart from the histogram and from families with the label `reason`, all of
+whose series exist from the start.";
 
 const PROBE_INTRODUCTION: &str = "\
 `/probe` answers these two and the families of the one task that it asked for.";

@@ -31,12 +31,13 @@ pub async fn tasks(
         Err(message) => return (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
     };
     let gzip = negotiation::gzip(&headers);
+    let turns = web.turns.clone();
     let write = move |out: &mut _| {
         let _permit = permit;
         let (now, tasks) = web.live.store.tasks(question.provider.as_deref());
         write_tasks(&tasks, &question, now, out)
     };
-    let mut response = Response::new(stream(gzip, write, |_| {}));
+    let mut response = Response::new(stream(gzip, turns, write, |_| {}));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(VARY, HeaderValue::from_static("accept-encoding"));

@@ -1,42 +1,100 @@
-//! Who is let in, and the headers that every answer carries.
+//! The guard of every endpoint: who is let in, and which headers every answer carries.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::auth::Credentials;
+use super::auth::{ClientAddress, Credentials};
+use super::config::WebConfig;
 use super::settings::Settings;
+use crate::telemetry::Telemetry;
+use crate::telemetry::web::Rejected;
 
-/// What decides.
+/// What a page may do: show its own style and send its own form. What it shows comes from outside
+/// in good part, and is not to run even where the escaping has a hole.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; \
+     frame-ancestors 'none'";
+
+/// What every answer carries unless the web configuration says otherwise: most answers hold text from
+/// outside, which a browser is not to take for something else, to show within another page or to name
+/// to another host.
+const HEADERS: [(HeaderName, HeaderValue); 4] = [
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+];
+
+/// State of the guard.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    /// The web configuration.
-    pub settings: Arc<Settings>,
+    /// The web configuration, if there is one.
+    pub settings: Option<Arc<Settings>>,
     /// Paths that need no password.
     pub open: &'static [&'static str],
+    /// Where refusals are counted.
+    pub telemetry: Arc<Telemetry>,
 }
 
-/// Lets those in who may come in, and adds the configured headers to every answer.
+/// Lets clients in that may come in, and adds the headers to every answer.
 pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let Guard { settings, open } = guard;
-    let config = settings.current().await;
-    let admitted = config.users.is_empty()
-        || open.contains(&request.uri().path())
-        || match Credentials::of(request.headers()) {
-            Some(credentials) => settings.passwords.admit(&config.users, credentials).await,
-            None => false,
-        };
+    let configured = match &guard.settings {
+        Some(settings) => Some((settings, settings.current().await)),
+        None => None,
+    };
+    let admitted = match &configured {
+        Some((settings, config)) => {
+            let address = request.extensions().get();
+            let address = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |ClientAddress(ip)| *ip);
+            let (path, headers) = (request.uri().path(), request.headers());
+            guard.admits(path, headers, address, settings, config).await
+        }
+        None => true,
+    };
     let mut response = if admitted {
         next.run(request).await
     } else {
+        guard.telemetry.web.rejected(Rejected::Unauthorized);
         let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic"))];
         (StatusCode::UNAUTHORIZED, challenge, "Unauthorized\n").into_response()
     };
-    for (name, value) in &config.headers {
-        response.headers_mut().insert(name, value.clone());
+    add(response.headers_mut(), HEADERS.iter().map(|(name, value)| (name, value)));
+    if let Some((_, config)) = &configured {
+        add(response.headers_mut(), &config.headers);
     }
     response
+}
+
+fn add<'h>(
+    headers: &mut HeaderMap,
+    more: impl IntoIterator<Item = (&'h HeaderName, &'h HeaderValue)>,
+) {
+    for (name, value) in more {
+        headers.insert(name, value.clone());
+    }
+}
+
+impl Guard {
+    /// Reports whether no password is needed, or the request has a right one.
+    async fn admits(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        address: IpAddr,
+        settings: &Settings,
+        config: &Arc<WebConfig>,
+    ) -> bool {
+        config.users.is_empty()
+            || self.open.contains(&path)
+            || match Credentials::of(headers) {
+                Some(credentials) => {
+                    settings.passwords.admit(&config.users, credentials, address).await
+                }
+                None => false,
+            }
+    }
 }

@@ -32,9 +32,7 @@ pub async fn reload(State(web): State<Arc<Web>>, method: Method) -> Response {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST, PUT")], hint)
             .into_response();
     }
-    // A task of its own: a client that hangs up must not cut a swap in half.
-    let reload = tokio::spawn(async move { web.live.reload().await });
-    match reload.await {
+    match web.reloads.run().await {
         Ok(Ok(())) => "configuration reloaded\n".into_response(),
         Ok(Err(error)) => {
             let text = format!("configuration not reloaded, the old one stays in force\n{error}\n");

@@ -1,4 +1,5 @@
-//! A limit on the requests that are answered at once, their bodies included.
+//! Limits on the requests that are answered at once, their bodies included. Each kind of request has
+//! one of its own, so that no kind keeps another out; and scrapes are what the exporter is for.
 
 use std::sync::Arc;
 
@@ -10,24 +11,58 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::guarded::Guarded;
+use crate::telemetry::Telemetry;
+use crate::telemetry::web::Rejected;
 
-/// How many requests may be answered at once.
+/// Pages for people, lists of tasks and `/config`: several people look at once, and each answer under
+/// way may hold a thread and some megabytes.
+const PAGES: usize = 16;
+/// A Prometheus that scrapes `/probe` for a list of IDs has many under way, which wait for their turn
+/// at the provider. Each holds an answer of the provider for as long as it is sent.
+const PROBES: usize = 64;
+
+/// How many requests of a kind may be answered at once.
 #[derive(Clone, Debug)]
 pub struct Limit {
-    requests: usize,
+    reason: Rejected,
+    /// What is answered to one too many.
+    message: Arc<str>,
     permits: Arc<Semaphore>,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Limit {
-    /// A limit; 0 is none.
-    pub fn new(requests: usize) -> Self {
-        let permits = if requests == 0 { Semaphore::MAX_PERMITS } else { requests };
-        Self { requests, permits: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))) }
+    /// At most `most` scrapes; 0 is no limit.
+    pub fn scrapes(most: usize, telemetry: &Arc<Telemetry>) -> Self {
+        let message = format!(
+            "{most} scrapes are being answered, which is the limit of --web.max-requests; try again\n"
+        );
+        let most = if most == 0 { Semaphore::MAX_PERMITS } else { most };
+        Self::new(most, Rejected::Scrapes, message, telemetry)
+    }
+
+    /// The limit of pages, lists of tasks and the configuration.
+    pub fn pages(telemetry: &Arc<Telemetry>) -> Self {
+        Self::constant(PAGES, "pages and lists are being answered", Rejected::Pages, telemetry)
+    }
+
+    /// The limit of probes.
+    pub fn probes(telemetry: &Arc<Telemetry>) -> Self {
+        Self::constant(PROBES, "probes are under way", Rejected::Probes, telemetry)
+    }
+
+    fn constant(most: usize, what: &str, reason: Rejected, telemetry: &Arc<Telemetry>) -> Self {
+        Self::new(most, reason, format!("{most} {what}, which is the most; try again\n"), telemetry)
+    }
+
+    fn new(most: usize, reason: Rejected, message: String, telemetry: &Arc<Telemetry>) -> Self {
+        let permits = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        Self { reason, message: message.into(), permits, telemetry: Arc::clone(telemetry) }
     }
 }
 
-/// A request's share of the limit. It is held by the answer, and by what is done for it on other
-/// threads: a reader who goes away ends neither.
+/// A request's share of its limit. It is held by the answer until that has been sent, and by what is
+/// done for it on other threads: a reader that goes away ends neither.
 #[derive(Clone, Debug)]
 pub struct Permit {
     _held: Arc<OwnedSemaphorePermit>,
@@ -44,12 +79,9 @@ impl Permit {
 /// Answers 503 where one request too many is under way.
 pub async fn limit(State(limit): State<Limit>, mut request: Request, next: Next) -> Response {
     let Some(permit) = Permit::take(&limit.permits) else {
-        let text = format!(
-            "{} requests are being answered, which is the limit of --web.max-requests; try again\n",
-            limit.requests
-        );
-        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+        limit.telemetry.web.rejected(limit.reason);
+        return (StatusCode::SERVICE_UNAVAILABLE, limit.message.to_string()).into_response();
     };
     request.extensions_mut().insert(permit.clone());
-    next.run(request).await.map(|body| Body::new(Guarded { body, guard: permit }))
+    next.run(request).await.map(|body| Body::new(Guarded::new(body, permit)))
 }

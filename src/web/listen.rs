@@ -7,121 +7,219 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+use super::auth::ClientAddress;
+use super::connections::{Connections, MAX_HEAD_BYTES, Place};
 use super::guarded::Guarded;
+use super::reserve::Reserve;
 use super::settings::Settings;
-use super::watched::{HEADER_TIMEOUT, Hurried, Stage, Taken, Waiting};
+use super::stage::{HEADER_TIMEOUT, Stage, Waiting};
+use super::watched::{Hurried, Taken};
+use crate::telemetry::web::Closed;
 use crate::tls::explain::{Peer, explain};
 
-/// File descriptors are few; polls need theirs.
-const MAX_CONNECTIONS: usize = 512;
 /// After a failure to accept, which mostly is a lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// How often such failures are logged at the most.
+const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// Serves `router` on `listener` until `stop` turns true; then finishes what is under way. Whether
-/// and how TLS is spoken is in `settings`.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    settings: Option<Arc<Settings>>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut connections = JoinSet::new();
+/// What a listener serves, and how.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Every endpoint.
+    pub router: Router,
+    /// Whether and how TLS is spoken.
+    pub settings: Option<Arc<Settings>>,
+    /// The connections of all listeners.
+    pub connections: Arc<Connections>,
+    /// File descriptors for connections of all listeners.
+    pub reserve: Arc<Reserve>,
+    /// Turns true when the process ends.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Serves on `listener` until the server stops; then finishes what is under way.
+pub async fn serve(listener: TcpListener, server: Server) {
+    let mut stop = server.stop.clone();
+    let mut failures = Failures::default();
+    let mut serving = JoinSet::new();
     loop {
-        let permit = Arc::clone(&permits).acquire_owned();
         let accepted = tokio::select! {
-            accepted = async { (permit.await, listener.accept().await) } => accepted,
-            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+            Some(_) = serving.join_next() => continue,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        match accepted {
-            (Ok(permit), Ok((stream, _))) => {
-                let (router, settings, stop) = (router.clone(), settings.clone(), stop.clone());
-                connections.spawn(async move {
-                    connection(stream, router, settings, stop).await;
-                    drop(permit);
-                });
+        let accepted = match accepted {
+            Err(error) if is_lack_of_files(&error) => {
+                server.failed(&mut failures, &error);
+                let again = server.reserve.open(|| listener.accept().now_or_never());
+                // It may have left meanwhile.
+                let Some(again) = again else { continue };
+                again
             }
-            (_, Err(error)) => {
-                tracing::warn!(%error, "cannot accept a connection");
+            accepted => accepted,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                let place = tokio::select! {
+                    place = server.connections.admit() => place,
+                    _ = stop.wait_for(|stop| *stop) => break,
+                };
+                if let Some(place) = place {
+                    serving.spawn(server.clone().connection(
+                        stream,
+                        ClientAddress(address.ip()),
+                        place,
+                    ));
+                }
+            }
+            // The client has left before it was its turn.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                server.failed(&mut failures, &error);
+                if is_lack_of_files(&error) {
+                    server.connections.evict_idlest(Waiting::Head);
+                }
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
-            (Err(_), _) => break,
         }
     }
     drop(listener);
-    while connections.join_next().await.is_some() {}
+    while serving.join_next().await.is_some() {}
 }
 
-/// Speaks TLS first, where the settings want it.
-async fn connection(
-    stream: TcpStream,
-    router: Router,
-    settings: Option<Arc<Settings>>,
-    mut stop: watch::Receiver<bool>,
-) {
-    stream.set_nodelay(true).ok();
-    let stream = Taken::new(stream);
-    let Some(settings) = settings.filter(|settings| settings.is_tls()) else {
-        return speak(stream, router, stop).await;
-    };
-    let handshake = async {
-        let tls = settings.current().await.tls.clone().ok_or(io::ErrorKind::Unsupported)?;
-        TlsAcceptor::from(tls).accept(stream).await
-    };
-    let shaken = tokio::select! {
-        shaken = tokio::time::timeout(HEADER_TIMEOUT, handshake) => shaken,
-        _ = stop.wait_for(|stop| *stop) => return,
-    };
-    match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-        Ok(stream) => speak(stream, router, stop).await,
-        // Scanners and wrong certificates are no trouble of ours, but of whoever looks for them.
-        Err(error) => {
-            let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-            let error =
-                inner.map_or_else(|| error.to_string(), |error| explain(error, Peer::Client));
-            tracing::debug!(error, "a TLS handshake failed");
+fn is_lack_of_files(error: &io::Error) -> bool {
+    let lacks = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| lacks.contains(&code))
+}
+
+/// Failures to accept, which come in floods.
+#[derive(Debug, Default)]
+struct Failures {
+    logged: Option<Instant>,
+    /// Since then.
+    count: u64,
+}
+
+impl Failures {
+    /// Logs a failure, unless one was logged a short time ago.
+    fn log(&mut self, error: &io::Error) {
+        self.count += 1;
+        if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
+            let failures = std::mem::take(&mut self.count);
+            tracing::warn!(%error, failures, "cannot accept a connection");
+            self.logged = Some(Instant::now());
         }
     }
+}
+
+impl Server {
+    /// Counts and logs a failure to accept.
+    fn failed(&self, failures: &mut Failures, error: &io::Error) {
+        self.connections.telemetry().web.accept_failed();
+        failures.log(error);
+    }
+
+    /// Serves a connection until it ends, or until another one needs its place.
+    async fn connection(self, stream: TcpStream, address: ClientAddress, mut place: Place) {
+        let client = Client { address, stage: Arc::clone(&place.stage) };
+        tokio::select! {
+            () = self.serve_stream(stream, client) => {}
+            () = place.evicted() => {}
+        }
+    }
+
+    /// Speaks TLS first, where the settings want it.
+    async fn serve_stream(self, stream: TcpStream, client: Client) {
+        let Self { router, settings, mut stop, .. } = self;
+        stream.set_nodelay(true).ok();
+        let stream = Taken::new(stream, Arc::clone(&client.stage));
+        let Some(settings) = settings.filter(|settings| settings.is_tls()) else {
+            return speak(stream, client, router, stop).await;
+        };
+        let handshake = async {
+            let tls = settings.current().await.tls.clone().ok_or(io::ErrorKind::Unsupported)?;
+            TlsAcceptor::from(tls).accept(stream).await
+        };
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(HEADER_TIMEOUT, handshake) => shaken,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(stream) => {
+                client.stage.begin_head();
+                speak(stream, client, router, stop).await;
+            }
+            // Scanners and wrong certificates are no trouble of ours, but of those who look for them.
+            Err(error) => {
+                client.stage.close(Closed::Handshake);
+                let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+                let error =
+                    inner.map_or_else(|| error.to_string(), |error| explain(error, Peer::Client));
+                tracing::debug!(error, "a TLS handshake failed");
+            }
+        }
+    }
+}
+
+/// The other end of a connection.
+struct Client {
+    address: ClientAddress,
+    /// What the connection is waiting for.
+    stage: Arc<Stage>,
 }
 
 /// Answers the requests that come by a stream. How that ends is the client's own affair.
 async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin,
+    Client { address, stage }: Client,
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
-    let stage = Arc::new(Stage::new());
-    let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        stage.set(Waiting::Answer);
-        let (router, stage) = (router.clone(), Arc::clone(&stage));
+    let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(address);
+        stage.begin_request();
+        let (router, guard) = (router.clone(), Answering(Arc::clone(&stage)));
         async move {
             let response = router.oneshot(request.map(Body::new)).await;
             let response = response.unwrap_or_else(|never| match never {});
-            let guard = Answering(stage);
-            Ok::<_, Infallible>(response.map(|body| Guarded { body, guard }))
+            guard.0.begin_answer();
+            Ok::<_, Infallible>(response.map(|body| Guarded::new(body, guard)))
         }
     });
     let io = TokioIo::new(Hurried::new(stream, Arc::clone(&stage)));
     // The timeouts are the stream's: hyper's own would end idle connections with slow headers.
-    let connection = http1::Builder::new().header_read_timeout(None).serve_connection(io, service);
+    let connection = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(io, service);
     tokio::pin!(connection);
-    tokio::select! {
-        _ = &mut connection => return,
-        _ = stop.wait_for(|stop| *stop) => {}
+    let ended = tokio::select! {
+        ended = &mut connection => Some(ended),
+        _ = stop.wait_for(|stop| *stop) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if ended.is_err_and(|error| error.is_parse()) {
+        stage.close(Closed::Head);
     }
-    connection.as_mut().graceful_shutdown();
-    let _ = connection.await;
 }
 
 /// Makes its connection idle when the answer has been sent.
@@ -129,6 +227,23 @@ struct Answering(Arc<Stage>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.set(Waiting::Request);
+        self.0.end_answer();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_failures_is_logged_once_a_minute() {
+        let mut failures = Failures::default();
+        let mut log = || {
+            failures.log(&io::Error::from(Errno::MFILE));
+            failures.count
+        };
+        assert_eq!([log(), log(), log()], [0, 1, 2]);
+        tokio::time::advance(LOG_EVERY).await;
+        assert_eq!([log(), log()], [0, 1]);
     }
 }

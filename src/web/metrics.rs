@@ -9,23 +9,25 @@ use prometheus::proto::MetricFamily;
 
 use super::negotiation;
 use super::stream::stream;
+use super::turns::Turns;
 use crate::exposition;
 use crate::store::Snapshot;
 
 /// Answers with the exposition of `snapshot` and `registry`, as OpenMetrics and compressed if
 /// `headers` ask for it. Must be called on a tokio runtime, on whose blocking threads the text
-/// is made while the answer is under way. `on_done` is told how long that took, also when the
-/// reader went away before the end.
+/// is made, in `turns`, while the answer is under way. Calls `on_done` with the time that this took,
+/// also when the reader went away before the end.
 pub fn respond(
     headers: &HeaderMap,
     snapshot: Snapshot,
     registry: Vec<MetricFamily>,
+    turns: Turns,
     on_done: impl FnOnce(Duration) + Send + 'static,
 ) -> Response {
     let format = negotiation::format(headers);
     let gzip = negotiation::gzip(headers);
     let write = move |out: &mut _| exposition::write(format, &snapshot, &registry, out);
-    let mut response = Response::new(stream(gzip, write, on_done));
+    let mut response = Response::new(stream(gzip, turns, write, on_done));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));

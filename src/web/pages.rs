@@ -11,16 +11,12 @@ pub mod tasks;
 mod worst;
 
 use askama::Template;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
 use super::Web;
 use super::limit::Permit;
-
-/// What a page may do: show its own style and send its own form. What it shows comes from outside
-/// in good part, and is not to run even where the escaping has a hole.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; \
-     frame-ancestors 'none'";
+use super::turns::Turns;
 
 /// What stands on top of each page.
 #[derive(Clone, Copy, Debug)]
@@ -46,17 +42,21 @@ pub fn ok(template: &impl Template) -> Page {
     (StatusCode::OK, template.render())
 }
 
-/// Answers with what `make` makes, on a thread where that may take a while: with a million tasks it
-/// does.
-pub async fn answer(permit: Permit, make: impl FnOnce() -> Page + Send + 'static) -> Response {
+/// Answers with what `make` makes, in its turn, on a thread where that may take a while: with a
+/// million tasks it does.
+pub async fn answer(
+    turns: Turns,
+    permit: Permit,
+    make: impl FnOnce() -> Page + Send + 'static,
+) -> Response {
     let make = move || {
         let _permit = permit;
+        let _turn = turns.take();
         make()
     };
     let error = match tokio::task::spawn_blocking(make).await {
         Ok((status, Ok(page))) => {
-            let policy = [(header::CONTENT_SECURITY_POLICY, POLICY)];
-            return (status, policy, Html(page)).into_response();
+            return (status, Html(page)).into_response();
         }
         Ok((_, Err(error))) => error.to_string(),
         Err(error) => error.to_string(),
@@ -82,7 +82,7 @@ mod tests {
             let _ = wait.recv();
             (StatusCode::OK, Ok(String::new()))
         };
-        let reading = tokio::spawn(answer(Permit::take(&permits).unwrap(), make));
+        let reading = tokio::spawn(answer(Turns::new(), Permit::take(&permits).unwrap(), make));
         begun.await.unwrap();
         reading.abort();
         assert!(reading.await.unwrap_err().is_cancelled());

@@ -130,7 +130,7 @@ async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Re
     let tasks = TasksView::of(records, stuck_after);
     let snapshot = Snapshot::of(vec![tasks], now);
     let probe = telemetry::probe_families(success, start.elapsed());
-    Ok(metrics::respond(headers, snapshot, probe, |_| {}))
+    Ok(metrics::respond(headers, snapshot, probe, web.turns.clone(), |_| {}))
 }
 
 #[cfg(test)]

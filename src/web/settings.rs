@@ -2,7 +2,7 @@
 //! that has been renewed, or a user that has been removed, needs neither a restart nor a signal.
 
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex as StdMutex, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::auth::Passwords;
 use super::config::{self, Files, WebConfig};
 use crate::config::diagnostic::Diagnostics;
-use crate::lock::{read, write};
+use crate::lock::{lock, read, write};
 
 /// How long what was read counts as read just now: some small files are read again at most once
 /// in that time, however many requests there are.
@@ -27,6 +27,8 @@ pub struct Settings {
     pub passwords: Arc<Passwords>,
     current: RwLock<Arc<WebConfig>>,
     look: Arc<Mutex<Look>>,
+    /// When it was last logged that the look under way hangs; `None` while none does.
+    hang_logged: StdMutex<Option<Instant>>,
 }
 
 /// The last look at the files.
@@ -50,6 +52,7 @@ impl Settings {
             passwords: Arc::new(Passwords::new()),
             current: RwLock::new(Arc::new(config)),
             look: Arc::new(Mutex::new(Look { at: Instant::now(), files })),
+            hang_logged: StdMutex::default(),
         })
     }
 
@@ -67,15 +70,29 @@ impl Settings {
     /// What is in force now, at most a second behind the files. Who comes while somebody else
     /// looks at them does not wait, so that a file system that hangs holds up one at a time.
     pub async fn current(self: &Arc<Self>) -> Arc<WebConfig> {
-        if let Ok(look) = Arc::clone(&self.look).try_lock_owned()
-            && look.at.elapsed() >= FRESH
-        {
-            let this = Arc::clone(self);
-            // If it panics or hangs, what was in force stays.
-            let looking = tokio::task::spawn_blocking(move || this.look(look));
-            let _ = tokio::time::timeout(PATIENCE, looking).await;
+        match Arc::clone(&self.look).try_lock_owned() {
+            Ok(look) if look.at.elapsed() >= FRESH => {
+                let this = Arc::clone(self);
+                // If it panics or hangs, what was in force stays.
+                let looking = tokio::task::spawn_blocking(move || this.look(look));
+                if tokio::time::timeout(PATIENCE, looking).await.is_err() {
+                    self.log_hang();
+                }
+            }
+            Err(_) if lock(&self.hang_logged).is_some() => self.log_hang(),
+            _ => {}
         }
         Arc::clone(&read(&self.current))
+    }
+
+    /// Logs that a look at the files hangs, from time to time for as long as it does.
+    fn log_hang(&self) {
+        let mut logged = lock(&self.hang_logged);
+        if logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
+            let error = format!("a file system does not answer within {PATIENCE:?}");
+            tracing::error!(error, "{KEPT}");
+            *logged = Some(Instant::now());
+        }
     }
 
     fn look(&self, mut look: OwnedMutexGuard<Look>) {
@@ -96,11 +113,15 @@ impl Settings {
                 Err(error) => tracing::error!(%error, "{KEPT}"),
             }
         }
+        *lock(&self.hang_logged) = None;
         look.at = Instant::now();
     }
 }
 
 /// How long who comes first waits for the files.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often it is logged that they hang.
+const LOG_EVERY: Duration = Duration::from_secs(60);
 
 const KEPT: &str = "web configuration not reloaded, the old one stays in force";

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::Frame;
-use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
+use super::stage::ANSWER_TIMEOUT;
+use super::turns::{Turn, Turns};
 use crate::exposition::out::Out;
 
 /// What is sent at once: enough that the threads which write and send seldom wake each other.
@@ -19,27 +21,21 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// How many chunks may wait for a slow reader; then the writing waits.
 pub const CHUNKS_AHEAD: usize = 2;
 
-/// How long a reader may take for the whole answer: Prometheus itself gives up after less, and
-/// each reader occupies a thread, and a snapshot, which keeps what has changed since.
-pub const PATIENCE: Duration = Duration::from_secs(120);
-
-/// A body that `write` makes on a blocking thread while it is sent; compressed with `gzip`. Must be
-/// called on a tokio runtime. `on_done` is told how long the writing took, also when the reader
-/// went away before the end.
+/// A body that `write` makes on a blocking thread, in `turns`, while it is sent; compressed with
+/// `gzip`. Must be called on a tokio runtime. Calls `on_done` with the time that the writing took,
+/// also when the reader went away before the end.
 pub fn stream(
     gzip: bool,
+    turns: Turns,
     write: impl FnOnce(&mut Out<Chunks>) -> io::Result<()> + Send + 'static,
     on_done: impl FnOnce(Duration) + Send + 'static,
 ) -> Body {
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
-    let chunks = Chunks {
-        sender: Some(sender),
-        runtime: Handle::current(),
-        deadline: tokio::time::Instant::now() + PATIENCE,
-        chunk: Vec::new(),
-    };
+    let deadline = tokio::time::Instant::now() + ANSWER_TIMEOUT;
     tokio::task::spawn_blocking(move || {
         let start = Instant::now();
+        let (sender, turn) = (Some(sender), turns.take());
+        let chunks = Chunks { sender, turn, deadline, chunk: Vec::new() };
         // The only error is a reader that went away, of which nobody is left to be told.
         let _gone = write_all(gzip, write, chunks);
         on_done(start.elapsed());
@@ -72,7 +68,7 @@ enum Chunk {
 pub struct Chunks {
     /// `None` once the reader has failed: nobody is waited for twice.
     sender: Option<Sender<Chunk>>,
-    runtime: Handle,
+    turn: Turn,
     deadline: tokio::time::Instant,
     chunk: Vec<u8>,
 }
@@ -81,10 +77,17 @@ impl Chunks {
     /// Waits until there is room; fails when the reader has gone or is too slow.
     fn send(&mut self, chunk: Chunk) -> io::Result<()> {
         let sender = self.sender.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        let deadline = self.deadline;
-        let sent = async { tokio::time::timeout_at(deadline, sender.send(chunk)).await };
-        let sent = self.runtime.block_on(sent);
-        sent.map_err(|_| io::ErrorKind::TimedOut)?.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        match sender.try_send(chunk) {
+            Ok(()) => {}
+            Err(TrySendError::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
+            Err(TrySendError::Full(chunk)) => {
+                let deadline = self.deadline;
+                let sent = async { tokio::time::timeout_at(deadline, sender.send(chunk)).await };
+                let sent = self.turn.pause(sent);
+                sent.map_err(|_| io::ErrorKind::TimedOut)?
+                    .map_err(|_| io::ErrorKind::BrokenPipe)?;
+            }
+        }
         self.sender = Some(sender);
         Ok(())
     }

@@ -5,69 +5,24 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use crate::lock::lock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// Prometheus sends its headers in one packet, and needs two for its part of a TLS handshake.
-pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longer than the scrape intervals in use, so that scrapes share a connection.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+use super::stage::{HEADER_TIMEOUT, Stage, Waiting};
+use crate::telemetry::web::Closed;
+
 /// A client that takes nothing for so long has gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much of a head is read at once, in bytes. hyper makes room for what it was given before, so
+/// that with pieces of half its first buffer that buffer ends at just the limit of a head.
+const HEAD_PIECE_BYTES: usize = 4 << 10;
 
-/// What a connection is waiting for, and since when.
-#[derive(Debug)]
-pub struct Stage(Mutex<(Waiting, Instant)>);
-
-/// What a connection is waiting for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
-    /// The headers of a request.
-    Headers,
-    /// Our own answer, which the client cannot hurry.
-    Answer,
-    /// The next request, if there is to be one.
-    Request,
-}
-
-impl Stage {
-    /// The stage of a connection whose first request may come.
-    pub fn new() -> Self {
-        Self(Mutex::new((Waiting::Headers, Instant::now())))
-    }
-
-    /// Begins to wait for something else.
-    pub fn set(&self, waiting: Waiting) {
-        *lock(&self.0) = (waiting, Instant::now());
-    }
-
-    fn get(&self) -> Waiting {
-        lock(&self.0).0
-    }
-
-    /// When the client has waited too long; never, while it waits for us.
-    fn deadline(&self) -> Option<Instant> {
-        let (waiting, since) = *lock(&self.0);
-        match waiting {
-            Waiting::Headers => Some(since + HEADER_TIMEOUT),
-            Waiting::Answer => None,
-            Waiting::Request => Some(since + IDLE_TIMEOUT),
-        }
-    }
-}
-
-impl Default for Stage {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// A stream that fails to read once the time of its stage is over.
+/// A stream that fails to read once the time of its stage is over, and that gives out a head in
+/// pieces.
 #[derive(Debug)]
 pub struct Hurried<S> {
     stream: S,
@@ -86,20 +41,38 @@ impl<S> Hurried<S> {
     fn check_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         while self.timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            match self.stage.deadline() {
+            match self.stage.read_deadline() {
                 Some(deadline) if deadline <= now => {
+                    self.stage.close(match self.stage.waiting() {
+                        Waiting::Request => Closed::Idle,
+                        Waiting::Head | Waiting::Answer => Closed::Head,
+                    });
                     return Poll::Ready(io::ErrorKind::TimedOut.into());
                 }
                 Some(deadline) => self.timer.as_mut().reset(deadline),
                 None => self.timer.as_mut().reset(now + HEADER_TIMEOUT),
             }
         }
-        if let Some(deadline) = self.stage.deadline().filter(|due| *due < self.timer.deadline()) {
+        let deadline = self.stage.read_deadline();
+        if let Some(deadline) = deadline.filter(|due| *due < self.timer.deadline()) {
             self.timer.as_mut().reset(deadline);
             return self.check_deadline(cx);
         }
         Poll::Pending
     }
+}
+
+/// Reads at most a piece of a head.
+fn read_piece<S: AsyncRead>(
+    stream: Pin<&mut S>,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let mut piece = ReadBuf::new(buf.initialize_unfilled_to(buf.remaining().min(HEAD_PIECE_BYTES)));
+    ready!(stream.poll_read(cx, &mut piece))?;
+    let length = piece.filled().len();
+    buf.advance(length);
+    Poll::Ready(Ok(()))
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Hurried<S> {
@@ -109,10 +82,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Hurried<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+        let read = match this.stage.waiting() {
+            Waiting::Answer => Pin::new(&mut this.stream).poll_read(cx, buf),
+            Waiting::Head | Waiting::Request => read_piece(Pin::new(&mut this.stream), cx, buf),
+        };
         // The first bytes of the next request: from now on it has to hurry.
-        if read.is_ready() && this.stage.get() == Waiting::Request {
-            this.stage.set(Waiting::Headers);
+        if read.is_ready() && this.stage.waiting() == Waiting::Request {
+            this.stage.begin_head();
         }
         match this.check_deadline(cx) {
             Poll::Ready(error) => Poll::Ready(Err(error)),
@@ -151,17 +127,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Hurried<S> {
     }
 }
 
-/// A socket that fails to write once its client has taken nothing for too long.
+/// A socket that fails to write once its client has taken nothing for too long, or not the whole
+/// answer.
 #[derive(Debug)]
 pub struct Taken<S> {
     stream: S,
+    stage: Arc<Stage>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Taken<S> {
     /// Watches what is written to `stream`.
-    pub const fn new(stream: S) -> Self {
-        Self { stream, timer: None }
+    pub const fn new(stream: S, stage: Arc<Stage>) -> Self {
+        Self { stream, stage, timer: None }
     }
 
     /// Passes on what writing came to, unless it has come to nothing for too long.
@@ -172,11 +150,18 @@ impl<S> Taken<S> {
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.timer = None;
+            self.stage.progress();
             return written;
         }
-        let deadline =
-            self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));
-        deadline.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let stage = &self.stage;
+        let timer = self.timer.get_or_insert_with(|| {
+            let stalled = Instant::now() + WRITE_TIMEOUT;
+            let deadline = stage.send_deadline().map_or(stalled, |due| due.min(stalled));
+            Box::pin(tokio::time::sleep_until(deadline))
+        });
+        ready!(timer.as_mut().poll(cx));
+        stage.close(Closed::SlowReader);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -268,14 +253,18 @@ mod tests {
         start.elapsed().as_secs()
     }
 
+    fn taken(stream: DuplexStream) -> Taken<DuplexStream> {
+        Taken::new(stream, Arc::new(Stage::new()))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_has_30_seconds() {
         let (ours, _theirs) = duplex(16);
-        assert_eq!(timed_out(Taken::new(ours).write_all(&[0; 64])).await, 30);
+        assert_eq!(timed_out(taken(ours).write_all(&[0; 64])).await, 30);
 
         // What TLS has taken in but not sent is not sent yet.
         let (ours, theirs) = duplex(16 << 10);
-        let (mut ours, _theirs) = shaken(Taken::new(ours), theirs).await;
+        let (mut ours, _theirs) = shaken(taken(ours), theirs).await;
         let send = async {
             ours.write_all(&vec![0; 32 << 10]).await?;
             ours.flush().await
@@ -292,9 +281,26 @@ mod tests {
                 theirs.read_exact(&mut [0; 16]).await.unwrap();
             }
         };
-        let writing = async move { Taken::new(ours).write_all(&[0; 64]).await };
+        let writing = async move { taken(ours).write_all(&[0; 64]).await };
         let (sent, ()) = tokio::join!(writing, take);
         sent.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_client_has_more_than_2_minutes_for_an_answer() {
+        let (ours, mut theirs) = duplex(16);
+        let stage = Arc::new(Stage::new());
+        stage.begin_request();
+        stage.begin_answer();
+        let take = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(25)).await;
+                theirs.read_exact(&mut [0; 4]).await.unwrap();
+            }
+        });
+        assert_eq!(timed_out(Taken::new(ours, Arc::clone(&stage)).write_all(&[0; 64])).await, 120);
+        assert_eq!(stage.closed(), Some(Closed::SlowReader));
+        take.abort();
     }
 
     #[tokio::test(start_paused = true)]
@@ -308,15 +314,18 @@ mod tests {
         theirs.flush().await.unwrap();
         ours.read_exact(&mut byte).await.unwrap();
         assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 5);
-        stage.set(Waiting::Request);
+        assert_eq!(stage.closed(), Some(Closed::Head));
+        stage.begin_request();
+        stage.end_answer();
         assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 60);
         // The first byte of the next request, and no more.
-        stage.set(Waiting::Request);
+        stage.begin_request();
+        stage.end_answer();
         theirs.write_all(b"b").await.unwrap();
         theirs.flush().await.unwrap();
         ours.read_exact(&mut byte).await.unwrap();
         assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 5);
-        stage.set(Waiting::Answer);
+        stage.begin_request();
         let patient = tokio::time::timeout(Duration::from_secs(600), ours.read_exact(&mut byte));
         assert!(patient.await.is_err());
     }

@@ -2,6 +2,7 @@
 //! loses its history.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::thread;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use serde_json::json;
 
 use aitask_exporter::simulator::Options;
 
+use crate::crowds::connections;
 use crate::harness::host::GATE;
 use crate::harness::raw::{Asked, RawGateway};
 use crate::harness::samples::Samples;
@@ -350,6 +352,26 @@ fn reload_takes_post_and_put_and_hangup() {
 }
 
 const FOLLOW: [&str; 2] = ["--config.enable-auto-reload", "--config.auto-reload-interval=100ms"];
+
+#[test]
+fn a_flood_of_reloads_costs_a_few() {
+    let exporter = Exporter::start_idle(30_000, 36, &[]);
+    let ask =
+        b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    // Clients that leave at once, clients that stay, and signals.
+    for _ in 0..300 {
+        drop(connections(exporter.address, 1, ask));
+        exporter.process.signal("HUP");
+    }
+    for mut stream in connections(exporter.address, 100, ask) {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    assert_eq!(http::send(exporter.address, "POST", "/-/reload", &[], "").unwrap().status, 200);
+    let log = exporter.process.log();
+    assert!(log.matches("configuration reloaded").count() < 30, "{log}");
+}
 
 #[test]
 fn files_are_followed() {

@@ -11,7 +11,8 @@ use super::*;
 use crate::exposition::Format;
 use crate::exposition::tests::{many, written};
 use crate::telemetry::Telemetry;
-use crate::web::stream::{CHUNKS_AHEAD, PATIENCE};
+use crate::web::stage::ANSWER_TIMEOUT;
+use crate::web::stream::CHUNKS_AHEAD;
 
 /// Many chunks of text.
 const TASKS: usize = 5_000;
@@ -30,7 +31,7 @@ async fn every_form_is_what_was_asked_for() {
         for encoding in ["identity", "gzip"] {
             let (done, took) = oneshot::channel();
             let headers = asked([(ACCEPT, accept), (ACCEPT_ENCODING, encoding)]);
-            let response = respond(&headers, many(TASKS), registry.clone(), |took| {
+            let response = respond(&headers, many(TASKS), registry.clone(), Turns::new(), |took| {
                 done.send(took).unwrap();
             });
             assert_eq!(response.headers()[CONTENT_TYPE], format.content_type());
@@ -53,7 +54,7 @@ async fn every_form_is_what_was_asked_for() {
 #[tokio::test]
 async fn a_reader_that_goes_away_ends_the_writing() {
     let (done, took) = oneshot::channel();
-    let response = respond(&HeaderMap::new(), many(TASKS), Vec::new(), |took| {
+    let response = respond(&HeaderMap::new(), many(TASKS), Vec::new(), Turns::new(), |took| {
         done.send(took).unwrap();
     });
     drop(response);
@@ -63,7 +64,7 @@ async fn a_reader_that_goes_away_ends_the_writing() {
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_reads_too_slowly_is_left() {
     let (done, mut took) = oneshot::channel();
-    let response = respond(&HeaderMap::new(), many(TASKS), Vec::new(), |took| {
+    let response = respond(&HeaderMap::new(), many(TASKS), Vec::new(), Turns::new(), |took| {
         done.send(took).unwrap();
     });
     let mut body = response.into_body();
@@ -71,21 +72,21 @@ async fn a_reader_that_reads_too_slowly_is_left() {
         let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
         frame.unwrap().unwrap();
         assert!(took.try_recv().is_err());
-        tokio::time::advance(PATIENCE / 3).await;
+        tokio::time::advance(ANSWER_TIMEOUT / 3).await;
     }
     while took.try_recv().is_err() {
-        tokio::time::advance(PATIENCE / 3).await;
+        tokio::time::advance(ANSWER_TIMEOUT / 3).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_does_not_read_is_left_and_sees_that_the_rest_is_missing() {
     let (done, mut took) = oneshot::channel();
-    let response = respond(&HeaderMap::new(), many(TASKS), Vec::new(), |took| {
+    let response = respond(&HeaderMap::new(), many(TASKS), Vec::new(), Turns::new(), |took| {
         done.send(took).unwrap();
     });
     while took.try_recv().is_err() {
-        tokio::time::advance(PATIENCE).await;
+        tokio::time::advance(ANSWER_TIMEOUT).await;
     }
     let mut body = response.into_body();
     let mut frames = 0;
@@ -97,4 +98,22 @@ async fn a_reader_that_does_not_read_is_left_and_sees_that_the_rest_is_missing()
     };
     assert_eq!(frames, CHUNKS_AHEAD);
     assert_eq!(broken.unwrap().unwrap_err().to_string(), "the answer broke off");
+}
+
+#[tokio::test]
+async fn one_answer_is_made_at_a_time_and_a_slow_reader_keeps_no_other_from_its_turn() {
+    let turns = Turns::at_once(1);
+    let answer = || respond(&HeaderMap::new(), many(TASKS), Vec::new(), turns.clone(), |_| {});
+    let held = {
+        let turns = turns.clone();
+        tokio::task::spawn_blocking(move || turns.take()).await.unwrap()
+    };
+    let mut waits = answer().into_body();
+    let frame = std::future::poll_fn(|context| Pin::new(&mut waits).poll_frame(context));
+    assert!(tokio::time::timeout(Duration::from_millis(50), frame).await.is_err());
+    drop(held);
+    // One that nobody reads, and one that is read.
+    let unread = answer();
+    assert!(to_bytes(answer().into_body(), usize::MAX).await.is_ok());
+    drop((unread, waits));
 }

@@ -41,7 +41,7 @@ struct Count {
 
 /// The landing page.
 pub async fn page(State(web): State<Arc<Web>>, Extension(permit): Extension<Permit>) -> Response {
-    answer(permit, move || {
+    answer(web.turns.clone(), permit, move || {
         let snapshot = web.live.store.snapshot();
         let failures = web.history.newest().into_iter();
         ok(&Landing {

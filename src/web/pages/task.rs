@@ -44,7 +44,9 @@ pub async fn page(
         return refused("the path is not UTF-8 text");
     };
     match query::pairs(&query.unwrap_or_default()) {
-        Ok(pairs) if pairs.is_empty() => answer(permit, move || make(&web, &provider, &id)).await,
+        Ok(pairs) if pairs.is_empty() => {
+            answer(web.turns.clone(), permit, move || make(&web, &provider, &id)).await
+        }
         Ok(_) => refused("this page takes no parameters; a ? in an ID is written %3F"),
         Err(message) => refused(&message),
     }

@@ -59,7 +59,7 @@ pub async fn page(
     RawQuery(query): RawQuery,
 ) -> Response {
     match Question::of_form(&query.unwrap_or_default()) {
-        Ok(question) => answer(permit, move || table(&web, &question)).await,
+        Ok(question) => answer(web.turns.clone(), permit, move || table(&web, &question)).await,
         Err(message) => (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
     }
 }

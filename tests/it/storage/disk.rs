@@ -12,7 +12,8 @@ use crate::harness::host::Disk;
 use crate::harness::samples::Samples;
 use crate::harness::{Dir, Exporter, Gateway, PROGRAM, Process, pid_of, run, until};
 
-/// One that may write files of so many half kilobytes, which stands in for a disk that is full.
+/// One that may write files of so many half kilobytes, which stands in for a disk that is full. The
+/// signal that the system sends then is not to kill it.
 fn limited(dir: Dir, storage: &Path, blocks: u32) -> Exporter {
     Exporter::listening(begin_limited(dir, storage, blocks))
 }
@@ -21,7 +22,7 @@ fn begin_limited(dir: Dir, storage: &Path, blocks: u32) -> Process {
     let mut command = Command::new("sh");
     let file = dir.path("aitask.yml");
     // The log goes through a pipe, since it is not what is to be limited.
-    let limit = format!("trap '' XFSZ; (ulimit -S -f {blocks}; exec \"$@\") 2>&1 | cat");
+    let limit = format!("(ulimit -S -f {blocks}; exec \"$@\") 2>&1 | cat");
     command.args(["-c", &limit, "sh", PROGRAM, "--config.file"]).arg(file);
     command.arg("--web.listen-address=127.0.0.1:0").args(flags(storage));
     Process::start(dir, &mut command)

@@ -1,5 +1,7 @@
 //! Files that change while the exporter runs.
 
+use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::{Authority, FILE, TLS, curl, prepare, start, status, users};
@@ -80,4 +82,25 @@ fn a_broken_replacement_is_told_once_and_changes_nothing() {
     ] {
         assert!(log.contains(said), "{said}");
     }
+}
+
+/// A pipe that nobody writes into stands for a file of a file system that does not answer.
+#[test]
+fn a_look_that_hangs_is_told_and_ends() {
+    let exporter =
+        start(Dir::with("providers: []\n"), &users::file(&[("alice", "a"), ("bob", "b")]));
+    let asked = |user| status(&exporter, &["--user", user]);
+    assert_eq!(asked("alice:a"), 200);
+    let dir = &exporter.process.dir;
+    let pipe = dir.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    fs::remove_file(dir.path(FILE)).unwrap();
+    fs::hard_link(&pipe, dir.path(FILE)).unwrap();
+    // Users stay as they were, and it is said that they may be others by now.
+    until("it is told", || asked("alice:a") == 200 && exporter.process.log().contains(KEPT));
+    dir.write(FILE, &users::file(&[("bob", "b")]));
+    // It answers again.
+    drop(fs::OpenOptions::new().read(true).write(true).open(pipe).unwrap());
+    until("alice has gone", || asked("alice:a") == 401);
+    assert_eq!(asked("bob:b"), 200);
 }

@@ -1,7 +1,12 @@
 //! Basic authentication.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::{Dir, Exporter, curl, prepare, start, start_with};
-use crate::harness::http;
+use crate::crowds::{connections, rejected};
+use crate::harness::samples::Samples;
+use crate::harness::{http, until};
 
 const COMPARED: &str = "a password was compared with a hash";
 
@@ -84,21 +89,67 @@ fn health_can_be_told_to_all() {
 }
 
 #[test]
-fn a_right_password_is_compared_once_and_a_wrong_one_each_time() {
+fn a_password_is_compared_once_whether_it_is_right_or_wrong() {
     let exporter = start(Dir::with("providers: []\n"), &file(&[("alice", "pass")]));
     for _ in 0..3 {
         assert_eq!(status(&exporter, "alice:pass"), 200);
         assert_eq!(compared(&exporter), 1);
     }
-    // Somebody unknown costs as much as somebody known: a comparison each time.
-    for (number, user) in
-        ["alice:wrong", "alice:wrong", "nobody:pass", "nobody:pass"].iter().enumerate()
-    {
-        assert_eq!(status(&exporter, user), 401);
-        assert_eq!(compared(&exporter), number + 2);
+    // An unknown user costs as much as a known one.
+    for (number, user) in ["alice:wrong", "alice:other", "nobody:pass"].iter().enumerate() {
+        for _ in 0..2 {
+            assert_eq!(status(&exporter, user), 401);
+            assert_eq!(compared(&exporter), number + 2);
+        }
     }
     assert_eq!(status(&exporter, "alice:pass"), 200);
-    assert_eq!(compared(&exporter), 5);
+    assert_eq!(compared(&exporter), 4);
+    let text = curl(&exporter, "/metrics", &["--user", "alice:pass"]).text;
+    let (_, metrics) = text.split_once("\r\n\r\n").unwrap();
+    assert_eq!(rejected(&Samples::parse(metrics), "unauthorized"), 6.0);
+}
+
+/// A request with Basic credentials.
+fn request(user: &str, password: &str) -> String {
+    let credentials = STANDARD.encode(format!("{user}:{password}"));
+    format!("GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {credentials}\r\n\r\n")
+}
+
+#[test]
+fn guesses_at_one_user_keep_no_other_out() {
+    // Costly enough that the guesses wait for each other.
+    let hash = |password| bcrypt::hash(password, 6).unwrap();
+    let config = format!("basic_auth_users:\n  alice: {}\n  bob: {}\n", hash("pass"), hash("word"));
+    let exporter = start(Dir::with("providers: []\n"), &config);
+    let guess = |number| {
+        // At a user who exists, and at one who does not.
+        let (user, number) = (if number % 2 == 0 { "bob" } else { "nobody" }, number / 2);
+        connections(exporter.address, 1, request(user, &format!("guess {number}")).as_bytes())
+    };
+    let guesses: Vec<_> = (0..120).flat_map(guess).collect();
+    assert_eq!(status(&exporter, "alice:pass"), 200);
+    let ahead = compared(&exporter);
+    assert!(ahead < 60, "{ahead} were compared before");
+    // The right password of the user that they guess at waits for them.
+    assert_eq!(status(&exporter, "bob:word"), 200);
+    drop(guesses);
+}
+
+#[test]
+fn a_client_that_gives_up_is_let_in_when_it_asks_again() {
+    let hash = bcrypt::hash("pass", 7).unwrap();
+    let exporter =
+        start(Dir::with("providers: []\n"), &format!("basic_auth_users: {{ alice: '{hash}' }}"));
+    let guesses = (0..100).map(|number| request("alice", &format!("guess {number}")));
+    let all = guesses.chain([request("alice", "pass")]);
+    let clients: Vec<_> =
+        all.flat_map(|request| connections(exporter.address, 1, request.as_bytes())).collect();
+    until("all have asked", || compared(&exporter) > 3);
+    drop(clients);
+    // The rest is compared with nobody waiting, and the right one is not compared again.
+    until("all are compared", || compared(&exporter) == 101);
+    assert_eq!(status(&exporter, "alice:pass"), 200);
+    assert_eq!(compared(&exporter), 101);
 }
 
 #[test]

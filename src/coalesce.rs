@@ -1,0 +1,148 @@
+//! Single-flight for work whose outcome many callers want: one run at a time, and one that waits, which
+//! later callers join.
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio::sync::watch;
+
+use crate::lock::lock;
+
+/// Work that is done again and again. A caller gets the outcome of a run that began after the call, so
+/// that the run has seen what made the caller call. However many there are, two runs serve all that
+/// call during one: the one under way, and the next. A run ends whether or not its callers stay.
+pub struct Coalesced<T> {
+    work: Box<dyn Fn() -> BoxFuture<'static, T> + Send + Sync>,
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    is_running: bool,
+    /// Brings the outcome of the next run to those who wait for it.
+    next: Option<watch::Sender<Option<T>>>,
+}
+
+/// A run panicked, so that it has no outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the exporter panicked: please report")]
+pub struct Panicked;
+
+impl<T> fmt::Debug for Coalesced<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coalesced").finish_non_exhaustive()
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Coalesced<T> {
+    /// Work that has not been done yet.
+    pub fn new(work: impl Fn() -> BoxFuture<'static, T> + Send + Sync + 'static) -> Arc<Self> {
+        let state = State { is_running: false, next: None };
+        Arc::new(Self { work: Box::new(work), state: Mutex::new(state) })
+    }
+
+    /// Has the work done once more. Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// When it panicked.
+    pub async fn run(self: &Arc<Self>) -> Result<T, Panicked> {
+        let mut outcome = self.join_next();
+        let outcome = outcome.wait_for(Option::is_some).await.map_err(|_| Panicked)?;
+        outcome.clone().ok_or(Panicked)
+    }
+
+    /// Joins the next run, and begins it where none is under way.
+    fn join_next(self: &Arc<Self>) -> watch::Receiver<Option<T>> {
+        let mut state = lock(&self.state);
+        let next = state.next.get_or_insert_with(|| watch::channel(None).0);
+        let outcome = next.subscribe();
+        if !std::mem::replace(&mut state.is_running, true) {
+            tokio::spawn(Arc::clone(self).run_all());
+        }
+        outcome
+    }
+
+    /// Runs as long as there are callers who wait for the next run.
+    async fn run_all(self: Arc<Self>) {
+        while let Some(callers) = self.take_next() {
+            // Where it panicked the callers see that their sender has gone.
+            if let Ok(outcome) = AssertUnwindSafe((self.work)()).catch_unwind().await {
+                callers.send_replace(Some(outcome));
+            }
+        }
+    }
+
+    fn take_next(&self) -> Option<watch::Sender<Option<T>>> {
+        let mut state = lock(&self.state);
+        let next = state.next.take();
+        state.is_running = next.is_some();
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use tokio::task::JoinSet;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    const RUN: Duration = Duration::from_secs(10);
+
+    /// Work that takes [`RUN`] and returns its number; the first is 1. The third panics.
+    fn counted() -> Arc<Coalesced<usize>> {
+        let runs = Arc::new(AtomicUsize::new(0));
+        Coalesced::new(move || {
+            let number = runs.fetch_add(1, Ordering::Relaxed) + 1;
+            async move {
+                sleep(RUN).await;
+                assert_ne!(number, 3, "on purpose");
+                number
+            }
+            .boxed()
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_during_a_run_share_the_next_one() {
+        let (work, start) = (counted(), Instant::now());
+        let mut callers = JoinSet::new();
+        for second in 0..750 {
+            let work = Arc::clone(&work);
+            callers.spawn(async move {
+                // All but the first while it runs.
+                sleep(RUN * second / 750).await;
+                work.run().await
+            });
+        }
+        let mut outcomes: Vec<_> = callers.join_all().await;
+        outcomes.sort_by_key(|outcome| outcome.unwrap());
+        assert_eq!(outcomes[0], Ok(1));
+        assert!(outcomes[1..].iter().all(|outcome| *outcome == Ok(2)));
+        assert_eq!(start.elapsed(), 2 * RUN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_ends_though_its_callers_have_left_and_keeps_the_next_one_waiting() {
+        let (work, start) = (counted(), Instant::now());
+        for _ in 0..100 {
+            let caller = tokio::time::timeout(Duration::from_millis(1), work.run());
+            assert!(caller.await.is_err());
+        }
+        assert_eq!(work.run().await, Ok(2));
+        assert_eq!(start.elapsed(), 2 * RUN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_panics_has_no_outcome_and_stops_nothing() {
+        let work = counted();
+        assert_eq!(work.run().await, Ok(1));
+        assert_eq!(work.run().await, Ok(2));
+        assert_eq!(work.run().await, Err(Panicked));
+        assert_eq!(work.run().await, Ok(4));
+    }
+}

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
+use super::decode::nearest;
 use super::document::{Kind, Node};
 use super::place::Place;
 use super::raw;
@@ -151,6 +152,16 @@ impl Shape {
         }
     }
 
+    /// Returns the shape of the value of the key `name`, or of the known key that a misspelt one is
+    /// likely to mean.
+    fn meant(&self, name: &str, around: Option<&Node>) -> Option<&Self> {
+        self.entry(name, around).or_else(|| match self {
+            Self::Block { keys, .. } => keys.get(nearest(name, keys.keys().map(String::as_str))?),
+            Self::Either(_, block) => block.meant(name, around),
+            Self::Headers { .. } | Self::Template | Self::Scalar(_) | Self::List(_) => None,
+        })
+    }
+
     /// Returns which scalars are shown where one stands at a place of this shape; `None` where none
     /// belongs there.
     pub fn scalar(&self) -> Option<Shown> {
@@ -266,7 +277,7 @@ fn find(node: &Node, shape: &Shape, around: Option<&Node>, found: &mut Vec<Hidde
         (Kind::Map(entries), Shape::Block { .. } | Shape::Headers { .. } | Shape::Template) => {
             for (key, value) in entries {
                 find_key(key, value, shape, found);
-                match key.text().and_then(|name| shape.entry(name, around)) {
+                match key.text().and_then(|name| shape.meant(name, around)) {
                     Some(shape) => find(value, shape, Some(node), found),
                     None => hide_all(value, found),
                 }

@@ -179,12 +179,17 @@ impl Batches {
 
     /// The answer to a batch of so many tasks was read.
     pub fn read(&mut self, tasks: usize, now: Instant) -> Option<BatchChange> {
-        while self.recently_read.pop_back_if(|(size, _)| *size <= tasks).is_some() {}
-        self.recently_read.push_back((tasks, now));
+        self.read_in_part(tasks, now);
         self.suspicion = self.suspicion.filter(|suspicion| suspicion.size > tasks);
         let was_limited = self.limit.is_some_and(|limit| tasks > limit.size);
         self.limit = self.limit.filter(|_| !was_limited);
         was_limited.then_some(BatchChange::Restored)
+    }
+
+    /// So many tasks were read in the answer to a larger batch, so that a batch of as many can be.
+    pub fn read_in_part(&mut self, tasks: usize, now: Instant) {
+        while self.recently_read.pop_back_if(|(size, _)| *size <= tasks).is_some() {}
+        self.recently_read.push_back((tasks, now));
     }
 
     /// The answer to a batch of so many tasks could not be read. Returns a change where the batch

@@ -145,6 +145,7 @@ impl Schedule {
         let tasks = unread.asked;
         if unread.slots.len() < tasks {
             self.bisection.group_read(dispatch.group);
+            self.batches.read_in_part(tasks - unread.slots.len(), now);
         }
         if !dispatch.is_batch && dispatch.part.is_none() {
             return;

@@ -153,13 +153,23 @@ impl Shape {
     }
 
     /// Returns the shape of the value of the key `name`, or of the known key that a misspelt one is
-    /// likely to mean.
+    /// likely to mean. Beside keys of secrets a misspelt one may mean any of these.
     fn meant(&self, name: &str, around: Option<&Node>) -> Option<&Self> {
         self.entry(name, around).or_else(|| match self {
-            Self::Block { keys, .. } => keys.get(nearest(name, keys.keys().map(String::as_str))?),
+            Self::Block { keys, .. } if !keys.values().any(Self::is_secret) => {
+                keys.get(nearest(name, keys.keys().map(String::as_str))?)
+            }
             Self::Either(_, block) => block.meant(name, around),
-            Self::Headers { .. } | Self::Template | Self::Scalar(_) | Self::List(_) => None,
+            _ => None,
         })
+    }
+
+    /// Reports whether a value of this shape is a secret, or a list of secrets.
+    fn is_secret(&self) -> bool {
+        match self {
+            Self::List(item) => item.is_secret(),
+            shape => shape.scalar() == Some(Shown::Never),
+        }
     }
 
     /// Returns which scalars are shown where one stands at a place of this shape; `None` where none

@@ -92,7 +92,7 @@ pub struct WebFlags {
     /// Answer `/-/healthy` and `/-/ready` without a password.
     #[arg(long = "web.unauthenticated-health")]
     pub unauthenticated_health: bool,
-    /// How many scrapes are answered at once; more get 503. 0 is no limit.
+    /// Most scrapes that are answered at once; more get 503. 0 is no limit.
     #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40)]
     pub max_requests: usize,
 }

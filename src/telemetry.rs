@@ -48,7 +48,7 @@ pub struct Telemetry {
     panics: IntCounter,
     storage_up: IntGauge,
     storage_lost: IntGauge,
-    /// What clients cost, and what was refused to them.
+    /// Counters of the web side.
     pub web: WebTelemetry,
 }
 

@@ -5,7 +5,7 @@ use prometheus::{IntCounter, IntGauge};
 use super::{Telemetry, int_counter, int_gauge};
 use crate::family::web::{ACCEPT_ERRORS, CONNECTIONS, CONNECTIONS_CLOSED, REQUESTS_REJECTED};
 
-/// Why a request was refused before its handler saw it.
+/// A reason for refusing a request before its handler sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejected {
     /// As many scrapes as are allowed were under way.
@@ -40,7 +40,7 @@ impl Rejected {
     }
 }
 
-/// Why the exporter closed a connection that its client had not done with.
+/// A reason for closing a connection before its client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
     /// It was the idlest, and another one needed its place.

@@ -23,7 +23,7 @@ use memory::{Memory, Tag};
 use queue::{Queue, Turn};
 
 /// The largest number of guesses that keep their place in the queue though their clients have left.
-/// Those of clients that stay are as many as there may be connections.
+/// There are at most as many others as connections.
 const MAX_LEFT: usize = 256;
 
 /// The address of the client that sent a request.
@@ -63,7 +63,7 @@ struct Guess {
     users: Arc<Users>,
     tag: Option<Tag>,
     outcome: watch::Sender<Option<bool>>,
-    /// How many clients wait for it.
+    /// The number of clients that wait for it.
     clients: usize,
 }
 
@@ -138,7 +138,7 @@ impl Passwords {
             }
             (Place { passwords: Arc::clone(self), turn }, outcome)
         };
-        // Nobody sends it where the comparison panicked.
+        // Where the comparison panicked its sender is gone.
         let is_right =
             outcome.wait_for(Option::is_some).await.is_ok_and(|right| *right == Some(true));
         drop(place);

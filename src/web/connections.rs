@@ -18,7 +18,7 @@ pub const MAX_CONNECTIONS: usize = 512;
 /// The longest head of a request, in bytes: an ID of 4,096 bytes in percent-encoding, credentials
 /// and cookies of other programs on the same host take less than half.
 pub const MAX_HEAD_BYTES: usize = 64 << 10;
-/// What the heads of all connections together may take, in bytes.
+/// The most that the heads of all connections together may take, in bytes.
 const MAX_HEADS_BYTES: usize = 32 << 20;
 const _: () = assert!(MAX_CONNECTIONS * MAX_HEAD_BYTES <= MAX_HEADS_BYTES, "a head each");
 
@@ -40,7 +40,7 @@ struct Open {
 /// The place of a connection, for as long as it is open.
 #[derive(Debug)]
 pub struct Place {
-    /// What the connection is waiting for.
+    /// The stage of the connection.
     pub stage: Arc<Stage>,
     connections: Arc<Connections>,
     number: u64,
@@ -144,7 +144,7 @@ mod tests {
         places
     }
 
-    /// Which of the places has to be left for one more connection.
+    /// Returns the number of the place that has to be left for one more connection.
     async fn evicted(connections: &Arc<Connections>, places: &mut Vec<Place>) -> usize {
         let mut admit = Box::pin(connections.admit());
         assert!(admit.as_mut().now_or_never().is_none(), "there is room");

@@ -14,12 +14,12 @@ use super::settings::Settings;
 use crate::telemetry::Telemetry;
 use crate::telemetry::web::Rejected;
 
-/// What a page may do: show its own style and send its own form. What it shows comes from outside
-/// in good part, and is not to run even where the escaping has a hole.
+/// The policy of the pages: they show their own style and send their own form. The text on them comes
+/// from outside in good part, and is not to run even where the escaping has a hole.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; \
      frame-ancestors 'none'";
 
-/// What every answer carries unless the web configuration says otherwise: most answers hold text from
+/// Headers of every answer, unless the web configuration says otherwise: most answers hold text from
 /// outside, which a browser is not to take for something else, to show within another page or to name
 /// to another host.
 const HEADERS: [(HeaderName, HeaderValue); 4] = [
@@ -36,7 +36,7 @@ pub struct Guard {
     pub settings: Option<Arc<Settings>>,
     /// Paths that need no password.
     pub open: &'static [&'static str],
-    /// Where refusals are counted.
+    /// Counters of refusals.
     pub telemetry: Arc<Telemetry>,
 }
 

@@ -21,11 +21,11 @@ const PAGES: usize = 16;
 /// at the provider. Each holds an answer of the provider for as long as it is sent.
 const PROBES: usize = 64;
 
-/// How many requests of a kind may be answered at once.
+/// The limit of one kind of requests.
 #[derive(Clone, Debug)]
 pub struct Limit {
     reason: Rejected,
-    /// What is answered to one too many.
+    /// The answer to one too many.
     message: Arc<str>,
     permits: Arc<Semaphore>,
     telemetry: Arc<Telemetry>,

@@ -32,15 +32,15 @@ use crate::tls::explain::{Peer, explain};
 
 /// After a failure to accept, which mostly is a lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// How often such failures are logged at the most.
+/// The shortest time between two log lines of such failures.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// What a listener serves, and how.
+/// The common part of all listeners.
 #[derive(Clone, Debug)]
 pub struct Server {
     /// Every endpoint.
     pub router: Router,
-    /// Whether and how TLS is spoken.
+    /// The settings of TLS, if it is spoken.
     pub settings: Option<Arc<Settings>>,
     /// The connections of all listeners.
     pub connections: Arc<Connections>,
@@ -177,7 +177,7 @@ impl Server {
 /// The other end of a connection.
 struct Client {
     address: ClientAddress,
-    /// What the connection is waiting for.
+    /// The stage of the connection.
     stage: Arc<Stage>,
 }
 

@@ -1,5 +1,5 @@
-//! Where a request comes from. A browser sends requests for the pages of any site, to any host that its
-//! user can reach: what such a page may not do is told apart here.
+//! The origin of a request. A browser sends requests for the pages of any site, to any host that its
+//! user can reach; this module refuses what such a page may not ask for.
 
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use axum::response::{IntoResponse, Response};
 use crate::telemetry::Telemetry;
 use crate::telemetry::web::Rejected;
 
-/// What a browser says of the page that makes it send a request.
+/// The header in which a browser names the site of the page that makes it send a request.
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
-/// Its words for pages of other sites, and of other hosts of the same site.
+/// Its values for pages of other sites, and of other hosts of the same site.
 const FOREIGN_SITES: [&str; 2] = ["cross-site", "same-site"];
 
 /// A host as a client names it.

@@ -8,8 +8,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::lock::lock;
 
-/// How many are kept, for all listen addresses together: enough for some scrapes and health checks
-/// at once. Where there are few, an eighth of them.
+/// The size of the reserve, for all listen addresses together: enough for some scrapes and health
+/// checks at once. Where descriptors are few, an eighth of them.
 const SIZE: u64 = 32;
 const PART: u64 = 8;
 /// A limit above this one, which no number of polls comes near, needs no reserve; and the system's
@@ -23,7 +23,7 @@ const MAX_LIMIT: u64 = 1 << 16;
 pub struct Reserve {
     /// The limit that includes the reserve, and the one that excludes it.
     limits: Option<(u64, u64)>,
-    /// What occupies the reserve.
+    /// Files that occupy the reserve.
     kept: Mutex<Vec<OwnedFd>>,
 }
 
@@ -40,7 +40,7 @@ impl Reserve {
         Self { limits, kept: Mutex::new(kept) }
     }
 
-    /// Calls `open`, which may open a file of the reserve. From now on nobody else can.
+    /// Calls `open`, which may open a file of the reserve. From the first call on nothing else can.
     pub fn open<T>(&self, open: impl FnOnce() -> T) -> T {
         let Some((including, excluding)) = self.limits else { return open() };
         let mut kept = lock(&self.kept);

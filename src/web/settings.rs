@@ -27,7 +27,7 @@ pub struct Settings {
     pub passwords: Arc<Passwords>,
     current: RwLock<Arc<WebConfig>>,
     look: Arc<Mutex<Look>>,
-    /// When it was last logged that the look under way hangs; `None` while none does.
+    /// Time of the last log line about the look under way, which hangs; `None` while none does.
     hang_logged: StdMutex<Option<Instant>>,
 }
 
@@ -121,7 +121,7 @@ impl Settings {
 /// How long who comes first waits for the files.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often it is logged that they hang.
+/// The shortest time between two log lines about a look that hangs.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
 const KEPT: &str = "web configuration not reloaded, the old one stays in force";

@@ -12,11 +12,11 @@ use crate::telemetry::web::Closed;
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than the scrape intervals in use, so that scrapes share a connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a client may take for a whole answer: Prometheus itself gives up after less, and each
+/// The longest time for taking a whole answer: Prometheus itself gives up after less, and each
 /// answer under way keeps a thread, and a snapshot, which keeps what has changed since.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What a connection is waiting for, and since when.
+/// The stage of a connection, and since when it has lasted.
 #[derive(Debug)]
 pub struct Stage(Mutex<State>);
 
@@ -27,13 +27,15 @@ struct State {
     /// Requests that were read, and whose answers have not been sent. More than one where a client
     /// sends the next before it has the answer.
     unanswered: usize,
-    /// When the client must have taken the whole answer.
+    /// Whether a part of the next head has been read already.
+    is_head_begun: bool,
+    /// The moment by which the client must have taken the whole answer.
     send_by: Option<Instant>,
-    /// Why the connection fails, if a timeout ended it.
+    /// The reason for which the exporter closes the connection, if it does.
     closed: Option<Closed>,
 }
 
-/// What a connection is waiting for. Those that are closed first for a new one come first.
+/// The stages of a connection. Those that are closed first for a new one come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Waiting {
     /// The next request, if there is to be one.
@@ -52,6 +54,7 @@ impl Stage {
             waiting: Waiting::Head,
             since: now,
             unanswered: 0,
+            is_head_begun: false,
             send_by: None,
             closed: None,
         }))
@@ -63,6 +66,11 @@ impl Stage {
         if state.unanswered == 0 {
             (state.waiting, state.since) = (Waiting::Head, Instant::now());
         }
+    }
+
+    /// Notes whether what was read last ends within the head of a request, be it the next one.
+    pub fn set_head_begun(&self, is_begun: bool) {
+        lock(&self.0).is_head_begun = is_begun;
     }
 
     /// Notes that the head of a request is whole.
@@ -82,7 +90,8 @@ impl Stage {
         let mut state = lock(&self.0);
         state.unanswered = state.unanswered.saturating_sub(1);
         if state.unanswered == 0 {
-            (state.waiting, state.since) = (Waiting::Request, Instant::now());
+            state.waiting = if state.is_head_begun { Waiting::Head } else { Waiting::Request };
+            state.since = Instant::now();
             state.send_by = None;
         }
     }
@@ -95,18 +104,18 @@ impl Stage {
         }
     }
 
-    /// What the connection is waiting for.
+    /// Returns the stage.
     pub fn waiting(&self) -> Waiting {
         lock(&self.0).waiting
     }
 
-    /// What the connection is waiting for, and since when nothing has come or gone.
+    /// Returns the stage, and since when nothing has come or gone.
     pub fn idleness(&self) -> (Waiting, Instant) {
         let state = lock(&self.0);
         (state.waiting, state.since)
     }
 
-    /// When the client must have sent something; `None` while it waits for an answer.
+    /// Returns the moment by which the client must have sent something; `None` while it waits for an answer.
     pub fn read_deadline(&self) -> Option<Instant> {
         let state = lock(&self.0);
         match state.waiting {
@@ -116,7 +125,7 @@ impl Stage {
         }
     }
 
-    /// When the client must have taken the whole answer; `None` while there is none to take.
+    /// Returns the moment by which the client must have taken the whole answer; `None` while there is none.
     pub fn send_deadline(&self) -> Option<Instant> {
         lock(&self.0).send_by
     }
@@ -126,7 +135,7 @@ impl Stage {
         lock(&self.0).closed.get_or_insert(reason);
     }
 
-    /// Why the exporter closed the connection, if it did.
+    /// Returns the reason for which the exporter closed the connection, if it did.
     pub fn closed(&self) -> Option<Closed> {
         lock(&self.0).closed
     }

@@ -7,8 +7,8 @@ use std::thread::available_parallelism;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many threads may make answers at once: one less than there are cores, and at least one.
-/// Answers that wait for their reader do not count.
+/// Turns at making answers: one at once for each core but one, and at least one. Answers that wait for
+/// their reader have none.
 #[derive(Clone, Debug)]
 pub struct Turns(Arc<Semaphore>);
 

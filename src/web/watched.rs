@@ -17,7 +17,7 @@ use crate::telemetry::web::Closed;
 
 /// A client that takes nothing for so long has gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much of a head is read at once, in bytes. hyper makes room for what it was given before, so
+/// The most of a head that is read at once, in bytes. hyper makes room for what it was given before, so
 /// that with pieces of half its first buffer that buffer ends at just the limit of a head.
 const HEAD_PIECE_BYTES: usize = 4 << 10;
 
@@ -28,12 +28,28 @@ pub struct Hurried<S> {
     stream: S,
     stage: Arc<Stage>,
     timer: Pin<Box<Sleep>>,
+    /// The last bytes that were read.
+    tail: [u8; 3],
 }
 
 impl<S> Hurried<S> {
     /// Sees to it that `stream` keeps to `stage`.
     pub fn new(stream: S, stage: Arc<Stage>) -> Self {
-        Self { stream, stage, timer: Box::pin(tokio::time::sleep(HEADER_TIMEOUT)) }
+        let timer = Box::pin(tokio::time::sleep(HEADER_TIMEOUT));
+        Self { stream, stage, timer, tail: [0; 3] }
+    }
+
+    /// Notes whether what was read ends where a head ends, after an empty line. A client may send the
+    /// begin of its next request with the one before.
+    fn note(&mut self, bytes: &[u8]) {
+        for byte in bytes.iter().skip(bytes.len().saturating_sub(self.tail.len())) {
+            self.tail.rotate_left(1);
+            self.tail[2] = *byte;
+        }
+        if !bytes.is_empty() {
+            let is_end = self.tail.ends_with(b"\n\n") || self.tail == *b"\n\r\n";
+            self.stage.set_head_begun(!is_end);
+        }
     }
 
     /// Fails once the time of the present stage is over. The timer of a stage that is over fires
@@ -82,10 +98,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Hurried<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        let before = buf.filled().len();
         let read = match this.stage.waiting() {
             Waiting::Answer => Pin::new(&mut this.stream).poll_read(cx, buf),
             Waiting::Head | Waiting::Request => read_piece(Pin::new(&mut this.stream), cx, buf),
         };
+        this.note(buf.filled().get(before..).unwrap_or_default());
         // The first bytes of the next request: from now on it has to hurry.
         if read.is_ready() && this.stage.waiting() == Waiting::Request {
             this.stage.begin_head();
@@ -303,6 +321,17 @@ mod tests {
         take.abort();
     }
 
+    /// Sends a text and receives it.
+    async fn pass(
+        from: &mut (impl AsyncWrite + Unpin),
+        to: &mut (impl AsyncRead + Unpin),
+        text: &str,
+    ) {
+        from.write_all(text.as_bytes()).await.unwrap();
+        from.flush().await.unwrap();
+        to.read_exact(&mut vec![0; text.len()]).await.unwrap();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn headers_have_5_seconds_and_the_next_request_60_under_tls_too() {
         let (ours, theirs) = duplex(16 << 10);
@@ -310,21 +339,30 @@ mod tests {
         let stage = Arc::new(Stage::new());
         let mut ours = Hurried::new(ours, Arc::clone(&stage));
         let mut byte = [0];
-        theirs.write_all(b"a").await.unwrap();
-        theirs.flush().await.unwrap();
-        ours.read_exact(&mut byte).await.unwrap();
+        pass(&mut theirs, &mut ours, "GET").await;
         assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 5);
         assert_eq!(stage.closed(), Some(Closed::Head));
-        stage.begin_request();
-        stage.end_answer();
-        assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 60);
+        for end in ["\r\n\r\n", "\n\n"] {
+            stage.begin_head();
+            pass(&mut theirs, &mut ours, end).await;
+            stage.begin_request();
+            stage.end_answer();
+            assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 60);
+        }
         // The first byte of the next request, and no more.
         stage.begin_request();
         stage.end_answer();
-        theirs.write_all(b"b").await.unwrap();
-        theirs.flush().await.unwrap();
-        ours.read_exact(&mut byte).await.unwrap();
+        pass(&mut theirs, &mut ours, "G").await;
         assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 5);
+        // The same with the end of the request before, or before its answer.
+        for texts in [["ET\r\n\r\nG", ""], ["ET\r\n\r\n", "G"]] {
+            stage.begin_head();
+            pass(&mut theirs, &mut ours, texts[0]).await;
+            stage.begin_request();
+            pass(&mut theirs, &mut ours, texts[1]).await;
+            stage.end_answer();
+            assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 5);
+        }
         stage.begin_request();
         let patient = tokio::time::timeout(Duration::from_secs(600), ours.read_exact(&mut byte));
         assert!(patient.await.is_err());

@@ -1,4 +1,4 @@
-//! Requests that a browser sends for the pages of other sites, and what a browser is told of answers.
+//! Requests that a browser sends for the pages of other sites, and headers that guard a browser.
 
 use std::io::{Read, Write};
 
@@ -92,7 +92,7 @@ fn a_request_says_once_for_which_host_it_is() {
 }
 
 #[test]
-fn every_answer_tells_a_browser_to_take_it_as_it_is() {
+fn every_answer_carries_headers_that_guard_a_browser() {
     let gateway = Gateway::start();
     let config = format!("providers: [{}]\ntasks: [ok-1]\n", gateway.provider("mj", ""));
     let exporter = Exporter::start_in(Dir::with(&config), &[]);

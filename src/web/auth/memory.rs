@@ -1,4 +1,4 @@
-//! Passwords that were compared with a hash, in a form that tells nobody what they were.
+//! Outcomes of comparisons, without the passwords that were compared.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -20,7 +20,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// What came of the comparison, if it is remembered.
+    /// Returns the outcome of a comparison, if it is remembered.
     pub fn recall(&self, user: &[u8], tag: &Tag) -> Option<bool> {
         if self.right.get(user) == Some(tag) {
             return Some(true);

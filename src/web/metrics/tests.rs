@@ -112,7 +112,7 @@ async fn one_answer_is_made_at_a_time_and_a_slow_reader_keeps_no_other_from_its_
     let frame = std::future::poll_fn(|context| Pin::new(&mut waits).poll_frame(context));
     assert!(tokio::time::timeout(Duration::from_millis(50), frame).await.is_err());
     drop(held);
-    // One that nobody reads, and one that is read.
+    // One answer without a reader, and one with.
     let unread = answer();
     assert!(to_bytes(answer().into_body(), usize::MAX).await.is_ok());
     drop((unread, waits));

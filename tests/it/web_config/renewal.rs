@@ -84,9 +84,9 @@ fn a_broken_replacement_is_told_once_and_changes_nothing() {
     }
 }
 
-/// A pipe that nobody writes into stands for a file of a file system that does not answer.
+/// A pipe without a writer stands for a file of a file system that does not answer.
 #[test]
-fn a_look_that_hangs_is_told_and_ends() {
+fn a_look_that_hangs_is_logged_and_ends() {
     let exporter =
         start(Dir::with("providers: []\n"), &users::file(&[("alice", "a"), ("bob", "b")]));
     let asked = |user| status(&exporter, &["--user", user]);
@@ -96,7 +96,7 @@ fn a_look_that_hangs_is_told_and_ends() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     fs::remove_file(dir.path(FILE)).unwrap();
     fs::hard_link(&pipe, dir.path(FILE)).unwrap();
-    // Users stay as they were, and it is said that they may be others by now.
+    // Users stay as they were, and the log says so.
     until("it is told", || asked("alice:a") == 200 && exporter.process.log().contains(KEPT));
     dir.write(FILE, &users::file(&[("bob", "b")]));
     // It answers again.

@@ -96,7 +96,7 @@ fn a_password_is_compared_once_whether_it_is_right_or_wrong() {
         assert_eq!(compared(&exporter), 1);
     }
     // An unknown user costs as much as a known one.
-    for (number, user) in ["alice:wrong", "alice:other", "nobody:pass"].iter().enumerate() {
+    for (number, user) in ["alice:wrong", "alice:other", "nemo:pass"].iter().enumerate() {
         for _ in 0..2 {
             assert_eq!(status(&exporter, user), 401);
             assert_eq!(compared(&exporter), number + 2);
@@ -123,7 +123,7 @@ fn guesses_at_one_user_keep_no_other_out() {
     let exporter = start(Dir::with("providers: []\n"), &config);
     let guess = |number| {
         // At a user who exists, and at one who does not.
-        let (user, number) = (if number % 2 == 0 { "bob" } else { "nobody" }, number / 2);
+        let (user, number) = (if number % 2 == 0 { "bob" } else { "nemo" }, number / 2);
         connections(exporter.address, 1, request(user, &format!("guess {number}")).as_bytes())
     };
     let guesses: Vec<_> = (0..120).flat_map(guess).collect();
@@ -146,7 +146,7 @@ fn a_client_that_gives_up_is_let_in_when_it_asks_again() {
         all.flat_map(|request| connections(exporter.address, 1, request.as_bytes())).collect();
     until("all have asked", || compared(&exporter) > 3);
     drop(clients);
-    // The rest is compared with nobody waiting, and the right one is not compared again.
+    // The rest is compared though no client waits, and the right one is not compared again.
     until("all are compared", || compared(&exporter) == 101);
     assert_eq!(status(&exporter, "alice:pass"), 200);
     assert_eq!(compared(&exporter), 101);

@@ -361,6 +361,7 @@ fn no_form_of_a_secret_that_comes_back_is_shown() {
         assert!(said.matches("<secret>").count() >= PLACES.len() * FORMS.len(), "{said}");
         assert_silent(&said, "poll");
     }
-    // The tokens, the parts of a signed one, the passwords, the digits, the key.
-    assert_eq!(echo.secrets.lock().unwrap().len(), 7);
+    // Two tokens, one of them of digits, two texts with the password, the key, and a signed token
+    // with its signature, of which there may be another by the end.
+    assert!(echo.secrets.lock().unwrap().len() >= 7);
 }

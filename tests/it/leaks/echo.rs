@@ -8,7 +8,8 @@ use std::thread;
 
 use super::forms::{FORMS, Layers};
 
-pub const TOKEN: &str = "zq+tok/en=42&\"x\\y%z <w>é";
+/// Three `?` are a `/` in base64 wherever they are.
+pub const TOKEN: &str = "zq+tok/en=42&\"x\\y%z <w>é???";
 pub const DIGITS: &str = "9007199254";
 /// The password of providers that have one, and what is in place of it where they have none.
 pub const PASSWORD: &str = "zq+pass/word?";

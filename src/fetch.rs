@@ -4,9 +4,9 @@ pub mod client;
 mod connections;
 mod content;
 pub mod credentials;
-pub mod echoes;
 mod failure;
 pub mod fingerprint;
+pub mod redact;
 pub mod retry_after;
 
 use std::sync::Arc;
@@ -26,8 +26,8 @@ use client::{BuildError, ClientSettings};
 use connections::Connections;
 use content::{Content, ReadError};
 use credentials::Credentials;
-use echoes::Echoes;
 use fingerprint::ClientFingerprint;
+use redact::Redactor;
 
 /// Speaks to one provider.
 #[derive(Debug)]
@@ -65,6 +65,8 @@ pub struct Response {
     pub headers: HeaderMap,
     /// For how long the provider asks to be left alone, should the poll have failed.
     pub retry_after: Option<Duration>,
+    /// Takes the secrets of the request out of what is read in the response.
+    pub redactor: Arc<Redactor>,
     /// The moment of its own `Date`, else of its arrival.
     sent: Timestamp,
     body: Body,
@@ -167,7 +169,7 @@ impl Fetcher {
     }
 
     async fn exchange(&self, call: &Call) -> Result<Response, ReadError> {
-        let (headers, echoes) = self.credentials.current();
+        let (headers, redactor) = self.credentials.current();
         let mut headers = Some(headers);
         let request = |client: &_| {
             let headers = headers.take().unwrap_or_else(|| self.credentials.current().0);
@@ -176,29 +178,29 @@ impl Fetcher {
         let sent = self.connections.send(request).await;
         let mut response = sent.map_err(ReadError::Client)?;
         // Before anything is made of them, the name of a coding say.
-        echoes.mask_headers(response.headers_mut());
+        redactor.mask_headers(response.headers_mut());
         let status = response.status().as_u16();
         let body = match self.reads_body {
-            true => self.body(&mut response, &echoes).await?,
+            true => self.body(&mut response, &redactor).await?,
             false => Body::Unread,
         };
         let headers = std::mem::take(response.headers_mut());
         let now = SystemTime::now();
         let sent = retry_after::sent(&headers, now).into();
         let retry_after = retry_after::parse(&headers, now);
-        Ok(Response { status, headers, retry_after, sent, body })
+        Ok(Response { status, headers, retry_after, redactor, sent, body })
     }
 
     /// Reads the body without secrets that come back in it.
     async fn body(
         &self,
         response: &mut reqwest::Response,
-        echoes: &Echoes,
+        redactor: &Redactor,
     ) -> Result<Body, ReadError> {
         let limit = self.body_size_limit;
         Ok(match content::read(response, limit).await? {
-            Content::Whole(body) => Body::Whole(echoes.mask(&body).map_or(body, Bytes::from)),
-            Content::TooLarge(start) => Body::Cut(echoes.mask_cut(start), limit),
+            Content::Whole(body) => Body::Whole(redactor.mask(&body).map_or(body, Bytes::from)),
+            Content::TooLarge(start) => Body::Cut(redactor.mask_cut(start), limit),
             Content::Unreadable(why) => Body::Unreadable(why),
         })
     }

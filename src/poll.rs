@@ -4,6 +4,7 @@ pub mod batch;
 mod finish;
 pub mod journal;
 pub mod polling;
+mod redact;
 pub mod report;
 pub mod worker;
 
@@ -132,6 +133,7 @@ pub async fn once_until(
         }
         Err(failure) => Polled::failed(tasks.count(), failure),
     };
+    polled.redact(&upstream.fetcher);
     polled.took = start.elapsed();
     polled
 }

@@ -1,11 +1,13 @@
 //! The headers of every request, secrets among them: read again when their files change, signed
 //! again before a signature expires.
 
+mod secrets;
+
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
@@ -15,12 +17,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::client::BuildError;
-use super::echoes::Echoes;
+use super::redact::Redactor;
 use crate::config::secret::Secret;
 use crate::config::{Auth, Client};
 use crate::lock::lock;
 use crate::reading::Reading;
 use crate::task::stable_hash;
+use secrets::{SecretHistory, Secrets, basic};
 
 /// How often a token is signed anew, and for how long it is valid: Kling's documents ask for 30
 /// minutes at the most. A request in flight outlives neither.
@@ -38,15 +41,23 @@ pub struct Credentials {
     parts: Vec<Part>,
     proxy_url: Option<Secret>,
     current: Mutex<Current>,
-    reading: Reading<Result<Current, BuildError>>,
+    reading: Reading<Result<Read, BuildError>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Current {
     headers: HeaderMap,
-    echoes: Arc<Echoes>,
+    fingerprint: u64,
+    history: SecretHistory,
+}
+
+/// What was read at one time.
+#[derive(Debug, Default)]
+struct Read {
+    headers: HeaderMap,
     /// Hash of the headers without what a clock changes in them: another one once a secret changes.
     fingerprint: u64,
+    secrets: Secrets,
 }
 
 /// One header: a secret and what becomes of it.
@@ -92,14 +103,16 @@ impl Credentials {
             add(name, Form::Prefixed("".into()), secret);
         }
         let proxy_url = client.proxy.as_ref().map(|proxy| proxy.url.clone());
-        let current = Mutex::new(read_all(&parts, proxy_url.as_ref())?);
+        let mut current = Current::default();
+        current.replace(read_all(&parts, proxy_url.as_ref())?);
+        let current = Mutex::new(current);
         Ok(Self { parts, proxy_url, current, reading: Reading::default() })
     }
 
-    /// The headers as they were last read, and what of them must not be told when it comes back.
-    pub fn current(&self) -> (HeaderMap, Arc<Echoes>) {
+    /// Returns the headers as they were last read, and what takes their secrets out of an answer.
+    pub fn current(&self) -> (HeaderMap, Arc<Redactor>) {
         let current = self.lock();
-        (current.headers.clone(), Arc::clone(&current.echoes))
+        (current.headers.clone(), Arc::clone(&current.history.redactor))
     }
 
     /// Hash of the headers as they were last read, signatures aside.
@@ -126,8 +139,10 @@ impl Credentials {
             .read(PATIENCE, move || read_all(&this.parts, this.proxy_url.as_ref()))
             .await;
         let read = read.map_err(|error| BuildError::Secret(format!("secrets: {error}")))??;
-        let before = std::mem::replace(&mut *self.lock(), read);
-        Ok(before.fingerprint != self.lock().fingerprint)
+        let mut current = self.lock();
+        let before = current.fingerprint;
+        current.replace(read);
+        Ok(before != current.fingerprint)
     }
 
     fn lock(&self) -> MutexGuard<'_, Current> {
@@ -135,38 +150,46 @@ impl Credentials {
     }
 }
 
-fn read_all(parts: &[Part], proxy_url: Option<&Secret>) -> Result<Current, BuildError> {
-    let (mut headers, mut echoes, mut fingerprint) = (HeaderMap::new(), Echoes::default(), 0_u64);
+impl Current {
+    fn replace(&mut self, Read { headers, fingerprint, secrets }: Read) {
+        (self.headers, self.fingerprint) = (headers, fingerprint);
+        self.history.push(secrets);
+    }
+}
+
+fn read_all(parts: &[Part], proxy_url: Option<&Secret>) -> Result<Read, BuildError> {
+    let Read { mut headers, mut fingerprint, mut secrets } = Read::default();
     // The pages of a proxy come back as answers.
     let proxy_url = proxy_url.and_then(|url| Url::parse(url.read().ok()?.expose_secret()).ok());
-    if let Some((url, password)) = proxy_url.as_ref().and_then(|url| Some((url, url.password()?))) {
-        let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        echoes.add(password);
-        echoes.add(&decode(password));
-        echoes.add(&basic(&decode(url.username()), &decode(password).into()));
+    if let Some(url) = proxy_url {
+        let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let password = url.password().unwrap_or_default();
+        secrets.add(password.into());
+        secrets.add_user(&decode(url.username()), &decode(password));
     }
     for part in parts {
         let secret = part.read(&part.secret)?;
-        if part.secret.is_masked() {
-            echoes.add(secret.expose_secret());
-        }
         // The account consists of this and the secret. Not of the token, which is another one every
         // ten minutes.
         let (text, account) = match &part.form {
             Form::Prefixed(prefix) => {
+                if part.secret.is_masked() {
+                    secrets.add_header(&part.name, secret.expose_secret());
+                }
                 (format!("{prefix}{}", secret.expose_secret()), SecretString::from(&**prefix))
             }
             Form::Basic { username } => {
-                let encoded = basic(username, &secret);
-                echoes.add(&encoded);
+                secrets.add_user(username, secret.expose_secret());
+                let encoded = basic(username, secret.expose_secret());
                 (format!("Basic {encoded}"), SecretString::from(&**username))
             }
             Form::KlingJwt { access_key } => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let access_key = part.read(access_key)?;
                 let token = kling_jwt(&access_key, &secret, now);
-                echoes.add(access_key.expose_secret());
-                echoes.add(&token);
+                secrets.add_token(&token);
+                secrets.add(secret.clone());
+                secrets.add(access_key.clone());
                 (format!("Bearer {token}"), access_key)
             }
         };
@@ -181,7 +204,7 @@ fn read_all(parts: &[Part], proxy_url: Option<&Secret>) -> Result<Current, Build
         value.set_sensitive(true);
         headers.append(part.name.clone(), value);
     }
-    Ok(Current { headers, echoes: Arc::new(echoes), fingerprint })
+    Ok(Read { headers, fingerprint, secrets })
 }
 
 impl Part {
@@ -192,11 +215,6 @@ impl Part {
     fn error(&self, error: &dyn std::fmt::Display) -> BuildError {
         BuildError::Secret(format!("{}: {error}", self.name))
     }
-}
-
-/// RFC 7617.
-fn basic(username: &str, password: &SecretString) -> String {
-    BASE64_STANDARD.encode(format!("{username}:{}", password.expose_secret()))
 }
 
 /// A token as Kling asks for it: a JWT (RFC 7519) signed with HMAC-SHA-256. It is the same for all

@@ -25,7 +25,9 @@ pub fn report(upstream: &Upstream, task: &Task, polled: &Polled) -> String {
         let _ = write_mapping(&mut out, upstream, task, response);
     }
     let _ = write_outcome(&mut out, polled);
-    out
+    // What is written here is decoded once more than what was masked before.
+    let (_, redactor) = upstream.fetcher.credentials.current();
+    redactor.mask_text(&out).unwrap_or(out)
 }
 
 fn write_request(

@@ -175,14 +175,16 @@ impl Server {
 }
 
 /// The other end of a connection.
-struct Client {
-    address: ClientAddress,
+#[derive(Debug)]
+pub struct Client {
+    /// The address that it comes from.
+    pub address: ClientAddress,
     /// The stage of the connection.
-    stage: Arc<Stage>,
+    pub stage: Arc<Stage>,
 }
 
 /// Answers the requests that come by a stream. How that ends is the client's own affair.
-async fn speak(
+pub async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     Client { address, stage }: Client,
     router: Router,

@@ -13,12 +13,16 @@ use crate::harness::root;
 type Target = fn(&[u8]);
 
 /// Every target, and how many mutations of its corpus are tried.
-const TARGETS: [(&str, Target, u32); 7] = [
+const TARGETS: [(&str, Target, u32); 11] = [
     ("configuration", targets::configuration::run, 1_200),
     ("durations", targets::durations::run, 5_000),
     ("exposition", targets::exposition::run, 120),
+    ("heads", targets::heads::run, 1_500),
     ("mapping", targets::mapping::run, 3_000),
+    ("names", targets::names::run, 1_500),
     ("probe", targets::probe::run, 5_000),
+    ("redaction", targets::redaction::run, 5_000),
+    ("requests", targets::requests::run, 3_000),
     ("storage", targets::storage::run, 3_000),
     ("times", targets::times::run, 5_000),
 ];
@@ -87,13 +91,33 @@ fn exposition() {
 }
 
 #[test]
+fn heads() {
+    attack("heads", Vec::new());
+}
+
+#[test]
 fn mapping() {
     attack("mapping", answers());
 }
 
 #[test]
+fn names() {
+    attack("names", Vec::new());
+}
+
+#[test]
 fn probe() {
     attack("probe", Vec::new());
+}
+
+#[test]
+fn redaction() {
+    attack("redaction", Vec::new());
+}
+
+#[test]
+fn requests() {
+    attack("requests", Vec::new());
 }
 
 #[test]

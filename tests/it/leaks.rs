@@ -1,11 +1,16 @@
 //! The whole program with a known text in every place where a secret may stand: none of them is
 //! ever said, whatever is asked and whatever goes wrong.
 
+mod echo;
+mod forms;
+
 use std::collections::BTreeSet;
 
 use serde_json::json;
 
 use crate::harness::{Dir, Exporter, Gateway, http, run, until};
+use echo::{ACCESS_KEY, DIGITS, Echo, PASSWORD, PLACES, TOKEN};
+use forms::{FORMS, Layers};
 
 /// Each in a place of its own. No rule knows one by a word in it.
 const SECRETS: [&str; 17] = [
@@ -243,4 +248,120 @@ fn no_secret_is_ever_said() {
         let asked = gateway.asked("running-1")["requests"].as_u64().unwrap();
         assert!(asked > 0);
     }
+}
+
+/// How the answers of the echo are read.
+const ECHOED: &str = "
+    request: { path: '/{task_id}' }
+    response:
+      code: /code
+      success: ['0']
+      message: /message
+      id: /id
+      status: /status
+      job_type: /type
+      failure_code: /fail
+      failure_reason: /why
+      enqueue_time: { path: /at, format: rfc3339 }
+      states: { running: [run], failed: [bad] }
+";
+
+/// Providers that the echo knows, and their tasks by provider.
+fn echoing(echo: &Echo) -> (String, Vec<(&'static str, String)>) {
+    let (address, password) = (echo.address, http::encode(PASSWORD));
+    let user = format!("http://{password}@{address}");
+    let providers = [
+        ("token", "", "authorization: { credentials_file: token }".to_owned()),
+        ("digits", "", format!("authorization: {{ credentials: '{DIGITS}' }}")),
+        ("basic", "", format!("basic_auth: {{ username: u1, password: '{PASSWORD}' }}")),
+        ("named", &user, String::new()),
+        (
+            "scheme",
+            "",
+            format!("http_headers: {{ authorization: {{ secrets: ['Token {PASSWORD}'] }} }}"),
+        ),
+        ("cookie", "", format!("http_headers: {{ cookie: {{ secrets: ['a=1; b={PASSWORD}'] }} }}")),
+        (
+            "kling",
+            "",
+            format!(
+                "authorization: {{ type: kling-jwt, access_key: {ACCESS_KEY}, secret_key: s }}"
+            ),
+        ),
+        ("proxied", "", format!("proxy_url: 'http://u1:{password}@{address}'")),
+    ];
+    let mut text = "global: { poll_interval: 3s }\nproviders:".to_owned();
+    let mut tasks = Vec::new();
+    for (name, url, more) in providers {
+        let url = if url.is_empty() { format!("http://{address}") } else { url.to_owned() };
+        text += &format!("\n  - name: {name}\n    base_url: '{url}/{name}'\n    {more}{ECHOED}");
+        let places = match name {
+            "token" => &PLACES[..],
+            "digits" => &["number", "name"],
+            _ => &["status", "header"],
+        };
+        // What is sent is one list; that every form of each of its texts is found, the first shows.
+        let (forms, step) = match name {
+            "token" => (&FORMS[..], 1),
+            "digits" => (&FORMS[..1], 1),
+            _ => (&FORMS[..], 3),
+        };
+        for place in places {
+            let forms = forms.iter().step_by(step);
+            tasks.extend(forms.map(|(form, _)| (name, format!("{place}.{form}"))));
+        }
+    }
+    text += "tasks:\n";
+    text.extend(tasks.iter().map(|(name, id)| format!("  - {{ provider: {name}, id: {id} }}\n")));
+    (text, tasks)
+}
+
+#[test]
+fn no_form_of_a_secret_that_comes_back_is_shown() {
+    let echo = Echo::start();
+    let (config, tasks) = echoing(&echo);
+    let assert_silent = |said: &str, where_: &str| {
+        let layers = Layers::of(said);
+        for secret in &*echo.secrets.lock().unwrap() {
+            assert!(!layers.hold(secret), "{secret} in {where_}: {said}");
+        }
+    };
+    for format in ["json", "logfmt"] {
+        let dir = Dir::with(&config);
+        dir.write("token", TOKEN);
+        let flags = ["--log.level=debug", "--log.format", format, "--history.limit=2000"];
+        let exporter = Exporter::start_in(dir, &flags);
+        until("every task has been polled", || {
+            let polled = exporter.scrape();
+            polled.find("aitask_last_poll_timestamp_seconds", &[]).len() == tasks.len()
+        });
+        // From now on there is time for probes.
+        assert_eq!(
+            exporter.reload(&config.replace("poll_interval: 3s", "poll_interval: 1y")).status,
+            200
+        );
+        let mut targets = vec!["/".to_owned(), "/metrics".to_owned(), "/tasks".to_owned()];
+        targets.extend(["/config".to_owned(), "/api/v1/tasks".to_owned()]);
+        // Once is enough: they say the same in each format of the log.
+        for (name, id) in tasks.iter().filter(|_| format == "logfmt") {
+            let probe = format!("/probe?provider={name}&task_id={id}");
+            targets.extend([format!("{probe}&debug=true"), probe, format!("/tasks/{name}/{id}")]);
+        }
+        for target in targets {
+            let reply = exporter.get(&target);
+            assert_eq!(reply.status, 200, "{target}: {}", reply.text());
+            assert_silent(&format!("{:?}\n{}", reply.headers, reply.text()), &target);
+        }
+        assert_silent(&exporter.process.log(), "the log");
+        let file = exporter.process.dir.path("aitask.yml");
+        let arguments = ["poll", "--config.file", file.to_str().unwrap(), "--provider", "token"];
+        let ids = tasks.iter().filter(|(name, _)| *name == "token").map(|(_, id)| &**id);
+        let polled = run(arguments.into_iter().chain(ids));
+        let said = String::from_utf8(polled.stdout).unwrap();
+        assert!(said.matches("<secret>").count() >= PLACES.len() * FORMS.len(), "{said}");
+        assert_silent(&said, "poll");
+    }
+    // Two tokens, one of them of digits, two texts with the password, the key, and a signed token
+    // with its signature, of which there may be another by the end.
+    assert!(echo.secrets.lock().unwrap().len() >= 7);
 }

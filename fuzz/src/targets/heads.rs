@@ -1,0 +1,142 @@
+//! The bytes are what a client sends to the web side: whatever they are, the answers are whole, the
+//! connection ends once the client has nothing more to say, and nothing fails.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use aitask_exporter::clock::Clock;
+use aitask_exporter::history::History;
+use aitask_exporter::poll::worker::Context;
+use aitask_exporter::reload::{self, Live, Source, Upstreams};
+use aitask_exporter::store::Store;
+use aitask_exporter::telemetry::Telemetry;
+use aitask_exporter::web::auth::ClientAddress;
+use aitask_exporter::web::guard::Guard;
+use aitask_exporter::web::listen::{self, Client};
+use aitask_exporter::web::stage::Stage;
+use aitask_exporter::web::turns::Turns;
+use aitask_exporter::web::{self, Web};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+/// Nobody listens where the provider is said to be, and no task is due for a year.
+const CONFIG: &str = "
+global: { poll_interval: 1y }
+providers: [{ name: p, preset: mjdjourney, base_url: 'http://127.0.0.1:1' }]
+tasks: [a, 'b/c', { id: 'd\"<&>', labels: { own: \"e\\\\f\\n\" } }]
+";
+
+/// Far longer than any answer takes, the slowest of which is a probe's.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a stream holds that nobody has read yet.
+const STREAM_BYTES: usize = 16 << 10;
+
+struct Server {
+    runtime: Runtime,
+    router: axum::Router,
+    stop: watch::Sender<bool>,
+}
+
+static SERVER: LazyLock<Server> = LazyLock::new(|| {
+    aitask_exporter::tls::install();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let web = runtime.block_on(async {
+        let (telemetry, clock) = (Arc::new(Telemetry::new()), Clock::system());
+        let history = Arc::new(History::new(10));
+        let context = Context {
+            runtime: runtime.handle().clone(),
+            clock,
+            storage: None,
+            telemetry: Arc::clone(&telemetry),
+            history: Arc::clone(&history),
+        };
+        let source = Source::Text("heads.yml", CONFIG.to_owned());
+        let built =
+            reload::load(&source, &Upstreams::new()).unwrap_or_else(|told| panic!("{told}"));
+        let store = Arc::new(Store::new(clock));
+        let live = Arc::new(Live::start(source, built, store, context).await.unwrap());
+        Web {
+            reloads: live.reloads(),
+            live,
+            telemetry,
+            history,
+            telemetry_path: "/metrics".to_owned(),
+            turns: Turns::new(),
+            stopping: AtomicBool::new(false),
+        }
+    });
+    let guard = Guard { settings: None, open: &[], telemetry: Arc::clone(&web.telemetry) };
+    let router = web::router(Arc::new(web), 40, guard);
+    Server { runtime, router, stop: watch::Sender::new(false) }
+});
+
+pub fn run(data: &[u8]) {
+    let server = &*SERVER;
+    let (client, stream) = duplex(STREAM_BYTES);
+    let (mut reader, mut writer) = tokio::io::split(client);
+    let address = ClientAddress(Ipv4Addr::LOCALHOST.into());
+    let client = Client { address, stage: Arc::new(Stage::new()) };
+    let serving = listen::speak(stream, client, server.router.clone(), server.stop.subscribe());
+    let mut answers = Vec::new();
+    let exchange = async {
+        let write = async {
+            // It may have been told to go before it has said all.
+            let _ = writer.write_all(data).await;
+            let _ = writer.shutdown().await;
+        };
+        let read = reader.read_to_end(&mut answers);
+        let ((), _, ()) = tokio::join!(write, read, serving);
+    };
+    let ended = server.runtime.block_on(async { tokio::time::timeout(PATIENCE, exchange).await });
+    assert!(ended.is_ok(), "no end of {:?}", String::from_utf8_lossy(data));
+    let mut rest = &*answers;
+    while !rest.is_empty() {
+        rest = answer(rest).unwrap_or_else(|| {
+            panic!("{:?}: {:?}", data.escape_ascii(), String::from_utf8_lossy(rest))
+        });
+    }
+}
+
+/// Reads an answer; returns what follows, or `None` where it is none or not whole.
+fn answer(bytes: &[u8]) -> Option<&[u8]> {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let (head, rest) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 4..]);
+    let mut lines = head.split("\r\n");
+    let status = lines.next()?.strip_prefix("HTTP/1.")?.get(2..5)?.parse::<u16>().ok()?;
+    let headers: Vec<_> = lines.map(|line| line.split_once(": ")).collect::<Option<_>>()?;
+    assert!(headers.iter().all(|(_, value)| !value.contains(char::is_control)), "{head}");
+    assert!((100..600).contains(&status) && status != 500, "{head}");
+    let header = |name| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    // What may hold foreign bytes is nothing for a browser to guess at.
+    let is_guarded = header("x-content-type-options") == Some("nosniff");
+    assert!(header("content-type").is_none() || is_guarded, "{head}");
+    if status < 200 {
+        return Some(rest);
+    }
+    // The answer to HEAD has the headers alone.
+    if rest.is_empty() || rest.starts_with(b"HTTP/1.") {
+        return Some(rest);
+    }
+    match (header("transfer-encoding"), header("content-length")) {
+        (Some("chunked"), None) => chunked(rest),
+        (None, Some(length)) => rest.get(length.parse::<usize>().ok()?..),
+        // Up to the end of the connection.
+        (None, None) => Some(&[]),
+        _ => None,
+    }
+}
+
+fn chunked(mut rest: &[u8]) -> Option<&[u8]> {
+    loop {
+        let end = rest.windows(2).position(|two| two == b"\r\n")?;
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..end]).ok()?, 16).ok()?;
+        rest = rest.get(end + 2 + size..)?.strip_prefix(b"\r\n")?;
+        if size == 0 {
+            return Some(rest);
+        }
+    }
+}

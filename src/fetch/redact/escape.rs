@@ -1,0 +1,417 @@
+//! Characters as encoders write them: escapes of JSON and JavaScript, percent-encoding and HTML's
+//! character references, also one around another.
+
+use arrayvec::ArrayVec;
+
+use super::html;
+
+/// Escapes whose own characters are escaped again are read this deep.
+const MAX_DEPTH: u8 = 3;
+/// How often a character of one escape may turn out to be escaped itself. A character outside of
+/// Unicode's first plane takes 100 in JSON of which another JSON and a third escape every character.
+const MAX_NESTED: usize = 128;
+/// The same for a whole text: for each byte, and for a text of any length. Answers that are no
+/// attack take a hundredth.
+const NESTED_A_BYTE: usize = 2;
+const NESTED_AT_LEAST: usize = 4_096;
+/// Escapes one around another that are read from one place, such as `&amp;amp;#43;`, and backslashes
+/// in a row: JSON within JSON doubles them and adds one, so that four times make 15.
+const MAX_CHAIN: usize = 16;
+/// Digits of a character reference, leading zeros included.
+const MAX_DIGITS: usize = 8;
+
+/// A character that an escape stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Symbol {
+    /// The character in UTF-8, or one byte of it.
+    pub utf8: ArrayVec<u8, 4>,
+    /// The position behind the escape.
+    pub end: usize,
+}
+
+/// An escape, and those that begin with what it stands for, from the inside out: `\u0026#43;` is
+/// `&`, and `+` to those who decode twice.
+#[derive(Debug)]
+pub struct Chain {
+    /// What the last one stands for, and the position behind it.
+    lead: u8,
+    end: usize,
+    /// True as long as there have been backslashes only, as they stand.
+    is_raw: bool,
+    depth: u8,
+    /// How many have been read.
+    read: usize,
+}
+
+/// Reports whether an escape can begin with this byte.
+pub const fn is_lead(byte: u8) -> bool {
+    matches!(byte, b'\\' | b'%' | b'&')
+}
+
+/// Reads the escapes of a text, in time that its length bounds.
+#[derive(Debug)]
+pub struct Decoder<'t> {
+    text: &'t [u8],
+    /// How often it may still look for escapes within escapes: in all, and at the present place.
+    left: usize,
+    left_here: usize,
+}
+
+impl<'t> Decoder<'t> {
+    /// A decoder that has not read anything.
+    pub const fn new(text: &'t [u8]) -> Self {
+        let left = text.len() * NESTED_A_BYTE + NESTED_AT_LEAST;
+        Self { text, left, left_here: MAX_NESTED }
+    }
+
+    /// Reports whether escapes within escapes are no longer read, because there are more of them
+    /// than any encoder writes.
+    pub const fn is_exhausted(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Returns the escapes at `at` before any of them is read.
+    pub fn chain(&mut self, at: usize) -> Chain {
+        self.left_here = MAX_NESTED;
+        self.chain_within(at, MAX_DEPTH)
+    }
+
+    /// Returns the first byte at `at` that begins no escape, as it stands or decoded, and the
+    /// position behind it.
+    pub fn plain(&mut self, at: usize) -> Option<(u8, usize)> {
+        self.left_here = MAX_NESTED;
+        self.byte_at(at, MAX_DEPTH)
+    }
+
+    /// Reads the next escape of a chain.
+    pub fn next(&mut self, chain: &mut Chain) -> Option<Symbol> {
+        if !is_lead(chain.lead) || chain.read == MAX_CHAIN {
+            return None;
+        }
+        let (end, depth) = (chain.end, chain.depth);
+        let doubled =
+            (chain.lead == b'\\' && self.get(end) == Some(b'\\')).then(|| byte(b'\\', end + 1));
+        chain.is_raw &= doubled.is_some();
+        let symbol = match chain.lead {
+            b'\\' if chain.is_raw => doubled,
+            b'\\' => self.backslash(end, depth, chain.read).or(doubled),
+            b'%' => self.percent(end, depth),
+            b'&' => self.reference(end, depth),
+            _ => None,
+        }?;
+        chain.read += 1;
+        chain.end = symbol.end;
+        chain.lead = if let [byte] = *symbol.utf8 { byte } else { 0 };
+        Some(symbol)
+    }
+
+    fn chain_within(&self, at: usize, depth: u8) -> Chain {
+        let lead = self.get(at).unwrap_or_default();
+        Chain { lead, end: at + 1, is_raw: true, depth, read: 0 }
+    }
+
+    fn get(&self, at: usize) -> Option<u8> {
+        self.text.get(at).copied()
+    }
+
+    /// Returns the first byte of a kind that an escape within an escape stands for, and the
+    /// position behind it.
+    fn nested(
+        &mut self,
+        at: usize,
+        depth: u8,
+        is_wanted: impl Fn(u8, &Chain) -> bool,
+    ) -> Option<(u8, usize)> {
+        self.left_here = self.left_here.checked_sub(1)?;
+        self.left = self.left.checked_sub(1)?;
+        let mut chain = self.chain_within(at, depth.checked_sub(1)?);
+        while let Some(symbol) = self.next(&mut chain) {
+            if let [byte] = *symbol.utf8
+                && is_wanted(byte, &chain)
+            {
+                return Some((byte, symbol.end));
+            }
+        }
+        None
+    }
+
+    fn byte_at(&mut self, at: usize, depth: u8) -> Option<(u8, usize)> {
+        let byte = self.get(at)?;
+        if is_lead(byte) {
+            return self.nested(at, depth, |byte, _| !is_lead(byte));
+        }
+        Some((byte, at + 1))
+    }
+
+    /// Reads what follows a backslash, which was escaped so often itself.
+    fn backslash(&mut self, at: usize, depth: u8, layers: usize) -> Option<Symbol> {
+        let (letter, end) = match self.get(at)? {
+            lead if is_lead(lead) => {
+                // A backslash, if it is escaped as often as the one before. Those that stand there
+                // only double the one of the next escape.
+                self.nested(at, depth, |byte, chain| match byte {
+                    b'\\' => !chain.is_raw && chain.read >= layers,
+                    byte => !is_lead(byte),
+                })?
+            }
+            letter => (letter, at + 1),
+        };
+        let letter = match letter {
+            b'u' => return self.unicode(end, depth, layers),
+            b'x' => {
+                let (code, end) = self.hex(end, 2, depth)?;
+                return character(code, end);
+            }
+            b'b' => 8,
+            b'f' => 12,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            letter if letter.is_ascii_punctuation() => letter,
+            _ => return None,
+        };
+        Some(byte(letter, end))
+    }
+
+    /// Reads what follows `\u`: four digits, with a second escape where they are half of a
+    /// character, or any number of them in braces.
+    fn unicode(&mut self, at: usize, depth: u8, layers: usize) -> Option<Symbol> {
+        let (first, at) = self.byte_at(at, depth)?;
+        if first == b'{' {
+            return self.number(at, 16, b'}', depth);
+        }
+        let (rest, end) = self.hex(at, 3, depth)?;
+        let code = (char::from(first).to_digit(16)? << 12) + rest;
+        if !(0xd800..0xdc00).contains(&code) {
+            return character(code, end);
+        }
+        // The other half stands behind as many backslashes, or behind one that is escaped as often.
+        let behind = self.text.get(end..)?.iter().take(MAX_CHAIN);
+        let raw = end + behind.take_while(|byte| **byte == b'\\').count();
+        let escaped = self.nested(end, depth, |byte, chain| byte == b'\\' && chain.read >= layers);
+        let (low, end) = [Some(raw), escaped.map(|(_, at)| at)]
+            .into_iter()
+            .flatten()
+            .find_map(|at| self.low_surrogate(at, depth))?;
+        character(0x1_0000 + ((code - 0xd800) << 10) + low, end)
+    }
+
+    fn low_surrogate(&mut self, at: usize, depth: u8) -> Option<(u32, usize)> {
+        let (b'u', at) = self.byte_at(at, depth)? else { return None };
+        let (code, end) = self.hex(at, 4, depth)?;
+        Some((code.checked_sub(0xdc00).filter(|low| *low < 0x400)?, end))
+    }
+
+    /// Reads what follows `%`: two digits, or as old JavaScript writes it, `u` and four.
+    fn percent(&mut self, at: usize, depth: u8) -> Option<Symbol> {
+        match self.byte_at(at, depth)? {
+            (b'u', at) => {
+                let (code, end) = self.hex(at, 4, depth)?;
+                character(code, end)
+            }
+            (first, at) => {
+                let (low, end) = self.hex(at, 1, depth)?;
+                let code = char::from(first).to_digit(16)? * 16 + low;
+                Some(byte(u8::try_from(code).ok()?, end))
+            }
+        }
+    }
+
+    /// Reads what follows `&`: a number or a name, closed by a semicolon.
+    fn reference(&mut self, at: usize, depth: u8) -> Option<Symbol> {
+        let (first, mut end) = self.byte_at(at, depth)?;
+        if first == b'#' {
+            return match self.byte_at(end, depth)? {
+                (b'x' | b'X', at) => self.number(at, 16, b';', depth),
+                _ => self.number(end, 10, b';', depth),
+            };
+        }
+        let mut name = ArrayVec::<u8, { html::MAX_NAME }>::new();
+        let mut letter = first;
+        while letter.is_ascii_alphanumeric() {
+            name.try_push(letter).ok()?;
+            (letter, end) = self.byte_at(end, depth)?;
+        }
+        if letter == b';' { Some(byte(html::ascii(&name)?, end)) } else { None }
+    }
+
+    /// Reads digits up to `close`.
+    fn number(&mut self, mut at: usize, radix: u32, close: u8, depth: u8) -> Option<Symbol> {
+        let mut code = 0_u32;
+        for count in 0..=MAX_DIGITS {
+            let (digit, end) = self.byte_at(at, depth)?;
+            if digit == close {
+                return if count > 0 { character(code, end) } else { None };
+            }
+            let digit = char::from(digit).to_digit(radix)?;
+            code = code.checked_mul(radix)?.checked_add(digit)?;
+            at = end;
+        }
+        None
+    }
+
+    fn hex(&mut self, mut at: usize, digits: usize, depth: u8) -> Option<(u32, usize)> {
+        let digit = |byte: &u8| char::from(*byte).to_digit(16);
+        // Most digits are no escapes themselves.
+        if let Some(raw) = self.text.get(at..at + digits) {
+            let code = raw.iter().try_fold(0, |code, byte| Some(code * 16 + digit(byte)?));
+            if let Some(code) = code {
+                return Some((code, at + digits));
+            }
+        }
+        let mut code = 0;
+        for _ in 0..digits {
+            let (byte, end) = self.byte_at(at, depth)?;
+            code = code * 16 + digit(&byte)?;
+            at = end;
+        }
+        Some((code, at))
+    }
+}
+
+fn character(code: u32, end: usize) -> Option<Symbol> {
+    let mut buffer = [0; 4];
+    let length = char::from_u32(code)?.encode_utf8(&mut buffer).len();
+    let mut utf8 = ArrayVec::from(buffer);
+    utf8.truncate(length);
+    Some(Symbol { utf8, end })
+}
+
+fn byte(byte: u8, end: usize) -> Symbol {
+    let mut utf8 = ArrayVec::from([byte, 0, 0, 0]);
+    utf8.truncate(1);
+    Symbol { utf8, end }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readings(text: &str, at: usize) -> Vec<Symbol> {
+        let mut decoder = Decoder::new(text.as_bytes());
+        let mut chain = decoder.chain(at);
+        std::iter::from_fn(|| decoder.next(&mut chain)).collect()
+    }
+
+    /// The last reading of an escape that is the whole text.
+    fn symbol(text: &str) -> Option<String> {
+        let readings = readings(text, 0);
+        let whole = readings.iter().rev().find(|symbol| symbol.end == text.len())?;
+        Some(String::from_utf8_lossy(&whole.utf8).into_owned())
+    }
+
+    #[test]
+    fn every_form_of_a_character_is_read() {
+        for plus in [
+            r"\u002B",
+            r"\u002b",
+            r"\x2b",
+            r"\u{2B}",
+            r"\+",
+            "%2B",
+            "%2b",
+            "%u002B",
+            "&plus;",
+            "&#43;",
+            "&#x2B;",
+            "&#X2b;",
+            "&#0043;",
+            // One around another.
+            r"\\u002B",
+            r"\\\\u002B",
+            r"\u005Cu002B",
+            r"\u005c\u0075\u0030\u0030\u0032\u0042",
+            "%252B",
+            "%25252B",
+            "%5Cu002B",
+            "%5C%75%30%30%32%42",
+            "&amp;#43;",
+            "&amp;amp;plus;",
+            r"\u0026#43;",
+            r"\\u0026#43;",
+            "%26%2343%3B",
+            r"\u00252B",
+            "&#37;2B",
+            "&#92;u002B",
+            "&percnt;2B",
+        ] {
+            assert_eq!(symbol(plus).as_deref(), Some("+"), "{plus}");
+        }
+        for (text, character) in [
+            (r"\/", "/"),
+            (r"\\\/", "/"),
+            (r#"\""#, "\""),
+            (r#"\\\""#, "\""),
+            (r"\&quot;", "\""),
+            (r"\\", "\\"),
+            (r"\\\\", "\\"),
+            (r"\\\\\\\\", "\\"),
+            (r"\n", "\n"),
+            (r"\u00e9", "é"),
+            (r"\ud83d\uDE00", "😀"),
+            (r"\\ud83d\\ude00", "😀"),
+            ("%5Cud83d%5Cude00", "😀"),
+            ("&#128512;", "😀"),
+            ("&#x1F600;", "😀"),
+            ("&amp;", "&"),
+        ] {
+            assert_eq!(symbol(text).as_deref(), Some(character), "{text}");
+        }
+        assert_eq!(readings("%C3", 0)[0].utf8[..], [0xc3]);
+    }
+
+    #[test]
+    fn what_is_no_escape_is_none() {
+        for text in [
+            "",
+            "+",
+            "\\",
+            r"\u",
+            r"\u12",
+            r"\u12g4",
+            r"\ud83d",
+            r"\ud83dx",
+            r"\ud83d\u0041",
+            r"\u{}",
+            r"\u{110000}",
+            r"\x2",
+            r"\q",
+            "%",
+            "%2",
+            "%2g",
+            "%u12",
+            "&",
+            "&;",
+            "&#;",
+            "&#x;",
+            "&#43",
+            "&plus",
+            "&what;",
+            "&#123456789;",
+            "&eacute;",
+        ] {
+            assert_eq!(readings(text, 0), [], "{text}");
+        }
+    }
+
+    #[test]
+    fn escapes_within_escapes_are_read_up_to_a_limit() {
+        let reads = |text: &str| {
+            let mut decoder = Decoder::new(text.as_bytes());
+            for at in 0..text.len() {
+                let mut chain = decoder.chain(at);
+                while let Some(symbol) = decoder.next(&mut chain) {
+                    assert!(symbol.end > at);
+                }
+            }
+            !decoder.is_exhausted()
+        };
+        for begin in [r"\\u005c", "%%"] {
+            assert!(!reads(&begin.repeat(100_000 / begin.len())), "{begin}");
+        }
+        // Any number of escapes, as long as none is within another.
+        for text in [r#"\"\n\/\u4e2d"#, "%2F%20", "&amp;&x=", r"\\\\\\\\\\", "100 %\n", "%25%25"] {
+            assert!(reads(&text.repeat(100_000 / text.len())), "{text}");
+        }
+    }
+}

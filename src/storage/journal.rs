@@ -258,8 +258,10 @@ impl Journal {
                 return Ok(());
             };
             let mut frame = Vec::new();
-            saved::push_synced(before, &mut frame);
+            saved::push_synced(inner.next, before, &mut frame);
+            inner.next = inner.next.saturating_add(1);
             inner.append(&frame).transpose()?;
+            inner.follows = inner.next;
             file
         };
         file.sync_data().inspect_err(|_| note_failure(&file))?;

@@ -76,10 +76,13 @@ impl Left {
     fn snapshot(&mut self, content: &[u8]) -> Option<u64> {
         let Frames { payloads, damaged, torn } = frame::read(content);
         self.lost += damaged + torn;
-        let (mut first, mut expected, mut found) = (None, None, 0);
+        let (mut begins, mut first, mut expected, mut found) = (false, None, None, 0);
         for payload in payloads {
             match saved::read(payload) {
-                Some(Saved::Begin(number)) => first = first.max(Some(number)),
+                Some(Saved::Begin(number)) => {
+                    begins = true;
+                    first = first.max(Some(number));
+                }
                 Some(Saved::End(number, frames)) => {
                     first = first.max(Some(number));
                     expected = Some(frames);
@@ -96,13 +99,13 @@ impl Left {
                     self.known.insert(Arc::clone(&provider), known);
                     self.shown.insert(provider, shown);
                 }
-                Some(Saved::Follows(_) | Saved::Synced(_) | Saved::SyncFailed) | None => {
+                Some(Saved::Follows(_) | Saved::Synced(..) | Saved::SyncFailed) | None => {
                     self.lost += payload.len();
                 }
             }
         }
-        if expected != Some(found) {
-            let missing = expected.map_or(1, |expected: u64| expected.abs_diff(found));
+        if !begins || expected != Some(found) {
+            let missing = expected.map_or(1, |expected: u64| expected.abs_diff(found)).max(1);
             self.lost = self.lost.max(usize::try_from(missing).unwrap_or(usize::MAX));
         }
         self.of_snapshot = Some(self.known.clone());
@@ -110,10 +113,11 @@ impl Left {
         first
     }
 
-    /// Reads a journal. Returns whether its beginning is there.
+    /// Reads a journal. Returns whether its beginning is there, whole or torn.
     fn journal(&mut self, number: u64, content: &[u8]) -> bool {
         let Frames { payloads, damaged, torn } = frame::read(content);
         self.lost += damaged;
+        let is_empty = payloads.is_empty();
         let (mut begins, mut is_in_doubt) = (false, false);
         for payload in payloads {
             match saved::read(payload) {
@@ -123,9 +127,10 @@ impl Left {
                     self.next = self.next.max(number);
                 }
                 Some(Saved::Changed(changed)) => self.changed(changed),
-                Some(Saved::Synced(before)) => {
-                    self.reach(before);
-                    self.prove(before);
+                Some(Saved::Synced(sequence, before)) => {
+                    if self.take(sequence) {
+                        self.prove(before);
+                    }
                 }
                 Some(Saved::SyncFailed) => is_in_doubt = true,
                 Some(Saved::Begin(_) | Saved::End(..) | Saved::Finishes(_)) | None => {
@@ -133,11 +138,15 @@ impl Left {
                 }
             }
         }
+        if !begins && !is_empty {
+            self.lose(1);
+        }
         self.is_in_doubt |= is_in_doubt;
         if begins && damaged == 0 && !is_in_doubt {
             self.last_journal = Some((number, content.len() - torn));
         }
-        begins
+        // Torn before its first frame ends, a journal has had no change that is known of.
+        begins || (is_empty && !content.is_empty() && damaged == 0)
     }
 
     /// Every change before this number has been in the files.
@@ -146,13 +155,21 @@ impl Left {
         self.next = self.next.max(before);
     }
 
+    /// Takes the number of something that is read. Returns whether it is new: what is there twice
+    /// is read once.
+    fn take(&mut self, sequence: u64) -> bool {
+        if sequence < self.next {
+            return false;
+        }
+        self.reach(sequence);
+        self.next = sequence + 1;
+        true
+    }
+
     fn changed(&mut self, changed: Changed) {
-        if changed.sequence < self.next {
-            // It stands there twice.
+        if !self.take(changed.sequence) {
             return;
         }
-        self.reach(changed.sequence);
-        self.next = changed.sequence + 1;
         if let Some(finished) = changed.finished {
             let (state, duration) = (changed.known.state(), finished.duration);
             self.known.add(&changed.provider, state, duration);

@@ -28,9 +28,9 @@ pub enum Saved {
     End(u64, u64),
     /// At the beginning of a journal: the number behind the last change that is in a file before.
     Follows(u64),
-    /// In a journal only: all changes before this number were on the disk for good when this was
-    /// written.
-    Synced(u64),
+    /// In a journal only, with a number like that of a change: when this was written, all changes
+    /// before the second number were on the disk for good.
+    Synced(u64, u64),
     /// In a journal only: the disk has refused to have for good what was written before.
     SyncFailed,
 }
@@ -79,7 +79,7 @@ enum Borrowed<'a> {
     },
     End(u64, u64),
     Follows(u64),
-    Synced(u64),
+    Synced(u64, u64),
     SyncFailed,
 }
 
@@ -121,8 +121,8 @@ pub fn push_follows(before: u64, out: &mut Vec<u8>) {
 }
 
 /// Adds [`Saved::Synced`] to `out`.
-pub fn push_synced(before: u64, out: &mut Vec<u8>) {
-    push_frame(&Borrowed::Synced(before), out);
+pub fn push_synced(sequence: u64, before: u64, out: &mut Vec<u8>) {
+    push_frame(&Borrowed::Synced(sequence, before), out);
 }
 
 /// Adds [`Saved::SyncFailed`] to `out`.
@@ -154,10 +154,10 @@ fn is_plausible(saved: &Saved) -> bool {
             let ProviderFinishes { known, shown, .. } = &**finishes;
             known.is_plausible() && shown.is_plausible() && known.continues(shown)
         }
-        Saved::Begin(number) | Saved::Follows(number) | Saved::Synced(number) => {
+        Saved::Begin(number) | Saved::Follows(number) | Saved::End(number, _) => {
             *number <= MAX_SEQUENCE
         }
-        Saved::End(first, _) => *first <= MAX_SEQUENCE,
+        Saved::Synced(sequence, before) => before <= sequence && *sequence <= MAX_SEQUENCE,
         Saved::SyncFailed => true,
     }
 }

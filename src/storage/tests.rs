@@ -406,7 +406,8 @@ proptest! {
                 Step::Sync => life.keeper.sync(),
                 Step::Renew | Step::KillBeforeRename | Step::KillBeforeRemoval => {
                     let shown = life.shown();
-                    life.keeper.journal.write_waiting();
+                    // With this it begins anyway.
+                    life.write();
                     let before = dir.files();
                     life.keeper.renew();
                     let works = life.keeper.journal.works();

@@ -151,6 +151,30 @@ fn an_upstream_cannot_grow_the_series() {
     assert!(words.contains("other") && words.iter().any(|word| word.ends_with('…')), "{words:?}");
 }
 
+/// The first error of a kind is one that `increase` sees.
+#[test]
+fn what_a_mapping_names_has_a_series_from_the_start_and_from_a_reload() {
+    let gateway = Gateway::start();
+    let config = |codes: &str| {
+        let provider =
+            gateway.provider("mj", &format!("response: {{ codes: {{ failed: {codes} }} }}"));
+        format!("providers: [{provider}]\ntasks: [running-1]\n")
+    };
+    let exporter = Exporter::start(&config("[24, 25]"));
+    let value = |samples: &Samples, code: &str| {
+        samples.value("aitask_response_codes_total", &[("code", code)])
+    };
+    let codes = |samples: &Samples| ["24", "25", "26"].map(|code| value(samples, code));
+    let samples = exporter.scrape();
+    assert_eq!(codes(&samples), [Some(0.0), Some(0.0), None]);
+    for status in ["429", "502"] {
+        let labels = [("status_code", status)];
+        assert_eq!(samples.value("aitask_http_responses_total", &labels), Some(0.0));
+    }
+    assert_eq!(exporter.reload(&config("[26]")).status, 200);
+    assert_eq!(codes(&exporter.scrape()), [Some(0.0); 3]);
+}
+
 #[test]
 fn a_body_is_read_up_to_the_limit() {
     let gateway = Gateway::start();

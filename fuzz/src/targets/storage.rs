@@ -39,7 +39,9 @@ pub fn run(data: &[u8]) {
             Saved::Begin(first) => saved::push_begin(first, &mut frames),
             Saved::End(first, count) => saved::push_end(first, count, &mut frames),
             Saved::Follows(before) => saved::push_follows(before, &mut frames),
-            Saved::Synced(before) => saved::push_synced(before, &mut frames),
+            Saved::Synced(sequence, before) => {
+                saved::push_synced(sequence, before, &mut frames);
+            }
             Saved::SyncFailed => saved::push_sync_failed(&mut frames),
             Saved::Changed(Changed { sequence, provider, id, known, finished }) => {
                 assert!(known.progress().is_none_or(|progress| (0.0..=1.0).contains(&progress)));

@@ -49,8 +49,8 @@ impl File {
         self
     }
 
-    fn synced(mut self, before: u64) -> Self {
-        saved::push_synced(before, &mut self.0);
+    fn synced(mut self, sequence: u64, before: u64) -> Self {
+        saved::push_synced(sequence, before, &mut self.0);
         self
     }
 
@@ -131,12 +131,12 @@ fn what_the_disk_has_is_proven_by_what_was_written_behind_it() {
     let shown = |journal: File| counts(&read(Some(&snapshot), &[(5, journal)])).1;
     let journal = File::journal(5).finished(5, "a");
     assert_eq!(shown(journal.clone()), finishes(1));
-    assert_eq!(shown(journal.clone().synced(5)), finishes(2), "the snapshot, and no change");
-    let later = journal.finished(6, "b").synced(6);
+    assert_eq!(shown(journal.clone().synced(6, 5)), finishes(2), "the snapshot, and no change");
+    let later = journal.finished(6, "b").synced(7, 6);
     assert_eq!(shown(later.clone()), finishes(3), "one was written while the disk worked");
-    assert_eq!(shown(later.clone().finished(7, "c").synced(8)), finishes(5));
+    assert_eq!(shown(later.clone().finished(8, "c").synced(9, 9)), finishes(5));
     // Torn within the last word of the disk.
-    assert_eq!(shown(later.clone().synced(7).torn(1)), finishes(3));
+    assert_eq!(shown(later.clone().synced(8, 8).torn(1)), finishes(3));
     let doubtful = read(Some(&snapshot), &[(5, later.sync_failed())]);
     assert!(doubtful.is_in_doubt && doubtful.lost == 0);
     // It is not written on, and one behind it is.
@@ -194,6 +194,13 @@ fn a_torn_end_is_no_damage() {
     let torn = (3, File::journal(3).task(3, "a", 2).torn(1));
     let unused = read(Some(&snapshot), &[torn]).unused_journal();
     assert_eq!(unused, Some((3, File::journal(3).0.len())));
+    // Within the beginning, where there is nothing else; it is not written on.
+    let begun = File::journal(3);
+    for bytes in 1..begun.0.len() {
+        let left = read(Some(&snapshot), &[(3, begun.clone().torn(bytes))]);
+        assert_eq!((counts(&left).0, left.lost), (finishes(2), 0), "{bytes}");
+        assert_eq!(left.unused_journal(), None);
+    }
     // A snapshot is never left torn, since it gets its name when it is whole.
     let left = read(Some(&snapshot.torn(1)), &[(3, journal)]);
     assert!(left.lost > 0 && left.known.is_empty());
@@ -218,8 +225,16 @@ fn what_is_missing_is_lost_and_counters_begin_again() {
     // A change in the midst; two before the disk had it; one of two tasks.
     let end = File::journal(3).task(3, "a", 2);
     assert_eq!(lost(Some(snapshot()), &[(3, first().task(5, "b", 1).without(&end, &first()))]), 1);
-    let synced = File::journal(3).synced(5);
+    let synced = File::journal(3).synced(5, 5);
     assert_eq!(lost(Some(snapshot()), &[(3, synced)]), 2);
+    // The word of the disk, and the beginning of a journal.
+    let synced = first().synced(5, 5);
+    let without = synced.clone().task(6, "b", 1).without(&first(), &synced);
+    assert_eq!(lost(Some(snapshot()), &[(3, without)]), 1);
+    let without = first().without(&File::new(), &File::journal(3));
+    assert_eq!(lost(Some(snapshot()), &[(3, without)]), 2, "and that of the snapshot");
+    let without = File::journal(0).task(0, "a", 1).without(&File::new(), &File::journal(0));
+    assert_eq!(lost(None, &[(0, without)]), 1);
     let mut begun = File::new();
     saved::push_begin(3, &mut begun.0);
     let of = finishes(2);
@@ -230,8 +245,11 @@ fn what_is_missing_is_lost_and_counters_begin_again() {
     let mut bare = File::new();
     saved::push_begin(3, &mut bare.0);
     assert_eq!(lost(Some(snapshot().without(&bare, &begun)), &[(3, first())]), 1);
+    // The beginning of a snapshot.
+    let file = snapshot().without(&File::new(), &bare);
+    assert_eq!(lost(Some(file), &[(3, first())]), 1);
     // What is where it cannot be.
-    assert!(lost(Some(snapshot().synced(3)), &[(3, first())]) > 0);
+    assert!(lost(Some(snapshot().synced(3, 3)), &[(3, first())]) > 0);
     assert!(lost(None, &[(0, snapshot())]) > 0);
 }
 

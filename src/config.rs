@@ -218,6 +218,31 @@ pub struct RateLimit {
     pub burst: u32,
 }
 
+/// The part of a provider's requests that may be those of `/probe`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeLimits {
+    /// Probes under way at once; at least 1. Default 1.
+    pub max_in_flight: usize,
+    /// While polls are due, so many requests for them come between two probes; at least 1, so that
+    /// no client takes every turn. Default 9.
+    pub polls_between: u32,
+}
+
+impl ProbeLimits {
+    /// Returns the number of requests between two probes, of which all may be the `share`.
+    pub fn polls_between(share: f64) -> u32 {
+        // The share itself is not exact: a third is three requests a probe, not four.
+        let fits = |polls: &u32| share * f64::from(*polls + 1) > 1.0 - 1e-9;
+        (1..1_000).find(fits).unwrap_or(1_000)
+    }
+}
+
+impl Default for ProbeLimits {
+    fn default() -> Self {
+        Self { max_in_flight: 1, polls_between: 9 }
+    }
+}
+
 /// The numbers of a provider, with `global`'s and the built-in defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -241,6 +266,8 @@ pub struct Limits {
     pub batch_wait: Duration,
     /// The largest answer that is read, in bytes. Default 1 MiB.
     pub body_size_limit: usize,
+    /// The part of the requests that may be those of `/probe`.
+    pub probe: ProbeLimits,
 }
 
 impl Default for Limits {
@@ -256,6 +283,7 @@ impl Default for Limits {
             batch_size: 50,
             batch_wait: Duration::from_millis(200),
             body_size_limit: 1 << 20,
+            probe: ProbeLimits::default(),
         }
     }
 }

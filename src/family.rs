@@ -261,6 +261,20 @@ pub const POLLS_IN_FLIGHT: Family = gauge(
 pub const POLL_QUEUE_LENGTH: Family =
     gauge("aitask_poll_queue_length", &["provider"], "Polls that are due and have not started.");
 
+/// `aitask_poll_overdue_seconds`
+pub const POLL_OVERDUE: Family = gauge(
+    "aitask_poll_overdue_seconds",
+    &["provider"],
+    "How long the first of the due polls has been waiting to start; 0 where none is due.",
+);
+
+/// `aitask_probes_total`
+pub const PROBES: Family = counter(
+    "aitask_probes_total",
+    &["provider", "result"],
+    "Requests to /probe for the provider: success and failure of those that were sent, paused where the provider was in a pause, busy where there was no turn in time. Probes count in no other family but aitask_polls_in_flight.",
+);
+
 /// `aitask_poll_retries_total`
 pub const POLL_RETRIES: Family = counter(
     "aitask_poll_retries_total",
@@ -272,7 +286,7 @@ pub const POLL_RETRIES: Family = counter(
 pub const THROTTLED: Family = counter(
     "aitask_throttled_seconds_total",
     &["provider"],
-    "Time that due polls were held back by the rate limit or by the provider's Retry-After.",
+    "Time that due polls were held back by the rate limit or by the provider's Retry-After. It grows while they are.",
 );
 
 /// `aitask_provider_up`
@@ -370,7 +384,7 @@ pub const TASK: [Family; 12] = [
 ];
 
 /// What is known of each provider, whether or not its tasks have series.
-pub const PROVIDER: [Family; 19] = [
+pub const PROVIDER: [Family; 21] = [
     TASKS,
     OLDEST_QUEUE_AGE,
     OLDEST_NET_QUEUE_AGE,
@@ -387,6 +401,8 @@ pub const PROVIDER: [Family; 19] = [
     POLL_LAG,
     POLLS_IN_FLIGHT,
     POLL_QUEUE_LENGTH,
+    POLL_OVERDUE,
+    PROBES,
     POLL_RETRIES,
     THROTTLED,
     PROVIDER_UP,

@@ -4,6 +4,7 @@ pub mod batch;
 mod finish;
 pub mod journal;
 pub mod polling;
+pub mod probes;
 mod redact;
 pub mod report;
 pub mod worker;
@@ -48,6 +49,17 @@ pub struct Polled {
     pub response: Option<Response>,
     /// How long it took.
     pub took: Duration,
+}
+
+impl Polled {
+    /// Returns the time for which the provider asks to be left alone. An answer that is usable may
+    /// say when there will be more to learn, but the schedule knows when to ask. Of two wishes the
+    /// longer one counts.
+    pub fn pause(&self) -> Option<Duration> {
+        let has_failed = self.outcomes.iter().all(Result::is_err);
+        let header = self.response.as_ref().and_then(|response| response.retry_after);
+        header.max(self.retry_after).filter(|_| has_failed)
+    }
 }
 
 impl Upstream {

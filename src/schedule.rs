@@ -7,8 +7,10 @@ pub mod cadence;
 mod catch_up;
 pub mod dispatch;
 pub mod division;
+mod ends;
 pub mod gate;
 pub mod queue;
+mod share;
 pub mod verdict;
 
 use std::collections::VecDeque;
@@ -25,7 +27,7 @@ use catch_up::CatchUp;
 use dispatch::{Dispatch, Next, Start};
 use gate::{Closed, Gate};
 use queue::{Moment, Queue};
-use verdict::Verdict;
+use share::Share;
 
 /// How far down the queue of due tasks one is looked for that fits into a batch, in batches.
 const BATCH_SEARCH: usize = 4;
@@ -49,6 +51,9 @@ pub struct Schedule {
     catch_up: CatchUp,
     batches: Batches,
     bisection: Bisection,
+    share: Share,
+    /// Whether a due poll waits for the rate limit or the end of a pause.
+    is_throttled: bool,
     /// What stands between a due poll and its request.
     pub gate: Gate,
 }
@@ -96,6 +101,8 @@ impl Schedule {
             ready_count: 0,
             open: 0,
             catch_up: CatchUp::default(),
+            share: Share::new(limits),
+            is_throttled: false,
             gate: Gate::new(limits),
         }
     }
@@ -105,6 +112,7 @@ impl Schedule {
     pub fn reconfigure(&mut self, old: &Limits, new: &Limits, has_batches: bool, now: Instant) {
         self.batches.reconfigure(new, has_batches);
         self.gate.reconfigure(old, new, now);
+        self.share.reconfigure(new);
         if old.poll_interval != new.poll_interval {
             self.cadence = self.cadence.with_interval(new.poll_interval);
             self.timers = Queue::new(self.cadence.start());
@@ -168,8 +176,26 @@ impl Schedule {
         }
     }
 
-    /// What to do at `now`. A [`Next::Poll`] counts as started.
-    pub fn next(&mut self, now: Instant) -> Next {
+    /// Returns what to do at `now`, where a probe waits for its turn or none. A [`Next::Poll`] and a
+    /// [`Next::Probe`] count as started.
+    pub fn next(&mut self, now: Instant, a_probe_waits: bool) -> Next {
+        self.mark_due(now);
+        self.is_throttled = false;
+        let are_due = self.ready_count > 0 || self.bisection.is_ready();
+        let probe = a_probe_waits.then(|| self.share.check(are_due, now));
+        if probe == Some(Ok(())) {
+            return self.next_probe(are_due, now);
+        }
+        let next = self.next_poll(now);
+        match (next, probe) {
+            (Next::Wait(until), Some(Err(Closed::Throttled(turn)))) => Next::Wait(until.min(turn)),
+            (Next::Idle, Some(Err(Closed::Throttled(turn)))) => Next::Wait(turn),
+            (next, _) => next,
+        }
+    }
+
+    /// Counts what has come due.
+    fn mark_due(&mut self, now: Instant) {
         while let Some(slot) = self.timers.pop_due(now) {
             if let Some(entry) = self.entry(slot).filter(|entry| entry.phase == Phase::Waiting) {
                 entry.phase = Phase::Ready;
@@ -177,102 +203,51 @@ impl Schedule {
                 self.ready_count += 1;
             }
         }
+    }
+
+    /// Starts the probe whose turn it is.
+    fn next_probe(&mut self, polls_are_due: bool, now: Instant) -> Next {
+        let entered = if polls_are_due {
+            self.gate.enter(now)
+        } else {
+            self.gate.enter_leaving_a_burst(self.share.limits(), now)
+        };
+        match entered {
+            Ok(()) => {
+                self.share.probe_started(now);
+                Next::Probe
+            }
+            Err(closed) => self.wait_for(closed, polls_are_due),
+        }
+    }
+
+    fn next_poll(&mut self, now: Instant) -> Next {
         if let Some(next) = self.next_part(now) {
             return next;
         }
-        if let Some((slot, first)) = self.first_ready() {
-            let (batch, size) = self.batch(slot, &first, now);
-            let patience = self.timers.instant(first.due) + self.batches.wait(size);
-            if batch.len() < size && patience > now {
-                return self.wait_until(patience);
-            }
-            let requests = self.open / self.batches.size(now).max(1);
-            let is_late = self.is_late(first.due, now);
-            let interval = self.cadence.interval();
-            if let Err(moment) = self.catch_up.check(is_late, interval, requests, now) {
-                return self.wait_until(moment);
-            }
-            return match self.gate.enter(now) {
-                Ok(()) => {
-                    self.catch_up.spend(now);
-                    let starts = self.start(batch, Phase::Ready, now);
-                    let dispatch = self.dispatch(starts, size > 0, first.group, None);
-                    Next::Poll(dispatch)
-                }
-                // Until a request ends, what comes due meanwhile has to be counted.
-                Err(Closed::Busy) => self.next_timer(),
-                Err(Closed::Until(moment)) => Next::Wait(moment),
-            };
-        }
-        self.catch_up.end();
-        self.gate.release(now);
-        self.next_timer()
-    }
-
-    /// A request for tasks has ended, with a verdict for each whose poll has ended with it.
-    /// `retry_after` is what the provider asked for.
-    pub fn finish(
-        &mut self,
-        verdicts: &[(Slot, Verdict)],
-        retry_after: Option<Duration>,
-        now: Instant,
-    ) {
-        self.gate.leave();
-        if let Some(delay) = retry_after {
-            self.gate.retry_after(delay, now);
-        }
-        let cadence = self.cadence;
-        let (hash, verdict) = match verdicts.first() {
-            Some((first, verdict)) => (self.entry(*first).map_or(0, |entry| entry.hash), *verdict),
-            // An answer came, though not one that could be read.
-            None => (self.hash, Verdict::Failed),
+        let Some((slot, first)) = self.first_ready() else {
+            self.catch_up.end();
+            return self.next_timer();
         };
-        self.gate.judge_credentials(verdict, &cadence, hash, now);
-        self.settle(verdicts, now);
-    }
-
-    fn settle(&mut self, verdicts: &[(Slot, Verdict)], now: Instant) {
-        let cadence = self.cadence;
-        let failed = |(_, verdict): &(Slot, Verdict)| verdict.is_failure();
-        if verdicts.len() > 1 && verdicts.iter().all(failed) {
-            return self.back_off_as_one(verdicts, now);
+        let (batch, size) = self.batch(slot, &first, now);
+        let patience = self.timers.instant(first.due) + self.batches.wait(size);
+        if batch.len() < size && patience > now {
+            return self.wait_until(patience);
         }
-        for (slot, verdict) in verdicts {
-            let Some(entry) = self.entry(*slot) else { continue };
-            if *verdict == Verdict::Final {
-                entry.phase = Phase::Done;
-                self.open -= 1;
-                self.batches.forget_task(*slot);
-                continue;
-            }
-            let due = if verdict.is_failure() {
-                entry.failures = entry.failures.saturating_add(1);
-                verdict.retry(&cadence, entry.hash, entry.failures, now)
-            } else {
-                entry.failures = 0;
-                // Its own place may be a moment away, where nothing new can be learned.
-                let pause = if entry.is_late { cadence.interval() / 2 } else { Duration::ZERO };
-                cadence.next(entry.hash, now + pause)
-            };
-            self.wait(*slot, due);
+        let requests = self.open / self.batches.size(now).max(1);
+        let is_late = self.is_late(first.due, now);
+        let interval = self.cadence.interval();
+        if let Err(moment) = self.catch_up.check(is_late, interval, requests, now) {
+            return self.wait_until(moment);
         }
-    }
-
-    /// The tasks of a failed batch come back together, so that they can be a batch again.
-    fn back_off_as_one(&mut self, verdicts: &[(Slot, Verdict)], now: Instant) {
-        let entries = verdicts.iter().filter_map(|(slot, _)| self.entry(*slot).copied());
-        let (hash, failures) = entries
-            .map(|entry| (entry.hash, entry.failures.saturating_add(1)))
-            .reduce(|(hash, most), (_, failures)| (hash, most.max(failures)))
-            .unwrap_or((0, 1));
-        let retry =
-            |(_, verdict): &(Slot, Verdict)| verdict.retry(&self.cadence, hash, failures, now);
-        let due = verdicts.iter().map(retry).min().unwrap_or(now);
-        for (slot, _) in verdicts {
-            if let Some(entry) = self.entry(*slot) {
-                entry.failures = failures;
-                self.wait(*slot, due);
+        match self.gate.enter(now) {
+            Ok(()) => {
+                self.catch_up.spend(now);
+                let starts = self.start(batch, Phase::Ready, now);
+                let dispatch = self.dispatch(starts, size > 0, first.group, None);
+                Next::Poll(dispatch)
             }
+            Err(closed) => self.wait_for(closed, true),
         }
     }
 
@@ -288,6 +263,28 @@ impl Schedule {
     /// Due polls that have not started.
     pub fn ready(&self) -> usize {
         self.ready_count
+    }
+
+    /// Returns the moment since which the first due poll has been waiting to start.
+    pub fn oldest_due(&mut self) -> Option<Instant> {
+        self.first_ready().map(|(_, entry)| self.timers.instant(entry.due))
+    }
+
+    /// Reports whether a due poll waits for the rate limit or the end of a pause.
+    pub fn is_throttled(&self) -> bool {
+        self.is_throttled
+    }
+
+    /// Waits for the gate, where polls are due or none. What comes due meanwhile has to be counted.
+    fn wait_for(&mut self, closed: Closed, polls_are_due: bool) -> Next {
+        match closed {
+            Closed::Busy => self.next_timer(),
+            Closed::Locked(moment) => self.wait_until(moment),
+            Closed::Throttled(moment) => {
+                self.is_throttled = polls_are_due;
+                self.wait_until(moment)
+            }
+        }
     }
 
     /// Until `moment`, or until a task comes due before it, which has to be counted.
@@ -355,6 +352,7 @@ impl Schedule {
         part: Option<PartId>,
     ) -> Dispatch {
         let planned = starts.len();
+        self.share.poll_started();
         if is_batch {
             self.batches.sent(planned);
         }

@@ -1,6 +1,7 @@
 //! What the exporter knows of its own work: the families that the `prometheus` crate's registry
 //! holds. What it knows of the tasks is in the store.
 
+pub mod due;
 pub mod finishes;
 mod open_set;
 mod process;

@@ -204,6 +204,28 @@
           config.uids.exporter,
         ) { 'for': '10m' },
 
+        // Of each exporter alone, without a poll that was of use: refused credentials are tried now and
+        // then, and a provider that asks for pauses is asked between them.
+        alert(
+          'AITaskPollsStopped',
+          'critical',
+          |||
+            max by (job, provider) (
+              max by (job, instance, provider) (max_over_time(aitask_poll_overdue_seconds[3m])) > %g
+              unless
+              sum by (job, instance, provider) (
+                max by (job, instance, provider) (increase(aitask_polls_total[5m]))
+                or
+                -max by (job, instance, provider, reason) (increase(aitask_poll_failures_total[5m]))
+              ) > 0.5
+            )
+          ||| % limits.overdueSeconds,
+          'Polls of a provider have stopped.',
+          'Polls of {{ $labels.provider }} have been due for {{ $value | humanizeDuration }}, and none has brought a usable answer '
+          + 'in the last 5 minutes: what is shown of its tasks is that old.',
+          config.uids.exporter,
+        ) { 'for': '5m' },
+
         alert(
           'AITaskExporterDown',
           'critical',

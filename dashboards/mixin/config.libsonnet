@@ -19,6 +19,7 @@
       failedPollsMin: 2,
       rateLimitedPercent: 10,
       lagSeconds: 30,
+      overdueSeconds: 300,
     },
 
     // How many tasks the table of the worst shows: what a person reads, and a browser draws.

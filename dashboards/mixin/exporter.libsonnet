@@ -100,6 +100,12 @@ function(config)
     [panel.series(lag(['provider', 'le']), '{{provider}}')],
   ) + panel.unit('s') + panel.limit(limits.lagSeconds, colors.bad) + panel.annotated;
 
+  local overdue = panel.timeseries(
+    'Oldest due poll',
+    'How long the first of the due polls has been waiting to start. AITaskPollsStopped fires above the line, if no poll brings a usable answer.',
+    [panel.series(mostByProvider('aitask_poll_overdue_seconds'), '{{provider}}')],
+  ) + panel.unit('s') + panel.limit(limits.overdueSeconds, colors.bad) + panel.annotated;
+
   local inFlight = panel.timeseries(
     'Requests under way',
     'Requests that wait for their answer; a batch is one. At max_in_flight further polls wait.',
@@ -129,6 +135,12 @@ function(config)
       '{{provider}}',
     )],
   ) + panel.unit('percent') + panel.limit(limits.rateLimitedPercent, colors.bad);
+
+  local probes = panel.timeseries(
+    'Probes per minute',
+    'Requests to /probe by result: paused is a provider in a pause, busy one without a turn in time.',
+    [panel.series('60 * sum by (result) (%s)' % q.once(['provider', 'result'], q.rate('aitask_probes_total', [provider])), '{{result}}')],
+  ) + panel.counts;
 
   local retries = panel.timeseries(
     'Polls per minute after a failed one',
@@ -230,9 +242,9 @@ function(config)
       [4, [[3, exportersDown], [4, refused], [3, dropped], [4, storageDown], [3, pollRate], [3, failedPolls], [4, lagNow]]],
       [6, [[24, exporters]]],
       [8, [[12, results], [12, statuses]]],
-      [8, [[12, durations], [12, lagByProvider]]],
+      [8, [[8, durations], [8, lagByProvider], [8, overdue]]],
       [8, [[6, inFlight], [6, waiting], [6, throttled], [6, tooMany]]],
-      [8, [[8, retries], [8, unknown], [8, scrapes]]],
+      [8, [[6, retries], [6, probes], [6, unknown], [6, scrapes]]],
       [8, [[8, memory], [8, cpu], [8, files]]],
     ],
   )

@@ -15,7 +15,7 @@ use super::load::Refusal;
 use super::place::Place;
 use super::placed::At;
 use super::scalar::{self, Count};
-use super::{Limits, PerTaskSeries, Provider, RateLimit, decode, definition, raw};
+use super::{Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, decode, definition, raw};
 use crate::mapping::{Mapping, definition as definition_of};
 use crate::request::Request;
 use crate::task::group::TaskGroup;
@@ -114,6 +114,7 @@ impl Check<'_> {
             retain_finished: duration(&raw.retain_finished, built_in.limits.retain_finished),
             per_task_series: series(&raw.per_task_series, built_in.limits.per_task_series),
             body_size_limit: size(&raw.body_size_limit, built_in.limits.body_size_limit),
+            probe: probe(&raw.probe, built_in.limits.probe),
             ..built_in.limits
         };
         Global {
@@ -143,6 +144,7 @@ impl Check<'_> {
             batch_size: count(&raw.batch_size, global.batch_size),
             batch_wait: duration(&raw.batch_wait, global.batch_wait),
             body_size_limit: size(&raw.body_size_limit, global.body_size_limit),
+            probe: probe(&raw.probe, global.probe),
         }
     }
 
@@ -341,6 +343,16 @@ fn duration(at: &At<scalar::Duration>, default: Duration) -> Duration {
 
 fn size(at: &At<scalar::Size>, default: usize) -> usize {
     at.get().map_or(default, |scalar::Size(bytes)| *bytes)
+}
+
+fn probe(at: &At<raw::Probe>, default: ProbeLimits) -> ProbeLimits {
+    let Some(raw) = at.get() else { return default };
+    ProbeLimits {
+        max_in_flight: count(&raw.max_in_flight, default.max_in_flight),
+        polls_between: raw.share.get().map_or(default.polls_between, |scalar::Share(share)| {
+            ProbeLimits::polls_between(*share)
+        }),
+    }
 }
 
 fn series(at: &At<PerTaskSeries>, default: PerTaskSeries) -> PerTaskSeries {

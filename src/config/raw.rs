@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::placed::{At, Either, OneOrMany, Table};
 use super::scalar::{
-    Count, Duration, SchemeText, SecretText, Size, TemplateBody, TemplateText, Text, UrlText,
+    Count, Duration, SchemeText, SecretText, Share, Size, TemplateBody, TemplateText, Text, UrlText,
 };
 use super::{PerTaskSeries, TlsVersion, preset};
 
@@ -45,6 +45,8 @@ pub struct Global {
     pub per_task_series: At<PerTaskSeries>,
     /// The largest answer that is read. Default 1MiB.
     pub body_size_limit: At<Size>,
+    /// How many of the requests may be those of `/probe`.
+    pub probe: At<Probe>,
     /// How many tasks are polled, all providers together; further ones are counted and left
     /// out. Default 1000000.
     pub max_tasks: At<Count>,
@@ -104,6 +106,8 @@ pub struct Provider {
     pub per_task_series: At<PerTaskSeries>,
     /// The largest answer that is read. Default: global's.
     pub body_size_limit: At<Size>,
+    /// How many of the requests may be those of `/probe`.
+    pub probe: At<Probe>,
     /// How many tasks of this provider are polled. Default: no limit but global's.
     pub max_tasks: At<Count>,
     /// How a task is asked for. Keys that are given replace the preset's.
@@ -194,6 +198,16 @@ pub struct RateLimit {
     pub per: At<Duration>,
     /// How many may begin at once after a pause. Default: `requests`.
     pub burst: At<Count>,
+}
+
+/// How many of the requests may be those of `/probe`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Probe {
+    /// How many may be under way at once. Default: global's, or 1.
+    pub max_in_flight: At<Count>,
+    /// Which part of the requests they may be while polls are due. Default: global's, or 0.1.
+    pub share: At<Share>,
 }
 
 /// How a task is asked for.

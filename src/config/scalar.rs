@@ -14,6 +14,8 @@ use crate::duration;
 const MAX_SIZE: u64 = 1 << 30;
 /// The largest count. Nothing that is counted here is ever larger, and it fits every integer.
 const MAX_COUNT: u64 = 1_000_000_000;
+/// The smallest share but none: with less a probe gets no turn in the time for which a client waits.
+const MIN_SHARE: f64 = 0.001;
 
 /// Any scalar but null, as it is written: `007` and `1e5` are text too.
 #[derive(Clone, PartialEq, Eq)]
@@ -46,6 +48,10 @@ pub struct Duration(pub std::time::Duration);
 /// A size in bytes, at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub usize);
+
+/// A part of the whole, from 0.001 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share(pub f64);
 
 /// A whole number, at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +131,7 @@ macro_rules! scalars {
     )*};
 }
 
-scalars!(Text, SecretText, UrlText, SchemeText, TemplateText, Duration, Size, Count);
+scalars!(Text, SecretText, UrlText, SchemeText, TemplateText, Duration, Size, Share, Count);
 
 /// A scalar that is its text, and what a schema calls it.
 macro_rules! texts {
@@ -208,6 +214,22 @@ impl Scalar for Size {
     }
 }
 
+impl Scalar for Share {
+    const EXPECTED: &'static str = "a number from 0.001 to 1";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        // Numbers as people write them; `inf`, `1e-1` and the like are none here.
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let number = text.parse::<f64>().ok().filter(|_| is_plain);
+        let number = number.filter(|number| (MIN_SHARE..=1.0).contains(number));
+        number.map(Self).ok_or_else(|| format!("not {}\na tenth is 0.1", Self::EXPECTED))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "number", "minimum": MIN_SHARE, "maximum": 1 })
+    }
+}
+
 impl Scalar for Count {
     const EXPECTED: &'static str = "a whole number from 1";
 
@@ -235,6 +257,16 @@ mod tests {
         for text in ["", "0", "0MiB", "MiB", "1.5MiB", "1K", "1Mib", "-1", "2GiB", "99999999999EB"]
         {
             assert!(Size::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_are_parts_of_the_whole() {
+        for (text, share) in [("0.1", 0.1), ("1", 1.0), ("0.001", 0.001), (".5", 0.5)] {
+            assert_eq!(Share::parse(text), Ok(Share(share)), "{text}");
+        }
+        for text in ["0", "0.0009", "1.01", "-0.1", "10%", "1e-1", "inf", "NaN", ""] {
+            assert!(Share::parse(text).is_err(), "{text}");
         }
     }
 

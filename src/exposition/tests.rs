@@ -12,6 +12,7 @@ use crate::store::TasksView;
 use crate::store::record::Record;
 use crate::task::{Common, Labels, Task};
 use crate::telemetry::Telemetry;
+use crate::telemetry::provider::ProbeResult;
 
 const NOW: Timestamp = Timestamp::from_micros(1_750_403_000_000_000);
 
@@ -99,7 +100,7 @@ fn gathered() -> Vec<MetricFamily> {
     provider.answered(429);
     provider.code("a\"b");
     provider.finished(State::Succeeded, Some(Duration::from_millis(1)));
-    provider.throttled(Duration::from_nanos(1));
+    provider.probed(ProbeResult::Busy);
     telemetry.reload_succeeded(NOW, u64::MAX);
     let mut families = telemetry.gather();
     // These change from one reading to the next.

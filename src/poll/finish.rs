@@ -21,8 +21,7 @@ use crate::task::group::TaskGroup;
 impl Polling<'_> {
     /// Takes in what a request brought.
     pub(super) fn finish(&mut self, dispatch: &Dispatch, tasks: &TaskGroup, polled: &Polled) {
-        let response = polled.response.as_ref();
-        if let Some(response) = response {
+        if let Some(response) = &polled.response {
             self.telemetry.answered(response.status);
         }
         if let Some(code) = &polled.code {
@@ -44,12 +43,7 @@ impl Polling<'_> {
         if !verdicts.is_empty() {
             self.telemetry.provider_up(polled.outcomes.iter().any(Result::is_ok));
         }
-        // An answer that is usable may say when there will be more to learn: we know when to ask.
-        // Of two wishes the longer one counts.
-        let has_failed = polled.outcomes.iter().all(Result::is_err);
-        let retry_after = response.and_then(|response| response.retry_after);
-        let retry_after = retry_after.max(polled.retry_after).filter(|_| has_failed);
-        self.schedule.finish(&verdicts, retry_after, now);
+        self.schedule.finish(&verdicts, polled.pause(), now);
         for abandoned in consequences.abandoned {
             self.abandon(abandoned, now);
         }

@@ -1,6 +1,5 @@
 //! The work of one provider's worker: it polls tasks when they are due.
 
-use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,17 +11,19 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::journal::Journal;
-use super::worker::{Command, MAX_PROBES, NoTurn, Probe, Seat, Update};
+use super::probes::{Probe, Probes, Reply};
+use super::worker::{Command, Seat, Update};
 use super::{Polled, Upstream, once_until};
 use crate::observation::{Failure, Reason};
 use crate::schedule::Schedule;
 use crate::schedule::cadence::Cadence;
 use crate::schedule::dispatch::{Dispatch, Next, Start};
-use crate::schedule::gate::Closed;
+use crate::schedule::verdict::Verdict;
 use crate::store::Changes;
 use crate::task::group::TaskGroup;
 use crate::task::stable_hash;
 use crate::telemetry::Telemetry;
+use crate::telemetry::due::Due;
 use crate::telemetry::provider::{ProviderTelemetry, RequestInFlight};
 
 /// Shortest time between two readings of the secret files.
@@ -38,7 +39,7 @@ pub struct Polling<'s> {
     /// Requests that are under way. They run within the worker, since waking one thread from
     /// another for each answer would cost more than all else that we do with it.
     under_way: FuturesUnordered<BoxFuture<'static, Ended>>,
-    probes: VecDeque<Probe>,
+    probes: Probes,
     secrets_read: Instant,
     held: HeldTasks,
     pub(super) journal: Journal,
@@ -55,7 +56,7 @@ struct UnderWay {
 
 enum Asked {
     Poll(Dispatch, Arc<TaskGroup>),
-    Probe(oneshot::Sender<Result<Polled, NoTurn>>),
+    Probe(Reply),
 }
 
 impl<'s> Polling<'s> {
@@ -77,7 +78,7 @@ impl<'s> Polling<'s> {
             telemetry,
             schedule: Schedule::new(&provider.limits, provider.batch.is_some(), cadence, hash),
             under_way: FuturesUnordered::new(),
-            probes: VecDeque::new(),
+            probes: Probes::default(),
             secrets_read: now,
             held: HeldTasks { telemetry: Arc::clone(&context.telemetry), count: 0 },
             journal: Journal::new(context.clock, Arc::clone(&context.history)),
@@ -96,7 +97,7 @@ impl<'s> Polling<'s> {
                         // The one who waited may have left.
                         let _ = done.send(());
                     }
-                    Some(Command::Probe(probe)) => self.queue_probe(probe),
+                    Some(Command::Probe(probe)) => self.probes.push(probe),
                     Some(Command::End(done)) => return self.drain(Some(done)).await,
                     None => return self.drain(None).await,
                 },
@@ -138,14 +139,6 @@ impl<'s> Polling<'s> {
         self.unlock();
     }
 
-    fn queue_probe(&mut self, probe: Probe) {
-        if self.probes.len() < MAX_PROBES {
-            return self.probes.push_back(probe);
-        }
-        // The one who waited may have left.
-        let _ = probe.reply.send(Err(NoTurn::QueueFull));
-    }
-
     fn apply(&mut self, changes: Changes, now: Instant) {
         for slot in changes.removed {
             self.schedule.remove(slot);
@@ -165,26 +158,25 @@ impl<'s> Polling<'s> {
             self.seat.settled.store(true, Ordering::Relaxed);
         }
         let now = Instant::now();
+        self.probes.forget_left();
         let wake = loop {
-            match self.start_probes(now) {
-                Ok(()) => {}
-                Err(Closed::Until(moment)) => break Some(moment),
-                Err(Closed::Busy) => break None,
+            if let Some(pause) = self.schedule.gate.pause_of_probes(now) {
+                self.probes.refuse(pause, now);
             }
-            match self.schedule.next(now) {
+            match self.schedule.next(now, !self.probes.is_empty()) {
                 Next::Poll(dispatch) => self.start(dispatch),
+                Next::Probe => self.start_probe(),
                 Next::Wait(until) => break Some(until),
                 Next::Idle => break None,
             }
         };
-        self.telemetry.queue_length(self.schedule.ready());
-        self.telemetry.throttled(self.schedule.gate.take_throttled(now));
+        self.show_due(now);
         if self.schedule.gate.in_flight() == 0 && self.schedule.ready() == 0 {
             self.seat.settled.store(true, Ordering::Relaxed);
         }
         // Credentials that were refused may be replaced long before the next poll tries them.
         let gate = &self.schedule.gate;
-        if gate.is_probing() && self.seat.upstream.fetcher.credentials.can_change() {
+        if gate.is_refused() && self.seat.upstream.fetcher.credentials.can_change() {
             let look = now + SECRETS_RETRY;
             return Some(wake.map_or(look, |wake| wake.min(look)));
         }
@@ -226,20 +218,17 @@ impl<'s> Polling<'s> {
         self.under_way.push(async move { (under_way, poll.await.ok()) }.boxed());
     }
 
-    /// Starts the probes that wait, unless one has to go on waiting.
-    fn start_probes(&mut self, now: Instant) -> Result<(), Closed> {
-        while let Some(probe) = self.probes.pop_front() {
-            if probe.reply.is_closed() {
-                continue;
-            }
-            if let Err(closed) = self.schedule.gate.enter(now) {
-                self.probes.push_front(probe);
-                return Err(closed);
-            }
-            let Probe { task, deadline, reply } = probe;
+    /// Sends the first of the probes that wait.
+    fn start_probe(&mut self) {
+        if let Some(Probe { task, deadline, reply }) = self.probes.pop() {
             self.send(Arc::new(TaskGroup::one(task)), false, deadline, Asked::Probe(reply));
         }
-        Ok(())
+    }
+
+    fn show_due(&mut self, now: Instant) {
+        let (count, oldest) = (self.schedule.ready(), self.schedule.oldest_due());
+        let due = Due { count, oldest, is_throttled: self.schedule.is_throttled() };
+        self.telemetry.due.set(due, now);
     }
 
     /// Reads secret files again from time to time. Without them nothing is sent: a request without
@@ -294,9 +283,12 @@ impl<'s> Polling<'s> {
                 self.finish(&dispatch, &tasks, &polled);
             }
             Asked::Probe(reply) => {
-                self.schedule.gate.leave();
-                // The one who asked may have left.
-                let _ = reply.send(Ok(polled.unwrap_or_else(|| panicked(1))));
+                let polled = polled.unwrap_or_else(|| panicked(1));
+                let failure = polled.outcomes.iter().find_map(|outcome| outcome.as_ref().err());
+                let verdict = Verdict::of(failure, None);
+                let now = Instant::now();
+                self.schedule.probe_ended(verdict, polled.pause(), polled.took, now);
+                reply.send(Ok(polled));
             }
         }
     }

@@ -1,6 +1,5 @@
 //! The worker that polls one provider: a handle to it, its messages, and its successor if it panics.
 
-use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::polling::Polling;
+use super::probes::{MAX_PROBES, NoTurn, Probe, Reply};
 use super::{Polled, Upstream};
 use crate::clock::Clock;
 use crate::history::History;
@@ -21,9 +21,6 @@ use crate::supervisor::Restarts;
 use crate::task::Task;
 use crate::telemetry::Telemetry;
 use crate::telemetry::provider::ProviderTelemetry;
-
-/// Probes that wait for their turn; more are refused.
-pub const MAX_PROBES: usize = 64;
 
 /// Means that all workers share.
 #[derive(Clone, Debug)]
@@ -45,6 +42,7 @@ pub struct Context {
 pub struct Worker {
     commands: mpsc::Sender<Command>,
     settled: Arc<AtomicBool>,
+    telemetry: Arc<ProviderTelemetry>,
 }
 
 /// A message to a worker.
@@ -65,42 +63,6 @@ pub struct Update {
     pub changes: Changes,
 }
 
-/// A request of a client to poll a task now.
-pub struct Probe {
-    /// The task.
-    pub task: Task,
-    /// Moment by which its poll has to end.
-    pub deadline: Option<Instant>,
-    /// Channel for the answer.
-    pub reply: oneshot::Sender<Result<Polled, NoTurn>>,
-}
-
-/// Reasons for which a probe was not sent, or its answer not waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoTurn {
-    /// There was no answer in time.
-    TimedOut,
-    /// Too many others wait.
-    QueueFull,
-    /// The provider's worker has panicked, and begins again after a while.
-    Restarting,
-    /// The provider has left the configuration, or the process is ending.
-    Ended,
-}
-
-impl fmt::Display for NoTurn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TimedOut => "the provider is paused or busy; the probe did not get its turn",
-            Self::QueueFull => {
-                "the provider is paused or busy; too many probes wait for their turn"
-            }
-            Self::Restarting => "the provider's worker has panicked and begins again after a while",
-            Self::Ended => "the provider has left the configuration, or the exporter is stopping",
-        })
-    }
-}
-
 impl Worker {
     /// Starts to poll the tasks of `changes`.
     pub fn spawn(context: Context, upstream: Arc<Upstream>, changes: Changes) -> Self {
@@ -110,7 +72,8 @@ impl Worker {
         let shard = Arc::clone(&changes.shard);
         // The provider's series are there from now on, and not from its first poll.
         let telemetry = context.telemetry.provider(&upstream.provider.name);
-        let worker = Self { commands, settled: Arc::clone(&settled) };
+        let worker =
+            Self { commands, settled: Arc::clone(&settled), telemetry: Arc::clone(&telemetry) };
         let seat = Seat { context, telemetry, upstream, shard, inbox, settled };
         runtime.spawn(supervise(seat, changes, poll));
         worker
@@ -131,7 +94,8 @@ impl Worker {
     /// # Errors
     /// When it could not be sent.
     pub async fn probe(&self, task: Task, deadline: Option<Instant>) -> Result<Polled, NoTurn> {
-        let (reply, wait) = oneshot::channel();
+        let (client, wait) = oneshot::channel();
+        let reply = Reply::new(client, Arc::clone(&self.telemetry));
         let probe = Probe { task, deadline, reply };
         self.commands.send(Command::Probe(probe)).await.map_err(|_| NoTurn::Ended)?;
         wait.await.unwrap_or(Err(NoTurn::Restarting))
@@ -191,7 +155,7 @@ impl Seat {
                     self.take_over(*update);
                     let _ = done.send(());
                 }
-                Some(Command::Probe(probe)) => drop(probe.reply.send(Err(NoTurn::Restarting))),
+                Some(Command::Probe(probe)) => probe.reply.send(Err(NoTurn::Restarting)),
                 Some(Command::End(done)) => {
                     let _ = done.send(());
                     return false;

@@ -49,6 +49,16 @@ impl Budget {
         Ok(())
     }
 
+    /// Checks whether a request could be spent of which `others` to one are left of a burst.
+    ///
+    /// # Errors
+    /// As [`Budget::spend`].
+    pub fn check_leaving(&self, others: u32, now: Instant) -> Result<(), Instant> {
+        let reserve = (self.tolerance + self.cost) / (others + 1) * others;
+        let tolerance = self.tolerance.saturating_sub(reserve);
+        Self { tolerance, ..*self }.check(now)
+    }
+
     /// Takes back a request that was spent and not sent.
     pub fn give_back(&mut self) {
         self.spent_until = self.spent_until.and_then(|until| until.checked_sub(self.cost));

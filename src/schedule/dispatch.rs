@@ -12,6 +12,8 @@ use crate::store::Slot;
 pub enum Next {
     /// Send this request.
     Poll(Dispatch),
+    /// Send the probe that waits.
+    Probe,
     /// Nothing before this moment.
     Wait(Instant),
     /// Nothing before a poll ends or the tasks change.

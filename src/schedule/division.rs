@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::batches::BatchChange;
 use super::bisection::{Abandoned, Findings, Together, Unread};
 use super::dispatch::{Dispatch, Next};
-use super::gate::Closed;
 use super::verdict::Verdict;
 use super::{Entry, Phase, Schedule};
 use crate::observation::Failure;
@@ -51,10 +50,8 @@ impl Schedule {
     /// that have come due since: its own have been due for longer.
     pub(super) fn next_part(&mut self, now: Instant) -> Option<Next> {
         while self.bisection.is_ready() {
-            match self.gate.enter(now) {
-                Ok(()) => {}
-                Err(Closed::Busy) => return Some(self.next_timer()),
-                Err(Closed::Until(moment)) => return Some(Next::Wait(moment)),
+            if let Err(closed) = self.gate.enter(now) {
+                return Some(self.wait_for(closed, true));
             }
             let (id, group, slots) = self.bisection.start()?;
             let slots = self.keep_group(slots, group, now);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::budget::Budget;
 use super::cadence::Cadence;
 use super::verdict::Verdict;
-use crate::config::Limits;
+use crate::config::{Limits, ProbeLimits};
 
 /// The longest pause that an upstream can impose with `Retry-After`: a gateway that asks for a day
 /// must not silence its alerts for a day.
@@ -24,26 +24,59 @@ pub struct Gate {
     paused_until: Option<Instant>,
     /// Nothing starts before this moment: there are no credentials to send.
     locked_until: Option<Instant>,
-    /// While the credentials are refused.
-    probing: Option<Probing>,
-    /// Since when requests have been held back by the budget or a pause.
-    throttled_since: Option<Instant>,
-    throttled: Duration,
+    /// While polls are refused the credentials.
+    refused: Option<Refused>,
+    /// While probes are refused them and no poll has been since: the task may be one that is not
+    /// ours, and whoever may ask for it must not stop the polls.
+    refused_to_probes: Option<Refused>,
 }
 
+/// Refusals of the credentials in a row.
 #[derive(Clone, Copy, Debug)]
-struct Probing {
-    refusals: u32,
+struct Refused {
+    times: u32,
+    /// The moment at which they are tried again.
     next: Instant,
 }
 
-/// What a request has to wait for.
+/// Those for whom a request is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// The schedule.
+    Poll,
+    /// A client of `/probe`.
+    Probe,
+}
+
+/// The reason for which a request has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
-    /// This moment.
-    Until(Instant),
-    /// The end of a request that is under way.
+    /// The rate limit, or the provider has asked for a pause: until this moment.
+    Throttled(Instant),
+    /// There are no credentials that the provider accepts: until this moment.
+    Locked(Instant),
+    /// Another request is under way and has to end.
     Busy,
+}
+
+/// A pause in which a provider is sent nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Its cause.
+    pub cause: Cause,
+    /// The moment of the next request.
+    pub until: Instant,
+}
+
+/// The cause of a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The provider has asked for it.
+    RetryAfter,
+    /// The provider refuses the credentials.
+    Refused,
+    /// The credentials cannot be read.
+    Unreadable,
 }
 
 impl Gate {
@@ -55,9 +88,8 @@ impl Gate {
             budget: limits.rate_limit.map(Budget::new),
             paused_until: None,
             locked_until: None,
-            probing: None,
-            throttled_since: None,
-            throttled: Duration::ZERO,
+            refused: None,
+            refused_to_probes: None,
         }
     }
 
@@ -78,37 +110,81 @@ impl Gate {
     /// # Errors
     /// When it may not start: what it has to wait for.
     pub fn enter(&mut self, now: Instant) -> Result<(), Closed> {
+        self.check(now)?;
+        match self.budget.as_mut().map(|budget| budget.spend(now)) {
+            Some(Err(at)) => Err(Closed::Throttled(at)),
+            _ => {
+                self.in_flight += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// As [`Gate::enter`] for a probe while no poll is due: of a burst it leaves polls the part
+    /// that is not the probes' own.
+    ///
+    /// # Errors
+    /// As [`Gate::enter`].
+    pub fn enter_leaving_a_burst(
+        &mut self,
+        limits: ProbeLimits,
+        now: Instant,
+    ) -> Result<(), Closed> {
+        self.check(now)?;
+        let budget = self.budget.as_ref();
+        match budget.map(|budget| budget.check_leaving(limits.polls_between, now)) {
+            Some(Err(at)) => Err(Closed::Throttled(at)),
+            _ => self.enter(now),
+        }
+    }
+
+    /// Checks all but the rate limit.
+    fn check(&mut self, now: Instant) -> Result<(), Closed> {
         if self.in_flight >= self.max_in_flight {
-            // Slowness of the upstream, not a limit that somebody set on the rate.
-            self.release(now);
             return Err(Closed::Busy);
         }
-        if let Some(until) = self.locked_until.filter(|until| *until > now) {
-            self.release(now);
-            return Err(Closed::Until(until));
+        match self.pause(now) {
+            None => Ok(()),
+            // Until it is known how the one request ends that tries the credentials.
+            Some(_) if self.is_trying(now) => Err(Closed::Busy),
+            Some(Pause { cause: Cause::RetryAfter, until }) => Err(Closed::Throttled(until)),
+            Some(Pause { until, .. }) => Err(Closed::Locked(until)),
         }
-        if let Some(until) = self.paused_until {
-            if until > now {
-                return Err(self.throttle(until, now));
-            }
-            self.paused_until = None;
+    }
+
+    /// Returns the pause in which the provider is at `now`, if it is in one.
+    pub fn pause(&self, now: Instant) -> Option<Pause> {
+        let later = |until: &Instant| *until > now;
+        let pause = |cause, until| Some(Pause { cause, until });
+        if let Some(until) = self.locked_until.filter(later) {
+            return pause(Cause::Unreadable, until);
         }
-        if let Some(probing) = self.probing {
-            if self.in_flight > 0 {
-                self.release(now);
-                return Err(Closed::Busy);
-            }
-            if probing.next > now {
-                self.release(now);
-                return Err(Closed::Until(probing.next));
-            }
+        if let Some(until) = self.paused_until.filter(later) {
+            return pause(Cause::RetryAfter, until);
         }
-        if let Some(Err(at)) = self.budget.as_mut().map(|budget| budget.spend(now)) {
-            return Err(self.throttle(at, now));
-        }
-        self.release(now);
-        self.in_flight += 1;
-        Ok(())
+        let refused = self.refused.filter(|refused| refused.next > now || self.in_flight > 0)?;
+        pause(Cause::Refused, refused.next.max(now))
+    }
+
+    /// Returns the pause that a probe finds: as [`Gate::pause`], and while probes are refused.
+    pub fn pause_of_probes(&self, now: Instant) -> Option<Pause> {
+        let refused = self.refused_to_probes.filter(|refused| refused.next > now);
+        let own = refused.map(|refused| Pause { cause: Cause::Refused, until: refused.next });
+        self.pause(now).or(own)
+    }
+
+    /// Reports whether the credentials are being tried that were refused.
+    fn is_trying(&self, now: Instant) -> bool {
+        let is_later = |until: Option<Instant>| until.is_some_and(|until| until > now);
+        !is_later(self.locked_until)
+            && !is_later(self.paused_until)
+            && self.in_flight > 0
+            && self.refused.is_some()
+    }
+
+    /// Reports whether as many requests are under way as may be.
+    pub fn is_full(&self) -> bool {
+        self.in_flight >= self.max_in_flight
     }
 
     /// A request has ended.
@@ -151,60 +227,43 @@ impl Gate {
         self.paused_until = None;
     }
 
-    /// Whether the credentials were refused.
-    pub fn is_probing(&self) -> bool {
-        self.probing.is_some()
+    /// Reports whether the credentials were refused.
+    pub fn is_refused(&self) -> bool {
+        self.refused.or(self.refused_to_probes).is_some()
     }
 
     /// Forgets that credentials were refused: there are new ones.
     pub fn trust_again(&mut self) {
-        self.probing = None;
+        (self.refused, self.refused_to_probes) = (None, None);
     }
 
     /// Refused credentials close the gate but for one request at a time, ever more rarely; any
-    /// answer that is not a refusal opens it. The time between them is the backoff of `cadence`
-    /// for a task with this hash.
+    /// answer that is not a refusal opens it. Those that a probe is refused close it to probes: a
+    /// poll will show whether it is the credentials. The time between them is the back-off of
+    /// `cadence` for a task with this hash.
     pub fn judge_credentials(
         &mut self,
         verdict: Verdict,
+        asker: Asker,
         cadence: &Cadence,
         hash: u64,
         now: Instant,
     ) {
-        match (verdict, &mut self.probing) {
-            (Verdict::Refused, None) => {
-                self.probing = Some(Probing { refusals: 1, next: cadence.backoff(hash, 1, now) });
+        let refused = match asker {
+            Asker::Probe if self.refused.is_none() => &mut self.refused_to_probes,
+            Asker::Probe | Asker::Poll => &mut self.refused,
+        };
+        match (verdict, &refused) {
+            // A refusal of a request that began before the pause adds nothing.
+            (Verdict::Refused, Some(refused)) if refused.next > now => {}
+            (Verdict::Refused, _) => {
+                let times = refused.map_or(0, |refused| refused.times).saturating_add(1);
+                *refused = Some(Refused { times, next: cadence.backoff(hash, times, now) });
             }
-            // A refusal of a poll that began before the pause tells nothing new.
-            (Verdict::Refused, Some(probing)) if probing.next <= now => {
-                probing.refusals = probing.refusals.saturating_add(1);
-                probing.next = cadence.backoff(hash, probing.refusals, now);
-            }
-            (Verdict::Refused | Verdict::Unreached, _) => {}
+            (Verdict::Unreached, _) => {}
             (Verdict::Open | Verdict::Final | Verdict::Failed | Verdict::Denied(_), _) => {
-                self.probing = None;
+                self.trust_again();
             }
         }
-    }
-
-    /// Nothing is due, so nothing is held back.
-    pub fn release(&mut self, now: Instant) {
-        if let Some(since) = self.throttled_since.take() {
-            self.throttled += now.saturating_duration_since(since);
-        }
-    }
-
-    /// The time that requests were held back since this was last asked.
-    pub fn take_throttled(&mut self, now: Instant) -> Duration {
-        if self.throttled_since.is_some() {
-            self.release(now);
-            self.throttled_since = Some(now);
-        }
-        std::mem::take(&mut self.throttled)
-    }
-
-    fn throttle(&mut self, until: Instant, now: Instant) -> Closed {
-        self.throttled_since.get_or_insert(now);
-        Closed::Until(until)
     }
 }

@@ -1,6 +1,9 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::config::RateLimit;
+use crate::schedule::verdict::Verdict;
+
+mod probes;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -34,15 +37,25 @@ fn started(next: Next) -> Start {
     }
 }
 
+/// The next poll that starts, looked for from `now` on, and when.
+fn next_started(schedule: &mut Schedule, mut now: Instant) -> (Instant, Start) {
+    loop {
+        match schedule.next(now, false) {
+            Next::Wait(until) => now = until,
+            next => return (now, started(next)),
+        }
+    }
+}
+
 #[test]
 fn a_task_is_polled_at_its_place_in_every_interval() {
     let (mut schedule, start) = schedule(&limits());
     schedule.add(placed(slot(0), place(3), 0), start);
     for round in 0..5 {
         let due = start + 3 * SECOND + round * 10 * SECOND;
-        assert_eq!(schedule.next(due - SECOND), Next::Wait(due));
+        assert_eq!(schedule.next(due - SECOND, false), Next::Wait(due));
         let expected = Start { slot: slot(0), lag: Duration::ZERO, retry: false };
-        assert_eq!(started(schedule.next(due)), expected);
+        assert_eq!(started(schedule.next(due, false)), expected);
         schedule.finish(&[(slot(0), Verdict::Open)], None, due + SECOND);
     }
 }
@@ -51,11 +64,11 @@ fn a_task_is_polled_at_its_place_in_every_interval() {
 fn a_task_is_never_polled_twice_at_once() {
     let (mut schedule, start) = schedule(&limits());
     schedule.add(placed(slot(0), place(3), 0), start);
-    started(schedule.next(start + 3 * SECOND));
-    assert_eq!(schedule.next(start + 60 * SECOND), Next::Idle);
+    started(schedule.next(start + 3 * SECOND, false));
+    assert_eq!(schedule.next(start + 60 * SECOND, false), Next::Idle);
     // It took longer than the interval: the next poll is at the task's next place.
     schedule.finish(&[(slot(0), Verdict::Open)], None, start + 60 * SECOND);
-    assert_eq!(schedule.next(start + 60 * SECOND), Next::Wait(start + 63 * SECOND));
+    assert_eq!(schedule.next(start + 60 * SECOND, false), Next::Wait(start + 63 * SECOND));
 }
 
 #[test]
@@ -68,13 +81,13 @@ fn what_cannot_start_on_time_starts_late_and_nothing_is_dropped() {
     for (index, late) in [(0, 0), (1, 2), (2, 4)] {
         let later = 2 - usize::try_from(index).unwrap();
         let now = due + late * SECOND;
-        let begun = started(schedule.next(now));
+        let begun = started(schedule.next(now, false));
         assert_eq!((begun.slot, begun.lag), (slot(index), late * SECOND));
-        assert!(!matches!(schedule.next(now + SECOND), Next::Poll(_)));
+        assert!(!matches!(schedule.next(now + SECOND, false), Next::Poll(_)));
         assert_eq!((schedule.gate.in_flight(), schedule.ready()), (1, later));
         schedule.finish(&[(slot(index), Verdict::Open)], None, now + 2 * SECOND);
     }
-    assert_eq!(schedule.gate.take_throttled(due + 9 * SECOND), Duration::ZERO);
+    assert!(!schedule.is_throttled());
 }
 
 #[test]
@@ -82,17 +95,17 @@ fn failures_back_off_and_success_returns_to_the_rhythm() {
     let (mut schedule, start) = schedule(&limits());
     schedule.add(placed(slot(0), place(3), 0), start);
     let mut now = start + 3 * SECOND;
-    assert!(!started(schedule.next(now)).retry);
+    assert!(!started(schedule.next(now, false)).retry);
     for longest in [10, 20, 40, 80, 160, 300, 300] {
         schedule.finish(&[(slot(0), Verdict::Failed)], None, now);
-        let Next::Wait(due) = schedule.next(now) else { panic!("nothing is due") };
+        let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
         let longest = longest * SECOND;
         assert!(due - now <= longest && due - now >= longest * 3 / 4, "{:?}", due - now);
         now = due;
-        assert!(started(schedule.next(now)).retry);
+        assert!(started(schedule.next(now, false)).retry);
     }
     schedule.finish(&[(slot(0), Verdict::Open)], None, now);
-    let Next::Wait(due) = schedule.next(now) else { panic!("nothing is due") };
+    let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
     assert_eq!(u64::try_from((due - start).as_micros()).unwrap() % place(10), place(3));
 }
 
@@ -110,15 +123,15 @@ fn a_denied_task_is_polled_again_when_one_more_denial_ends_it() {
         let (mut schedule, start) = schedule(&limits());
         schedule.add(placed(slot(0), place(3), 0), start);
         let mut now = start + 3 * SECOND;
-        started(schedule.next(now));
+        started(schedule.next(now, false));
         for _ in 0..9 {
             schedule.finish(&[(slot(0), Verdict::Failed)], None, now);
-            let Next::Wait(due) = schedule.next(now) else { panic!("nothing is due") };
+            let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
             now = due;
-            started(schedule.next(now));
+            started(schedule.next(now, false));
         }
         schedule.finish(&[(slot(0), verdict)], None, now);
-        let Next::Wait(due) = schedule.next(now) else { panic!("nothing is due") };
+        let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
         let wait = due - now;
         assert!(wait >= earliest * SECOND && wait <= latest * SECOND, "{verdict:?}: {wait:?}");
     }
@@ -129,13 +142,15 @@ fn retry_after_pauses_the_whole_provider_but_not_for_ever() {
     let (mut schedule, start) = schedule(&limits());
     schedule.add(placed(slot(0), place(1), 0), start);
     schedule.add(placed(slot(1), place(2), 0), start);
-    started(schedule.next(start + SECOND));
+    started(schedule.next(start + SECOND, false));
     let day = Duration::from_secs(86_400);
     schedule.finish(&[(slot(0), Verdict::Failed)], Some(day), start + SECOND);
     let resumed = start + 601 * SECOND;
-    assert_eq!(schedule.next(start + 2 * SECOND), Next::Wait(resumed));
-    assert_eq!(started(schedule.next(resumed)).lag, 599 * SECOND);
-    assert_eq!(schedule.gate.take_throttled(resumed), 599 * SECOND);
+    assert!(matches!(schedule.next(start + 2 * SECOND, false), Next::Wait(_)));
+    assert!(schedule.is_throttled());
+    let (at, begun) = next_started(&mut schedule, start + 2 * SECOND);
+    assert_eq!((at, begun.lag), (resumed, 599 * SECOND));
+    assert!(!schedule.is_throttled());
 }
 
 #[test]
@@ -149,7 +164,7 @@ fn what_a_pause_held_back_is_made_up_for_at_twice_the_usual_rate() {
     let (mut now, end) = (start, start + 90 * SECOND);
     let (mut polled, mut started) = (std::collections::BTreeMap::new(), Vec::new());
     while now < end {
-        match schedule.next(now) {
+        match schedule.next(now, false) {
             Next::Poll(Dispatch { starts, .. }) => {
                 started.push(now);
                 let before = polled.insert(starts[0].slot, now);
@@ -157,7 +172,7 @@ fn what_a_pause_held_back_is_made_up_for_at_twice_the_usual_rate() {
                 schedule.finish(&[(starts[0].slot, Verdict::Open)], None, now);
             }
             Next::Wait(until) => now = until,
-            Next::Idle => panic!("tasks wait"),
+            Next::Probe | Next::Idle => panic!("tasks wait"),
         }
     }
     let after = |seconds: u32| started.iter().filter(|at| **at < start + seconds * SECOND).count();
@@ -180,12 +195,11 @@ fn a_rate_limit_delays_and_the_delay_is_counted() {
     schedule.add(placed(slot(0), place(1), 0), start);
     schedule.add(placed(slot(1), place(1), 0), start);
     let due = start + SECOND;
-    started(schedule.next(due));
-    assert_eq!(schedule.next(due), Next::Wait(due + 4 * SECOND));
-    assert_eq!(schedule.gate.take_throttled(due + 3 * SECOND), 3 * SECOND);
-    assert_eq!(started(schedule.next(due + 4 * SECOND)).lag, 4 * SECOND);
-    assert_eq!(schedule.gate.take_throttled(due + 9 * SECOND), SECOND);
-    assert_eq!(schedule.gate.take_throttled(due + 9 * SECOND), Duration::ZERO);
+    started(schedule.next(due, false));
+    assert_eq!(schedule.next(due, false), Next::Wait(due + 4 * SECOND));
+    assert!(schedule.is_throttled());
+    assert_eq!(started(schedule.next(due + 4 * SECOND, false)).lag, 4 * SECOND);
+    assert!(!schedule.is_throttled());
 }
 
 #[test]
@@ -195,26 +209,24 @@ fn refused_credentials_leave_one_poll_at_a_time() {
         schedule.add(placed(slot(index), place(1), 0), start);
     }
     let mut now = start + SECOND;
-    started(schedule.next(now));
-    started(schedule.next(now));
+    started(schedule.next(now, false));
+    started(schedule.next(now, false));
     schedule.finish(&[(slot(0), Verdict::Refused)], None, now);
-    let next = schedule.next(now);
+    let next = schedule.next(now, false);
     assert!(!matches!(next, Next::Poll(_)), "one that began before is still under way");
     schedule.finish(&[(slot(1), Verdict::Refused)], None, now);
     for (index, longest) in [(2, 10), (3, 20), (4, 40)] {
-        let Next::Wait(at) = schedule.next(now) else { panic!("a probing poll is to come") };
+        let (at, trial) = next_started(&mut schedule, now);
         assert!(at - now <= longest * SECOND && at - now >= longest * SECOND * 3 / 4);
         now = at;
-        let probing = started(schedule.next(now));
-        assert!(!matches!(schedule.next(now), Next::Poll(_)), "one at a time");
-        assert!(probing.slot.index == index || probing.slot.index < 2);
-        schedule.finish(&[(probing.slot, Verdict::Refused)], None, now);
+        assert!(!matches!(schedule.next(now, false), Next::Poll(_)), "one at a time");
+        assert!(trial.slot.index == index || trial.slot.index < 2);
+        schedule.finish(&[(trial.slot, Verdict::Refused)], None, now);
     }
-    let Next::Wait(at) = schedule.next(now) else { panic!("a probing poll is to come") };
-    let probing = started(schedule.next(at));
-    schedule.finish(&[(probing.slot, Verdict::Open)], None, at);
-    started(schedule.next(at));
-    started(schedule.next(at));
+    let (at, trial) = next_started(&mut schedule, now);
+    schedule.finish(&[(trial.slot, Verdict::Open)], None, at);
+    started(schedule.next(at, false));
+    started(schedule.next(at, false));
 }
 
 fn batched(limits: &Limits) -> (Schedule, Instant) {
@@ -238,13 +250,13 @@ fn a_batch_waits_a_little_for_others_of_its_group() {
         schedule.add(placed(slot(index), place(1), group), start);
     }
     let due = start + SECOND;
-    assert_eq!(schedule.next(due), Next::Wait(due + wait));
+    assert_eq!(schedule.next(due, false), Next::Wait(due + wait));
     assert_eq!(schedule.ready(), 4);
-    let Next::Poll(batch) = schedule.next(due + wait) else { panic!("the time is over") };
+    let Next::Poll(batch) = schedule.next(due + wait, false) else { panic!("the time is over") };
     let batch = batch.starts;
     assert_eq!(batch.iter().map(|start| start.lag).collect::<Vec<_>>(), [wait; 2]);
     assert_eq!(batch.iter().map(|start| start.slot.index).collect::<Vec<_>>(), [0, 2]);
-    assert_eq!(indexes(schedule.next(due + wait)), [1, 3]);
+    assert_eq!(indexes(schedule.next(due + wait, false)), [1, 3]);
     assert_eq!((schedule.ready(), schedule.gate.in_flight()), (0, 2));
 }
 
@@ -255,11 +267,11 @@ fn a_whole_batch_does_not_wait() {
         schedule.add(placed(slot(index), place(1), 0), start);
     }
     let due = start + SECOND;
-    assert_eq!(indexes(schedule.next(due)), [0, 1]);
-    assert_eq!(indexes(schedule.next(due)), [2, 3]);
-    assert_eq!(schedule.next(due), Next::Wait(due + Duration::from_millis(200)));
-    assert_eq!(indexes(schedule.next(due + SECOND)), [4]);
-    assert_eq!(schedule.next(due + SECOND), Next::Idle, "each is polled once");
+    assert_eq!(indexes(schedule.next(due, false)), [0, 1]);
+    assert_eq!(indexes(schedule.next(due, false)), [2, 3]);
+    assert_eq!(schedule.next(due, false), Next::Wait(due + Duration::from_millis(200)));
+    assert_eq!(indexes(schedule.next(due + SECOND, false)), [4]);
+    assert_eq!(schedule.next(due + SECOND, false), Next::Idle, "each is polled once");
 }
 
 #[test]
@@ -269,16 +281,16 @@ fn a_denied_batch_is_asked_for_together_when_the_first_of_its_tasks_may_end() {
     schedule.add(placed(slot(1), place(1), 0), start);
     let mut now = start + SECOND;
     for _ in 0..9 {
-        assert_eq!(indexes(schedule.next(now)), [0, 1]);
+        assert_eq!(indexes(schedule.next(now, false)), [0, 1]);
         schedule.finish(&[(slot(0), Verdict::Failed), (slot(1), Verdict::Failed)], None, now);
-        let Next::Wait(due) = schedule.next(now) else { panic!("nothing is due") };
+        let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
         now = due;
     }
-    assert_eq!(indexes(schedule.next(now)), [0, 1]);
+    assert_eq!(indexes(schedule.next(now, false)), [0, 1]);
     let [late, soon] = [3_600, 70].map(|seconds| Verdict::Denied(seconds * SECOND));
     schedule.finish(&[(slot(0), late), (slot(1), soon)], None, now);
-    assert_eq!(schedule.next(now), Next::Wait(now + 70 * SECOND));
-    assert_eq!(indexes(schedule.next(now + 70 * SECOND)), [0, 1]);
+    assert_eq!(schedule.next(now, false), Next::Wait(now + 70 * SECOND));
+    assert_eq!(indexes(schedule.next(now + 70 * SECOND, false)), [0, 1]);
 }
 
 #[test]
@@ -287,19 +299,19 @@ fn a_failed_batch_backs_off_as_one_and_a_bad_element_alone() {
     schedule.add(placed(slot(0), place(1), 0), start);
     schedule.add(placed(slot(1), place(1), 0), start);
     let due = start + SECOND;
-    assert_eq!(indexes(schedule.next(due)), [0, 1]);
+    assert_eq!(indexes(schedule.next(due, false)), [0, 1]);
     let failed = [(slot(0), Verdict::Failed), (slot(1), Verdict::Failed)];
     schedule.finish(&failed, None, due);
-    let Next::Wait(again) = schedule.next(due) else { panic!("nothing is due") };
-    assert_eq!(indexes(schedule.next(again)), [0, 1], "together again");
+    let Next::Wait(again) = schedule.next(due, false) else { panic!("nothing is due") };
+    assert_eq!(indexes(schedule.next(again, false)), [0, 1], "together again");
     schedule.finish(&[(slot(0), Verdict::Open), (slot(1), Verdict::Failed)], None, again);
-    let Next::Wait(next) = schedule.next(again) else { panic!("nothing is due") };
+    let Next::Wait(next) = schedule.next(again, false) else { panic!("nothing is due") };
     let rhythm = u64::try_from((next - start).as_micros()).unwrap() % place(10);
     assert_eq!(rhythm, place(1), "the good one keeps its place");
-    assert_eq!(indexes(schedule.next(next + SECOND)), [0]);
-    let Next::Wait(last) = schedule.next(next + SECOND) else { panic!("nothing is due") };
+    assert_eq!(indexes(schedule.next(next + SECOND, false)), [0]);
+    let Next::Wait(last) = schedule.next(next + SECOND, false) else { panic!("nothing is due") };
     assert!(last - again > 10 * SECOND, "the bad one backs off");
-    assert_eq!(indexes(schedule.next(last + SECOND)), [1]);
+    assert_eq!(indexes(schedule.next(last + SECOND, false)), [1]);
 }
 
 /// The fault of one task must not cost others their polls.
@@ -310,11 +322,12 @@ fn a_task_that_fails_shares_no_batch_with_one_that_does_not() {
         schedule.add(placed(slot(index), place(1), 0), start);
     }
     let due = start + SECOND;
-    assert_eq!(indexes(schedule.next(due)), [0, 1, 2]);
+    assert_eq!(indexes(schedule.next(due, false)), [0, 1, 2]);
     let ended = [(slot(0), Verdict::Open), (slot(1), Verdict::Failed), (slot(2), Verdict::Open)];
     schedule.finish(&ended, None, due);
     let all_due = due + 60 * SECOND;
-    let mut batches = [indexes(schedule.next(all_due)), indexes(schedule.next(all_due))];
+    let mut batches =
+        [indexes(schedule.next(all_due, false)), indexes(schedule.next(all_due, false))];
     batches.sort();
     assert_eq!(batches, [vec![0, 2], vec![1]]);
 }
@@ -326,20 +339,20 @@ fn final_and_removed_tasks_are_polled_no_more() {
         schedule.add(placed(slot(index), place(1), 0), start);
     }
     let due = start + SECOND;
-    started(schedule.next(due));
+    started(schedule.next(due, false));
     schedule.finish(&[(slot(0), Verdict::Final)], None, due);
     assert_eq!(schedule.ready(), 2);
     schedule.remove(slot(1));
     assert_eq!(schedule.ready(), 1);
-    assert_eq!(started(schedule.next(due)).slot, slot(2));
+    assert_eq!(started(schedule.next(due, false)).slot, slot(2));
     schedule.remove(slot(2));
     // The place has a new tenant before the old one's poll has ended.
     let tenant = Slot { index: 2, generation: 1 };
     schedule.add(placed(tenant, place(5), 0), due);
     schedule.finish(&[(slot(2), Verdict::Open)], None, due + SECOND);
     assert_eq!(schedule.gate.in_flight(), 0);
-    assert_eq!(schedule.next(due + SECOND), Next::Wait(start + 5 * SECOND));
-    assert_eq!(started(schedule.next(start + 5 * SECOND)).slot, tenant);
+    assert_eq!(schedule.next(due + SECOND, false), Next::Wait(start + 5 * SECOND));
+    assert_eq!(started(schedule.next(start + 5 * SECOND, false)).slot, tenant);
 }
 
 /// A vanished secret, or one that was refused, is no throttling; nor is what waits for them.
@@ -352,19 +365,20 @@ fn only_limits_and_pauses_count_as_throttling() {
     }
     let due = start + SECOND;
     schedule.gate.lock(due + 5 * SECOND);
-    assert_eq!(schedule.next(due), Next::Wait(due + 5 * SECOND));
-    assert_eq!(schedule.gate.take_throttled(due + 5 * SECOND), Duration::ZERO, "no secret");
+    assert_eq!(schedule.next(due, false), Next::Wait(due + 5 * SECOND));
+    assert!(!schedule.is_throttled(), "no secret");
     schedule.gate.unlock();
     let mut now = due + 5 * SECOND;
-    started(schedule.next(now));
-    assert_eq!(schedule.next(now), Next::Wait(now + 4 * SECOND), "the rate limit");
+    started(schedule.next(now, false));
+    assert_eq!(schedule.next(now, false), Next::Wait(now + 4 * SECOND), "the rate limit");
+    assert!(schedule.is_throttled());
     now += 2 * SECOND;
     schedule.finish(&[(slot(0), Verdict::Refused)], None, now);
-    let Next::Wait(again) = schedule.next(now) else { panic!("a probing poll is to come") };
-    assert_eq!(schedule.gate.take_throttled(again), 2 * SECOND, "the limit until the refusal");
+    let Next::Wait(again) = schedule.next(now, false) else { panic!("a probing poll is to come") };
+    assert!(!schedule.is_throttled(), "refused");
     schedule.gate.lock(again + SECOND);
-    assert_eq!(schedule.next(again), Next::Wait(again + SECOND));
-    assert_eq!(schedule.gate.take_throttled(again + SECOND), Duration::ZERO);
+    assert_eq!(schedule.next(again, false), Next::Wait(again + SECOND));
+    assert!(!schedule.is_throttled());
 }
 
 /// A request that was let through and is not sent takes nothing from the limits.
@@ -376,10 +390,10 @@ fn a_withdrawn_request_gives_back_what_it_took() {
     schedule.add(placed(slot(0), place(1), 0), start);
     schedule.add(placed(slot(1), place(1), 0), start);
     let due = start + SECOND;
-    let Next::Poll(dispatch) = schedule.next(due) else { panic!("a poll is due") };
+    let Next::Poll(dispatch) = schedule.next(due, false) else { panic!("a poll is due") };
     schedule.withdraw(&dispatch);
     assert_eq!(schedule.gate.in_flight(), 0);
-    assert_eq!(started(schedule.next(due)).slot, slot(1));
+    assert_eq!(started(schedule.next(due, false)).slot, slot(1));
 }
 
 #[test]
@@ -387,25 +401,25 @@ fn a_reload_forgets_neither_refusals_nor_failures() {
     let (mut schedule, start) = schedule(&limits());
     schedule.add(placed(slot(0), place(3), 0), start);
     let mut now = start + 3 * SECOND;
-    started(schedule.next(now));
+    started(schedule.next(now, false));
     schedule.finish(&[(slot(0), Verdict::Refused)], None, now);
     schedule.reconfigure(&limits(), &limits(), false, now);
-    assert!(schedule.gate.is_probing());
+    assert!(schedule.gate.is_refused());
     schedule.gate.trust_again();
     for _ in 0..5 {
-        let Next::Wait(due) = schedule.next(now) else { panic!("nothing is due") };
+        let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
         now = due;
-        started(schedule.next(now));
+        started(schedule.next(now, false));
         schedule.finish(&[(slot(0), Verdict::Failed)], None, now);
     }
-    let Next::Wait(backed_off) = schedule.next(now) else { panic!("nothing is due") };
+    let Next::Wait(backed_off) = schedule.next(now, false) else { panic!("nothing is due") };
     let other = Limits { poll_interval: 11 * SECOND, ..limits() };
     now += 100 * SECOND;
     schedule.reconfigure(&limits(), &other, false, now);
-    assert_eq!(schedule.next(now), Next::Wait(backed_off), "neither sooner nor later");
+    assert_eq!(schedule.next(now, false), Next::Wait(backed_off), "neither sooner nor later");
     let fast = Limits { poll_interval: SECOND, ..limits() };
     schedule.reconfigure(&other, &fast, false, now);
-    let Next::Wait(due) = schedule.next(now) else { panic!("nothing is due") };
+    let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
     assert!(due < backed_off && due - now >= 24 * SECOND, "as far as six failures push it now");
 }
 
@@ -415,9 +429,9 @@ fn a_task_that_comes_twice_is_there_once() {
     let (mut schedule, start) = schedule(&limits());
     schedule.add(placed(slot(0), place(3), 0), start);
     let due = start + 3 * SECOND;
-    started(schedule.next(due));
+    started(schedule.next(due, false));
     schedule.add(placed(slot(0), place(3), 0), due);
-    assert_eq!(schedule.next(due + 60 * SECOND), Next::Idle, "it is under way");
+    assert_eq!(schedule.next(due + 60 * SECOND, false), Next::Idle, "it is under way");
     schedule.remove(slot(0));
     schedule.remove(slot(0));
     assert_eq!(schedule.open, 0);
@@ -429,5 +443,5 @@ fn another_interval_moves_what_waits() {
     schedule.add(placed(slot(0), place(9), 0), start);
     let new = Limits { poll_interval: 2 * SECOND, ..limits() };
     schedule.reconfigure(&limits(), &new, false, start);
-    assert_eq!(schedule.next(start), Next::Wait(start + SECOND));
+    assert_eq!(schedule.next(start, false), Next::Wait(start + SECOND));
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
-use prometheus::{Counter, Histogram, IntCounter, IntGauge};
+use prometheus::{Histogram, IntCounter, IntGauge};
 use tokio::time::Instant;
 
+use super::due::DueTelemetry;
 use super::finishes::FinishTotals;
 use super::open_set::OpenSet;
 use crate::family;
@@ -24,19 +25,48 @@ const USUAL_STATUSES: [u16; 25] = [
     502, 503, 504, 520, 522, 524,
 ];
 
+/// The end of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeResult {
+    /// A usable answer.
+    Success,
+    /// No usable answer.
+    Failure,
+    /// Nothing was sent, since the provider was paused.
+    Paused,
+    /// It got no turn in time, or its client left before.
+    Busy,
+}
+
+impl ProbeResult {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Success, Self::Failure, Self::Paused, Self::Busy];
+
+    /// Returns the value of the label `result`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Paused => "paused",
+            Self::Busy => "busy",
+        }
+    }
+}
+
 /// Counts what happens at one provider.
 #[derive(Debug)]
 pub struct ProviderTelemetry {
     polls: IntCounter,
     in_flight: IntGauge,
-    queue_length: IntGauge,
+    /// Polls that are due.
+    pub due: DueTelemetry,
     retries: IntCounter,
-    throttled: Counter,
     lag: Histogram,
     duration: Histogram,
     up: IntGauge,
     failures: [(Reason, IntCounter); Reason::ALL.len()],
     unknown_statuses: IntCounter,
+    probes: [(ProbeResult, IntCounter); ProbeResult::ALL.len()],
     odd_answers: [(OddField, IntCounter); OddField::ALL.len()],
     http_responses: OpenSet,
     codes: OpenSet,
@@ -55,9 +85,8 @@ impl ProviderTelemetry {
         Self {
             polls: counter(&family::POLLS),
             in_flight: gauge(&family::POLLS_IN_FLIGHT),
-            queue_length: gauge(&family::POLL_QUEUE_LENGTH),
+            due: DueTelemetry::new(provider),
             retries: counter(&family::POLL_RETRIES),
-            throttled: super::counter(&family::THROTTLED, &labels),
             lag: histogram(&family::POLL_LAG),
             duration: histogram(&family::POLL_DURATION),
             up: gauge(&family::PROVIDER_UP),
@@ -66,6 +95,10 @@ impl ProviderTelemetry {
                 (reason, super::int_counter(&family::POLL_FAILURES, &labels))
             }),
             unknown_statuses: counter(&family::UNKNOWN_STATUSES),
+            probes: ProbeResult::ALL.map(|result| {
+                let labels = [("provider", provider), ("result", result.as_str())];
+                (result, super::int_counter(&family::PROBES, &labels))
+            }),
             odd_answers: OddField::ALL.map(|field| {
                 let labels = [("provider", provider), ("field", field.as_str())];
                 (field, super::int_counter(&family::ODD_ANSWERS, &labels))
@@ -140,24 +173,18 @@ impl ProviderTelemetry {
         *lock(&self.finished) = totals;
     }
 
-    /// A due poll was held back for `time`.
-    pub fn throttled(&self, time: Duration) {
-        self.throttled.inc_by(time.as_secs_f64());
-    }
-
-    /// `length` polls are due and have not started.
-    pub fn queue_length(&self, length: usize) {
-        self.queue_length.set(i64::try_from(length).unwrap_or(i64::MAX));
+    /// A probe has ended, with this result.
+    pub fn probed(&self, result: ProbeResult) {
+        let probes = self.probes.iter().find(|(known, _)| *known == result);
+        probes.inspect(|(_, total)| total.inc());
     }
 
     /// One family for each handle, as it is shown at `now`.
     pub(super) fn collect(&self, provider: &str, now: Instant) -> Vec<MetricFamily> {
-        let single: [&dyn Collector; 9] = [
+        let single: [&dyn Collector; 7] = [
             &self.polls,
             &self.in_flight,
-            &self.queue_length,
             &self.retries,
-            &self.throttled,
             &self.lag,
             &self.duration,
             &self.up,
@@ -165,6 +192,8 @@ impl ProviderTelemetry {
         ];
         let mut families: Vec<_> = single.into_iter().flat_map(Collector::collect).collect();
         families.extend(self.failures.iter().flat_map(|(_, total)| total.collect()));
+        families.extend(self.probes.iter().flat_map(|(_, total)| total.collect()));
+        families.extend(self.due.collect(now));
         families.extend(self.odd_answers.iter().flat_map(|(_, total)| total.collect()));
         families.extend(lock(&self.finished).collect(provider));
         families.extend([self.http_responses.collect(now), self.codes.collect(now)]);

@@ -4,6 +4,8 @@ use prometheus::proto::MetricType;
 use super::*;
 use crate::family::{Kind, PROCESS, PROVIDER};
 use crate::observation::{OddField, Reason, State};
+use crate::telemetry::due::Due;
+use crate::telemetry::provider::ProbeResult;
 
 fn text(telemetry: &Telemetry) -> String {
     TextEncoder::new().encode_to_string(&telemetry.gather()).unwrap()
@@ -59,6 +61,11 @@ fn closed_sets_exist_from_the_start() {
         let series = format!(r#"aitask_poll_failures_total{{provider="p",reason="{reason}"}}"#);
         assert_eq!(value(&telemetry, &series), 0.0);
     }
+    for result in ProbeResult::ALL.map(ProbeResult::as_str) {
+        let series = format!(r#"aitask_probes_total{{provider="p",result="{result}"}}"#);
+        assert_eq!(value(&telemetry, &series), 0.0);
+    }
+    assert_eq!(value(&telemetry, r#"aitask_poll_overdue_seconds{provider="p"}"#), 0.0);
     for field in OddField::ALL {
         let series = format!(r#"aitask_odd_answers_total{{field="{field}",provider="p"}}"#);
         assert_eq!(value(&telemetry, &series), 0.0);
@@ -205,14 +212,15 @@ fn a_provider_comes_and_goes() {
     let telemetry = Telemetry::new();
     let first = telemetry.provider("p");
     assert!(Arc::ptr_eq(&first, &telemetry.provider("p")));
-    telemetry.provider("q").queue_length(3);
-    first.throttled(Duration::from_millis(1500));
-    assert_eq!(value(&telemetry, r#"aitask_throttled_seconds_total{provider="p"}"#), 1.5);
+    let due = Due { count: 3, ..Due::default() };
+    telemetry.provider("q").due.set(due, Instant::now());
+    first.poll_started(Duration::ZERO, true);
+    assert_eq!(value(&telemetry, r#"aitask_poll_retries_total{provider="p"}"#), 1.0);
     telemetry.remove_provider("p");
     assert!(!text(&telemetry).contains(r#"provider="p""#));
     assert_eq!(value(&telemetry, r#"aitask_poll_queue_length{provider="q"}"#), 3.0);
     telemetry.provider("p");
-    assert_eq!(value(&telemetry, r#"aitask_throttled_seconds_total{provider="p"}"#), 0.0);
+    assert_eq!(value(&telemetry, r#"aitask_poll_retries_total{provider="p"}"#), 0.0);
 }
 
 #[test]

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use super::{Web, metrics, query};
 use crate::observation::{Failure, Reason};
+use crate::poll::probes::NoTurn;
 use crate::poll::report;
-use crate::poll::worker::NoTurn;
 use crate::reload::Probed;
 use crate::store::record::Record;
 use crate::store::{Snapshot, TasksView};
@@ -104,10 +104,7 @@ async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Re
     if question.debug {
         let polled = match polled {
             Ok(polled) => polled,
-            Err(no_turn) => {
-                let text = format!("{no_turn}, after {:.3} s\n", start.elapsed().as_secs_f64());
-                return Ok((StatusCode::SERVICE_UNAVAILABLE, text).into_response());
-            }
+            Err(no_turn) => return Ok(unavailable(no_turn, start.elapsed())),
         };
         let text = report::report(&upstream, &task, &polled);
         return Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response());
@@ -117,7 +114,7 @@ async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Re
         Err(NoTurn::TimedOut) => {
             vec![Err(Failure::new(Reason::Timeout, NoTurn::TimedOut.to_string()))]
         }
-        Err(NoTurn::QueueFull | NoTurn::Restarting | NoTurn::Ended) => Vec::new(),
+        Err(_) => Vec::new(),
     };
     let success = !outcomes.is_empty() && outcomes.iter().all(Result::is_ok);
     let stuck_after = upstream.provider.limits.stuck_after;
@@ -131,6 +128,18 @@ async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Re
     let snapshot = Snapshot::of(vec![tasks], now);
     let probe = telemetry::probe_families(success, start.elapsed());
     Ok(metrics::respond(headers, snapshot, probe, web.turns.clone(), |_| {}))
+}
+
+/// The answer to a person whose probe got no turn.
+fn unavailable(no_turn: NoTurn, took: Duration) -> Response {
+    let text = format!("{no_turn}; this took {:.3} s\n", took.as_secs_f64());
+    let mut response = (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    if let NoTurn::Paused(_, left) = no_turn {
+        // A pause lasts for minutes at most.
+        let seconds = left.saturating_add(Duration::from_millis(999)).as_secs().max(1);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 #[cfg(test)]

@@ -50,6 +50,7 @@ mod proxies;
 mod reload;
 mod secrets;
 mod seed;
+mod siege;
 mod soak;
 mod steps;
 mod storage;

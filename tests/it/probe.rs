@@ -56,7 +56,7 @@ fn a_probe_that_gets_no_turn_has_failed() {
     ));
     exporter.await_value("aitask_polls_in_flight", &[], 1.0);
     let waits = std::thread::scope(|scope| {
-        // Probes come before polls, so one of two waits for the other as well.
+        // Polls are due as well, and only one probe is sent at a time.
         let ask = || exporter.get("/probe?provider=mj&task_id=hang-5");
         let [first, second] = [scope.spawn(ask), scope.spawn(ask)];
         [first.join().unwrap(), second.join().unwrap()]

@@ -42,7 +42,8 @@ fn supervised(context: Context, store: &Store, ids: &[&str], run: Run) -> Worker
     let settled = Arc::new(AtomicBool::new(false));
     let (runtime, shard) = (context.runtime.clone(), Arc::clone(&changes.shard));
     let telemetry = context.telemetry.provider("p");
-    let worker = Worker { commands, settled: Arc::clone(&settled) };
+    let worker =
+        Worker { commands, settled: Arc::clone(&settled), telemetry: Arc::clone(&telemetry) };
     let seat = Seat { context, telemetry, upstream, shard, inbox, settled };
     runtime.spawn(async move { supervise(seat, changes, run).await });
     worker

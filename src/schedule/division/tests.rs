@@ -55,10 +55,10 @@ impl Provider {
     /// The next request, when it is time for it.
     fn next(&mut self) -> Dispatch {
         loop {
-            match self.schedule.next(self.now) {
+            match self.schedule.next(self.now, false) {
                 Next::Poll(dispatch) => return dispatch,
                 Next::Wait(until) => self.now = until,
-                Next::Idle => panic!("tasks wait"),
+                Next::Probe | Next::Idle => panic!("tasks wait"),
             }
         }
     }
@@ -67,10 +67,10 @@ impl Provider {
     fn run(&mut self, span: Duration, answer: impl Fn(&[u32], bool) -> Answer) {
         let end = self.now + span;
         while self.now < end {
-            match self.schedule.next(self.now) {
+            match self.schedule.next(self.now, false) {
                 Next::Poll(dispatch) => self.take(&dispatch, &answer),
                 Next::Wait(until) => self.now = until,
-                Next::Idle => panic!("tasks wait"),
+                Next::Probe | Next::Idle => panic!("tasks wait"),
             }
         }
     }
@@ -274,9 +274,9 @@ fn parts_keep_to_the_limits() {
     let mut provider = Provider::new(50, &limits);
     let first = provider.next();
     provider.take(&first, garbage_with(&[10]));
-    let next = |provider: &mut Provider| match provider.schedule.next(provider.now) {
+    let next = |provider: &mut Provider| match provider.schedule.next(provider.now, false) {
         Next::Poll(dispatch) => Some(dispatch),
-        Next::Wait(_) | Next::Idle => None,
+        Next::Probe | Next::Wait(_) | Next::Idle => None,
     };
     let half = next(&mut provider).unwrap();
     assert!(half.is_part() && half.is_batch && half.starts.len() == 25);

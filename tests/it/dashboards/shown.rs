@@ -340,7 +340,9 @@ fn providers_have_full_rows(shown: &[Value]) {
     let all: BTreeSet<_> = names.iter().copied().collect();
     assert_eq!(
         all,
-        BTreeSet::from(["busy", "dead", "flux", "late", "locked", "lost", "mj", "proxy"])
+        BTreeSet::from([
+            "busy", "dead", "flux", "late", "locked", "lost", "mj", "proxy", "stopped"
+        ])
     );
     assert_eq!(names.len(), all.len());
     assert_eq!(names[0], "mj", "the one with most stuck tasks comes first");

@@ -29,7 +29,7 @@ pub const STUCK: usize = 5;
 const SHARDS: [&str; 2] = [
     "
 global: { poll_interval: 1s, poll_timeout: 2s, stuck_after: 30m, max_tasks: 32 }
-providers: [MJ, PROXY, FLUX, LOCKED, BUSY, DEAD, LOST, LATE]
+providers: [MJ, PROXY, FLUX, LOCKED, BUSY, DEAD, LOST, LATE, STOPPED]
 tasks:
 - { provider: mj, id: stuck-a1, labels: { customer: acme } }
 - { provider: mj, id: stuck-a2 }
@@ -61,8 +61,8 @@ tasks:
 - { provider: lost, id: missing-b }
 - { provider: late, id: queued-1 }
 - { provider: late, id: queued-2 }
-- { provider: late, id: queued-3 }
-- { provider: late, id: queued-4 }
+- { provider: stopped, id: queued-3 }
+- { provider: stopped, id: queued-4 }
 - { provider: late, id: one-too-many }
 ",
     "
@@ -154,6 +154,7 @@ fn providers(gateway: &Gateway, shard: &str) -> String {
         ("BUSY", at("busy", "luma", "")),
         ("LOST", at("lost", "mjdjourney", "stuck_after: 1s")),
         ("LATE", at("late", "mjdjourney", "rate_limit: { requests: 1, per: 33s, burst: 1 }")),
+        ("STOPPED", at("stopped", "mjdjourney", "rate_limit: { requests: 1, per: 1h, burst: 1 }")),
         ("DEAD", dead),
     ]
     .iter()

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use aitask_simulator::{self as simulator, Simulator};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,7 +24,6 @@ use crate::poll::worker::Context;
 use crate::reading::{Reading, ReadingError};
 use crate::reload::{self, Built, Live, ReloadError, Reloads, Source};
 use crate::rlimit;
-use crate::simulator::{self, Simulator};
 use crate::storage::files::StorageError;
 use crate::storage::{self, Storage};
 use crate::store::Store;

@@ -28,7 +28,6 @@ pub mod family;
 pub mod cli;
 pub mod logging;
 pub mod tls;
-pub mod simulator;
 pub mod mapping;
 pub mod request;
 pub mod config;

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use aitask_exporter::simulator::{self, Options, Simulator};
+use aitask_simulator::{self as simulator, Options, Simulator};
 use serde_json::Value;
 use tokio::sync::oneshot;
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::harness::{Dir, Exporter, Gateway, eventually, until};
-use aitask_exporter::simulator::Options;
+use aitask_simulator::Options;
 
 #[test]
 fn failed_polls_come_ever_more_rarely() {

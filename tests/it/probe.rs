@@ -1,6 +1,6 @@
 //! `/probe` and `poll`: one task now, and the whole story on request.
 
-use aitask_exporter::simulator::Options;
+use aitask_simulator::Options;
 
 use crate::harness::samples::Samples;
 use crate::harness::{Dir, Exporter, Gateway, eventually, http, run, tools};

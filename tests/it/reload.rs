@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use aitask_exporter::simulator::Options;
+use aitask_simulator::Options;
 
 use crate::crowds::connections;
 use crate::harness::host::GATE;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use aitask_exporter::simulator::Options;
+use aitask_simulator::Options;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::hmac;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use aitask_exporter::simulator::Options;
+use aitask_simulator::Options;
 use serde_json::json;
 
 use crate::harness::samples::Samples;

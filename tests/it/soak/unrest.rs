@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use aitask_exporter::simulator::Options;
+use aitask_simulator::Options;
 
 use crate::harness::host::Host;
 use crate::harness::samples::Samples;

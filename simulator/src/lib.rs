@@ -5,7 +5,7 @@
 //! answer, its *fault*. What a task does is told by a script that was put for it, else by its ID;
 //! an ID is one task, whichever system is asked.
 //!
-//! Nothing here uses the exporter's own types, so that one mistake cannot hide in both.
+//! It uses nothing of the exporter, so that no mistake can hide in both.
 
 mod content;
 mod control;

@@ -274,7 +274,7 @@ impl Live {
         let changes = changes.map_err(|error| ReloadError::Internal(error.to_string()))?;
         // Which tasks came, and when, is to outlive the process; and so is which have left.
         if let Some(storage) = &self.context.storage {
-            storage.renew();
+            storage.compact();
         }
         let (mut workers, mut updates) = (HashMap::new(), Vec::new());
         for (upstream, changes) in upstreams.into_iter().zip(changes) {

@@ -1,21 +1,20 @@
-//! What outlives the process: the history of every task, and how many have finished, in the
-//! directory of `--storage.path`.
+//! Persistence: the history of every task, and the totals of finished ones, in the directory of
+//! `--storage.path`.
 //!
-//! Two threads do it: one writes what changes, as it comes, into the [`journal`]; the [`keeper`]
-//! waits for the disk. A finished task is shown once the disk has it for good: see [`ledger`]. A disk
-//! that is full, gone or hangs does not stop the exporter: it runs on from memory, says so, and
-//! writes everything again once it can.
+//! One thread writes each change into the [`journal`]; the other, the [`compactor`], syncs the
+//! journal and replaces it with a snapshot when it has become long. A finished task is shown once it
+//! is durable: see [`ledger`]. A disk that is full, gone or hangs does not stop the exporter: it runs
+//! on from memory, reports so, and writes everything again once it can.
 
-pub mod entry;
 pub mod files;
 pub mod frame;
 mod journal;
-mod keeper;
+mod compactor;
 mod ledger;
-pub mod left;
-mod pulse;
-mod queue;
-pub mod saved;
+pub mod recovery;
+mod heartbeat;
+pub mod queue;
+pub mod log_record;
 
 use std::fs::File;
 use std::io;
@@ -29,73 +28,72 @@ use std::time::Duration;
 use crate::lock::lock;
 use crate::store::{Remembered, Store};
 use crate::telemetry::Telemetry;
-use entry::Entry;
+use compactor::Compactor;
 use files::{Contents, Files, OpenJournal, StorageError};
-use journal::{Journal, Start};
-use keeper::Keeper;
+use heartbeat::Heartbeat;
+use journal::{Journal, JournalStart};
 use ledger::Ledger;
-use left::Left;
-use pulse::Pulse;
-use queue::{Errand, Queue};
+use queue::{Command, Queue, QueuedChange};
+use recovery::Recovered;
 
-/// How long a start waits for the disk to have what the life before has written last, so that the
-/// first reader sees it. A disk that hangs must not keep tasks from being watched: then it is shown
-/// once the disk has it.
+/// Time for which a start waits until the last changes of the run before are durable, so that the
+/// first reader sees them. A disk that hangs must not keep tasks from being watched: then they are
+/// shown once they are durable.
 const PROOF_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The time between two looks at whether the disk hangs.
+/// Time between two checks of the heartbeat.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A handle on the threads.
+/// A handle to the threads.
 #[derive(Debug)]
 pub struct Storage {
     queue: Arc<Queue>,
-    errands: SyncSender<Errand>,
+    commands: SyncSender<Command>,
     threads: Mutex<Option<Threads>>,
-    pulse: Arc<Pulse>,
+    heartbeat: Arc<Heartbeat>,
     telemetry: Arc<Telemetry>,
 }
 
 #[derive(Debug)]
 struct Threads {
     writer: JoinHandle<()>,
-    keeper: JoinHandle<()>,
+    compactor: JoinHandle<()>,
 }
 
-/// A directory in use, whose threads have not begun.
+/// A directory that was read and locked, whose threads have not started.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedStorage {
     files: Files,
     journal: Option<OpenJournal>,
     next: u64,
-    /// What has to be on the disk before all finished tasks can be shown.
+    /// Files that have to be synced before all finished tasks can be shown.
     unproven: Vec<File>,
     ledger: Ledger,
-    /// Of the snapshot, in bytes.
+    /// Size of the snapshot in bytes.
     size: u64,
-    /// What an earlier life knew.
+    /// Histories of the tasks, as earlier runs wrote them.
     pub remembered: Remembered,
-    /// Bytes that were damaged.
+    /// Damaged bytes, and at least one for each missing record.
     pub lost: usize,
 }
 
-/// Takes a directory into use and reads what is intact of it.
+/// Locks a directory and reads the intact part of its files.
 ///
 /// # Errors
 /// When it cannot be used.
-pub fn open(dir: &Path) -> Result<Opened, StorageError> {
+pub fn open(dir: &Path) -> Result<OpenedStorage, StorageError> {
     let fail = |error| StorageError::Io(dir.to_owned(), error);
     let files = Files::open(dir)?;
     let Contents { snapshot, journals } = files.read()?;
     let size = snapshot.as_ref().map_or(0, Vec::len);
-    let left = Left::read(snapshot.as_deref(), &journals);
+    let left = Recovered::read(snapshot.as_deref(), &journals);
     let mut unproven = match left.known == left.shown {
         true => Vec::new(),
         false => files.handles().map_err(fail)?,
     };
     unproven.push(files.directory().map_err(fail)?);
-    // Begun at once, so that what cannot be written is told at the start. A disk that is full may
-    // have room later, and is no reason to watch nothing.
+    // Opened now, so that a directory that cannot be written is an error at the start. A full disk
+    // may have room later, and is no reason to watch nothing.
     let begun = match left.unused_journal() {
         Some((number, size)) => files.reopen_journal(number, bytes(size)),
         None => files.begin_journal(left.next, left.next),
@@ -105,16 +103,25 @@ pub fn open(dir: &Path) -> Result<Opened, StorageError> {
         Err(error) if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) => None,
         Err(error) => return Err(fail(error)),
     };
-    let Left { remembered, known, shown, next, lost, is_in_doubt, .. } = left;
+    let Recovered { remembered, known, shown, next, lost, is_in_doubt, .. } = left;
     let ledger = Ledger::new(known, shown, journal.is_some() && !is_in_doubt);
-    Ok(Opened { files, journal, next, unproven, ledger, size: bytes(size), remembered, lost })
+    Ok(OpenedStorage {
+        files,
+        journal,
+        next,
+        unproven,
+        ledger,
+        size: bytes(size),
+        remembered,
+        lost,
+    })
 }
 
-impl Opened {
-    /// Begins to write what happens in `store`.
+impl OpenedStorage {
+    /// Starts the threads that write the changes of `store`.
     ///
     /// # Errors
-    /// When there are no threads for it.
+    /// When the system refuses a thread.
     pub fn start(self, store: Arc<Store>, telemetry: Arc<Telemetry>) -> io::Result<Storage> {
         telemetry.storage_opened(self.lost);
         telemetry.show_finished(self.ledger.shown().clone());
@@ -123,50 +130,50 @@ impl Opened {
             tracing::error!("the storage path is full: running on from memory");
         }
         let is_behind = self.ledger.is_behind();
-        let Parts { queue, journal, keeper, errands } = self.parts(store, &telemetry);
-        let pulse = Arc::clone(&keeper.pulse);
+        let Parts { queue, journal, compactor, commands } = self.parts(store, &telemetry);
+        let heartbeat = Arc::clone(&compactor.heartbeat);
         let (synced, wait) = mpsc::sync_channel(1);
         let threads = Threads {
             writer: spawn("journal", move || journal.run())?,
-            keeper: spawn("keeper", move || keeper.run(&synced))?,
+            compactor: spawn("compactor", move || compactor.run(&synced))?,
         };
         if is_behind {
-            // What is not on the disk by then is shown later.
+            // What is not durable by then is shown later.
             let _ = wait.recv_timeout(PROOF_PATIENCE);
         }
         let threads = Mutex::new(Some(threads));
-        Ok(Storage { queue, errands, threads, pulse, telemetry })
+        Ok(Storage { queue, commands, threads, heartbeat, telemetry })
     }
 
     fn parts(self, store: Arc<Store>, telemetry: &Arc<Telemetry>) -> Parts {
-        // One errand may wait while another is done.
-        let (errands, taken) = mpsc::sync_channel(1);
-        let queue = Arc::new(Queue::new(errands.clone()));
-        let start = Start {
+        // One command may wait while another is carried out.
+        let (commands, taken) = mpsc::sync_channel(1);
+        let queue = Arc::new(Queue::new(commands.clone()));
+        let start = JournalStart {
             journal: self.journal,
             next: self.next,
             former: self.unproven,
             ledger: self.ledger,
         };
         let journal = Arc::new(Journal::new(start, Arc::clone(&queue), Arc::clone(telemetry)));
-        journal.allow(self.size);
-        let keeper = Keeper {
+        journal.set_compaction_threshold(self.size);
+        let compactor = Compactor {
             files: self.files,
             store,
             journal: Arc::clone(&journal),
-            pulse: Arc::new(Pulse::new()),
-            errands: taken,
+            heartbeat: Arc::new(Heartbeat::new()),
+            commands: taken,
         };
-        Parts { queue, journal, keeper, errands }
+        Parts { queue, journal, compactor, commands }
     }
 }
 
-/// What the threads run.
+/// The parts of the two threads.
 struct Parts {
     queue: Arc<Queue>,
     journal: Arc<Journal>,
-    keeper: Keeper,
-    errands: SyncSender<Errand>,
+    compactor: Compactor,
+    commands: SyncSender<Command>,
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
@@ -178,35 +185,35 @@ fn bytes(size: usize) -> u64 {
 }
 
 impl Storage {
-    /// Has a change written. Does not wait for the disk. To be called before anybody else can see
-    /// the change, or else a snapshot could have it without counting that it has finished.
-    pub fn save(&self, entry: Entry) {
+    /// Queues a change for the journal, without waiting for the disk. To be called before the change
+    /// is visible to others, or else a snapshot could have it without counting the finished task.
+    pub fn save(&self, entry: QueuedChange) {
         self.queue.push(entry);
     }
 
-    /// Has everything written again.
-    pub fn renew(&self) {
-        self.queue.renew();
+    /// Asks for a compaction.
+    pub fn compact(&self) {
+        self.queue.compact();
     }
 
-    /// Looks at whether the disk hangs, and says so, for ever.
+    /// Checks the heartbeat each second, and reports a disk that hangs. Never returns.
     pub async fn watch(&self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            if self.pulse.is_lost() && self.telemetry.storage_works(false) {
+            if self.heartbeat.is_overdue() && self.telemetry.storage_works(false) {
                 tracing::error!("the storage path hangs: running on from memory");
             }
         }
     }
 
-    /// Writes what still waits, and ends. Takes as long as the disk takes.
+    /// Writes the changes that wait, and ends the threads. Takes as long as the disk takes.
     pub fn end(&self) {
         self.queue.close();
-        if let Some(Threads { writer, keeper }) = lock(&self.threads).take() {
+        if let Some(Threads { writer, compactor }) = lock(&self.threads).take() {
             // Threads that panicked have ended as well.
             let _ = writer.join();
-            let _ = self.errands.send(Errand::End);
-            let _ = keeper.join();
+            let _ = self.commands.send(Command::End);
+            let _ = compactor.join();
         }
     }
 }

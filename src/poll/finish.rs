@@ -12,7 +12,7 @@ use crate::schedule::bisection::Abandoned;
 use crate::schedule::dispatch::Dispatch;
 use crate::schedule::division::{Consequences, Reply};
 use crate::schedule::verdict::Verdict;
-use crate::storage::entry::Entry;
+use crate::storage::queue::QueuedChange;
 use crate::store::Slot;
 use crate::store::record::Change;
 use crate::task::Task;
@@ -124,7 +124,7 @@ impl Polling<'_> {
         let storage = self.seat.context.storage.as_deref();
         let change = self.seat.shard.record(slot, outcome, |record, change| {
             if let Some(storage) = storage.filter(|_| change.is_lasting) {
-                storage.save(Entry::new(record, change));
+                storage.save(QueuedChange::new(record, change));
             }
         })?;
         // With a storage path a finish is shown once the disk has it for good.

@@ -6,24 +6,24 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::frame;
-use super::saved::{self, MAX_SEQUENCE};
+use super::log_record::{self, MAX_SEQUENCE};
 
-/// Why a storage path cannot be used.
+/// A reason for which a storage path cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The system refuses.
+    /// An error of the system.
     #[error("--storage.path: cannot use {0:?}: {1}; it has to be a directory that can be written")]
     Io(PathBuf, io::Error),
-    /// Another exporter.
+    /// Another exporter uses the directory.
     #[error("--storage.path: another process uses {0:?}; every exporter needs its own")]
     InUse(PathBuf),
-    /// A folder, a pipe or a device in the place of a file.
+    /// A directory, a pipe or a device in place of a file.
     #[error(
         "--storage.path: {0:?} is not a regular file, and was left as it is: move it away, or use \
          another directory"
     )]
     NotAFile(PathBuf),
-    /// An exporter of another version.
+    /// The file was written by another version.
     #[error(
         "--storage.path: {path:?} has the format {format}, which is {} than this exporter; it was \
          left as it is: use the {} exporter, or another directory",
@@ -33,7 +33,7 @@ pub enum StorageError {
     OtherFormat {
         /// The file.
         path: PathBuf,
-        /// What its header says.
+        /// Version in its header.
         format: u32,
     },
 }
@@ -42,7 +42,7 @@ fn age(format: u32) -> &'static str {
     if format > frame::VERSION { "newer" } else { "older" }
 }
 
-/// What the files have.
+/// Content of the files.
 #[derive(Debug)]
 pub struct Contents {
     /// The snapshot, if there is one.
@@ -51,56 +51,56 @@ pub struct Contents {
     pub journals: Vec<(u64, Vec<u8>)>,
 }
 
-/// A journal that is written.
+/// A journal that is open for writing.
 #[derive(Debug)]
 pub struct OpenJournal {
-    /// Open to append.
+    /// The file, open to append.
     pub file: File,
-    /// The number of the first change in it, which its name has.
+    /// Sequence number of its first change, which is in its name.
     pub number: u64,
-    /// In bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Whether it was made just now.
+    /// True if the file was created.
     pub is_new: bool,
 }
 
-/// A directory that is ours alone.
+/// A directory that this process has locked.
 #[derive(Debug)]
 pub struct Files {
     dir: PathBuf,
-    /// Held as long as the directory is in use.
+    /// The lock file, locked as long as the directory is in use.
     lock: File,
-    /// The file system that the directory was on at the start.
+    /// Device number of the directory's file system at the start.
     device: u64,
-    /// Whether it was on another one since.
+    /// True if the directory was on another file system since.
     is_elsewhere: bool,
 }
 
-/// The snapshot.
+/// Name of the snapshot.
 const SNAPSHOT: &str = "snapshot";
-/// The snapshot while it is written.
+/// Name of a snapshot that is being written.
 const UNFINISHED: &str = "snapshot.new";
-/// How the names of journals begin; the number of what comes first in one follows.
+/// Prefix of a journal's name, before the sequence number of its first change.
 const JOURNAL: &str = "journal.";
-/// Who holds its lock has the directory.
+/// Name of the lock file.
 const LOCK: &str = "lock";
 
 impl Files {
-    /// Takes a directory into use, which is made if it is not there.
+    /// Locks a directory, which is created if it is not there.
     ///
     /// # Errors
     /// When it cannot be written, or another process has it.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
-        let lock = take(dir)?;
+        let lock = lock_directory(dir)?;
         let device = lock.metadata().map_err(|error| StorageError::Io(dir.to_owned(), error))?;
         Ok(Self { dir: dir.to_owned(), lock, device: device.dev(), is_elsewhere: false })
     }
 
-    /// Makes sure that the directory is still where it was.
+    /// Checks that the directory is still at its path.
     ///
     /// # Errors
     /// When it is not.
-    pub fn check_ours(&self) -> io::Result<()> {
+    pub fn check_in_place(&self) -> io::Result<()> {
         if self.is_elsewhere {
             return Err(elsewhere());
         }
@@ -113,14 +113,14 @@ impl Files {
         }
     }
 
-    /// Takes the directory into use again where it was removed or moved. One that is on
-    /// another file system now is never used again: its volume is gone, and what is written in its
-    /// place would be hidden once the volume is back.
+    /// Locks the directory again if it was removed or moved. One that is on another file system now
+    /// is never used again: its volume is gone, and what is written in its place would be hidden once
+    /// the volume is back.
     ///
     /// # Errors
     /// As [`Files::open`], and when it is on another file system.
-    pub fn keep(&mut self) -> io::Result<()> {
-        if self.check_ours().is_ok() {
+    pub fn relock(&mut self) -> io::Result<()> {
+        if self.check_in_place().is_ok() {
             return Ok(());
         }
         if !self.is_elsewhere && device(&self.dir)? != self.device {
@@ -131,7 +131,7 @@ impl Files {
         if self.is_elsewhere {
             return Err(elsewhere());
         }
-        self.lock = take(&self.dir).map_err(io::Error::other)?;
+        self.lock = lock_directory(&self.dir).map_err(io::Error::other)?;
         Ok(())
     }
 
@@ -149,7 +149,7 @@ impl Files {
         Ok(Contents { snapshot, journals })
     }
 
-    /// Opens the journals and the directory, to wait until the disk has them.
+    /// Opens the journals and the directory, to sync them.
     ///
     /// # Errors
     /// Those of the disk.
@@ -158,7 +158,7 @@ impl Files {
         paths.chain([self.dir.clone()]).map(File::open).collect()
     }
 
-    /// Opens the directory, to wait until the disk has the names in it.
+    /// Opens the directory, to sync the names in it.
     ///
     /// # Errors
     /// Those of the disk.
@@ -166,8 +166,8 @@ impl Files {
         File::open(&self.dir)
     }
 
-    /// Begins a journal for the changes from number `next` on, or from a later number where a name
-    /// is taken. `follows` is the number behind the last change that is in a file.
+    /// Creates a journal for the changes from sequence number `next` on, or from a later one if the
+    /// name is taken. `follows` is the sequence number after the last change that is in a file.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -181,7 +181,7 @@ impl Files {
             }
         };
         let mut content = frame::header();
-        saved::push_follows(follows, &mut content);
+        log_record::encode_follows(follows, &mut content);
         file.write_all(&content).inspect_err(|_| {
             // Where it cannot be removed, the next journal takes another name.
             let _ = fs::remove_file(self.journal(number));
@@ -190,7 +190,7 @@ impl Files {
         Ok(OpenJournal { file, number, size, is_new: true })
     }
 
-    /// Opens a journal of an earlier life to write on, behind what is whole of it.
+    /// Opens a journal of an earlier run to continue it after its intact part, of `size` bytes.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -202,7 +202,7 @@ impl Files {
         Ok(OpenJournal { file, number, size, is_new: false })
     }
 
-    /// Begins a snapshot, which does not count yet.
+    /// Creates a snapshot under a temporary name.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -212,17 +212,17 @@ impl Files {
         Ok(snapshot)
     }
 
-    /// Puts a snapshot into the place of the one before, once it is whole on the disk.
+    /// Syncs a snapshot, and then replaces the one before it.
     ///
     /// # Errors
     /// Those of the disk. Then the one before is still there.
-    pub fn replace(&self, snapshot: File) -> io::Result<()> {
+    pub fn publish_snapshot(&self, snapshot: File) -> io::Result<()> {
         snapshot.sync_all()?;
         drop(snapshot);
         fs::rename(self.dir.join(UNFINISHED), self.dir.join(SNAPSHOT))
     }
 
-    /// Returns once the disk has the names of the files as they are now.
+    /// Syncs the names of the files.
     ///
     /// # Errors
     /// Those of the disk.
@@ -241,9 +241,9 @@ impl Files {
         Ok(())
     }
 
-    /// Removes a snapshot that could not be finished, since its space may be what is lacking, and the
-    /// journal with that number.
-    pub fn give_up(&self, journal: Option<u64>) {
+    /// Removes an unfinished snapshot, since its space may be what is lacking, and the journal with
+    /// this number.
+    pub fn discard_snapshot(&self, journal: Option<u64>) {
         // Where they cannot be removed the next ones take their place.
         let _ = fs::remove_file(self.dir.join(UNFINISHED));
         if let Some(number) = journal {
@@ -260,7 +260,7 @@ impl Files {
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             let number = entry.file_name().to_str().and_then(number);
-            // What else has such a name is not ours.
+            // Anything else with such a name belongs to others.
             if let Some(number) = number.filter(|_| entry.file_type().is_ok_and(|t| t.is_file())) {
                 journals.push((number, entry.path()));
             }
@@ -270,19 +270,18 @@ impl Files {
     }
 }
 
-/// The number in the name of a journal, as we write it.
+/// Returns the sequence number in the name of a journal, unless we would write it otherwise.
 fn number(name: &str) -> Option<u64> {
     let digits = name.strip_prefix(JOURNAL)?;
     let number: u64 = digits.parse().ok()?;
     (number <= MAX_SEQUENCE && number.to_string() == digits).then_some(number)
 }
 
-/// Makes sure that a file that is open still has its name and everything that was written into it;
-/// `what` it is.
+/// Checks that an open file still has a name and at least `size` bytes. `what` names it in the error.
 ///
 /// # Errors
 /// When it was removed or truncated, and those of the disk.
-pub fn check_kept(file: &File, size: u64, what: &str) -> io::Result<()> {
+pub fn check_intact(file: &File, size: u64, what: &str) -> io::Result<()> {
     let metadata = file.metadata()?;
     if metadata.nlink() == 0 {
         return Err(disturbed(&format!("removed {what}")));
@@ -293,7 +292,7 @@ pub fn check_kept(file: &File, size: u64, what: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns an error that says what another process or a person has done.
+/// Returns an error about something that another process has done.
 fn disturbed(how: &str) -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, format!("somebody has {how}"))
 }
@@ -303,7 +302,8 @@ fn elsewhere() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, what)
 }
 
-/// The file system of a path, or of the folder where it would be made.
+/// Returns the device number of a path's file system, or of the directory in which it would be
+/// created.
 fn device(path: &Path) -> io::Result<u64> {
     for ancestor in path.ancestors() {
         let ancestor = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
@@ -315,8 +315,8 @@ fn device(path: &Path) -> io::Result<u64> {
     Err(io::ErrorKind::NotFound.into())
 }
 
-/// Makes a directory ours.
-fn take(dir: &Path) -> Result<File, StorageError> {
+/// Creates and locks a directory.
+fn lock_directory(dir: &Path) -> Result<File, StorageError> {
     let fail = |error| StorageError::Io(dir.to_owned(), error);
     fs::create_dir_all(dir).map_err(fail)?;
     let path = dir.join(LOCK);
@@ -331,7 +331,7 @@ fn take(dir: &Path) -> Result<File, StorageError> {
     }
 }
 
-/// Reports whether there is a file.
+/// Reports whether a regular file is there.
 fn check_regular(path: &Path) -> Result<bool, StorageError> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => Ok(true),
@@ -363,8 +363,8 @@ mod tests {
         let path = std::env::temp_dir().join(format!("kept-{}", std::process::id()));
         let mut file = File::create(&path).unwrap();
         file.write_all(b"some").unwrap();
-        assert!(check_kept(&file, 4, "it").is_ok());
-        let said = |size| check_kept(&file, size, "it").unwrap_err().to_string();
+        assert!(check_intact(&file, 4, "it").is_ok());
+        let said = |size| check_intact(&file, size, "it").unwrap_err().to_string();
         assert_eq!(said(5), "somebody has truncated it");
         fs::remove_file(path).unwrap();
         assert_eq!(said(4), "somebody has removed it");

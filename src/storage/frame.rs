@@ -1,5 +1,5 @@
-//! How records lie in a file: each in a frame of its own, so that a torn, truncated or damaged
-//! file gives back all that is intact. Pure.
+//! Frames: each record has a checksum of its own, so that all intact records of a torn, truncated or
+//! damaged file can be read. Pure.
 //!
 //! ```text
 //!  file   = header, frame, frame, …
@@ -10,31 +10,30 @@
 //! The lengths have two bytes, all other numbers four, the least significant first. The complement
 //! distinguishes a frame whose end is missing from one whose length is damaged.
 
-/// The format that is written. A file of another one is left alone.
+/// Version of the format. A file of another version is left as it is.
 pub const VERSION: u32 = 1;
 
 const MAGIC: &[u8; 8] = b"aitaskst";
 /// Length of the header, in bytes.
 pub const HEADER: usize = 16;
-/// Where to look for the next frame behind a damaged one. Text rarely has it: no byte of it is
-/// ASCII, and it is no UTF-8.
+/// Start of each frame, by which the next one is found after damage. It is not valid UTF-8 and has no
+/// byte of ASCII, so that text never contains it.
 const MARK: [u8; 4] = [0xf7, 0xa1, 0xfe, 0x9d];
 /// The length of a frame without its payload, in bytes.
 const FRAME: usize = 12;
 
-/// What a file has.
+/// The frames of a file.
 #[derive(Debug, PartialEq)]
 pub struct Frames<'a> {
-    /// The payloads that are whole.
+    /// Payloads of the intact frames.
     pub payloads: Vec<&'a [u8]>,
-    /// Bytes that are in no whole frame, without those of `torn`.
+    /// Bytes outside intact frames, without those of `torn`.
     pub damaged: usize,
-    /// Bytes at the end that are the beginning of a frame or header, as a kill in the midst of a
-    /// write leaves it.
+    /// Bytes of an incomplete frame or header at the end, as a kill during a write leaves them.
     pub torn: usize,
 }
 
-/// The header of a file.
+/// Returns the header of a file.
 pub fn header() -> Vec<u8> {
     let mut header = MAGIC.to_vec();
     header.extend(VERSION.to_le_bytes());
@@ -42,7 +41,7 @@ pub fn header() -> Vec<u8> {
     header
 }
 
-/// The version that a header tells; `None` where it is damaged or missing.
+/// Returns the version in a file's header; `None` if it is damaged or missing.
 pub fn version(file: &[u8]) -> Option<u32> {
     let (known, crc) = file.get(..HEADER)?.split_last_chunk()?;
     let (magic, version) = known.split_last_chunk()?;
@@ -50,7 +49,7 @@ pub fn version(file: &[u8]) -> Option<u32> {
     is_whole.then(|| u32::from_le_bytes(*version))
 }
 
-/// Adds a frame to `out`. A payload of more than 65,535 bytes is left out: no record is as long,
+/// Appends a frame to `out`. A payload of more than 65,535 bytes is left out: no record is as long,
 /// with an ID of 4 KiB and a few words of 1 KiB each.
 pub fn push(payload: &[u8], out: &mut Vec<u8>) {
     let Ok(length) = u16::try_from(payload.len()) else { return };
@@ -69,7 +68,7 @@ pub fn read(file: &[u8]) -> Frames<'_> {
     }
     let whole = version(file).is_some();
     let mut rest = file.get(HEADER..).filter(|_| whole).unwrap_or(file);
-    // Behind damage a mark may be part of a payload, and none is known to begin a frame.
+    // After damage a mark may be part of a payload.
     let mut begins_frame = whole;
     while !rest.is_empty() {
         if let Some((payload, after)) = first(rest) {
@@ -92,7 +91,7 @@ pub fn read(file: &[u8]) -> Frames<'_> {
     frames
 }
 
-/// The payload of the frame at the beginning of `bytes`, and what is behind it.
+/// Returns the payload of the frame at the start of `bytes`, and the bytes after the frame.
 fn first(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, bytes) = length(bytes)?;
     let (crc, bytes) = bytes.split_first_chunk()?;
@@ -101,8 +100,8 @@ fn first(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     is_whole.then_some((payload, after))
 }
 
-/// Returns the length in the header of the frame at the beginning of `bytes`, and what is behind
-/// it.
+/// Returns the payload's length in the frame header at the start of `bytes`, and the bytes after both
+/// lengths.
 fn length(bytes: &[u8]) -> Option<(u16, &[u8])> {
     let (mark, bytes) = bytes.split_first_chunk()?;
     let (length, bytes) = bytes.split_first_chunk()?;
@@ -111,7 +110,7 @@ fn length(bytes: &[u8]) -> Option<(u16, &[u8])> {
     (*mark == MARK && u16::from_le_bytes(*complement) == !length).then_some((length, bytes))
 }
 
-/// Reports whether `bytes` are a part of a frame, from its beginning on.
+/// Reports whether `bytes` are the beginning of a frame and end before it does.
 fn is_torn(bytes: &[u8]) -> bool {
     match length(bytes) {
         Some((length, _)) => bytes.len() < FRAME + usize::from(length),
@@ -120,8 +119,8 @@ fn is_torn(bytes: &[u8]) -> bool {
     }
 }
 
-/// Reports whether a whole frame is in `bytes`, behind their beginning. Then something was written
-/// behind what is torn.
+/// Reports whether `bytes` contain an intact frame after their first byte. Then something was written
+/// after the torn frame.
 fn has_frame(bytes: &[u8]) -> bool {
     let mut marks = memchr::memmem::find_iter(bytes, &MARK).filter(|at| *at > 0);
     marks.any(|at| bytes.get(at..).and_then(first).is_some())

@@ -1,5 +1,6 @@
-//! What has happened since the snapshot, written as it happens. Who writes does not wait until the
-//! disk has it: that is the [`keeper`](super::keeper)'s, and a kill of the process alone does not need it.
+//! The journal: all changes since the snapshot, written as they happen. The thread that writes does
+//! not sync: that is the task of the [`compactor`](super::compactor), and a kill of the process alone
+//! loses nothing that was written.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -7,20 +8,20 @@ use std::mem;
 use std::sync::{Arc, Mutex};
 
 use super::files::{self, Files, OpenJournal};
-use super::ledger::{Covered, Ledger};
-use super::queue::{Queue, Taken};
-use super::saved;
+use super::ledger::{Ledger, PendingTotals};
+use super::log_record;
+use super::queue::{Batch, Queue};
 use crate::lock::lock;
 use crate::telemetry::Telemetry;
 use crate::telemetry::finishes::Finishes;
 
-/// Changes that are written at once.
+/// Changes in one write.
 const MAX_BATCH: usize = 1_000;
-/// At this size, in bytes, or at twice the snapshot's, all is written anew. A journal of twice this
-/// size waits for that no longer.
-const LIMIT: u64 = 16 << 20;
+/// Size in bytes at which a compaction is asked for, unless twice the snapshot's is more. At twice
+/// that size the disk does not keep up, and the journal is disabled.
+const COMPACTION_THRESHOLD: u64 = 16 << 20;
 
-/// The journal, and what waits to be written into it.
+/// The journal and the queue before it.
 #[derive(Debug)]
 pub struct Journal {
     queue: Arc<Queue>,
@@ -30,55 +31,56 @@ pub struct Journal {
 
 #[derive(Debug)]
 struct Inner {
-    /// `None` while the disk fails.
+    /// The open file; `None` while the disk fails.
     file: Option<Arc<File>>,
-    /// The number in its name.
+    /// Number in the name of the file.
     number: u64,
-    /// The number of the next change.
+    /// Sequence number of the next change.
     next: u64,
-    /// The number behind the last change that is in a file.
+    /// Sequence number after the last change that is in a file.
     follows: u64,
-    /// In bytes.
+    /// Size of the file in bytes.
     size: u64,
-    limit: u64,
+    /// Size in bytes above which a compaction is asked for.
+    compaction_threshold: u64,
     unsynced: bool,
-    /// Journals before this one, and the directory, which have to be on the disk first.
+    /// Journals before this one, and the directory, which have to be synced first.
     former: Vec<Arc<File>>,
     ledger: Ledger,
 }
 
-/// What a journal begins with.
+/// The state with which a journal starts.
 #[derive(Debug)]
-pub struct Start {
-    /// The journal; `None` where the disk is full.
+pub struct JournalStart {
+    /// The open file; `None` if the disk is full.
     pub journal: Option<OpenJournal>,
-    /// The number of the next change.
+    /// Sequence number of the next change.
     pub next: u64,
-    /// What has to be on the disk before anything is shown.
+    /// Files that have to be synced before anything is shown.
     pub former: Vec<File>,
-    /// The finished tasks.
+    /// The totals of finished tasks.
     pub ledger: Ledger,
 }
 
-/// The beginning of a snapshot.
+/// The state at the start of a snapshot.
 #[derive(Debug)]
-pub struct Begun {
-    /// The number of the first change that is in journals.
+pub struct SnapshotStart {
+    /// Sequence number of the first change that is in journals.
     pub first: u64,
-    /// Whether its journal was made for it.
+    /// True if a journal was begun for the snapshot.
     pub is_new: bool,
-    /// The number behind the last change that was in a file before.
+    /// Sequence number after the last change that was in a file before.
     follows: u64,
-    /// Finished tasks before it.
-    pub covered: Covered,
-    /// Those of them that are shown.
+    /// Totals of the finished tasks that the snapshot has.
+    pub covered: PendingTotals,
+    /// The part of them that is shown.
     pub shown: Finishes,
 }
 
-/// Closes the queue also when the thread panics, so that nothing waits for it any more.
-struct Closing<'a>(&'a Journal);
+/// Closes the queue when the thread ends, also by a panic, so that nothing waits for it.
+struct CloseOnDrop<'a>(&'a Journal);
 
-impl Drop for Closing<'_> {
+impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
         self.0.queue.close();
         if std::thread::panicking() {
@@ -88,9 +90,9 @@ impl Drop for Closing<'_> {
 }
 
 impl Journal {
-    /// A journal to go on with.
-    pub fn new(start: Start, queue: Arc<Queue>, telemetry: Arc<Telemetry>) -> Self {
-        let Start { journal, next, former, ledger } = start;
+    /// A journal that continues from `start`.
+    pub fn new(start: JournalStart, queue: Arc<Queue>, telemetry: Arc<Telemetry>) -> Self {
+        let JournalStart { journal, next, former, ledger } = start;
         let former = former.into_iter().map(Arc::new).collect();
         let mut inner = Inner {
             file: None,
@@ -98,37 +100,43 @@ impl Journal {
             next,
             follows: next,
             size: 0,
-            limit: LIMIT,
+            compaction_threshold: COMPACTION_THRESHOLD,
             unsynced: false,
             former,
             ledger,
         };
         if let Some(journal) = journal {
-            inner.go_on_in(journal);
+            inner.continue_in(journal);
         }
         Self { queue, telemetry, inner: Mutex::new(inner) }
     }
 
-    /// Writes what comes until the queue is closed.
+    /// Writes changes until the queue is closed.
     pub fn run(&self) {
-        let closing = Closing(self);
-        while closing.0.queue.wait() {
+        let guard = CloseOnDrop(self);
+        while guard.0.queue.wait() {
             self.write_waiting();
         }
     }
 
-    /// Writes what waits.
+    /// Writes all changes that wait.
     pub fn write_waiting(&self) {
         self.write(&mut lock(&self.inner));
     }
 
-    /// Taken from the queue while nobody else can write, so that all stands in its order.
+    /// Takes changes from the queue while it holds the lock, so that they are written in order.
     fn write(&self, inner: &mut Inner) {
-        let Taken { entries, without_room } = self.queue.take();
+        let Batch { entries, without_room } = self.queue.take();
         for entries in entries.chunks(MAX_BATCH) {
             let mut frames = Vec::new();
             for entry in entries {
-                saved::push(inner.next, &entry.task, &entry.known, entry.finished, &mut frames);
+                log_record::encode_change(
+                    inner.next,
+                    &entry.task,
+                    &entry.known,
+                    entry.finished,
+                    &mut frames,
+                );
                 inner.next = inner.next.saturating_add(1);
                 if let Some(finished) = entry.finished {
                     let provider = &entry.task.common.provider;
@@ -139,9 +147,9 @@ impl Journal {
                 Some(Ok(())) => {
                     inner.follows = inner.next;
                     inner.unsynced = true;
-                    self.look_at_size(inner);
+                    self.check_size(inner);
                 }
-                Some(Err(error)) => self.give_up(inner, &error),
+                Some(Err(error)) => self.disable(inner, &error),
                 None => inner.ledger.miss(),
             }
         }
@@ -150,21 +158,25 @@ impl Journal {
         }
     }
 
-    fn look_at_size(&self, inner: &mut Inner) {
-        if inner.size > inner.limit {
-            self.queue.renew();
+    fn check_size(&self, inner: &mut Inner) {
+        if inner.size > inner.compaction_threshold {
+            self.queue.compact();
         }
-        if inner.size > 2 * inner.limit {
-            self.give_up(inner, &io::Error::other("the disk does not keep up"));
+        if inner.size > 2 * inner.compaction_threshold {
+            self.disable(inner, &io::Error::other("the disk does not keep up"));
         }
     }
 
-    /// Goes on in a journal of its own, with which a snapshot begins. As for the providers, see
+    /// Begins the journal that follows a new snapshot. `is_configured` is that of
     /// [`Ledger::begin_snapshot`].
     ///
     /// # Errors
-    /// Those of the disk; then it stays with the file that it has.
-    pub fn begin(&self, files: &Files, is_configured: impl Fn(&str) -> bool) -> io::Result<Begun> {
+    /// Those of the disk; then the journal keeps its file.
+    pub fn begin(
+        &self,
+        files: &Files,
+        is_configured: impl Fn(&str) -> bool,
+    ) -> io::Result<SnapshotStart> {
         let mut inner = lock(&self.inner);
         // For a later change of the same task there may have been no room: it is in the snapshot,
         // over which nothing older may be read.
@@ -174,24 +186,24 @@ impl Journal {
         if !is_unused {
             let directory = files.directory()?;
             let journal = files.begin_journal(inner.next, follows)?;
-            inner.go_on_in(journal);
+            inner.continue_in(journal);
             inner.former.push(Arc::new(directory));
         }
         let covered = inner.ledger.begin_snapshot(is_configured);
         let shown = inner.ledger.shown().clone();
-        Ok(Begun { first: inner.number, is_new: !is_unused, follows, covered, shown })
+        Ok(SnapshotStart { first: inner.number, is_new: !is_unused, follows, covered, shown })
     }
 
-    /// Reports whether the snapshot that was begun last can take the place of what was before it.
+    /// Reports whether the snapshot that was begun last may replace the files before it.
     pub fn may_replace(&self) -> bool {
         lock(&self.inner).ledger.may_replace()
     }
 
-    /// The snapshot that was begun last is on the disk for good.
+    /// Notes that the snapshot that was begun last is durable.
     ///
     /// # Errors
-    /// Those of the disk, where the journal cannot say so.
-    pub fn replaced(&self, begun: Begun) -> io::Result<()> {
+    /// Those of the disk, if the journal cannot record it.
+    pub fn replaced(&self, begun: SnapshotStart) -> io::Result<()> {
         let is_behind = {
             let mut inner = lock(&self.inner);
             inner.ledger.replaced();
@@ -200,23 +212,23 @@ impl Journal {
         if is_behind { self.show(begun.covered, begun.first) } else { Ok(()) }
     }
 
-    /// The snapshot that was begun last has failed, and its journal was removed.
-    pub fn removed(&self, begun: &Begun) {
+    /// Notes that the snapshot that was begun last has failed, and that its journal was removed.
+    pub fn removed(&self, begun: &SnapshotStart) {
         lock(&self.inner).follows = begun.follows;
     }
 
-    /// How long it may grow beside a snapshot of `size` bytes.
-    pub fn allow(&self, size: u64) {
-        lock(&self.inner).limit = LIMIT.max(2 * size);
+    /// Sets the size at which a compaction is asked for, after a snapshot of `size` bytes.
+    pub fn set_compaction_threshold(&self, size: u64) {
+        lock(&self.inner).compaction_threshold = COMPACTION_THRESHOLD.max(2 * size);
     }
 
-    /// Whether nothing more comes.
+    /// Reports whether the queue is closed.
     pub fn is_closed(&self) -> bool {
         self.queue.is_closed()
     }
 
-    /// Whether there is one, which is told.
-    pub fn works(&self) -> bool {
+    /// Reports whether the disk takes what is written, and updates the metric.
+    pub fn is_working(&self) -> bool {
         let inner = lock(&self.inner);
         if inner.file.is_some() && !self.telemetry.storage_works(true) {
             tracing::info!("the storage path can be written again");
@@ -224,7 +236,7 @@ impl Journal {
         inner.file.is_some()
     }
 
-    /// Forces it onto the disk, and shows the finished tasks that are in it then.
+    /// Syncs the journal, and then shows the finished tasks in it.
     ///
     /// # Errors
     /// Those of the disk, and when the journal was removed or truncated.
@@ -236,7 +248,7 @@ impl Journal {
             let covered = inner.ledger.covered().map(|covered| (covered, inner.next));
             (file, inner.size, due, covered)
         };
-        files::check_kept(&file, size, "the journal")
+        files::check_intact(&file, size, "the journal")
             .inspect_err(|_| self.note_truncation(&file))?;
         let (former, is_due) = due;
         let former = former.iter().try_for_each(|file| file.sync_all());
@@ -248,17 +260,17 @@ impl Journal {
         }
     }
 
-    /// Shows finished tasks that the disk has for good, with all changes before number `before`.
-    /// First the journal says so, and the disk has that too: the next life must not show less, even
-    /// where its disk hangs at the start.
-    fn show(&self, covered: Covered, before: u64) -> io::Result<()> {
+    /// Shows finished tasks that are durable, as are all changes before sequence number `before`.
+    /// First that is itself recorded and synced: the next run must not show less, even if its disk
+    /// hangs at the start.
+    fn show(&self, covered: PendingTotals, before: u64) -> io::Result<()> {
         let file = {
             let mut inner = lock(&self.inner);
             let Some(file) = inner.file.clone().filter(|_| inner.ledger.may_show()) else {
                 return Ok(());
             };
             let mut frame = Vec::new();
-            saved::push_synced(inner.next, before, &mut frame);
+            log_record::encode_synced(inner.next, before, &mut frame);
             inner.next = inner.next.saturating_add(1);
             inner.append(&frame).transpose()?;
             inner.follows = inner.next;
@@ -272,21 +284,20 @@ impl Journal {
         Ok(())
     }
 
-    /// Lets the next life know that changes are missing, in case it begins before everything is
-    /// written again.
+    /// Records that changes are missing, in case the next run starts before a compaction.
     fn note_truncation(&self, mut file: &File) {
         let mut frame = Vec::new();
-        saved::push_follows(lock(&self.inner).follows, &mut frame);
+        log_record::encode_follows(lock(&self.inner).follows, &mut frame);
         // A disk that refuses this too has nothing to add.
         let _ = file.write_all(&frame);
     }
 
-    /// The disk does not take what is written.
+    /// Disables the journal after an error of the disk.
     pub fn fail(&self, error: &io::Error) {
-        self.give_up(&mut lock(&self.inner), error);
+        self.disable(&mut lock(&self.inner), error);
     }
 
-    fn give_up(&self, inner: &mut Inner, error: &io::Error) {
+    fn disable(&self, inner: &mut Inner, error: &io::Error) {
         if self.telemetry.storage_works(false) {
             tracing::error!(%error, "cannot write to the storage path: running on from memory");
         }
@@ -297,24 +308,23 @@ impl Journal {
     }
 }
 
-/// Lets the next life know that the system may have forgotten what a journal seems to have: after a
-/// failure it may take for written what is not.
+/// Records that a sync has failed: the system may have dropped what the journal seems to hold.
 fn note_failure(mut file: &File) {
     let mut frame = Vec::new();
-    saved::push_sync_failed(&mut frame);
+    log_record::encode_sync_failed(&mut frame);
     // A disk that refuses this too has nothing to add.
     let _ = file.write_all(&frame);
 }
 
 impl Inner {
-    /// Writes behind what is there; `None` while the disk fails.
+    /// Appends to the file; `None` while the disk fails.
     fn append(&mut self, frames: &[u8]) -> Option<io::Result<()>> {
         let mut file = self.file.as_deref()?;
         self.size += u64::try_from(frames.len()).unwrap_or(u64::MAX);
         Some(file.write_all(frames))
     }
 
-    fn go_on_in(&mut self, journal: OpenJournal) {
+    fn continue_in(&mut self, journal: OpenJournal) {
         let OpenJournal { file, number, size, .. } = journal;
         let before = self.file.replace(Arc::new(file));
         self.former.extend(before.filter(|_| self.unsynced));
@@ -327,33 +337,33 @@ impl Inner {
 mod tests {
     use std::sync::mpsc;
 
-    use super::super::entry::Entry;
-    use super::super::queue::Errand;
+    use super::super::queue::Command;
+    use super::super::queue::QueuedChange;
     use super::*;
 
     #[test]
     fn what_has_become_long_is_to_be_renewed_and_given_up_if_nobody_does() {
         const ID: usize = 4_096;
-        let (sender, errands) = mpsc::sync_channel(1);
+        let (sender, commands) = mpsc::sync_channel(1);
         let queue = Arc::new(Queue::new(sender));
         let telemetry = Arc::new(Telemetry::new());
         telemetry.storage_opened(0);
         let file = File::options().append(true).open("/dev/null").unwrap();
         let ledger = Ledger::new(Finishes::default(), Finishes::default(), true);
         let journal = Some(OpenJournal { file, number: 0, size: 0, is_new: true });
-        let start = Start { journal, next: 0, former: Vec::new(), ledger };
+        let start = JournalStart { journal, next: 0, former: Vec::new(), ledger };
         let journal = Journal::new(start, Arc::clone(&queue), telemetry);
         let id = "t".repeat(ID);
         let write = |bytes: u64| {
             for _ in 0..usize::try_from(bytes).unwrap() / ID {
-                queue.push(Entry::example(&id, false));
+                queue.push(QueuedChange::example(&id, false));
             }
             journal.write_waiting();
-            (matches!(errands.try_recv(), Ok(Errand::Renew)), journal.works())
+            (matches!(commands.try_recv(), Ok(Command::Compact)), journal.is_working())
         };
-        assert_eq!(write(LIMIT / 2), (false, true));
-        assert_eq!(write(LIMIT), (true, true));
-        assert_eq!(write(LIMIT), (true, false));
-        assert_eq!(write(LIMIT), (false, false), "nothing is written");
+        assert_eq!(write(COMPACTION_THRESHOLD / 2), (false, true));
+        assert_eq!(write(COMPACTION_THRESHOLD), (true, true));
+        assert_eq!(write(COMPACTION_THRESHOLD), (true, false));
+        assert_eq!(write(COMPACTION_THRESHOLD), (false, false), "nothing is written");
     }
 }

@@ -1,9 +1,8 @@
-//! Finished tasks on their way from a poll to the readers of `/metrics`. Pure.
+//! Totals of finished tasks on their way from a poll to the readers of `/metrics`. Pure.
 //!
-//! A finish is shown once the disk has it for good, so that no restart can take it back: once the
-//! journal that has its record was forced onto the disk, or a snapshot with it has taken the place
-//! of the journals. Where a change is in no journal, because the disk refused it say, only the
-//! second will do.
+//! A finished task is shown once it is durable, so that no restart can take it back: once the journal
+//! that has its record was synced, or a snapshot with it has replaced the journals. A change that is
+//! in no journal, because the disk has refused it say, needs the snapshot.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,38 +10,38 @@ use std::time::Duration;
 use crate::observation::State;
 use crate::telemetry::finishes::Finishes;
 
-/// The providers whose finished tasks are kept, those that have left the configuration included. A
-/// configuration that gives its providers ever new names must not make ever new totals.
+/// Providers whose totals are kept, those that have left the configuration included. A configuration
+/// that renames its providers again and again must not add totals without end.
 const MAX_PROVIDERS: usize = 1_000;
 
 /// The totals of finished tasks.
 #[derive(Debug)]
 pub struct Ledger {
-    /// All of them.
+    /// Totals of all finished tasks.
     known: Finishes,
-    /// Counts the changes of `known`.
+    /// Number of changes of `known`.
     version: u64,
-    /// Those that readers see.
+    /// Totals that readers see.
     shown: Finishes,
-    /// The version of `shown`.
+    /// Version of `shown`.
     shown_version: u64,
-    /// Whether the snapshot and the journals together have every change.
+    /// True if snapshot and journals together have every change.
     is_whole: bool,
-    /// Whether the journals have every change since the snapshot that is being written was begun.
+    /// True if the journals have every change since the last snapshot was begun.
     is_whole_since_begin: bool,
 }
 
-/// Totals that may be shown once the disk has them.
+/// Totals that may be shown once they are durable.
 #[derive(Clone, Debug)]
-pub struct Covered {
+pub struct PendingTotals {
     /// The totals.
     pub finishes: Finishes,
     version: u64,
 }
 
 impl Ledger {
-    /// The ledger of a life that begins with what an earlier one has left: of all that is `known`
-    /// the disk has `shown` for good. The journals can prove the rest unless they are not `whole`.
+    /// A ledger that continues from earlier runs, of whose `known` totals `shown` are durable. If the
+    /// journals are `whole`, a sync makes the rest durable too.
     pub fn new(known: Finishes, shown: Finishes, whole: bool) -> Self {
         let version = u64::from(known != shown);
         Self {
@@ -61,32 +60,32 @@ impl Ledger {
         self.version = self.version.saturating_add(1);
     }
 
-    /// Adds finished tasks that are in no journal.
+    /// Adds totals of tasks whose changes are in no journal.
     pub fn add_unwritten(&mut self, finishes: &Finishes) {
         self.known.merge(finishes);
         self.version = self.version.saturating_add(1);
         self.miss();
     }
 
-    /// Notes that a change is in no journal, or that the disk may not have what is in one.
+    /// Notes that a change is in no journal, or that a journal may not be durable.
     pub fn miss(&mut self) {
         self.is_whole = false;
         self.is_whole_since_begin = false;
     }
 
-    /// Reports whether there is something to show.
+    /// Reports whether readers do not see all totals yet.
     pub fn is_behind(&self) -> bool {
         self.version != self.shown_version
     }
 
-    /// Returns what may be shown once all journals, as they are now, are on the disk for good.
-    pub fn covered(&self) -> Option<Covered> {
+    /// Returns the totals that may be shown once all journals, as they are now, are synced.
+    pub fn covered(&self) -> Option<PendingTotals> {
         (self.is_whole && self.is_behind()).then(|| self.all())
     }
 
-    /// Returns what a snapshot has that is begun now. Providers for which `is_configured` is false
-    /// are dropped where there are too many.
-    pub fn begin_snapshot(&mut self, is_configured: impl Fn(&str) -> bool) -> Covered {
+    /// Returns the totals of a snapshot that is begun now. With more than 1,000 providers, those for
+    /// which `is_configured` is false are dropped.
+    pub fn begin_snapshot(&mut self, is_configured: impl Fn(&str) -> bool) -> PendingTotals {
         if self.known.len() > MAX_PROVIDERS {
             self.known.retain(&is_configured);
             self.shown.retain(&is_configured);
@@ -95,24 +94,24 @@ impl Ledger {
         self.all()
     }
 
-    /// Reports whether the snapshot that was begun last may take the place of the journals before
-    /// it: whatever has happened since is in those after it.
+    /// Reports whether the snapshot that was begun last may replace the journals before it: every
+    /// change since is in those after it.
     pub fn may_replace(&self) -> bool {
         self.is_whole_since_begin
     }
 
-    /// Notes that the snapshot that was begun last is on the disk for good.
+    /// Notes that the snapshot that was begun last is durable.
     pub fn replaced(&mut self) {
         self.is_whole = self.is_whole_since_begin;
     }
 
-    /// Reports whether totals that the disk now has can be shown.
+    /// Reports whether totals that are durable now can be shown.
     pub fn may_show(&self) -> bool {
         self.is_whole
     }
 
-    /// Takes totals for shown. Returns all that are.
-    pub fn show(&mut self, covered: Covered) -> &Finishes {
+    /// Marks totals as shown. Returns all totals that are.
+    pub fn show(&mut self, covered: PendingTotals) -> &Finishes {
         if covered.version > self.shown_version {
             self.shown = covered.finishes;
             self.shown_version = covered.version;
@@ -125,8 +124,8 @@ impl Ledger {
         &self.shown
     }
 
-    fn all(&self) -> Covered {
-        Covered { finishes: self.known.clone(), version: self.version }
+    fn all(&self) -> PendingTotals {
+        PendingTotals { finishes: self.known.clone(), version: self.version }
     }
 }
 

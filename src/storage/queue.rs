@@ -1,24 +1,65 @@
-//! What waits to be written. Nobody waits to get in: a poll must not wait for a disk.
+//! The queue of changes that wait to be written. Adding to it never blocks: a poll must not wait
+//! for a disk.
 
 use std::mem;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use super::entry::Entry;
 use crate::lock::lock;
+use crate::store::record::{Change, Finished, Known, Record};
+use crate::task::Task;
 use crate::telemetry::finishes::Finishes;
 
-/// Changes that wait, some tens of megabytes of them. Of further ones only the finished tasks are
+/// Capacity of the queue; some tens of megabytes. Of further changes only the finished tasks are
 /// counted: the next snapshot has the rest.
 const MAX_CHANGES: usize = 100_000;
 
-/// What is asked of who waits for the disk.
+/// A command to the compactor.
 #[derive(Debug)]
-pub enum Errand {
-    /// To write all anew.
-    Renew,
-    /// To force onto the disk what is written, and end.
+pub enum Command {
+    /// Write a new snapshot.
+    Compact,
+    /// Sync the journal, and end.
     End,
+}
+
+/// A change of a task's history by a poll.
+#[derive(Debug)]
+pub struct QueuedChange {
+    /// The task.
+    pub task: Task,
+    /// Its history, with the change.
+    pub known: Known,
+    /// Present if the task has just finished.
+    pub finished: Option<Finished>,
+}
+
+impl QueuedChange {
+    /// A copy of `record` after `change`.
+    pub fn new(record: &Record, change: &Change) -> Self {
+        let (task, known) = (record.task.clone(), record.known.clone());
+        Self { task, known, finished: change.finished }
+    }
+
+    /// A change of the task with this ID, for tests.
+    #[cfg(test)]
+    pub fn example(id: &str, is_finish: bool) -> Self {
+        use std::sync::Arc;
+
+        use crate::clock::Timestamp;
+        use crate::observation::{Observation, State};
+        use crate::task::Common;
+
+        let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
+        let task = Task { id: id.into(), common: Arc::new(common) };
+        let now = Timestamp::from_micros(0);
+        let mut known = Known::new(now);
+        if is_finish {
+            known.observe(&Observation::new(State::Running, ""), now);
+            known.observe(&Observation::new(State::Succeeded, ""), now);
+        }
+        Self { task, known, finished: is_finish.then_some(Finished { duration: None }) }
+    }
 }
 
 /// A queue of changes.
@@ -26,76 +67,75 @@ pub enum Errand {
 pub struct Queue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
-    errands: SyncSender<Errand>,
+    commands: SyncSender<Command>,
 }
 
-/// What waits.
+/// State of the queue.
 #[derive(Debug, Default)]
 struct Waiting {
-    taken: Taken,
-    /// Whether nothing more comes.
+    batch: Batch,
     is_closed: bool,
 }
 
-/// What has happened.
+/// The changes that waited.
 #[derive(Debug, Default)]
-pub struct Taken {
+pub struct Batch {
     /// Changes, in the order in which they happened.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<QueuedChange>,
     /// Finished tasks of changes for which there was no room, where there were such changes.
     pub without_room: Option<Finishes>,
 }
 
 impl Queue {
-    /// An empty queue. Who takes the errands writes all anew when there was no room.
-    pub fn new(errands: SyncSender<Errand>) -> Self {
-        Self { waiting: Mutex::default(), changed: Condvar::new(), errands }
+    /// An empty queue, which sends [`Command::Compact`] when it has no room.
+    pub fn new(commands: SyncSender<Command>) -> Self {
+        Self { waiting: Mutex::default(), changed: Condvar::new(), commands }
     }
 
     /// Adds a change.
-    pub fn push(&self, entry: Entry) {
+    pub fn push(&self, entry: QueuedChange) {
         let mut waiting = lock(&self.waiting);
-        if !waiting.is_closed && waiting.taken.entries.len() < MAX_CHANGES {
-            waiting.taken.entries.push(entry);
+        if !waiting.is_closed && waiting.batch.entries.len() < MAX_CHANGES {
+            waiting.batch.entries.push(entry);
             self.changed.notify_one();
             return;
         }
-        let finishes = waiting.taken.without_room.get_or_insert_default();
+        let finishes = waiting.batch.without_room.get_or_insert_default();
         if let Some(finished) = entry.finished {
             let provider = &entry.task.common.provider;
             finishes.add(provider, entry.known.state(), finished.duration);
         }
-        self.renew();
+        self.compact();
     }
 
-    /// Has all written anew.
-    pub fn renew(&self) {
-        // One errand that waits is enough, and who has ended takes none.
-        let _ = self.errands.try_send(Errand::Renew);
+    /// Asks for a compaction.
+    pub fn compact(&self) {
+        // One pending command is enough, and a compactor that has ended takes none.
+        let _ = self.commands.try_send(Command::Compact);
     }
 
-    /// Nothing more comes.
+    /// Closes the queue: further changes are not written.
     pub fn close(&self) {
         lock(&self.waiting).is_closed = true;
         self.changed.notify_one();
     }
 
-    /// Whether nothing more comes.
+    /// Reports whether the queue is closed.
     pub fn is_closed(&self) -> bool {
         lock(&self.waiting).is_closed
     }
 
-    /// Takes what waits.
-    pub fn take(&self) -> Taken {
-        mem::take(&mut lock(&self.waiting).taken)
+    /// Takes all changes that wait.
+    pub fn take(&self) -> Batch {
+        mem::take(&mut lock(&self.waiting).batch)
     }
 
-    /// Waits for changes. Returns whether there may be some; `false` once nothing more comes.
+    /// Waits for changes. Returns false once the queue is closed and empty.
     pub fn wait(&self) -> bool {
         let nothing =
-            |waiting: &mut Waiting| waiting.taken.entries.is_empty() && !waiting.is_closed;
+            |waiting: &mut Waiting| waiting.batch.entries.is_empty() && !waiting.is_closed;
         let waiting = self.changed.wait_while(lock(&self.waiting), nothing);
-        !waiting.unwrap_or_else(PoisonError::into_inner).taken.entries.is_empty()
+        !waiting.unwrap_or_else(PoisonError::into_inner).batch.entries.is_empty()
     }
 }
 
@@ -108,29 +148,29 @@ mod tests {
 
     #[test]
     fn of_what_does_not_fit_the_finished_tasks_are_counted() {
-        let (sender, errands) = mpsc::sync_channel(1);
+        let (sender, commands) = mpsc::sync_channel(1);
         let queue = Queue::new(sender);
         for _ in 0..MAX_CHANGES {
-            queue.push(Entry::example("t", false));
+            queue.push(QueuedChange::example("t", false));
         }
-        assert!(errands.try_recv().is_err());
-        queue.push(Entry::example("t", false));
-        queue.push(Entry::example("t", true));
-        queue.push(Entry::example("t", true));
-        assert!(matches!(errands.try_recv(), Ok(Errand::Renew)));
-        assert!(errands.try_recv().is_err(), "once is enough");
+        assert!(commands.try_recv().is_err());
+        queue.push(QueuedChange::example("t", false));
+        queue.push(QueuedChange::example("t", true));
+        queue.push(QueuedChange::example("t", true));
+        assert!(matches!(commands.try_recv(), Ok(Command::Compact)));
+        assert!(commands.try_recv().is_err(), "once is enough");
         assert!(queue.wait());
-        let taken = queue.take();
+        let batch = queue.take();
         let mut finishes = Finishes::default();
         (0..2).for_each(|_| finishes.add(&"p".into(), State::Succeeded, None));
-        assert_eq!((taken.entries.len(), taken.without_room), (MAX_CHANGES, Some(finishes)));
+        assert_eq!((batch.entries.len(), batch.without_room), (MAX_CHANGES, Some(finishes)));
 
-        queue.push(Entry::example("t", false));
+        queue.push(QueuedChange::example("t", false));
         queue.close();
-        queue.push(Entry::example("t", false));
+        queue.push(QueuedChange::example("t", false));
         assert!(queue.wait());
-        let taken = queue.take();
-        assert_eq!((taken.entries.len(), taken.without_room), (1, Some(Finishes::default())));
+        let batch = queue.take();
+        assert_eq!((batch.entries.len(), batch.without_room), (1, Some(Finishes::default())));
         assert!(!queue.wait(), "nothing more comes");
     }
 }

@@ -60,12 +60,12 @@ fn names(path: &Path) -> Vec<String> {
 
 /// An exporter whose threads do nothing by themselves.
 struct Life {
-    keeper: Keeper,
+    compactor: Compactor,
     queue: Arc<Queue>,
     telemetry: Arc<Telemetry>,
     shard: Arc<Shard>,
     slots: Vec<Slot>,
-    _errands: SyncSender<Errand>,
+    _errands: SyncSender<Command>,
 }
 
 impl Life {
@@ -78,7 +78,7 @@ impl Life {
         telemetry.storage_opened(opened.lost);
         telemetry.show_finished(opened.ledger.shown().clone());
         telemetry.provider("p");
-        let Parts { queue, keeper, errands, .. } = opened.parts(Arc::clone(&store), &telemetry);
+        let Parts { queue, compactor, commands, .. } = opened.parts(Arc::clone(&store), &telemetry);
         let ids: Vec<_> = (0..tasks).map(|n| format!("t-{n}")).collect();
         let text = format!(
             "providers: [{{ name: p, preset: mjdjourney }}]\ntasks: [{}]\n",
@@ -88,7 +88,7 @@ impl Life {
         let mut changes = store.apply(&config.providers, tasks);
         let changes = changes.remove(0);
         let slots = changes.added.iter().map(|placed| placed.slot).collect();
-        Self { keeper, queue, telemetry, shard: changes.shard, slots, _errands: errands }
+        Self { compactor, queue, telemetry, shard: changes.shard, slots, _errands: commands }
     }
 
     /// Polls an open task, which is then in this state.
@@ -99,7 +99,7 @@ impl Life {
         let index = index % self.slots.len();
         let outcome = Ok(Observation::new(state, state.as_str()));
         let change = self.shard.record(self.slots[index], &outcome, |record, change| {
-            self.queue.push(Entry::new(record, change));
+            self.queue.push(QueuedChange::new(record, change));
         });
         if change.unwrap().is_final {
             self.slots.remove(index);
@@ -113,7 +113,7 @@ impl Life {
         metric.get_counter().get_value() + metric.get_gauge().get_value()
     }
 
-    /// What readers see of the tasks that succeeded.
+    /// Number of succeeded tasks that readers see.
     fn shown(&self) -> f64 {
         self.sample("aitask_finished_total")
     }
@@ -122,10 +122,10 @@ impl Life {
         self.sample("aitask_exporter_storage_lost_bytes")
     }
 
-    /// What the threads would do in a second.
+    /// Does the work of the threads for a second.
     fn write(&self) {
-        self.keeper.journal.write_waiting();
-        self.keeper.sync();
+        self.compactor.journal.write_waiting();
+        self.compactor.sync();
     }
 }
 
@@ -136,19 +136,19 @@ fn a_finished_task_is_shown_once_the_disk_has_it() {
     life.poll(0, State::Running);
     life.poll(0, State::Succeeded);
     assert_eq!(life.shown(), 0.0);
-    life.keeper.journal.write_waiting();
+    life.compactor.journal.write_waiting();
     assert_eq!(life.shown(), 0.0, "it is written, and no more");
-    life.keeper.sync();
+    life.compactor.sync();
     assert_eq!(life.shown(), 1.0);
 
     // In the next life from the start on, and what was written last once the disk has it.
     life.poll(0, State::Running);
     life.poll(0, State::Succeeded);
-    life.keeper.journal.write_waiting();
+    life.compactor.journal.write_waiting();
     drop(life);
     let life = Life::begin(&dir.0, 2);
     assert_eq!((life.shown(), life.lost()), (1.0, 0.0));
-    life.keeper.sync();
+    life.compactor.sync();
     assert_eq!(life.shown(), 2.0);
     drop(life);
     assert_eq!(Life::begin(&dir.0, 2).shown(), 2.0);
@@ -164,12 +164,12 @@ fn what_the_disk_refuses_waits_until_it_takes_a_snapshot() {
     life.write();
     assert_eq!(life.shown(), 1.0);
     life.poll(0, State::Succeeded);
-    life.keeper.journal.write_waiting();
-    life.keeper.journal.fail(&StorageFull.into());
+    life.compactor.journal.write_waiting();
+    life.compactor.journal.fail(&StorageFull.into());
     life.poll(0, State::Succeeded);
     life.write();
     assert_eq!(life.shown(), 1.0);
-    life.keeper.renew();
+    life.compactor.compact();
     assert_eq!(life.shown(), 3.0);
     drop(life);
     let life = Life::begin(&dir.0, 3);
@@ -182,17 +182,17 @@ fn what_a_disk_has_perhaps_forgotten_waits_for_a_snapshot_in_the_next_life() {
     let mut life = Life::begin(&dir.0, 1);
     life.poll(0, State::Running);
     life.poll(0, State::Succeeded);
-    life.keeper.journal.write_waiting();
+    life.compactor.journal.write_waiting();
     // As a disk that has refused it leaves the journal.
     let mut refused = Vec::new();
-    saved::push_sync_failed(&mut refused);
+    log_record::encode_sync_failed(&mut refused);
     let journal = dir.0.join("journal.0");
     drop(life);
     fs::write(&journal, [fs::read(&journal).unwrap(), refused].concat()).unwrap();
     let mut life = Life::begin(&dir.0, 1);
-    life.keeper.sync();
+    life.compactor.sync();
     assert_eq!(life.shown(), 0.0);
-    life.keeper.renew();
+    life.compactor.compact();
     assert_eq!(life.shown(), 1.0);
 }
 
@@ -214,14 +214,14 @@ fn a_provider_that_comes_back_continues() {
 #[test]
 fn what_another_has_taken_is_left_alone() {
     let dir = Dir::new();
-    let mut first = Life::begin(&dir.0, 1).keeper;
+    let mut first = Life::begin(&dir.0, 1).compactor;
     fs::remove_dir_all(&dir.0).unwrap();
-    let mut second = Life::begin(&dir.0, 1).keeper;
-    first.renew();
-    assert!(!first.journal.works());
+    let mut second = Life::begin(&dir.0, 1).compactor;
+    first.compact();
+    assert!(!first.journal.is_working());
     assert_eq!(dir.names(), ["journal.0", "lock"]);
-    second.renew();
-    assert!(second.journal.works());
+    second.compact();
+    assert!(second.journal.is_working());
     assert_eq!(dir.names(), ["journal.0", "lock", "snapshot"]);
 
     // One that was moved is not where it has to be.
@@ -229,27 +229,27 @@ fn what_another_has_taken_is_left_alone() {
     let _ = fs::remove_dir_all(&moved);
     fs::rename(&dir.0, &moved).unwrap();
     second.sync();
-    assert!(!second.journal.works());
-    first.renew();
-    assert!(first.journal.works());
-    second.renew();
-    assert!(!second.journal.works(), "it has come too late");
+    assert!(!second.journal.is_working());
+    first.compact();
+    assert!(first.journal.is_working());
+    second.compact();
+    assert!(!second.journal.is_working(), "it has come too late");
     fs::remove_dir_all(&moved).unwrap();
 }
 
 #[test]
 fn failures_leave_nothing_that_grows() {
     let dir = Dir::new();
-    let Life { mut keeper, queue, .. } = Life::begin(&dir.0, 1);
+    let Life { mut compactor, queue, .. } = Life::begin(&dir.0, 1);
     // It stands in the way of every snapshot.
     let obstacle = dir.0.join("snapshot.new");
     fs::create_dir(&obstacle).unwrap();
     let mut fail = || {
-        queue.push(Entry::example("t", false));
-        keeper.renew();
-        assert!(!keeper.journal.works());
-        queue.push(Entry::example("t", false));
-        keeper.journal.write_waiting();
+        queue.push(QueuedChange::example("t", false));
+        compactor.compact();
+        assert!(!compactor.journal.is_working());
+        queue.push(QueuedChange::example("t", false));
+        compactor.journal.write_waiting();
     };
     fail();
     let left = dir.names();
@@ -259,24 +259,24 @@ fn failures_leave_nothing_that_grows() {
     fs::remove_dir(obstacle).unwrap();
     // A kill while a later attempt is under way: what the disk has refused was never there.
     let before = dir.files();
-    keeper.journal.begin(&keeper.files, |_| true).unwrap();
+    compactor.journal.begin(&compactor.files, |_| true).unwrap();
     let begun = dir.files();
     dir.restore(&before);
     let other = Dir::new();
     fs::create_dir(&other.0).unwrap();
     other.restore(&begun);
     assert_eq!(open(&other.0).unwrap().lost, 0);
-    keeper.renew();
-    assert!(keeper.journal.works());
+    compactor.compact();
+    assert!(compactor.journal.is_working());
     assert_eq!(dir.names(), ["journal.8", "lock", "snapshot"]);
 
     // At the end no snapshot is begun.
-    queue.push(Entry::example("t", false));
+    queue.push(QueuedChange::example("t", false));
     queue.close();
-    keeper.journal.write_waiting();
-    keeper.renew();
+    compactor.journal.write_waiting();
+    compactor.compact();
     assert_eq!(dir.names(), ["journal.8", "lock", "snapshot"]);
-    drop(keeper);
+    drop(compactor);
     let opened = open(&dir.0).unwrap();
     assert_eq!((opened.lost, opened.next), (0, 9));
 }
@@ -284,10 +284,10 @@ fn failures_leave_nothing_that_grows() {
 #[test]
 fn what_waits_stands_before_what_a_new_snapshot_has() {
     let dir = Dir::new();
-    let Life { mut keeper, queue, .. } = Life::begin(&dir.0, 0);
-    queue.push(Entry::example("t", false));
-    keeper.renew();
-    drop(keeper);
+    let Life { mut compactor, queue, .. } = Life::begin(&dir.0, 0);
+    queue.push(QueuedChange::example("t", false));
+    compactor.compact();
+    drop(compactor);
     let opened = open(&dir.0).unwrap();
     // The store, of which the snapshot is, has no such task.
     assert!(opened.remembered.is_empty());
@@ -314,8 +314,8 @@ fn odd_names_harm_nothing() {
         exporter.write();
         assert_eq!(exporter.shown(), f64::from(life + 1));
         if life % 2 == 1 {
-            exporter.keeper.renew();
-            assert!(exporter.keeper.journal.works());
+            exporter.compactor.compact();
+            assert!(exporter.compactor.journal.is_working());
         }
     }
     let mut left = dir.names();
@@ -329,12 +329,12 @@ fn odd_names_harm_nothing() {
 enum Step {
     /// A poll sees a task's end.
     Finish(usize),
-    /// What waits is written, and the disk does not have it yet.
+    /// Writes the changes that wait, without a sync.
     Write,
     /// The disk has what is written.
     Sync,
     /// A new snapshot is written.
-    Renew,
+    Compact,
     /// The disk refuses.
     Fail,
     /// The process is killed.
@@ -351,7 +351,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => any::<usize>().prop_map(Step::Finish),
         4 => Just(Step::Write),
         4 => Just(Step::Sync),
-        2 => Just(Step::Renew),
+        2 => Just(Step::Compact),
         1 => Just(Step::Fail),
         2 => Just(Step::Kill),
         1 => Just(Step::PowerCut),
@@ -362,7 +362,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 const TASKS: usize = 12;
 
-/// What a kill in the midst of a renewal leaves: the files before it and behind it.
+/// Returns the files that a kill during a compaction leaves, made of those before and after it.
 fn half_renewed(
     before: &BTreeMap<String, Vec<u8>>,
     behind: &BTreeMap<String, Vec<u8>>,
@@ -395,22 +395,22 @@ proptest! {
         let mut life = Life::begin(&dir.0, TASKS);
         (0..TASKS).for_each(|task| life.poll(task, State::Running));
         life.write();
-        life.keeper.renew();
+        life.compactor.compact();
         let mut durable = dir.files();
         let mut seen = 0.0;
         for step in steps {
             match step {
                 Step::Finish(task) => life.poll(task, State::Succeeded),
-                Step::Write => life.keeper.journal.write_waiting(),
-                Step::Sync => life.keeper.sync(),
-                Step::Renew | Step::KillBeforeRename | Step::KillBeforeRemoval => {
+                Step::Write => life.compactor.journal.write_waiting(),
+                Step::Sync => life.compactor.sync(),
+                Step::Compact | Step::KillBeforeRename | Step::KillBeforeRemoval => {
                     let shown = life.shown();
                     // With this it begins anyway.
                     life.write();
                     let before = dir.files();
-                    life.keeper.renew();
-                    let works = life.keeper.journal.works();
-                    if !matches!(step, Step::Renew) {
+                    life.compactor.compact();
+                    let works = life.compactor.journal.is_working();
+                    if !matches!(step, Step::Compact) {
                         drop(life);
                         let is_renamed = matches!(step, Step::KillBeforeRemoval);
                         dir.restore(&half_renewed(&before, &dir.files(), is_renamed));
@@ -421,7 +421,7 @@ proptest! {
                         prop_assert!(life.shown() >= shown);
                     }
                 }
-                Step::Fail => life.keeper.journal.fail(&StorageFull.into()),
+                Step::Fail => life.compactor.journal.fail(&StorageFull.into()),
                 Step::Kill => {
                     drop(life);
                     life = Life::begin(&dir.0, TASKS);
@@ -432,7 +432,7 @@ proptest! {
                     life = Life::begin(&dir.0, TASKS);
                 }
             }
-            if matches!(step, Step::Sync | Step::Renew) && life.keeper.journal.works() {
+            if matches!(step, Step::Sync | Step::Compact) && life.compactor.journal.is_working() {
                 durable = dir.files();
             }
             prop_assert_eq!(life.lost(), 0.0);
@@ -443,8 +443,8 @@ proptest! {
             life.poll(0, State::Succeeded);
         }
         life.write();
-        life.keeper.renew();
-        life.keeper.sync();
+        life.compactor.compact();
+        life.compactor.sync();
         prop_assert_eq!(life.shown(), f64::from(u32::try_from(TASKS).unwrap()));
     }
 }

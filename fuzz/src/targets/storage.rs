@@ -7,8 +7,8 @@ use std::time::Duration;
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::exposition::{self, Format, out::Out};
 use aitask_exporter::storage::frame::{self, Frames};
-use aitask_exporter::storage::left::Left;
-use aitask_exporter::storage::saved::{self, Changed, ProviderFinishes, Saved};
+use aitask_exporter::storage::log_record::{self, LogRecord, ProviderFinishes, TaskChange};
+use aitask_exporter::storage::recovery::Recovered;
 use aitask_exporter::store::record::Record;
 use aitask_exporter::store::{Snapshot, TasksView};
 use aitask_exporter::task::{Common, Task};
@@ -17,38 +17,38 @@ use aitask_exporter::telemetry::Telemetry;
 const NOW: Timestamp = Timestamp::from_micros(1_750_403_000_000_000);
 
 pub fn run(data: &[u8]) {
-    let left = Left::read(Some(data), &[(0, data.to_vec()), (7, data.to_vec())]);
-    assert!(left.known.is_empty(), "no file is both a snapshot and a journal");
-    show(&Left::read(None, &[(0, data.to_vec())]));
-    show(&Left::read(Some(data), &[]));
+    let recovered = Recovered::read(Some(data), &[(0, data.to_vec()), (7, data.to_vec())]);
+    assert!(recovered.known.is_empty(), "no file is both a snapshot and a journal");
+    show(&Recovered::read(None, &[(0, data.to_vec())]));
+    show(&Recovered::read(Some(data), &[]));
     let Frames { payloads, damaged, torn } = frame::read(data);
     let read: usize = payloads.iter().map(|payload| payload.len()).sum();
     assert!(read + damaged + torn <= data.len(), "{read} read, {damaged} + {torn} not");
     // Without the checksums, too: they keep accidents out, and nobody who means it.
-    let bare = saved::read(data);
+    let bare = log_record::decode(data);
     let mut seen = HashSet::new();
     let mut records = Vec::new();
-    for saved in payloads.into_iter().filter_map(saved::read).chain(bare) {
+    for record in payloads.into_iter().filter_map(log_record::decode).chain(bare) {
         // What was read can be written, and is then the same.
-        let (read, mut frames) = (format!("{saved:?}"), Vec::new());
-        match saved {
-            Saved::Finishes(finishes) => {
+        let (read, mut frames) = (format!("{record:?}"), Vec::new());
+        match record {
+            LogRecord::Finishes(finishes) => {
                 let ProviderFinishes { provider, known, shown } = *finishes;
-                saved::push_finishes(&provider, &known, &shown, &mut frames);
+                log_record::encode_finishes(&provider, &known, &shown, &mut frames);
             }
-            Saved::Begin(first) => saved::push_begin(first, &mut frames),
-            Saved::End(first, count) => saved::push_end(first, count, &mut frames),
-            Saved::Follows(before) => saved::push_follows(before, &mut frames),
-            Saved::Synced(sequence, before) => {
-                saved::push_synced(sequence, before, &mut frames);
+            LogRecord::Begin(first) => log_record::encode_begin(first, &mut frames),
+            LogRecord::End(first, count) => log_record::encode_end(first, count, &mut frames),
+            LogRecord::Follows(before) => log_record::encode_follows(before, &mut frames),
+            LogRecord::Synced(sequence, before) => {
+                log_record::encode_synced(sequence, before, &mut frames);
             }
-            Saved::SyncFailed => saved::push_sync_failed(&mut frames),
-            Saved::Changed(Changed { sequence, provider, id, known, finished }) => {
+            LogRecord::SyncFailed => log_record::encode_sync_failed(&mut frames),
+            LogRecord::TaskChange(TaskChange { sequence, provider, id, known, finished }) => {
                 assert!(known.progress().is_none_or(|progress| (0.0..=1.0).contains(&progress)));
                 let labels = Arc::from([]);
                 let common = Common { provider, labels: Arc::clone(&labels), params: labels };
                 let task = Task { id: (&*id).into(), common: Arc::new(common) };
-                saved::push(sequence, &task, &known, finished, &mut frames);
+                log_record::encode_change(sequence, &task, &known, finished, &mut frames);
                 if seen.insert((Arc::clone(&task.common.provider), id)) {
                     records.push(Record { task, known });
                 }
@@ -56,7 +56,7 @@ pub fn run(data: &[u8]) {
         }
         let again = frame::read(&frames);
         assert_eq!((again.damaged, again.torn), (0, 0));
-        assert_eq!(format!("{:?}", saved::read(again.payloads[0]).unwrap()), read);
+        assert_eq!(format!("{:?}", log_record::decode(again.payloads[0]).unwrap()), read);
     }
     let snapshot = Snapshot::of(vec![TasksView::of(records, Duration::from_secs(600))], NOW);
     let mut out = Out::new(false, Vec::new()).unwrap();
@@ -67,9 +67,9 @@ pub fn run(data: &[u8]) {
 }
 
 /// Whatever is left can be shown, and no more is shown than is known.
-fn show(left: &Left) {
+fn show(recovered: &Recovered) {
     let telemetry = Telemetry::new();
-    for finishes in [&left.shown, &left.known] {
+    for finishes in [&recovered.shown, &recovered.known] {
         telemetry.show_finished(finishes.clone());
         for (provider, totals) in finishes.iter() {
             telemetry.provider(provider);
@@ -77,7 +77,7 @@ fn show(left: &Left) {
         }
         telemetry.gather();
     }
-    for (provider, shown) in left.shown.iter() {
-        assert!(left.known.get(provider).unwrap().continues(shown));
+    for (provider, shown) in recovered.shown.iter() {
+        assert!(recovered.known.get(provider).unwrap().continues(shown));
     }
 }

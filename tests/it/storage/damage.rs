@@ -7,7 +7,7 @@ use std::thread;
 
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::storage::frame;
-use aitask_exporter::storage::saved::{self, Saved};
+use aitask_exporter::storage::log_record::{self, LogRecord};
 use aitask_exporter::store::record::Known;
 use aitask_exporter::task::{Common, Task};
 
@@ -38,7 +38,8 @@ fn frames(path: &Path) -> Vec<usize> {
 /// The place of the first change in a journal.
 fn first_change(path: &Path) -> Range<usize> {
     let content = fs::read(path).unwrap();
-    let is_change = |payload: &&[u8]| matches!(saved::read(payload), Some(Saved::Changed(_)));
+    let is_change =
+        |payload: &&[u8]| matches!(log_record::decode(payload), Some(LogRecord::TaskChange(_)));
     let index = frame::read(&content).payloads.iter().position(is_change).unwrap();
     let places = frames(path);
     places[index]..places[index + 1]
@@ -238,7 +239,7 @@ fn what_no_exporter_can_have_written_is_not_shown() {
     let next = frame::read(&next).payloads.len() as u64;
     for number in [next, u64::MAX] {
         let mut frames = Vec::new();
-        saved::push(
+        log_record::encode_change(
             number,
             &task,
             &Known::new(Timestamp::from_micros(i64::MAX)),

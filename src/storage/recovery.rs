@@ -1,36 +1,36 @@
-//! What earlier lives left: a snapshot and journals, put together. Pure.
+//! Recovery: the state that earlier runs of the exporter wrote, from a snapshot and journals. Pure.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::frame::{self, Frames};
-use super::saved::{self, Changed, ProviderFinishes, Saved};
+use super::log_record::{self, LogRecord, ProviderFinishes, TaskChange};
 use crate::observation::State;
 use crate::store::Remembered;
 use crate::telemetry::finishes::Finishes;
 
-/// What is intact of the files.
+/// The intact content of the files.
 #[derive(Debug, Default)]
-pub struct Left {
-    /// What was known of the tasks.
+pub struct Recovered {
+    /// Histories of the tasks.
     pub remembered: Remembered,
-    /// All finished tasks, each once; none where something is lost.
+    /// Totals of all finished tasks, each counted once; empty where something is lost.
     pub known: Finishes,
-    /// Those of them that the disk has for good, as the files themselves prove. No reader has seen
-    /// others.
+    /// The part of `known` that is durable, as the files themselves prove. No reader has seen more.
     pub shown: Finishes,
-    /// Whether the disk has refused to have for good what was written.
+    /// True if a sync has failed, so that the system may have dropped what a journal seems to hold.
     pub is_in_doubt: bool,
-    /// The number of the next change.
+    /// Sequence number of the next change.
     pub next: u64,
-    /// Bytes that are damaged, and at least one for each thing that is missing. A torn end of a
-    /// journal, as a kill leaves it, is none.
+    /// Damaged bytes, and at least one for each missing record. The torn end of a journal, as a kill
+    /// leaves it, does not count.
     pub lost: usize,
-    /// The last journal without damage and doubt, with the length of what is whole of it.
+    /// Number of the last journal without damage or a failed sync, and the length of its intact part
+    /// in bytes.
     last_journal: Option<(u64, usize)>,
-    /// What the snapshot has of finished tasks, until a journal proves that the disk has it.
+    /// Totals of the snapshot, until a journal proves that the snapshot is durable.
     of_snapshot: Option<Finishes>,
-    /// Finished tasks of the journals, by the number of the change, likewise.
+    /// Finished tasks of the journals by sequence number, until a journal proves them durable.
     unproven: Vec<(u64, Finish)>,
 }
 
@@ -41,65 +41,67 @@ struct Finish {
     duration: Option<Duration>,
 }
 
-impl Left {
-    /// Reads the contents of a snapshot, if there is one, and of the journals with their numbers,
+impl Recovered {
+    /// Reads the content of the snapshot, if there is one, and of the journals with their numbers,
     /// the lowest first.
     pub fn read(snapshot: Option<&[u8]>, journals: &[(u64, Vec<u8>)]) -> Self {
-        let mut left = Self::default();
-        let end = snapshot.and_then(|snapshot| left.snapshot(snapshot));
+        let mut recovered = Self::default();
+        let end = snapshot.and_then(|snapshot| recovered.read_snapshot(snapshot));
         // Of the journals before it the snapshot has everything.
         let after = |journal: &&(u64, Vec<u8>)| end.is_none_or(|end| journal.0 >= end);
         let mut is_continued = end.is_none();
         for (number, journal) in journals.iter().filter(after) {
-            let begins = left.journal(*number, journal);
+            let begins = recovered.read_journal(*number, journal);
             is_continued |= begins && end == Some(*number);
         }
         if !is_continued {
             // The one that was begun with the snapshot.
-            left.lose(1);
+            recovered.count_lost(1);
         }
-        if left.lost > 0 {
+        if recovered.lost > 0 {
             // What is missing may have been counted: readers see that the counters begin again.
-            left.known = Finishes::default();
-            left.shown = Finishes::default();
+            recovered.known = Finishes::default();
+            recovered.shown = Finishes::default();
         }
-        left
+        recovered
     }
 
-    /// Returns the number of a journal that has no change yet and can be written on, with the length
-    /// of what is whole of it, in bytes.
+    /// Returns the number of a journal that has no change yet and can be continued, and the length
+    /// of its intact part in bytes.
     pub fn unused_journal(&self) -> Option<(u64, usize)> {
         self.last_journal.filter(|(number, _)| *number == self.next)
     }
 
-    /// Reads the snapshot. Returns the number behind it, unless nothing in it says so.
-    fn snapshot(&mut self, content: &[u8]) -> Option<u64> {
+    /// Reads the snapshot. Returns the sequence number at which its journals begin, unless every
+    /// record with that number is damaged.
+    fn read_snapshot(&mut self, content: &[u8]) -> Option<u64> {
         let Frames { payloads, damaged, torn } = frame::read(content);
         self.lost += damaged + torn;
         let (mut begins, mut first, mut expected, mut found) = (false, None, None, 0);
         for payload in payloads {
-            match saved::read(payload) {
-                Some(Saved::Begin(number)) => {
+            match log_record::decode(payload) {
+                Some(LogRecord::Begin(number)) => {
                     begins = true;
                     first = first.max(Some(number));
                 }
-                Some(Saved::End(number, frames)) => {
+                Some(LogRecord::End(number, frames)) => {
                     first = first.max(Some(number));
                     expected = Some(frames);
                 }
-                Some(Saved::Changed(changed)) => {
+                Some(LogRecord::TaskChange(changed)) => {
                     found += 1;
                     // The same for all, and stands in where the others are damaged.
                     first = first.max(Some(changed.sequence));
                     self.remember(changed);
                 }
-                Some(Saved::Finishes(finishes)) => {
+                Some(LogRecord::Finishes(finishes)) => {
                     found += 1;
                     let ProviderFinishes { provider, known, shown } = *finishes;
                     self.known.insert(Arc::clone(&provider), known);
                     self.shown.insert(provider, shown);
                 }
-                Some(Saved::Follows(_) | Saved::Synced(..) | Saved::SyncFailed) | None => {
+                Some(LogRecord::Follows(_) | LogRecord::Synced(..) | LogRecord::SyncFailed)
+                | None => {
                     self.lost += payload.len();
                 }
             }
@@ -113,33 +115,33 @@ impl Left {
         first
     }
 
-    /// Reads a journal. Returns whether its beginning is there, whole or torn.
-    fn journal(&mut self, number: u64, content: &[u8]) -> bool {
+    /// Reads a journal. Returns true if its beginning is there, whole or torn.
+    fn read_journal(&mut self, number: u64, content: &[u8]) -> bool {
         let Frames { payloads, damaged, torn } = frame::read(content);
         self.lost += damaged;
         let is_empty = payloads.is_empty();
         let (mut begins, mut is_in_doubt) = (false, false);
         for payload in payloads {
-            match saved::read(payload) {
-                Some(Saved::Follows(before)) => {
+            match log_record::decode(payload) {
+                Some(LogRecord::Follows(before)) => {
                     begins = true;
-                    self.reach(before);
+                    self.advance_to(before);
                     self.next = self.next.max(number);
                 }
-                Some(Saved::Changed(changed)) => self.changed(changed),
-                Some(Saved::Synced(sequence, before)) => {
-                    if self.take(sequence) {
-                        self.prove(before);
+                Some(LogRecord::TaskChange(changed)) => self.apply_change(changed),
+                Some(LogRecord::Synced(sequence, before)) => {
+                    if self.accept(sequence) {
+                        self.mark_durable(before);
                     }
                 }
-                Some(Saved::SyncFailed) => is_in_doubt = true,
-                Some(Saved::Begin(_) | Saved::End(..) | Saved::Finishes(_)) | None => {
+                Some(LogRecord::SyncFailed) => is_in_doubt = true,
+                Some(LogRecord::Begin(_) | LogRecord::End(..) | LogRecord::Finishes(_)) | None => {
                     self.lost += payload.len();
                 }
             }
         }
         if !begins && !is_empty {
-            self.lose(1);
+            self.count_lost(1);
         }
         self.is_in_doubt |= is_in_doubt;
         if begins && damaged == 0 && !is_in_doubt {
@@ -149,25 +151,24 @@ impl Left {
         begins || (is_empty && !content.is_empty() && damaged == 0)
     }
 
-    /// Every change before this number has been in the files.
-    fn reach(&mut self, before: u64) {
-        self.lose(before.saturating_sub(self.next));
+    /// Counts what is missing before this sequence number as lost.
+    fn advance_to(&mut self, before: u64) {
+        self.count_lost(before.saturating_sub(self.next));
         self.next = self.next.max(before);
     }
 
-    /// Takes the number of something that is read. Returns whether it is new: what is there twice
-    /// is read once.
-    fn take(&mut self, sequence: u64) -> bool {
+    /// Advances to a record's sequence number. Returns false for a record that was read before.
+    fn accept(&mut self, sequence: u64) -> bool {
         if sequence < self.next {
             return false;
         }
-        self.reach(sequence);
+        self.advance_to(sequence);
         self.next = sequence + 1;
         true
     }
 
-    fn changed(&mut self, changed: Changed) {
-        if !self.take(changed.sequence) {
+    fn apply_change(&mut self, changed: TaskChange) {
+        if !self.accept(changed.sequence) {
             return;
         }
         if let Some(finished) = changed.finished {
@@ -179,8 +180,8 @@ impl Left {
         self.remember(changed);
     }
 
-    /// The disk has the snapshot, and every change before this number, for good.
-    fn prove(&mut self, before: u64) {
+    /// Marks the snapshot, and every change before this sequence number, as durable.
+    fn mark_durable(&mut self, before: u64) {
         if let Some(finishes) = self.of_snapshot.take() {
             self.shown = finishes;
         }
@@ -190,11 +191,11 @@ impl Left {
         }
     }
 
-    fn remember(&mut self, changed: Changed) {
+    fn remember(&mut self, changed: TaskChange) {
         self.remembered.entry(changed.provider).or_default().insert(changed.id, changed.known);
     }
 
-    fn lose(&mut self, changes: u64) {
+    fn count_lost(&mut self, changes: u64) {
         let changes = usize::try_from(changes).unwrap_or(usize::MAX);
         self.lost = self.lost.saturating_add(changes);
     }

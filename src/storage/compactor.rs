@@ -1,5 +1,5 @@
-//! The thread that waits for the disk: it forces what is written onto it, and writes all tasks again
-//! when the journal has become long. While it waits the journal is written on.
+//! The thread that waits for the disk: it syncs the journal each second, and replaces it with a
+//! snapshot of all tasks when it has become long. Meanwhile the other thread goes on writing.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -7,107 +7,107 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::files::Files;
-use super::journal::{Begun, Journal};
-use super::pulse::Pulse;
-use super::queue::Errand;
-use super::saved;
+use super::heartbeat::Heartbeat;
+use super::journal::{Journal, SnapshotStart};
+use super::log_record;
+use super::queue::Command;
 use crate::store::Store;
 use crate::telemetry::finishes::FinishTotals;
 
-/// How much may be lost to a power cut, and how late finished tasks are shown; the end of the
-/// process alone loses nothing.
+/// Time between two syncs: how much a power cut may lose, and how late finished tasks are shown. The
+/// end of the process alone loses nothing.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
-/// After a failure to write.
+/// Time between two attempts to write after a failure.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
-/// So much of a snapshot, in bytes, is forced onto the disk at once, so that it does not fill the
-/// memory of the system first.
+/// Bytes of a snapshot between two syncs, so that it does not fill the page cache first.
 const PIECE: usize = 4 << 20;
 
-/// The state of the thread.
-pub struct Keeper {
+/// State of the thread.
+pub struct Compactor {
     pub files: Files,
     pub store: Arc<Store>,
     pub journal: Arc<Journal>,
-    pub pulse: Arc<Pulse>,
-    pub errands: Receiver<Errand>,
+    pub heartbeat: Arc<Heartbeat>,
+    pub commands: Receiver<Command>,
 }
 
-impl Keeper {
-    /// Keeps until it is asked to end. `synced` is sent to once what earlier lives have left is on
-    /// the disk, or cannot be.
+impl Compactor {
+    /// Runs until it is asked to end. Sends to `synced` once the changes of earlier runs are durable,
+    /// or cannot be.
     pub fn run(mut self, synced: &SyncSender<()>) {
         self.sync();
-        // Who waited may have lost patience.
+        // The receiver may have timed out.
         let _ = synced.try_send(());
-        // Until the first errand the store is empty, and would leave nothing of what there was.
+        // Until the first command the store is empty, and a snapshot of it would forget everything.
         let mut may_retry = false;
         let mut tried = Instant::now();
         loop {
-            match self.errands.recv_timeout(SYNC_EVERY) {
-                Ok(Errand::Renew) => {
+            match self.commands.recv_timeout(SYNC_EVERY) {
+                Ok(Command::Compact) => {
                     may_retry = true;
-                    self.renew();
+                    self.compact();
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(Errand::End) | Err(RecvTimeoutError::Disconnected) => return self.sync(),
+                Ok(Command::End) | Err(RecvTimeoutError::Disconnected) => return self.sync(),
             }
             self.sync();
-            self.pulse.beat();
-            if self.journal.works() {
+            self.heartbeat.record();
+            if self.journal.is_working() {
                 tried = Instant::now();
             } else if may_retry && tried.elapsed() >= RETRY_EVERY {
                 tried = Instant::now();
-                self.renew();
+                self.compact();
             }
         }
     }
 
-    /// Forces onto the disk what is written.
+    /// Syncs the journal.
     pub fn sync(&self) {
-        let synced = self.files.check_ours().and_then(|()| self.journal.sync());
+        let synced = self.files.check_in_place().and_then(|()| self.journal.sync());
         if let Err(error) = synced {
             self.journal.fail(&error);
         }
     }
 
-    /// Begins a new journal and writes a new snapshot, which makes the old journals needless. At the
-    /// end all is in the journals, and the time is better used to force them onto the disk.
-    pub fn renew(&mut self) {
+    /// Begins a journal and writes a snapshot, which replaces the journals before. At the end of the
+    /// process everything is in the journals, and the time is better spent on syncing them.
+    pub fn compact(&mut self) {
         if self.journal.is_closed() {
             return;
         }
         self.sync();
-        let works = self.journal.works();
+        let works = self.journal.is_working();
         // Another exporter's files are left alone.
-        if let Err(error) = self.files.keep() {
+        if let Err(error) = self.files.relock() {
             return self.journal.fail(&error);
         }
         match self.journal.begin(&self.files, |provider| self.store.has_provider(provider)) {
             Ok(begun) => self.replace(begun, works),
             Err(error) => {
                 self.journal.fail(&error);
-                self.files.give_up(None);
+                self.files.discard_snapshot(None);
             }
         }
     }
 
-    /// Where it `works` so far, what a failure has begun is kept; what retries begin would pile up.
-    fn replace(&mut self, begun: Begun, works: bool) {
+    /// Writes the snapshot and removes the journals that it replaces. If that fails, a journal that
+    /// was begun while the disk still `works` is kept; those of retries would pile up.
+    fn replace(&mut self, begun: SnapshotStart, works: bool) {
         let first = begun.first;
         match self.write(&begun) {
-            Ok(size) => self.journal.allow(size),
-            Err(_) if self.journal.is_closed() => return self.files.give_up(None),
+            Ok(size) => self.journal.set_compaction_threshold(size),
+            Err(_) if self.journal.is_closed() => return self.files.discard_snapshot(None),
             Err(error) => {
                 self.journal.fail(&error);
                 let removed = (!works && begun.is_new).then_some(first);
-                self.files.give_up(removed);
+                self.files.discard_snapshot(removed);
                 if removed.is_some() {
                     self.journal.removed(&begun);
                 }
                 return;
             }
         }
-        // From here on the new snapshot may be the one that is read next, which needs its journal.
+        // From here on recovery may read the new snapshot, which needs its journal.
         let synced = self.files.sync_names();
         let replaced = synced.and_then(|()| self.journal.replaced(begun));
         if let Err(error) = replaced.and_then(|()| self.files.remove_journals(first)) {
@@ -115,15 +115,15 @@ impl Keeper {
         }
     }
 
-    /// Returns the size of the new snapshot, in bytes.
-    fn write(&mut self, begun: &Begun) -> io::Result<u64> {
+    /// Writes a snapshot. Returns its size in bytes.
+    fn write(&mut self, begun: &SnapshotStart) -> io::Result<u64> {
         let (first, mut count) = (begun.first, 0);
         let mut frames = Vec::new();
-        saved::push_begin(first, &mut frames);
+        log_record::encode_begin(first, &mut frames);
         for (provider, known) in begun.covered.finishes.iter() {
             let none = FinishTotals::default();
             let shown = begun.shown.get(provider).unwrap_or(&none);
-            saved::push_finishes(provider, known, shown, &mut frames);
+            log_record::encode_finishes(provider, known, shown, &mut frames);
             count += 1;
         }
         let (_, tasks) = self.store.tasks(None);
@@ -131,7 +131,7 @@ impl Keeper {
         let (mut size, mut unsynced) = (0, 0);
         for block in tasks.iter().flat_map(|view| &view.blocks) {
             for record in block.records() {
-                saved::push(first, &record.task, &record.known, None, &mut frames);
+                log_record::encode_change(first, &record.task, &record.known, None, &mut frames);
                 count += 1;
             }
             snapshot.write_all(&frames)?;
@@ -142,25 +142,25 @@ impl Keeper {
                 snapshot.sync_data()?;
                 self.journal.sync()?;
             }
-            self.pulse.beat();
+            self.heartbeat.record();
             if self.journal.is_closed() {
                 return Err(io::ErrorKind::Interrupted.into());
             }
         }
-        saved::push_end(first, count, &mut frames);
+        log_record::encode_end(first, count, &mut frames);
         snapshot.write_all(&frames)?;
-        // What the snapshot has and was still waiting: on the disk before the snapshot is, so that
-        // a finished task is counted, and once.
+        // Changes in the snapshot that still wait in the queue are made durable before the snapshot
+        // is, so that each finished task is counted, and once.
         self.journal.write_waiting();
         self.journal.sync()?;
         if self.journal.is_closed() {
-            // What came since was not taken any more.
+            // Changes after that were not queued.
             return Err(io::ErrorKind::Interrupted.into());
         }
         if !self.journal.may_replace() {
             return Err(io::Error::other("the disk does not keep up"));
         }
-        self.files.replace(snapshot)?;
+        self.files.publish_snapshot(snapshot)?;
         Ok(u64::try_from(size + frames.len()).unwrap_or(u64::MAX))
     }
 }

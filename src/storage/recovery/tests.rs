@@ -16,27 +16,27 @@ impl File {
 
     fn journal(follows: u64) -> Self {
         let mut file = Self::new();
-        saved::push_follows(follows, &mut file.0);
+        log_record::encode_follows(follows, &mut file.0);
         file
     }
 
     /// A snapshot with these tasks, and so many finished ones of which so many were shown.
     fn snapshot(first: u64, tasks: &[&str], known: u64, shown: u64) -> Self {
         let mut file = Self::new();
-        saved::push_begin(first, &mut file.0);
+        log_record::encode_begin(first, &mut file.0);
         let of = |count| finishes(count).get("p").cloned().unwrap_or_default();
-        saved::push_finishes("p", &of(known), &of(shown), &mut file.0);
+        log_record::encode_finishes("p", &of(known), &of(shown), &mut file.0);
         for task in tasks {
             file = file.task(first, task, 1);
         }
-        saved::push_end(first, u64::try_from(tasks.len()).unwrap() + 1, &mut file.0);
+        log_record::encode_end(first, u64::try_from(tasks.len()).unwrap() + 1, &mut file.0);
         file
     }
 
     /// A task, of which `known` is to be told from others.
     fn task(mut self, sequence: u64, id: &str, known: i64) -> Self {
         let known = Known::new(Timestamp::from_micros(known));
-        saved::push(sequence, &task(id), &known, None, &mut self.0);
+        log_record::encode_change(sequence, &task(id), &known, None, &mut self.0);
         self
     }
 
@@ -45,17 +45,17 @@ impl File {
         let mut known = Known::new(now);
         known.observe(&Observation::new(State::Failed, ""), now);
         let finished = Some(Finished { duration: None });
-        saved::push(sequence, &task(id), &known, finished, &mut self.0);
+        log_record::encode_change(sequence, &task(id), &known, finished, &mut self.0);
         self
     }
 
     fn synced(mut self, sequence: u64, before: u64) -> Self {
-        saved::push_synced(sequence, before, &mut self.0);
+        log_record::encode_synced(sequence, before, &mut self.0);
         self
     }
 
     fn sync_failed(mut self) -> Self {
-        saved::push_sync_failed(&mut self.0);
+        log_record::encode_sync_failed(&mut self.0);
         self
     }
 
@@ -84,14 +84,14 @@ fn finishes(count: u64) -> Finishes {
     finishes
 }
 
-fn read(snapshot: Option<&File>, journals: &[(u64, File)]) -> Left {
+fn read(snapshot: Option<&File>, journals: &[(u64, File)]) -> Recovered {
     let journals: Vec<_> =
         journals.iter().map(|(number, file)| (*number, file.0.clone())).collect();
-    Left::read(snapshot.map(|file| &*file.0), &journals)
+    Recovered::read(snapshot.map(|file| &*file.0), &journals)
 }
 
 /// Finished tasks, known and shown.
-fn counts(left: &Left) -> (Finishes, Finishes) {
+fn counts(recovered: &Recovered) -> (Finishes, Finishes) {
     let drop_empty = |finishes: &Finishes| {
         let mut finishes = finishes.clone();
         if finishes.get("p") == Some(&FinishTotals::default()) {
@@ -99,11 +99,11 @@ fn counts(left: &Left) -> (Finishes, Finishes) {
         }
         finishes
     };
-    (drop_empty(&left.known), drop_empty(&left.shown))
+    (drop_empty(&recovered.known), drop_empty(&recovered.shown))
 }
 
-fn tasks(left: &Left) -> Vec<(String, i64)> {
-    let tasks = left.remembered.values().flatten();
+fn tasks(recovered: &Recovered) -> Vec<(String, i64)> {
+    let tasks = recovered.remembered.values().flatten();
     let mut tasks: Vec<_> =
         tasks.map(|(id, known)| (id.to_string(), known.enqueued().micros())).collect();
     tasks.sort();
@@ -117,10 +117,10 @@ fn journals_continue_the_snapshot() {
         (5, File::journal(5).finished(5, "a").task(6, "c", 1)),
         (7, File::journal(7).task(7, "c", 2)),
     ];
-    let left = read(Some(&snapshot), &journals);
+    let recovered = read(Some(&snapshot), &journals);
     let expected = [("a", 9), ("b", 1), ("c", 2)].map(|(id, known)| (id.to_owned(), known));
-    assert_eq!((tasks(&left), left.next, left.lost), (expected.to_vec(), 8, 0));
-    assert_eq!(counts(&left), (finishes(3), finishes(1)));
+    assert_eq!((tasks(&recovered), recovered.next, recovered.lost), (expected.to_vec(), 8, 0));
+    assert_eq!(counts(&recovered), (finishes(3), finishes(1)));
     let nothing = read(None, &[]);
     assert_eq!((nothing.next, nothing.lost, tasks(&nothing)), (0, 0, vec![]));
 }
@@ -154,13 +154,13 @@ fn what_the_disk_has_is_proven_by_what_was_written_behind_it() {
 fn what_the_snapshot_has_taken_over_is_not_taken_twice() {
     let old = (2, File::journal(2).task(2, "a", 1).finished(3, "b").torn(3));
     let new = (4, File::journal(4).finished(4, "a"));
-    let left = read(Some(&File::snapshot(4, &["a"], 1, 0)), &[old, new]);
-    assert_eq!(tasks(&left), [("a".to_owned(), 9)], "b has left meanwhile");
-    assert_eq!((counts(&left), left.lost), ((finishes(2), finishes(0)), 0));
+    let recovered = read(Some(&File::snapshot(4, &["a"], 1, 0)), &[old, new]);
+    assert_eq!(tasks(&recovered), [("a".to_owned(), 9)], "b has left meanwhile");
+    assert_eq!((counts(&recovered), recovered.lost), ((finishes(2), finishes(0)), 0));
     // A journal that stands there twice is read once.
     let journal = File::journal(0).finished(0, "a").finished(1, "b");
-    let left = read(None, &[(0, journal.clone()), (9, journal)]);
-    assert_eq!((counts(&left).0, left.next, left.lost), (finishes(2), 9, 0));
+    let recovered = read(None, &[(0, journal.clone()), (9, journal)]);
+    assert_eq!((counts(&recovered).0, recovered.next, recovered.lost), (finishes(2), 9, 0));
 }
 
 /// No number is given twice.
@@ -171,7 +171,7 @@ fn numbers_go_on_behind_all() {
     assert_eq!(next(Some(File::snapshot(9, &[], 0, 0)), &[]), 9);
     assert_eq!(next(None, &[(9, File::journal(0).task(9, "a", 1))]), 10);
     assert_eq!(next(None, &[(9, File::journal(0))]), 9);
-    assert_eq!(next(None, &[(9, File::new().task(saved::MAX_SEQUENCE + 1, "a", 1))]), 0);
+    assert_eq!(next(None, &[(9, File::new().task(log_record::MAX_SEQUENCE + 1, "a", 1))]), 0);
     // One that has nothing of ours does not count.
     assert_eq!(next(None, &[(9, File(Vec::new()))]), 0);
 }
@@ -182,14 +182,14 @@ fn a_torn_end_is_no_damage() {
     let journal = File::journal(3).task(3, "a", 2);
     let next = journal.clone().finished(4, "b");
     for bytes in 0..next.0.len() - journal.0.len() {
-        let left = read(Some(&snapshot), &[(3, next.clone().torn(bytes))]);
+        let recovered = read(Some(&snapshot), &[(3, next.clone().torn(bytes))]);
         let known = if bytes == 0 { 3 } else { 2 };
-        assert_eq!((counts(&left).0, left.lost), (finishes(known), 0), "{bytes}");
+        assert_eq!((counts(&recovered).0, recovered.lost), (finishes(known), 0), "{bytes}");
     }
     // The next life went on in a journal of its own.
     let torn = (3, next.torn(5));
-    let left = read(Some(&snapshot), &[torn.clone(), (4, File::journal(4).finished(4, "b"))]);
-    assert_eq!((counts(&left).0, left.lost), (finishes(3), 0));
+    let recovered = read(Some(&snapshot), &[torn.clone(), (4, File::journal(4).finished(4, "b"))]);
+    assert_eq!((counts(&recovered).0, recovered.lost), (finishes(3), 0));
     assert_eq!(read(Some(&snapshot), &[torn]).unused_journal(), None);
     let torn = (3, File::journal(3).task(3, "a", 2).torn(1));
     let unused = read(Some(&snapshot), &[torn]).unused_journal();
@@ -197,13 +197,13 @@ fn a_torn_end_is_no_damage() {
     // Within the beginning, where there is nothing else; it is not written on.
     let begun = File::journal(3);
     for bytes in 1..begun.0.len() {
-        let left = read(Some(&snapshot), &[(3, begun.clone().torn(bytes))]);
-        assert_eq!((counts(&left).0, left.lost), (finishes(2), 0), "{bytes}");
-        assert_eq!(left.unused_journal(), None);
+        let recovered = read(Some(&snapshot), &[(3, begun.clone().torn(bytes))]);
+        assert_eq!((counts(&recovered).0, recovered.lost), (finishes(2), 0), "{bytes}");
+        assert_eq!(recovered.unused_journal(), None);
     }
     // A snapshot is never left torn, since it gets its name when it is whole.
-    let left = read(Some(&snapshot.torn(1)), &[(3, journal)]);
-    assert!(left.lost > 0 && left.known.is_empty());
+    let recovered = read(Some(&snapshot.torn(1)), &[(3, journal)]);
+    assert!(recovered.lost > 0 && recovered.known.is_empty());
 }
 
 #[test]
@@ -211,9 +211,9 @@ fn what_is_missing_is_lost_and_counters_begin_again() {
     let snapshot = || File::snapshot(3, &["a", "b"], 2, 2);
     let first = || File::journal(3).task(3, "a", 2).task(4, "a", 3);
     let lost = |snapshot: Option<File>, journals: &[(u64, File)]| {
-        let left = read(snapshot.as_ref(), journals);
-        assert!(left.lost == 0 || left.known.is_empty() && left.shown.is_empty());
-        left.lost
+        let recovered = read(snapshot.as_ref(), journals);
+        assert!(recovered.lost == 0 || recovered.known.is_empty() && recovered.shown.is_empty());
+        recovered.lost
     };
     assert_eq!(lost(Some(snapshot()), &[(3, first()), (5, File::journal(5))]), 0);
     assert_eq!(lost(None, &[(0, File::journal(0).task(0, "a", 1))]), 0);
@@ -236,14 +236,14 @@ fn what_is_missing_is_lost_and_counters_begin_again() {
     let without = File::journal(0).task(0, "a", 1).without(&File::new(), &File::journal(0));
     assert_eq!(lost(None, &[(0, without)]), 1);
     let mut begun = File::new();
-    saved::push_begin(3, &mut begun.0);
+    log_record::encode_begin(3, &mut begun.0);
     let of = finishes(2);
-    saved::push_finishes("p", of.get("p").unwrap(), of.get("p").unwrap(), &mut begun.0);
+    log_record::encode_finishes("p", of.get("p").unwrap(), of.get("p").unwrap(), &mut begun.0);
     let one = begun.clone().task(3, "a", 1);
     assert_eq!(lost(Some(snapshot().without(&begun, &one)), &[(3, first())]), 1);
     // The totals of a provider.
     let mut bare = File::new();
-    saved::push_begin(3, &mut bare.0);
+    log_record::encode_begin(3, &mut bare.0);
     assert_eq!(lost(Some(snapshot().without(&bare, &begun)), &[(3, first())]), 1);
     // The beginning of a snapshot.
     let file = snapshot().without(&File::new(), &bare);
@@ -256,15 +256,15 @@ fn what_is_missing_is_lost_and_counters_begin_again() {
 #[test]
 fn a_name_that_was_taken_is_passed_over_and_nothing_is_missing() {
     let journals = [(1, File::journal(0).finished(1, "a")), (4, File::journal(2).task(4, "b", 1))];
-    let left = read(None, &journals);
-    assert_eq!((counts(&left).0, left.next, left.lost), (finishes(1), 5, 0));
+    let recovered = read(None, &journals);
+    assert_eq!((counts(&recovered).0, recovered.next, recovered.lost), (finishes(1), 5, 0));
 }
 
 #[test]
 fn what_no_exporter_can_have_written_is_damage() {
     let mut file = File::journal(0);
     let known = Known::new(Timestamp::from_micros(-5));
-    saved::push(0, &task("a"), &known, None, &mut file.0);
-    let left = read(None, &[(0, file)]);
-    assert!(left.lost > 0 && left.remembered.is_empty());
+    log_record::encode_change(0, &task("a"), &known, None, &mut file.0);
+    let recovered = read(None, &[(0, file)]);
+    assert!(recovered.lost > 0 && recovered.remembered.is_empty());
 }

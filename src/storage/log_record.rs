@@ -1,0 +1,163 @@
+//! Records of the log: histories of tasks and totals of finished ones, as snapshot and journals
+//! hold them.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::frame;
+use crate::store::record::{Finished, Known};
+use crate::task::Task;
+use crate::telemetry::finishes::FinishTotals;
+
+/// Largest sequence number: more than the changes of a million years at a thousand a second. A
+/// larger one was not written by an exporter.
+pub const MAX_SEQUENCE: u64 = 1 << 60;
+
+/// A record, one a frame. The order of variants and fields is the format: another one needs another
+/// version.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum LogRecord {
+    /// A task: in the snapshot each of them, in a journal one that has changed.
+    TaskChange(TaskChange),
+    /// Start of a snapshot: changes from this sequence number on are in journals.
+    Begin(u64),
+    /// Totals of a provider's finished tasks. Only in a snapshot.
+    Finishes(Box<ProviderFinishes>),
+    /// End of a snapshot: the sequence number of its start, and the number of records between.
+    End(u64, u64),
+    /// Start of a journal: the sequence number after the last change that is in a file before.
+    Follows(u64),
+    /// Own sequence number, and one before which all changes were durable when this was written.
+    /// Only in a journal.
+    Synced(u64, u64),
+    /// A sync of what was written before has failed. Only in a journal.
+    SyncFailed,
+}
+
+/// The state of a task after a change.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskChange {
+    /// Number of the change, so that a missing one, or one that a snapshot has, is noticed.
+    pub sequence: u64,
+    /// The provider's name.
+    pub provider: Arc<str>,
+    /// The task's ID.
+    pub id: Arc<str>,
+    /// Its history.
+    pub known: Known,
+    /// Present if the task has just finished.
+    pub finished: Option<Finished>,
+}
+
+/// Totals of a provider's finished tasks.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProviderFinishes {
+    /// The provider's name.
+    pub provider: Arc<str>,
+    /// Totals of all finished tasks.
+    pub known: FinishTotals,
+    /// Totals that were shown when the snapshot was begun.
+    pub shown: FinishTotals,
+}
+
+/// [`LogRecord`] without copies, with its variants in the same order.
+#[derive(Serialize)]
+enum LogRecordRef<'a> {
+    TaskChange {
+        sequence: u64,
+        provider: &'a str,
+        id: &'a str,
+        known: &'a Known,
+        finished: Option<Finished>,
+    },
+    Begin(u64),
+    Finishes {
+        provider: &'a str,
+        known: &'a FinishTotals,
+        shown: &'a FinishTotals,
+    },
+    End(u64, u64),
+    Follows(u64),
+    Synced(u64, u64),
+    SyncFailed,
+}
+
+/// Appends a frame with [`LogRecord::TaskChange`] to `out`.
+pub fn encode_change(
+    sequence: u64,
+    task: &Task,
+    known: &Known,
+    finished: Option<Finished>,
+    out: &mut Vec<u8>,
+) {
+    let (provider, id) = (&*task.common.provider, &*task.id);
+    encode(&LogRecordRef::TaskChange { sequence, provider, id, known, finished }, out);
+}
+
+/// Appends a frame with [`LogRecord::Finishes`] to `out`.
+pub fn encode_finishes(
+    provider: &str,
+    known: &FinishTotals,
+    shown: &FinishTotals,
+    out: &mut Vec<u8>,
+) {
+    encode(&LogRecordRef::Finishes { provider, known, shown }, out);
+}
+
+/// Appends a frame with [`LogRecord::Begin`] to `out`.
+pub fn encode_begin(first: u64, out: &mut Vec<u8>) {
+    encode(&LogRecordRef::Begin(first), out);
+}
+
+/// Appends a frame with [`LogRecord::End`] to `out`.
+pub fn encode_end(first: u64, frames: u64, out: &mut Vec<u8>) {
+    encode(&LogRecordRef::End(first, frames), out);
+}
+
+/// Appends a frame with [`LogRecord::Follows`] to `out`.
+pub fn encode_follows(before: u64, out: &mut Vec<u8>) {
+    encode(&LogRecordRef::Follows(before), out);
+}
+
+/// Appends a frame with [`LogRecord::Synced`] to `out`.
+pub fn encode_synced(sequence: u64, before: u64, out: &mut Vec<u8>) {
+    encode(&LogRecordRef::Synced(sequence, before), out);
+}
+
+/// Appends a frame with [`LogRecord::SyncFailed`] to `out`.
+pub fn encode_sync_failed(out: &mut Vec<u8>) {
+    encode(&LogRecordRef::SyncFailed, out);
+}
+
+fn encode(record: &LogRecordRef<'_>, out: &mut Vec<u8>) {
+    // Writing into memory has no errors.
+    if let Ok(payload) = postcard::to_allocvec(record) {
+        frame::push(&payload, out);
+    }
+}
+
+/// Decodes a payload. Returns `None` for one that no exporter can have written, whatever its checksum
+/// says: it must not be shown.
+pub fn decode(payload: &[u8]) -> Option<LogRecord> {
+    let (record, rest) = postcard::take_from_bytes(payload).ok()?;
+    is_plausible(&record).then_some(record).filter(|_| rest.is_empty())
+}
+
+fn is_plausible(record: &LogRecord) -> bool {
+    match record {
+        LogRecord::TaskChange(TaskChange { sequence, known, finished, .. }) => {
+            let may_have_finished = finished.is_none() || known.is_final();
+            *sequence <= MAX_SEQUENCE && known.is_plausible() && may_have_finished
+        }
+        LogRecord::Finishes(finishes) => {
+            let ProviderFinishes { known, shown, .. } = &**finishes;
+            known.is_plausible() && shown.is_plausible() && known.continues(shown)
+        }
+        LogRecord::Begin(number) | LogRecord::Follows(number) | LogRecord::End(number, _) => {
+            *number <= MAX_SEQUENCE
+        }
+        LogRecord::Synced(sequence, before) => before <= sequence && *sequence <= MAX_SEQUENCE,
+        LogRecord::SyncFailed => true,
+    }
+}

@@ -8,10 +8,10 @@ mod catch_up;
 pub mod dispatch;
 pub mod division;
 mod ends;
-pub mod gate;
-pub mod queue;
-mod share;
-pub mod verdict;
+pub mod admission;
+pub mod timer_queue;
+mod probe_share;
+pub mod outcome;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,14 +20,14 @@ use tokio::time::Instant;
 
 use crate::config::Limits;
 use crate::store::{Placed, Slot};
+use admission::{Admission, Blocked};
 use batches::Batches;
 use bisection::{Bisection, PartId};
 use cadence::Cadence;
 use catch_up::CatchUp;
 use dispatch::{Dispatch, Next, Start};
-use gate::{Closed, Gate};
-use queue::{Moment, Queue};
-use share::Share;
+use probe_share::ProbeShare;
+use timer_queue::{QueueTime, TimerQueue};
 
 /// How far down the queue of due tasks one is looked for that fits into a batch, in batches.
 const BATCH_SEARCH: usize = 4;
@@ -39,8 +39,8 @@ const LATE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Schedule {
     cadence: Cadence,
-    entries: Vec<Option<Entry>>,
-    timers: Queue,
+    entries: Vec<Option<ScheduledTask>>,
+    timers: TimerQueue,
     ready: VecDeque<Slot>,
     /// How many of `ready` are still wanted.
     ready_count: usize,
@@ -51,20 +51,20 @@ pub struct Schedule {
     catch_up: CatchUp,
     batches: Batches,
     bisection: Bisection,
-    share: Share,
+    probe_share: ProbeShare,
     /// Whether a due poll waits for the rate limit or the end of a pause.
     is_throttled: bool,
     /// What stands between a due poll and its request.
-    pub gate: Gate,
+    pub admission: Admission,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct ScheduledTask {
     generation: u32,
     hash: u64,
     /// Only tasks of one group can be asked for together.
     group: u64,
-    due: Moment,
+    due: QueueTime,
     /// In a row.
     failures: u16,
     phase: Phase,
@@ -96,14 +96,14 @@ impl Schedule {
             bisection: Bisection::default(),
             cadence: cadence.with_interval(limits.poll_interval),
             entries: Vec::new(),
-            timers: Queue::new(cadence.start()),
+            timers: TimerQueue::new(cadence.start()),
             ready: VecDeque::new(),
             ready_count: 0,
             open: 0,
             catch_up: CatchUp::default(),
-            share: Share::new(limits),
+            probe_share: ProbeShare::new(limits),
             is_throttled: false,
-            gate: Gate::new(limits),
+            admission: Admission::new(limits),
         }
     }
 
@@ -111,11 +111,11 @@ impl Schedule {
     /// provider stays: refused credentials, a pause that it asked for, failures, and batches.
     pub fn reconfigure(&mut self, old: &Limits, new: &Limits, has_batches: bool, now: Instant) {
         self.batches.reconfigure(new, has_batches);
-        self.gate.reconfigure(old, new, now);
-        self.share.reconfigure(new);
+        self.admission.reconfigure(old, new, now);
+        self.probe_share.reconfigure(new);
         if old.poll_interval != new.poll_interval {
             self.cadence = self.cadence.with_interval(new.poll_interval);
-            self.timers = Queue::new(self.cadence.start());
+            self.timers = TimerQueue::new(self.cadence.start());
             for (index, entry) in (0..).zip(&mut self.entries) {
                 if let Some(entry) = entry.as_mut().filter(|entry| entry.phase == Phase::Waiting) {
                     let (hash, failures) = (entry.hash, entry.failures.into());
@@ -150,8 +150,15 @@ impl Schedule {
         let generation = slot.generation;
         if let Some(entry) = self.entries.get_mut(slot.position()) {
             let phase = Phase::Waiting;
-            *entry =
-                Some(Entry { generation, hash, group, due, failures: 0, phase, is_late: false });
+            *entry = Some(ScheduledTask {
+                generation,
+                hash,
+                group,
+                due,
+                failures: 0,
+                phase,
+                is_late: false,
+            });
             self.open += 1;
         }
         self.timers.push(due, slot);
@@ -182,14 +189,14 @@ impl Schedule {
         self.mark_due(now);
         self.is_throttled = false;
         let are_due = self.ready_count > 0 || self.bisection.is_ready();
-        let probe = a_probe_waits.then(|| self.share.check(are_due, now));
+        let probe = a_probe_waits.then(|| self.probe_share.check(are_due, now));
         if probe == Some(Ok(())) {
             return self.next_probe(are_due, now);
         }
         let next = self.next_poll(now);
         match (next, probe) {
-            (Next::Wait(until), Some(Err(Closed::Throttled(turn)))) => Next::Wait(until.min(turn)),
-            (Next::Idle, Some(Err(Closed::Throttled(turn)))) => Next::Wait(turn),
+            (Next::Wait(until), Some(Err(Blocked::Throttled(turn)))) => Next::Wait(until.min(turn)),
+            (Next::Idle, Some(Err(Blocked::Throttled(turn)))) => Next::Wait(turn),
             (next, _) => next,
         }
     }
@@ -208,13 +215,13 @@ impl Schedule {
     /// Starts the probe whose turn it is.
     fn next_probe(&mut self, polls_are_due: bool, now: Instant) -> Next {
         let entered = if polls_are_due {
-            self.gate.enter(now)
+            self.admission.admit(now)
         } else {
-            self.gate.enter_leaving_a_burst(self.share.limits(), now)
+            self.admission.admit_leaving_burst(self.probe_share.limits(), now)
         };
         match entered {
             Ok(()) => {
-                self.share.probe_started(now);
+                self.probe_share.probe_started(now);
                 Next::Probe
             }
             Err(closed) => self.wait_for(closed, polls_are_due),
@@ -240,7 +247,7 @@ impl Schedule {
         if let Err(moment) = self.catch_up.check(is_late, interval, requests, now) {
             return self.wait_until(moment);
         }
-        match self.gate.enter(now) {
+        match self.admission.admit(now) {
             Ok(()) => {
                 self.catch_up.spend(now);
                 let starts = self.start(batch, Phase::Ready, now);
@@ -275,12 +282,12 @@ impl Schedule {
         self.is_throttled
     }
 
-    /// Waits for the gate, where polls are due or none. What comes due meanwhile has to be counted.
-    fn wait_for(&mut self, closed: Closed, polls_are_due: bool) -> Next {
+    /// Waits for the admission, where polls are due or none. What comes due meanwhile has to be counted.
+    fn wait_for(&mut self, closed: Blocked, polls_are_due: bool) -> Next {
         match closed {
-            Closed::Busy => self.next_timer(),
-            Closed::Locked(moment) => self.wait_until(moment),
-            Closed::Throttled(moment) => {
+            Blocked::Busy => self.next_timer(),
+            Blocked::NoCredentials(moment) => self.wait_until(moment),
+            Blocked::Throttled(moment) => {
                 self.is_throttled = polls_are_due;
                 self.wait_until(moment)
             }
@@ -296,13 +303,13 @@ impl Schedule {
         self.timers.next_due().map_or(Next::Idle, Next::Wait)
     }
 
-    fn entry(&mut self, slot: Slot) -> Option<&mut Entry> {
+    fn entry(&mut self, slot: Slot) -> Option<&mut ScheduledTask> {
         let entry = self.entries.get_mut(slot.position())?.as_mut()?;
         (entry.generation == slot.generation).then_some(entry)
     }
 
     /// The task that has been due the longest. What is no longer wanted is cleared away.
-    fn first_ready(&mut self) -> Option<(Slot, Entry)> {
+    fn first_ready(&mut self) -> Option<(Slot, ScheduledTask)> {
         loop {
             let slot = *self.ready.front()?;
             match self.entry(slot).filter(|entry| entry.phase == Phase::Ready).copied() {
@@ -312,7 +319,7 @@ impl Schedule {
         }
     }
 
-    fn is_late(&self, due: Moment, now: Instant) -> bool {
+    fn is_late(&self, due: QueueTime, now: Instant) -> bool {
         let wait = self.batches.wait(self.batches.size(now));
         now.saturating_duration_since(self.timers.instant(due)) >= LATE + wait
     }
@@ -320,7 +327,7 @@ impl Schedule {
     /// The due tasks that can be asked for with the first of them, and how many there could be; 0
     /// for one that is asked for alone. A task that fails goes with others that fail: what is wrong with it must not cost its
     /// neighbours their polls.
-    fn batch(&self, first: Slot, like: &Entry, now: Instant) -> (Vec<Slot>, usize) {
+    fn batch(&self, first: Slot, like: &ScheduledTask, now: Instant) -> (Vec<Slot>, usize) {
         let mut size = self.batches.size_with(first, now);
         let mut batch = Vec::new();
         for slot in self.ready.iter().take(size.max(1).saturating_mul(BATCH_SEARCH)) {
@@ -352,7 +359,7 @@ impl Schedule {
         part: Option<PartId>,
     ) -> Dispatch {
         let planned = starts.len();
-        self.share.poll_started();
+        self.probe_share.poll_started();
         if is_batch {
             self.batches.sent(planned);
         }

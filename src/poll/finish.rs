@@ -10,8 +10,8 @@ use super::polling::Polling;
 use crate::observation::{Failure, Observation, State};
 use crate::schedule::bisection::Abandoned;
 use crate::schedule::dispatch::Dispatch;
-use crate::schedule::division::{Consequences, Reply};
-use crate::schedule::verdict::Verdict;
+use crate::schedule::division::{BatchReply, Consequences};
+use crate::schedule::outcome::PollOutcome;
 use crate::storage::queue::QueuedChange;
 use crate::store::Slot;
 use crate::store::record::Change;
@@ -66,13 +66,13 @@ impl Polling<'_> {
                 let slots = dispatch.slots().zip(0..);
                 let slots = slots.filter(|(_, index)| assessment.is_unread(*index));
                 let slots = slots.map(|(slot, _)| slot).collect();
-                Reply::Unread { slots, failure, took: polled.took }
+                BatchReply::Unread { slots, failure, took: polled.took }
             }
-            (Assessment::NoSuchQuery, _) => Reply::NoSuchQuery,
-            (Assessment::Trouble, _) => Reply::Trouble,
-            (Assessment::Read | Assessment::Unread(_), _) => Reply::Read,
+            (Assessment::NoSuchQuery, _) => BatchReply::NoSuchQuery,
+            (Assessment::Trouble, _) => BatchReply::Trouble,
+            (Assessment::Read | Assessment::Unread(_), _) => BatchReply::Read,
         };
-        let is_unread = matches!(reply, Reply::Unread { .. });
+        let is_unread = matches!(reply, BatchReply::Unread { .. });
         let consequences = self.schedule.receive(dispatch, reply, now);
         let provider = &self.seat.upstream.provider.name;
         if let Some(failure) = unread.filter(|_| is_unread && consequences.are_asked_again) {
@@ -106,7 +106,7 @@ impl Polling<'_> {
         outcome: &Result<Observation, Failure>,
         took: Duration,
         message: Option<&str>,
-    ) -> (Slot, Verdict) {
+    ) -> (Slot, PollOutcome) {
         let failure = outcome.as_ref().err();
         self.telemetry.polled(took, failure.map(|failure| failure.reason));
         if outcome.as_ref().is_ok_and(|observation| observation.state == State::Unknown) {
@@ -117,7 +117,7 @@ impl Polling<'_> {
         }
         let change = self.record(slot, outcome);
         self.journal.tell(task, outcome, message, change);
-        (slot, Verdict::of(failure, change))
+        (slot, PollOutcome::of(failure, change))
     }
 
     fn record(&mut self, slot: Slot, outcome: &Result<Observation, Failure>) -> Option<Change> {

@@ -18,7 +18,7 @@ use crate::observation::{Failure, Reason};
 use crate::schedule::Schedule;
 use crate::schedule::cadence::Cadence;
 use crate::schedule::dispatch::{Dispatch, Next, Start};
-use crate::schedule::verdict::Verdict;
+use crate::schedule::outcome::PollOutcome;
 use crate::store::Changes;
 use crate::task::group::TaskGroup;
 use crate::task::stable_hash;
@@ -126,10 +126,10 @@ impl<'s> Polling<'s> {
         self.telemetry.expect(&new.provider.mapping);
         self.schedule.reconfigure(&old.provider.limits, limits, has_batches, now);
         if !new.fetcher.is_same_account(&old.fetcher) {
-            self.schedule.gate.trust_again();
+            self.schedule.admission.reset_auth_backoff();
         }
         if old.provider.base_url != new.provider.base_url {
-            self.schedule.gate.end_pause();
+            self.schedule.admission.end_pause();
         }
         if !new.has_same_batches(&old) {
             self.schedule.forget_batches(now);
@@ -160,7 +160,7 @@ impl<'s> Polling<'s> {
         let now = Instant::now();
         self.probes.forget_left();
         let wake = loop {
-            if let Some(pause) = self.schedule.gate.pause_of_probes(now) {
+            if let Some(pause) = self.schedule.admission.pause_of_probes(now) {
                 self.probes.refuse(pause, now);
             }
             match self.schedule.next(now, !self.probes.is_empty()) {
@@ -171,12 +171,14 @@ impl<'s> Polling<'s> {
             }
         };
         self.show_due(now);
-        if self.schedule.gate.in_flight() == 0 && self.schedule.ready() == 0 {
+        if self.schedule.admission.in_flight() == 0 && self.schedule.ready() == 0 {
             self.seat.settled.store(true, Ordering::Relaxed);
         }
         // Credentials that were refused may be replaced long before the next poll tries them.
-        let gate = &self.schedule.gate;
-        if gate.is_refused() && self.seat.upstream.fetcher.credentials.can_change() {
+        let admission = &self.schedule.admission;
+        if admission.has_refused_credentials()
+            && self.seat.upstream.fetcher.credentials.can_change()
+        {
             let look = now + SECRETS_RETRY;
             return Some(wake.map_or(look, |wake| wake.min(look)));
         }
@@ -246,7 +248,7 @@ impl<'s> Polling<'s> {
             Ok(has_changed) => {
                 if has_changed {
                     tracing::info!(provider, "read new credentials");
-                    self.schedule.gate.trust_again();
+                    self.schedule.admission.reset_auth_backoff();
                 } else if self.held.count > 0 {
                     tracing::info!(provider, "the credentials can be read again");
                 }
@@ -257,7 +259,7 @@ impl<'s> Polling<'s> {
                 if self.held.count == 0 {
                     tracing::error!(provider, %error, "paused: the credentials cannot be read");
                 }
-                self.schedule.gate.lock(now + SECRETS_RETRY);
+                self.schedule.admission.hold_until(now + SECRETS_RETRY);
                 self.held.set(self.seat.shard.open_count());
                 false
             }
@@ -266,7 +268,7 @@ impl<'s> Polling<'s> {
 
     /// There are credentials to send.
     fn unlock(&mut self) {
-        self.schedule.gate.unlock();
+        self.schedule.admission.end_hold();
         self.held.set(0);
     }
 
@@ -285,7 +287,7 @@ impl<'s> Polling<'s> {
             Asked::Probe(reply) => {
                 let polled = polled.unwrap_or_else(|| panicked(1));
                 let failure = polled.outcomes.iter().find_map(|outcome| outcome.as_ref().err());
-                let verdict = Verdict::of(failure, None);
+                let verdict = PollOutcome::of(failure, None);
                 let now = Instant::now();
                 self.schedule.probe_ended(verdict, polled.pause(), polled.took, now);
                 reply.send(Ok(polled));

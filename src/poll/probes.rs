@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Polled;
-use crate::schedule::gate::{Cause, Pause};
+use crate::schedule::admission::{Pause, PauseReason};
 use crate::task::Task;
 use crate::telemetry::provider::{ProbeResult, ProviderTelemetry};
 
@@ -37,7 +37,7 @@ pub struct Reply {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoTurn {
     /// The provider is sent nothing for so much longer.
-    Paused(Cause, Duration),
+    Paused(PauseReason, Duration),
     /// There was no answer in time.
     TimedOut,
     /// Too many others wait.
@@ -51,16 +51,16 @@ pub enum NoTurn {
 impl fmt::Display for NoTurn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Paused(cause, left) => {
-                let cause = match cause {
-                    Cause::RetryAfter => "it has asked to be left alone",
-                    Cause::Refused => {
+            Self::Paused(reason, left) => {
+                let reason = match reason {
+                    PauseReason::RetryAfter => "it has asked to be left alone",
+                    PauseReason::Refused => {
                         "it refuses the credentials, which are tried from time to time"
                     }
-                    Cause::Unreadable => "its credentials cannot be read",
+                    PauseReason::Unreadable => "its credentials cannot be read",
                 };
                 let left = left.as_secs_f64();
-                return write!(f, "the provider is paused for {left:.3} s more: {cause}");
+                return write!(f, "the provider is paused for {left:.3} s more: {reason}");
             }
             Self::TimedOut => "the provider is busy; the probe did not get its turn",
             Self::QueueFull => "the provider is busy; too many probes wait for their turn",
@@ -141,7 +141,7 @@ impl Probes {
     pub fn refuse(&mut self, pause: Pause, now: Instant) {
         let left = pause.until.saturating_duration_since(now);
         for probe in self.0.drain(..) {
-            probe.reply.send(Err(NoTurn::Paused(pause.cause, left)));
+            probe.reply.send(Err(NoTurn::Paused(pause.reason, left)));
         }
     }
 }

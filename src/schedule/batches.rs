@@ -65,7 +65,7 @@ pub struct Batches {
     wait: Duration,
     /// Places the retries.
     hash: u64,
-    limit: Option<Limit>,
+    limit: Option<BatchLimit>,
     suspicion: Option<Suspicion>,
     /// Sizes of batches that were read recently, with the moment: each larger than all later ones.
     recently_read: VecDeque<(usize, Instant)>,
@@ -74,7 +74,7 @@ pub struct Batches {
 
 /// Fewer tasks than the configuration allows.
 #[derive(Clone, Copy, Debug)]
-struct Limit {
+struct BatchLimit {
     /// 0, or at least 2.
     size: usize,
     until: Instant,
@@ -244,7 +244,7 @@ impl Batches {
 
     fn set_limit(&mut self, size: usize, now: Instant) {
         let until = retry_at(self.hash, now);
-        self.limit = Some(Limit { size, until, is_on_trial: false });
+        self.limit = Some(BatchLimit { size, until, is_on_trial: false });
     }
 
     /// Keeps a task out of batches of more than `size` tasks for a while, unless too many already

@@ -3,7 +3,7 @@
 //!
 //! A batch that is divided is a tree of parts. Until one of them can be read, the provider itself
 //! may be what is broken: then one part is under way at a time, and only of one tree. Once one was
-//! read, all parts go out as fast as the gate lets them. Pure.
+//! read, all parts go out as fast as the admission lets them. Pure.
 
 use std::time::Duration;
 
@@ -100,7 +100,7 @@ struct Tree {
     group: u64,
     failure: Failure,
     took: Duration,
-    parts: Vec<Part>,
+    parts: Vec<BatchPart>,
     /// Parts that have not been asked for; the next one is the last.
     waiting: Vec<usize>,
     in_flight: usize,
@@ -110,7 +110,7 @@ struct Tree {
 }
 
 #[derive(Debug)]
-struct Part {
+struct BatchPart {
     parent: Option<usize>,
     slots: Vec<Slot>,
     /// Number of tasks that the request asks for.
@@ -154,13 +154,13 @@ impl Bisection {
         };
         self.next_tree = self.next_tree.wrapping_add(1);
         let slots = unread.slots.clone();
-        tree.parts.push(Part::new(None, slots, unread.asked));
+        tree.parts.push(BatchPart::new(None, slots, unread.asked));
         self.parts += tree.divide(0, unread.slots);
         self.trees.push(tree);
         true
     }
 
-    /// Reports whether a part may be asked for now, were the gate open.
+    /// Reports whether a part may be asked for now, were the admission open.
     pub fn is_ready(&self) -> bool {
         self.ready_tree().is_some()
     }
@@ -347,7 +347,7 @@ impl Tree {
         for half in halves {
             self.waiting.push(self.parts.len());
             let size = half.len();
-            self.parts.push(Part::new(Some(part), half, size));
+            self.parts.push(BatchPart::new(Some(part), half, size));
             made += 1;
         }
         if let Some(part) = self.parts.get_mut(part) {
@@ -375,7 +375,7 @@ impl Tree {
     }
 }
 
-impl Part {
+impl BatchPart {
     fn new(parent: Option<usize>, slots: Vec<Slot>, size: usize) -> Self {
         Self { parent, slots, size, halves: 0, halves_read: 0 }
     }

@@ -8,14 +8,14 @@ use tokio::time::Instant;
 use super::batches::BatchChange;
 use super::bisection::{Abandoned, Findings, Together, Unread};
 use super::dispatch::{Dispatch, Next};
-use super::verdict::Verdict;
-use super::{Entry, Phase, Schedule};
+use super::outcome::PollOutcome;
+use super::{Phase, Schedule, ScheduledTask};
 use crate::observation::Failure;
 use crate::store::Slot;
 
 /// An answer, as far as the schedule cares.
 #[derive(Clone, Debug)]
-pub enum Reply<'a> {
+pub enum BatchReply<'a> {
     /// It was read, for each task.
     Read,
     /// The provider has no batch query.
@@ -50,14 +50,14 @@ impl Schedule {
     /// that have come due since: its own have been due for longer.
     pub(super) fn next_part(&mut self, now: Instant) -> Option<Next> {
         while self.bisection.is_ready() {
-            if let Err(closed) = self.gate.enter(now) {
+            if let Err(closed) = self.admission.admit(now) {
                 return Some(self.wait_for(closed, true));
             }
             let (id, group, slots) = self.bisection.start()?;
             let slots = self.keep_group(slots, group, now);
             let starts = self.start(slots, Phase::Divided, now);
             if starts.is_empty() {
-                self.gate.withdraw();
+                self.admission.cancel();
                 self.bisection.part_vanished(id);
                 continue;
             }
@@ -69,7 +69,8 @@ impl Schedule {
 
     /// Takes out the tasks that a reload has moved to another group, with which they are due now.
     fn keep_group(&mut self, slots: Vec<Slot>, group: u64, now: Instant) -> Vec<Slot> {
-        let has_moved = |entry: &mut Entry| entry.phase == Phase::Divided && entry.group != group;
+        let has_moved =
+            |entry: &mut ScheduledTask| entry.phase == Phase::Divided && entry.group != group;
         let (moved, kept): (Vec<_>, Vec<_>) =
             slots.into_iter().partition(|slot| self.entry(*slot).is_some_and(has_moved));
         for slot in moved {
@@ -80,7 +81,7 @@ impl Schedule {
 
     /// A request was not sent, because all its tasks have left.
     pub fn withdraw(&mut self, dispatch: &Dispatch) {
-        self.gate.withdraw();
+        self.admission.cancel();
         if dispatch.is_batch {
             self.batches.ended(dispatch.planned);
         }
@@ -90,7 +91,12 @@ impl Schedule {
     }
 
     /// Learns from the answer to a request. To be called before [`Schedule::finish`].
-    pub fn receive(&mut self, dispatch: &Dispatch, reply: Reply<'_>, now: Instant) -> Consequences {
+    pub fn receive(
+        &mut self,
+        dispatch: &Dispatch,
+        reply: BatchReply<'_>,
+        now: Instant,
+    ) -> Consequences {
         let mut consequences = Consequences::default();
         if !self.batches.exist() {
             return consequences;
@@ -100,7 +106,7 @@ impl Schedule {
             self.batches.ended(dispatch.planned);
         }
         match reply {
-            Reply::Read => {
+            BatchReply::Read => {
                 if dispatch.is_batch {
                     consequences.changes.extend(self.batches.read(tasks, now));
                 }
@@ -109,7 +115,7 @@ impl Schedule {
                 }
                 self.bisection.group_read(dispatch.group);
             }
-            Reply::NoSuchQuery => {
+            BatchReply::NoSuchQuery => {
                 consequences.changes.push(self.batches.refuse(now));
                 consequences.are_asked_again = true;
                 let waiting = self.bisection.clear();
@@ -117,11 +123,11 @@ impl Schedule {
                     self.wait(slot, now);
                 }
             }
-            Reply::Unread { slots, failure, took } => {
+            BatchReply::Unread { slots, failure, took } => {
                 let unread = Unread { slots, asked: tasks, failure, took };
                 self.unread(dispatch, unread, &mut consequences, now);
             }
-            Reply::Trouble => {
+            BatchReply::Trouble => {
                 if let Some(part) = dispatch.part {
                     self.bisection.part_failed(part);
                     consequences.abandoned = self.bisection.abandon_unproven(dispatch.group);
@@ -203,7 +209,7 @@ impl Schedule {
     }
 
     /// Tasks that were to be asked for again fail instead.
-    pub fn fail(&mut self, verdicts: &[(Slot, Verdict)], now: Instant) {
+    pub fn fail(&mut self, verdicts: &[(Slot, PollOutcome)], now: Instant) {
         self.settle(verdicts, now);
     }
 

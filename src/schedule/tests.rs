@@ -1,8 +1,9 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::config::RateLimit;
-use crate::schedule::verdict::Verdict;
+use crate::schedule::outcome::PollOutcome;
 
+mod credentials;
 mod probes;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -56,7 +57,7 @@ fn a_task_is_polled_at_its_place_in_every_interval() {
         assert_eq!(schedule.next(due - SECOND, false), Next::Wait(due));
         let expected = Start { slot: slot(0), lag: Duration::ZERO, retry: false };
         assert_eq!(started(schedule.next(due, false)), expected);
-        schedule.finish(&[(slot(0), Verdict::Open)], None, due + SECOND);
+        schedule.finish(&[(slot(0), PollOutcome::Open)], None, due + SECOND);
     }
 }
 
@@ -67,7 +68,7 @@ fn a_task_is_never_polled_twice_at_once() {
     started(schedule.next(start + 3 * SECOND, false));
     assert_eq!(schedule.next(start + 60 * SECOND, false), Next::Idle);
     // It took longer than the interval: the next poll is at the task's next place.
-    schedule.finish(&[(slot(0), Verdict::Open)], None, start + 60 * SECOND);
+    schedule.finish(&[(slot(0), PollOutcome::Open)], None, start + 60 * SECOND);
     assert_eq!(schedule.next(start + 60 * SECOND, false), Next::Wait(start + 63 * SECOND));
 }
 
@@ -84,8 +85,8 @@ fn what_cannot_start_on_time_starts_late_and_nothing_is_dropped() {
         let begun = started(schedule.next(now, false));
         assert_eq!((begun.slot, begun.lag), (slot(index), late * SECOND));
         assert!(!matches!(schedule.next(now + SECOND, false), Next::Poll(_)));
-        assert_eq!((schedule.gate.in_flight(), schedule.ready()), (1, later));
-        schedule.finish(&[(slot(index), Verdict::Open)], None, now + 2 * SECOND);
+        assert_eq!((schedule.admission.in_flight(), schedule.ready()), (1, later));
+        schedule.finish(&[(slot(index), PollOutcome::Open)], None, now + 2 * SECOND);
     }
     assert!(!schedule.is_throttled());
 }
@@ -97,14 +98,14 @@ fn failures_back_off_and_success_returns_to_the_rhythm() {
     let mut now = start + 3 * SECOND;
     assert!(!started(schedule.next(now, false)).retry);
     for longest in [10, 20, 40, 80, 160, 300, 300] {
-        schedule.finish(&[(slot(0), Verdict::Failed)], None, now);
+        schedule.finish(&[(slot(0), PollOutcome::Failed)], None, now);
         let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
         let longest = longest * SECOND;
         assert!(due - now <= longest && due - now >= longest * 3 / 4, "{:?}", due - now);
         now = due;
         assert!(started(schedule.next(now, false)).retry);
     }
-    schedule.finish(&[(slot(0), Verdict::Open)], None, now);
+    schedule.finish(&[(slot(0), PollOutcome::Open)], None, now);
     let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
     assert_eq!(u64::try_from((due - start).as_micros()).unwrap() % place(10), place(3));
 }
@@ -114,18 +115,18 @@ fn failures_back_off_and_success_returns_to_the_rhythm() {
 #[test]
 fn a_denied_task_is_polled_again_when_one_more_denial_ends_it() {
     for (verdict, earliest, latest) in [
-        (Verdict::Failed, 225, 300),
-        (Verdict::Denied(600 * SECOND), 225, 300),
-        (Verdict::Denied(100 * SECOND), 100, 100),
-        (Verdict::Denied(SECOND), 10, 10),
-        (Verdict::Denied(Duration::ZERO), 10, 10),
+        (PollOutcome::Failed, 225, 300),
+        (PollOutcome::Denied(600 * SECOND), 225, 300),
+        (PollOutcome::Denied(100 * SECOND), 100, 100),
+        (PollOutcome::Denied(SECOND), 10, 10),
+        (PollOutcome::Denied(Duration::ZERO), 10, 10),
     ] {
         let (mut schedule, start) = schedule(&limits());
         schedule.add(placed(slot(0), place(3), 0), start);
         let mut now = start + 3 * SECOND;
         started(schedule.next(now, false));
         for _ in 0..9 {
-            schedule.finish(&[(slot(0), Verdict::Failed)], None, now);
+            schedule.finish(&[(slot(0), PollOutcome::Failed)], None, now);
             let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
             now = due;
             started(schedule.next(now, false));
@@ -144,7 +145,7 @@ fn retry_after_pauses_the_whole_provider_but_not_for_ever() {
     schedule.add(placed(slot(1), place(2), 0), start);
     started(schedule.next(start + SECOND, false));
     let day = Duration::from_secs(86_400);
-    schedule.finish(&[(slot(0), Verdict::Failed)], Some(day), start + SECOND);
+    schedule.finish(&[(slot(0), PollOutcome::Failed)], Some(day), start + SECOND);
     let resumed = start + 601 * SECOND;
     assert!(matches!(schedule.next(start + 2 * SECOND, false), Next::Wait(_)));
     assert!(schedule.is_throttled());
@@ -160,7 +161,7 @@ fn what_a_pause_held_back_is_made_up_for_at_twice_the_usual_rate() {
         // A poll every 10 ms.
         schedule.add(placed(slot(index), place(10) / 1_000 * u64::from(index), 0), start);
     }
-    schedule.gate.retry_after(60 * SECOND, start);
+    schedule.admission.retry_after(60 * SECOND, start);
     let (mut now, end) = (start, start + 90 * SECOND);
     let (mut polled, mut started) = (std::collections::BTreeMap::new(), Vec::new());
     while now < end {
@@ -169,7 +170,7 @@ fn what_a_pause_held_back_is_made_up_for_at_twice_the_usual_rate() {
                 started.push(now);
                 let before = polled.insert(starts[0].slot, now);
                 assert!(before.is_none_or(|before| now - before >= 5 * SECOND), "polled in vain");
-                schedule.finish(&[(starts[0].slot, Verdict::Open)], None, now);
+                schedule.finish(&[(starts[0].slot, PollOutcome::Open)], None, now);
             }
             Next::Wait(until) => now = until,
             Next::Probe | Next::Idle => panic!("tasks wait"),
@@ -202,33 +203,6 @@ fn a_rate_limit_delays_and_the_delay_is_counted() {
     assert!(!schedule.is_throttled());
 }
 
-#[test]
-fn refused_credentials_leave_one_poll_at_a_time() {
-    let (mut schedule, start) = schedule(&limits());
-    for index in 0..5 {
-        schedule.add(placed(slot(index), place(1), 0), start);
-    }
-    let mut now = start + SECOND;
-    started(schedule.next(now, false));
-    started(schedule.next(now, false));
-    schedule.finish(&[(slot(0), Verdict::Refused)], None, now);
-    let next = schedule.next(now, false);
-    assert!(!matches!(next, Next::Poll(_)), "one that began before is still under way");
-    schedule.finish(&[(slot(1), Verdict::Refused)], None, now);
-    for (index, longest) in [(2, 10), (3, 20), (4, 40)] {
-        let (at, trial) = next_started(&mut schedule, now);
-        assert!(at - now <= longest * SECOND && at - now >= longest * SECOND * 3 / 4);
-        now = at;
-        assert!(!matches!(schedule.next(now, false), Next::Poll(_)), "one at a time");
-        assert!(trial.slot.index == index || trial.slot.index < 2);
-        schedule.finish(&[(trial.slot, Verdict::Refused)], None, now);
-    }
-    let (at, trial) = next_started(&mut schedule, now);
-    schedule.finish(&[(trial.slot, Verdict::Open)], None, at);
-    started(schedule.next(at, false));
-    started(schedule.next(at, false));
-}
-
 fn batched(limits: &Limits) -> (Schedule, Instant) {
     let start = Instant::now();
     let cadence = Cadence::new(limits.poll_interval, start, Timestamp::from_micros(0));
@@ -257,7 +231,7 @@ fn a_batch_waits_a_little_for_others_of_its_group() {
     assert_eq!(batch.iter().map(|start| start.lag).collect::<Vec<_>>(), [wait; 2]);
     assert_eq!(batch.iter().map(|start| start.slot.index).collect::<Vec<_>>(), [0, 2]);
     assert_eq!(indexes(schedule.next(due + wait, false)), [1, 3]);
-    assert_eq!((schedule.ready(), schedule.gate.in_flight()), (0, 2));
+    assert_eq!((schedule.ready(), schedule.admission.in_flight()), (0, 2));
 }
 
 #[test]
@@ -282,12 +256,16 @@ fn a_denied_batch_is_asked_for_together_when_the_first_of_its_tasks_may_end() {
     let mut now = start + SECOND;
     for _ in 0..9 {
         assert_eq!(indexes(schedule.next(now, false)), [0, 1]);
-        schedule.finish(&[(slot(0), Verdict::Failed), (slot(1), Verdict::Failed)], None, now);
+        schedule.finish(
+            &[(slot(0), PollOutcome::Failed), (slot(1), PollOutcome::Failed)],
+            None,
+            now,
+        );
         let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
         now = due;
     }
     assert_eq!(indexes(schedule.next(now, false)), [0, 1]);
-    let [late, soon] = [3_600, 70].map(|seconds| Verdict::Denied(seconds * SECOND));
+    let [late, soon] = [3_600, 70].map(|seconds| PollOutcome::Denied(seconds * SECOND));
     schedule.finish(&[(slot(0), late), (slot(1), soon)], None, now);
     assert_eq!(schedule.next(now, false), Next::Wait(now + 70 * SECOND));
     assert_eq!(indexes(schedule.next(now + 70 * SECOND, false)), [0, 1]);
@@ -300,11 +278,11 @@ fn a_failed_batch_backs_off_as_one_and_a_bad_element_alone() {
     schedule.add(placed(slot(1), place(1), 0), start);
     let due = start + SECOND;
     assert_eq!(indexes(schedule.next(due, false)), [0, 1]);
-    let failed = [(slot(0), Verdict::Failed), (slot(1), Verdict::Failed)];
+    let failed = [(slot(0), PollOutcome::Failed), (slot(1), PollOutcome::Failed)];
     schedule.finish(&failed, None, due);
     let Next::Wait(again) = schedule.next(due, false) else { panic!("nothing is due") };
     assert_eq!(indexes(schedule.next(again, false)), [0, 1], "together again");
-    schedule.finish(&[(slot(0), Verdict::Open), (slot(1), Verdict::Failed)], None, again);
+    schedule.finish(&[(slot(0), PollOutcome::Open), (slot(1), PollOutcome::Failed)], None, again);
     let Next::Wait(next) = schedule.next(again, false) else { panic!("nothing is due") };
     let rhythm = u64::try_from((next - start).as_micros()).unwrap() % place(10);
     assert_eq!(rhythm, place(1), "the good one keeps its place");
@@ -323,7 +301,11 @@ fn a_task_that_fails_shares_no_batch_with_one_that_does_not() {
     }
     let due = start + SECOND;
     assert_eq!(indexes(schedule.next(due, false)), [0, 1, 2]);
-    let ended = [(slot(0), Verdict::Open), (slot(1), Verdict::Failed), (slot(2), Verdict::Open)];
+    let ended = [
+        (slot(0), PollOutcome::Open),
+        (slot(1), PollOutcome::Failed),
+        (slot(2), PollOutcome::Open),
+    ];
     schedule.finish(&ended, None, due);
     let all_due = due + 60 * SECOND;
     let mut batches =
@@ -340,7 +322,7 @@ fn final_and_removed_tasks_are_polled_no_more() {
     }
     let due = start + SECOND;
     started(schedule.next(due, false));
-    schedule.finish(&[(slot(0), Verdict::Final)], None, due);
+    schedule.finish(&[(slot(0), PollOutcome::Final)], None, due);
     assert_eq!(schedule.ready(), 2);
     schedule.remove(slot(1));
     assert_eq!(schedule.ready(), 1);
@@ -349,36 +331,10 @@ fn final_and_removed_tasks_are_polled_no_more() {
     // The place has a new tenant before the old one's poll has ended.
     let tenant = Slot { index: 2, generation: 1 };
     schedule.add(placed(tenant, place(5), 0), due);
-    schedule.finish(&[(slot(2), Verdict::Open)], None, due + SECOND);
-    assert_eq!(schedule.gate.in_flight(), 0);
+    schedule.finish(&[(slot(2), PollOutcome::Open)], None, due + SECOND);
+    assert_eq!(schedule.admission.in_flight(), 0);
     assert_eq!(schedule.next(due + SECOND, false), Next::Wait(start + 5 * SECOND));
     assert_eq!(started(schedule.next(start + 5 * SECOND, false)).slot, tenant);
-}
-
-/// A vanished secret, or one that was refused, is no throttling; nor is what waits for them.
-#[test]
-fn only_limits_and_pauses_count_as_throttling() {
-    let rate_limit = Some(RateLimit { requests: 1, per: 4 * SECOND, burst: 1 });
-    let (mut schedule, start) = schedule(&Limits { rate_limit, ..limits() });
-    for index in 0..3 {
-        schedule.add(placed(slot(index), place(1), 0), start);
-    }
-    let due = start + SECOND;
-    schedule.gate.lock(due + 5 * SECOND);
-    assert_eq!(schedule.next(due, false), Next::Wait(due + 5 * SECOND));
-    assert!(!schedule.is_throttled(), "no secret");
-    schedule.gate.unlock();
-    let mut now = due + 5 * SECOND;
-    started(schedule.next(now, false));
-    assert_eq!(schedule.next(now, false), Next::Wait(now + 4 * SECOND), "the rate limit");
-    assert!(schedule.is_throttled());
-    now += 2 * SECOND;
-    schedule.finish(&[(slot(0), Verdict::Refused)], None, now);
-    let Next::Wait(again) = schedule.next(now, false) else { panic!("a probing poll is to come") };
-    assert!(!schedule.is_throttled(), "refused");
-    schedule.gate.lock(again + SECOND);
-    assert_eq!(schedule.next(again, false), Next::Wait(again + SECOND));
-    assert!(!schedule.is_throttled());
 }
 
 /// A request that was let through and is not sent takes nothing from the limits.
@@ -392,35 +348,8 @@ fn a_withdrawn_request_gives_back_what_it_took() {
     let due = start + SECOND;
     let Next::Poll(dispatch) = schedule.next(due, false) else { panic!("a poll is due") };
     schedule.withdraw(&dispatch);
-    assert_eq!(schedule.gate.in_flight(), 0);
+    assert_eq!(schedule.admission.in_flight(), 0);
     assert_eq!(started(schedule.next(due, false)).slot, slot(1));
-}
-
-#[test]
-fn a_reload_forgets_neither_refusals_nor_failures() {
-    let (mut schedule, start) = schedule(&limits());
-    schedule.add(placed(slot(0), place(3), 0), start);
-    let mut now = start + 3 * SECOND;
-    started(schedule.next(now, false));
-    schedule.finish(&[(slot(0), Verdict::Refused)], None, now);
-    schedule.reconfigure(&limits(), &limits(), false, now);
-    assert!(schedule.gate.is_refused());
-    schedule.gate.trust_again();
-    for _ in 0..5 {
-        let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
-        now = due;
-        started(schedule.next(now, false));
-        schedule.finish(&[(slot(0), Verdict::Failed)], None, now);
-    }
-    let Next::Wait(backed_off) = schedule.next(now, false) else { panic!("nothing is due") };
-    let other = Limits { poll_interval: 11 * SECOND, ..limits() };
-    now += 100 * SECOND;
-    schedule.reconfigure(&limits(), &other, false, now);
-    assert_eq!(schedule.next(now, false), Next::Wait(backed_off), "neither sooner nor later");
-    let fast = Limits { poll_interval: SECOND, ..limits() };
-    schedule.reconfigure(&other, &fast, false, now);
-    let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
-    assert!(due < backed_off && due - now >= 24 * SECOND, "as far as six failures push it now");
 }
 
 /// A worker that takes over begins with all tasks, some of which it hears of once more.

@@ -93,10 +93,14 @@ impl Provider {
             Answer::NoSuchQuery => dispatch.slots().collect(),
         };
         let reply = match &answer {
-            Answer::NoSuchQuery => Reply::NoSuchQuery,
-            Answer::Trouble => Reply::Trouble,
-            _ if unread.is_empty() => Reply::Read,
-            _ => Reply::Unread { slots: unread.clone(), failure: &failure, took: Duration::ZERO },
+            Answer::NoSuchQuery => BatchReply::NoSuchQuery,
+            Answer::Trouble => BatchReply::Trouble,
+            _ if unread.is_empty() => BatchReply::Read,
+            _ => BatchReply::Unread {
+                slots: unread.clone(),
+                failure: &failure,
+                took: Duration::ZERO,
+            },
         };
         let consequences = self.schedule.receive(dispatch, reply, self.now);
         let mut verdicts = Vec::new();
@@ -117,10 +121,10 @@ impl Provider {
         self.changes.extend(consequences.changes);
     }
 
-    fn end(&mut self, slot: Slot, has_failed: bool) -> (Slot, Verdict) {
+    fn end(&mut self, slot: Slot, has_failed: bool) -> (Slot, PollOutcome) {
         let (usable, failed) = self.polls.entry(slot.index).or_default();
         *(if has_failed { failed } else { usable }) += 1;
-        (slot, if has_failed { Verdict::Failed } else { Verdict::Open })
+        (slot, if has_failed { PollOutcome::Failed } else { PollOutcome::Open })
     }
 
     /// The tasks of which a poll has failed.
@@ -288,7 +292,7 @@ fn parts_keep_to_the_limits() {
     provider.take(&quarter, |_, _| Answer::Read);
     let two = [next(&mut provider).unwrap(), next(&mut provider).unwrap()];
     assert!(two.iter().all(Dispatch::is_part) && next(&mut provider).is_none());
-    assert_eq!(provider.schedule.gate.in_flight(), 2);
+    assert_eq!(provider.schedule.admission.in_flight(), 2);
     for part in &two {
         provider.take(part, |_, _| Answer::Read);
     }

@@ -1,7 +1,7 @@
 //! Probes among the polls of a schedule.
 
 use super::*;
-use crate::schedule::gate::Cause;
+use crate::schedule::admission::PauseReason;
 
 /// Goes on until `end`, with a client that has a probe waiting all the time. Each request takes
 /// `took`. Returns the moments at which polls and probes started.
@@ -34,8 +34,8 @@ fn besieged(
                 under_way.pop_front();
                 now = ends;
                 match slot {
-                    Some(slot) => schedule.finish(&[(slot, Verdict::Open)], None, now),
-                    None => schedule.probe_ended(Verdict::Open, None, took, now),
+                    Some(slot) => schedule.finish(&[(slot, PollOutcome::Open)], None, now),
+                    None => schedule.probe_ended(PollOutcome::Open, None, took, now),
                 }
             }
             _ => now = wake.unwrap(),
@@ -121,12 +121,12 @@ fn slow_probes_leave_most_of_the_time_to_polls() {
         match schedule.next(now, true) {
             Next::Probe => {
                 (now, probing) = (now + 5 * SECOND, probing + 5 * SECOND);
-                schedule.probe_ended(Verdict::Unreached, None, 5 * SECOND, now);
+                schedule.probe_ended(PollOutcome::Unreached, None, 5 * SECOND, now);
             }
             Next::Poll(dispatch) => {
                 let took = SECOND / 4;
                 (now, polling) = (now + took, polling + took);
-                schedule.finish(&[(dispatch.starts[0].slot, Verdict::Open)], None, now);
+                schedule.finish(&[(dispatch.starts[0].slot, PollOutcome::Open)], None, now);
             }
             Next::Wait(until) => now = until,
             Next::Idle => panic!("tasks wait"),
@@ -140,9 +140,9 @@ fn slow_probes_leave_most_of_the_time_to_polls() {
 fn what_a_probe_is_told_counts_for_polls() {
     let (mut schedule, start) = with_tasks(&limits(), 2);
     assert_eq!(schedule.next(start, true), Next::Probe);
-    schedule.probe_ended(Verdict::Failed, Some(60 * SECOND), SECOND, start);
-    let pause = schedule.gate.pause_of_probes(start + SECOND).unwrap();
-    assert_eq!((pause.cause, pause.until), (Cause::RetryAfter, start + 60 * SECOND));
+    schedule.probe_ended(PollOutcome::Failed, Some(60 * SECOND), SECOND, start);
+    let pause = schedule.admission.pause_of_probes(start + SECOND).unwrap();
+    assert_eq!((pause.reason, pause.until), (PauseReason::RetryAfter, start + 60 * SECOND));
     let due = start + 5 * SECOND;
     assert_eq!(schedule.next(due, false), Next::Wait(start + 10 * SECOND), "what comes due counts");
     assert_eq!((schedule.ready(), schedule.is_throttled()), (1, true));
@@ -157,28 +157,28 @@ fn refusals_of_probes_stop_probes_and_no_polls() {
     let (mut schedule, mut now) = schedule(&limits());
     for longest in [10, 20, 40, 80] {
         assert_eq!(schedule.next(now, true), Next::Probe);
-        schedule.probe_ended(Verdict::Refused, None, Duration::ZERO, now);
-        assert_eq!(schedule.gate.pause(now), None);
-        assert!(schedule.gate.is_refused(), "new credentials are looked for");
-        let pause = schedule.gate.pause_of_probes(now).unwrap();
-        assert_eq!(pause.cause, Cause::Refused);
+        schedule.probe_ended(PollOutcome::Refused, None, Duration::ZERO, now);
+        assert_eq!(schedule.admission.pause(now), None);
+        assert!(schedule.admission.has_refused_credentials(), "new credentials are looked for");
+        let pause = schedule.admission.pause_of_probes(now).unwrap();
+        assert_eq!(pause.reason, PauseReason::Refused);
         let wait = pause.until - now;
         assert!(wait <= longest * SECOND && wait >= longest * SECOND * 3 / 4, "{wait:?}");
         now = pause.until;
     }
     schedule.add(placed(slot(0), place(1), 0), now);
     let (mut now, _) = next_started(&mut schedule, now);
-    schedule.finish(&[(slot(0), Verdict::Open)], None, now);
-    assert_eq!(schedule.gate.pause_of_probes(now), None, "it was not the credentials");
+    schedule.finish(&[(slot(0), PollOutcome::Open)], None, now);
+    assert_eq!(schedule.admission.pause_of_probes(now), None, "it was not the credentials");
 
     // What polls are refused stops both, and a probe keeps nothing refused.
     (now, _) = next_started(&mut schedule, now);
-    schedule.finish(&[(slot(0), Verdict::Refused)], None, now);
-    let pause = schedule.gate.pause(now).unwrap();
-    assert_eq!(schedule.gate.pause_of_probes(now), Some(pause));
+    schedule.finish(&[(slot(0), PollOutcome::Refused)], None, now);
+    let pause = schedule.admission.pause(now).unwrap();
+    assert_eq!(schedule.admission.pause_of_probes(now), Some(pause));
     let later = pause.until;
     started(schedule.next(later, false));
-    assert!(schedule.gate.pause_of_probes(later).is_some(), "the credentials are being tried");
-    schedule.finish(&[(slot(0), Verdict::Open)], None, later);
-    assert_eq!(schedule.gate.pause_of_probes(later), None);
+    assert!(schedule.admission.pause_of_probes(later).is_some(), "the credentials are being tried");
+    schedule.finish(&[(slot(0), PollOutcome::Open)], None, later);
+    assert_eq!(schedule.admission.pause_of_probes(later), None);
 }

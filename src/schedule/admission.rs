@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::budget::Budget;
 use super::cadence::Cadence;
-use super::verdict::Verdict;
+use super::outcome::PollOutcome;
 use crate::config::{Limits, ProbeLimits};
 
 /// The longest pause that an upstream can impose with `Retry-After`: a gateway that asks for a day
@@ -16,24 +16,24 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 /// What stands between a due poll and its request.
 #[derive(Debug)]
-pub struct Gate {
+pub struct Admission {
     in_flight: usize,
     max_in_flight: usize,
     budget: Option<Budget>,
     /// Nothing starts before this moment: the provider has asked for it.
     paused_until: Option<Instant>,
     /// Nothing starts before this moment: there are no credentials to send.
-    locked_until: Option<Instant>,
+    held_until: Option<Instant>,
     /// While polls are refused the credentials.
-    refused: Option<Refused>,
+    auth_backoff: Option<AuthBackoff>,
     /// While probes are refused them and no poll has been since: the task may be one that is not
     /// ours, and whoever may ask for it must not stop the polls.
-    refused_to_probes: Option<Refused>,
+    probe_auth_backoff: Option<AuthBackoff>,
 }
 
 /// Refusals of the credentials in a row.
 #[derive(Clone, Copy, Debug)]
-struct Refused {
+struct AuthBackoff {
     times: u32,
     /// The moment at which they are tried again.
     next: Instant,
@@ -41,7 +41,7 @@ struct Refused {
 
 /// Those for whom a request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asker {
+pub enum Requester {
     /// The schedule.
     Poll,
     /// A client of `/probe`.
@@ -50,11 +50,11 @@ pub enum Asker {
 
 /// The reason for which a request has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closed {
+pub enum Blocked {
     /// The rate limit, or the provider has asked for a pause: until this moment.
     Throttled(Instant),
     /// There are no credentials that the provider accepts: until this moment.
-    Locked(Instant),
+    NoCredentials(Instant),
     /// Another request is under way and has to end.
     Busy,
 }
@@ -62,15 +62,15 @@ pub enum Closed {
 /// A pause in which a provider is sent nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pause {
-    /// Its cause.
-    pub cause: Cause,
+    /// Its reason.
+    pub reason: PauseReason,
     /// The moment of the next request.
     pub until: Instant,
 }
 
-/// The cause of a pause.
+/// The reason of a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum PauseReason {
     /// The provider has asked for it.
     RetryAfter,
     /// The provider refuses the credentials.
@@ -79,17 +79,17 @@ pub enum Cause {
     Unreadable,
 }
 
-impl Gate {
-    /// An open gate.
+impl Admission {
+    /// An open admission.
     pub fn new(limits: &Limits) -> Self {
         Self {
             in_flight: 0,
             max_in_flight: limits.max_in_flight,
             budget: limits.rate_limit.map(Budget::new),
             paused_until: None,
-            locked_until: None,
-            refused: None,
-            refused_to_probes: None,
+            held_until: None,
+            auth_backoff: None,
+            probe_auth_backoff: None,
         }
     }
 
@@ -105,14 +105,14 @@ impl Gate {
         }
     }
 
-    /// Lets a request through, which counts as under way until [`Gate::leave`].
+    /// Lets a request through, which counts as under way until [`Admission::complete`].
     ///
     /// # Errors
     /// When it may not start: what it has to wait for.
-    pub fn enter(&mut self, now: Instant) -> Result<(), Closed> {
+    pub fn admit(&mut self, now: Instant) -> Result<(), Blocked> {
         self.check(now)?;
         match self.budget.as_mut().map(|budget| budget.spend(now)) {
-            Some(Err(at)) => Err(Closed::Throttled(at)),
+            Some(Err(at)) => Err(Blocked::Throttled(at)),
             _ => {
                 self.in_flight += 1;
                 Ok(())
@@ -120,66 +120,70 @@ impl Gate {
         }
     }
 
-    /// As [`Gate::enter`] for a probe while no poll is due: of a burst it leaves polls the part
+    /// As [`Admission::admit`] for a probe while no poll is due: of a burst it leaves polls the part
     /// that is not the probes' own.
     ///
     /// # Errors
-    /// As [`Gate::enter`].
-    pub fn enter_leaving_a_burst(
+    /// As [`Admission::admit`].
+    pub fn admit_leaving_burst(
         &mut self,
         limits: ProbeLimits,
         now: Instant,
-    ) -> Result<(), Closed> {
+    ) -> Result<(), Blocked> {
         self.check(now)?;
         let budget = self.budget.as_ref();
         match budget.map(|budget| budget.check_leaving(limits.polls_between, now)) {
-            Some(Err(at)) => Err(Closed::Throttled(at)),
-            _ => self.enter(now),
+            Some(Err(at)) => Err(Blocked::Throttled(at)),
+            _ => self.admit(now),
         }
     }
 
     /// Checks all but the rate limit.
-    fn check(&mut self, now: Instant) -> Result<(), Closed> {
+    fn check(&mut self, now: Instant) -> Result<(), Blocked> {
         if self.in_flight >= self.max_in_flight {
-            return Err(Closed::Busy);
+            return Err(Blocked::Busy);
         }
         match self.pause(now) {
             None => Ok(()),
             // Until it is known how the one request ends that tries the credentials.
-            Some(_) if self.is_trying(now) => Err(Closed::Busy),
-            Some(Pause { cause: Cause::RetryAfter, until }) => Err(Closed::Throttled(until)),
-            Some(Pause { until, .. }) => Err(Closed::Locked(until)),
+            Some(_) if self.is_trying(now) => Err(Blocked::Busy),
+            Some(Pause { reason: PauseReason::RetryAfter, until }) => {
+                Err(Blocked::Throttled(until))
+            }
+            Some(Pause { until, .. }) => Err(Blocked::NoCredentials(until)),
         }
     }
 
     /// Returns the pause in which the provider is at `now`, if it is in one.
     pub fn pause(&self, now: Instant) -> Option<Pause> {
         let later = |until: &Instant| *until > now;
-        let pause = |cause, until| Some(Pause { cause, until });
-        if let Some(until) = self.locked_until.filter(later) {
-            return pause(Cause::Unreadable, until);
+        let pause = |reason, until| Some(Pause { reason, until });
+        if let Some(until) = self.held_until.filter(later) {
+            return pause(PauseReason::Unreadable, until);
         }
         if let Some(until) = self.paused_until.filter(later) {
-            return pause(Cause::RetryAfter, until);
+            return pause(PauseReason::RetryAfter, until);
         }
-        let refused = self.refused.filter(|refused| refused.next > now || self.in_flight > 0)?;
-        pause(Cause::Refused, refused.next.max(now))
+        let refused =
+            self.auth_backoff.filter(|refused| refused.next > now || self.in_flight > 0)?;
+        pause(PauseReason::Refused, refused.next.max(now))
     }
 
-    /// Returns the pause that a probe finds: as [`Gate::pause`], and while probes are refused.
+    /// Returns the pause that a probe finds: as [`Admission::pause`], and while probes are refused.
     pub fn pause_of_probes(&self, now: Instant) -> Option<Pause> {
-        let refused = self.refused_to_probes.filter(|refused| refused.next > now);
-        let own = refused.map(|refused| Pause { cause: Cause::Refused, until: refused.next });
+        let refused = self.probe_auth_backoff.filter(|refused| refused.next > now);
+        let own =
+            refused.map(|refused| Pause { reason: PauseReason::Refused, until: refused.next });
         self.pause(now).or(own)
     }
 
     /// Reports whether the credentials are being tried that were refused.
     fn is_trying(&self, now: Instant) -> bool {
         let is_later = |until: Option<Instant>| until.is_some_and(|until| until > now);
-        !is_later(self.locked_until)
+        !is_later(self.held_until)
             && !is_later(self.paused_until)
             && self.in_flight > 0
-            && self.refused.is_some()
+            && self.auth_backoff.is_some()
     }
 
     /// Reports whether as many requests are under way as may be.
@@ -188,13 +192,13 @@ impl Gate {
     }
 
     /// A request has ended.
-    pub fn leave(&mut self) {
+    pub fn complete(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
     /// A request that was let through is not sent: as if it had never entered.
-    pub fn withdraw(&mut self) {
-        self.leave();
+    pub fn cancel(&mut self) {
+        self.complete();
         if let Some(budget) = &mut self.budget {
             budget.give_back();
         }
@@ -213,13 +217,13 @@ impl Gate {
 
     /// There are no credentials to send before `until`, when it is looked for them again. Not a
     /// matter of rates.
-    pub fn lock(&mut self, until: Instant) {
-        self.locked_until = Some(until);
+    pub fn hold_until(&mut self, until: Instant) {
+        self.held_until = Some(until);
     }
 
     /// There are credentials to send.
-    pub fn unlock(&mut self) {
-        self.locked_until = None;
+    pub fn end_hold(&mut self) {
+        self.held_until = None;
     }
 
     /// Another server is asked from now on: what the one until now has asked for does not bind it.
@@ -228,41 +232,47 @@ impl Gate {
     }
 
     /// Reports whether the credentials were refused.
-    pub fn is_refused(&self) -> bool {
-        self.refused.or(self.refused_to_probes).is_some()
+    pub fn has_refused_credentials(&self) -> bool {
+        self.auth_backoff.or(self.probe_auth_backoff).is_some()
     }
 
     /// Forgets that credentials were refused: there are new ones.
-    pub fn trust_again(&mut self) {
-        (self.refused, self.refused_to_probes) = (None, None);
+    pub fn reset_auth_backoff(&mut self) {
+        (self.auth_backoff, self.probe_auth_backoff) = (None, None);
     }
 
-    /// Refused credentials close the gate but for one request at a time, ever more rarely; any
+    /// Refused credentials close the admission but for one request at a time, ever more rarely; any
     /// answer that is not a refusal opens it. Those that a probe is refused close it to probes: a
     /// poll will show whether it is the credentials. The time between them is the back-off of
     /// `cadence` for a task with this hash.
-    pub fn judge_credentials(
+    pub fn observe_auth(
         &mut self,
-        verdict: Verdict,
-        asker: Asker,
+        verdict: PollOutcome,
+        requester: Requester,
         cadence: &Cadence,
         hash: u64,
         now: Instant,
     ) {
-        let refused = match asker {
-            Asker::Probe if self.refused.is_none() => &mut self.refused_to_probes,
-            Asker::Probe | Asker::Poll => &mut self.refused,
+        let refused = match requester {
+            Requester::Probe if self.auth_backoff.is_none() => &mut self.probe_auth_backoff,
+            Requester::Probe | Requester::Poll => &mut self.auth_backoff,
         };
         match (verdict, &refused) {
             // A refusal of a request that began before the pause adds nothing.
-            (Verdict::Refused, Some(refused)) if refused.next > now => {}
-            (Verdict::Refused, _) => {
+            (PollOutcome::Refused, Some(refused)) if refused.next > now => {}
+            (PollOutcome::Refused, _) => {
                 let times = refused.map_or(0, |refused| refused.times).saturating_add(1);
-                *refused = Some(Refused { times, next: cadence.backoff(hash, times, now) });
+                *refused = Some(AuthBackoff { times, next: cadence.backoff(hash, times, now) });
             }
-            (Verdict::Unreached, _) => {}
-            (Verdict::Open | Verdict::Final | Verdict::Failed | Verdict::Denied(_), _) => {
-                self.trust_again();
+            (PollOutcome::Unreached, _) => {}
+            (
+                PollOutcome::Open
+                | PollOutcome::Final
+                | PollOutcome::Failed
+                | PollOutcome::Denied(_),
+                _,
+            ) => {
+                self.reset_auth_backoff();
             }
         }
     }

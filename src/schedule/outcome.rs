@@ -10,7 +10,7 @@ use crate::store::record::Change;
 
 /// The end of a poll, as far as the schedule depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PollOutcome {
     /// A usable answer; the task goes on.
     Open,
     /// The task is polled no more.
@@ -25,7 +25,7 @@ pub enum Verdict {
     Refused,
 }
 
-impl Verdict {
+impl PollOutcome {
     /// Returns the verdict on a poll that ended with this failure, if any, and with this change.
     pub fn of(failure: Option<&Failure>, change: Option<Change>) -> Self {
         let denied = change.and_then(|change| change.final_denial_in);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::gate::Closed;
+use super::admission::Blocked;
 use crate::config::{Limits, ProbeLimits};
 
 /// Without a rate limit a turn has no cost that could be shared, so that polls which are due have
@@ -13,7 +13,7 @@ const UNLIMITED_SPACING: Duration = Duration::from_secs(1);
 
 /// The share of probes.
 #[derive(Debug)]
-pub struct Share {
+pub struct ProbeShare {
     limits: ProbeLimits,
     is_rate_limited: bool,
     in_flight: usize,
@@ -23,7 +23,7 @@ pub struct Share {
     next: Option<Instant>,
 }
 
-impl Share {
+impl ProbeShare {
     /// A share of which nothing was used yet.
     pub fn new(limits: &Limits) -> Self {
         let mut share = Self {
@@ -50,20 +50,20 @@ impl Share {
     /// Checks whether a probe has the next turn.
     ///
     /// # Errors
-    /// When it has not: what it has to wait for. [`Closed::Busy`] is a probe that ends or a poll
+    /// When it has not: what it has to wait for. [`Blocked::Busy`] is a probe that ends or a poll
     /// that starts.
-    pub fn check(&self, polls_are_due: bool, now: Instant) -> Result<(), Closed> {
+    pub fn check(&self, polls_are_due: bool, now: Instant) -> Result<(), Blocked> {
         if self.in_flight >= self.limits.max_in_flight {
-            return Err(Closed::Busy);
+            return Err(Blocked::Busy);
         }
         if !polls_are_due {
             return Ok(());
         }
         if self.polls < self.limits.polls_between {
-            return Err(Closed::Busy);
+            return Err(Blocked::Busy);
         }
         match self.next {
-            Some(next) if next > now => Err(Closed::Throttled(next)),
+            Some(next) if next > now => Err(Blocked::Throttled(next)),
             _ => Ok(()),
         }
     }
@@ -104,10 +104,10 @@ mod tests {
     #[test]
     fn where_nothing_is_due_only_their_number_limits_probes() {
         let now = Instant::now();
-        let mut share = Share::new(&limits());
+        let mut share = ProbeShare::new(&limits());
         assert_eq!(share.check(false, now), Ok(()));
         share.probe_started(now);
-        assert_eq!(share.check(false, now), Err(Closed::Busy));
+        assert_eq!(share.check(false, now), Err(Blocked::Busy));
         share.probe_ended(SECOND, false, now);
         assert_eq!(share.check(false, now), Ok(()));
     }
@@ -117,16 +117,16 @@ mod tests {
         let rate_limit = crate::config::RateLimit { requests: 1, per: SECOND, burst: 1 };
         let now = Instant::now();
         for limit in [Some(rate_limit), None] {
-            let mut share = Share::new(&Limits { rate_limit: limit, ..limits() });
+            let mut share = ProbeShare::new(&Limits { rate_limit: limit, ..limits() });
             assert_eq!(share.check(true, now), Ok(()), "the first has its turn at once");
             share.probe_started(now);
             share.probe_ended(Duration::ZERO, false, now);
             for _ in 0..3 {
-                assert_eq!(share.check(true, now), Err(Closed::Busy));
+                assert_eq!(share.check(true, now), Err(Blocked::Busy));
                 share.poll_started();
             }
             let expected =
-                if limit.is_some() { Ok(()) } else { Err(Closed::Throttled(now + SECOND)) };
+                if limit.is_some() { Ok(()) } else { Err(Blocked::Throttled(now + SECOND)) };
             assert_eq!(share.check(true, now), expected);
             assert_eq!(share.check(true, now + SECOND), Ok(()));
         }
@@ -135,12 +135,12 @@ mod tests {
     #[test]
     fn a_probe_that_held_polls_leaves_them_the_time_of_several() {
         let now = Instant::now();
-        let mut share = Share::new(&limits());
+        let mut share = ProbeShare::new(&limits());
         share.probe_started(now);
         share.probe_ended(10 * SECOND, true, now + 10 * SECOND);
         (0..9).for_each(|_| share.poll_started());
         let until = now + 40 * SECOND;
-        assert_eq!(share.check(true, now + 11 * SECOND), Err(Closed::Throttled(until)));
+        assert_eq!(share.check(true, now + 11 * SECOND), Err(Blocked::Throttled(until)));
         assert_eq!(share.check(true, until), Ok(()));
         assert_eq!(share.check(false, now + 11 * SECOND), Ok(()));
     }

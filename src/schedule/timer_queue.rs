@@ -15,40 +15,40 @@ const SPAN: u64 = 50_000;
 /// A moment in microseconds since the start of a queue: half as large as an `Instant`, of which
 /// a million tasks have two each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(u64);
+pub struct QueueTime(u64);
 
 /// A timer queue: spans of time with the slots that come due in them, unsorted, and the earliest
 /// span as a heap. A slot that is no longer wanted is not searched for: whoever pops it sees that
 /// its generation has passed.
 #[derive(Debug)]
-pub struct Queue {
+pub struct TimerQueue {
     start: Instant,
     /// The slots of the span `earliest`; empty only while there is none at all.
-    next: BinaryHeap<Reverse<(Moment, Slot)>>,
+    next: BinaryHeap<Reverse<(QueueTime, Slot)>>,
     earliest: u64,
     /// The slots of all spans after it.
-    later: BTreeMap<u64, Vec<(Moment, Slot)>>,
+    later: BTreeMap<u64, Vec<(QueueTime, Slot)>>,
 }
 
-impl Queue {
+impl TimerQueue {
     /// An empty queue, whose moments count from `start`.
     pub fn new(start: Instant) -> Self {
         Self { start, next: BinaryHeap::new(), earliest: 0, later: BTreeMap::new() }
     }
 
     /// An instant as a moment, less than a microsecond later.
-    pub fn moment(&self, instant: Instant) -> Moment {
+    pub fn moment(&self, instant: Instant) -> QueueTime {
         let nanos = instant.saturating_duration_since(self.start).as_nanos();
-        Moment(u64::try_from(nanos.div_ceil(1_000)).unwrap_or(u64::MAX))
+        QueueTime(u64::try_from(nanos.div_ceil(1_000)).unwrap_or(u64::MAX))
     }
 
     /// A moment as an instant.
-    pub fn instant(&self, Moment(micros): Moment) -> Instant {
+    pub fn instant(&self, QueueTime(micros): QueueTime) -> Instant {
         self.start + Duration::from_micros(micros)
     }
 
     /// Adds a slot.
-    pub fn push(&mut self, due: Moment, slot: Slot) {
+    pub fn push(&mut self, due: QueueTime, slot: Slot) {
         let span = due.0 / SPAN;
         if self.next.is_empty() {
             self.earliest = span;
@@ -99,7 +99,7 @@ mod tests {
             steps in prop::collection::vec((any::<bool>(), 0_u64..400_000), 1..400),
         ) {
             let start = Instant::now();
-            let (mut queue, mut model, mut now) = (Queue::new(start), BTreeSet::new(), start);
+            let (mut queue, mut model, mut now) = (TimerQueue::new(start), BTreeSet::new(), start);
             for (index, (push, micros)) in (0..).zip(steps) {
                 if push {
                     let due = now + Duration::from_micros(micros);
@@ -122,7 +122,7 @@ mod tests {
         let now = Instant::now();
         let later = now + Duration::from_micros(SPAN);
         let [early, late] = [0, 1].map(|index| Slot { index, generation: 0 });
-        let mut queue = Queue::new(now);
+        let mut queue = TimerQueue::new(now);
         queue.push(queue.moment(later), late);
         queue.push(queue.moment(now), early);
         assert_eq!((queue.next.len(), queue.later.len()), (1, 1), "each in a span of its own");

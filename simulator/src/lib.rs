@@ -7,17 +7,15 @@
 //!
 //! It uses nothing of the exporter, so that no mistake can hide in both.
 
-mod content;
-mod control;
-mod delivery;
-mod fault;
-mod life;
-mod memory;
+mod control_api;
+mod lifecycle;
+mod padded_body;
+mod registry;
+mod response_body;
 mod scenario;
 mod script;
 #[cfg(test)]
 mod tests;
-mod text;
 mod wire;
 
 use std::io;
@@ -37,22 +35,22 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use delivery::{Cut, Delivery, deliver};
-use life::Moment;
-use memory::{Full, Memory, Visit, Visited};
-use script::Trouble;
-use wire::Asked;
-use wire::question::route;
+use lifecycle::TaskState;
+use registry::{ActiveRequest, RegistryFull, RequestedTask, TaskRegistry};
+use response_body::{ConnectionAbort, ResponseBody, apply_network_fault};
+use script::ScriptedFault;
+use wire::TaskResponse;
+use wire::route::find_route;
 use wire::system::System;
 
 /// More than the files a process may usually open; further clients wait in the backlog.
 const MAX_CONNECTIONS: usize = 20_000;
 
 /// How long to wait when no connection can be accepted: out of files, as a rule, until some close.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Bounds a question: enough for a hundred of the longest IDs.
-const MAX_QUESTION_BYTES: usize = 1 << 20;
+const MAX_REQUEST_BODY_BYTES: usize = 1 << 20;
 
 /// How the simulated gateway is set up.
 #[derive(Clone, Default)]
@@ -65,7 +63,7 @@ pub struct Options {
 /// A simulated gateway. Clones share their tasks.
 #[derive(Clone)]
 pub struct Simulator {
-    memory: Arc<Memory>,
+    registry: Arc<TaskRegistry>,
     token: Option<Arc<str>>,
 }
 
@@ -78,7 +76,7 @@ pub async fn serve(
     simulator: Simulator,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    const MAX_FAILURES: u32 = 100;
+    const MAX_CONSECUTIVE_FAILURES: u32 = 100;
     let mut stop = pin!(stop);
     let mut failures = 0;
     // Dropping the set, when this function returns, ends what hangs.
@@ -92,12 +90,12 @@ pub async fn serve(
         match accepted {
             Ok((stream, _)) => {
                 failures = 0;
-                connections.spawn(simulator.clone().converse(stream));
+                connections.spawn(simulator.clone().serve_connection(stream));
             }
-            Err(error) if failures == MAX_FAILURES => return Err(error),
+            Err(error) if failures == MAX_CONSECUTIVE_FAILURES => return Err(error),
             Err(_) => {
                 failures += 1;
-                sleep(ACCEPT_PAUSE).await;
+                sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
@@ -106,77 +104,90 @@ pub async fn serve(
 impl Simulator {
     /// A gateway that has seen no task yet.
     pub fn new(options: Options) -> Self {
-        Self { memory: Arc::new(Memory::new()), token: options.token.map(Arc::from) }
+        Self { registry: Arc::new(TaskRegistry::new()), token: options.token.map(Arc::from) }
     }
 
-    async fn converse(self, stream: TcpStream) {
+    async fn serve_connection(self, stream: TcpStream) {
         // Both are the client's business: what Nagle delays, and a connection that breaks.
         let _ = stream.set_nodelay(true);
-        let service = service_fn(|request| self.answer(request));
+        let service = service_fn(|request| self.handle_request(request));
         let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     }
 
-    async fn answer<B>(&self, request: Request<B>) -> Result<Response<Delivery>, Cut>
+    async fn handle_request<B>(
+        &self,
+        request: Request<B>,
+    ) -> Result<Response<ResponseBody>, ConnectionAbort>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let Some(route) = route(request.uri().path()) else {
-            return Ok(control::answer(&self.memory, request).await.map(Delivery::plain));
+        let Some(route) = find_route(request.uri().path()) else {
+            return Ok(control_api::handle_request(&self.registry, request)
+                .await
+                .map(ResponseBody::untracked));
         };
-        let (system, listed) = (route.system, route.query.is_listed());
-        let refuse = |status| Ok(system.refuse(status).map(Delivery::plain));
+        let (system, is_list) = (route.system, route.endpoint.has_list_response());
+        let refuse = |status| Ok(system.respond_with_error(status).map(ResponseBody::untracked));
         let (head, body) = request.into_parts();
-        if head.method != route.query.method() {
+        if head.method != route.endpoint.method() {
             return refuse(StatusCode::METHOD_NOT_ALLOWED);
         }
-        let Ok(body) = to_bytes(axum::body::Body::new(body), MAX_QUESTION_BYTES).await else {
+        let Ok(body) = to_bytes(axum::body::Body::new(body), MAX_REQUEST_BODY_BYTES).await else {
             return refuse(StatusCode::PAYLOAD_TOO_LARGE);
         };
-        let Some(ids) = route.ids(head.uri.query().unwrap_or_default(), &body) else {
+        let Some(ids) = route.extract_ids(head.uri.query().unwrap_or_default(), &body) else {
             return refuse(StatusCode::BAD_REQUEST);
         };
-        match self.memory.visit(ids, &head.uri, &head.headers) {
-            Ok(visit) => self.tell(system, listed, visit, &head.headers).await,
-            Err(Full) => refuse(StatusCode::INSUFFICIENT_STORAGE),
+        match self.registry.begin_request(ids, &head.uri, &head.headers) {
+            Ok(active_request) => {
+                self.respond(system, is_list, active_request, &head.headers).await
+            }
+            Err(RegistryFull) => refuse(StatusCode::INSUFFICIENT_STORAGE),
         }
     }
 
     /// Life, words, network: the whole path of an answer about tasks.
-    async fn tell(
+    async fn respond(
         &self,
         system: &System,
-        listed: bool,
-        visit: Visit,
+        is_list: bool,
+        active_request: ActiveRequest,
         headers: &HeaderMap,
-    ) -> Result<Response<Delivery>, Cut> {
-        if self.token.as_deref().is_some_and(|token| !system.admits(headers, token)) {
-            return deliver(system.refuse_credentials(), None, visit).await;
+    ) -> Result<Response<ResponseBody>, ConnectionAbort> {
+        if self.token.as_deref().is_some_and(|token| !system.is_authorized(headers, token)) {
+            return apply_network_fault(system.respond_unauthorized(), None, active_request).await;
         }
-        if !system.understands(headers) {
-            return deliver(system.refuse(StatusCode::BAD_REQUEST), None, visit).await;
+        if !system.has_required_header(headers) {
+            return apply_network_fault(
+                system.respond_with_error(StatusCode::BAD_REQUEST),
+                None,
+                active_request,
+            )
+            .await;
         }
-        let tasks = visit.tasks.clone();
+        let tasks = active_request.tasks.clone();
         let delay = tasks.iter().map(|task| task.script.delay).max().unwrap_or_default();
         if !delay.is_zero() {
             sleep(delay).await;
         }
-        let now = self.memory.now();
-        let mut fault = None;
-        let mut asked = Vec::with_capacity(tasks.len());
-        for Visited { id, number, script, enqueued } in &tasks {
-            let slip = match script.trouble(*number) {
+        let now = self.registry.now();
+        let mut network_fault = None;
+        let mut responses = Vec::with_capacity(tasks.len());
+        for RequestedTask { id, request_number, script, enqueued_at } in &tasks {
+            let fault = match script.fault_for_request(*request_number) {
                 None => None,
-                Some(Trouble::Slip(slip)) => Some(slip),
-                Some(Trouble::Fault(first)) => {
-                    fault.get_or_insert(first);
+                Some(ScriptedFault::Response(fault)) => Some(fault),
+                Some(ScriptedFault::Network(first)) => {
+                    network_fault.get_or_insert(first);
                     None
                 }
             };
-            let moment = Moment::at(now, *enqueued, &script.steps);
+            let state = TaskState::compute(now, *enqueued_at, &script.steps);
             let id = String::from_utf8_lossy(id);
-            asked.push(Asked { id, moment, text: script.answer.as_ref(), slip });
+            responses.push(TaskResponse { id, state, body: script.body.as_ref(), fault });
         }
-        deliver(system.answer(&asked, listed), fault, visit).await
+        apply_network_fault(system.respond(&responses, is_list), network_fault, active_request)
+            .await
     }
 }

@@ -4,46 +4,46 @@ use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::super::life::Status;
-use super::refusal::Refusal;
-use super::task::Telling;
+use super::super::lifecycle::Status;
+use super::error_json::ErrorView;
+use super::task_json::TaskView;
 
 /// A kind of gateway, and all that sets it apart from the others.
 pub struct System {
     /// Also the first segment of the paths below which it is served.
     pub name: &'static str,
     /// How it is asked for tasks.
-    pub queries: &'static [Query],
+    pub endpoints: &'static [Endpoint],
     /// The headers that may hold the credentials, and what stands before them there.
-    pub credentials: &'static [(&'static str, &'static str)],
+    pub credential_headers: &'static [(&'static str, &'static str)],
     /// A header without which a request is refused.
-    pub requires: Option<&'static str>,
+    pub required_header: Option<&'static str>,
     /// The HTTP status for wrong credentials.
-    pub unauthorized: StatusCode,
+    pub unauthorized_status: StatusCode,
     /// Its words for queued, running, waiting, completed, failed and cancelled. Where it has none,
     /// what waits is called running and what is cancelled failed, as such systems do.
-    pub words: [&'static str; 6],
+    pub status_words: [&'static str; 6],
     /// How it writes a time, and one that is not set.
-    pub time: fn(Option<Timestamp>) -> Value,
+    pub format_time: fn(Option<Timestamp>) -> Value,
     /// How it tells of tasks.
-    pub speech: Speech,
+    pub body_format: BodyFormat,
     /// What it says of a single task that it does not know; from a list such a task is missing.
-    pub unknown: Unknown,
+    pub unknown_task: UnknownTask,
     /// The body of an error; null for none.
-    pub refusal: fn(&Refusal<'_>) -> Value,
+    pub format_error: fn(&ErrorView<'_>) -> Value,
 }
 
 /// A way to ask for tasks.
-pub struct Query {
+pub struct Endpoint {
     /// The path, whose `{id}` is the task's and whose other placeholders take any segment.
     pub path: &'static str,
     /// Where the IDs stand.
-    pub ids: Ids,
+    pub id_location: IdLocation,
 }
 
 /// Where the IDs of a question stand.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Ids {
+pub enum IdLocation {
     /// One, in the path.
     Path,
     /// One, in this parameter.
@@ -57,44 +57,44 @@ pub enum Ids {
 }
 
 /// How tasks are told.
-pub enum Speech {
+pub enum BodyFormat {
     /// In JSON: how a task is worded, and what is put around one, or around a list of them.
-    Json { task: fn(&Telling<'_>) -> Value, around: fn(&Value) -> Value },
+    Json { format_task: fn(&TaskView<'_>) -> Value, wrap: fn(&Value) -> Value },
     /// By the HTTP status; the body of a 200 is what was made.
     Asset,
 }
 
 /// What is said of a single task that nobody knows.
-pub enum Unknown {
+pub enum UnknownTask {
     /// An error with this HTTP status.
-    Refused(StatusCode),
+    Error(StatusCode),
     /// Success without a body.
-    Silence,
+    EmptyBody,
     /// Success with null in place of the task.
     Null,
     /// A task with this status.
-    Word(&'static str),
+    Status(&'static str),
 }
 
-impl Query {
+impl Endpoint {
     /// The method of the question.
     pub fn method(&self) -> Method {
-        match self.ids {
-            Ids::Path | Ids::Parameter(_) | Ids::List(_) => Method::GET,
-            Ids::Body | Ids::FirstOfBody => Method::POST,
+        match self.id_location {
+            IdLocation::Path | IdLocation::Parameter(_) | IdLocation::List(_) => Method::GET,
+            IdLocation::Body | IdLocation::FirstOfBody => Method::POST,
         }
     }
 
     /// Whether the answer is a list, even of one task.
-    pub fn is_listed(&self) -> bool {
-        matches!(self.ids, Ids::List(_) | Ids::Body | Ids::FirstOfBody)
+    pub fn has_list_response(&self) -> bool {
+        matches!(self.id_location, IdLocation::List(_) | IdLocation::Body | IdLocation::FirstOfBody)
     }
 }
 
 impl System {
     /// The system's word for `status`.
-    pub fn word<'a>(&self, status: &'a Status) -> &'a str {
-        let [queued, running, waiting, completed, failed, cancelled] = self.words;
+    pub fn status_word<'a>(&self, status: &'a Status) -> &'a str {
+        let [queued, running, waiting, completed, failed, cancelled] = self.status_words;
         match status {
             Status::Queued => queued,
             Status::Running => running,
@@ -103,22 +103,22 @@ impl System {
             Status::Failed => failed,
             Status::Cancelled => cancelled,
             Status::Missing => "missing",
-            Status::Word(word) => word,
+            Status::Custom(word) => word,
         }
     }
 
     /// Whether `headers` hold the credentials `token`, and no second ones: of two a gateway may
     /// take the wrong one.
-    pub fn admits(&self, headers: &HeaderMap, token: &str) -> bool {
-        let sent = self.credentials.iter().flat_map(|(name, before)| {
+    pub fn is_authorized(&self, headers: &HeaderMap, token: &str) -> bool {
+        let sent = self.credential_headers.iter().flat_map(|(name, prefix)| {
             let values = headers.get_all(*name).iter();
-            values.map(|value| value.as_bytes().strip_prefix(before.as_bytes()))
+            values.map(|value| value.as_bytes().strip_prefix(prefix.as_bytes()))
         });
         sent.collect::<Vec<_>>() == [Some(token.as_bytes())]
     }
 
     /// Whether `headers` have what every request needs.
-    pub fn understands(&self, headers: &HeaderMap) -> bool {
-        self.requires.is_none_or(|name| headers.contains_key(name))
+    pub fn has_required_header(&self, headers: &HeaderMap) -> bool {
+        self.required_header.is_none_or(|name| headers.contains_key(name))
     }
 }

@@ -24,7 +24,7 @@ pub enum Status {
     /// Not, or no longer, known to the gateway.
     Missing,
     /// A word that belongs to no gateway; passed on as it is.
-    Word(String),
+    Custom(String),
 }
 
 impl From<String> for Status {
@@ -37,7 +37,7 @@ impl From<String> for Status {
             "failed" => Self::Failed,
             "cancelled" => Self::Cancelled,
             "missing" => Self::Missing,
-            _ => Self::Word(word),
+            _ => Self::Custom(word),
         }
     }
 }
@@ -48,60 +48,68 @@ pub struct Step {
     /// How the task stands during the step.
     pub status: Status,
     /// How long; `None` is for ever.
-    pub lasts: Option<Duration>,
+    pub duration: Option<Duration>,
 }
 
 /// What there is to tell of a task when somebody asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct TaskState {
     /// How the task stands.
     pub status: Status,
     /// When its life began.
-    pub enqueued: Timestamp,
+    pub enqueued_at: Timestamp,
     /// When it was first running.
-    pub started: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
     /// Since when it has stood as it does.
-    pub changed: Timestamp,
+    pub changed_at: Timestamp,
     /// How far it is, from 0 to 100.
-    pub percent: u8,
+    pub progress_percent: u8,
 }
 
-impl Moment {
+impl TaskState {
     /// The moment `now` in a life of `steps` that began at `enqueued`. Before its beginning a
     /// life is in its first step, after its end in its last, and without steps it is queued.
-    pub fn at(now: Timestamp, enqueued: Timestamp, steps: &[Step]) -> Self {
-        let mut left = Duration::try_from(now.duration_since(enqueued)).unwrap_or_default();
+    pub fn compute(now: Timestamp, enqueued_at: Timestamp, steps: &[Step]) -> Self {
+        let mut elapsed = Duration::try_from(now.duration_since(enqueued_at)).unwrap_or_default();
         let status = Status::Queued;
-        let mut moment = Self { status, enqueued, started: None, changed: enqueued, percent: 0 };
-        let mut begun = enqueued;
+        let mut state = Self {
+            status,
+            enqueued_at,
+            started_at: None,
+            changed_at: enqueued_at,
+            progress_percent: 0,
+        };
+        let mut step_start = enqueued_at;
         for step in steps {
-            moment.status = step.status.clone();
-            moment.changed = begun;
-            moment.percent = percent(step, left);
+            state.status = step.status.clone();
+            state.changed_at = step_start;
+            state.progress_percent = compute_progress(step, elapsed);
             if step.status == Status::Running {
-                moment.started.get_or_insert(begun);
+                state.started_at.get_or_insert(step_start);
             }
-            let Some(lasts) = step.lasts.filter(|lasts| *lasts <= left) else { break };
-            left -= lasts;
-            begun += lasts;
+            let Some(duration) = step.duration.filter(|duration| *duration <= elapsed) else {
+                break;
+            };
+            elapsed -= duration;
+            step_start += duration;
         }
-        moment
+        state
     }
 
     /// When the task ended, if it has.
-    pub fn ended(&self) -> Option<Timestamp> {
+    pub fn ended_at(&self) -> Option<Timestamp> {
         let ended = matches!(self.status, Status::Completed | Status::Failed | Status::Cancelled);
-        ended.then_some(self.changed)
+        ended.then_some(self.changed_at)
     }
 }
 
 /// How far a task is that has been in `step` for the time `spent`: half, where it has no end.
-fn percent(step: &Step, spent: Duration) -> u8 {
-    match (&step.status, step.lasts) {
+fn compute_progress(step: &Step, elapsed: Duration) -> u8 {
+    match (&step.status, step.duration) {
         (Status::Completed, _) => 100,
         (Status::Running, None) => 50,
-        (Status::Running, Some(lasts)) => {
-            let percent = spent.as_millis().saturating_mul(100) / lasts.as_millis().max(1);
+        (Status::Running, Some(duration)) => {
+            let percent = elapsed.as_millis().saturating_mul(100) / duration.as_millis().max(1);
             u8::try_from(percent.min(100)).unwrap_or(100)
         }
         _ => 0,
@@ -113,17 +121,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_life_goes_through_its_steps() {
-        let step = |status, seconds| Step { status, lasts: Some(Duration::from_secs(seconds)) };
+    fn the_status_changes_when_a_step_ends() {
+        let step = |status, seconds| Step { status, duration: Some(Duration::from_secs(seconds)) };
         let steps = [
             step(Status::Queued, 2),
             step(Status::Running, 5),
-            Step { status: Status::Completed, lasts: None },
+            Step { status: Status::Completed, duration: None },
             step(Status::Failed, 1),
         ];
         let at = |seconds: i64| {
             let now = Timestamp::from_second(1_000 + seconds).unwrap();
-            Moment::at(now, Timestamp::from_second(1_000).unwrap(), &steps).status
+            TaskState::compute(now, Timestamp::from_second(1_000).unwrap(), &steps).status
         };
         assert_eq!(at(-5), Status::Queued);
         assert_eq!(at(1), Status::Queued);
@@ -134,25 +142,25 @@ mod tests {
     }
 
     #[test]
-    fn the_last_step_stays_and_no_step_is_queued() {
-        let steps = [Step { status: Status::Failed, lasts: Some(Duration::from_secs(1)) }];
-        let at = |steps| Moment::at(Timestamp::now(), Timestamp::UNIX_EPOCH, steps).status;
+    fn the_last_step_never_ends_and_no_steps_mean_queued() {
+        let steps = [Step { status: Status::Failed, duration: Some(Duration::from_secs(1)) }];
+        let at = |steps| TaskState::compute(Timestamp::now(), Timestamp::UNIX_EPOCH, steps).status;
         assert_eq!(at(&steps), Status::Failed);
         assert_eq!(at(&[]), Status::Queued);
     }
 
     #[test]
-    fn a_moment_knows_what_was_before() {
+    fn the_state_has_start_change_and_end_times() {
         let second = |second| Timestamp::from_second(second).unwrap();
-        let step = |status, seconds| Step { status, lasts: Some(Duration::from_secs(seconds)) };
+        let step = |status, seconds| Step { status, duration: Some(Duration::from_secs(seconds)) };
         let steps = [
             step(Status::Queued, 10),
             step(Status::Running, 40),
-            Step { status: Status::Completed, lasts: None },
+            Step { status: Status::Completed, duration: None },
         ];
         let facts = |now| {
-            let moment = Moment::at(second(now), second(100), &steps);
-            (moment.started, moment.changed, moment.ended(), moment.percent)
+            let state = TaskState::compute(second(now), second(100), &steps);
+            (state.started_at, state.changed_at, state.ended_at(), state.progress_percent)
         };
         assert_eq!(facts(105), (None, second(100), None, 0));
         assert_eq!(facts(120), (Some(second(110)), second(110), None, 25));

@@ -3,39 +3,40 @@
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::system::{Ids, Query, System};
-use super::table::SYSTEMS;
+use super::system::{Endpoint, IdLocation, System};
+use super::system_table::SYSTEMS;
 
 /// The system that is served at the root as well.
-const AT_THE_ROOT: &str = "mjdjourney";
+const ROOT_SYSTEM: &str = "mjdjourney";
 
 /// A path that leads to tasks.
 pub struct Route {
     /// Whose path it is.
     pub system: &'static System,
     /// What it is there for.
-    pub query: &'static Query,
+    pub endpoint: &'static Endpoint,
     id: Vec<u8>,
 }
 
 /// What `path`, `/{system}/…` or the root's, leads to; `None` if it leads to no task.
-pub fn route(path: &str) -> Option<Route> {
+pub fn find_route(path: &str) -> Option<Route> {
     let (name, _) = path.strip_prefix('/')?.split_once('/')?;
-    let (system, native) = match named(name) {
+    let (system, system_path) = match find_system(name) {
         Some(system) => (system, path.get(1 + name.len()..)?),
-        None => (named(AT_THE_ROOT)?, path),
+        None => (find_system(ROOT_SYSTEM)?, path),
     };
-    let matching = |query: &'static Query| Some((query, id_in(native, query.path)?));
-    let (query, id) = system.queries.iter().find_map(matching)?;
-    Some(Route { system, query, id })
+    let match_endpoint =
+        |endpoint: &'static Endpoint| Some((endpoint, match_path(system_path, endpoint.path)?));
+    let (endpoint, id) = system.endpoints.iter().find_map(match_endpoint)?;
+    Some(Route { system, endpoint, id })
 }
 
-fn named(name: &str) -> Option<&'static System> {
+fn find_system(name: &str) -> Option<&'static System> {
     SYSTEMS.iter().find(|system| system.name == name)
 }
 
 /// The ID in a path of this `pattern`, empty if there is none in it; `None` for another path.
-fn id_in(path: &str, pattern: &str) -> Option<Vec<u8>> {
+fn match_path(path: &str, pattern: &str) -> Option<Vec<u8>> {
     let mut id = Vec::new();
     let mut segments = path.split('/');
     for expected in pattern.split('/') {
@@ -51,33 +52,35 @@ fn id_in(path: &str, pattern: &str) -> Option<Vec<u8>> {
 
 impl Route {
     /// The IDs that are asked for, any bytes; `None` if there are none, or not where they belong.
-    pub fn ids(self, parameters: &str, body: &[u8]) -> Option<Vec<Vec<u8>>> {
-        let ids: Vec<_> = match self.query.ids {
-            Ids::Path => vec![self.id],
-            Ids::Parameter(name) => vec![decoded(parameter(parameters, name)?)],
+    pub fn extract_ids(self, query_string: &str, body: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let ids: Vec<_> = match self.endpoint.id_location {
+            IdLocation::Path => vec![self.id],
+            IdLocation::Parameter(name) => vec![decode_form(find_parameter(query_string, name)?)],
             // An ID's own comma is encoded.
-            Ids::List(name) => parameter(parameters, name)?.split(',').map(decoded).collect(),
-            Ids::Body => posted(body)?,
-            Ids::FirstOfBody => posted(body)?.into_iter().take(1).collect(),
+            IdLocation::List(name) => {
+                find_parameter(query_string, name)?.split(',').map(decode_form).collect()
+            }
+            IdLocation::Body => parse_ids(body)?,
+            IdLocation::FirstOfBody => parse_ids(body)?.into_iter().take(1).collect(),
         };
         (!ids.is_empty()).then_some(ids)
     }
 }
 
-fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
-    let pairs = parameters.split('&').filter_map(|pair| pair.split_once('='));
+fn find_parameter<'a>(query_string: &'a str, name: &str) -> Option<&'a str> {
+    let pairs = query_string.split('&').filter_map(|pair| pair.split_once('='));
     pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).find(|value| !value.is_empty())
 }
 
-fn decoded(text: &str) -> Vec<u8> {
+fn decode_form(text: &str) -> Vec<u8> {
     percent_decode_str(&text.replace('+', " ")).collect()
 }
 
-fn posted(body: &[u8]) -> Option<Vec<Vec<u8>>> {
+fn parse_ids(body: &[u8]) -> Option<Vec<Vec<u8>>> {
     #[derive(Deserialize)]
-    struct Posted {
+    struct IdList {
         ids: Vec<String>,
     }
-    let Posted { ids } = serde_json::from_slice(body).ok()?;
+    let IdList { ids } = serde_json::from_slice(body).ok()?;
     Some(ids.into_iter().map(String::into_bytes).collect())
 }

@@ -9,9 +9,9 @@ use http_body::Body;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use super::memory::{Full, Memory};
+use super::registry::{RegistryFull, TaskRegistry};
 use super::scenario;
-use super::wire::table;
+use super::wire::system_table;
 
 /// Bounds a script: enough for any body that a test wants answered.
 const MAX_SCRIPT_BYTES: usize = 1 << 20;
@@ -35,7 +35,7 @@ Without a script the ID tells by its first word, up to the first "-", as in stuc
 "#;
 
 /// Answers a request that asks for no task.
-pub async fn answer<B>(memory: &Memory, request: Request<B>) -> Response<Bytes>
+pub async fn handle_request<B>(registry: &TaskRegistry, request: Request<B>) -> Response<Bytes>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
@@ -45,63 +45,71 @@ where
     if let Some(id) = path.strip_prefix("/simulator/tasks/") {
         let id: Vec<u8> = percent_decode_str(id).collect();
         return match method {
-            Method::GET => json(&memory.report(&id)),
-            Method::PUT => put(memory, &id, request).await,
+            Method::GET => respond_with_json(&registry.task_stats(&id)),
+            Method::PUT => put_script(registry, &id, request).await,
             Method::DELETE => {
-                memory.remove_script(&id);
-                text(StatusCode::NO_CONTENT, "")
+                registry.remove_script(&id);
+                respond_with_text(StatusCode::NO_CONTENT, "")
             }
-            _ => text(StatusCode::METHOD_NOT_ALLOWED, "GET, PUT or DELETE\n"),
+            _ => respond_with_text(StatusCode::METHOD_NOT_ALLOWED, "GET, PUT or DELETE\n"),
         };
     }
     match (path, method) {
-        ("/simulator/stats", Method::GET) => json(&memory.stats()),
-        ("/", Method::GET) => text(StatusCode::OK, front_page()),
-        ("/simulator/stats" | "/", _) => text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n"),
-        _ => text(StatusCode::NOT_FOUND, "no such path; GET / lists them\n"),
+        ("/simulator/stats", Method::GET) => respond_with_json(&registry.gateway_stats()),
+        ("/", Method::GET) => respond_with_text(StatusCode::OK, render_help()),
+        ("/simulator/stats" | "/", _) => {
+            respond_with_text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n")
+        }
+        _ => respond_with_text(StatusCode::NOT_FOUND, "no such path; GET / lists them\n"),
     }
 }
 
-fn front_page() -> String {
-    let (systems, scenarios) = (table::describe(), scenario::describe());
+fn render_help() -> String {
+    let (systems, scenarios) = (system_table::format_help(), scenario::format_help());
     format!(
         "This gateway simulates these systems, each below its name:\n\n{systems}{HELP}{scenarios}"
     )
 }
 
-async fn put<B>(memory: &Memory, id: &[u8], request: Request<B>) -> Response<Bytes>
+async fn put_script<B>(registry: &TaskRegistry, id: &[u8], request: Request<B>) -> Response<Bytes>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     let body = axum::body::Body::new(request.into_body());
     let Ok(body) = to_bytes(body, MAX_SCRIPT_BYTES).await else {
-        return text(StatusCode::PAYLOAD_TOO_LARGE, "a script has at most 1 MiB\n");
+        return respond_with_text(StatusCode::PAYLOAD_TOO_LARGE, "a script has at most 1 MiB\n");
     };
     let script = match serde_json::from_slice(&body) {
         Ok(script) => script,
-        Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+        Err(error) => return respond_with_text(StatusCode::BAD_REQUEST, format!("{error}\n")),
     };
-    match memory.set_script(id, script) {
-        Ok(()) => text(StatusCode::NO_CONTENT, ""),
-        Err(Full) => text(StatusCode::INSUFFICIENT_STORAGE, "no room for another task\n"),
+    match registry.set_script(id, script) {
+        Ok(()) => respond_with_text(StatusCode::NO_CONTENT, ""),
+        Err(RegistryFull) => {
+            respond_with_text(StatusCode::INSUFFICIENT_STORAGE, "no room for another task\n")
+        }
     }
 }
 
-fn json(value: &impl Serialize) -> Response<Bytes> {
+fn respond_with_json(value: &impl Serialize) -> Response<Bytes> {
     match serde_json::to_vec(value) {
-        Ok(body) => reply(StatusCode::OK, "application/json", body),
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        Ok(body) => build_response(StatusCode::OK, "application/json", body),
+        Err(error) => respond_with_text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
 }
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
-    reply(status, "text/plain; charset=utf-8", body)
+fn respond_with_text(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
+    build_response(status, "text/plain; charset=utf-8", body)
 }
 
-fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Bytes> {
-    let mut reply = Response::new(body.into());
-    *reply.status_mut() = status;
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    reply
+fn build_response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
 }

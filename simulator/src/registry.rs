@@ -19,30 +19,30 @@ const MAX_REQUEST_TIMES: usize = 100;
 
 /// All tasks ever asked for or scripted. One lock, held for a look-up at a time.
 #[derive(Debug)]
-pub struct Memory {
+pub struct TaskRegistry {
     /// The wall clock follows tokio's clock from here, so that paused time pauses lives too.
-    started: (Instant, Timestamp),
-    kept: Mutex<Kept>,
+    clock_origin: (Instant, Timestamp),
+    state: Mutex<RegistryState>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
-    tasks: HashMap<Box<[u8]>, Task>,
-    stats: Stats,
+struct RegistryState {
+    tasks: HashMap<Box<[u8]>, TaskEntry>,
+    stats: GatewayStats,
     /// The headers last seen: clients send the same ones for every task, so tasks share them.
-    headers: Arc<HeaderMap>,
+    last_headers: Arc<HeaderMap>,
 }
 
 #[derive(Debug, Default)]
-struct Task {
+struct TaskEntry {
     script: Option<Arc<Script>>,
-    enqueued: Option<Timestamp>,
-    report: Report,
+    enqueued_at: Option<Timestamp>,
+    stats: TaskStats,
 }
 
 /// What was asked for altogether.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Stats {
+pub struct GatewayStats {
     /// Each counts once for every task that it asks for.
     requests: u64,
     /// Requests for several tasks at once.
@@ -56,164 +56,164 @@ pub struct Stats {
 
 /// What was asked for of one task.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Report {
+pub struct TaskStats {
     requests: u64,
     in_flight: u64,
     max_in_flight: u64,
     /// What was handed to the network of the bodies that told of the task.
     body_bytes: usize,
     last_path: Option<Box<str>>,
-    #[serde(serialize_with = "headers")]
+    #[serde(serialize_with = "serialize_headers")]
     last_headers: Arc<HeaderMap>,
     request_times_ms: VecDeque<i64>,
 }
 
 /// There is no room for another task.
 #[derive(Debug)]
-pub struct Full;
+pub struct RegistryFull;
 
 /// A request for tasks while it is being answered: in flight until dropped.
 #[derive(Debug)]
-pub struct Visit {
-    memory: Arc<Memory>,
+pub struct ActiveRequest {
+    registry: Arc<TaskRegistry>,
     /// What is asked for.
-    pub tasks: Vec<Visited>,
+    pub tasks: Vec<RequestedTask>,
 }
 
 /// A task that is asked for.
 #[derive(Clone, Debug)]
-pub struct Visited {
+pub struct RequestedTask {
     /// Its ID, any bytes.
     pub id: Box<[u8]>,
     /// How many requests for the task there were, this one included.
-    pub number: u64,
+    pub request_number: u64,
     /// What the task does.
     pub script: Arc<Script>,
     /// When its life began.
-    pub enqueued: Timestamp,
+    pub enqueued_at: Timestamp,
 }
 
-impl Memory {
+impl TaskRegistry {
     /// Remembers nothing yet.
     pub fn new() -> Self {
-        Self { started: (Instant::now(), Timestamp::now()), kept: Mutex::default() }
+        Self { clock_origin: (Instant::now(), Timestamp::now()), state: Mutex::default() }
     }
 
     /// The present moment.
     pub fn now(&self) -> Timestamp {
-        let (instant, timestamp) = self.started;
+        let (instant, timestamp) = self.clock_origin;
         timestamp + instant.elapsed()
     }
 
     /// Takes note of a request for the tasks `ids`.
-    pub fn visit(
+    pub fn begin_request(
         self: &Arc<Self>,
         ids: Vec<Vec<u8>>,
         target: &Uri,
         headers: &HeaderMap,
-    ) -> Result<Visit, Full> {
+    ) -> Result<ActiveRequest, RegistryFull> {
         let now = self.now();
-        let mut kept = self.kept();
-        if !kept.has_room_for(&ids) {
-            return Err(Full);
+        let mut state = self.lock();
+        if !state.has_room_for(&ids) {
+            return Err(RegistryFull);
         }
-        let headers = kept.share(headers);
-        kept.stats.begin(ids.len());
+        let headers = state.share_headers(headers);
+        state.stats.record_request(ids.len());
         let mut tasks = Vec::with_capacity(ids.len());
         for id in ids.into_iter().map(Vec::into_boxed_slice) {
-            let task = kept.tasks.entry(id.clone()).or_default();
+            let task = state.tasks.entry(id.clone()).or_default();
             let script = match &task.script {
                 Some(script) => Arc::clone(script),
-                None => Arc::new(scenario::script(&String::from_utf8_lossy(&id))),
+                None => Arc::new(scenario::build_script(&String::from_utf8_lossy(&id))),
             };
             let ago = script.enqueued_ago.unwrap_or_default();
-            let enqueued = *task.enqueued.get_or_insert_with(|| now - ago);
-            task.report.begin(now, target, Arc::clone(&headers));
-            let (number, in_flight) = (task.report.requests, task.report.in_flight);
-            kept.stats.max_in_flight_per_task = kept.stats.max_in_flight_per_task.max(in_flight);
-            tasks.push(Visited { id, number, script, enqueued });
+            let enqueued_at = *task.enqueued_at.get_or_insert_with(|| now - ago);
+            task.stats.record_request(now, target, Arc::clone(&headers));
+            let (request_number, in_flight) = (task.stats.requests, task.stats.in_flight);
+            state.stats.max_in_flight_per_task = state.stats.max_in_flight_per_task.max(in_flight);
+            tasks.push(RequestedTask { id, request_number, script, enqueued_at });
         }
-        drop(kept);
-        Ok(Visit { memory: Arc::clone(self), tasks })
+        drop(state);
+        Ok(ActiveRequest { registry: Arc::clone(self), tasks })
     }
 
     /// Gives the task `id` a script and a new life.
-    pub fn set_script(&self, id: &[u8], script: Script) -> Result<(), Full> {
-        let enqueued = script.enqueued_ago.map(|ago| self.now() - ago);
-        let mut kept = self.kept();
-        if !kept.has_room_for(&[id]) {
-            return Err(Full);
+    pub fn set_script(&self, id: &[u8], script: Script) -> Result<(), RegistryFull> {
+        let enqueued_at = script.enqueued_ago.map(|ago| self.now() - ago);
+        let mut state = self.lock();
+        if !state.has_room_for(&[id]) {
+            return Err(RegistryFull);
         }
-        let task = kept.tasks.entry(id.into()).or_default();
+        let task = state.tasks.entry(id.into()).or_default();
         task.script = Some(Arc::new(script));
-        task.enqueued = enqueued;
+        task.enqueued_at = enqueued_at;
         Ok(())
     }
 
     /// Takes the script of the task `id` away; its next life is the one that its ID tells.
     pub fn remove_script(&self, id: &[u8]) {
-        if let Some(task) = self.kept().tasks.get_mut(id) {
+        if let Some(task) = self.lock().tasks.get_mut(id) {
             task.script = None;
-            task.enqueued = None;
+            task.enqueued_at = None;
         }
     }
 
     /// What was asked for of the task `id`: nothing, if it is unknown.
-    pub fn report(&self, id: &[u8]) -> Report {
-        self.kept().tasks.get(id).map(|task| task.report.clone()).unwrap_or_default()
+    pub fn task_stats(&self, id: &[u8]) -> TaskStats {
+        self.lock().tasks.get(id).map(|task| task.stats.clone()).unwrap_or_default()
     }
 
     /// What was asked for altogether.
-    pub fn stats(&self) -> Stats {
-        let kept = self.kept();
-        Stats { tasks: kept.tasks.len(), ..kept.stats.clone() }
+    pub fn gateway_stats(&self) -> GatewayStats {
+        let state = self.lock();
+        GatewayStats { tasks: state.tasks.len(), ..state.stats.clone() }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, RegistryState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Visit {
+impl ActiveRequest {
     /// Takes note that so many bytes of the answer's body were handed to the network.
-    pub fn handed_over(&self, bytes: usize) {
-        let mut kept = self.memory.kept();
-        for visited in &self.tasks {
-            if let Some(task) = kept.tasks.get_mut(&visited.id) {
-                task.report.body_bytes += bytes;
+    pub fn record_sent_bytes(&self, bytes: usize) {
+        let mut state = self.registry.lock();
+        for requested in &self.tasks {
+            if let Some(task) = state.tasks.get_mut(&requested.id) {
+                task.stats.body_bytes += bytes;
             }
         }
     }
 }
 
-impl Drop for Visit {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
-        let mut kept = self.memory.kept();
-        kept.stats.in_flight = kept.stats.in_flight.saturating_sub(1);
-        for visited in &self.tasks {
-            if let Some(task) = kept.tasks.get_mut(&visited.id) {
-                task.report.in_flight = task.report.in_flight.saturating_sub(1);
+        let mut state = self.registry.lock();
+        state.stats.in_flight = state.stats.in_flight.saturating_sub(1);
+        for requested in &self.tasks {
+            if let Some(task) = state.tasks.get_mut(&requested.id) {
+                task.stats.in_flight = task.stats.in_flight.saturating_sub(1);
             }
         }
     }
 }
 
-impl Kept {
+impl RegistryState {
     fn has_room_for(&self, ids: &[impl AsRef<[u8]>]) -> bool {
         let new = ids.iter().filter(|id| !self.tasks.contains_key(id.as_ref())).count();
         self.tasks.len() + new <= MAX_TASKS
     }
 
-    fn share(&mut self, headers: &HeaderMap) -> Arc<HeaderMap> {
-        if *self.headers != *headers {
-            self.headers = Arc::new(headers.clone());
+    fn share_headers(&mut self, headers: &HeaderMap) -> Arc<HeaderMap> {
+        if *self.last_headers != *headers {
+            self.last_headers = Arc::new(headers.clone());
         }
-        Arc::clone(&self.headers)
+        Arc::clone(&self.last_headers)
     }
 }
 
-impl Stats {
-    fn begin(&mut self, tasks: usize) {
+impl GatewayStats {
+    fn record_request(&mut self, tasks: usize) {
         self.requests += u64::try_from(tasks).unwrap_or(u64::MAX);
         self.batches += u64::from(tasks > 1);
         self.in_flight += 1;
@@ -221,8 +221,8 @@ impl Stats {
     }
 }
 
-impl Report {
-    fn begin(&mut self, now: Timestamp, target: &Uri, headers: Arc<HeaderMap>) {
+impl TaskStats {
+    fn record_request(&mut self, now: Timestamp, target: &Uri, headers: Arc<HeaderMap>) {
         self.requests += 1;
         self.in_flight += 1;
         self.max_in_flight = self.max_in_flight.max(self.in_flight);
@@ -236,7 +236,7 @@ impl Report {
 }
 
 /// One string a name; values of a repeated header are joined as HTTP says, by commas.
-fn headers<S: Serializer>(headers: &HeaderMap, serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_headers<S: Serializer>(headers: &HeaderMap, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(headers.keys().map(|name| {
         let values = headers.get_all(name).iter();
         let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));

@@ -35,7 +35,10 @@ Without a script the ID tells by its first word, up to the first "-", as in stuc
 "#;
 
 /// Answers a request that asks for no task.
-pub async fn handle_request<B>(registry: &TaskRegistry, request: Request<B>) -> Response<Bytes>
+pub(crate) async fn handle_request<B>(
+    registry: &TaskRegistry,
+    request: Request<B>,
+) -> Response<Bytes>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,

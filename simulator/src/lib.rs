@@ -7,6 +7,8 @@
 //!
 //! It uses nothing of the exporter, so that no mistake can hide in both.
 
+#![warn(unreachable_pub)]
+
 mod control_api;
 mod lifecycle;
 mod padded_body;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// How a task stands, before a gateway puts it into its own word.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
-pub enum Status {
+pub(crate) enum Status {
     /// Accepted, not begun.
     Queued,
     /// Being worked on.
@@ -44,32 +44,32 @@ impl From<String> for Status {
 
 /// One stretch of a life.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub(crate) struct Step {
     /// How the task stands during the step.
-    pub status: Status,
+    pub(crate) status: Status,
     /// How long; `None` is for ever.
-    pub duration: Option<Duration>,
+    pub(crate) duration: Option<Duration>,
 }
 
 /// What there is to tell of a task when somebody asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TaskState {
+pub(crate) struct TaskState {
     /// How the task stands.
-    pub status: Status,
+    pub(crate) status: Status,
     /// When its life began.
-    pub enqueued_at: Timestamp,
+    pub(crate) enqueued_at: Timestamp,
     /// When it was first running.
-    pub started_at: Option<Timestamp>,
+    pub(crate) started_at: Option<Timestamp>,
     /// Since when it has stood as it does.
-    pub changed_at: Timestamp,
+    pub(crate) changed_at: Timestamp,
     /// How far it is, from 0 to 100.
-    pub progress_percent: u8,
+    pub(crate) progress_percent: u8,
 }
 
 impl TaskState {
     /// The moment `now` in a life of `steps` that began at `enqueued`. Before its beginning a
     /// life is in its first step, after its end in its last, and without steps it is queued.
-    pub fn compute(now: Timestamp, enqueued_at: Timestamp, steps: &[Step]) -> Self {
+    pub(crate) fn compute(now: Timestamp, enqueued_at: Timestamp, steps: &[Step]) -> Self {
         let mut elapsed = Duration::try_from(now.duration_since(enqueued_at)).unwrap_or_default();
         let status = Status::Queued;
         let mut state = Self {
@@ -97,7 +97,7 @@ impl TaskState {
     }
 
     /// When the task ended, if it has.
-    pub fn ended_at(&self) -> Option<Timestamp> {
+    pub(crate) fn ended_at(&self) -> Option<Timestamp> {
         let ended = matches!(self.status, Status::Completed | Status::Failed | Status::Cancelled);
         ended.then_some(self.changed_at)
     }

@@ -7,7 +7,7 @@ const SPACES: &[u8] = &[b' '; 16_384];
 
 /// What is still to be sent of a body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PaddedBody {
+pub(crate) struct PaddedBody {
     spaces_before: usize,
     content: Bytes,
     spaces_after: usize,
@@ -15,29 +15,29 @@ pub struct PaddedBody {
 
 impl PaddedBody {
     /// This body, made `length` bytes long by spaces, which JSON does not mind.
-    pub fn pad_after_to(mut self, length: usize) -> Self {
+    pub(crate) fn pad_after_to(mut self, length: usize) -> Self {
         self.spaces_after = length.saturating_sub(self.spaces_before + self.content.len());
         self
     }
 
     /// The same with the spaces in front.
-    pub fn pad_before_to(mut self, length: usize) -> Self {
+    pub(crate) fn pad_before_to(mut self, length: usize) -> Self {
         self.spaces_before = length.saturating_sub(self.content.len() + self.spaces_after);
         self
     }
 
     /// How many bytes are left.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.spaces_before + self.content.len() + self.spaces_after
     }
 
     /// Whether nothing is left.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The first half of it.
-    pub fn truncate_to_half(mut self) -> Self {
+    pub(crate) fn truncate_to_half(mut self) -> Self {
         let half = self.len() / 2;
         self.spaces_before = self.spaces_before.min(half);
         self.content.truncate(half - self.spaces_before);
@@ -45,7 +45,7 @@ impl PaddedBody {
     }
 
     /// Takes off the next piece, of at most `limit` bytes; empty at the end.
-    pub fn take_chunk(&mut self, max_bytes: usize) -> Bytes {
+    pub(crate) fn take_chunk(&mut self, max_bytes: usize) -> Bytes {
         let padding = match self.spaces_before {
             0 if !self.content.is_empty() => {
                 return self.content.split_to(self.content.len().min(max_bytes));

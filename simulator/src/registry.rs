@@ -19,7 +19,7 @@ const MAX_REQUEST_TIMES: usize = 100;
 
 /// All tasks ever asked for or scripted. One lock, held for a look-up at a time.
 #[derive(Debug)]
-pub struct TaskRegistry {
+pub(crate) struct TaskRegistry {
     /// The wall clock follows tokio's clock from here, so that paused time pauses lives too.
     clock_origin: (Instant, Timestamp),
     state: Mutex<RegistryState>,
@@ -42,7 +42,7 @@ struct TaskEntry {
 
 /// What was asked for altogether.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct GatewayStats {
+pub(crate) struct GatewayStats {
     /// Each counts once for every task that it asks for.
     requests: u64,
     /// Requests for several tasks at once.
@@ -56,7 +56,7 @@ pub struct GatewayStats {
 
 /// What was asked for of one task.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct TaskStats {
+pub(crate) struct TaskStats {
     requests: u64,
     in_flight: u64,
     max_in_flight: u64,
@@ -70,43 +70,43 @@ pub struct TaskStats {
 
 /// There is no room for another task.
 #[derive(Debug)]
-pub struct RegistryFull;
+pub(crate) struct RegistryFull;
 
 /// A request for tasks while it is being answered: in flight until dropped.
 #[derive(Debug)]
-pub struct ActiveRequest {
+pub(crate) struct ActiveRequest {
     registry: Arc<TaskRegistry>,
     /// What is asked for.
-    pub tasks: Vec<RequestedTask>,
+    pub(crate) tasks: Vec<RequestedTask>,
 }
 
 /// A task that is asked for.
 #[derive(Clone, Debug)]
-pub struct RequestedTask {
+pub(crate) struct RequestedTask {
     /// Its ID, any bytes.
-    pub id: Box<[u8]>,
+    pub(crate) id: Box<[u8]>,
     /// How many requests for the task there were, this one included.
-    pub request_number: u64,
+    pub(crate) request_number: u64,
     /// What the task does.
-    pub script: Arc<Script>,
+    pub(crate) script: Arc<Script>,
     /// When its life began.
-    pub enqueued_at: Timestamp,
+    pub(crate) enqueued_at: Timestamp,
 }
 
 impl TaskRegistry {
     /// Remembers nothing yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { clock_origin: (Instant::now(), Timestamp::now()), state: Mutex::default() }
     }
 
     /// The present moment.
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         let (instant, timestamp) = self.clock_origin;
         timestamp + instant.elapsed()
     }
 
     /// Takes note of a request for the tasks `ids`.
-    pub fn begin_request(
+    pub(crate) fn begin_request(
         self: &Arc<Self>,
         ids: Vec<Vec<u8>>,
         target: &Uri,
@@ -138,7 +138,7 @@ impl TaskRegistry {
     }
 
     /// Gives the task `id` a script and a new life.
-    pub fn set_script(&self, id: &[u8], script: Script) -> Result<(), RegistryFull> {
+    pub(crate) fn set_script(&self, id: &[u8], script: Script) -> Result<(), RegistryFull> {
         let enqueued_at = script.enqueued_ago.map(|ago| self.now() - ago);
         let mut state = self.lock();
         if !state.has_room_for(&[id]) {
@@ -151,7 +151,7 @@ impl TaskRegistry {
     }
 
     /// Takes the script of the task `id` away; its next life is the one that its ID tells.
-    pub fn remove_script(&self, id: &[u8]) {
+    pub(crate) fn remove_script(&self, id: &[u8]) {
         if let Some(task) = self.lock().tasks.get_mut(id) {
             task.script = None;
             task.enqueued_at = None;
@@ -159,12 +159,12 @@ impl TaskRegistry {
     }
 
     /// What was asked for of the task `id`: nothing, if it is unknown.
-    pub fn task_stats(&self, id: &[u8]) -> TaskStats {
+    pub(crate) fn task_stats(&self, id: &[u8]) -> TaskStats {
         self.lock().tasks.get(id).map(|task| task.stats.clone()).unwrap_or_default()
     }
 
     /// What was asked for altogether.
-    pub fn gateway_stats(&self) -> GatewayStats {
+    pub(crate) fn gateway_stats(&self) -> GatewayStats {
         let state = self.lock();
         GatewayStats { tasks: state.tasks.len(), ..state.stats.clone() }
     }
@@ -176,7 +176,7 @@ impl TaskRegistry {
 
 impl ActiveRequest {
     /// Takes note that so many bytes of the answer's body were handed to the network.
-    pub fn record_sent_bytes(&self, bytes: usize) {
+    pub(crate) fn record_sent_bytes(&self, bytes: usize) {
         let mut state = self.registry.lock();
         for requested in &self.tasks {
             if let Some(task) = state.tasks.get_mut(&requested.id) {

@@ -25,10 +25,10 @@ const ENDLESS_FILLER: &[u8] = &[b'a'; 4096];
 /// The connection ends here and now.
 #[derive(Debug, thiserror::Error)]
 #[error("cut on purpose")]
-pub struct ConnectionAbort;
+pub(crate) struct ConnectionAbort;
 
 /// Sends `answer` through `fault`. The `visit` lasts until its body is handed over, or dropped.
-pub async fn apply_network_fault(
+pub(crate) async fn apply_network_fault(
     response: Response<PaddedBody>,
     fault: Option<&NetworkFault>,
     active_request: ActiveRequest,
@@ -55,7 +55,7 @@ pub async fn apply_network_fault(
 
 /// A body on its way, and the visit that it ends.
 #[derive(Debug)]
-pub struct ResponseBody {
+pub(crate) struct ResponseBody {
     transmission: Transmission,
     active_request: Option<ActiveRequest>,
 }
@@ -81,7 +81,7 @@ impl Transmission {
 
 impl ResponseBody {
     /// A whole body that belongs to no visit.
-    pub fn untracked(body: impl Into<PaddedBody>) -> Self {
+    pub(crate) fn untracked(body: impl Into<PaddedBody>) -> Self {
         Self { transmission: Transmission::Complete(body.into()), active_request: None }
     }
 }

@@ -72,7 +72,7 @@ const SCENARIOS: &[Scenario] = &[
 ];
 
 /// The script of the task `id`, the same at every call.
-pub fn build_script(id: &str) -> Script {
+pub(crate) fn build_script(id: &str) -> Script {
     if id == RECORDED_ID {
         let body = Some(ScriptedBody(Bytes::from_static(RECORDED_RESPONSE)));
         return Script { body, ..keep_status(Status::Completed) };
@@ -85,7 +85,7 @@ pub fn build_script(id: &str) -> Script {
 }
 
 /// The table for people.
-pub fn format_help() -> String {
+pub(crate) fn format_help() -> String {
     SCENARIOS.iter().fold(String::new(), |mut text, Scenario { name, help, .. }| {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {name:<13} {help}");

@@ -19,35 +19,35 @@ const MAX_ENQUEUED_SECONDS_AGO: f64 = 100.0 * 366.0 * 86_400.0;
 /// The script of one task.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Script {
+pub(crate) struct Script {
     /// How long before the script was set the life began; negative where the gateway's clock
     /// runs ahead. Without it the life begins when the task is first asked for.
     #[serde(rename = "enqueued_seconds_ago", deserialize_with = "deserialize_enqueued_ago")]
-    pub enqueued_ago: Option<SignedDuration>,
+    pub(crate) enqueued_ago: Option<SignedDuration>,
     /// The life, first step first.
     #[serde(deserialize_with = "deserialize_steps")]
-    pub steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
     /// What goes wrong.
-    pub fault: Option<ScriptedFault>,
+    pub(crate) fault: Option<ScriptedFault>,
     /// The trouble strikes only every n-th request of the task.
-    pub fault_every: Option<NonZeroU64>,
+    pub(crate) fault_every: Option<NonZeroU64>,
     /// A body to answer in place of the one that the life asks for; in an answer about several
     /// tasks, the element.
     #[serde(rename = "answer")]
-    pub body: Option<ScriptedBody>,
+    pub(crate) body: Option<ScriptedBody>,
     /// How long to wait before answering, in milliseconds.
     #[serde(rename = "delay_ms", deserialize_with = "deserialize_milliseconds")]
-    pub delay: Duration,
+    pub(crate) delay: Duration,
 }
 
 /// A string stands for its own text, all else for its JSON.
 #[derive(Clone, Debug)]
-pub struct ScriptedBody(pub Bytes);
+pub(crate) struct ScriptedBody(pub(crate) Bytes);
 
 /// What can go wrong: in what the gateway says, or on the way.
 #[derive(Debug, serde::Deserialize)]
 #[serde(untagged, expecting = "no such fault, or a field of it is missing or wrong")]
-pub enum ScriptedFault {
+pub(crate) enum ScriptedFault {
     /// The gateway says something else.
     Response(ResponseFault),
     /// The network spoils what it says.
@@ -57,7 +57,7 @@ pub enum ScriptedFault {
 /// A wrong answer that arrives whole.
 #[derive(Debug, serde::Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum ResponseFault {
+pub(crate) enum ResponseFault {
     /// Another HTTP status.
     Status {
         /// 200 to 599.
@@ -107,7 +107,7 @@ pub enum ResponseFault {
 /// What can happen on the way.
 #[derive(Debug, serde::Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum NetworkFault {
+pub(crate) enum NetworkFault {
     /// The headers come after a minute.
     Slow,
     /// Nothing ever comes, and the connection stays open.
@@ -124,7 +124,7 @@ pub enum NetworkFault {
 
 impl Script {
     /// The trouble that strikes the `number`-th request, counted from one.
-    pub fn fault_for_request(&self, request_number: u64) -> Option<&ScriptedFault> {
+    pub(crate) fn fault_for_request(&self, request_number: u64) -> Option<&ScriptedFault> {
         let is_due =
             self.fault_every.is_none_or(|every| request_number.is_multiple_of(every.get()));
         self.fault.as_ref().filter(|_| is_due)
@@ -133,7 +133,7 @@ impl Script {
 
 impl ResponseFault {
     /// The HTTP status `status` with `headers` and the body that the system gives it.
-    pub fn with_status<const N: usize>(
+    pub(crate) fn with_status<const N: usize>(
         status: StatusCode,
         headers: [(HeaderName, &'static str); N],
     ) -> Self {
@@ -142,7 +142,7 @@ impl ResponseFault {
     }
 
     /// Whether the slip is in what is said of its task, so that a list's other tasks are told well.
-    pub fn is_confined_to_task(&self) -> bool {
+    pub(crate) fn is_confined_to_task(&self) -> bool {
         matches!(self, Self::OtherTask | Self::WrongTypes)
     }
 }

@@ -1,9 +1,9 @@
 //! How a system words what it is task. Pure, and knows of no network.
 
 mod error_json;
-pub mod route;
-pub mod system;
-pub mod system_table;
+pub(crate) mod route;
+pub(crate) mod system;
+pub(crate) mod system_table;
 mod task_json;
 #[cfg(test)]
 mod tests;
@@ -31,21 +31,25 @@ const HUGE_BODY_BYTES: usize = 2_000_000;
 const ASSET_BYTES: usize = 64 << 20;
 
 /// A task that is asked for, and what its script has to say.
-pub struct TaskResponse<'a> {
+pub(crate) struct TaskResponse<'a> {
     /// Its ID.
-    pub id: Cow<'a, str>,
+    pub(crate) id: Cow<'a, str>,
     /// How it stands.
-    pub state: TaskState,
+    pub(crate) state: TaskState,
     /// What to answer in place of that.
-    pub body: Option<&'a ScriptedBody>,
+    pub(crate) body: Option<&'a ScriptedBody>,
     /// What the system says in place of the truth.
-    pub fault: Option<&'a ResponseFault>,
+    pub(crate) fault: Option<&'a ResponseFault>,
 }
 
 impl System {
     /// The answer to a question for `tasks`, `listed` in an array or a single one. A slip that is
     /// not about its task alone spoils the answer for all.
-    pub fn respond(&self, tasks: &[TaskResponse<'_>], is_list: bool) -> Response<PaddedBody> {
+    pub(crate) fn respond(
+        &self,
+        tasks: &[TaskResponse<'_>],
+        is_list: bool,
+    ) -> Response<PaddedBody> {
         // Among several tasks a text is an element of the array.
         let body = match tasks {
             [task] => task.body,
@@ -87,12 +91,12 @@ impl System {
     }
 
     /// What the system says at the HTTP status `status`.
-    pub fn respond_with_error(&self, status: StatusCode) -> Response<PaddedBody> {
+    pub(crate) fn respond_with_error(&self, status: StatusCode) -> Response<PaddedBody> {
         self.respond_with_error_as(status, status)
     }
 
     /// What the system says to wrong credentials.
-    pub fn respond_unauthorized(&self) -> Response<PaddedBody> {
+    pub(crate) fn respond_unauthorized(&self) -> Response<PaddedBody> {
         self.respond_with_error_as(StatusCode::UNAUTHORIZED, self.unauthorized_status)
     }
 

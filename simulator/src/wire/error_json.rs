@@ -4,13 +4,13 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 /// An error to be worded.
-pub struct ErrorView<'a> {
+pub(crate) struct ErrorView<'a> {
     /// What is wrong, as HTTP says it; 200 where a code alone tells.
-    pub cause: StatusCode,
+    pub(crate) cause: StatusCode,
     /// The code to tell; without it the one that the system has for the cause.
-    pub code: Option<&'a Value>,
+    pub(crate) code: Option<&'a Value>,
     /// The message to tell.
-    pub message: &'a str,
+    pub(crate) message: &'a str,
 }
 
 impl ErrorView<'_> {
@@ -24,12 +24,12 @@ impl ErrorView<'_> {
 }
 
 /// The seed's gateway: the HTTP status again.
-pub fn mjdjourney(error: &ErrorView<'_>) -> Value {
+pub(crate) fn mjdjourney(error: &ErrorView<'_>) -> Value {
     json!({ "code": error.code_or(Value::from), "message": error.message, "data": null })
 }
 
 /// Credentials are refused without a word.
-pub fn midjourney_proxy(error: &ErrorView<'_>) -> Value {
+pub(crate) fn midjourney_proxy(error: &ErrorView<'_>) -> Value {
     if error.is_about_credentials() {
         return Value::Null;
     }
@@ -38,7 +38,7 @@ pub fn midjourney_proxy(error: &ErrorView<'_>) -> Value {
 }
 
 /// New-api's Midjourney routes.
-pub fn new_api_mj(error: &ErrorView<'_>) -> Value {
+pub(crate) fn new_api_mj(error: &ErrorView<'_>) -> Value {
     if error.is_about_credentials() {
         return new_api(error);
     }
@@ -51,7 +51,7 @@ pub fn new_api_mj(error: &ErrorView<'_>) -> Value {
 }
 
 /// New-api, and Suno-API, whose form it took over: codes are words.
-pub fn new_api_task(error: &ErrorView<'_>) -> Value {
+pub(crate) fn new_api_task(error: &ErrorView<'_>) -> Value {
     if error.is_about_credentials() {
         return new_api(error);
     }
@@ -64,13 +64,13 @@ pub fn new_api_task(error: &ErrorView<'_>) -> Value {
 }
 
 /// New-api of itself, whatever it passes on.
-pub fn new_api(error: &ErrorView<'_>) -> Value {
+pub(crate) fn new_api(error: &ErrorView<'_>) -> Value {
     let code = error.code_or(|_| "".into());
     json!({ "error": { "message": error.message, "type": "new_api_error", "code": code } })
 }
 
 /// OpenAI's form; a code comes in new-api's, which alone tells one so.
-pub fn openai_video(error: &ErrorView<'_>) -> Value {
+pub(crate) fn openai_video(error: &ErrorView<'_>) -> Value {
     if error.code.is_some() {
         return new_api_task(error);
     }
@@ -84,12 +84,12 @@ pub fn openai_video(error: &ErrorView<'_>) -> Value {
 }
 
 /// Suno's resellers: the HTTP status again.
-pub fn suno_record_info(error: &ErrorView<'_>) -> Value {
+pub(crate) fn suno_record_info(error: &ErrorView<'_>) -> Value {
     json!({ "code": error.code_or(Value::from), "msg": error.message, "data": null })
 }
 
 /// Kling has codes of its own for everything.
-pub fn kling(error: &ErrorView<'_>) -> Value {
+pub(crate) fn kling(error: &ErrorView<'_>) -> Value {
     let code = error.code_or(|cause| match cause {
         400 => 1200.into(),
         401 => 1004.into(),
@@ -102,7 +102,7 @@ pub fn kling(error: &ErrorView<'_>) -> Value {
 }
 
 /// Zhipu's codes are numbers in text.
-pub fn cogvideox(error: &ErrorView<'_>) -> Value {
+pub(crate) fn cogvideox(error: &ErrorView<'_>) -> Value {
     let code = error.code_or(|cause| match cause {
         401 | 403 => "1000".into(),
         404 => "1200".into(),
@@ -113,7 +113,7 @@ pub fn cogvideox(error: &ErrorView<'_>) -> Value {
 }
 
 /// Viggle's errors, behind new-api.
-pub fn viggle(error: &ErrorView<'_>) -> Value {
+pub(crate) fn viggle(error: &ErrorView<'_>) -> Value {
     if error.is_about_credentials() {
         return new_api(error);
     }
@@ -122,17 +122,17 @@ pub fn viggle(error: &ErrorView<'_>) -> Value {
 }
 
 /// Stability AI has names for errors.
-pub fn stability(error: &ErrorView<'_>) -> Value {
+pub(crate) fn stability(error: &ErrorView<'_>) -> Value {
     let name = error.message.to_ascii_lowercase().replace(' ', "_");
     json!({ "id": "simulated", "name": name, "errors": [error.message] })
 }
 
 /// No code, only a text under `detail`.
-pub fn message_in_detail(error: &ErrorView<'_>) -> Value {
+pub(crate) fn message_in_detail(error: &ErrorView<'_>) -> Value {
     json!({ "detail": error.message })
 }
 
 /// No code, only a text under `error`.
-pub fn message_in_error(error: &ErrorView<'_>) -> Value {
+pub(crate) fn message_in_error(error: &ErrorView<'_>) -> Value {
     json!({ "error": error.message })
 }

@@ -10,16 +10,16 @@ use super::system_table::SYSTEMS;
 const ROOT_SYSTEM: &str = "mjdjourney";
 
 /// A path that leads to tasks.
-pub struct Route {
+pub(crate) struct Route {
     /// Whose path it is.
-    pub system: &'static System,
+    pub(crate) system: &'static System,
     /// What it is there for.
-    pub endpoint: &'static Endpoint,
+    pub(crate) endpoint: &'static Endpoint,
     id: Vec<u8>,
 }
 
 /// What `path`, `/{system}/…` or the root's, leads to; `None` if it leads to no task.
-pub fn find_route(path: &str) -> Option<Route> {
+pub(crate) fn find_route(path: &str) -> Option<Route> {
     let (name, _) = path.strip_prefix('/')?.split_once('/')?;
     let (system, system_path) = match find_system(name) {
         Some(system) => (system, path.get(1 + name.len()..)?),
@@ -52,7 +52,7 @@ fn match_path(path: &str, pattern: &str) -> Option<Vec<u8>> {
 
 impl Route {
     /// The IDs that are asked for, any bytes; `None` if there are none, or not where they belong.
-    pub fn extract_ids(self, query_string: &str, body: &[u8]) -> Option<Vec<Vec<u8>>> {
+    pub(crate) fn extract_ids(self, query_string: &str, body: &[u8]) -> Option<Vec<Vec<u8>>> {
         let ids: Vec<_> = match self.endpoint.id_location {
             IdLocation::Path => vec![self.id],
             IdLocation::Parameter(name) => vec![decode_form(find_parameter(query_string, name)?)],

@@ -9,41 +9,41 @@ use super::error_json::ErrorView;
 use super::task_json::TaskView;
 
 /// A kind of gateway, and all that sets it apart from the others.
-pub struct System {
+pub(crate) struct System {
     /// Also the first segment of the paths below which it is served.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// How it is asked for tasks.
-    pub endpoints: &'static [Endpoint],
+    pub(crate) endpoints: &'static [Endpoint],
     /// The headers that may hold the credentials, and what stands before them there.
-    pub credential_headers: &'static [(&'static str, &'static str)],
+    pub(crate) credential_headers: &'static [(&'static str, &'static str)],
     /// A header without which a request is refused.
-    pub required_header: Option<&'static str>,
+    pub(crate) required_header: Option<&'static str>,
     /// The HTTP status for wrong credentials.
-    pub unauthorized_status: StatusCode,
+    pub(crate) unauthorized_status: StatusCode,
     /// Its words for queued, running, waiting, completed, failed and cancelled. Where it has none,
     /// what waits is called running and what is cancelled failed, as such systems do.
-    pub status_words: [&'static str; 6],
+    pub(crate) status_words: [&'static str; 6],
     /// How it writes a time, and one that is not set.
-    pub format_time: fn(Option<Timestamp>) -> Value,
+    pub(crate) format_time: fn(Option<Timestamp>) -> Value,
     /// How it tells of tasks.
-    pub body_format: BodyFormat,
+    pub(crate) body_format: BodyFormat,
     /// What it says of a single task that it does not know; from a list such a task is missing.
-    pub unknown_task: UnknownTask,
+    pub(crate) unknown_task: UnknownTask,
     /// The body of an error; null for none.
-    pub format_error: fn(&ErrorView<'_>) -> Value,
+    pub(crate) format_error: fn(&ErrorView<'_>) -> Value,
 }
 
 /// A way to ask for tasks.
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// The path, whose `{id}` is the task's and whose other placeholders take any segment.
-    pub path: &'static str,
+    pub(crate) path: &'static str,
     /// Where the IDs stand.
-    pub id_location: IdLocation,
+    pub(crate) id_location: IdLocation,
 }
 
 /// Where the IDs of a question stand.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum IdLocation {
+pub(crate) enum IdLocation {
     /// One, in the path.
     Path,
     /// One, in this parameter.
@@ -57,7 +57,7 @@ pub enum IdLocation {
 }
 
 /// How tasks are told.
-pub enum BodyFormat {
+pub(crate) enum BodyFormat {
     /// In JSON: how a task is worded, and what is put around one, or around a list of them.
     Json { format_task: fn(&TaskView<'_>) -> Value, wrap: fn(&Value) -> Value },
     /// By the HTTP status; the body of a 200 is what was made.
@@ -65,7 +65,7 @@ pub enum BodyFormat {
 }
 
 /// What is said of a single task that nobody knows.
-pub enum UnknownTask {
+pub(crate) enum UnknownTask {
     /// An error with this HTTP status.
     Error(StatusCode),
     /// Success without a body.
@@ -78,7 +78,7 @@ pub enum UnknownTask {
 
 impl Endpoint {
     /// The method of the question.
-    pub fn method(&self) -> Method {
+    pub(crate) fn method(&self) -> Method {
         match self.id_location {
             IdLocation::Path | IdLocation::Parameter(_) | IdLocation::List(_) => Method::GET,
             IdLocation::Body | IdLocation::FirstOfBody => Method::POST,
@@ -86,14 +86,14 @@ impl Endpoint {
     }
 
     /// Whether the answer is a list, even of one task.
-    pub fn has_list_response(&self) -> bool {
+    pub(crate) fn has_list_response(&self) -> bool {
         matches!(self.id_location, IdLocation::List(_) | IdLocation::Body | IdLocation::FirstOfBody)
     }
 }
 
 impl System {
     /// The system's word for `status`.
-    pub fn status_word<'a>(&self, status: &'a Status) -> &'a str {
+    pub(crate) fn status_word<'a>(&self, status: &'a Status) -> &'a str {
         let [queued, running, waiting, completed, failed, cancelled] = self.status_words;
         match status {
             Status::Queued => queued,
@@ -109,7 +109,7 @@ impl System {
 
     /// Whether `headers` hold the credentials `token`, and no second ones: of two a gateway may
     /// take the wrong one.
-    pub fn is_authorized(&self, headers: &HeaderMap, token: &str) -> bool {
+    pub(crate) fn is_authorized(&self, headers: &HeaderMap, token: &str) -> bool {
         let sent = self.credential_headers.iter().flat_map(|(name, prefix)| {
             let values = headers.get_all(*name).iter();
             values.map(|value| value.as_bytes().strip_prefix(prefix.as_bytes()))
@@ -118,7 +118,7 @@ impl System {
     }
 
     /// Whether `headers` have what every request needs.
-    pub fn has_required_header(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn has_required_header(&self, headers: &HeaderMap) -> bool {
         self.required_header.is_none_or(|name| headers.contains_key(name))
     }
 }

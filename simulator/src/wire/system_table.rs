@@ -49,7 +49,7 @@ const fn json_format(
 }
 
 /// Every system. Marked as unverified is what nobody could find out.
-pub static SYSTEMS: &[System] = &[
+pub(crate) static SYSTEMS: &[System] = &[
     System {
         name: "mjdjourney",
         endpoints: &[get_by_path("/api/mj/task/{id}/fetch")],
@@ -265,7 +265,7 @@ pub static SYSTEMS: &[System] = &[
 ];
 
 /// The table for people.
-pub fn format_help() -> String {
+pub(crate) fn format_help() -> String {
     let mut text = String::new();
     for System { name, endpoints, .. } in SYSTEMS {
         for endpoint in *endpoints {

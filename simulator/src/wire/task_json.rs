@@ -8,15 +8,15 @@ use super::super::lifecycle::{Status, TaskState};
 const PROMPT: &str = "a lighthouse in a storm";
 
 /// A task to be worded.
-pub struct TaskView<'a> {
+pub(crate) struct TaskView<'a> {
     /// Its ID.
-    pub id: &'a str,
+    pub(crate) id: &'a str,
     /// The system's word for how it stands.
-    pub status_word: &'a str,
+    pub(crate) status_word: &'a str,
     /// How it stands.
-    pub state: &'a TaskState,
+    pub(crate) state: &'a TaskState,
     /// How the system writes a time.
-    pub format_time: fn(Option<Timestamp>) -> Value,
+    pub(crate) format_time: fn(Option<Timestamp>) -> Value,
 }
 
 impl TaskView<'_> {
@@ -64,7 +64,7 @@ impl TaskView<'_> {
 }
 
 /// The seed's gateway, as it was recorded.
-pub fn mjdjourney(task: &TaskView<'_>) -> Value {
+pub(crate) fn mjdjourney(task: &TaskView<'_>) -> Value {
     let mut value = json!({
         "taskId": task.id,
         "prompt": format!("{PROMPT} --ar 128:121 --video 1"),
@@ -85,7 +85,7 @@ pub fn mjdjourney(task: &TaskView<'_>) -> Value {
 }
 
 /// Tells what the user cancelled as a failure with a certain reason.
-pub fn midjourney_proxy(task: &TaskView<'_>) -> Value {
+pub(crate) fn midjourney_proxy(task: &TaskView<'_>) -> Value {
     let reason = match task.state.status {
         Status::Cancelled => "取消任务".into(),
         _ => task.if_failed("the prompt was refused"),
@@ -108,7 +108,7 @@ pub fn midjourney_proxy(task: &TaskView<'_>) -> Value {
 }
 
 /// Has an empty text where midjourney-proxy has null.
-pub fn new_api_mj(task: &TaskView<'_>) -> Value {
+pub(crate) fn new_api_mj(task: &TaskView<'_>) -> Value {
     let text = |value: Value| if value.is_null() { "".into() } else { value };
     json!({
         "id": task.id,
@@ -131,7 +131,7 @@ pub fn new_api_mj(task: &TaskView<'_>) -> Value {
 }
 
 /// Tells the result's URL as the reason of a failure.
-pub fn new_api_task(task: &TaskView<'_>) -> Value {
+pub(crate) fn new_api_task(task: &TaskView<'_>) -> Value {
     let reason = match task.state.status {
         Status::Completed => task.asset_url("song.mp3"),
         Status::Failed => "the lyrics were refused".to_owned(),
@@ -151,7 +151,7 @@ pub fn new_api_task(task: &TaskView<'_>) -> Value {
 }
 
 /// The task's data are its clips, which have statuses of their own.
-pub fn suno_api(task: &TaskView<'_>) -> Value {
+pub(crate) fn suno_api(task: &TaskView<'_>) -> Value {
     json!({
         "task_id": task.id,
         "notify_hook": "",
@@ -166,7 +166,7 @@ pub fn suno_api(task: &TaskView<'_>) -> Value {
 }
 
 /// Suno's resellers tell no times.
-pub fn suno_record_info(task: &TaskView<'_>) -> Value {
+pub(crate) fn suno_record_info(task: &TaskView<'_>) -> Value {
     json!({
         "taskId": task.id,
         "parentMusicId": "",
@@ -180,7 +180,7 @@ pub fn suno_record_info(task: &TaskView<'_>) -> Value {
 }
 
 /// OpenAI's video object.
-pub fn openai_video(task: &TaskView<'_>) -> Value {
+pub(crate) fn openai_video(task: &TaskView<'_>) -> Value {
     let error = json!({ "code": "moderation_blocked", "message": "the prompt was refused" });
     json!({
         "id": task.id,
@@ -197,7 +197,7 @@ pub fn openai_video(task: &TaskView<'_>) -> Value {
 }
 
 /// Flux tells no times, and no progress unless it is running.
-pub fn bfl_flux(task: &TaskView<'_>) -> Value {
+pub(crate) fn bfl_flux(task: &TaskView<'_>) -> Value {
     json!({
         "id": task.id,
         "status": task.status_word,
@@ -209,7 +209,7 @@ pub fn bfl_flux(task: &TaskView<'_>) -> Value {
 }
 
 /// Ideogram's generation.
-pub fn ideogram(task: &TaskView<'_>) -> Value {
+pub(crate) fn ideogram(task: &TaskView<'_>) -> Value {
     json!({
         "generation_id": task.id,
         "status": task.status_word,
@@ -220,7 +220,7 @@ pub fn ideogram(task: &TaskView<'_>) -> Value {
 }
 
 /// Kling's first version.
-pub fn kling(task: &TaskView<'_>) -> Value {
+pub(crate) fn kling(task: &TaskView<'_>) -> Value {
     json!({
         "task_id": task.id,
         "task_status": task.status_word,
@@ -233,7 +233,7 @@ pub fn kling(task: &TaskView<'_>) -> Value {
 }
 
 /// Kling's newer version.
-pub fn kling_tasks(task: &TaskView<'_>) -> Value {
+pub(crate) fn kling_tasks(task: &TaskView<'_>) -> Value {
     let output = json!([{ "type": "video", "url": task.asset_url("0.mp4") }]);
     json!({
         "id": task.id,
@@ -246,7 +246,7 @@ pub fn kling_tasks(task: &TaskView<'_>) -> Value {
 }
 
 /// Luma's web site, as gateways pass it on.
-pub fn luma_gateway(task: &TaskView<'_>) -> Value {
+pub(crate) fn luma_gateway(task: &TaskView<'_>) -> Value {
     json!({
         "id": task.id,
         "prompt": PROMPT,
@@ -258,7 +258,7 @@ pub fn luma_gateway(task: &TaskView<'_>) -> Value {
 }
 
 /// Luma's generation.
-pub fn luma(task: &TaskView<'_>) -> Value {
+pub(crate) fn luma(task: &TaskView<'_>) -> Value {
     json!({
         "id": task.id,
         "generation_type": "video",
@@ -272,7 +272,7 @@ pub fn luma(task: &TaskView<'_>) -> Value {
 }
 
 /// Runway leaves out what there is not.
-pub fn runway(task: &TaskView<'_>) -> Value {
+pub(crate) fn runway(task: &TaskView<'_>) -> Value {
     let mut value = json!({
         "id": task.id,
         "createdAt": task.enqueued_at(),
@@ -289,7 +289,7 @@ pub fn runway(task: &TaskView<'_>) -> Value {
 }
 
 /// Runway's web site, as gateways pass it on; its progress is text.
-pub fn runway_gateway(task: &TaskView<'_>) -> Value {
+pub(crate) fn runway_gateway(task: &TaskView<'_>) -> Value {
     json!({
         "id": task.id,
         "name": PROMPT,
@@ -305,7 +305,7 @@ pub fn runway_gateway(task: &TaskView<'_>) -> Value {
 }
 
 /// CogVideoX names no ID and tells no times.
-pub fn cogvideox(task: &TaskView<'_>) -> Value {
+pub(crate) fn cogvideox(task: &TaskView<'_>) -> Value {
     let mut value = json!({
         "model": "cogvideox-3",
         "request_id": "simulated",
@@ -320,7 +320,7 @@ pub fn cogvideox(task: &TaskView<'_>) -> Value {
 }
 
 /// Viggle's statuses are numbers.
-pub fn viggle(task: &TaskView<'_>) -> Value {
+pub(crate) fn viggle(task: &TaskView<'_>) -> Value {
     let status = task.status_word.parse::<i64>().map_or(task.status_word.into(), Value::from);
     json!({
         "taskID": task.id,

@@ -69,23 +69,23 @@ pub struct Simulator {
     token: Option<Arc<str>>,
 }
 
-/// Serves `simulator` until `stop` resolves; then every connection closes at once.
+/// Serves `simulator` until `shutdown` resolves; then every connection closes at once.
 ///
 /// # Errors
 /// When the listener has been failing for some seconds.
 pub async fn serve(
     listener: TcpListener,
     simulator: Simulator,
-    stop: impl Future<Output = ()> + Send + 'static,
+    shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     const MAX_CONSECUTIVE_FAILURES: u32 = 100;
-    let mut stop = pin!(stop);
+    let mut shutdown = pin!(shutdown);
     let mut failures = 0;
     // Dropping the set, when this function returns, ends what hangs.
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            () = &mut stop => return Ok(()),
+            () = &mut shutdown => return Ok(()),
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => accepted,
         };

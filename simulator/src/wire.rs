@@ -55,12 +55,12 @@ impl System {
             [task] => task.body,
             _ => None,
         };
-        let respond_without_fault = || self.respond_without_fault(tasks, is_list);
+        let respond_with_tasks = || self.respond_with_tasks(tasks, is_list);
         let faults = || tasks.iter().filter_map(|task| task.fault);
         match faults().find(|fault| !fault.is_confined_to_task()) {
-            None if faults().next().is_some() => respond_without_fault(),
+            None if faults().next().is_some() => respond_with_tasks(),
             None => {
-                body.map_or_else(respond_without_fault, |ScriptedBody(body)| build_ok(body.clone()))
+                body.map_or_else(respond_with_tasks, |ScriptedBody(body)| build_ok(body.clone()))
             }
             Some(ResponseFault::Status { status, headers, body: fault_body }) => {
                 let mut response = self.respond_with_error(*status);
@@ -82,10 +82,10 @@ impl System {
             Some(ResponseFault::DeepNesting) => {
                 build_ok("[".repeat(NESTING_DEPTH) + &"]".repeat(NESTING_DEPTH))
             }
-            Some(ResponseFault::OtherTask | ResponseFault::WrongTypes) => respond_without_fault(),
+            Some(ResponseFault::OtherTask | ResponseFault::WrongTypes) => respond_with_tasks(),
             Some(ResponseFault::HugeBody) => {
                 // In front, since a reader may take what it has read of a body that is too large.
-                respond_without_fault().map(|body| body.pad_before_to(HUGE_BODY_BYTES))
+                respond_with_tasks().map(|body| body.pad_before_to(HUGE_BODY_BYTES))
             }
         }
     }
@@ -107,7 +107,7 @@ impl System {
         build_response(status, if body.is_null() { String::new() } else { body.to_string() })
     }
 
-    fn respond_without_fault(
+    fn respond_with_tasks(
         &self,
         tasks: &[TaskResponse<'_>],
         is_list: bool,

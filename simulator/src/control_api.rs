@@ -1,4 +1,4 @@
-//! The API by which tests direct the simulator and see who asked what.
+//! The HTTP API that sets the scripts of tasks, and returns the statistics of requests.
 
 use axum::BoxError;
 use axum::body::to_bytes;
@@ -13,28 +13,29 @@ use super::registry::{RegistryFull, TaskRegistry};
 use super::scenario;
 use super::wire::system_table;
 
-/// Bounds a script: enough for any body that a test wants answered.
+/// Maximum size of a script: enough for any response body that a test needs.
 const MAX_SCRIPT_BYTES: usize = 1 << 20;
 
 const HELP: &str = r#"
-The first is also served without its name. An ID is one task, wherever it is asked for.
+The first system is also served without the prefix. An ID identifies one task, whichever system
+a request names.
 
-PUT    /simulator/tasks/{id}  sets what the task does:
+PUT    /simulator/tasks/{id}  sets the script of the task:
        {"enqueued_seconds_ago": 3600, "delay_ms": 0, "answer": "verbatim, or any JSON",
         "steps": [{"status": "queued", "seconds": 2}, {"status": "completed"}],
         "fault": {"kind": "status", "status": 429, "headers": {}, "body": null},
         "fault_every": 1}
-       statuses: queued running waiting completed failed cancelled missing, or any word
-       kinds: status code other type null empty nothing garbage deep huge
-              half endless trickle slow hang reset
-DELETE /simulator/tasks/{id}  takes that away
-GET    /simulator/tasks/{id}  what was asked of the task
-GET    /simulator/stats       what was asked altogether
+       statuses: queued running waiting completed failed cancelled missing, or any other word
+       kinds of faults: status code other type null empty nothing garbage deep huge
+                        half endless trickle slow hang reset
+DELETE /simulator/tasks/{id}  removes the script of the task
+GET    /simulator/tasks/{id}  returns the statistics of the requests for the task
+GET    /simulator/stats       returns the statistics of all requests
 
-Without a script the ID tells by its first word, up to the first "-", as in stuck-42:
+Without a script, the part of the ID before the first "-" selects the scenario, as in stuck-42:
 "#;
 
-/// Answers a request that asks for no task.
+/// Responds to a request whose path belongs to none of the systems.
 pub(crate) async fn handle_request<B>(
     registry: &TaskRegistry,
     request: Request<B>,
@@ -67,10 +68,12 @@ where
     }
 }
 
+/// Renders the help page of the simulator.
 fn render_help() -> String {
     let (systems, scenarios) = (system_table::format_help(), scenario::format_help());
     format!(
-        "This gateway simulates these systems, each below its name:\n\n{systems}{HELP}{scenarios}"
+        "This gateway simulates these systems, each with its name as the path prefix:\n\n\
+         {systems}{HELP}{scenarios}"
     )
 }
 

@@ -1,11 +1,16 @@
-//! A pretend gateway: speaks the JSON of the real ones, and fails in the ways in which they fail.
+//! A simulated gateway: serves the JSON of real gateways and fails in the ways in which they fail.
 //!
-//! A request for a task passes three stages that know nothing of one another: the task's *life*
-//! at this moment, how the system that is asked *words* it, and what the network does to the
-//! answer, its *fault*. What a task does is told by a script that was put for it, else by its ID;
-//! an ID is one task, whichever system is asked.
+//! A response about tasks passes three stages that are independent of one another:
 //!
-//! It uses nothing of the exporter, so that no mistake can hide in both.
+//! 1. `lifecycle` computes the state of each task at the time of the response.
+//! 2. `wire` writes the states in the wire format of the system in the request's path.
+//! 3. `response_body` applies the network fault, if a task has one.
+//!
+//! A script that a client has set through the `control_api` defines the behaviour of its task. The
+//! behaviour of a task without a script follows from its ID (`scenario`). An ID identifies one
+//! task, whichever system a request names.
+//!
+//! The crate uses nothing of the exporter, so that no mistake can hide in both.
 
 #![warn(unreachable_pub)]
 
@@ -45,34 +50,37 @@ use wire::TaskResponse;
 use wire::route::find_route;
 use wire::system::System;
 
-/// More than the files a process may usually open; further clients wait in the backlog.
+/// Maximum number of open connections. Further clients wait in the backlog of the listener.
+///
+/// The value exceeds the usual limit of open files of a process.
 const MAX_CONNECTIONS: usize = 20_000;
 
-/// How long to wait when no connection can be accepted: out of files, as a rule, until some close.
+/// Delay after a failed accept. The usual cause is the limit of open files; accepting works again
+/// when other connections have closed.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Bounds a question: enough for a hundred of the longest IDs.
+/// Maximum size of a request body: enough for a hundred of the longest IDs.
 const MAX_REQUEST_BODY_BYTES: usize = 1 << 20;
 
-/// How the simulated gateway is set up.
+/// Options of the simulated gateway.
 #[derive(Clone, Default)]
 pub struct Options {
-    /// The credentials that a request for a task must bring, once, in a header that the system
-    /// takes them from. `None` accepts every request.
+    /// Credentials that each request for tasks must carry exactly once, in a header from which the
+    /// system reads them. `None` accepts every request.
     pub token: Option<String>,
 }
 
-/// A simulated gateway. Clones share their tasks.
+/// A simulated gateway. Clones share their tasks and statistics.
 #[derive(Clone)]
 pub struct Simulator {
     registry: Arc<TaskRegistry>,
     token: Option<Arc<str>>,
 }
 
-/// Serves `simulator` until `shutdown` resolves; then every connection closes at once.
+/// Serves `simulator` until `shutdown` resolves, then closes every connection at once.
 ///
 /// # Errors
-/// When the listener has been failing for some seconds.
+/// Returns the listener's error after 101 failed accepts in a row, about 5 s after the first.
 pub async fn serve(
     listener: TcpListener,
     simulator: Simulator,
@@ -81,7 +89,7 @@ pub async fn serve(
     const MAX_CONSECUTIVE_FAILURES: u32 = 100;
     let mut shutdown = pin!(shutdown);
     let mut failures = 0;
-    // Dropping the set, when this function returns, ends what hangs.
+    // Dropped when this function returns, which aborts the connections that hang.
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -104,15 +112,16 @@ pub async fn serve(
 }
 
 impl Simulator {
-    /// A gateway that has seen no task yet.
+    /// Returns a gateway without tasks.
     pub fn new(options: Options) -> Self {
         Self { registry: Arc::new(TaskRegistry::new()), token: options.token.map(Arc::from) }
     }
 
     async fn serve_connection(self, stream: TcpStream) {
-        // Both are the client's business: what Nagle delays, and a connection that breaks.
+        // A failure only makes responses slower.
         let _ = stream.set_nodelay(true);
         let service = service_fn(|request| self.handle_request(request));
+        // A broken connection concerns the client alone; some are broken on purpose.
         let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     }
 
@@ -149,7 +158,7 @@ impl Simulator {
         }
     }
 
-    /// Life, words, network: the whole path of an answer about tasks.
+    /// Responds to a request for tasks: checks its headers, then runs all stages of a response.
     async fn respond(
         &self,
         system: &System,

@@ -1,29 +1,29 @@
-//! The life of a task at a moment: steps and a time in, a status out. Pure.
+//! The lifecycle of a task: computes its state from its steps and a time. Pure.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
-/// How a task stands, before a gateway puts it into its own word.
+/// Status of a task, independent of the words of any system.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub(crate) enum Status {
-    /// Accepted, not begun.
+    /// Accepted, not started.
     Queued,
-    /// Being worked on.
+    /// In progress.
     Running,
-    /// Waiting for the user.
+    /// Waiting for input from the user.
     Waiting,
-    /// Done.
+    /// Finished with a result.
     Completed,
-    /// Given up by the gateway.
+    /// Ended by the gateway without a result.
     Failed,
-    /// Withdrawn by the user.
+    /// Cancelled by the user.
     Cancelled,
-    /// Not, or no longer, known to the gateway.
+    /// Unknown to the gateway, or no longer known.
     Missing,
-    /// A word that belongs to no gateway; passed on as it is.
+    /// Any other word, which every system sends as it is.
     Custom(String),
 }
 
@@ -42,33 +42,35 @@ impl From<String> for Status {
     }
 }
 
-/// One stretch of a life.
+/// One step of a lifecycle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// How the task stands during the step.
+    /// Status of the task during the step.
     pub(crate) status: Status,
-    /// How long; `None` is for ever.
+    /// Duration of the step; `None` if it never ends.
     pub(crate) duration: Option<Duration>,
 }
 
-/// What there is to tell of a task when somebody asks.
+/// State of a task at one point in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TaskState {
-    /// How the task stands.
+    /// Current status.
     pub(crate) status: Status,
-    /// When its life began.
+    /// Start of the lifecycle.
     pub(crate) enqueued_at: Timestamp,
-    /// When it was first running.
+    /// Start of the first step in which the task was running.
     pub(crate) started_at: Option<Timestamp>,
-    /// Since when it has stood as it does.
+    /// Start of the current step.
     pub(crate) changed_at: Timestamp,
-    /// How far it is, from 0 to 100.
+    /// Progress, 0 to 100.
     pub(crate) progress_percent: u8,
 }
 
 impl TaskState {
-    /// The moment `now` in a life of `steps` that began at `enqueued`. Before its beginning a
-    /// life is in its first step, after its end in its last, and without steps it is queued.
+    /// Computes the state at `now` of a task that began its `steps` at `enqueued_at`.
+    ///
+    /// Before `enqueued_at` the task is in its first step, after the end of all steps in its last.
+    /// A task without steps is queued.
     pub(crate) fn compute(now: Timestamp, enqueued_at: Timestamp, steps: &[Step]) -> Self {
         let mut elapsed = Duration::try_from(now.duration_since(enqueued_at)).unwrap_or_default();
         let status = Status::Queued;
@@ -96,14 +98,17 @@ impl TaskState {
         state
     }
 
-    /// When the task ended, if it has.
+    /// Returns the time at which the task completed, failed or was cancelled, if it did.
     pub(crate) fn ended_at(&self) -> Option<Timestamp> {
         let ended = matches!(self.status, Status::Completed | Status::Failed | Status::Cancelled);
         ended.then_some(self.changed_at)
     }
 }
 
-/// How far a task is that has been in `step` for the time `spent`: half, where it has no end.
+/// Computes the progress, in percent, of a task at the time `elapsed` after the start of `step`.
+///
+/// A running task whose step never ends is at 50. A task that is neither running nor completed is
+/// at 0.
 fn compute_progress(step: &Step, elapsed: Duration) -> u8 {
     match (&step.status, step.duration) {
         (Status::Completed, _) => 100,

@@ -1,11 +1,12 @@
-//! A body that need not lie in memory: spaces, some text, spaces.
+//! A response body with padding that takes no memory.
 
 use bytes::Bytes;
 
-/// As much as is handed to the network at a time, so that a client that leaves is noticed.
+/// Largest chunk of padding. Padding goes to the network in chunks, so that the server notices a
+/// client that has disconnected.
 const SPACES: &[u8] = &[b' '; 16_384];
 
-/// What is still to be sent of a body.
+/// The unsent rest of a response body: spaces, content, spaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PaddedBody {
     spaces_before: usize,
@@ -14,29 +15,33 @@ pub(crate) struct PaddedBody {
 }
 
 impl PaddedBody {
-    /// This body, made `length` bytes long by spaces, which JSON does not mind.
+    /// Pads the body at its end with spaces, which JSON allows, to `length` bytes.
+    ///
+    /// A body that is longer keeps its length.
     pub(crate) fn pad_after_to(mut self, length: usize) -> Self {
         self.spaces_after = length.saturating_sub(self.spaces_before + self.content.len());
         self
     }
 
-    /// The same with the spaces in front.
+    /// Pads the body at its start with spaces to `length` bytes.
+    ///
+    /// A body that is longer keeps its length.
     pub(crate) fn pad_before_to(mut self, length: usize) -> Self {
         self.spaces_before = length.saturating_sub(self.content.len() + self.spaces_after);
         self
     }
 
-    /// How many bytes are left.
+    /// Returns the number of bytes left.
     pub(crate) fn len(&self) -> usize {
         self.spaces_before + self.content.len() + self.spaces_after
     }
 
-    /// Whether nothing is left.
+    /// Reports whether no byte is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The first half of it.
+    /// Truncates the body to the first half of its bytes, rounded down.
     pub(crate) fn truncate_to_half(mut self) -> Self {
         let half = self.len() / 2;
         self.spaces_before = self.spaces_before.min(half);
@@ -44,7 +49,7 @@ impl PaddedBody {
         self.pad_after_to(half)
     }
 
-    /// Takes off the next piece, of at most `limit` bytes; empty at the end.
+    /// Removes and returns the next chunk of at most `max_bytes` bytes; empty at the end.
     pub(crate) fn take_chunk(&mut self, max_bytes: usize) -> Bytes {
         let padding = match self.spaces_before {
             0 if !self.content.is_empty() => {

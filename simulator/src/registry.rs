@@ -1,4 +1,5 @@
-//! What the simulator remembers of each task: its script, its life's beginning, who asked.
+//! The registry of tasks: for each its script, the start of its lifecycle and the statistics of its
+//! requests.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,16 +12,19 @@ use tokio::time::Instant;
 use super::scenario;
 use super::script::Script;
 
-/// Twice what the exporter is built for; about 1 GB when full.
+/// Maximum number of tasks, twice what the exporter is built for. A full registry takes about 1 GB.
 const MAX_TASKS: usize = 2_000_000;
 
-/// Enough to see the rhythm of the polls.
+/// Number of request times kept for each task, enough to see the cadence of its polls.
 const MAX_REQUEST_TIMES: usize = 100;
 
-/// All tasks ever asked for or scripted. One lock, held for a look-up at a time.
+/// The tasks that were ever requested or scripted.
+///
+/// One lock guards all of them; it is never held across an await.
 #[derive(Debug)]
 pub(crate) struct TaskRegistry {
-    /// The wall clock follows tokio's clock from here, so that paused time pauses lives too.
+    /// The same time on tokio's clock and on the wall clock, from which [`Self::now`] follows
+    /// tokio's clock. Pausing tokio's clock in a test thus pauses all lifecycles.
     clock_origin: (Instant, Timestamp),
     state: Mutex<RegistryState>,
 }
@@ -29,7 +33,8 @@ pub(crate) struct TaskRegistry {
 struct RegistryState {
     tasks: HashMap<Box<[u8]>, TaskEntry>,
     stats: GatewayStats,
-    /// The headers last seen: clients send the same ones for every task, so tasks share them.
+    /// The most recent request headers. Clients send the same headers for every task, so tasks
+    /// share them.
     last_headers: Arc<HeaderMap>,
 }
 
@@ -40,72 +45,78 @@ struct TaskEntry {
     stats: TaskStats,
 }
 
-/// What was asked for altogether.
+/// Statistics of all requests for tasks.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct GatewayStats {
-    /// Each counts once for every task that it asks for.
+    /// Number of requests, each counted once for every task in it.
     requests: u64,
-    /// Requests for several tasks at once.
+    /// Number of requests for more than one task.
     batches: u64,
-    /// Each request counts once.
+    /// Number of requests in flight, each counted once.
     in_flight: u64,
     max_in_flight: u64,
+    /// Number of tasks in the registry.
     tasks: usize,
     max_in_flight_per_task: u64,
 }
 
-/// What was asked for of one task.
+/// Statistics of the requests for one task.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct TaskStats {
     requests: u64,
     in_flight: u64,
     max_in_flight: u64,
-    /// What was handed to the network of the bodies that told of the task.
+    /// Number of body bytes handed to the network in responses about the task.
     body_bytes: usize,
+    /// Target of the most recent request.
     last_path: Option<Box<str>>,
     #[serde(serialize_with = "serialize_headers")]
     last_headers: Arc<HeaderMap>,
+    /// Milliseconds since the Unix epoch, oldest first; at most [`MAX_REQUEST_TIMES`].
     request_times_ms: VecDeque<i64>,
 }
 
-/// There is no room for another task.
+/// Error of a registry that has no room for another task.
 #[derive(Debug)]
 pub(crate) struct RegistryFull;
 
-/// A request for tasks while it is being answered: in flight until dropped.
+/// A request for tasks, in flight until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct ActiveRequest {
     registry: Arc<TaskRegistry>,
-    /// What is asked for.
+    /// Requested tasks.
     pub(crate) tasks: Vec<RequestedTask>,
 }
 
-/// A task that is asked for.
+/// A task in a request.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestedTask {
-    /// Its ID, any bytes.
+    /// ID, any bytes.
     pub(crate) id: Box<[u8]>,
-    /// How many requests for the task there were, this one included.
+    /// Number of this request among the requests for the task, counted from 1.
     pub(crate) request_number: u64,
-    /// What the task does.
+    /// Script that was in force when the request arrived.
     pub(crate) script: Arc<Script>,
-    /// When its life began.
+    /// Start of the lifecycle.
     pub(crate) enqueued_at: Timestamp,
 }
 
 impl TaskRegistry {
-    /// Remembers nothing yet.
+    /// Returns an empty registry.
     pub(crate) fn new() -> Self {
         Self { clock_origin: (Instant::now(), Timestamp::now()), state: Mutex::default() }
     }
 
-    /// The present moment.
+    /// Returns the current time.
     pub(crate) fn now(&self) -> Timestamp {
         let (instant, timestamp) = self.clock_origin;
         timestamp + instant.elapsed()
     }
 
-    /// Takes note of a request for the tasks `ids`.
+    /// Records a request for the tasks `ids` and starts each lifecycle that has not started yet.
+    ///
+    /// # Errors
+    /// Returns [`RegistryFull`], and records nothing, if there is no room for the new tasks.
     pub(crate) fn begin_request(
         self: &Arc<Self>,
         ids: Vec<Vec<u8>>,
@@ -137,7 +148,10 @@ impl TaskRegistry {
         Ok(ActiveRequest { registry: Arc::clone(self), tasks })
     }
 
-    /// Gives the task `id` a script and a new life.
+    /// Sets the script of the task `id` and restarts the lifecycle of the task.
+    ///
+    /// # Errors
+    /// Returns [`RegistryFull`] if there is no room for a new task.
     pub(crate) fn set_script(&self, id: &[u8], script: Script) -> Result<(), RegistryFull> {
         let enqueued_at = script.enqueued_ago.map(|ago| self.now() - ago);
         let mut state = self.lock();
@@ -150,7 +164,8 @@ impl TaskRegistry {
         Ok(())
     }
 
-    /// Takes the script of the task `id` away; its next life is the one that its ID tells.
+    /// Removes the script of the task `id`. The next request for the task starts the lifecycle of
+    /// the scenario that its ID selects.
     pub(crate) fn remove_script(&self, id: &[u8]) {
         if let Some(task) = self.lock().tasks.get_mut(id) {
             task.script = None;
@@ -158,12 +173,12 @@ impl TaskRegistry {
         }
     }
 
-    /// What was asked for of the task `id`: nothing, if it is unknown.
+    /// Returns the statistics of the task `id`, all zero if the task is unknown.
     pub(crate) fn task_stats(&self, id: &[u8]) -> TaskStats {
         self.lock().tasks.get(id).map(|task| task.stats.clone()).unwrap_or_default()
     }
 
-    /// What was asked for altogether.
+    /// Returns the statistics of all requests.
     pub(crate) fn gateway_stats(&self) -> GatewayStats {
         let state = self.lock();
         GatewayStats { tasks: state.tasks.len(), ..state.stats.clone() }
@@ -175,7 +190,7 @@ impl TaskRegistry {
 }
 
 impl ActiveRequest {
-    /// Takes note that so many bytes of the answer's body were handed to the network.
+    /// Adds `bytes`, the number of body bytes handed to the network, to the statistics of each task.
     pub(crate) fn record_sent_bytes(&self, bytes: usize) {
         let mut state = self.registry.lock();
         for requested in &self.tasks {
@@ -235,7 +250,7 @@ impl TaskStats {
     }
 }
 
-/// One string a name; values of a repeated header are joined as HTTP says, by commas.
+/// Serializes one string per header name. Commas join the values of a repeated header, as in HTTP.
 fn serialize_headers<S: Serializer>(headers: &HeaderMap, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(headers.keys().map(|name| {
         let values = headers.get_all(name).iter();

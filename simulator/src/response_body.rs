@@ -1,4 +1,4 @@
-//! An answer on its way through a fault, and the body that carries it.
+//! The body of a response, and the network faults that spoil the transmission of responses.
 
 use std::future;
 use std::mem;
@@ -15,19 +15,25 @@ use super::padded_body::PaddedBody;
 use super::registry::ActiveRequest;
 use super::script::NetworkFault;
 
-/// Longer than anybody should wait for the first byte.
+/// Delay of a slow response, longer than any client should wait for the first byte.
 const SLOW_RESPONSE_DELAY: Duration = Duration::from_mins(1);
 
-/// The beginning of a JSON value that never ends, and what follows it for ever.
+/// Start of a JSON value that never ends.
 const ENDLESS_PREFIX: &[u8] = br#"{"code":0,"data":{"prompt":""#;
+/// Bytes that follow [`ENDLESS_PREFIX`] forever.
 const ENDLESS_FILLER: &[u8] = &[b'a'; 4096];
 
-/// The connection ends here and now.
+/// Error with which the server closes the connection at once.
 #[derive(Debug, thiserror::Error)]
-#[error("cut on purpose")]
+#[error("connection closed on purpose")]
 pub(crate) struct ConnectionAbort;
 
-/// Sends `answer` through `fault`. The `visit` lasts until its body is handed over, or dropped.
+/// Applies `fault` to `response`.
+///
+/// `active_request` stays in flight until the body of the response is sent or dropped.
+///
+/// # Errors
+/// Returns [`ConnectionAbort`] if the fault is a reset.
 pub(crate) async fn apply_network_fault(
     response: Response<PaddedBody>,
     fault: Option<&NetworkFault>,
@@ -53,22 +59,24 @@ pub(crate) async fn apply_network_fault(
     }))
 }
 
-/// A body on its way, and the visit that it ends.
+/// A response body during transmission, and the request that is in flight for as long.
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
     transmission: Transmission,
     active_request: Option<ActiveRequest>,
 }
 
+/// The way in which a body is sent.
 #[derive(Debug)]
 enum Transmission {
-    /// As fast as it is taken.
+    /// Sends the body as fast as the client reads.
     Complete(PaddedBody),
-    /// What there is of a body whose declared length is longer; then the cut.
+    /// Sends `remaining`, the rest of the first half, of a body of `declared_bytes`; then aborts
+    /// the connection.
     Half { remaining: PaddedBody, declared_bytes: u64, is_flushed: bool },
-    /// These bytes, then padding for ever.
+    /// Sends these bytes, then [`ENDLESS_FILLER`] forever.
     Endless(&'static [u8]),
-    /// A byte at each tick.
+    /// Sends one byte at each tick.
     Trickle(PaddedBody, Interval),
 }
 
@@ -80,7 +88,7 @@ impl Transmission {
 }
 
 impl ResponseBody {
-    /// A whole body that belongs to no visit.
+    /// Returns a complete body that belongs to no request for tasks.
     pub(crate) fn untracked(body: impl Into<PaddedBody>) -> Self {
         Self { transmission: Transmission::Complete(body.into()), active_request: None }
     }
@@ -99,7 +107,7 @@ impl Body for ResponseBody {
             Transmission::Half { remaining, .. } if !remaining.is_empty() => {
                 remaining.take_chunk(usize::MAX)
             }
-            // The server flushes when the body has nothing for it, so that the half arrives.
+            // The server flushes when the body is pending, so that the half reaches the client.
             Transmission::Half { is_flushed, .. } if !*is_flushed => {
                 *is_flushed = true;
                 cx.waker().wake_by_ref();
@@ -117,7 +125,8 @@ impl Body for ResponseBody {
             active_request.record_sent_bytes(bytes.len());
         }
         if self.is_end_stream() {
-            // Before the last bytes leave: whoever has read them may ask again at once.
+            // Before the last bytes are sent: a client that has read them may send its next request
+            // at once, and the statistics must not count both as in flight.
             self.active_request = None;
         }
         Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))

@@ -1,4 +1,5 @@
-//! What a task does when it is asked for, as the control API takes it.
+//! The script of a task: its lifecycle, its faults and its responses, in the JSON of the control
+//! API.
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -13,72 +14,78 @@ use serde_json::Value;
 
 use super::lifecycle::{Status, Step};
 
-/// The longest time a script can name: keeps every moment that follows from it a valid date.
+/// Longest time before the script that a lifecycle may begin: 100 years, so that every timestamp
+/// that follows from it is a valid date.
 const MAX_ENQUEUED_SECONDS_AGO: f64 = 100.0 * 366.0 * 86_400.0;
 
-/// The script of one task.
+/// Script of one task.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Script {
-    /// How long before the script was set the life began; negative where the gateway's clock
-    /// runs ahead. Without it the life begins when the task is first asked for.
+    /// Time from the start of the lifecycle to the setting of the script; negative to simulate a
+    /// gateway whose clock is ahead. Without this time the lifecycle starts at the first request.
+    ///
+    /// In a scenario: time from the start of the lifecycle to the first request.
     #[serde(rename = "enqueued_seconds_ago", deserialize_with = "deserialize_enqueued_ago")]
     pub(crate) enqueued_ago: Option<SignedDuration>,
-    /// The life, first step first.
+    /// Steps of the lifecycle, in order.
     #[serde(deserialize_with = "deserialize_steps")]
     pub(crate) steps: Vec<Step>,
-    /// What goes wrong.
+    /// Fault in the responses about the task.
     pub(crate) fault: Option<ScriptedFault>,
-    /// The trouble strikes only every n-th request of the task.
+    /// Interval of the fault: every n-th request for the task has the fault. Every request if
+    /// absent.
     pub(crate) fault_every: Option<NonZeroU64>,
-    /// A body to answer in place of the one that the life asks for; in an answer about several
-    /// tasks, the element.
+    /// Body that replaces the one that reports the state of the task. In a response about several
+    /// tasks it replaces the element of the task.
     #[serde(rename = "answer")]
     pub(crate) body: Option<ScriptedBody>,
-    /// How long to wait before answering, in milliseconds.
+    /// Delay of the response, in the JSON a number of milliseconds.
     #[serde(rename = "delay_ms", deserialize_with = "deserialize_milliseconds")]
     pub(crate) delay: Duration,
 }
 
-/// A string stands for its own text, all else for its JSON.
+/// A response body in a script: the content of a JSON string, or the JSON text of any other value.
 #[derive(Clone, Debug)]
 pub(crate) struct ScriptedBody(pub(crate) Bytes);
 
-/// What can go wrong: in what the gateway says, or on the way.
+/// A fault in what the gateway responds, or in the transmission of the response.
 #[derive(Debug, serde::Deserialize)]
 #[serde(untagged, expecting = "no such fault, or a field of it is missing or wrong")]
 pub(crate) enum ScriptedFault {
-    /// The gateway says something else.
+    /// The gateway sends another response.
     Response(ResponseFault),
-    /// The network spoils what it says.
+    /// The network spoils the transmission of the response.
     Network(NetworkFault),
 }
 
-/// A wrong answer that arrives whole.
+/// A wrong response that arrives complete.
 #[derive(Debug, serde::Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum ResponseFault {
-    /// Another HTTP status.
+    /// The error response of the system with this HTTP status.
     Status {
-        /// 200 to 599.
+        /// HTTP status, 200 to 599.
         #[serde(deserialize_with = "deserialize_status_code")]
         status: StatusCode,
-        /// Headers to add.
+        /// Headers to add to the response.
         #[serde(default, deserialize_with = "deserialize_headers")]
         headers: HeaderMap,
-        /// The body; without it the script's answer, or else what the system says then.
+        /// Body of the response. Without one the body is that of the script, or else the error body
+        /// of the system.
         #[serde(default)]
         body: Option<ScriptedBody>,
     },
-    /// An error, told by the code in the body alone. A system without codes tells its message.
+    /// An error reported only by the code in the body. A system without codes sends just the
+    /// message.
     Code {
-        /// The code: a number, or any JSON.
+        /// Error code: a number, or any JSON.
         code: Value,
-        /// The message beside it.
+        /// Error message beside the code.
         #[serde(default)]
         message: Option<String>,
     },
-    /// The answer for another task.
+    /// The response about a task with another ID.
     #[serde(rename = "other")]
     OtherTask,
     /// Fields of the wrong types.
@@ -90,40 +97,40 @@ pub(crate) enum ResponseFault {
     /// Success without a body.
     #[serde(rename = "empty")]
     EmptyBody,
-    /// Success that declares to have no body.
+    /// HTTP status 204, which declares that there is no body.
     #[serde(rename = "nothing")]
     NoContent,
     /// A body that is not JSON.
     #[serde(rename = "garbage")]
     InvalidJson,
-    /// JSON nested ten thousand deep.
+    /// JSON nested ten thousand levels deep.
     #[serde(rename = "deep")]
     DeepNesting,
-    /// The right answer in a body of two megabytes.
+    /// The correct response, padded to two megabytes.
     #[serde(rename = "huge")]
     HugeBody,
 }
 
-/// What can happen on the way.
+/// A fault in the transmission of a response.
 #[derive(Debug, serde::Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum NetworkFault {
-    /// The headers come after a minute.
+    /// The headers arrive after a minute.
     Slow,
-    /// Nothing ever comes, and the connection stays open.
+    /// Nothing ever arrives, and the connection stays open.
     Hang,
-    /// The connection closes without an answer.
+    /// The connection closes without a response.
     Reset,
     /// The connection closes after half of the declared body.
     Half,
     /// The body never ends.
     Endless,
-    /// The body comes a byte a second.
+    /// The body arrives at one byte per second.
     Trickle,
 }
 
 impl Script {
-    /// The trouble that strikes the `number`-th request, counted from one.
+    /// Returns the fault of the request with this number, counted from 1.
     pub(crate) fn fault_for_request(&self, request_number: u64) -> Option<&ScriptedFault> {
         let is_due =
             self.fault_every.is_none_or(|every| request_number.is_multiple_of(every.get()));
@@ -132,7 +139,7 @@ impl Script {
 }
 
 impl ResponseFault {
-    /// The HTTP status `status` with `headers` and the body that the system gives it.
+    /// Returns a fault with the HTTP `status`, additional `headers` and no body of its own.
     pub(crate) fn with_status<const N: usize>(
         status: StatusCode,
         headers: [(HeaderName, &'static str); N],
@@ -141,7 +148,8 @@ impl ResponseFault {
         Self::Status { status, headers: headers.into_iter().map(value).collect(), body: None }
     }
 
-    /// Whether the slip is in what is said of its task, so that a list's other tasks are told well.
+    /// Reports whether the fault affects only the JSON of its task, so that a list reports the
+    /// other tasks correctly.
     pub(crate) fn is_confined_to_task(&self) -> bool {
         matches!(self, Self::OtherTask | Self::WrongTypes)
     }

@@ -1,5 +1,5 @@
-//! The simulator as its clients see it: without sockets where time matters, over TCP where the
-//! connection does.
+//! The simulator as seen by a client: without sockets in the tests with paused time, over TCP in
+//! the tests of connections.
 
 use std::future::poll_fn;
 
@@ -208,9 +208,9 @@ async fn a_script_replaces_the_scenario() {
     let steps = json!([{"status": "queued", "seconds": 60}, {"status": "completed"}]);
     assert_eq!(put_script(&simulator, "fail-1", json!({"steps": steps})).await.0, 204);
     advance(Duration::from_secs(100)).await;
-    // Its life begins when it is first asked for …
+    // The lifecycle starts at the first request …
     assert_eq!(fetch_status(&simulator, "fail-1").await, "queued");
-    // … or when the script says.
+    // … or at the time in the script.
     put_script(&simulator, "fail-1", json!({"steps": steps, "enqueued_seconds_ago": 59.5})).await;
     assert_eq!(fetch_status(&simulator, "fail-1").await, "queued");
     advance(Duration::from_millis(500)).await;
@@ -315,7 +315,7 @@ async fn the_help_page_lists_endpoints_and_scenarios() {
     let (_, page) = get(&simulator(), "/").await;
     let page = String::from_utf8_lossy(&page);
     for line in [
-        "\n  stuck         queued since two hours\n",
+        "\n  stuck         queued for two hours already, stays queued\n",
         "PUT    /simulator/tasks/{id}",
         "  GET  /kling-tasks/tasks?task_ids={id},{id}\n",
     ] {
@@ -323,7 +323,7 @@ async fn the_help_page_lists_endpoints_and_scenarios() {
     }
 }
 
-/// A served simulator: its address, what stops it, and its end.
+/// Starts a server; returns its address, the sender that stops it, and its task.
 async fn start_server() -> (std::net::SocketAddr, oneshot::Sender<()>, JoinHandle<io::Result<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -332,7 +332,7 @@ async fn start_server() -> (std::net::SocketAddr, oneshot::Sender<()>, JoinHandl
     (address, stop, tokio::spawn(serve(listener, simulator(), stopped)))
 }
 
-/// Fails a test that would wait for ever; no test waits for it.
+/// Fails a test that would wait forever. No test depends on the length of the deadline.
 async fn within_deadline<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(20), future).await.expect("within 20 s")
 }
@@ -396,7 +396,7 @@ async fn shutdown_closes_hanging_connections() {
     for id in ["hang-1", "slow-1", "endless-1"] {
         streams.push(send_request(address, id).await);
     }
-    // Its head is here, so all three have been accepted.
+    // The response to the last request has begun, so all three connections have been accepted.
     streams[2].read_u8().await.unwrap();
     stop.send(()).unwrap();
     within_deadline(served).await.unwrap().unwrap();

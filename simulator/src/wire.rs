@@ -1,4 +1,4 @@
-//! How a system words what it is task. Pure, and knows of no network.
+//! The wire formats: builds the response of each system from the states of the tasks. Pure.
 
 mod error_json;
 pub(crate) mod route;
@@ -21,36 +21,38 @@ use error_json::ErrorView;
 use system::{BodyFormat, System, UnknownTask};
 use task_json::TaskView;
 
-/// Deeper than any answer, and than any parser's stack should go.
+/// Nesting of [`ResponseFault::DeepNesting`], deeper than any real response and deeper than a parser
+/// should recurse.
 const NESTING_DEPTH: usize = 10_000;
 
-/// More bytes than a reader should take for one answer.
+/// Size of [`ResponseFault::HugeBody`], more than a client should read of one response.
 const HUGE_BODY_BYTES: usize = 2_000_000;
 
-/// More bytes than all buffers between gateway and reader hold together.
+/// Size of an asset, more than all buffers between gateway and client can hold.
 const ASSET_BYTES: usize = 64 << 20;
 
-/// A task that is asked for, and what its script has to say.
+/// The content of a response about one task.
 pub(crate) struct TaskResponse<'a> {
-    /// Its ID.
+    /// ID of the task.
     pub(crate) id: Cow<'a, str>,
-    /// How it stands.
+    /// State of the task at the time of the response.
     pub(crate) state: TaskState,
-    /// What to answer in place of that.
+    /// Body that replaces the one that reports the state.
     pub(crate) body: Option<&'a ScriptedBody>,
-    /// What the system says in place of the truth.
+    /// Fault in the response.
     pub(crate) fault: Option<&'a ResponseFault>,
 }
 
 impl System {
-    /// The answer to a question for `tasks`, `listed` in an array or a single one. A slip that is
-    /// not about its task alone spoils the answer for all.
+    /// Builds the response to a request for `tasks`: a list if `is_list`, else a single task.
+    ///
+    /// The first fault that is not confined to its task determines the response about all tasks.
     pub(crate) fn respond(
         &self,
         tasks: &[TaskResponse<'_>],
         is_list: bool,
     ) -> Response<PaddedBody> {
-        // Among several tasks a text is an element of the array.
+        // In a response about several tasks `format_element` inserts their bodies.
         let body = match tasks {
             [task] => task.body,
             _ => None,
@@ -84,29 +86,32 @@ impl System {
             }
             Some(ResponseFault::OtherTask | ResponseFault::WrongTypes) => respond_with_tasks(),
             Some(ResponseFault::HugeBody) => {
-                // In front, since a reader may take what it has read of a body that is too large.
+                // The padding comes first, since a client may use the part that it has read of a
+                // body that is too large.
                 respond_with_tasks().map(|body| body.pad_before_to(HUGE_BODY_BYTES))
             }
         }
     }
 
-    /// What the system says at the HTTP status `status`.
+    /// Builds an error response with the HTTP `status`.
     pub(crate) fn respond_with_error(&self, status: StatusCode) -> Response<PaddedBody> {
         self.respond_with_error_as(status, status)
     }
 
-    /// What the system says to wrong credentials.
+    /// Builds the response to a request with wrong credentials.
     pub(crate) fn respond_unauthorized(&self) -> Response<PaddedBody> {
         self.respond_with_error_as(StatusCode::UNAUTHORIZED, self.unauthorized_status)
     }
 
-    /// Words the `cause`, but sends another HTTP status.
+    /// Builds an error response whose body reports `cause` and whose HTTP status is `status`.
     fn respond_with_error_as(&self, cause: StatusCode, status: StatusCode) -> Response<PaddedBody> {
         let message = cause.canonical_reason().unwrap_or("refused");
         let body = (self.format_error)(&ErrorView { cause, code: None, message });
         build_response(status, if body.is_null() { String::new() } else { body.to_string() })
     }
 
+    /// Builds a response that reports the state of each task, with the faults that are confined to
+    /// tasks.
     fn respond_with_tasks(
         &self,
         tasks: &[TaskResponse<'_>],
@@ -126,7 +131,10 @@ impl System {
         }
     }
 
-    /// A task as it stands in an array or alone, its text first; `None` where it is not known.
+    /// Formats a task as an element of a list or on its own; `None` if the gateway does not know
+    /// the task.
+    ///
+    /// A body from the script replaces the state if the task has no fault.
     fn format_element(&self, task: &TaskResponse<'_>) -> Option<Value> {
         if let Some(ScriptedBody(body)) = task.body.filter(|_| task.fault.is_none()) {
             let to_string = || String::from_utf8_lossy(body).into_owned().into();
@@ -156,7 +164,7 @@ impl System {
         }
     }
 
-    /// The answer about a task that the system does not know.
+    /// Builds the response about a task that the system does not know.
     fn respond_with_unknown_task(&self, task: &TaskResponse<'_>) -> Response<PaddedBody> {
         match (&self.unknown_task, &self.body_format) {
             (UnknownTask::Error(status), _) => {
@@ -170,6 +178,8 @@ impl System {
         }
     }
 
+    /// Builds a successful response with null in place of the tasks, or with an empty body in place
+    /// of an asset.
     fn respond_with_null(&self) -> Response<PaddedBody> {
         match self.body_format {
             BodyFormat::Json { wrap, .. } => build_ok(wrap(&Value::Null).to_string()),
@@ -177,7 +187,8 @@ impl System {
         }
     }
 
-    /// The HTTP status is the word; a success carries everything that was made.
+    /// Builds the response of a system that sends assets: the HTTP status is the status of the
+    /// task, and the body of a 200 is the asset.
     fn respond_with_asset(&self, task: &TaskResponse<'_>) -> Response<PaddedBody> {
         if task.state.status == Status::Missing {
             return self.respond_with_unknown_task(task);
@@ -215,7 +226,7 @@ fn build_response(status: StatusCode, body: impl Into<PaddedBody>) -> Response<P
     response
 }
 
-/// A task of which every field but its ID has a type that it should not have.
+/// Wraps every field of a task but its ID in an object, so that the field has a wrong type.
 fn replace_types(mut task: Value, id: &str) -> Value {
     for (_, field) in task.as_object_mut().into_iter().flatten() {
         if *field != id {

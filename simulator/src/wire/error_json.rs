@@ -1,19 +1,20 @@
-//! The bodies of errors.
+//! Error bodies: the JSON in which each system reports an error.
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
-/// An error to be worded.
+/// An error as the formatting functions see it.
 pub(crate) struct ErrorView<'a> {
-    /// What is wrong, as HTTP says it; 200 where a code alone tells.
+    /// HTTP status that names the cause; 200 if only the code reports the error.
     pub(crate) cause: StatusCode,
-    /// The code to tell; without it the one that the system has for the cause.
+    /// Error code. Without one the body has the code of the system for the cause.
     pub(crate) code: Option<&'a Value>,
-    /// The message to tell.
+    /// Error message.
     pub(crate) message: &'a str,
 }
 
 impl ErrorView<'_> {
+    /// Returns the error code, or the system's `default_code` for the HTTP status of the cause.
     fn code_or(&self, default_code: impl FnOnce(u16) -> Value) -> Value {
         self.code.cloned().unwrap_or_else(|| default_code(self.cause.as_u16()))
     }
@@ -23,12 +24,12 @@ impl ErrorView<'_> {
     }
 }
 
-/// The seed's gateway: the HTTP status again.
+/// Formats an error of the gateway behind the `mjdjourney` preset; the code is the HTTP status.
 pub(crate) fn mjdjourney(error: &ErrorView<'_>) -> Value {
     json!({ "code": error.code_or(Value::from), "message": error.message, "data": null })
 }
 
-/// Credentials are refused without a word.
+/// Formats an error of midjourney-proxy, which rejects wrong credentials without a body.
 pub(crate) fn midjourney_proxy(error: &ErrorView<'_>) -> Value {
     if error.is_about_credentials() {
         return Value::Null;
@@ -37,7 +38,7 @@ pub(crate) fn midjourney_proxy(error: &ErrorView<'_>) -> Value {
     json!({ "code": code, "description": error.message, "result": null })
 }
 
-/// New-api's Midjourney routes.
+/// Formats an error of the Midjourney routes of new-api.
 pub(crate) fn new_api_mj(error: &ErrorView<'_>) -> Value {
     if error.is_about_credentials() {
         return new_api(error);
@@ -50,7 +51,7 @@ pub(crate) fn new_api_mj(error: &ErrorView<'_>) -> Value {
     json!({ "description": error.message, "type": "upstream_error", "code": code })
 }
 
-/// New-api, and Suno-API, whose form it took over: codes are words.
+/// Formats an error of new-api, or of Suno-API, whose format new-api adopted; codes are words.
 pub(crate) fn new_api_task(error: &ErrorView<'_>) -> Value {
     if error.is_about_credentials() {
         return new_api(error);
@@ -63,13 +64,16 @@ pub(crate) fn new_api_task(error: &ErrorView<'_>) -> Value {
     json!({ "code": code, "message": error.message, "data": null })
 }
 
-/// New-api of itself, whatever it passes on.
+/// Formats an error of new-api itself, whichever upstream a request is for.
 pub(crate) fn new_api(error: &ErrorView<'_>) -> Value {
     let code = error.code_or(|_| "".into());
     json!({ "error": { "message": error.message, "type": "new_api_error", "code": code } })
 }
 
-/// OpenAI's form; a code comes in new-api's, which alone tells one so.
+/// Formats an error of OpenAI.
+///
+/// A scripted code has the format of new-api, the only system that reports an error of this API by
+/// a code alone.
 pub(crate) fn openai_video(error: &ErrorView<'_>) -> Value {
     if error.code.is_some() {
         return new_api_task(error);
@@ -83,12 +87,12 @@ pub(crate) fn openai_video(error: &ErrorView<'_>) -> Value {
     json!({ "error": { "message": error.message, "type": kind, "param": null, "code": code } })
 }
 
-/// Suno's resellers: the HTTP status again.
+/// Formats an error of Suno's resellers; the code is the HTTP status.
 pub(crate) fn suno_record_info(error: &ErrorView<'_>) -> Value {
     json!({ "code": error.code_or(Value::from), "msg": error.message, "data": null })
 }
 
-/// Kling has codes of its own for everything.
+/// Formats an error of Kling, which has a code of its own for each cause.
 pub(crate) fn kling(error: &ErrorView<'_>) -> Value {
     let code = error.code_or(|cause| match cause {
         400 => 1200.into(),
@@ -101,7 +105,7 @@ pub(crate) fn kling(error: &ErrorView<'_>) -> Value {
     json!({ "code": code, "message": error.message, "request_id": "simulated" })
 }
 
-/// Zhipu's codes are numbers in text.
+/// Formats an error of Zhipu's CogVideoX; codes are numbers in strings.
 pub(crate) fn cogvideox(error: &ErrorView<'_>) -> Value {
     let code = error.code_or(|cause| match cause {
         401 | 403 => "1000".into(),
@@ -112,7 +116,7 @@ pub(crate) fn cogvideox(error: &ErrorView<'_>) -> Value {
     json!({ "error": { "code": code, "message": error.message } })
 }
 
-/// Viggle's errors, behind new-api.
+/// Formats an error of Viggle behind new-api.
 pub(crate) fn viggle(error: &ErrorView<'_>) -> Value {
     if error.is_about_credentials() {
         return new_api(error);
@@ -121,18 +125,18 @@ pub(crate) fn viggle(error: &ErrorView<'_>) -> Value {
     json!({ "code": code, "message": error.message, "data": null })
 }
 
-/// Stability AI has names for errors.
+/// Formats an error of Stability AI, which has names for errors.
 pub(crate) fn stability(error: &ErrorView<'_>) -> Value {
     let name = error.message.to_ascii_lowercase().replace(' ', "_");
     json!({ "id": "simulated", "name": name, "errors": [error.message] })
 }
 
-/// No code, only a text under `detail`.
+/// Formats an error without a code; the message is under `detail`.
 pub(crate) fn message_in_detail(error: &ErrorView<'_>) -> Value {
     json!({ "detail": error.message })
 }
 
-/// No code, only a text under `error`.
+/// Formats an error without a code; the message is under `error`.
 pub(crate) fn message_in_error(error: &ErrorView<'_>) -> Value {
     json!({ "error": error.message })
 }

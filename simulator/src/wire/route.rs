@@ -1,4 +1,4 @@
-//! Which system a request asks, and for which tasks.
+//! Routing: finds the system and the task IDs of a request.
 
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -6,19 +6,21 @@ use serde::Deserialize;
 use super::system::{Endpoint, IdLocation, System};
 use super::system_table::SYSTEMS;
 
-/// The system that is served at the root as well.
+/// Name of the system that is also served without its prefix.
 const ROOT_SYSTEM: &str = "mjdjourney";
 
-/// A path that leads to tasks.
+/// The system and the endpoint to which a path leads.
 pub(crate) struct Route {
-    /// Whose path it is.
+    /// System that the path names.
     pub(crate) system: &'static System,
-    /// What it is there for.
+    /// Endpoint that matches the rest of the path.
     pub(crate) endpoint: &'static Endpoint,
+    /// ID in the path; empty if the endpoint takes IDs from elsewhere.
     id: Vec<u8>,
 }
 
-/// What `path`, `/{system}/…` or the root's, leads to; `None` if it leads to no task.
+/// Finds the route of `path`, which is `/{system}/…` or a path of the system at the root; `None` if
+/// the path belongs to no endpoint.
 pub(crate) fn find_route(path: &str) -> Option<Route> {
     let (name, _) = path.strip_prefix('/')?.split_once('/')?;
     let (system, system_path) = match find_system(name) {
@@ -35,7 +37,8 @@ fn find_system(name: &str) -> Option<&'static System> {
     SYSTEMS.iter().find(|system| system.name == name)
 }
 
-/// The ID in a path of this `pattern`, empty if there is none in it; `None` for another path.
+/// Returns the ID in a path that matches `pattern`, empty if the pattern has none; `None` if the
+/// path does not match.
 fn match_path(path: &str, pattern: &str) -> Option<Vec<u8>> {
     let mut id = Vec::new();
     let mut segments = path.split('/');
@@ -51,12 +54,13 @@ fn match_path(path: &str, pattern: &str) -> Option<Vec<u8>> {
 }
 
 impl Route {
-    /// The IDs that are asked for, any bytes; `None` if there are none, or not where they belong.
+    /// Extracts the requested IDs, any bytes, from the path, the query string or the body; `None`
+    /// if there are none in the place that the endpoint defines.
     pub(crate) fn extract_ids(self, query_string: &str, body: &[u8]) -> Option<Vec<Vec<u8>>> {
         let ids: Vec<_> = match self.endpoint.id_location {
             IdLocation::Path => vec![self.id],
             IdLocation::Parameter(name) => vec![decode_form(find_parameter(query_string, name)?)],
-            // An ID's own comma is encoded.
+            // A comma within an ID is percent-encoded.
             IdLocation::List(name) => {
                 find_parameter(query_string, name)?.split(',').map(decode_form).collect()
             }
@@ -67,6 +71,7 @@ impl Route {
     }
 }
 
+/// Returns the first value of a parameter that is not empty, still encoded.
 fn find_parameter<'a>(query_string: &'a str, name: &str) -> Option<&'a str> {
     let pairs = query_string.split('&').filter_map(|pair| pair.split_once('='));
     pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).find(|value| !value.is_empty())

@@ -1,4 +1,4 @@
-//! The table of systems.
+//! The table of systems, and their common formats.
 
 use std::fmt::Write;
 
@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 use super::system::{BodyFormat, Endpoint, IdLocation, System, UnknownTask};
 use super::{error_json, task_json};
 
+/// Header and value prefix of a bearer token.
 const BEARER: (&str, &str) = ("authorization", "Bearer ");
+/// Header of midjourney-proxy's secret, which has no prefix.
 const MJ_API_SECRET: (&str, &str) = ("mj-api-secret", "");
 
-/// What most systems have in common.
+/// Properties that most systems share.
 const DEFAULTS: System = System {
     name: "",
     endpoints: &[],
@@ -26,10 +28,10 @@ const DEFAULTS: System = System {
     format_error: error_json::message_in_error,
 };
 
-/// The words of midjourney-proxy, Suno-API and of new-api, which took them over.
+/// Status words of midjourney-proxy, Suno-API and new-api, which adopted them.
 const UPPERCASE_WORDS: [&str; 6] =
     ["SUBMITTED", "IN_PROGRESS", "IN_PROGRESS", "SUCCESS", "FAILURE", "FAILURE"];
-/// The words of Runway, which knows nothing that waits for the user.
+/// Status words of Runway, which has none for a task that waits for the user.
 const RUNWAY_WORDS: [&str; 6] =
     ["PENDING", "RUNNING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"];
 
@@ -48,13 +50,13 @@ const fn json_format(
     BodyFormat::Json { format_task, wrap }
 }
 
-/// Every system. Marked as unverified is what nobody could find out.
+/// Every system. A comment marks as unverified what no source confirms.
 pub(crate) static SYSTEMS: &[System] = &[
     System {
         name: "mjdjourney",
         endpoints: &[get_by_path("/api/mj/task/{id}/fetch")],
         credential_headers: &[BEARER, MJ_API_SECRET],
-        // Unverified but for `completed`, as is the answer for an unknown ID.
+        // Unverified except `completed`, as is the response to an unknown ID.
         status_words: ["queued", "running", "waiting", "completed", "failed", "cancelled"],
         format_time: iso_with_space,
         body_format: json_format(task_json::mjdjourney, |data| wrap_in_envelope(0, "成功", data)),
@@ -123,7 +125,7 @@ pub(crate) static SYSTEMS: &[System] = &[
             path: "/api/v1/generate/record-info",
             id_location: IdLocation::Parameter("taskId"),
         }],
-        // Its errors are successes of HTTP.
+        // Errors have the HTTP status 200.
         unauthorized_status: StatusCode::OK,
         status_words: [
             "PENDING",
@@ -147,7 +149,7 @@ pub(crate) static SYSTEMS: &[System] = &[
         endpoints: &[Endpoint { path: "/v1/get_result", id_location: IdLocation::Parameter("id") }],
         credential_headers: &[("x-key", "")],
         unauthorized_status: StatusCode::FORBIDDEN,
-        // What is queued is pending as well.
+        // A queued task is pending, too.
         status_words: ["Pending", "Pending", "Pending", "Ready", "Error", "Error"],
         body_format: json_format(task_json::bfl_flux, unwrapped),
         unknown_task: UnknownTask::Status("Task not found"),
@@ -161,7 +163,7 @@ pub(crate) static SYSTEMS: &[System] = &[
             get_by_path("/v2beta/image-to-video/result/{id}"),
             get_by_path("/v2beta/stable-image/upscale/creative/result/{id}"),
         ],
-        // HTTP statuses; the header `finish-reason` tells success from failure.
+        // HTTP statuses. The header `finish-reason` distinguishes success from failure.
         status_words: ["202", "202", "202", "200", "200", "200"],
         format_error: error_json::stability,
         ..DEFAULTS
@@ -170,7 +172,7 @@ pub(crate) static SYSTEMS: &[System] = &[
         name: "ideogram",
         endpoints: &[get_by_path("/v1/generations/{id}"), get_by_path("/v2/generations/{id}")],
         credential_headers: &[("api-key", "")],
-        // What is running is pending as well. Unverified: the answer for an unknown ID.
+        // A running task is pending, too. Unverified: the response to an unknown ID.
         status_words: ["pending", "pending", "pending", "completed", "failed", "failed"],
         format_time: iso_microseconds,
         body_format: json_format(task_json::ideogram, unwrapped),
@@ -243,7 +245,7 @@ pub(crate) static SYSTEMS: &[System] = &[
     System {
         name: "cogvideox",
         endpoints: &[get_by_path("/api/paas/v4/async-result/{id}")],
-        // What is queued is processing as well. Unverified: the answer for an unknown ID.
+        // A queued task is processing, too. Unverified: the response to an unknown ID.
         status_words: ["PROCESSING", "PROCESSING", "PROCESSING", "SUCCESS", "FAIL", "FAIL"],
         body_format: json_format(task_json::cogvideox, unwrapped),
         format_error: error_json::cogvideox,
@@ -255,7 +257,7 @@ pub(crate) static SYSTEMS: &[System] = &[
             path: "/viggle/video-task/by-ids",
             id_location: IdLocation::FirstOfBody,
         }],
-        // Unverified but for 0.
+        // Unverified except 0.
         status_words: ["1", "2", "2", "0", "3", "3"],
         format_time: iso_milliseconds,
         body_format: json_format(task_json::viggle, |data| wrap_in_envelope(0, "成功", data)),
@@ -264,7 +266,7 @@ pub(crate) static SYSTEMS: &[System] = &[
     },
 ];
 
-/// The table for people.
+/// Formats the endpoints of all systems for the help page.
 pub(crate) fn format_help() -> String {
     let mut text = String::new();
     for System { name, endpoints, .. } in SYSTEMS {

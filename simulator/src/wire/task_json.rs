@@ -1,4 +1,4 @@
-//! The words for a task: the JSON in which each system tells of one.
+//! Task bodies: the JSON in which each system reports a task.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -7,15 +7,15 @@ use super::super::lifecycle::{Status, TaskState};
 
 const PROMPT: &str = "a lighthouse in a storm";
 
-/// A task to be worded.
+/// A task as the formatting functions see it.
 pub(crate) struct TaskView<'a> {
-    /// Its ID.
+    /// ID of the task.
     pub(crate) id: &'a str,
-    /// The system's word for how it stands.
+    /// Word of the system for the status.
     pub(crate) status_word: &'a str,
-    /// How it stands.
+    /// State of the task.
     pub(crate) state: &'a TaskState,
-    /// How the system writes a time.
+    /// Formats a timestamp, or the absence of one, as the system does.
     pub(crate) format_time: fn(Option<Timestamp>) -> Value,
 }
 
@@ -44,12 +44,12 @@ impl TaskView<'_> {
         f64::from(self.state.progress_percent) / 100.0
     }
 
-    /// The `value` of a field that is null until the task is completed.
+    /// Returns the `value` of a field that is null unless the task is completed.
     fn if_completed(&self, value: impl Into<Value>) -> Value {
         self.if_status(&Status::Completed, value)
     }
 
-    /// The `value` of a field that is null unless the task has failed.
+    /// Returns the `value` of a field that is null unless the task has failed.
     fn if_failed(&self, value: impl Into<Value>) -> Value {
         self.if_status(&Status::Failed, value)
     }
@@ -63,7 +63,7 @@ impl TaskView<'_> {
     }
 }
 
-/// The seed's gateway, as it was recorded.
+/// Formats a task of the gateway behind the `mjdjourney` preset, as recorded.
 pub(crate) fn mjdjourney(task: &TaskView<'_>) -> Value {
     let mut value = json!({
         "taskId": task.id,
@@ -84,7 +84,8 @@ pub(crate) fn mjdjourney(task: &TaskView<'_>) -> Value {
     value
 }
 
-/// Tells what the user cancelled as a failure with a certain reason.
+/// Formats a task of midjourney-proxy, which reports a cancelled task as failed, with a reason of
+/// its own.
 pub(crate) fn midjourney_proxy(task: &TaskView<'_>) -> Value {
     let reason = match task.state.status {
         Status::Cancelled => "取消任务".into(),
@@ -107,7 +108,8 @@ pub(crate) fn midjourney_proxy(task: &TaskView<'_>) -> Value {
     })
 }
 
-/// Has an empty text where midjourney-proxy has null.
+/// Formats a task of new-api's Midjourney routes, which have an empty string where midjourney-proxy
+/// has null.
 pub(crate) fn new_api_mj(task: &TaskView<'_>) -> Value {
     let text = |value: Value| if value.is_null() { "".into() } else { value };
     json!({
@@ -130,7 +132,7 @@ pub(crate) fn new_api_mj(task: &TaskView<'_>) -> Value {
     })
 }
 
-/// Tells the result's URL as the reason of a failure.
+/// Formats a task of new-api, which puts the URL of a result in the field of the failure reason.
 pub(crate) fn new_api_task(task: &TaskView<'_>) -> Value {
     let reason = match task.state.status {
         Status::Completed => task.asset_url("song.mp3"),
@@ -150,7 +152,7 @@ pub(crate) fn new_api_task(task: &TaskView<'_>) -> Value {
     })
 }
 
-/// The task's data are its clips, which have statuses of their own.
+/// Formats a task of Suno-API; its data are clips, which have statuses of their own.
 pub(crate) fn suno_api(task: &TaskView<'_>) -> Value {
     json!({
         "task_id": task.id,
@@ -165,7 +167,7 @@ pub(crate) fn suno_api(task: &TaskView<'_>) -> Value {
     })
 }
 
-/// Suno's resellers tell no times.
+/// Formats a task of Suno's resellers, which report no times.
 pub(crate) fn suno_record_info(task: &TaskView<'_>) -> Value {
     json!({
         "taskId": task.id,
@@ -179,7 +181,7 @@ pub(crate) fn suno_record_info(task: &TaskView<'_>) -> Value {
     })
 }
 
-/// OpenAI's video object.
+/// Formats a video object of OpenAI.
 pub(crate) fn openai_video(task: &TaskView<'_>) -> Value {
     let error = json!({ "code": "moderation_blocked", "message": "the prompt was refused" });
     json!({
@@ -196,7 +198,8 @@ pub(crate) fn openai_video(task: &TaskView<'_>) -> Value {
     })
 }
 
-/// Flux tells no times, and no progress unless it is running.
+/// Formats a task of BFL's Flux, which reports no times, and progress only while the task is
+/// running.
 pub(crate) fn bfl_flux(task: &TaskView<'_>) -> Value {
     json!({
         "id": task.id,
@@ -208,7 +211,7 @@ pub(crate) fn bfl_flux(task: &TaskView<'_>) -> Value {
     })
 }
 
-/// Ideogram's generation.
+/// Formats a generation of Ideogram.
 pub(crate) fn ideogram(task: &TaskView<'_>) -> Value {
     json!({
         "generation_id": task.id,
@@ -219,7 +222,7 @@ pub(crate) fn ideogram(task: &TaskView<'_>) -> Value {
     })
 }
 
-/// Kling's first version.
+/// Formats a task of Kling's first API.
 pub(crate) fn kling(task: &TaskView<'_>) -> Value {
     json!({
         "task_id": task.id,
@@ -232,7 +235,7 @@ pub(crate) fn kling(task: &TaskView<'_>) -> Value {
     })
 }
 
-/// Kling's newer version.
+/// Formats a task of Kling's newer API.
 pub(crate) fn kling_tasks(task: &TaskView<'_>) -> Value {
     let output = json!([{ "type": "video", "url": task.asset_url("0.mp4") }]);
     json!({
@@ -245,7 +248,7 @@ pub(crate) fn kling_tasks(task: &TaskView<'_>) -> Value {
     })
 }
 
-/// Luma's web site, as gateways pass it on.
+/// Formats a generation of Luma's web site, as gateways forward it.
 pub(crate) fn luma_gateway(task: &TaskView<'_>) -> Value {
     json!({
         "id": task.id,
@@ -257,7 +260,7 @@ pub(crate) fn luma_gateway(task: &TaskView<'_>) -> Value {
     })
 }
 
-/// Luma's generation.
+/// Formats a generation of Luma.
 pub(crate) fn luma(task: &TaskView<'_>) -> Value {
     json!({
         "id": task.id,
@@ -271,7 +274,7 @@ pub(crate) fn luma(task: &TaskView<'_>) -> Value {
     })
 }
 
-/// Runway leaves out what there is not.
+/// Formats a task of Runway, which omits fields without a value.
 pub(crate) fn runway(task: &TaskView<'_>) -> Value {
     let mut value = json!({
         "id": task.id,
@@ -288,7 +291,7 @@ pub(crate) fn runway(task: &TaskView<'_>) -> Value {
     value
 }
 
-/// Runway's web site, as gateways pass it on; its progress is text.
+/// Formats a task of Runway's web site, as gateways forward it; the progress is a string.
 pub(crate) fn runway_gateway(task: &TaskView<'_>) -> Value {
     json!({
         "id": task.id,
@@ -304,7 +307,7 @@ pub(crate) fn runway_gateway(task: &TaskView<'_>) -> Value {
     })
 }
 
-/// CogVideoX names no ID and tells no times.
+/// Formats a task of CogVideoX, which reports neither ID nor times.
 pub(crate) fn cogvideox(task: &TaskView<'_>) -> Value {
     let mut value = json!({
         "model": "cogvideox-3",
@@ -319,7 +322,7 @@ pub(crate) fn cogvideox(task: &TaskView<'_>) -> Value {
     value
 }
 
-/// Viggle's statuses are numbers.
+/// Formats a task of Viggle; statuses are numbers.
 pub(crate) fn viggle(task: &TaskView<'_>) -> Value {
     let status = task.status_word.parse::<i64>().map_or(task.status_word.into(), Value::from);
     json!({

@@ -1,4 +1,4 @@
-//! The table of systems, row by row.
+//! Tests of the rows in the table of systems.
 
 use http::HeaderMap;
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ fn system(name: &str) -> &'static System {
     SYSTEMS.iter().find(|system| system.name == name).unwrap()
 }
 
-/// A task that was enqueued at second 100, ran from 110 and has stood as it does since 150.
+/// Returns a task that was enqueued at second 100, started at 110 and changed its status at 150.
 fn task_response(id: &str, status: Status) -> TaskResponse<'_> {
     let second = |second| Timestamp::from_second(second).unwrap();
     let (enqueued_at, started_at, changed_at) = (second(100), Some(second(110)), second(150));

@@ -26,7 +26,7 @@ struct Case {
 const CASES: [Case; 2] = [
     Case {
         preset: "mjdjourney",
-        file: "simulator/src/seed-task.json",
+        file: "simulator/src/recorded-response.json",
         id: "42a28dda-dc7a-4186-ac86-6e16c1fcef17",
         pointers: &[
             "/code",

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 /// An answer of the seed's gateway, 977 bytes with an ID of 36.
-pub const ANSWER: &str = include_str!("../../simulator/src/seed-task.json");
+pub const ANSWER: &str = include_str!("../../simulator/src/recorded-response.json");
 /// The ID in it.
 pub const ANSWERED_ID: &str = "42a28dda-dc7a-4186-ac86-6e16c1fcef17";
 

@@ -1,23 +1,28 @@
-//! A pretend gateway: speaks the JSON of the real ones, and fails in the ways in which they fail.
+//! A simulated gateway: serves the JSON of real gateways and fails in the ways in which they fail.
 //!
-//! A request for a task passes three stages that know nothing of one another: the task's *life*
-//! at this moment, how the system that is asked *words* it, and what the network does to the
-//! answer, its *fault*. What a task does is told by a script that was put for it, else by its ID;
-//! an ID is one task, whichever system is asked.
+//! A response about tasks passes three stages that are independent of one another:
 //!
-//! It uses nothing of the exporter, so that no mistake can hide in both.
+//! 1. `lifecycle` computes the state of each task at the time of the response.
+//! 2. `wire` writes the states in the wire format of the system in the request's path.
+//! 3. `response_body` applies the network fault, if a task has one.
+//!
+//! A script that a client has set through the `control_api` defines the behaviour of its task. The
+//! behaviour of a task without a script follows from its ID (`scenario`). An ID identifies one
+//! task, whichever system a request names.
+//!
+//! The crate uses nothing of the exporter, so that no mistake can hide in both.
 
-mod content;
-mod control;
-mod delivery;
-mod fault;
-mod life;
-mod memory;
+#![warn(unreachable_pub)]
+
+mod control_api;
+mod lifecycle;
+mod padded_body;
+mod registry;
+mod response_body;
 mod scenario;
 mod script;
 #[cfg(test)]
 mod tests;
-mod text;
 mod wire;
 
 use std::io;
@@ -37,146 +42,163 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use delivery::{Cut, Delivery, deliver};
-use life::Moment;
-use memory::{Full, Memory, Visit, Visited};
-use script::Trouble;
-use wire::Asked;
-use wire::question::route;
+use lifecycle::TaskState;
+use registry::{ActiveRequest, RegistryFull, RequestedTask, TaskRegistry};
+use response_body::{ConnectionAbort, ResponseBody, apply_network_fault};
+use script::ScriptedFault;
+use wire::TaskResponse;
+use wire::route::find_route;
 use wire::system::System;
 
-/// More than the files a process may usually open; further clients wait in the backlog.
+/// Maximum number of open connections. Further clients wait in the backlog of the listener.
+///
+/// The value exceeds the usual limit of open files of a process.
 const MAX_CONNECTIONS: usize = 20_000;
 
-/// How long to wait when no connection can be accepted: out of files, as a rule, until some close.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Delay after a failed accept. The usual cause is the limit of open files; accepting works again
+/// when other connections have closed.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Bounds a question: enough for a hundred of the longest IDs.
-const MAX_QUESTION_BYTES: usize = 1 << 20;
+/// Maximum size of a request body: enough for a hundred of the longest IDs.
+const MAX_REQUEST_BODY_BYTES: usize = 1 << 20;
 
-/// How the simulated gateway is set up.
+/// Options of the simulated gateway.
 #[derive(Clone, Default)]
 pub struct Options {
-    /// The credentials that a request for a task must bring, once, in a header that the system
-    /// takes them from. `None` accepts every request.
+    /// Credentials that each request for tasks must carry exactly once, in a header from which the
+    /// system reads them. `None` accepts every request.
     pub token: Option<String>,
 }
 
-/// A simulated gateway. Clones share their tasks.
+/// A simulated gateway. Clones share their tasks and statistics.
 #[derive(Clone)]
 pub struct Simulator {
-    memory: Arc<Memory>,
+    registry: Arc<TaskRegistry>,
     token: Option<Arc<str>>,
 }
 
-/// Serves `simulator` until `stop` resolves; then every connection closes at once.
+/// Serves `simulator` until `shutdown` resolves, then closes every connection at once.
 ///
 /// # Errors
-/// When the listener has been failing for some seconds.
+/// Returns the listener's error after 101 failed accepts in a row, about 5 s after the first.
 pub async fn serve(
     listener: TcpListener,
     simulator: Simulator,
-    stop: impl Future<Output = ()> + Send + 'static,
+    shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    const MAX_FAILURES: u32 = 100;
-    let mut stop = pin!(stop);
+    const MAX_CONSECUTIVE_FAILURES: u32 = 100;
+    let mut shutdown = pin!(shutdown);
     let mut failures = 0;
-    // Dropping the set, when this function returns, ends what hangs.
+    // Dropped when this function returns, which aborts the connections that hang.
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            () = &mut stop => return Ok(()),
+            () = &mut shutdown => return Ok(()),
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => accepted,
         };
         match accepted {
             Ok((stream, _)) => {
                 failures = 0;
-                connections.spawn(simulator.clone().converse(stream));
+                connections.spawn(simulator.clone().serve_connection(stream));
             }
-            Err(error) if failures == MAX_FAILURES => return Err(error),
+            Err(error) if failures == MAX_CONSECUTIVE_FAILURES => return Err(error),
             Err(_) => {
                 failures += 1;
-                sleep(ACCEPT_PAUSE).await;
+                sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
 }
 
 impl Simulator {
-    /// A gateway that has seen no task yet.
+    /// Returns a gateway without tasks.
     pub fn new(options: Options) -> Self {
-        Self { memory: Arc::new(Memory::new()), token: options.token.map(Arc::from) }
+        Self { registry: Arc::new(TaskRegistry::new()), token: options.token.map(Arc::from) }
     }
 
-    async fn converse(self, stream: TcpStream) {
-        // Both are the client's business: what Nagle delays, and a connection that breaks.
+    async fn serve_connection(self, stream: TcpStream) {
+        // A failure only makes responses slower.
         let _ = stream.set_nodelay(true);
-        let service = service_fn(|request| self.answer(request));
+        let service = service_fn(|request| self.handle_request(request));
+        // A broken connection concerns the client alone; some are broken on purpose.
         let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     }
 
-    async fn answer<B>(&self, request: Request<B>) -> Result<Response<Delivery>, Cut>
+    async fn handle_request<B>(
+        &self,
+        request: Request<B>,
+    ) -> Result<Response<ResponseBody>, ConnectionAbort>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let Some(route) = route(request.uri().path()) else {
-            return Ok(control::answer(&self.memory, request).await.map(Delivery::plain));
+        let Some(route) = find_route(request.uri().path()) else {
+            return Ok(control_api::handle_request(&self.registry, request)
+                .await
+                .map(ResponseBody::untracked));
         };
-        let (system, listed) = (route.system, route.query.is_listed());
-        let refuse = |status| Ok(system.refuse(status).map(Delivery::plain));
+        let (system, is_list) = (route.system, route.endpoint.has_list_response());
+        let refuse = |status| Ok(system.respond_with_error(status).map(ResponseBody::untracked));
         let (head, body) = request.into_parts();
-        if head.method != route.query.method() {
+        if head.method != route.endpoint.method() {
             return refuse(StatusCode::METHOD_NOT_ALLOWED);
         }
-        let Ok(body) = to_bytes(axum::body::Body::new(body), MAX_QUESTION_BYTES).await else {
+        let Ok(body) = to_bytes(axum::body::Body::new(body), MAX_REQUEST_BODY_BYTES).await else {
             return refuse(StatusCode::PAYLOAD_TOO_LARGE);
         };
-        let Some(ids) = route.ids(head.uri.query().unwrap_or_default(), &body) else {
+        let Some(ids) = route.extract_ids(head.uri.query().unwrap_or_default(), &body) else {
             return refuse(StatusCode::BAD_REQUEST);
         };
-        match self.memory.visit(ids, &head.uri, &head.headers) {
-            Ok(visit) => self.tell(system, listed, visit, &head.headers).await,
-            Err(Full) => refuse(StatusCode::INSUFFICIENT_STORAGE),
+        match self.registry.begin_request(ids, &head.uri, &head.headers) {
+            Ok(active_request) => {
+                self.respond(system, is_list, active_request, &head.headers).await
+            }
+            Err(RegistryFull) => refuse(StatusCode::INSUFFICIENT_STORAGE),
         }
     }
 
-    /// Life, words, network: the whole path of an answer about tasks.
-    async fn tell(
+    /// Responds to a request for tasks: checks its headers, then runs all stages of a response.
+    async fn respond(
         &self,
         system: &System,
-        listed: bool,
-        visit: Visit,
+        is_list: bool,
+        active_request: ActiveRequest,
         headers: &HeaderMap,
-    ) -> Result<Response<Delivery>, Cut> {
-        if self.token.as_deref().is_some_and(|token| !system.admits(headers, token)) {
-            return deliver(system.refuse_credentials(), None, visit).await;
+    ) -> Result<Response<ResponseBody>, ConnectionAbort> {
+        if self.token.as_deref().is_some_and(|token| !system.is_authorized(headers, token)) {
+            return apply_network_fault(system.respond_unauthorized(), None, active_request).await;
         }
-        if !system.understands(headers) {
-            return deliver(system.refuse(StatusCode::BAD_REQUEST), None, visit).await;
+        if !system.has_required_header(headers) {
+            return apply_network_fault(
+                system.respond_with_error(StatusCode::BAD_REQUEST),
+                None,
+                active_request,
+            )
+            .await;
         }
-        let tasks = visit.tasks.clone();
+        let tasks = active_request.tasks.clone();
         let delay = tasks.iter().map(|task| task.script.delay).max().unwrap_or_default();
         if !delay.is_zero() {
             sleep(delay).await;
         }
-        let now = self.memory.now();
-        let mut fault = None;
-        let mut asked = Vec::with_capacity(tasks.len());
-        for Visited { id, number, script, enqueued } in &tasks {
-            let slip = match script.trouble(*number) {
+        let now = self.registry.now();
+        let mut network_fault = None;
+        let mut responses = Vec::with_capacity(tasks.len());
+        for RequestedTask { id, request_number, script, enqueued_at } in &tasks {
+            let fault = match script.fault_for_request(*request_number) {
                 None => None,
-                Some(Trouble::Slip(slip)) => Some(slip),
-                Some(Trouble::Fault(first)) => {
-                    fault.get_or_insert(first);
+                Some(ScriptedFault::Response(fault)) => Some(fault),
+                Some(ScriptedFault::Network(first)) => {
+                    network_fault.get_or_insert(first);
                     None
                 }
             };
-            let moment = Moment::at(now, *enqueued, &script.steps);
+            let state = TaskState::compute(now, *enqueued_at, &script.steps);
             let id = String::from_utf8_lossy(id);
-            asked.push(Asked { id, moment, text: script.answer.as_ref(), slip });
+            responses.push(TaskResponse { id, state, body: script.body.as_ref(), fault });
         }
-        deliver(system.answer(&asked, listed), fault, visit).await
+        apply_network_fault(system.respond(&responses, is_list), network_fault, active_request)
+            .await
     }
 }

@@ -1,4 +1,4 @@
-//! What a task does when nobody wrote it a script: its ID tells, by its first word.
+//! The scenarios: behaviour of tasks without a script, selected by the first part of the task ID.
 
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,157 +7,185 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{LOCATION, RETRY_AFTER};
+use http::header::{HeaderName, LOCATION, RETRY_AFTER};
 use jiff::SignedDuration;
 
-use super::fault::Fault;
-use super::life::{Status, Step};
-use super::script::{Script, Trouble};
-use super::text::Text;
-use super::wire::slip::Slip;
+use super::lifecycle::{Status, Step};
+use super::script::{NetworkFault, ResponseFault, Script, ScriptedBody, ScriptedFault};
 
-/// The ID whose answer is the recorded one.
+/// ID of the recorded task, for which every system returns the recorded response.
 const RECORDED_ID: &str = "42a28dda-dc7a-4186-ac86-6e16c1fcef17";
-const RECORDED_ANSWER: &[u8] = include_bytes!("seed-task.json");
+/// Response of the gateway that `mjdjourney` simulates, as recorded.
+const RECORDED_RESPONSE: &[u8] = include_bytes!("recorded-response.json");
 
-/// A life that IDs can ask for.
+/// Description of [`derive_script_from_hash`] on the help page.
+const HASHED_HELP: &str = "queued 2 to 10 s, running 5 to 25 s, completed; one in ten failed";
+
+/// A behaviour that task IDs can select.
 struct Scenario {
-    /// What such an ID begins with, up to its first `-`.
-    word: &'static str,
+    /// Start of the task IDs that select the scenario, up to their first `-`.
+    name: &'static str,
+    /// Description on the help page.
     help: &'static str,
-    /// Makes the script from what follows the word.
-    script: fn(&str) -> Script,
+    /// Builds the script from the part of the ID after the first `-`.
+    build_script: fn(&str) -> Script,
 }
 
-const fn row(word: &'static str, help: &'static str, script: fn(&str) -> Script) -> Scenario {
-    Scenario { word, help, script }
+const fn row(name: &'static str, help: &'static str, build_script: fn(&str) -> Script) -> Scenario {
+    Scenario { name, help, build_script }
 }
 
-#[rustfmt::skip] // a row a line
+#[rustfmt::skip] // one row per line
 const SCENARIOS: &[Scenario] = &[
-    row("queued", "stays queued", |_| stays(Status::Queued)),
-    row("running", "stays running", |_| stays(Status::Running)),
-    row("waiting", "waits for the user for ever", |_| stays(Status::Waiting)),
-    row("stuck", "queued since two hours", |_| since(2 * 3_600, Status::Queued)),
+    row("queued", "stays queued", |_| keep_status(Status::Queued)),
+    row("running", "stays running", |_| keep_status(Status::Running)),
+    row("waiting", "waits for the user forever", |_| keep_status(Status::Waiting)),
+    row("stuck", "queued for two hours already, stays queued",
+        |_| keep_status_since(2 * 3_600, Status::Queued)),
     row("ok", "queued 2 s, running 5 s, completed",
-        |_| life([(Status::Queued, 2), (Status::Running, 5)], Status::Completed)),
+        |_| run_steps([(Status::Queued, 2), (Status::Running, 5)], Status::Completed)),
     row("fail", "queued 2 s, running 3 s, failed",
-        |_| life([(Status::Queued, 2), (Status::Running, 3)], Status::Failed)),
+        |_| run_steps([(Status::Queued, 2), (Status::Running, 3)], Status::Failed)),
     row("cancel", "running 5 s, cancelled",
-        |_| life([(Status::Running, 5)], Status::Cancelled)),
-    row("done", "queued a minute before it was first asked for, completed by then",
-        |_| over()),
-    row("lost", "running 5 s, then missing", |_| life([(Status::Running, 5)], Status::Missing)),
-    row("missing", "unknown: 404, or what the system says then", |_| stays(Status::Missing)),
-    row("unauthorized", "401", |_| status(401)),
-    row("forbidden", "403", |_| status(403)),
-    row("throttled", "429 with Retry-After: 2", |_| trouble(later(StatusCode::TOO_MANY_REQUESTS))),
-    row("busy", "503 with Retry-After: 2", |_| trouble(later(StatusCode::SERVICE_UNAVAILABLE))),
-    row("broken", "500", |_| status(500)),
-    row("redirect", "302 to another origin", |_| trouble(elsewhere())),
-    row("flaky", "running, but every second answer is 500", |_| flaky()),
-    row("code", "200 with the code 500, or the one it names (code-1203-x)", code),
-    row("other", "a valid answer for another task", |_| trouble(Slip::Other)),
-    row("weird", "an unknown status", |_| stays(Status::Word("levitating".to_owned()))),
-    row("type", "fields of the wrong types", |_| trouble(Slip::Type)),
-    row("null", "no data", |_| trouble(Slip::Null)),
-    row("empty", "200 without a body", |_| trouble(Slip::Empty)),
-    row("nothing", "204", |_| trouble(Slip::Nothing)),
-    row("garbage", "a body that is not JSON", |_| trouble(Slip::Garbage)),
-    row("deep", "JSON nested 10,000 deep", |_| trouble(Slip::Deep)),
-    row("huge", "a body of 2 MB", |_| trouble(Slip::Huge)),
-    row("half", "half of the declared body, then closed", |_| fault(Fault::Half)),
-    row("endless", "a body without end", |_| fault(Fault::Endless)),
-    row("trickle", "a byte of the body a second", |_| fault(Fault::Trickle)),
-    row("slow", "no answer for 60 s", |_| fault(Fault::Slow)),
-    row("hang", "never an answer", |_| fault(Fault::Hang)),
-    row("reset", "closed without an answer", |_| fault(Fault::Reset)),
+        |_| run_steps([(Status::Running, 5)], Status::Cancelled)),
+    row("done", "queued 60 s before the first request, completed by then",
+        |_| complete_before_first_request()),
+    row("lost", "running 5 s, then missing",
+        |_| run_steps([(Status::Running, 5)], Status::Missing)),
+    row("missing", "unknown: 404, or the response of the system to an unknown ID",
+        |_| keep_status(Status::Missing)),
+    row("unauthorized", "401", |_| respond_with_status(401)),
+    row("forbidden", "403", |_| respond_with_status(403)),
+    row("throttled", "429 with Retry-After: 2", |_| respond_with_retry_after(429)),
+    row("busy", "503 with Retry-After: 2", |_| respond_with_retry_after(503)),
+    row("broken", "500", |_| respond_with_status(500)),
+    row("redirect", "302 to another origin", |_| redirect_to_other_origin()),
+    row("flaky", "running, but every second response is 500", |_| fail_every_second_request()),
+    row("code", "200 with the code 500 in the body, or the code in the ID (code-1203-x)",
+        respond_with_code),
+    row("other", "a valid response about another task", |_| respond_with(ResponseFault::OtherTask)),
+    row("weird", "an unknown status", |_| keep_status(Status::Custom("levitating".to_owned()))),
+    row("type", "fields of the wrong types", |_| respond_with(ResponseFault::WrongTypes)),
+    row("null", "200 without data", |_| respond_with(ResponseFault::NullTask)),
+    row("empty", "200 without a body", |_| respond_with(ResponseFault::EmptyBody)),
+    row("nothing", "204", |_| respond_with(ResponseFault::NoContent)),
+    row("garbage", "a body that is not JSON", |_| respond_with(ResponseFault::InvalidJson)),
+    row("deep", "JSON nested 10,000 levels deep", |_| respond_with(ResponseFault::DeepNesting)),
+    row("huge", "a body of 2 MB", |_| respond_with(ResponseFault::HugeBody)),
+    row("half", "half of the declared body, then the connection closes",
+        |_| transmit_with(NetworkFault::Half)),
+    row("endless", "a body that never ends", |_| transmit_with(NetworkFault::Endless)),
+    row("trickle", "one byte of the body per second", |_| transmit_with(NetworkFault::Trickle)),
+    row("slow", "no response for 60 s", |_| transmit_with(NetworkFault::Slow)),
+    row("hang", "no response ever, the connection stays open",
+        |_| transmit_with(NetworkFault::Hang)),
+    row("reset", "no response, the connection closes", |_| transmit_with(NetworkFault::Reset)),
 ];
 
-/// The script of the task `id`, the same at every call.
-pub fn script(id: &str) -> Script {
+/// Builds the script of the task `id`, the same at every call.
+pub(crate) fn build_script(id: &str) -> Script {
     if id == RECORDED_ID {
-        let answer = Some(Text(Bytes::from_static(RECORDED_ANSWER)));
-        return Script { answer, ..stays(Status::Completed) };
+        let body = Some(ScriptedBody(Bytes::from_static(RECORDED_RESPONSE)));
+        return Script { body, ..keep_status(Status::Completed) };
     }
-    let (word, rest) = id.split_once('-').unwrap_or((id, ""));
-    match SCENARIOS.iter().find(|scenario| scenario.word == word) {
-        Some(scenario) => (scenario.script)(rest),
-        None => usual(id),
+    let (name, suffix) = id.split_once('-').unwrap_or((id, ""));
+    match SCENARIOS.iter().find(|scenario| scenario.name == name) {
+        Some(scenario) => (scenario.build_script)(suffix),
+        None => derive_script_from_hash(id),
     }
 }
 
-/// The table for people.
-pub fn describe() -> String {
-    SCENARIOS.iter().fold(String::new(), |mut text, Scenario { word, help, .. }| {
+/// Formats the table of scenarios for the help page.
+pub(crate) fn format_help() -> String {
+    let rows = SCENARIOS.iter().map(|scenario| (scenario.name, scenario.help));
+    rows.chain([("any other ID", HASHED_HELP)]).fold(String::new(), |mut text, (name, help)| {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {word:<13} {help}");
+        let _ = writeln!(text, "  {name:<13} {help}");
         text
     })
 }
 
-fn stays(status: Status) -> Script {
-    life([], status)
+/// Returns the script of a task that keeps `status` forever.
+fn keep_status(status: Status) -> Script {
+    run_steps([], status)
 }
 
-fn life<const N: usize>(steps: [(Status, u64); N], end: Status) -> Script {
-    let step = |(status, seconds)| Step { status, lasts: Some(Duration::from_secs(seconds)) };
-    let end = Step { status: end, lasts: None };
-    Script { steps: steps.into_iter().map(step).chain([end]).collect(), ..Script::default() }
+/// Returns the script of a task that has each status for a number of seconds, then `final_status`.
+fn run_steps<const N: usize>(steps: [(Status, u64); N], final_status: Status) -> Script {
+    let step = |(status, seconds)| Step { status, duration: Some(Duration::from_secs(seconds)) };
+    let final_step = Step { status: final_status, duration: None };
+    Script { steps: steps.into_iter().map(step).chain([final_step]).collect(), ..Script::default() }
 }
 
-/// The life of an ordinary ID: how long it takes and how it ends follows from a hash of the ID.
-fn usual(id: &str) -> Script {
+/// Derives the script of a task that selects no scenario from a hash of its ID.
+///
+/// The task is queued for 2 to 10 s and running for 5 to 25 s. One in ten such tasks fails, the
+/// others complete.
+fn derive_script_from_hash(id: &str) -> Script {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);
     let hash = hasher.finish();
-    let step = |status, millis| Step { status, lasts: Some(Duration::from_millis(millis)) };
+    let step = |status, millis| Step { status, duration: Some(Duration::from_millis(millis)) };
     let end = if (hash >> 32).is_multiple_of(10) { Status::Failed } else { Status::Completed };
     let steps = vec![
         step(Status::Queued, 2_000 + hash % 8_000),
         step(Status::Running, 5_000 + hash / 8_000 % 20_000),
-        Step { status: end, lasts: None },
+        Step { status: end, duration: None },
     ];
     Script { steps, ..Script::default() }
 }
 
-/// Ended ten seconds before it is first asked for.
-fn over() -> Script {
+/// Returns the script of a task that has completed ten seconds before its first request.
+fn complete_before_first_request() -> Script {
     let steps = [(Status::Queued, 10), (Status::Running, 40)];
     let enqueued_ago = Some(SignedDuration::from_secs(60));
-    Script { enqueued_ago, ..life(steps, Status::Completed) }
+    Script { enqueued_ago, ..run_steps(steps, Status::Completed) }
 }
 
-fn since(seconds: i64, status: Status) -> Script {
-    Script { enqueued_ago: Some(SignedDuration::from_secs(seconds)), ..stays(status) }
+/// Returns the script of a task that was enqueued `seconds_ago` before its first request, and keeps
+/// `status` forever.
+fn keep_status_since(seconds_ago: i64, status: Status) -> Script {
+    Script { enqueued_ago: Some(SignedDuration::from_secs(seconds_ago)), ..keep_status(status) }
 }
 
-fn flaky() -> Script {
-    Script { trouble_every: NonZeroU64::new(2), ..status(500) }
+/// Returns the script of a running task that answers every second request with a 500.
+fn fail_every_second_request() -> Script {
+    Script { fault_every: NonZeroU64::new(2), ..respond_with_status(500) }
 }
 
-fn code(rest: &str) -> Script {
-    let number = rest.split('-').next().and_then(|code| code.parse::<i64>().ok());
-    trouble(Slip::Code { code: number.unwrap_or(500).into(), message: None })
+/// Returns the script of a task with an error code in the body: the number that `suffix` holds up to
+/// its first `-`, or 500 if it holds none.
+fn respond_with_code(suffix: &str) -> Script {
+    let number = suffix.split('-').next().and_then(|code| code.parse::<i64>().ok());
+    respond_with(ResponseFault::Code { code: number.unwrap_or(500).into(), message: None })
 }
 
-fn status(code: u16) -> Script {
+fn respond_with_status(code: u16) -> Script {
+    respond_with_headers(code, [])
+}
+
+fn respond_with_headers<const N: usize>(
+    code: u16,
+    headers: [(HeaderName, &'static str); N],
+) -> Script {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    trouble(Slip::status(status, []))
+    respond_with(ResponseFault::with_status(status, headers))
 }
 
-fn later(status: StatusCode) -> Slip {
-    Slip::status(status, [(RETRY_AFTER, "2")])
+fn respond_with_retry_after(code: u16) -> Script {
+    respond_with_headers(code, [(RETRY_AFTER, "2")])
 }
 
-fn elsewhere() -> Slip {
-    Slip::status(StatusCode::FOUND, [(LOCATION, "http://elsewhere.invalid/")])
+fn redirect_to_other_origin() -> Script {
+    respond_with_headers(302, [(LOCATION, "http://elsewhere.invalid/")])
 }
 
-fn trouble(slip: Slip) -> Script {
-    Script { trouble: Some(Trouble::Slip(slip)), ..stays(Status::Running) }
+/// Returns the script of a running task with a fault in each response.
+fn respond_with(fault: ResponseFault) -> Script {
+    Script { fault: Some(ScriptedFault::Response(fault)), ..keep_status(Status::Running) }
 }
 
-fn fault(fault: Fault) -> Script {
-    Script { trouble: Some(Trouble::Fault(fault)), ..stays(Status::Running) }
+/// Returns the script of a running task with a fault in the transmission of each response.
+fn transmit_with(fault: NetworkFault) -> Script {
+    Script { fault: Some(ScriptedFault::Network(fault)), ..keep_status(Status::Running) }
 }

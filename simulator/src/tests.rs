@@ -1,5 +1,5 @@
-//! The simulator as its clients see it: without sockets where time matters, over TCP where the
-//! connection does.
+//! The simulator as seen by a client: without sockets in the tests with paused time, over TCP in
+//! the tests of connections.
 
 use std::future::poll_fn;
 
@@ -19,12 +19,12 @@ fn simulator() -> Simulator {
     Simulator::new(Options::default())
 }
 
-fn fetch(id: &str) -> String {
+fn fetch_path(id: &str) -> String {
     format!("/api/mj/task/{id}/fetch")
 }
 
 async fn send(simulator: &Simulator, request: Request<Body>) -> (Response<()>, Bytes) {
-    let (parts, body) = simulator.answer(request).await.expect("an answer").into_parts();
+    let (parts, body) = simulator.handle_request(request).await.expect("an answer").into_parts();
     let body = to_bytes(Body::new(body), 1 << 22).await.expect("a whole body");
     (Response::from_parts(parts, ()), body)
 }
@@ -37,34 +37,34 @@ async fn get_json(simulator: &Simulator, path: &str) -> Value {
     serde_json::from_slice(&get(simulator, path).await.1).expect("JSON")
 }
 
-async fn status(simulator: &Simulator, id: &str) -> Value {
-    get_json(simulator, &fetch(id)).await["data"]["status"].clone()
+async fn fetch_status(simulator: &Simulator, id: &str) -> Value {
+    get_json(simulator, &fetch_path(id)).await["data"]["status"].clone()
 }
 
-async fn put(simulator: &Simulator, id: &str, script: impl ToString) -> (u16, String) {
+async fn put_script(simulator: &Simulator, id: &str, script: impl ToString) -> (u16, String) {
     let request = Request::put(format!("/simulator/tasks/{id}"));
     let (head, body) = send(simulator, request.body(Body::from(script.to_string())).unwrap()).await;
     (head.status().as_u16(), String::from_utf8_lossy(&body).into_owned())
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_life_follows_the_clock() {
+async fn status_follows_the_clock() {
     let simulator = simulator();
-    let first = get_json(&simulator, &fetch("ok-1")).await;
+    let first = get_json(&simulator, &fetch_path("ok-1")).await;
     assert_eq!(first["data"]["status"], "queued");
     assert_eq!(first["data"]["video_url"], Value::Null);
     advance(Duration::from_secs(2)).await;
-    assert_eq!(status(&simulator, "ok-1").await, "running");
-    assert_eq!(status(&simulator, "ok-2").await, "queued");
+    assert_eq!(fetch_status(&simulator, "ok-1").await, "running");
+    assert_eq!(fetch_status(&simulator, "ok-2").await, "queued");
     advance(Duration::from_secs(5)).await;
-    let last = get_json(&simulator, &fetch("ok-1")).await;
+    let last = get_json(&simulator, &fetch_path("ok-1")).await;
     assert_eq!(last["data"]["status"], "completed");
     assert_eq!(last["data"]["enqueue_time"], first["data"]["enqueue_time"]);
     assert_eq!(last["data"]["video_url"], "https://cdn.example/video/ok-1/0.mp4");
 }
 
 #[tokio::test(start_paused = true)]
-async fn lives_end_as_their_ids_say() {
+async fn each_scenario_ends_in_its_final_status() {
     let simulator = simulator();
     for (id, at_first, at_last) in [
         ("queued-1", "queued", "queued"),
@@ -76,20 +76,20 @@ async fn lives_end_as_their_ids_say() {
         ("done-1", "completed", "completed"),
         ("weird-1", "levitating", "levitating"),
     ] {
-        assert_eq!(status(&simulator, id).await, at_first, "{id}");
+        assert_eq!(fetch_status(&simulator, id).await, at_first, "{id}");
         advance(Duration::from_secs(10)).await;
-        assert_eq!(status(&simulator, id).await, at_last, "{id}");
+        assert_eq!(fetch_status(&simulator, id).await, at_last, "{id}");
     }
-    assert_eq!(status(&simulator, "lost-1").await, "running");
+    assert_eq!(fetch_status(&simulator, "lost-1").await, "running");
     advance(Duration::from_secs(5)).await;
-    assert_eq!(get(&simulator, &fetch("lost-1")).await.0.status(), 404);
+    assert_eq!(get(&simulator, &fetch_path("lost-1")).await.0.status(), 404);
 }
 
 #[tokio::test(start_paused = true)]
-async fn times_are_worded_as_recorded() {
+async fn enqueue_time_has_the_recorded_format() {
     let simulator = simulator();
-    let before = simulator.memory.now();
-    let answer = get_json(&simulator, &fetch("stuck-1")).await;
+    let before = simulator.registry.now();
+    let answer = get_json(&simulator, &fetch_path("stuck-1")).await;
     let time = answer["data"]["enqueue_time"].as_str().unwrap();
     assert_eq!(time.len(), "2025-06-20 06:54:32.303527+00:00".len());
     let enqueued: jiff::Timestamp = time.parse().unwrap();
@@ -97,28 +97,28 @@ async fn times_are_worded_as_recorded() {
 }
 
 #[tokio::test]
-async fn the_recorded_task_answers_what_was_recorded() {
-    let (head, body) = get(&simulator(), &fetch(RECORDED)).await;
+async fn recorded_task_id_returns_the_recorded_response() {
+    let (head, body) = get(&simulator(), &fetch_path(RECORDED)).await;
     assert_eq!(head.headers()["content-type"], "application/json");
-    assert_eq!(body, include_str!("seed-task.json"));
+    assert_eq!(body, include_str!("recorded-response.json"));
 }
 
 #[tokio::test]
-async fn other_ids_end_well_nine_times_in_ten() {
+async fn one_in_ten_tasks_without_a_scenario_fails() {
     let failures = (0..1_000)
-        .map(|n| scenario::script(&format!("{n}-task")))
+        .map(|n| scenario::build_script(&format!("{n}-task")))
         .inspect(|script| {
-            let lasts = |n: usize| script.steps[n].lasts.unwrap();
-            assert!((2.0..10.0).contains(&lasts(0).as_secs_f64()));
-            assert!((5.0..25.0).contains(&lasts(1).as_secs_f64()));
+            let seconds = |n: usize| script.steps[n].duration.unwrap();
+            assert!((2.0..10.0).contains(&seconds(0).as_secs_f64()));
+            assert!((5.0..25.0).contains(&seconds(1).as_secs_f64()));
         })
-        .filter(|script| script.steps[2].status == life::Status::Failed)
+        .filter(|script| script.steps[2].status == lifecycle::Status::Failed)
         .count();
     assert!((60..140).contains(&failures), "{failures}");
 }
 
 #[tokio::test]
-async fn slips_of_the_gateway() {
+async fn response_faults_change_status_and_body() {
     let simulator = simulator();
     for (id, status, start) in [
         ("missing-1", 404, r#"{"code":404,"data":null,"message":"Not Found"}"#),
@@ -140,46 +140,46 @@ async fn slips_of_the_gateway() {
         ("flaky-1", 500, r#"{"code":500,"#),
         ("flaky-1", 200, r#"{"code":0,"#),
     ] {
-        let (head, body) = get(&simulator, &fetch(id)).await;
+        let (head, body) = get(&simulator, &fetch_path(id)).await;
         assert_eq!(head.status(), status, "{id}");
         let body = String::from_utf8_lossy(&body);
         assert!(body.starts_with(start) && body.is_empty() == start.is_empty(), "{id}: {body}");
     }
     for id in ["throttled-1", "busy-1"] {
-        assert_eq!(get(&simulator, &fetch(id)).await.0.headers()["retry-after"], "2");
+        assert_eq!(get(&simulator, &fetch_path(id)).await.0.headers()["retry-after"], "2");
     }
-    let (head, _) = get(&simulator, &fetch("redirect-1")).await;
+    let (head, _) = get(&simulator, &fetch_path("redirect-1")).await;
     assert_eq!(head.headers()["location"], "http://elsewhere.invalid/");
-    let (_, huge) = get(&simulator, &fetch("huge-1")).await;
+    let (_, huge) = get(&simulator, &fetch_path("huge-1")).await;
     assert_eq!(huge.len(), 2_000_000);
     assert_eq!(serde_json::from_slice::<Value>(&huge).unwrap()["data"]["taskId"], "huge-1");
-    assert_eq!(get(&simulator, &fetch("deep-1")).await.1.len(), 20_000);
-    let other = get_json(&simulator, &fetch("other-1")).await;
+    assert_eq!(get(&simulator, &fetch_path("deep-1")).await.1.len(), 20_000);
+    let other = get_json(&simulator, &fetch_path("other-1")).await;
     assert_eq!(other["data"]["taskId"], "not-other-1");
-    let types = get_json(&simulator, &fetch("type-1")).await;
+    let types = get_json(&simulator, &fetch_path("type-1")).await;
     assert_eq!(types["data"]["status"], json!({"is": "running"}));
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_answers() {
+async fn delays_and_slow_transmissions_take_their_time() {
     let simulator = simulator();
     let start = Instant::now();
-    get(&simulator, &fetch("slow-1")).await;
+    get(&simulator, &fetch_path("slow-1")).await;
     assert_eq!(start.elapsed().as_secs(), 60);
 
-    put(&simulator, "a", json!({"delay_ms": 300})).await;
+    put_script(&simulator, "a", json!({"delay_ms": 300})).await;
     let start = Instant::now();
-    get(&simulator, &fetch("a")).await;
+    get(&simulator, &fetch_path("a")).await;
     assert_eq!(start.elapsed().as_millis(), 300);
 
-    put(&simulator, "b", json!({"answer": "12345", "fault": {"kind": "trickle"}})).await;
+    put_script(&simulator, "b", json!({"answer": "12345", "fault": {"kind": "trickle"}})).await;
     let start = Instant::now();
-    assert_eq!(get(&simulator, &fetch("b")).await.1, "12345");
+    assert_eq!(get(&simulator, &fetch_path("b")).await.1, "12345");
     assert_eq!(start.elapsed().as_secs(), 4);
 }
 
 #[tokio::test]
-async fn credentials() {
+async fn requests_need_the_credentials_exactly_once() {
     let simulator = Simulator::new(Options { token: Some("t0ken".to_owned()) });
     for (headers, status) in [
         (&[][..], 401),
@@ -191,7 +191,7 @@ async fn credentials() {
         (&[("authorization", "Bearer t0ken"), ("mj-api-secret", "t0ken")], 401),
         (&[("mj-api-secret", "t0ken"), ("mj-api-secret", "t0ken")], 401),
     ] {
-        let mut request = Request::get(fetch("queued-1"));
+        let mut request = Request::get(fetch_path("queued-1"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -203,34 +203,34 @@ async fn credentials() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_script_replaces_what_the_id_says() {
+async fn a_script_replaces_the_scenario() {
     let simulator = simulator();
     let steps = json!([{"status": "queued", "seconds": 60}, {"status": "completed"}]);
-    assert_eq!(put(&simulator, "fail-1", json!({"steps": steps})).await.0, 204);
+    assert_eq!(put_script(&simulator, "fail-1", json!({"steps": steps})).await.0, 204);
     advance(Duration::from_secs(100)).await;
-    // Its life begins when it is first asked for …
-    assert_eq!(status(&simulator, "fail-1").await, "queued");
-    // … or when the script says.
-    put(&simulator, "fail-1", json!({"steps": steps, "enqueued_seconds_ago": 59.5})).await;
-    assert_eq!(status(&simulator, "fail-1").await, "queued");
+    // The lifecycle starts at the first request …
+    assert_eq!(fetch_status(&simulator, "fail-1").await, "queued");
+    // … or at the time in the script.
+    put_script(&simulator, "fail-1", json!({"steps": steps, "enqueued_seconds_ago": 59.5})).await;
+    assert_eq!(fetch_status(&simulator, "fail-1").await, "queued");
     advance(Duration::from_millis(500)).await;
-    assert_eq!(status(&simulator, "fail-1").await, "completed");
+    assert_eq!(fetch_status(&simulator, "fail-1").await, "completed");
 
     let status_400 = json!({"kind": "status", "status": 400, "headers": {"x-a": "b"}});
-    put(&simulator, "fail-1", json!({"answer": {"id": 1}, "fault": status_400})).await;
-    let (head, body) = get(&simulator, &fetch("fail-1")).await;
+    put_script(&simulator, "fail-1", json!({"answer": {"id": 1}, "fault": status_400})).await;
+    let (head, body) = get(&simulator, &fetch_path("fail-1")).await;
     assert_eq!((head.status().as_u16(), &head.headers()["x-a"]), (400, &"b".parse().unwrap()));
     assert_eq!(body, r#"{"id":1}"#);
 
     let delete = Request::delete("/simulator/tasks/fail-1").body(Body::empty()).unwrap();
     assert_eq!(send(&simulator, delete).await.0.status(), 204);
-    assert_eq!(status(&simulator, "fail-1").await, "queued");
+    assert_eq!(fetch_status(&simulator, "fail-1").await, "queued");
     advance(Duration::from_secs(5)).await;
-    assert_eq!(status(&simulator, "fail-1").await, "failed");
+    assert_eq!(fetch_status(&simulator, "fail-1").await, "failed");
 }
 
 #[tokio::test]
-async fn a_wrong_script_is_refused() {
+async fn an_invalid_script_is_rejected() {
     let simulator = simulator();
     for (script, reason) in [
         ("{", "EOF while parsing"),
@@ -241,20 +241,20 @@ async fn a_wrong_script_is_refused() {
         (r#"{"fault": {"kind": "status", "status": 99}}"#, "no such fault"),
         (r#"{"fault_every": 0}"#, "nonzero"),
     ] {
-        let (status, message) = put(&simulator, "a", script).await;
+        let (status, message) = put_script(&simulator, "a", script).await;
         assert_eq!(status, 400, "{script}");
         assert!(message.contains(reason), "{script}: {message}");
     }
-    assert_eq!(put(&simulator, "a", " ".repeat((1 << 20) + 1)).await.0, 413);
+    assert_eq!(put_script(&simulator, "a", " ".repeat((1 << 20) + 1)).await.0, 413);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_asked_is_remembered() {
+async fn requests_are_recorded_in_the_statistics() {
     let simulator = simulator();
     let nothing = get_json(&simulator, "/simulator/tasks/a").await;
     assert_eq!((&nothing["requests"], &nothing["last_path"]), (&json!(0), &Value::Null));
     for _ in 0..101 {
-        let request = Request::get(fetch("a") + "?b=c").header("x-a", "1").header("x-a", "2");
+        let request = Request::get(fetch_path("a") + "?b=c").header("x-a", "1").header("x-a", "2");
         send(&simulator, request.body(Body::empty()).unwrap()).await;
         advance(Duration::from_millis(10)).await;
     }
@@ -278,10 +278,10 @@ async fn what_was_asked_is_remembered() {
 }
 
 #[tokio::test]
-async fn whoever_has_read_an_answer_may_ask_again() {
+async fn a_request_ends_before_its_last_bytes_are_sent() {
     let simulator = simulator();
-    let request = Request::get(fetch("queued-1")).body(Body::empty()).unwrap();
-    let mut body = simulator.answer(request).await.unwrap().into_body();
+    let request = Request::get(fetch_path("queued-1")).body(Body::empty()).unwrap();
+    let mut body = simulator.handle_request(request).await.unwrap().into_body();
     let in_flight = async || get_json(&simulator, "/simulator/stats").await["in_flight"].clone();
     assert_eq!(in_flight().await, 1);
     let frame = poll_fn(|cx| pin!(&mut body).poll_frame(cx)).await;
@@ -292,30 +292,30 @@ async fn whoever_has_read_an_answer_may_ask_again() {
 }
 
 #[tokio::test]
-async fn any_id_reaches_its_task() {
+async fn task_ids_are_percent_decoded() {
     let simulator = simulator();
     for (path, id) in [
         ("..%2F..%2Fadmin%3Fx%3D1%23y", "../../admin?x=1#y"),
         ("%22%5C%0A%E4%BB%BB", "\"\\\n任"),
         ("%FF", "\u{fffd}"),
     ] {
-        let answer = get_json(&simulator, &fetch(path)).await;
+        let answer = get_json(&simulator, &fetch_path(path)).await;
         assert_eq!(answer["data"]["taskId"], id);
         let report = get_json(&simulator, &format!("/simulator/tasks/{path}")).await;
-        assert_eq!(report["last_path"], fetch(path));
+        assert_eq!(report["last_path"], fetch_path(path));
     }
-    assert_eq!(get(&simulator, &fetch("a/b")).await.0.status(), 404);
-    assert_eq!(get(&simulator, &fetch("")).await.0.status(), 404);
-    let post = Request::post(fetch("a")).body(Body::empty()).unwrap();
+    assert_eq!(get(&simulator, &fetch_path("a/b")).await.0.status(), 404);
+    assert_eq!(get(&simulator, &fetch_path("")).await.0.status(), 404);
+    let post = Request::post(fetch_path("a")).body(Body::empty()).unwrap();
     assert_eq!(send(&simulator, post).await.0.status(), 405);
 }
 
 #[tokio::test]
-async fn the_first_page_lists_what_there_is() {
+async fn the_help_page_lists_endpoints_and_scenarios() {
     let (_, page) = get(&simulator(), "/").await;
     let page = String::from_utf8_lossy(&page);
     for line in [
-        "\n  stuck         queued since two hours\n",
+        "\n  stuck         queued for two hours already, stays queued\n",
         "PUT    /simulator/tasks/{id}",
         "  GET  /kling-tasks/tasks?task_ids={id},{id}\n",
     ] {
@@ -323,8 +323,8 @@ async fn the_first_page_lists_what_there_is() {
     }
 }
 
-/// A served simulator: its address, what stops it, and its end.
-async fn served() -> (std::net::SocketAddr, oneshot::Sender<()>, JoinHandle<io::Result<()>>) {
+/// Starts a server; returns its address, the sender that stops it, and its task.
+async fn start_server() -> (std::net::SocketAddr, oneshot::Sender<()>, JoinHandle<io::Result<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -332,41 +332,45 @@ async fn served() -> (std::net::SocketAddr, oneshot::Sender<()>, JoinHandle<io::
     (address, stop, tokio::spawn(serve(listener, simulator(), stopped)))
 }
 
-/// Fails a test that would wait for ever; no test waits for it.
-async fn timely<T>(future: impl Future<Output = T>) -> T {
+/// Fails a test that would wait forever. No test depends on the length of the deadline.
+async fn within_deadline<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(20), future).await.expect("within 20 s")
 }
 
-async fn ask(address: std::net::SocketAddr, id: &str) -> TcpStream {
+async fn send_request(address: std::net::SocketAddr, id: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {} HTTP/1.1\r\nhost: gateway\r\n\r\n", fetch(id));
+    let request = format!("GET {} HTTP/1.1\r\nhost: gateway\r\n\r\n", fetch_path(id));
     stream.write_all(request.as_bytes()).await.unwrap();
     stream
 }
 
 #[tokio::test]
-async fn broken_connections() {
-    let (address, _stop, _served) = served().await;
+async fn reset_half_and_endless_break_the_connection() {
+    let (address, _stop, _served) = start_server().await;
     let mut nothing = Vec::new();
-    timely(ask(address, "reset-1").await.read_to_end(&mut nothing)).await.unwrap();
+    within_deadline(send_request(address, "reset-1").await.read_to_end(&mut nothing))
+        .await
+        .unwrap();
     assert_eq!(nothing, b"");
 
     let mut half = String::new();
-    timely(ask(address, "half-1").await.read_to_string(&mut half)).await.unwrap();
+    within_deadline(send_request(address, "half-1").await.read_to_string(&mut half)).await.unwrap();
     let (head, body) = half.split_once("\r\n\r\n").unwrap();
     let declared = head.split("content-length: ").nth(1).unwrap();
     let declared: usize = declared.split("\r\n").next().unwrap().parse().unwrap();
     assert_eq!(body.len(), declared / 2);
 
     let mut endless = vec![0; 4 << 20];
-    timely(ask(address, "endless-1").await.read_exact(&mut endless)).await.unwrap();
+    within_deadline(send_request(address, "endless-1").await.read_exact(&mut endless))
+        .await
+        .unwrap();
     let endless = String::from_utf8(endless).unwrap();
     assert!(endless.contains("transfer-encoding: chunked") && endless.contains(r#"{"code":0,"#));
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_is_no_longer_in_flight() {
-    let (address, _stop, _served) = served().await;
+async fn a_disconnected_client_is_no_longer_in_flight() {
+    let (address, _stop, _served) = start_server().await;
     let in_flight = async |wanted: &str| {
         loop {
             let mut stream = TcpStream::connect(address).await.unwrap();
@@ -379,23 +383,23 @@ async fn a_client_that_leaves_is_no_longer_in_flight() {
             }
         }
     };
-    let hanging = ask(address, "hang-1").await;
-    timely(in_flight("1")).await;
+    let hanging = send_request(address, "hang-1").await;
+    within_deadline(in_flight("1")).await;
     drop(hanging);
-    timely(in_flight("0")).await;
+    within_deadline(in_flight("0")).await;
 }
 
 #[tokio::test]
-async fn what_hangs_does_not_outlive_the_stop() {
-    let (address, stop, served) = served().await;
+async fn shutdown_closes_hanging_connections() {
+    let (address, stop, served) = start_server().await;
     let mut streams = Vec::new();
     for id in ["hang-1", "slow-1", "endless-1"] {
-        streams.push(ask(address, id).await);
+        streams.push(send_request(address, id).await);
     }
-    // Its head is here, so all three have been accepted.
+    // The response to the last request has begun, so all three connections have been accepted.
     streams[2].read_u8().await.unwrap();
     stop.send(()).unwrap();
-    timely(served).await.unwrap().unwrap();
+    within_deadline(served).await.unwrap().unwrap();
     assert_eq!(streams[0].read(&mut [0]).await.unwrap_or(0), 0);
     assert!(TcpStream::connect(address).await.is_err());
 }

@@ -1,11 +1,10 @@
-//! How a system words what it is asked. Pure, and knows of no network.
+//! The wire formats: builds the response of each system from the states of the tasks. Pure.
 
-pub mod question;
-mod refusal;
-pub mod slip;
-pub mod system;
-pub mod table;
-mod task;
+mod error_json;
+pub(crate) mod route;
+pub(crate) mod system;
+pub(crate) mod system_table;
+mod task_json;
 #[cfg(test)]
 mod tests;
 
@@ -13,187 +12,226 @@ use std::borrow::Cow;
 
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::content::Content;
-use super::life::{Moment, Status};
-use super::text::Text;
-use refusal::Refusal;
-use slip::Slip;
-use system::{Speech, System, Unknown};
-use task::Telling;
+use super::lifecycle::{Status, TaskState};
+use super::padded_body::PaddedBody;
+use super::script::{ResponseFault, ScriptedBody};
+use error_json::ErrorView;
+use system::{BodyFormat, System, UnknownTask};
+use task_json::TaskView;
 
-/// Deeper than any answer, and than any parser's stack should go.
-const DEPTH: usize = 10_000;
+/// Nesting of [`ResponseFault::DeepNesting`], deeper than any real response and deeper than a parser
+/// should recurse.
+const NESTING_DEPTH: usize = 10_000;
 
-/// More bytes than a reader should take for one answer.
-const HUGE_BYTES: usize = 2_000_000;
+/// Size of [`ResponseFault::HugeBody`], more than a client should read of one response.
+const HUGE_BODY_BYTES: usize = 2_000_000;
 
-/// More bytes than all buffers between gateway and reader hold together.
+/// Size of an asset, more than all buffers between gateway and client can hold.
 const ASSET_BYTES: usize = 64 << 20;
 
-/// A task that is asked for, and what its script has to say.
-pub struct Asked<'a> {
-    /// Its ID.
-    pub id: Cow<'a, str>,
-    /// How it stands.
-    pub moment: Moment,
-    /// What to answer in place of that.
-    pub text: Option<&'a Text>,
-    /// What the system says in place of the truth.
-    pub slip: Option<&'a Slip>,
+/// The content of a response about one task.
+pub(crate) struct TaskResponse<'a> {
+    /// ID of the task.
+    pub(crate) id: Cow<'a, str>,
+    /// State of the task at the time of the response.
+    pub(crate) state: TaskState,
+    /// Body that replaces the one that reports the state.
+    pub(crate) body: Option<&'a ScriptedBody>,
+    /// Fault in the response.
+    pub(crate) fault: Option<&'a ResponseFault>,
 }
 
 impl System {
-    /// The answer to a question for `tasks`, `listed` in an array or a single one. A slip that is
-    /// not about its task alone spoils the answer for all.
-    pub fn answer(&self, tasks: &[Asked<'_>], listed: bool) -> Response<Content> {
-        // Among several tasks a text is an element of the array.
-        let text = match tasks {
-            [task] => task.text,
+    /// Builds the response to a request for `tasks`: a list if `is_list`, else a single task.
+    ///
+    /// The first fault that is not confined to its task determines the response about all tasks.
+    pub(crate) fn respond(
+        &self,
+        tasks: &[TaskResponse<'_>],
+        is_list: bool,
+    ) -> Response<PaddedBody> {
+        // In a response about several tasks `format_element` inserts their bodies.
+        let body = match tasks {
+            [task] => task.body,
             _ => None,
         };
-        let truth = || self.truth(tasks, listed);
-        let slips = || tasks.iter().filter_map(|task| task.slip);
-        match slips().find(|slip| !slip.is_about_task()) {
-            None if slips().next().is_some() => truth(),
-            None => text.map_or_else(truth, |Text(body)| ok(body.clone())),
-            Some(Slip::Status { status, headers, body }) => {
-                let mut answer = self.refuse(*status);
-                answer.headers_mut().extend(headers.clone());
-                if let Some(Text(body)) = body.as_ref().or(text) {
-                    *answer.body_mut() = body.clone().into();
+        let respond_with_tasks = || self.respond_with_tasks(tasks, is_list);
+        let faults = || tasks.iter().filter_map(|task| task.fault);
+        match faults().find(|fault| !fault.is_confined_to_task()) {
+            None if faults().next().is_some() => respond_with_tasks(),
+            None => {
+                body.map_or_else(respond_with_tasks, |ScriptedBody(body)| build_ok(body.clone()))
+            }
+            Some(ResponseFault::Status { status, headers, body: fault_body }) => {
+                let mut response = self.respond_with_error(*status);
+                response.headers_mut().extend(headers.clone());
+                if let Some(ScriptedBody(body)) = fault_body.as_ref().or(body) {
+                    *response.body_mut() = body.clone().into();
                 }
-                answer
+                response
             }
-            Some(Slip::Code { code, message }) => {
+            Some(ResponseFault::Code { code, message }) => {
                 let message = message.as_deref().unwrap_or("the simulated gateway says error");
-                let refusal = Refusal { cause: StatusCode::OK, code: Some(code), message };
-                ok((self.refusal)(&refusal).to_string())
+                let error = ErrorView { cause: StatusCode::OK, code: Some(code), message };
+                build_ok((self.format_error)(&error).to_string())
             }
-            Some(Slip::Null) => self.nothing(),
-            Some(Slip::Empty) => ok(""),
-            Some(Slip::Nothing) => reply(StatusCode::NO_CONTENT, ""),
-            Some(Slip::Garbage) => ok("<html>Bad gateway, good mood</html>"),
-            Some(Slip::Deep) => ok("[".repeat(DEPTH) + &"]".repeat(DEPTH)),
-            Some(Slip::Huge | Slip::Other | Slip::Type) => {
-                // In front, since a reader may take what it has read of a body that is too large.
-                truth().map(|body| body.padded_before_to(HUGE_BYTES))
+            Some(ResponseFault::NullTask) => self.respond_with_null(),
+            Some(ResponseFault::EmptyBody) => build_ok(""),
+            Some(ResponseFault::NoContent) => build_response(StatusCode::NO_CONTENT, ""),
+            Some(ResponseFault::InvalidJson) => build_ok("<html>Bad gateway, good mood</html>"),
+            Some(ResponseFault::DeepNesting) => {
+                build_ok("[".repeat(NESTING_DEPTH) + &"]".repeat(NESTING_DEPTH))
+            }
+            Some(ResponseFault::OtherTask | ResponseFault::WrongTypes) => respond_with_tasks(),
+            Some(ResponseFault::HugeBody) => {
+                // The padding comes first, since a client may use the part that it has read of a
+                // body that is too large.
+                respond_with_tasks().map(|body| body.pad_before_to(HUGE_BODY_BYTES))
             }
         }
     }
 
-    /// What the system says at the HTTP status `status`.
-    pub fn refuse(&self, status: StatusCode) -> Response<Content> {
-        self.refuse_as(status, status)
+    /// Builds an error response with the HTTP `status`.
+    pub(crate) fn respond_with_error(&self, status: StatusCode) -> Response<PaddedBody> {
+        self.respond_with_error_as(status, status)
     }
 
-    /// What the system says to wrong credentials.
-    pub fn refuse_credentials(&self) -> Response<Content> {
-        self.refuse_as(StatusCode::UNAUTHORIZED, self.unauthorized)
+    /// Builds the response to a request with wrong credentials.
+    pub(crate) fn respond_unauthorized(&self) -> Response<PaddedBody> {
+        self.respond_with_error_as(StatusCode::UNAUTHORIZED, self.unauthorized_status)
     }
 
-    /// Words the `cause`, but sends another HTTP status.
-    fn refuse_as(&self, cause: StatusCode, status: StatusCode) -> Response<Content> {
+    /// Builds an error response whose body reports `cause` and whose HTTP status is `status`.
+    fn respond_with_error_as(&self, cause: StatusCode, status: StatusCode) -> Response<PaddedBody> {
         let message = cause.canonical_reason().unwrap_or("refused");
-        let body = (self.refusal)(&Refusal { cause, code: None, message });
-        reply(status, if body.is_null() { String::new() } else { body.to_string() })
+        let body = (self.format_error)(&ErrorView { cause, code: None, message });
+        build_response(status, if body.is_null() { String::new() } else { body.to_string() })
     }
 
-    fn truth(&self, tasks: &[Asked<'_>], listed: bool) -> Response<Content> {
-        match (&self.speech, tasks) {
-            (Speech::Asset, [task, ..]) => self.asset(task),
-            (Speech::Json { around, .. }, _) if listed => {
-                let elements = tasks.iter().filter_map(|task| self.element(task)).collect();
-                ok(around(&elements).to_string())
+    /// Builds a response that reports the state of each task, with the faults that are confined to
+    /// tasks.
+    fn respond_with_tasks(
+        &self,
+        tasks: &[TaskResponse<'_>],
+        is_list: bool,
+    ) -> Response<PaddedBody> {
+        match (&self.body_format, tasks) {
+            (BodyFormat::Asset, [task, ..]) => self.respond_with_asset(task),
+            (BodyFormat::Json { wrap, .. }, _) if is_list => {
+                let elements = tasks.iter().filter_map(|task| self.format_element(task)).collect();
+                build_ok(wrap(&elements).to_string())
             }
-            (Speech::Json { around, .. }, [task, ..]) => match self.element(task) {
-                Some(element) => ok(around(&element).to_string()),
-                None => self.unknown(task),
+            (BodyFormat::Json { wrap, .. }, [task, ..]) => match self.format_element(task) {
+                Some(element) => build_ok(wrap(&element).to_string()),
+                None => self.respond_with_unknown_task(task),
             },
-            (_, []) => self.nothing(),
+            (_, []) => self.respond_with_null(),
         }
     }
 
-    /// A task as it stands in an array or alone, its text first; `None` where it is not known.
-    fn element(&self, asked: &Asked<'_>) -> Option<Value> {
-        if let Some(Text(text)) = asked.text.filter(|_| asked.slip.is_none()) {
-            let other = || String::from_utf8_lossy(text).into_owned().into();
-            return Some(serde_json::from_slice(text).unwrap_or_else(|_| other()));
+    /// Formats a task as an element of a list or on its own; `None` if the gateway does not know
+    /// the task.
+    ///
+    /// A body from the script replaces the state if the task has no fault.
+    fn format_element(&self, task: &TaskResponse<'_>) -> Option<Value> {
+        if let Some(ScriptedBody(body)) = task.body.filter(|_| task.fault.is_none()) {
+            let to_string = || String::from_utf8_lossy(body).into_owned().into();
+            return Some(serde_json::from_slice(body).unwrap_or_else(|_| to_string()));
         }
-        let word = match &asked.moment.status {
+        let status_word = match &task.state.status {
             Status::Missing => return None,
-            status => self.word(status),
+            status => self.status_word(status),
         };
-        Some(match asked.slip {
-            Some(Slip::Other) => self.tell(&format!("not-{}", asked.id), word, &asked.moment),
-            Some(Slip::Type) => {
-                slip::with_wrong_types(self.tell(&asked.id, word, &asked.moment), &asked.id)
+        Some(match task.fault {
+            Some(ResponseFault::OtherTask) => {
+                self.format_task(&format!("not-{}", task.id), status_word, &task.state)
             }
-            _ => self.tell(&asked.id, word, &asked.moment),
+            Some(ResponseFault::WrongTypes) => {
+                replace_types(self.format_task(&task.id, status_word, &task.state), &task.id)
+            }
+            _ => self.format_task(&task.id, status_word, &task.state),
         })
     }
 
-    fn tell(&self, id: &str, word: &str, moment: &Moment) -> Value {
-        match self.speech {
-            Speech::Json { task, .. } => task(&Telling { id, word, moment, time: self.time }),
-            Speech::Asset => Value::Null,
-        }
-    }
-
-    /// The answer about a task that the system does not know.
-    fn unknown(&self, asked: &Asked<'_>) -> Response<Content> {
-        match (&self.unknown, &self.speech) {
-            (Unknown::Refused(status), _) => self.refuse_as(StatusCode::NOT_FOUND, *status),
-            (Unknown::Silence, _) => ok(""),
-            (Unknown::Word(word), Speech::Json { around, .. }) => {
-                ok(around(&self.tell(&asked.id, word, &asked.moment)).to_string())
+    fn format_task(&self, id: &str, status_word: &str, state: &TaskState) -> Value {
+        match self.body_format {
+            BodyFormat::Json { format_task, .. } => {
+                format_task(&TaskView { id, status_word, state, format_time: self.format_time })
             }
-            (Unknown::Null | Unknown::Word(_), _) => self.nothing(),
+            BodyFormat::Asset => Value::Null,
         }
     }
 
-    fn nothing(&self) -> Response<Content> {
-        match self.speech {
-            Speech::Json { around, .. } => ok(around(&Value::Null).to_string()),
-            Speech::Asset => ok(""),
+    /// Builds the response about a task that the system does not know.
+    fn respond_with_unknown_task(&self, task: &TaskResponse<'_>) -> Response<PaddedBody> {
+        match (&self.unknown_task, &self.body_format) {
+            (UnknownTask::Error(status), _) => {
+                self.respond_with_error_as(StatusCode::NOT_FOUND, *status)
+            }
+            (UnknownTask::EmptyBody, _) => build_ok(""),
+            (UnknownTask::Status(status_word), BodyFormat::Json { wrap, .. }) => {
+                build_ok(wrap(&self.format_task(&task.id, status_word, &task.state)).to_string())
+            }
+            (UnknownTask::Null | UnknownTask::Status(_), _) => self.respond_with_null(),
         }
     }
 
-    /// The HTTP status is the word; a success carries everything that was made.
-    fn asset(&self, asked: &Asked<'_>) -> Response<Content> {
-        if asked.moment.status == Status::Missing {
-            return self.unknown(asked);
+    /// Builds a successful response with null in place of the tasks, or with an empty body in place
+    /// of an asset.
+    fn respond_with_null(&self) -> Response<PaddedBody> {
+        match self.body_format {
+            BodyFormat::Json { wrap, .. } => build_ok(wrap(&Value::Null).to_string()),
+            BodyFormat::Asset => build_ok(""),
         }
-        let status = self.word(&asked.moment.status).parse();
+    }
+
+    /// Builds the response of a system that sends assets: the HTTP status is the status of the
+    /// task, and the body of a 200 is the asset.
+    fn respond_with_asset(&self, task: &TaskResponse<'_>) -> Response<PaddedBody> {
+        if task.state.status == Status::Missing {
+            return self.respond_with_unknown_task(task);
+        }
+        let status = self.status_word(&task.state.status).parse();
         let status = status.unwrap_or(StatusCode::NON_AUTHORITATIVE_INFORMATION);
         if status != StatusCode::OK {
-            let body = serde_json::json!({ "id": *asked.id, "status": "in-progress" });
-            return reply(status, body.to_string());
+            let body = json!({ "id": *task.id, "status": "in-progress" });
+            return build_response(status, body.to_string());
         }
-        let reason = match asked.moment.status {
+        let reason = match task.state.status {
             Status::Completed => "SUCCESS",
             _ => "CONTENT_FILTERED",
         };
-        let mut answer = reply(status, Content::default().padded_to(ASSET_BYTES));
+        let mut response = build_response(status, PaddedBody::default().pad_after_to(ASSET_BYTES));
         let video = HeaderValue::from_static("video/mp4");
-        answer.headers_mut().insert(CONTENT_TYPE, video);
+        response.headers_mut().insert(CONTENT_TYPE, video);
         let name = HeaderName::from_static("finish-reason");
-        answer.headers_mut().insert(name, HeaderValue::from_static(reason));
-        answer
+        response.headers_mut().insert(name, HeaderValue::from_static(reason));
+        response
     }
 }
 
-fn ok(body: impl Into<Content>) -> Response<Content> {
-    reply(StatusCode::OK, body)
+fn build_ok(body: impl Into<PaddedBody>) -> Response<PaddedBody> {
+    build_response(StatusCode::OK, body)
 }
 
-fn reply(status: StatusCode, body: impl Into<Content>) -> Response<Content> {
-    let mut reply = Response::new(body.into());
-    *reply.status_mut() = status;
+fn build_response(status: StatusCode, body: impl Into<PaddedBody>) -> Response<PaddedBody> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
     if status != StatusCode::NO_CONTENT {
         let json = HeaderValue::from_static("application/json");
-        reply.headers_mut().insert(CONTENT_TYPE, json);
+        response.headers_mut().insert(CONTENT_TYPE, json);
     }
-    reply
+    response
+}
+
+/// Wraps every field of a task but its ID in an object, so that the field has a wrong type.
+fn replace_types(mut task: Value, id: &str) -> Value {
+    for (_, field) in task.as_object_mut().into_iter().flatten() {
+        if *field != id {
+            *field = json!({ "is": field.take() });
+        }
+    }
+    task
 }

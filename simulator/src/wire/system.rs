@@ -1,100 +1,108 @@
-//! What there is to know of a system: a row of the table of systems.
+//! The description of a system, as a row of the table of systems.
 
 use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::super::life::Status;
-use super::refusal::Refusal;
-use super::task::Telling;
+use super::super::lifecycle::Status;
+use super::error_json::ErrorView;
+use super::task_json::TaskView;
 
-/// A kind of gateway, and all that sets it apart from the others.
-pub struct System {
-    /// Also the first segment of the paths below which it is served.
-    pub name: &'static str,
-    /// How it is asked for tasks.
-    pub queries: &'static [Query],
-    /// The headers that may hold the credentials, and what stands before them there.
-    pub credentials: &'static [(&'static str, &'static str)],
-    /// A header without which a request is refused.
-    pub requires: Option<&'static str>,
-    /// The HTTP status for wrong credentials.
-    pub unauthorized: StatusCode,
-    /// Its words for queued, running, waiting, completed, failed and cancelled. Where it has none,
-    /// what waits is called running and what is cancelled failed, as such systems do.
-    pub words: [&'static str; 6],
-    /// How it writes a time, and one that is not set.
-    pub time: fn(Option<Timestamp>) -> Value,
-    /// How it tells of tasks.
-    pub speech: Speech,
-    /// What it says of a single task that it does not know; from a list such a task is missing.
-    pub unknown: Unknown,
-    /// The body of an error; null for none.
-    pub refusal: fn(&Refusal<'_>) -> Value,
+/// A kind of gateway: its endpoints, its credentials and its wire format.
+pub(crate) struct System {
+    /// Name, which is also the first segment of the paths of the system.
+    pub(crate) name: &'static str,
+    /// Endpoints that return tasks.
+    pub(crate) endpoints: &'static [Endpoint],
+    /// Headers that may hold the credentials, each with the prefix of its value.
+    pub(crate) credential_headers: &'static [(&'static str, &'static str)],
+    /// Header without which the system rejects a request.
+    pub(crate) required_header: Option<&'static str>,
+    /// HTTP status of the response to wrong credentials.
+    pub(crate) unauthorized_status: StatusCode,
+    /// Words for queued, running, waiting, completed, failed and cancelled.
+    ///
+    /// A system without a word for waiting reports such a task as running, one without a word for
+    /// cancelled reports such a task as failed.
+    pub(crate) status_words: [&'static str; 6],
+    /// Formats a timestamp, or the absence of one.
+    pub(crate) format_time: fn(Option<Timestamp>) -> Value,
+    /// Format of a successful response.
+    pub(crate) body_format: BodyFormat,
+    /// Response about a single unknown task. A list leaves out unknown tasks.
+    pub(crate) unknown_task: UnknownTask,
+    /// Formats the body of an error; null for no body.
+    pub(crate) format_error: fn(&ErrorView<'_>) -> Value,
 }
 
-/// A way to ask for tasks.
-pub struct Query {
-    /// The path, whose `{id}` is the task's and whose other placeholders take any segment.
-    pub path: &'static str,
-    /// Where the IDs stand.
-    pub ids: Ids,
+/// An endpoint that returns tasks.
+pub(crate) struct Endpoint {
+    /// Pattern of the path. `{id}` is the task ID; other placeholders match any segment that is not
+    /// empty.
+    pub(crate) path: &'static str,
+    /// Location of the task IDs.
+    pub(crate) id_location: IdLocation,
 }
 
-/// Where the IDs of a question stand.
+/// Location of the task IDs in a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Ids {
-    /// One, in the path.
+pub(crate) enum IdLocation {
+    /// One ID, in the path.
     Path,
-    /// One, in this parameter.
+    /// One ID, in this query parameter.
     Parameter(&'static str),
-    /// Several between commas, in this parameter; answered by a list.
+    /// IDs separated by commas, in this query parameter. The response is a list.
     List(&'static str),
-    /// Several, under `ids` in the JSON that is posted; answered by a list.
+    /// IDs under `ids` in the JSON body. The response is a list.
     Body,
-    /// The same, but all except the first are ignored.
+    /// IDs as in `Body`, of which the system ignores all but the first.
     FirstOfBody,
 }
 
-/// How tasks are told.
-pub enum Speech {
-    /// In JSON: how a task is worded, and what is put around one, or around a list of them.
-    Json { task: fn(&Telling<'_>) -> Value, around: fn(&Value) -> Value },
-    /// By the HTTP status; the body of a 200 is what was made.
+/// Format of a successful response.
+pub(crate) enum BodyFormat {
+    /// JSON body.
+    Json {
+        /// Formats one task.
+        format_task: fn(&TaskView<'_>) -> Value,
+        /// Wraps a formatted task, or a list of them, in the body.
+        wrap: fn(&Value) -> Value,
+    },
+    /// HTTP status for the status of the task; the body of a 200 is the asset.
     Asset,
 }
 
-/// What is said of a single task that nobody knows.
-pub enum Unknown {
+/// Response about a single task that the system does not know.
+pub(crate) enum UnknownTask {
     /// An error with this HTTP status.
-    Refused(StatusCode),
+    Error(StatusCode),
     /// Success without a body.
-    Silence,
+    EmptyBody,
     /// Success with null in place of the task.
     Null,
     /// A task with this status.
-    Word(&'static str),
+    Status(&'static str),
 }
 
-impl Query {
-    /// The method of the question.
-    pub fn method(&self) -> Method {
-        match self.ids {
-            Ids::Path | Ids::Parameter(_) | Ids::List(_) => Method::GET,
-            Ids::Body | Ids::FirstOfBody => Method::POST,
+impl Endpoint {
+    /// Returns the HTTP method.
+    pub(crate) fn method(&self) -> Method {
+        match self.id_location {
+            IdLocation::Path | IdLocation::Parameter(_) | IdLocation::List(_) => Method::GET,
+            IdLocation::Body | IdLocation::FirstOfBody => Method::POST,
         }
     }
 
-    /// Whether the answer is a list, even of one task.
-    pub fn is_listed(&self) -> bool {
-        matches!(self.ids, Ids::List(_) | Ids::Body | Ids::FirstOfBody)
+    /// Reports whether the response is a list, even of one task.
+    pub(crate) fn has_list_response(&self) -> bool {
+        matches!(self.id_location, IdLocation::List(_) | IdLocation::Body | IdLocation::FirstOfBody)
     }
 }
 
 impl System {
-    /// The system's word for `status`.
-    pub fn word<'a>(&self, status: &'a Status) -> &'a str {
-        let [queued, running, waiting, completed, failed, cancelled] = self.words;
+    /// Returns the system's word for `status`.
+    pub(crate) fn status_word<'a>(&self, status: &'a Status) -> &'a str {
+        let [queued, running, waiting, completed, failed, cancelled] = self.status_words;
         match status {
             Status::Queued => queued,
             Status::Running => running,
@@ -103,22 +111,23 @@ impl System {
             Status::Failed => failed,
             Status::Cancelled => cancelled,
             Status::Missing => "missing",
-            Status::Word(word) => word,
+            Status::Custom(word) => word,
         }
     }
 
-    /// Whether `headers` hold the credentials `token`, and no second ones: of two a gateway may
-    /// take the wrong one.
-    pub fn admits(&self, headers: &HeaderMap, token: &str) -> bool {
-        let sent = self.credentials.iter().flat_map(|(name, before)| {
+    /// Reports whether `headers` hold the credentials `token` and no others.
+    ///
+    /// Of two credentials a gateway may use the wrong one.
+    pub(crate) fn is_authorized(&self, headers: &HeaderMap, token: &str) -> bool {
+        let sent = self.credential_headers.iter().flat_map(|(name, prefix)| {
             let values = headers.get_all(*name).iter();
-            values.map(|value| value.as_bytes().strip_prefix(before.as_bytes()))
+            values.map(|value| value.as_bytes().strip_prefix(prefix.as_bytes()))
         });
         sent.collect::<Vec<_>>() == [Some(token.as_bytes())]
     }
 
-    /// Whether `headers` have what every request needs.
-    pub fn understands(&self, headers: &HeaderMap) -> bool {
-        self.requires.is_none_or(|name| headers.contains_key(name))
+    /// Reports whether `headers` have the required header, if the system requires one.
+    pub(crate) fn has_required_header(&self, headers: &HeaderMap) -> bool {
+        self.required_header.is_none_or(|name| headers.contains_key(name))
     }
 }

@@ -1,49 +1,48 @@
-//! The table of systems, row by row.
+//! Tests of the rows in the table of systems.
 
 use http::HeaderMap;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::super::text::Text;
-use super::question::route;
-use super::table::SYSTEMS;
+use super::route::find_route;
+use super::system_table::SYSTEMS;
 use super::*;
 
 fn system(name: &str) -> &'static System {
     SYSTEMS.iter().find(|system| system.name == name).unwrap()
 }
 
-/// A task that was enqueued at second 100, ran from 110 and has stood as it does since 150.
-fn asked(id: &str, status: Status) -> Asked<'_> {
+/// Returns a task that was enqueued at second 100, started at 110 and changed its status at 150.
+fn task_response(id: &str, status: Status) -> TaskResponse<'_> {
     let second = |second| Timestamp::from_second(second).unwrap();
-    let (enqueued, started, changed) = (second(100), Some(second(110)), second(150));
-    let moment = Moment { status, enqueued, started, changed, percent: 37 };
-    Asked { id: id.into(), moment, text: None, slip: None }
+    let (enqueued_at, started_at, changed_at) = (second(100), Some(second(110)), second(150));
+    let state = TaskState { status, enqueued_at, started_at, changed_at, progress_percent: 37 };
+    TaskResponse { id: id.into(), state, body: None, fault: None }
 }
 
-fn told(response: Response<Content>) -> (u16, String) {
+fn read_response(response: Response<PaddedBody>) -> (u16, String) {
     let (head, mut body) = response.into_parts();
     let mut text = String::new();
-    while let piece = body.take(usize::MAX)
-        && !piece.is_empty()
+    while let chunk = body.take_chunk(usize::MAX)
+        && !chunk.is_empty()
     {
-        text.push_str(std::str::from_utf8(&piece).unwrap());
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
     }
     (head.status.as_u16(), text)
 }
 
-fn told_json(response: Response<Content>) -> Value {
-    serde_json::from_str(&told(response).1).unwrap()
+fn read_json(response: Response<PaddedBody>) -> Value {
+    serde_json::from_str(&read_response(response).1).unwrap()
 }
 
 #[test]
-fn paths_lead_to_tasks() {
+fn routes_find_the_system_and_the_ids() {
     let ids = |path: &str, parameters: &str, body: &str| {
-        let route = route(path)?;
-        let (name, listed) = (route.system.name, route.query.is_listed());
-        let ids = route.ids(parameters, body.as_bytes())?;
+        let route = find_route(path)?;
+        let (name, is_list) = (route.system.name, route.endpoint.has_list_response());
+        let ids = route.extract_ids(parameters, body.as_bytes())?;
         let ids: Vec<_> = ids.into_iter().map(|id| String::from_utf8(id).unwrap()).collect();
-        Some((name, ids.join("|"), listed))
+        Some((name, ids.join("|"), is_list))
     };
     let one = |name, id: &str| Some((name, id.to_owned(), false));
     let list = |name, ids: &str| Some((name, ids.to_owned(), true));
@@ -69,7 +68,7 @@ fn paths_lead_to_tasks() {
 }
 
 #[test]
-fn systems_have_their_own_words() {
+fn each_system_has_its_own_status_words() {
     for (name, pointer, words) in [
         ("mjdjourney", "/data/status", r#""queued" "running" "waiting" "completed" "failed""#),
         ("midjourney-proxy", "/status", r#""SUBMITTED" "IN_PROGRESS" "MODAL" "SUCCESS" "FAILURE""#),
@@ -89,20 +88,21 @@ fn systems_have_their_own_words() {
         let statuses =
             [Status::Queued, Status::Running, Status::Waiting, Status::Completed, Status::Failed];
         let word = |status| {
-            let answer = told_json(system(name).answer(&[asked("a", status)], false));
+            let answer = read_json(system(name).respond(&[task_response("a", status)], false));
             answer.pointer(pointer).unwrap().to_string()
         };
         assert_eq!(statuses.map(word).join(" "), words, "{name}");
     }
-    let word = Status::Word("levitating".to_owned());
-    let answer = told_json(system("luma").answer(&[asked("a", word)], false));
+    let word = Status::Custom("levitating".to_owned());
+    let answer = read_json(system("luma").respond(&[task_response("a", word)], false));
     assert_eq!(answer["state"], "levitating");
-    let viggle = told_json(system("viggle").answer(&[asked("a", Status::Completed)], true));
+    let viggle =
+        read_json(system("viggle").respond(&[task_response("a", Status::Completed)], true));
     assert_eq!(viggle["data"][0]["status"], 0);
 }
 
 #[test]
-fn systems_have_their_own_times() {
+fn each_system_has_its_own_time_format() {
     for (name, pointers, running, completed) in [
         ("mjdjourney", &["/data/enqueue_time"][..], r#""1970-01-01 00:01:40.000000+00:00""#, None),
         ("midjourney-proxy", &["/submitTime", "/finishTime"], "100000 null", Some("100000 150000")),
@@ -116,7 +116,7 @@ fn systems_have_their_own_times() {
         for (status, expected) in
             [(Status::Running, running), (Status::Completed, completed.unwrap_or(running))]
         {
-            let answer = told_json(system(name).answer(&[asked("a", status)], false));
+            let answer = read_json(system(name).respond(&[task_response("a", status)], false));
             let times = pointers.iter().map(|at| answer.pointer(at).unwrap().to_string());
             assert_eq!(times.collect::<Vec<_>>().join(" "), expected, "{name}");
         }
@@ -124,7 +124,7 @@ fn systems_have_their_own_times() {
 }
 
 #[test]
-fn systems_have_their_own_ways_not_to_know() {
+fn each_system_reports_unknown_tasks_in_its_own_way() {
     for (name, expected) in [
         ("mjdjourney", (404, r#"{"code":404,"data":null,"message":"Not Found"}"#)),
         ("midjourney-proxy", (200, "")),
@@ -137,45 +137,47 @@ fn systems_have_their_own_ways_not_to_know() {
         ("runway-gateway", (200, r#"{"task":null}"#)),
         ("stability", (404, r#"{"errors":["Not Found"],"id":"simulated","name":"not_found"}"#)),
     ] {
-        let (status, body) = told(system(name).answer(&[asked("a", Status::Missing)], false));
+        let (status, body) =
+            read_response(system(name).respond(&[task_response("a", Status::Missing)], false));
         assert_eq!((status, &*body), expected, "{name}");
     }
-    let flux = told_json(system("bfl-flux").answer(&[asked("a", Status::Missing)], false));
+    let flux = read_json(system("bfl-flux").respond(&[task_response("a", Status::Missing)], false));
     assert_eq!(flux["status"], "Task not found");
 }
 
 #[test]
-fn a_list_tells_each_task() {
+fn a_list_response_holds_each_task() {
     let suno = system("suno-api");
-    let (text, slip) = (Text(r#"{"task_id":"c","status":7}"#.into()), Slip::Other);
+    let (scripted, fault) =
+        (ScriptedBody(r#"{"task_id":"c","status":7}"#.into()), ResponseFault::OtherTask);
     let tasks = || {
         [
-            asked("a", Status::Queued),
-            asked("b", Status::Missing),
-            Asked { text: Some(&text), ..asked("c", Status::Queued) },
-            Asked { slip: Some(&slip), ..asked("d", Status::Completed) },
+            task_response("a", Status::Queued),
+            task_response("b", Status::Missing),
+            TaskResponse { body: Some(&scripted), ..task_response("c", Status::Queued) },
+            TaskResponse { fault: Some(&fault), ..task_response("d", Status::Completed) },
         ]
     };
-    let answer = told_json(suno.answer(&tasks(), true));
+    let answer = read_json(suno.respond(&tasks(), true));
     let facts = answer["data"].as_array().unwrap().iter();
     let facts: Vec<_> = facts.map(|task| json!([task["task_id"], task["status"]])).collect();
     assert_eq!(facts, [json!(["a", "SUBMITTED"]), json!(["c", 7]), json!(["not-d", "SUCCESS"])]);
 
-    let status = Slip::status(StatusCode::BAD_GATEWAY, []);
-    let broken = Asked { slip: Some(&status), ..asked("e", Status::Queued) };
-    let answer = suno.answer(&[asked("a", Status::Queued), broken], true);
+    let status = ResponseFault::with_status(StatusCode::BAD_GATEWAY, []);
+    let broken = TaskResponse { fault: Some(&status), ..task_response("e", Status::Queued) };
+    let answer = suno.respond(&[task_response("a", Status::Queued), broken], true);
     let error = r#"{"code":"get_task_failed","data":null,"message":"Bad Gateway"}"#;
-    assert_eq!(told(answer), (502, error.to_owned()));
+    assert_eq!(read_response(answer), (502, error.to_owned()));
 }
 
 #[test]
-fn an_asset_is_told_by_its_status() {
+fn an_asset_response_depends_on_the_task_status() {
     let stability = system("stability");
-    let answer = |status| stability.answer(&[asked("a", status)], false);
+    let answer = |status| stability.respond(&[task_response("a", status)], false);
     for (status, expected, finish) in [
         (Status::Queued, 202, None),
         (Status::Running, 202, None),
-        (Status::Word("odd".to_owned()), 203, None),
+        (Status::Custom("odd".to_owned()), 203, None),
         (Status::Completed, 200, Some("SUCCESS")),
         (Status::Failed, 200, Some("CONTENT_FILTERED")),
     ] {
@@ -187,12 +189,12 @@ fn an_asset_is_told_by_its_status() {
 }
 
 #[test]
-fn credentials_stand_where_the_system_wants_them() {
+fn each_system_reads_credentials_from_its_own_headers() {
     let admitted = |name: &str, headers: &[(&'static str, &str)]| {
         let value = |(name, value): &(&'static str, &str)| {
             (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
         };
-        system(name).admits(&headers.iter().map(value).collect::<HeaderMap>(), "t")
+        system(name).is_authorized(&headers.iter().map(value).collect::<HeaderMap>(), "t")
     };
     let (bearer, bare) = (("authorization", "Bearer t"), ("authorization", "t"));
     assert!(admitted("bfl-flux", &[("x-key", "t")]) && !admitted("bfl-flux", &[bearer]));
@@ -202,7 +204,10 @@ fn credentials_stand_where_the_system_wants_them() {
     assert!(admitted("kling", &[bearer]) && !admitted("kling", &[bare]));
     assert!(admitted("midjourney-proxy", &[bare]) && !admitted("midjourney-proxy", &[bearer]));
     assert!(!admitted("midjourney-proxy", &[bare, ("mj-api-secret", "t")]));
-    assert_eq!(system("suno-record-info").refuse_credentials().status(), 200);
-    assert_eq!(told(system("midjourney-proxy").refuse_credentials()), (401, String::new()));
-    assert!(!system("runway").understands(&HeaderMap::new()));
+    assert_eq!(system("suno-record-info").respond_unauthorized().status(), 200);
+    assert_eq!(
+        read_response(system("midjourney-proxy").respond_unauthorized()),
+        (401, String::new())
+    );
+    assert!(!system("runway").has_required_header(&HeaderMap::new()));
 }

@@ -58,3 +58,4 @@ mod tls;
 mod waiting;
 mod web;
 mod web_config;
+mod words;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::polling::Polling;
 use super::{Polled, Upstream};
 use crate::clock::Clock;
+use crate::fetch::resolver::Resolver;
 use crate::history::History;
 use crate::storage::Storage;
 use crate::store::Changes;
@@ -30,6 +31,8 @@ pub const MAX_PROBES: usize = 64;
 pub struct Context {
     /// Runtime on which requests are sent and answers are read.
     pub runtime: Handle,
+    /// Looks up the names of the hosts of all providers.
+    pub resolver: Resolver,
     /// The wall clock.
     pub clock: Clock,
     /// Storage of the history of the tasks, if it outlives the process.

@@ -39,6 +39,7 @@ mod lifecycle;
 mod limits;
 mod load;
 mod logs;
+mod names;
 mod odd_files;
 mod origin;
 mod pacing;

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use crate::cli::{DemoFlags, ExporterFlags, ListenAddress, SimulateFlags, WebFlags};
 use crate::clock::Clock;
 use crate::config::diagnostic::Diagnostics;
+use crate::fetch::resolver::Resolver;
 use crate::history::History;
 use crate::logging;
 use crate::poll::worker::Context;
@@ -42,6 +43,9 @@ use crate::web::{self, Web, listen};
 const DEMO_GATEWAY: &str = "127.0.0.1:10055";
 /// The demo's history is as long as the exporter's by default.
 const DEMO_HISTORY: usize = 100;
+/// The most threads on which the files of secrets are read, those that hang among them: each provider's
+/// by one at a time. Nothing else is done on them, and names are looked up elsewhere.
+const MAX_FILE_THREADS: usize = 512;
 /// How long polls and answers under way may take once the process is asked to stop: a process
 /// manager's patience often ends at ten seconds, and the promise is five.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -149,10 +153,10 @@ async fn export(
     let open_files = rlimit::raise_open_files();
     let reserve = Arc::new(Reserve::new(open_files, std::io::stderr()));
     let start = async {
-        let Files { settings, built } = Files::read_in_time(&source, flags).await?;
+        let Files { settings, built, resolver } = Files::read_in_time(&source, flags).await?;
         settings.iter().for_each(Settings::log);
         let listeners = bind(&flags.listen_addresses).await?;
-        let begun = begin(source, built, keep).await?;
+        let begun = begin(source, built, resolver, keep).await?;
         Ok::<_, AppError>((settings.map(Arc::new), listeners, begun))
     };
     let (settings, listeners, Begun { context, live }) = tokio::select! {
@@ -233,6 +237,8 @@ pub struct Files {
     pub settings: Option<Settings>,
     /// The configuration, and the clients that it asks for.
     pub built: Built,
+    /// What looks up the names of their hosts.
+    pub resolver: Resolver,
 }
 
 impl Files {
@@ -243,9 +249,10 @@ impl Files {
     /// All mistakes of all files.
     pub fn read(source: &Source, web: Option<PathBuf>) -> Result<Self, Diagnostics> {
         tls::install();
-        match (reload::load(source, &reload::Upstreams::new()), web.map(Settings::load).transpose())
-        {
-            (Ok(built), Ok(settings)) => Ok(Self { settings, built }),
+        let resolver = Resolver::system();
+        let built = reload::load(source, &reload::Upstreams::new(), &resolver);
+        match (built, web.map(Settings::load).transpose()) {
+            (Ok(built), Ok(settings)) => Ok(Self { settings, built, resolver }),
             (Err(config), Err(web)) => Err(config.and(web)),
             (Err(mistakes), _) | (_, Err(mistakes)) => Err(mistakes),
         }
@@ -274,7 +281,12 @@ struct Begun {
 }
 
 /// Reads what was kept, and begins to poll. Takes as long as the storage does.
-async fn begin(source: Source, built: Built, keep: Keep<'_>) -> Result<Begun, AppError> {
+async fn begin(
+    source: Source,
+    built: Built,
+    resolver: Resolver,
+    keep: Keep<'_>,
+) -> Result<Begun, AppError> {
     let telemetry = Arc::new(Telemetry::new());
     logging::on_panic({
         let telemetry = Arc::clone(&telemetry);
@@ -292,7 +304,8 @@ async fn begin(source: Source, built: Built, keep: Keep<'_>) -> Result<Begun, Ap
         None => None,
     };
     let history = Arc::new(History::new(keep.history));
-    let context = Context { runtime: polling_thread()?, clock, storage, telemetry, history };
+    let runtime = polling_thread()?;
+    let context = Context { runtime, resolver, clock, storage, telemetry, history };
     let live = Arc::new(Live::start(source, built, store, context.clone()).await?);
     Ok(Begun { context, live })
 }
@@ -320,7 +333,8 @@ fn open_storage(
 /// that waits for it no thread has to be woken, which costs as much as all else in a poll, and a
 /// scrape never takes a poll's turn.
 fn polling_thread() -> std::io::Result<Handle> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().max_blocking_threads(MAX_FILE_THREADS).build()?;
     let handle = runtime.handle().clone();
     let work = move || runtime.block_on(std::future::pending::<()>());
     std::thread::Builder::new().name("polls".to_owned()).spawn(work)?;

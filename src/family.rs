@@ -72,14 +72,14 @@ const fn histogram(
 pub const INFO: Family = gauge(
     "aitask_info",
     &["provider", "task_id", "job_type"],
-    "Always 1; carries the facts of a task that never change. Absent before the first answer; job_type is empty where the provider does not tell.",
+    "Always 1; carries the facts of a task that never change. Absent before the first answer; job_type is empty where the provider does not tell. After 64 distinct kinds of a provider further ones are job_type=\"other\".",
 );
 
 /// `aitask_status`
 pub const STATUS: Family = gauge(
     "aitask_status",
     &["provider", "task_id", "state", "status"],
-    "Always 1, one series a task: its state now, and the provider's own word for it.",
+    "Always 1, one series a task: its state now, and the provider's own word for it. After 64 distinct words of a provider, those of the mapping among them, further ones are status=\"other\".",
 );
 
 /// `aitask_queue_age_seconds`
@@ -135,7 +135,7 @@ pub const UP: Family = gauge(
 pub const ERROR: Family = gauge(
     "aitask_error",
     &["provider", "task_id", "reason", "code"],
-    "1 while the last poll of the task failed, or, with reason=\"task\", while the task itself has failed. The code is the provider's own, or empty.",
+    "1 while the last poll of the task failed, or, with reason=\"task\", while the task itself has failed. The code is the provider's own, or empty. After 64 distinct codes of a provider, those of the mapping and of aitask_response_codes_total among them, further ones are code=\"other\".",
 );
 
 /// `aitask_last_poll_timestamp_seconds`
@@ -210,7 +210,7 @@ pub const POLL_FAILURES: Family = counter(
 pub const RESPONSE_CODES: Family = counter(
     "aitask_response_codes_total",
     &["provider", "code"],
-    "Answers by the code in their body, success included. Codes that the mapping names are there from the start; any other one begins at 0 and takes its count 75 seconds later. At most 64 codes, those of the mapping among them; further ones count as code=\"other\".",
+    "Answers by the code in their body, success included. Codes that the mapping names are there from the start; any other one begins at 0 and takes its count 75 seconds later. At most 64 codes of a provider, those of the mapping and of aitask_error among them; further ones count as code=\"other\".",
 );
 
 /// `aitask_http_responses_total`

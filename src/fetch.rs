@@ -7,6 +7,7 @@ pub mod credentials;
 mod failure;
 pub mod fingerprint;
 pub mod redact;
+pub mod resolver;
 pub mod retry_after;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 use reqwest::{RequestBuilder, Url};
+use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::config::Provider;
@@ -28,6 +30,7 @@ use content::{Content, ReadError};
 use credentials::Credentials;
 use fingerprint::ClientFingerprint;
 use redact::Redactor;
+use resolver::Resolver;
 
 /// Speaks to one provider.
 #[derive(Debug)]
@@ -41,6 +44,9 @@ pub struct Fetcher {
     reads_body: bool,
     /// The proxy on the way, as failures name it; empty where there is none.
     through: &'static str,
+    resolver: Resolver,
+    /// The host whose name is looked up: the proxy's, or the provider's own.
+    host: Box<str>,
     /// The headers of every request.
     pub credentials: Arc<Credentials>,
 }
@@ -96,11 +102,16 @@ impl Response {
 
 impl Fetcher {
     /// A client for `provider`, whose connections are its own: those of `before`, the provider's
-    /// fetcher until now, where nothing has changed that they depend on.
+    /// fetcher until now, where nothing has changed that they depend on. Names are looked up by
+    /// `resolver`.
     ///
     /// # Errors
     /// When a certificate or a secret cannot be used.
-    pub fn new(provider: &Provider, before: Option<&Self>) -> Result<Self, BuildError> {
+    pub fn new(
+        provider: &Provider,
+        before: Option<&Self>,
+        resolver: &Resolver,
+    ) -> Result<Self, BuildError> {
         let through = match &provider.client.proxy {
             Some(proxy) if proxy.is_from_environment => "through the environment's proxy: ",
             Some(_) => "through proxy_url: ",
@@ -109,8 +120,13 @@ impl Fetcher {
         let fingerprint = ClientFingerprint::of(provider)?;
         let connections = match before.filter(|before| before.fingerprint == fingerprint) {
             Some(before) => Arc::clone(&before.connections),
-            None => Arc::new(Connections::new(ClientSettings::read(provider)?)?),
+            None => {
+                let settings = ClientSettings::read(provider, resolver.clone())?;
+                Arc::new(Connections::new(settings)?)
+            }
         };
+        let proxy = provider.client.proxy.as_ref().map(client::proxy_url).transpose()?;
+        let host = proxy.as_ref().unwrap_or(&provider.base_url).host_str().unwrap_or_default();
         Ok(Self {
             connections,
             fingerprint,
@@ -119,6 +135,8 @@ impl Fetcher {
             body_size_limit: provider.limits.body_size_limit,
             reads_body: !provider.mapping.ignores_body,
             through,
+            resolver: resolver.clone(),
+            host: host.into(),
             credentials: Arc::new(Credentials::read(&provider.client)?),
         })
     }
@@ -155,17 +173,33 @@ impl Fetcher {
     /// `timeout`, `tls`, `connect`, or `decode` for what is no HTTP; what a whole answer means is
     /// for the mapping to say.
     pub async fn fetch(&self, call: &Call) -> Result<Response, Failure> {
+        let out_of_time = || {
+            let detail = format!("no whole answer within {:?}", self.timeout);
+            (Reason::Timeout, self.timed_out(detail))
+        };
         let (reason, detail) = match tokio::time::timeout(self.timeout, self.exchange(call)).await {
             Ok(Ok(response)) => return Ok(response),
+            // To connect may take as long as the whole.
+            Ok(Err(ReadError::Client(error))) if error.is_timeout() && error.is_connect() => {
+                out_of_time()
+            }
             Ok(Err(ReadError::Client(error))) => failure::classify(&error),
             Ok(Err(ReadError::CutShort)) => {
                 let detail = "the connection was closed before the end of the gzip body";
                 (Reason::Connect, detail.to_owned())
             }
-            Err(_) => (Reason::Timeout, format!("no whole answer within {:?}", self.timeout)),
+            Err(_) => out_of_time(),
         };
         // Whose fault it is the error does not tell.
         Err(Failure::new(reason, format!("{}{detail}", self.through)))
+    }
+
+    /// Returns what happened where a request was given up, with its cause if that is the name server.
+    pub fn timed_out(&self, detail: String) -> String {
+        match self.resolver.is_looking_up(&self.host) {
+            true => format!("{detail}: the name server does not answer for {}", self.host),
+            false => detail,
+        }
     }
 
     async fn exchange(&self, call: &Call) -> Result<Response, ReadError> {
@@ -175,7 +209,7 @@ impl Fetcher {
             let headers = headers.take().unwrap_or_else(|| self.credentials.current().0);
             request(client, call, headers)
         };
-        let sent = self.connections.send(request).await;
+        let sent = self.connections.send(Instant::now(), request).await;
         let mut response = sent.map_err(ReadError::Client)?;
         // Before anything is made of them, the name of a coding say.
         redactor.mask_headers(response.headers_mut());

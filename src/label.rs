@@ -6,6 +6,14 @@ use std::borrow::Cow;
 /// cannot swell the exposition.
 const MAX_BYTES: usize = 1024;
 
+/// The most distinct values of one sort, such as codes, that the answers of a provider can give to
+/// labels; further ones count as [`OTHER`]. More than any API documents, few enough for an API that
+/// numbers its answers.
+pub const MAX_DISTINCT: usize = 64;
+
+/// The value that stands for all beyond [`MAX_DISTINCT`].
+pub const OTHER: &str = "other";
+
 const ELLIPSIS: char = '…';
 
 /// `value` as a label may carry it: at most 1,024 bytes, `…` included where something was cut,

@@ -24,8 +24,11 @@ use crate::observation::{Failure, Observation, Reason, State};
 use convert::{DelayFormat, ProgressFormat};
 use extract::{Extract, Tasks};
 use path::Paths;
-use row::{FieldName, Found, Row};
+use row::{A_BOOLEAN, FieldName, Found, Row};
 use time::TimeFormat;
+
+/// The code of an answer that has blank text in the place of its code.
+const BLANK: &str = "blank";
 
 /// A mapping in which every path, word and format is resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -157,8 +160,7 @@ impl Mapping {
         let extract = self.extract(answer.body, &mut repaired, &|id| asked.contains(&id));
         let found = extract.as_ref().and_then(|extract| extract.as_ref().ok());
         let view = View { answer, envelope: found.map(|found| &found.envelope), task: None };
-        let code = self.text(FieldName::Code, view).ok().flatten();
-        let code = code.filter(|code| !code.is_empty()).map(|code| Arc::from(bounded(&code)));
+        let code = self.code(view);
         let message = self.text(FieldName::Message, view).ok().flatten().map(Cow::into_owned);
         // The code that belongs to a task is no word on the answer.
         let judged = code.as_ref().filter(|_| !self.is_code_of_task(found, view));
@@ -213,6 +215,14 @@ impl Mapping {
     pub fn named_codes(&self) -> impl Iterator<Item = &str> {
         let codes = self.codes.iter().map(|(code, _)| &**code);
         self.success.iter().map(|code| &**code).chain(codes)
+    }
+
+    /// Iterates over the words that the mapping names and that a task can have for its status: those
+    /// of the states, and codes that end a task.
+    pub fn named_words(&self) -> impl Iterator<Item = Arc<str>> {
+        let ends = self.codes.iter().filter(|(_, meaning)| matches!(meaning, CodeMeaning::Ends(_)));
+        let codes = ends.map(|(code, _)| Arc::from(&**code));
+        self.states.iter().map(|(word, _)| Arc::clone(word)).chain(codes)
     }
 
     /// The HTTP statuses that the mapping accepts exactly, patterns such as `2xx` left out.
@@ -277,7 +287,9 @@ impl Mapping {
             _ => {}
         }
         match code {
-            Some(code) if !self.is_success(code) => fail(Reason::Api, format!("code {code}")),
+            Some(code) if !self.is_success(code) => {
+                fail(Reason::Api, format!("the code is {code}"))
+            }
             _ => Ok(None),
         }
     }
@@ -287,7 +299,7 @@ impl Mapping {
     fn is_code_of_task(&self, found: Option<&Extract<'_>>, view: View<'_>) -> bool {
         let Some(Extract { envelope, tasks: Tasks::One(row), .. }) = found else { return false };
         let is_shared = self.task_code_rank == Some(envelope.rank(FieldName::Code))
-            && envelope.get(FieldName::Code).has_value();
+            && envelope.get(FieldName::Code).is_something();
         is_shared && self.accepts(view.answer.status) && self.has_known_status(view.of_task(row))
     }
 
@@ -297,6 +309,18 @@ impl Mapping {
 
     fn meaning(&self, code: &str) -> Option<CodeMeaning> {
         self.codes.iter().find(|(word, _)| same_word(word, code)).map(|(_, meaning)| *meaning)
+    }
+
+    /// Returns the envelope's code as it came, cut, or a word for what stands in its place and is no
+    /// text: whatever it is, it is not the success that a mapping lists.
+    fn code(&self, view: View<'_>) -> Option<Arc<str>> {
+        match self.text(FieldName::Code, view) {
+            Ok(Some(text)) if text.trim().is_empty() => {
+                (!self.is_success(&text)).then(|| BLANK.into())
+            }
+            Ok(text) => text.map(|text| bounded(&text).into()),
+            Err(kind) => Some(kind.into()),
+        }
     }
 
     fn is_success(&self, code: &str) -> bool {
@@ -331,6 +355,11 @@ impl Mapping {
             Place::Json(_) => match view.get(field) {
                 Some(Found::Text(text)) => Some(Cow::Borrowed(&**text)),
                 None | Some(Found::Missing | Found::Null) => None,
+                // An API may say `"success": true` instead of a code.
+                Some(Found::Boolean(value)) if field == FieldName::Code => {
+                    Some(if *value { "true" } else { "false" }.into())
+                }
+                Some(Found::Boolean(_)) => return Err(A_BOOLEAN),
                 Some(Found::Other(kind)) => return Err(kind),
             },
         };
@@ -398,8 +427,8 @@ impl Source {
     }
 }
 
-/// Words of an API are compared trimmed and without case.
-fn same_word(a: &str, b: &str) -> bool {
+/// Reports whether two words of an API are the same, trimmed and without case.
+pub fn same_word(a: &str, b: &str) -> bool {
     let (a, b) = (a.trim(), b.trim());
     a.eq_ignore_ascii_case(b) || (!a.is_ascii() && a.to_lowercase() == b.to_lowercase())
 }

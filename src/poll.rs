@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::Provider;
 use crate::fetch::client::BuildError;
+use crate::fetch::resolver::Resolver;
 use crate::fetch::{Call, Fetcher, Response};
 use crate::observation::{Failure, Observation, Reason};
 use crate::task::group::TaskGroup;
@@ -64,12 +65,16 @@ impl Polled {
 
 impl Upstream {
     /// The means to ask `provider`. They keep the connections of `before`, the means until now,
-    /// where nothing has changed that those depend on.
+    /// where nothing has changed that those depend on. Names are looked up by `resolver`.
     ///
     /// # Errors
     /// When a certificate or a secret cannot be used.
-    pub fn new(provider: Arc<Provider>, before: Option<&Self>) -> Result<Self, BuildError> {
-        let fetcher = Fetcher::new(&provider, before.map(|before| &before.fetcher))?;
+    pub fn new(
+        provider: Arc<Provider>,
+        before: Option<&Self>,
+        resolver: &Resolver,
+    ) -> Result<Self, BuildError> {
+        let fetcher = Fetcher::new(&provider, before.map(|before| &before.fetcher), resolver)?;
         Ok(Self { provider, fetcher })
     }
 
@@ -138,7 +143,7 @@ pub async fn once_until(
                 Some(deadline) => timeout_at(deadline, fetch).await.unwrap_or_else(|_| {
                     let within = deadline.saturating_duration_since(start);
                     let detail = format!("no whole answer within the {within:.1?} that were left");
-                    Err(Failure::new(Reason::Timeout, detail))
+                    Err(Failure::new(Reason::Timeout, upstream.fetcher.timed_out(detail)))
                 }),
             };
             interpret(upstream, tasks, call, fetched)

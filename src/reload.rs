@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::coalesce::Coalesced;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::{self, Config, Input, Loaded};
+use crate::fetch::resolver::Resolver;
 use crate::lock;
 use crate::poll::probes::NoTurn;
 use crate::poll::worker::{Context, Worker};
@@ -141,8 +142,9 @@ impl Live {
     async fn reload(&self) -> Result<(), ReloadError> {
         let result = async {
             let before = self.upstreams();
+            let resolver = self.context.resolver.clone();
             let (Loaded { config, tasks }, upstreams) =
-                read(&self.reading, &self.source, before).await?;
+                read(&self.reading, &self.source, before, resolver).await?;
             let count = tasks.len();
             self.swap(Arc::new(config), tasks, upstreams).await.map(|()| count)
         };
@@ -314,9 +316,10 @@ async fn read(
     reading: &Reading<Result<Built, Diagnostics>>,
     source: &Source,
     before: Upstreams,
+    resolver: Resolver,
 ) -> Result<Built, ReloadError> {
     let source = source.clone();
-    let read = reading.read(PATIENCE, move || load(&source, &before)).await;
+    let read = reading.read(PATIENCE, move || load(&source, &before, &resolver)).await;
     let read =
         read.map_err(|error| ReloadError::Internal(format!("the configuration: {error}")))?;
     read.map_err(ReloadError::Config)
@@ -328,13 +331,17 @@ async fn read(
 ///
 /// # Errors
 /// All mistakes of all files.
-pub fn load(source: &Source, before: &Upstreams) -> Result<Built, Diagnostics> {
+pub fn load(
+    source: &Source,
+    before: &Upstreams,
+    resolver: &Resolver,
+) -> Result<Built, Diagnostics> {
     let input = match source {
         Source::File(path) => Input::File(path),
         Source::Text(name, text) => Input::Text { name, text, dir: Path::new("") },
     };
     config::load_with(input, |provider| {
         let before = before.get(&provider.name).map(|before| &**before);
-        Ok(Arc::new(Upstream::new(Arc::clone(provider), before)?))
+        Ok(Arc::new(Upstream::new(Arc::clone(provider), before, resolver)?))
     })
 }

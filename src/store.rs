@@ -14,6 +14,7 @@ pub mod kept;
 pub mod poll_time;
 pub mod record;
 pub mod shard;
+mod vocabulary;
 pub mod waited;
 
 use std::collections::HashMap;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{PerTaskSeries, Provider};
 use crate::lock::{lock, read, write};
-use crate::observation::State;
+use crate::observation::{Failure, Observation, State};
 use crate::task::Task;
 use area::{Area, Block};
 use record::{Known, Record};
@@ -158,16 +159,16 @@ impl Store {
                     Arc::new(Shard::new(name, self.clock, provider.limits.clone()))
                 });
                 let diff = shard.diff(wanted.remove(&provider.name).unwrap_or_default());
-                (shard, &provider.limits, diff)
+                (shard, &**provider, diff)
             })
             .collect();
         let remembered = self.remembered.lock().map(|mut guard| std::mem::take(&mut *guard));
         let mut remembered = remembered.unwrap_or_default();
         let mut shards = write(&self.shards);
         let now = self.clock.now();
-        let mut apply = |(shard, limits, diff): (Arc<Shard>, _, _)| {
+        let mut apply = |(shard, provider, diff): (Arc<Shard>, _, _)| {
             let mut of_shard = remembered.remove(&*shard.name).unwrap_or_default();
-            shard.apply(limits, diff, &mut of_shard, now)
+            shard.apply(provider, diff, &mut of_shard, now)
         };
         let changes: Vec<_> = diffs.into_iter().map(&mut apply).collect();
         let is_kept =
@@ -189,6 +190,14 @@ impl Store {
     /// The task of `provider` with this ID.
     pub fn find(&self, provider: &str, id: &str) -> Option<Task> {
         self.shards().iter().find(|shard| *shard.name == *provider)?.find(id)
+    }
+
+    /// Puts the words that are shown in the place of those of an answer of `provider`.
+    pub fn admit_words(&self, provider: &str, outcome: &mut Result<Observation, Failure>) {
+        let shards = read(&self.shards);
+        if let Some(shard) = shards.iter().find(|shard| *shard.name == *provider) {
+            shard.admit_words(outcome);
+        }
     }
 
     /// Every task of the configuration as it stands now, whether or not its series are exported:

@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Proxy, Url};
+use rustls::client::Resumption;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
 use secrecy::ExposeSecret;
 
+use super::resolver::Resolver;
 use crate::bounded_file;
 use crate::config::pem::MAX_PEM_BYTES;
 use crate::config::{self, Provider, Refusal, Tls, TlsVersion};
+use crate::task::stable_hash;
 use crate::tls;
 use crate::tls::trust::{AnyServer, server_verifier};
 
@@ -29,6 +32,11 @@ const MAX_HEADER_BYTES: u32 = 256 << 10;
 /// default timeout, and time is left for another.
 const PING_AFTER: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The age of a connection from which no further request goes by it: a name may have moved to another
+/// address though the server at the old one goes on answering, and certificates expire. So what has
+/// changed is noticed within minutes, and a handshake more in that time costs nothing.
+pub const MAX_AGE: Duration = Duration::from_secs(300);
 
 /// Why a client could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -62,17 +70,20 @@ pub struct ClientSettings {
     tls: ClientConfig,
     proxy: Option<Proxy>,
     http2: bool,
+    resolver: Resolver,
     /// The total time of one poll.
     pub poll_timeout: Duration,
+    /// The age that connections reach.
+    pub lifetime: Duration,
     max_in_flight: usize,
 }
 
 impl ClientSettings {
-    /// Reads the certificates of a provider.
+    /// Reads the certificates of a provider. Names are looked up by `resolver`.
     ///
     /// # Errors
     /// When a certificate, a key or the proxy cannot be used.
-    pub fn read(provider: &Provider) -> Result<Self, BuildError> {
+    pub fn read(provider: &Provider, resolver: Resolver) -> Result<Self, BuildError> {
         let config = &provider.client;
         let proxy = config.proxy.as_ref().map(proxy_url).transpose()?;
         let is_https = |url: &Url| url.scheme() == "https";
@@ -82,7 +93,9 @@ impl ClientSettings {
             tls: client_config(&config.tls, config.http2, uses_tls)?,
             proxy: proxy.map(Proxy::all).transpose().map_err(unusable)?,
             http2: config.http2,
+            resolver,
             poll_timeout: provider.limits.poll_timeout,
+            lifetime: lifetime(&provider.name),
             max_in_flight: provider.limits.max_in_flight,
         })
     }
@@ -102,6 +115,7 @@ impl ClientSettings {
             .pool_idle_timeout(idle)
             .pool_max_idle_per_host(kept)
             .connect_timeout(self.poll_timeout)
+            .dns_resolver(self.resolver.clone())
             .tcp_nodelay(true)
             .http1_max_headers(MAX_HEADERS)
             .tls_backend_preconfigured(self.tls.clone());
@@ -118,6 +132,13 @@ impl ClientSettings {
         }
         builder.build().map_err(|_| BuildError::Unusable("tls_config", "tls_config"))
     }
+}
+
+/// Returns the age that the connections of a provider reach: between [`MAX_AGE`] and a fifth less, for
+/// each provider another, so that not all of them connect again at once.
+pub fn lifetime(provider: &str) -> Duration {
+    let sooner = stable_hash([provider.as_bytes()]) % (MAX_AGE.as_secs() / 5);
+    MAX_AGE.saturating_sub(Duration::from_secs(sooner))
 }
 
 /// Returns the URL of a proxy as reqwest takes it.
@@ -167,6 +188,9 @@ fn client_config(config: &Tls, http2: bool, uses_tls: bool) -> Result<ClientConf
         }
         None => builder.with_no_client_auth(),
     };
+    // A resumed session looks at no certificate, so that one would outlive its dates. Connections are
+    // kept, and a whole handshake for each costs half a millisecond.
+    client.resumption = Resumption::disabled();
     client.alpn_protocols = match http2 {
         true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         false => vec![b"http/1.1".to_vec()],

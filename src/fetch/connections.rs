@@ -39,6 +39,8 @@ pub struct Connections {
 
 struct Pool {
     client: Client,
+    /// The moment from which another client is used. No connection is older than its client.
+    renew_at: Instant,
     /// For how long an idle connection is kept.
     idle: Duration,
     answered: Answered,
@@ -94,21 +96,24 @@ impl Connections {
     pub fn new(settings: ClientSettings) -> Result<Self, BuildError> {
         let idle = Duration::from_secs(MAX_IDLE_SECONDS);
         let client = settings.build(idle)?;
-        let answered = Answered::new(idle + settings.poll_timeout, Instant::now());
-        let pool = Mutex::new(Pool { client, idle, answered });
+        let now = Instant::now();
+        let answered = Answered::new(idle + settings.poll_timeout, now);
+        let renew_at = now + settings.lifetime;
+        let pool = Mutex::new(Pool { client, renew_at, idle, answered });
         Ok(Self { settings, pool, fresh: OnceLock::new() })
     }
 
-    /// Sends a request and returns the head of its answer. Where a reused connection has broken
-    /// before the answer began, the request is sent once more by a fresh one.
+    /// Sends a request that begins at `now` and returns the head of its answer. Where a reused
+    /// connection has broken before the answer began, the request is sent once more by a fresh one.
     ///
     /// # Errors
     /// Those of reqwest; of the second attempt where there was one.
     pub async fn send(
         &self,
+        now: Instant,
         mut request: impl FnMut(&Client) -> RequestBuilder,
     ) -> reqwest::Result<Response> {
-        let client = lock(&self.pool).client.clone();
+        let client = self.client(now);
         let sent = request(&client).send().await;
         let has_broken = match &sent {
             Ok(response) => {
@@ -126,6 +131,24 @@ impl Connections {
             Some(fresh) => request(&fresh).send().await,
             None => sent,
         }
+    }
+
+    /// Returns the client for requests that begin at `now`.
+    fn client(&self, now: Instant) -> Client {
+        let mut pool = lock(&self.pool);
+        if now >= pool.renew_at
+            && let Ok(client) = self.settings.build(pool.idle)
+        {
+            self.replace(&mut pool, client, now);
+        }
+        pool.client.clone()
+    }
+
+    /// Puts another client in the place of the one before, whose connections close with their last
+    /// answer.
+    fn replace(&self, pool: &mut Pool, client: Client, now: Instant) {
+        pool.client = client;
+        pool.renew_at = now + self.settings.lifetime;
     }
 
     /// Returns the client that keeps no connection.
@@ -146,8 +169,8 @@ impl Connections {
         if let Some(idle) = idle.filter(|idle| *idle < pool.idle)
             && let Ok(client) = self.settings.build(idle)
         {
-            // The connections of the client before close with their last answer.
-            (pool.client, pool.idle) = (client, idle);
+            pool.idle = idle;
+            self.replace(&mut pool, client, Instant::now());
         }
         let Some(address) = address else { return false };
         let was_reused = pool.answered.contains(&address);
@@ -197,71 +220,4 @@ fn idle_time(announced: Duration) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-
-    fn kept(values: &[&str]) -> Option<u64> {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append("keep-alive", HeaderValue::from_str(value).unwrap());
-        }
-        announced(&headers).and_then(idle_time).map(|idle| idle.as_secs())
-    }
-
-    #[test]
-    fn a_connection_is_kept_for_less_than_the_server_announces() {
-        for (values, expected) in [
-            (&["timeout=5"][..], Some(4)),
-            (&["TIMEOUT = 5 , max=1000"], Some(4)),
-            (&["max=1, timeout=\"7\""], Some(5)),
-            (&["timeout=60", "timeout=3"], Some(2)),
-            (&["timeout=1"], Some(0)),
-            (&["timeout=0"], Some(0)),
-            (&["timeout=61"], Some(50)),
-            (&["timeout=18446744073709551615"], Some(50)),
-            (&["timeout=99999999999999999999"], None),
-            (&["timeout=-1"], None),
-            (&["timeout"], None),
-            (&["timeout=5s"], None),
-            (&["max=5"], None),
-            (&[""], None),
-            (&[], None),
-        ] {
-            assert_eq!(kept(values), expected, "{values:?}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_address_is_known_for_as_long_as_its_connection_may_be_reused() {
-        let memory = Duration::from_secs(60);
-        let mut answered = Answered::new(memory, Instant::now());
-        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        answered.insert(address(1), Instant::now());
-        for _ in 0..6 {
-            tokio::time::advance(Duration::from_secs(10)).await;
-            answered.insert(address(2), Instant::now());
-            assert!(answered.contains(&address(1)) && answered.contains(&address(2)));
-        }
-        // It is forgotten, and one that goes on answering is not.
-        for _ in 0..7 {
-            tokio::time::advance(Duration::from_secs(10)).await;
-            answered.insert(address(2), Instant::now());
-        }
-        assert!(!answered.contains(&address(1)) && answered.contains(&address(2)));
-        answered.remove(&address(2));
-        assert!(!answered.contains(&address(2)));
-        // However many there are.
-        for port in 0..u16::MAX {
-            answered.insert(address(port), Instant::now());
-        }
-        assert!(answered.recent.len() + answered.older.len() <= 2 * MAX_ADDRESSES);
-    }
-
-    #[test]
-    fn the_list_of_idle_times_falls_to_zero() {
-        assert!(IDLE_SECONDS.is_sorted_by(|longer, shorter| longer > shorter));
-        assert_eq!(IDLE_SECONDS.last(), Some(&0));
-    }
-}
+mod tests;

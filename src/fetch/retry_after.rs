@@ -8,23 +8,25 @@ use http::header::{DATE, HeaderName, RETRY_AFTER};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
+use crate::mapping::convert::MAX_DELAY;
+
 /// Milliseconds, as several APIs of models send them beside the seconds.
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
-/// A longer number is no delay but a moment, counted from 1970, and says nothing that can be relied
-/// upon.
-const MAX_DELAY: Duration = Duration::from_secs(366 * 86_400);
 
 /// Returns how long to wait; `None` without a header that can be read. A fraction is rounded up, a
-/// date in the past is no wait. Dates count from the answer's own `Date`, so that a clock of ours
-/// that is wrong does not silence the provider; without one, from `now`.
+/// date in the past is no wait, and of several values the longest counts. Dates count from the
+/// answer's own `Date`, so that a clock of ours that is wrong does not silence the provider; without
+/// one, from `now`.
 pub fn parse(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let milliseconds = texts(headers, &RETRY_AFTER_MS)
-        .find_map(|text| delay(Duration::from_millis(rounded_up(text)?)));
+        .filter_map(|text| longest(text, Duration::from_millis))
+        .max();
     milliseconds.or_else(|| {
-        texts(headers, &RETRY_AFTER).find_map(|text| match rounded_up(text) {
-            Some(seconds) => delay(Duration::from_secs(seconds)),
-            None => Some(date(text)?.duration_since(sent(headers, now)).unwrap_or_default()),
-        })
+        let delay = |text| match date(text) {
+            Some(date) => Some(date.duration_since(sent(headers, now)).unwrap_or_default()),
+            None => longest(text, Duration::from_secs),
+        };
+        texts(headers, &RETRY_AFTER).filter_map(delay).max()
     })
 }
 
@@ -32,8 +34,10 @@ fn texts<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
     headers.get_all(name).into_iter().filter_map(|value| Some(value.to_str().ok()?.trim()))
 }
 
-fn delay(delay: Duration) -> Option<Duration> {
-    (delay <= MAX_DELAY).then_some(delay)
+/// Returns the longest delay of a list of numbers, into which a proxy may have joined two headers.
+fn longest(text: &str, unit: fn(u64) -> Duration) -> Option<Duration> {
+    let numbers = text.split(',').filter_map(|number| rounded_up(number.trim()));
+    numbers.map(unit).filter(|delay| *delay <= MAX_DELAY).max()
 }
 
 /// Returns a decimal number, rounded up to a whole one. More digits than a number holds are the
@@ -87,6 +91,10 @@ mod tests {
             ("0.001", Some(1)),
             ("2.000", Some(2)),
             ("31536000", Some(31_536_000)),
+            ("31536000.5", None),
+            ("31536001", None),
+            ("3, 7.2,soon", Some(8)),
+            ("7, 1445412510", Some(7)),
             // The epoch, and more digits than a number holds.
             ("1445412510", None),
             ("99999999999999999999999", None),
@@ -103,6 +111,9 @@ mod tests {
             ("1.5.2", None),
             ("1e3", None),
             ("", None),
+            ("  ", None),
+            (", ", None),
+            ("-5, -7", None),
         ] {
             let expected = expected.map(Duration::from_secs);
             assert_eq!(parsed(&[(RETRY_AFTER, text)]), expected, "{text:?}");
@@ -119,9 +130,11 @@ mod tests {
         for ms in ["1796023756000", "soon"] {
             assert_eq!(both(ms, "9"), Some(Duration::from_secs(9)), "{ms}");
         }
-        // The first that can be read.
-        let twice = parsed(&[(RETRY_AFTER, "soon"), (RETRY_AFTER, "3")]);
-        assert_eq!(twice, Some(Duration::from_secs(3)));
+        // Of two the longer one that can be read.
+        for [first, second] in [["soon", "3"], ["3", "1"], ["1", "3"], ["3", "99999999999"]] {
+            let twice = parsed(&[(RETRY_AFTER, first), (RETRY_AFTER, second)]);
+            assert_eq!(twice, Some(Duration::from_secs(3)), "{first} {second}");
+        }
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// The longest pause that is one, in seconds: a year. More is a moment since the Unix epoch.
-const MAX_DELAY: f64 = 31_536_000.0;
+/// The longest number that is a delay: a year. A larger one is no delay but a moment, counted from
+/// 1970, and says nothing that can be relied upon.
+pub const MAX_DELAY: Duration = Duration::from_secs(365 * 86_400);
 
 /// How an API writes progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl DelayFormat {
             Self::Seconds => number,
             Self::Milliseconds => number / 1_000.0,
         };
-        let is_delay = (0.0..=MAX_DELAY).contains(&seconds);
+        let is_delay = (0.0..=MAX_DELAY.as_secs_f64()).contains(&seconds);
         is_delay.then(|| Duration::from_secs_f64(seconds.ceil()))
     }
 }

@@ -49,6 +49,7 @@ fn describe(extract: &Extract<'_>, name: FieldName) -> String {
     match row.map(|row| row.get(name)) {
         None | Some(Found::Missing) => "nothing".to_owned(),
         Some(Found::Null) => "null".to_owned(),
+        Some(Found::Boolean(value)) => value.to_string(),
         Some(Found::Other(kind)) => (*kind).to_owned(),
         Some(Found::Text(text)) => quote(text),
     }

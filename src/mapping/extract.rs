@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::path::{MAX_DEPTH, Node, Paths, Target};
-use super::row::{FieldName, Found, Row};
+use super::row::{A_BOOLEAN, FieldName, Found, Row};
 
 /// The value at the place of the tasks.
 #[derive(Debug, Default)]
@@ -241,8 +241,8 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
         Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        self.scalar(&Found::Other("a boolean"), "a boolean");
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.scalar(&Found::Boolean(value), A_BOOLEAN);
         Ok(())
     }
 

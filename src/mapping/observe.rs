@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::extract::{End, Extract, Tasks};
-use super::row::{FieldName, Found};
+use super::row::FieldName;
 use super::time::TimeFormat;
 use super::{Body, Mapping, Source, View, same_word, too_large};
 use crate::clock::Timestamp;
@@ -31,11 +31,13 @@ impl Mapping {
         };
         match &extract.tasks {
             Tasks::One(row) => {
-                if let Found::Other(kind) = row.get(FieldName::Id) {
-                    return fail(Reason::Mapping, format!("the task's ID is {kind}"));
-                }
                 let view = view.of_task(row);
-                let named = self.text(FieldName::Id, view).ok().flatten();
+                let named = match self.text(FieldName::Id, view) {
+                    Ok(named) => named,
+                    Err(kind) => {
+                        return fail(Reason::Mapping, format!("the task's ID is {kind}"));
+                    }
+                };
                 if named.is_some_and(|named| !named.trim().is_empty() && *named != *id) {
                     return fail(Reason::Mapping, format!("{at} is of another task"));
                 }

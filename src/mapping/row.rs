@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+/// The kind of [`Found::Boolean`], for a sentence.
+pub const A_BOOLEAN: &str = "a boolean";
+
 /// What a mapping looks for in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldName {
@@ -95,14 +98,28 @@ pub enum Found<'de> {
     Null,
     /// A string, or a number in its own digits.
     Text(Cow<'de, str>),
-    /// A value that no field can have: "an object", "an array" or "a boolean".
+    /// `true` or `false`, which no field can have but the code.
+    Boolean(bool),
+    /// A value that no field can have: "an object" or "an array".
     Other(&'static str),
 }
 
 impl Found<'_> {
-    /// Reports whether there is something to read: neither nothing nor blank text.
-    pub fn has_value(&self) -> bool {
-        matches!(self, Self::Text(text) if !text.trim().is_empty())
+    /// Reports whether something stands there, be it of any use or not.
+    pub const fn is_something(&self) -> bool {
+        !matches!(self, Self::Missing | Self::Null)
+    }
+
+    /// Returns the rank of a value among those of several places: text that is not blank goes before
+    /// what cannot be read, and null must not hide that.
+    fn weight(&self) -> u8 {
+        match self {
+            Self::Missing => 0,
+            Self::Null => 1,
+            Self::Text(text) if text.trim().is_empty() => 2,
+            Self::Boolean(_) | Self::Other(_) => 3,
+            Self::Text(_) => 4,
+        }
     }
 }
 
@@ -128,8 +145,9 @@ impl<'de> Row<'de> {
     /// counts, in whatever order they stand in the answer; of a key that stands twice, the last.
     pub fn set(&mut self, field: FieldName, rank: u8, found: Found<'de>) {
         let (old, old_rank) = (self.get(field), self.rank(field));
-        let is_better = old_rank < rank || (old_rank > rank && !found.has_value());
-        if is_better && old.has_value() {
+        let (weight, old_weight) = (found.weight(), old.weight());
+        let is_better = old_weight > weight || (old_weight == weight && old_rank < rank);
+        if is_better && old_rank != rank {
             return;
         }
         if let Some(place) = self.found.get_mut(field.index()) {
@@ -160,6 +178,10 @@ mod tests {
             (vec![(1, text("b")), (0, Found::Null)], text("b")),
             (vec![(1, text("b")), (0, text(" "))], text("b")),
             (vec![(0, Found::Other("an object")), (1, text("b"))], text("b")),
+            (vec![(0, Found::Other("an object")), (1, Found::Null)], Found::Other("an object")),
+            (vec![(1, Found::Null), (0, Found::Boolean(false))], Found::Boolean(false)),
+            (vec![(0, text(" ")), (1, Found::Null)], text(" ")),
+            (vec![(0, Found::Null), (1, text(""))], text("")),
             (vec![(0, text("a")), (0, Found::Null)], Found::Null),
             (vec![(1, text("b")), (0, text("a")), (1, text("c"))], text("a")),
         ] {

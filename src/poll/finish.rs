@@ -25,7 +25,7 @@ impl Polling<'_> {
             self.telemetry.answered(response.status);
         }
         if let Some(code) = &polled.code {
-            self.telemetry.code(code);
+            self.telemetry.code(&self.seat.shard.admit_code(code));
         }
         let now = Instant::now();
         let assessment = Assessment::of(polled, dispatch.is_batch);

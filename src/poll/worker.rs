@@ -13,6 +13,7 @@ use super::polling::Polling;
 use super::probes::{MAX_PROBES, NoTurn, Probe, Reply};
 use super::{Polled, Upstream};
 use crate::clock::Clock;
+use crate::fetch::resolver::Resolver;
 use crate::history::History;
 use crate::storage::Storage;
 use crate::store::Changes;
@@ -27,6 +28,8 @@ use crate::telemetry::provider::ProviderTelemetry;
 pub struct Context {
     /// Runtime on which requests are sent and answers are read.
     pub runtime: Handle,
+    /// Looks up the names of the hosts of all providers.
+    pub resolver: Resolver,
     /// The wall clock.
     pub clock: Clock,
     /// Storage of the history of the tasks, if it outlives the process.

@@ -108,6 +108,17 @@ struct Trouble {
     waited: Option<Box<Waited>>,
 }
 
+/// The words of a provider in what is known of a task.
+#[derive(Debug)]
+pub struct WordsMut<'k> {
+    /// The provider's word for the state.
+    pub status: &'k mut Arc<str>,
+    /// The kind of job.
+    pub job_type: Option<&'k mut Arc<str>>,
+    /// The code of the last poll, if that failed, and that of the task, if that failed.
+    pub codes: [Option<&'k mut Arc<str>>; 2],
+}
+
 impl Record {
     /// A task of which nothing is known but that it is there.
     pub fn new(task: Task, now: Timestamp) -> Self {
@@ -276,12 +287,15 @@ impl Known {
         self.moved
     }
 
-    /// Puts the words of an answer in the place of those that `words` keeps for all.
-    pub fn share_words(&mut self, mut words: impl FnMut(&mut Arc<str>)) {
-        words(&mut self.status);
-        if let Some(job_type) = &mut self.job_type {
-            words(job_type);
-        }
+    /// Returns the words of the provider in it.
+    pub fn words_mut(&mut self) -> WordsMut<'_> {
+        let codes = match self.trouble.as_deref_mut() {
+            Some(Trouble { failure, failure_code, .. }) => {
+                [failure.as_mut().map(|(_, code)| code), failure_code.as_mut()]
+            }
+            None => [None, None],
+        };
+        WordsMut { status: &mut self.status, job_type: self.job_type.as_mut(), codes }
     }
 
     /// Takes in how a poll ended. `stuck_after` is the provider's.

@@ -1,29 +1,20 @@
 //! The tasks of one provider, under a lock of their own.
 
-use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::area::{Area, Block};
 use super::poll_time::PollTime;
 use super::record::{Change, Known, Record};
+use super::vocabulary::Vocabulary;
 use super::{Changes, Placed, Slot, TasksView, position};
 use crate::clock::{Clock, Timestamp};
-use crate::config::Limits;
+use crate::config::{Limits, Provider};
 use crate::lock::lock;
 use crate::observation::{Failure, Observation, State};
 use crate::task::Task;
 use crate::task::index::Index;
-
-/// Different statuses and kinds of job that are kept once for all tasks; a provider has a few
-/// dozen. Should one send ever new ones, those that no task has any more are forgotten here.
-const MAX_WORDS: usize = 4096;
-
-/// Different statuses of a provider that are shown though its mapping does not have them; further
-/// ones are [`OTHER`]. A provider that sent ever new ones would make ever new series.
-const MAX_UNKNOWN: usize = 64;
-const OTHER: &str = "other";
 
 /// How a poll ended.
 type Outcome = Result<Observation, Failure>;
@@ -53,9 +44,7 @@ struct Table {
     retired: Area,
     /// How many are in each state, in the order of [`State::ALL`].
     states: [u64; State::ALL.len()],
-    words: HashSet<Arc<str>>,
-    /// Statuses that are shown though no mapping has them.
-    unknown: HashSet<Arc<str>>,
+    vocabulary: Vocabulary,
     /// Final tasks are shown if their end was not before this moment.
     shown_since: Timestamp,
 }
@@ -119,12 +108,25 @@ impl Shard {
         let mut table = self.lock();
         let place = table.place(slot)?;
         let stuck_after = table.limits.stuck_after;
-        let outcome = table.bounded(outcome);
+        let mut outcome = outcome.clone();
+        table.vocabulary.admit(&mut outcome);
         table.record(slot.index, place, |record| {
             let change = record.take_in(&outcome, at, stuck_after);
             tell(record, &change);
             change
         })
+    }
+
+    /// Puts the words that are shown in the place of those of an answer.
+    pub fn admit_words(&self, outcome: &mut Outcome) {
+        self.lock().vocabulary.admit(outcome);
+    }
+
+    /// Returns the code that is shown for one of an answer.
+    pub fn admit_code(&self, code: &Arc<str>) -> Arc<str> {
+        let mut code = Arc::clone(code);
+        self.lock().vocabulary.admit_code(&mut code);
+        code
     }
 
     /// The task of a slot, unless it has left.
@@ -200,18 +202,20 @@ impl Shard {
         Diff { removed, changed, added: added.map(|(task, _)| task).collect() }
     }
 
-    /// Takes on new limits and what a diff found. Tasks that stay keep their history and their
-    /// row. Of those that come, `remembered` has what an earlier life knew.
+    /// Takes on what a configuration says of the provider and what a diff found. Tasks that stay
+    /// keep their history and their row. Of those that come, `remembered` has what an earlier life
+    /// knew.
     pub fn apply(
         self: Arc<Self>,
-        limits: &Limits,
+        provider: &Provider,
         diff: Diff,
         remembered: &mut HashMap<Arc<str>, Known>,
         now: Timestamp,
     ) -> Changes {
         let mut guard = self.lock();
         let table = &mut *guard;
-        table.limits = limits.clone();
+        table.limits = provider.limits.clone();
+        table.vocabulary.declare(&provider.mapping);
         let removed = diff.removed.into_iter().filter_map(|row| table.remove(row)).collect();
         let changed = diff.changed.into_iter();
         let changed = changed.filter_map(|(row, task)| table.change(row, task)).collect();
@@ -219,7 +223,8 @@ impl Shard {
         let mut added = Vec::with_capacity(diff.added.len());
         table.rows.reserve(diff.added.len());
         added.extend(diff.added.into_iter().filter_map(|task| {
-            let known = remembered.remove(&*task.id).unwrap_or_else(|| Known::new(now));
+            let mut known = remembered.remove(&*task.id).unwrap_or_else(|| Known::new(now));
+            table.vocabulary.admit_known(&mut known);
             table.add(Record { task, known })
         }));
         drop(guard);
@@ -251,8 +256,7 @@ impl Table {
             retained: Area::default(),
             retired: Area::default(),
             states: Default::default(),
-            words: HashSet::new(),
-            unknown: HashSet::new(),
+            vocabulary: Vocabulary::default(),
             shown_since: Timestamp::from_micros(i64::MIN),
         }
     }
@@ -300,37 +304,13 @@ impl Table {
         }
     }
 
-    /// The outcome with a status that may be shown.
-    fn bounded<'a>(&mut self, outcome: &'a Outcome) -> Cow<'a, Outcome> {
-        let Ok(observation) = outcome else { return Cow::Borrowed(outcome) };
-        let status = &observation.status;
-        if observation.state != State::Unknown || self.unknown.contains(status) {
-            return Cow::Borrowed(outcome);
-        }
-        if self.unknown.len() < MAX_UNKNOWN {
-            self.unknown.insert(Arc::clone(status));
-            return Cow::Borrowed(outcome);
-        }
-        Cow::Owned(Ok(Observation { status: OTHER.into(), ..observation.clone() }))
-    }
-
     fn record(
         &mut self,
         row: u32,
         place: Place,
         take_in: impl FnOnce(&mut Record) -> Change,
     ) -> Option<Change> {
-        let Self { open, retained, retired, words, .. } = self;
-        let area = match place.home {
-            Home::Open => open,
-            Home::Retained => retained,
-            Home::Retired => retired,
-        };
-        let change = area.update(position(place.index), |record| {
-            let change = take_in(record);
-            record.share_words(|word| share(words, word));
-            change
-        })?;
+        let change = self.area_mut(place.home).update(position(place.index), take_in)?;
         if change.from != change.to {
             self.count(Some(change.from), Some(change.to));
         }
@@ -422,21 +402,5 @@ impl Table {
         let home = if record.is_final() { Home::Retained } else { Home::Open };
         self.house(row, home, record);
         (home == Home::Open).then_some(placed)
-    }
-}
-
-/// Puts the word that is kept for all in the place of an equal one.
-fn share(words: &mut HashSet<Arc<str>>, word: &mut Arc<str>) {
-    if let Some(known) = words.get(word) {
-        if !Arc::ptr_eq(known, word) {
-            *word = Arc::clone(known);
-        }
-        return;
-    }
-    if words.len() >= MAX_WORDS {
-        words.retain(|word| Arc::strong_count(word) > 1);
-    }
-    if words.len() < MAX_WORDS {
-        words.insert(Arc::clone(word));
     }
 }

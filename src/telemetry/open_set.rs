@@ -14,13 +14,8 @@ use tokio::time::Instant;
 
 use super::sample;
 use crate::family::Family;
+use crate::label::{MAX_DISTINCT, OTHER};
 use crate::lock::lock;
-
-/// The number of label values that a provider's answers can add to a family; further ones count as
-/// [`OTHER`]. More than any API documents, few enough for an API that numbers its answers.
-const MAX_VALUES: usize = 64;
-
-const OTHER: &str = "other";
 
 /// How long a series that could not be known beforehand stays at 0: longer than between two scrapes
 /// of a minute's interval, of which the second may come late.
@@ -62,7 +57,7 @@ impl OpenSet {
         let mut series = lock(&self.series);
         let known = series.keys().filter(|known| ***known != *OTHER).count();
         let is_known = series.contains_key(value);
-        let value = if is_known || known < MAX_VALUES { value } else { OTHER };
+        let value = if is_known || known < MAX_DISTINCT { value } else { OTHER };
         let born = || Series { count: 0, counts_from: Some(now + BIRTH) };
         let series = match series.get_mut(value) {
             Some(series) => series,

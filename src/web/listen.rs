@@ -8,6 +8,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use futures_util::FutureExt;
+use http::HeaderValue;
+use http::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -32,6 +34,9 @@ use crate::tls::explain::{Peer, explain};
 
 /// After a failure to accept, which mostly is a lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// The age of a connection after which an answer is its last. A client's certificate is looked at when
+/// a connection is made, so one that has expired or is trusted no more counts for no longer than that.
+const MAX_AGE: Duration = Duration::from_secs(300);
 /// The shortest time between two log lines of such failures.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
@@ -190,13 +195,17 @@ pub async fn speak(
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
+    let begun = Instant::now();
     let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(address);
         stage.begin_request();
         let (router, guard) = (router.clone(), Answering(Arc::clone(&stage)));
         async move {
             let response = router.oneshot(request.map(Body::new)).await;
-            let response = response.unwrap_or_else(|never| match never {});
+            let mut response = response.unwrap_or_else(|never| match never {});
+            if begun.elapsed() >= MAX_AGE {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             guard.0.begin_answer();
             Ok::<_, Infallible>(response.map(|body| Guarded::new(body, guard)))
         }
@@ -235,7 +244,38 @@ impl Drop for Answering {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
     use super::*;
+
+    /// A client that asks again and again is answered, and its connection ends all the same.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_too_old_ends_with_an_answer() {
+        let (mut near, far) = duplex(64 << 10);
+        let address = ClientAddress(Ipv4Addr::LOCALHOST.into());
+        let client = Client { address, stage: Arc::new(Stage::new()) };
+        let (_stop, stopped) = watch::channel(false);
+        let serving = tokio::spawn(speak(far, client, Router::new(), stopped));
+        let start = Instant::now();
+        let mut answers = 0;
+        let mut answer = String::new();
+        while !answer.contains("connection: close") {
+            assert!(start.elapsed() < MAX_AGE + Duration::from_secs(30));
+            near.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(near.read_u8().await.unwrap());
+            }
+            answer = String::from_utf8(head).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+            answers += 1;
+            tokio::time::advance(Duration::from_secs(30)).await;
+        }
+        assert_eq!(answers, 11);
+        serving.await.unwrap();
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_of_failures_is_logged_once_a_minute() {

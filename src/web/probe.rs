@@ -109,13 +109,16 @@ async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Re
         let text = report::report(&upstream, &task, &polled);
         return Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response());
     }
-    let outcomes = match polled {
+    let mut outcomes = match polled {
         Ok(polled) => polled.outcomes,
         Err(NoTurn::TimedOut) => {
             vec![Err(Failure::new(Reason::Timeout, NoTurn::TimedOut.to_string()))]
         }
         Err(_) => Vec::new(),
     };
+    for outcome in &mut outcomes {
+        web.live.store.admit_words(&provider, outcome);
+    }
     let success = !outcomes.is_empty() && outcomes.iter().all(Result::is_ok);
     let stuck_after = upstream.provider.limits.stuck_after;
     let mut record = Record::new(task, now);

@@ -1,5 +1,6 @@
 //! Answers as the world writes them: what is wrong with a part of one costs that part.
 
+mod codes;
 mod cut;
 mod times;
 mod transfer;

@@ -198,9 +198,14 @@ impl Exporter {
 
     /// On a host that may change.
     pub fn start_on(host: &Host, config: &str) -> Self {
+        Self::start_in_on(host, Dir::with(config), &[])
+    }
+
+    /// The same in a directory that holds `aitask.yml`.
+    pub fn start_in_on(host: &Host, dir: Dir, flags: &[&str]) -> Self {
         let mut command = Command::new(PROGRAM);
         host.run(&mut command);
-        Self::listening(Self::run(&mut command, Dir::with(config), &[]))
+        Self::listening(Self::run(&mut command, dir, flags))
     }
 
     /// In an environment with these variables.
@@ -223,6 +228,13 @@ impl Exporter {
         let mut command = Command::new(PROGRAM);
         host::hang_file(&mut command, &dir, file);
         Self::run(&mut command, dir, flags)
+    }
+
+    /// With name servers of which some are silent as long as there is a file `gate` in `dir`.
+    pub fn start_among_names(dir: Dir) -> Self {
+        let mut command = Command::new(PROGRAM);
+        host::name_servers(&mut command, &dir);
+        Self::listening(Self::run(&mut command, dir, &[]))
     }
 
     /// Once it listens.

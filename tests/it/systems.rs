@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, preset};
+use aitask_exporter::fetch::resolver::Resolver;
 use aitask_exporter::observation::{Observation, Reason, State};
 use aitask_exporter::poll::{self, Upstream};
 use aitask_exporter::task::group::TaskGroup;
@@ -75,7 +76,8 @@ impl Gateway {
         let config = json!({ "providers": [provider] }).to_string();
         let loaded = config::load_text("x.yml", &config, Path::new(""));
         let loaded = loaded.unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
-        Upstream::new(Arc::clone(&loaded.config.providers[0]), None).unwrap()
+        let provider = Arc::clone(&loaded.config.providers[0]);
+        Upstream::new(provider, None, &Resolver::system()).unwrap()
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -11,8 +12,10 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned, version};
 
 use crate::harness::certificates::{make, openssl_req};
+use crate::harness::host::Host;
 use crate::harness::upstream::{Reply, Upstream};
 use crate::harness::{Dir, Exporter, Gateway, eventually};
+use crate::web_config::Authority;
 
 /// A server with the certificate and the key in `name.pem` and `name.key`, which speaks TLS in some
 /// way.
@@ -254,4 +257,43 @@ fn a_reload_takes_on_other_certificates() {
         assert_eq!(exporter.reload(&text).status, 200);
         exporter.await_state("a", "running");
     }
+}
+
+/// The server resumes sessions for a day. Its certificate expires within the hour.
+#[test]
+fn no_session_outlives_the_certificate_of_its_server() {
+    let (host, dir) = (Host::new(), Dir::new());
+    Authority::new("servers").issue_for(&dir, "server", &["localhost"], Duration::from_secs(3_600));
+    let port = |change: fn(&mut Offer)| serve(config(&dir, "server", change)).port();
+    let ports = [port(|_| {}), port(|offer| offer.only_tls12 = true)];
+    let names = ["tls13", "tls12"];
+    let providers: Vec<_> = names
+        .iter()
+        .zip(ports)
+        .map(|(name, port)| provider(name, "localhost", port, "ca_file: server.pem"))
+        .collect();
+    let tasks = names.map(|name| format!("{{ id: a, provider: {name} }}"));
+    dir.write(
+        "aitask.yml",
+        &format!(
+            "global: {{ poll_interval: 200ms }}\nproviders: [{}]\ntasks: [{}]\n",
+            providers.join(", "),
+            tasks.join(", ")
+        ),
+    );
+    let exporter = Exporter::start_in_on(&host, dir, &[]);
+    // More than once, so that there is a session to resume.
+    for name in names {
+        eventually("some polls", || {
+            let samples = exporter.scrape();
+            let polls = samples.value("aitask_polls_total", &[("provider", name)])?;
+            (polls >= 3.0).then_some(())
+        });
+    }
+    assert_eq!(reasons(&exporter, &names), [None, None]);
+    host.set_clock(2);
+    for name in names {
+        exporter.await_value("aitask_error", &[("provider", name), ("reason", "tls")], 1.0);
+    }
+    assert!(exporter.process.log().contains("the server's certificate expired at"));
 }

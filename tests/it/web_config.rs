@@ -8,9 +8,9 @@ mod users;
 use std::io::{Read, Write};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
@@ -40,10 +40,29 @@ impl Authority {
 
     /// A certificate with these names, and its key.
     pub fn sign(&self, names: &[&str]) -> (String, String) {
+        self.sign_with(names, |_| {})
+    }
+
+    fn sign_with(
+        &self,
+        names: &[&str],
+        change: impl Fn(&mut CertificateParams),
+    ) -> (String, String) {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer);
+        let mut params = CertificateParams::new(names).unwrap();
+        change(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer);
         (certificate.unwrap().pem(), key.serialize_pem())
+    }
+
+    /// Writes `name.pem` and `name.key`: a certificate that expires after `lifetime`.
+    pub fn issue_for(&self, dir: &Dir, name: &str, names: &[&str], lifetime: Duration) {
+        let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + lifetime;
+        let not_after = date_time_ymd(1970, 1, 1) + age;
+        let (certificate, key) = self.sign_with(names, |params| params.not_after = not_after);
+        dir.write(&format!("{name}.pem"), &certificate);
+        dir.write(&format!("{name}.key"), &key);
     }
 
     /// Writes `name.pem` and `name.key`.

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use aitask_exporter::config;
 use aitask_exporter::fetch::Call;
+use aitask_exporter::fetch::resolver::Resolver;
 use aitask_exporter::poll::Upstream;
 use aitask_exporter::task::group::TaskGroup;
 use aitask_exporter::task::{check_id, check_segments};
@@ -42,7 +43,9 @@ static UPSTREAMS: LazyLock<Vec<Upstream>> = LazyLock::new(|| {
     aitask_exporter::tls::install();
     let loaded = config::load_text("requests.yml", PROVIDERS, &root("fuzz"));
     let providers = loaded.unwrap_or_else(|told| panic!("{told}")).config.providers;
-    let upstream = |provider| Upstream::new(provider, None).unwrap_or_else(|told| panic!("{told}"));
+    let resolver = Resolver::system();
+    let upstream =
+        |provider| Upstream::new(provider, None, &resolver).unwrap_or_else(|told| panic!("{told}"));
     providers.into_iter().map(upstream).collect()
 });
 

@@ -57,7 +57,7 @@ fn the_envelope_is_found_wherever_the_task_is() {
         let extract = paths.extract(body.as_bytes(), false, &|_| true).unwrap();
         assert_eq!(*extract.envelope.get(FieldName::Code), text("7"), "{body}");
         let Tasks::One(row) = &extract.tasks else { panic!("{body}: {:?}", extract.tasks) };
-        assert!(row.get(FieldName::Status).has_value(), "{body}");
+        assert!(row.get(FieldName::Status).is_something(), "{body}");
     }
     // In an array an index leads from the top; of an element the same path is none.
     let body = r#"{"data": [{"id": "a", "error": {"text": "no"}}, {"id": "b"}]}"#;

@@ -17,7 +17,8 @@ fn upstream(interval: &str) -> Arc<Upstream> {
          providers: [{{ name: p, preset: mjdjourney, base_url: 'http://127.0.0.1:1' }}]\n"
     );
     let loaded = config::load_text("x.yml", &text, Path::new("")).unwrap();
-    Arc::new(Upstream::new(Arc::clone(&loaded.config.providers[0]), None).unwrap())
+    let provider = Arc::clone(&loaded.config.providers[0]);
+    Arc::new(Upstream::new(provider, None, &Resolver::system()).unwrap())
 }
 
 fn task(id: &str) -> Task {
@@ -27,6 +28,7 @@ fn task(id: &str) -> Task {
 fn context() -> Context {
     Context {
         runtime: Handle::current(),
+        resolver: Resolver::system(),
         clock: Clock::starting_at(Timestamp::from_micros(0)),
         storage: None,
         telemetry: Arc::new(Telemetry::new()),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustls::crypto::ring::{self, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{
     RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, version,
@@ -90,6 +91,9 @@ pub fn server(place: Place, raw: &raw::Tls, check: &mut Check<'_>) -> Option<Arc
     let mut server = server.map_err(|error| refused(&error, key_place)).ok()?;
     server.ignore_client_order = raw.prefer_server_cipher_suites.get().copied().unwrap_or(true);
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // In a resumed session the client shows no certificate, so that one would outlive its dates.
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    server.send_tls13_tickets = 0;
     Some(Arc::new(server))
 }
 

@@ -101,6 +101,14 @@ pub fn hang_file(command: &mut Command, dir: &Dir, name: &str) {
     command.env("HANGING_FILE", dir.path(name)).env("HANGING_GATE", dir.path(GATE));
 }
 
+/// Gives the process of a command name servers by which every name that ends in `.test` is this machine.
+/// As long as there is a file `gate` in `dir`, that of names that begin with `silent` does not answer.
+/// Each look-up of one of these is a line of the file `names` there.
+pub fn name_servers(command: &mut Command, dir: &Dir) {
+    preload(command, dir, "names");
+    command.env("NAMES_GATE", dir.path(GATE)).env("NAMES_LOG", dir.path("names"));
+}
+
 /// Puts a library of the tests between the process of a command and its libc. A machine that can link
 /// Rust programs can make it.
 fn preload(command: &mut Command, dir: &Dir, name: &str) {

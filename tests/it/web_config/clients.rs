@@ -1,8 +1,17 @@
 //! Which certificates of clients are taken.
 
-use super::{Authority, TLS, prepare, showing, start, status};
-use crate::harness::Exporter;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, version};
+
+use super::{Authority, FILE, TLS, prepare, showing, start, status};
 use crate::harness::certificates::{make, openssl_req};
+use crate::harness::host::Host;
+use crate::harness::{Dir, Exporter, http};
 
 /// An exporter with a policy; clients with names `monitor` and `10.0.0.7`, with the same of another
 /// authority, and with none.
@@ -80,4 +89,48 @@ fn a_certificate_that_is_itself_in_client_ca_file_is_taken() {
         assert_eq!(allowed("monitor"), [true, false, false]);
         assert_eq!(allowed("other"), [false, false, false]);
     }
+}
+
+/// Clients that show the certificate in `client.pem` and keep their sessions, of both versions of TLS.
+fn resuming_clients(dir: &Dir, authority: &Authority) -> [Arc<ClientConfig>; 2] {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from(authority.certificate.der().to_vec())).unwrap();
+    [&version::TLS12, &version::TLS13].map(|version| {
+        let chain = CertificateDer::from_pem_file(dir.path("client.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(dir.path("client.key")).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider);
+        let builder = builder.with_protocol_versions(&[version]).unwrap();
+        let builder = builder.with_root_certificates(roots.clone());
+        Arc::new(builder.with_client_auth_cert(vec![chain], key).unwrap())
+    })
+}
+
+/// Whether a client gets an answer, by a connection of its own.
+fn is_served(exporter: &Exporter, client: &Arc<ClientConfig>) -> bool {
+    let name = ServerName::try_from("localhost").unwrap();
+    let session = ClientConnection::new(Arc::clone(client), name).unwrap();
+    let mut stream = StreamOwned::new(session, http::connect(exporter.address).unwrap());
+    let mut answer = Vec::new();
+    // One who is refused cannot read.
+    let _ = stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let _ = stream.read_to_end(&mut answer);
+    answer.starts_with(b"HTTP/1.1 200 OK")
+}
+
+#[test]
+fn no_session_outlives_the_certificate_of_its_client() {
+    let (host, (dir, authority)) = (Host::new(), prepare());
+    authority.issue_for(&dir, "client", &["monitor"], Duration::from_secs(3_600));
+    let clients = resuming_clients(&dir, &authority);
+    let policy = "client_ca_file: ca.pem, client_auth_type: RequireAndVerifyClientCert";
+    let file = dir.write(FILE, &TLS.replace(" }", &format!(", {policy} }}")));
+    let flag = format!("--web.config.file={}", file.display());
+    let exporter = Exporter::start_in_on(&host, dir, &[&flag, "--log.level=debug"]);
+    for client in &clients {
+        assert_eq!([is_served(&exporter, client), is_served(&exporter, client)], [true; 2]);
+    }
+    host.set_clock(2);
+    assert_eq!(clients.map(|client| is_served(&exporter, &client)), [false; 2]);
+    assert!(exporter.process.log().contains("the client's certificate expired at"));
 }

@@ -1,0 +1,247 @@
+//! Host names to addresses: one look-up a name at a time, on threads of their own, so that a name
+//! server that does not answer holds up neither other names nor the reading of files.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::watch;
+
+use crate::lock::lock;
+
+/// The most look-ups under way, each of another name: a provider has one name, its own or that of its
+/// proxy. A look-up costs a thread for as long as the system waits for the name server, which is
+/// half a minute or so.
+const MAX_LOOK_UPS: usize = 256;
+
+/// The words that the standard library puts before the system's own.
+const PREFIX: &str = "failed to lookup address information: ";
+
+/// Looks host names up, for all providers of a process.
+#[derive(Clone)]
+pub struct Resolver(Arc<Shared>);
+
+struct Shared {
+    look_up: Box<LookUp>,
+    under_way: Mutex<HashMap<Box<str>, Outcomes>>,
+}
+
+type LookUp = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
+type Outcome = Result<Arc<[SocketAddr]>, ResolveError>;
+
+/// Brings the outcome of a look-up, once there is one.
+type Outcomes = watch::Receiver<Option<Outcome>>;
+
+/// Why a name has no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// It was not found, for this reason.
+    #[error("the name {0} cannot be looked up: {1}")]
+    Failed(Box<str>, String),
+    /// Too many others are being looked up.
+    #[error("the name {0} is not looked up: {MAX_LOOK_UPS} others wait for their name servers")]
+    TooMany(Box<str>),
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver").finish_non_exhaustive()
+    }
+}
+
+impl Resolver {
+    /// Returns a resolver that asks the system.
+    pub fn system() -> Self {
+        Self::with(|name| Ok((name, 0).to_socket_addrs()?.collect()))
+    }
+
+    /// Returns a resolver that asks `look_up`, which may block for as long as it likes.
+    pub fn with(
+        look_up: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(Shared { look_up: Box::new(look_up), under_way: Mutex::default() }))
+    }
+
+    /// Reports whether a name is being looked up.
+    pub fn is_looking_up(&self, name: &str) -> bool {
+        lock(&self.0.under_way).contains_key(name)
+    }
+
+    /// Looks a name up. The caller may give up at any time; the look-up then goes on, and the next
+    /// caller joins it.
+    async fn addresses(&self, name: &str) -> Outcome {
+        let mut outcomes = self.join(name)?;
+        let outcome = outcomes.wait_for(Option::is_some).await;
+        let outcome = outcome.ok().and_then(|outcome| outcome.clone());
+        outcome.unwrap_or_else(|| {
+            Err(ResolveError::Failed(
+                name.into(),
+                "the exporter panicked: please report".to_owned(),
+            ))
+        })
+    }
+
+    /// Joins the look-up of a name, and begins it where none is under way.
+    fn join(&self, name: &str) -> Result<Outcomes, ResolveError> {
+        let mut under_way = lock(&self.0.under_way);
+        if let Some(outcomes) = under_way.get(name) {
+            return Ok(outcomes.clone());
+        }
+        if under_way.len() >= MAX_LOOK_UPS {
+            return Err(ResolveError::TooMany(name.into()));
+        }
+        let (found, outcomes) = watch::channel(None);
+        under_way.insert(name.into(), outcomes.clone());
+        // A thread that cannot be spawned drops what was given to it, which takes the lock.
+        drop(under_way);
+        let task = UnderWay { shared: Arc::clone(&self.0), name: name.into() };
+        // One for each look-up: a connection is made far less often than a request is sent.
+        let thread = thread::Builder::new().name("look-up".to_owned()).spawn(move || {
+            let outcome = task.run();
+            // Those who come from now on get the outcome of a look-up of their own.
+            drop(task);
+            found.send_replace(Some(outcome));
+        });
+        match thread {
+            Ok(_) => Ok(outcomes),
+            Err(error) => Err(ResolveError::Failed(name.into(), error.to_string())),
+        }
+    }
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let this = self.clone();
+        Box::pin(async move {
+            let addresses = this.addresses(name.as_str()).await?.to_vec();
+            Ok::<Addrs, _>(Box::new(addresses.into_iter()))
+        })
+    }
+}
+
+/// A look-up under way, which ends when it is dropped, by a panic too.
+struct UnderWay {
+    shared: Arc<Shared>,
+    name: Box<str>,
+}
+
+impl UnderWay {
+    fn run(&self) -> Outcome {
+        let found = (self.shared.look_up)(&self.name).map(Arc::from);
+        found.map_err(|error| {
+            let why = error.to_string();
+            let why = why.strip_prefix(PREFIX).unwrap_or(&why);
+            ResolveError::Failed(self.name.clone(), why.to_owned())
+        })
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        lock(&self.shared.under_way).remove(&self.name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Condvar, PoisonError};
+
+    use futures_util::FutureExt;
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    /// Name servers, of which those of names that begin with `silent` answer once they are told to.
+    #[derive(Default)]
+    struct Servers {
+        asked: AtomicUsize,
+        answers: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl Servers {
+        fn resolver(self: &Arc<Self>) -> Resolver {
+            let servers = Arc::clone(self);
+            Resolver::with(move |name| {
+                let number = servers.asked.fetch_add(1, Ordering::SeqCst);
+                if name.starts_with("silent") {
+                    let is_silent = |answers: &mut bool| !*answers;
+                    let waiting = servers.changed.wait_while(lock(&servers.answers), is_silent);
+                    drop(waiting.unwrap_or_else(PoisonError::into_inner));
+                }
+                assert_ne!(name, "panic.test", "on purpose");
+                match name {
+                    "unknown.test" => Err(io::Error::other(format!("{PREFIX}no such name"))),
+                    _ => Ok(vec![address(number)]),
+                }
+            })
+        }
+
+        fn answer(&self) {
+            *lock(&self.answers) = true;
+            self.changed.notify_all();
+        }
+    }
+
+    fn address(number: usize) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, u8::try_from(number % 256).unwrap()], 0))
+    }
+
+    #[tokio::test]
+    async fn callers_of_a_name_share_a_look_up_and_other_names_do_not_wait() {
+        let servers = Arc::new(Servers::default());
+        let resolver = servers.resolver();
+        let mut waiting: Vec<_> =
+            (0..1_000).map(|_| Box::pin(resolver.addresses("silent"))).collect();
+        assert!(waiting.iter_mut().all(|caller| caller.now_or_never().is_none()));
+        // Whether or not they go on waiting.
+        let waiting = waiting.split_off(500);
+        assert_eq!(*resolver.addresses("a.test").await.unwrap(), [address(1)]);
+        assert!(resolver.is_looking_up("silent") && !resolver.is_looking_up("a.test"));
+        servers.answer();
+        for found in join_all(waiting).await {
+            assert_eq!(*found.unwrap(), [address(0)]);
+        }
+        // What is asked for again is looked up again.
+        assert_eq!(*resolver.addresses("silent").await.unwrap(), [address(2)]);
+    }
+
+    #[tokio::test]
+    async fn beyond_so_many_silent_servers_a_name_is_refused_at_once() {
+        let servers = Arc::new(Servers::default());
+        let resolver = servers.resolver();
+        let names: Vec<_> = (0..MAX_LOOK_UPS).map(|number| format!("silent-{number}")).collect();
+        let mut waiting: Vec<_> =
+            names.iter().map(|name| Box::pin(resolver.addresses(name))).collect();
+        assert!(waiting.iter_mut().all(|caller| caller.now_or_never().is_none()));
+        let refused = resolver.addresses("a.test").await.unwrap_err();
+        assert_eq!(refused, ResolveError::TooMany("a.test".into()));
+        let text = "the name a.test is not looked up: 256 others wait for their name servers";
+        assert_eq!(refused.to_string(), text);
+        // One that is under way can still be joined.
+        let joined = resolver.addresses("silent-7");
+        servers.answer();
+        assert!(joined.await.is_ok());
+        assert!(join_all(waiting).await.iter().all(Result::is_ok));
+        assert!(resolver.addresses("a.test").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_look_up_that_fails_says_why_and_is_no_longer_under_way() {
+        let resolver = Arc::new(Servers::default()).resolver();
+        for (name, why) in [
+            ("unknown.test", "no such name"),
+            ("panic.test", "the exporter panicked: please report"),
+        ] {
+            let error = resolver.addresses(name).await.unwrap_err().to_string();
+            assert_eq!(error, format!("the name {name} cannot be looked up: {why}"));
+            assert!(!resolver.is_looking_up(name));
+        }
+    }
+}

@@ -43,6 +43,7 @@ mod odd_files;
 mod origin;
 mod pacing;
 mod pages;
+mod paths;
 mod presets;
 mod probe;
 mod prometheus;

@@ -364,3 +364,30 @@ const LISTS: &[&str] = &[".yml", ".yaml", ".txt"];
 fn has_extension(name: &str, extensions: &[&str]) -> bool {
     extensions.iter().any(|extension| name.ends_with(extension))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_made_for_a_provider_is_a_mistake_at_its_key() {
+        let text = "providers:\n- { name: a, preset: mjdjourney, proxy_url: 'http://proxy' }\n\
+                    - { name: b, preset: mjdjourney }\ntasks: [x]\n";
+        let input = Input::Text { name: "c.yml", text, dir: Path::new("") };
+        for (key, place) in [("proxy_url", "2:45"), ("tls_config.ca_file", "2:3"), ("", "2:3")] {
+            let made = load_with(input, |provider| match &*provider.name {
+                "a" => Err(Refusal { key, message: "cannot be made".to_owned() }),
+                name => Ok(name.to_owned()),
+            });
+            let said = made.unwrap_err().to_string();
+            assert!(said.starts_with(&format!("c.yml:{place}: cannot be made\n")), "{said}");
+            // The other mistakes are reported as well.
+            assert!(said.contains("c.yml:4:9: which provider?"), "{said}");
+        }
+        let text = text.replace("[x]", "[]");
+        let input = Input::Text { name: "c.yml", text: &text, dir: Path::new("") };
+        let (loaded, names) = load_with(input, |provider| Ok(provider.name.clone())).unwrap();
+        assert_eq!(names.iter().map(|name| &**name).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(loaded.config.providers.len(), 2);
+    }
+}

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::cli::{DemoFlags, ExporterFlags, ListenAddress, SimulateFlags, WebFlags};
 use crate::clock::Clock;
+use crate::config::Sources;
 use crate::config::diagnostic::Diagnostics;
 use crate::history::History;
 use crate::logging;
@@ -243,8 +244,8 @@ impl Files {
     /// All mistakes of all files.
     pub fn read(source: &Source, web: Option<PathBuf>) -> Result<Self, Diagnostics> {
         tls::install();
-        match (reload::load(source, &reload::Upstreams::new()), web.map(Settings::load).transpose())
-        {
+        let config = reload::load(source, &reload::Upstreams::new(), &Sources::default());
+        match (config, web.map(Settings::load).transpose()) {
             (Ok(built), Ok(settings)) => Ok(Self { settings, built }),
             (Err(config), Err(web)) => Err(config.and(web)),
             (Err(mistakes), _) | (_, Err(mistakes)) => Err(mistakes),

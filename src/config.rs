@@ -28,6 +28,7 @@ mod shown;
 pub mod single;
 mod sources;
 mod syntax;
+mod task_glob;
 mod tasks;
 mod tls;
 
@@ -43,7 +44,7 @@ use serde::Deserialize;
 use crate::mapping::Mapping;
 use crate::request::Request;
 use crate::task::Task;
-pub use load::{Input, Refusal, load, load_text, load_with};
+pub use load::{Input, Refusal, load, load_after, load_text, load_with};
 use masked_headers::MaskedHeaders;
 pub use raw::schema;
 use secret::Secret;

@@ -37,6 +37,7 @@ mod kept;
 mod leaks;
 mod lifecycle;
 mod limits;
+mod lists;
 mod load;
 mod logs;
 mod odd_files;

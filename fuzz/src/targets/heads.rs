@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aitask_exporter::clock::Clock;
+use aitask_exporter::config::Sources;
 use aitask_exporter::history::History;
 use aitask_exporter::poll::worker::Context;
 use aitask_exporter::reload::{self, Live, Source, Upstreams};
@@ -55,8 +56,8 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
             history: Arc::clone(&history),
         };
         let source = Source::Text("heads.yml", CONFIG.to_owned());
-        let built =
-            reload::load(&source, &Upstreams::new()).unwrap_or_else(|told| panic!("{told}"));
+        let built = reload::load(&source, &Upstreams::new(), &Sources::default())
+            .unwrap_or_else(|told| panic!("{told}"));
         let store = Arc::new(Store::new(clock));
         let live = Arc::new(Live::start(source, built, store, context).await.unwrap());
         Web {

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::cli::{DemoFlags, ExporterFlags, ListenAddress, SimulateFlags, WebFlags};
 use crate::clock::Clock;
+use crate::config::Sources;
 use crate::config::diagnostic::Diagnostics;
 use crate::fetch::resolver::Resolver;
 use crate::history::History;
@@ -250,7 +251,8 @@ impl Files {
     pub fn read(source: &Source, web: Option<PathBuf>) -> Result<Self, Diagnostics> {
         tls::install();
         let resolver = Resolver::system();
-        let built = reload::load(source, &reload::Upstreams::new(), &resolver);
+        let (upstreams, sources) = (reload::Upstreams::new(), Sources::default());
+        let built = reload::load(source, &upstreams, &sources, &resolver);
         match (built, web.map(Settings::load).transpose()) {
             (Ok(built), Ok(settings)) => Ok(Self { settings, built, resolver }),
             (Err(config), Err(web)) => Err(config.and(web)),

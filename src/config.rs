@@ -11,6 +11,7 @@ mod extent;
 mod foreign;
 mod load;
 mod locate;
+mod masked_headers;
 mod merge;
 mod merge_keys;
 mod nesting;
@@ -27,6 +28,7 @@ mod shown;
 pub mod single;
 mod sources;
 mod syntax;
+mod task_glob;
 mod tasks;
 mod tls;
 
@@ -42,7 +44,8 @@ use serde::Deserialize;
 use crate::mapping::Mapping;
 use crate::request::Request;
 use crate::task::Task;
-pub use load::{Input, Refusal, load, load_text, load_with};
+pub use load::{Input, Refusal, load, load_after, load_text, load_with};
+use masked_headers::MaskedHeaders;
 pub use raw::schema;
 use secret::Secret;
 pub use sources::Sources;
@@ -83,6 +86,8 @@ pub struct Provider {
     /// The same as people may see it: without what the configuration writes beside the placeholders
     /// of its query and body.
     pub redacted_request: Option<Request>,
+    /// Headers whose values are not shown, in an answer neither.
+    pub masked_headers: MaskedHeaders,
     /// How several tasks are asked for at once, where the API can.
     pub batch: Option<Request>,
     /// How an answer is understood.

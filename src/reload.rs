@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use tokio::time::{Instant, timeout_at};
 use crate::clock::Timestamp;
 use crate::coalesce::Coalesced;
 use crate::config::diagnostic::Diagnostics;
-use crate::config::{self, Config, Input, Loaded};
+use crate::config::{self, Config, Input, Loaded, Sources};
 use crate::fetch::resolver::Resolver;
 use crate::lock;
 use crate::poll::probes::NoTurn;
 use crate::poll::worker::{Context, Worker};
 use crate::poll::{Polled, Upstream};
-use crate::reading::Reading;
+use crate::reading::{Reading, ReadingError};
 use crate::store::Store;
 use crate::task::Task;
 
@@ -79,8 +79,10 @@ pub struct Live {
     /// `None` once the process is ending.
     workers: RwLock<Option<HashMap<Arc<str>, Running>>>,
     ready: AtomicBool,
-    /// Whether the last reload was refused.
-    refused: AtomicBool,
+    /// Why the files are not those in force, as far as is known; `None` where they are.
+    refusal: RwLock<Option<Arc<str>>>,
+    /// The number of refusals so far.
+    refusals: AtomicU64,
 }
 
 /// What a probe came to.
@@ -122,7 +124,8 @@ impl Live {
             swapping: Mutex::default(),
             workers: RwLock::new(Some(HashMap::new())),
             ready: AtomicBool::new(false),
-            refused: AtomicBool::new(false),
+            refusal: RwLock::default(),
+            refusals: AtomicU64::new(0),
             context,
         };
         live.swap(config, tasks, upstreams).await?;
@@ -141,48 +144,82 @@ impl Live {
 
     async fn reload(&self) -> Result<(), ReloadError> {
         let result = async {
-            let before = self.upstreams();
+            let (before, sources) = (self.upstreams(), self.config().sources.clone());
             let resolver = self.context.resolver.clone();
             let (Loaded { config, tasks }, upstreams) =
-                read(&self.reading, &self.source, before, resolver).await?;
+                read(&self.reading, &self.source, before, sources, resolver).await?;
             let count = tasks.len();
             self.swap(Arc::new(config), tasks, upstreams).await.map(|()| count)
         };
         let result = result.await;
-        self.refused.store(result.is_err(), Ordering::Relaxed);
         match &result {
-            Ok(tasks) => tracing::info!(tasks, "configuration reloaded"),
+            Ok(tasks) => {
+                *lock::write(&self.refusal) = None;
+                tracing::info!(tasks, "configuration reloaded");
+            }
             Err(error) => {
-                self.context.telemetry.reload_failed();
+                self.refuse(error);
                 tracing::error!(%error, "configuration not reloaded, the old one stays in force");
             }
         }
         result.map(|_| ())
     }
 
+    /// Notes why what is in force may not be what the files say.
+    fn refuse(&self, error: &impl std::fmt::Display) {
+        self.context.telemetry.reload_failed();
+        *lock::write(&self.refusal) = Some(error.to_string().into());
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns why the files are not what is in force, where a reload or a look at them has failed. Holds
+    /// no secret.
+    pub fn refusal(&self) -> Option<Arc<str>> {
+        lock::read(&self.refusal).clone()
+    }
+
+    /// Looks at the files: returns the hash that a configuration read from them now would have.
+    async fn look(&self) -> Result<u64, ReadingError> {
+        let sources = self.config().sources.clone();
+        self.looking.read(PATIENCE, move || sources.current_hash()).await
+    }
+
     /// Asks for a reload whenever the files are others than those in force, looking every `interval`.
     pub async fn follow_files(&self, interval: Duration, reloads: &Arc<Reloads>) {
-        let mut tried = self.config().sources.hash;
+        let mut tried = Some(self.config().sources.hash);
+        let (mut refusals, mut is_blind) = (self.refusals.load(Ordering::Relaxed), false);
         loop {
             tokio::time::sleep(interval).await;
-            let sources = self.config().sources.clone();
-            let look = move || sources.current_hash();
-            let hash = match self.looking.read(PATIENCE, look).await {
+            let hash = match self.look().await {
                 Ok(hash) => hash,
                 Err(error) => {
-                    tracing::error!(%error, "cannot tell whether the configuration has changed");
+                    if !std::mem::replace(&mut is_blind, true) {
+                        tracing::error!(%error, "cannot tell whether the configuration has changed");
+                        self.refuse(&format!("cannot tell whether it has changed: {error}"));
+                    }
                     continue;
                 }
             };
-            // Files that are wrong are reported once, not at every look. When they are again what
-            // is in force, a reload says that all is well.
-            let in_force = hash == self.config().sources.hash;
-            if hash != tried && (!in_force || self.refused.load(Ordering::Relaxed)) {
-                tracing::info!("the configuration's files have changed");
-                // Its outcome is logged and counted there.
-                let _ = reloads.run().await;
+            is_blind = false;
+            // Files that are wrong are reported once, not at every look: again only when they are
+            // others, or when something else has asked for a reload, or a look has failed, and it was
+            // refused. When they are again what is in force, a reload says that all is well.
+            let refused = self.refusals.load(Ordering::Relaxed);
+            if std::mem::replace(&mut refusals, refused) != refused {
+                tried = None;
             }
-            tried = hash;
+            let in_force = hash == self.config().sources.hash;
+            if Some(hash) == tried || (in_force && self.refusal().is_none()) {
+                continue;
+            }
+            tracing::info!("the configuration's files have changed");
+            // Its outcome is logged and counted there.
+            let _ = reloads.run().await;
+            refusals = self.refusals.load(Ordering::Relaxed);
+            // What was refused may have been half of a change that has ended since.
+            let is_as_looked_at =
+                self.refusal().is_none() || self.look().await.is_ok_and(|after| after == hash);
+            tried = is_as_looked_at.then_some(hash);
         }
     }
 
@@ -304,6 +341,11 @@ impl Live {
         let telemetry = &self.context.telemetry;
         telemetry.tasks_over_limit(config.dropped_tasks);
         telemetry.reload_succeeded(self.context.clock.now(), config.sources.hash);
+        for (glob, missing) in config.sources.unmatched() {
+            let why =
+                missing.map(|directory| format!("no such directory: {}", directory.display()));
+            tracing::warn!(glob, why, "no file matches a glob of task_files");
+        }
         if config.dropped_tasks > 0 {
             tracing::warn!(tasks = config.dropped_tasks, "max_tasks leaves tasks unpolled");
         }
@@ -316,31 +358,33 @@ async fn read(
     reading: &Reading<Result<Built, Diagnostics>>,
     source: &Source,
     before: Upstreams,
+    sources: Sources,
     resolver: Resolver,
 ) -> Result<Built, ReloadError> {
     let source = source.clone();
-    let read = reading.read(PATIENCE, move || load(&source, &before, &resolver)).await;
+    let read = reading.read(PATIENCE, move || load(&source, &before, &sources, &resolver)).await;
     let read =
         read.map_err(|error| ReloadError::Internal(format!("the configuration: {error}")))?;
     read.map_err(ReloadError::Config)
 }
 
 /// Reads the files, secrets and certificates among them, and builds the clients, as far as those of
-/// `before` cannot serve: all that a start, a check and a reload have to do with them. Blocks on the
-/// file system.
+/// `before` cannot serve: all that a start, a check and a reload have to do with them. `sources` are the
+/// files of the configuration in force, if there is one. Blocks on the file system.
 ///
 /// # Errors
 /// All mistakes of all files.
 pub fn load(
     source: &Source,
     before: &Upstreams,
+    sources: &Sources,
     resolver: &Resolver,
 ) -> Result<Built, Diagnostics> {
     let input = match source {
         Source::File(path) => Input::File(path),
         Source::Text(name, text) => Input::Text { name, text, dir: Path::new("") },
     };
-    config::load_with(input, |provider| {
+    config::load_after(input, sources, |provider| {
         let before = before.get(&provider.name).map(|before| &**before);
         Ok(Arc::new(Upstream::new(Arc::clone(provider), before, resolver)?))
     })

@@ -1,11 +1,13 @@
 //! Identity: what a task is before anything is known of it.
 
+mod dot_segments;
 pub mod group;
 pub mod id;
 pub mod index;
 
 use std::sync::Arc;
 
+use dot_segments::has_dot_segment;
 use id::Id;
 
 /// Label pairs in the order of their names.
@@ -15,7 +17,7 @@ pub type Labels = Arc<[(Box<str>, Box<str>)]>;
 /// have a million.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
-    /// The ID as the provider gave it: 1 to 4,096 bytes, no NUL, neither `.` nor `..`.
+    /// The ID as the provider gave it: 1 to 4,096 bytes, no NUL, no dot segments.
     pub id: Id,
     /// All that it shares with other tasks.
     pub common: Arc<Common>,
@@ -50,10 +52,13 @@ impl Task {
 /// Longer than any API's IDs, and short enough for every server's limit on URLs once encoded.
 const MAX_ID_BYTES: usize = 4096;
 
-/// Whether a text can be a task's ID, or a value in its URL.
+/// The rule that an ID with [dot segments](has_dot_segment) breaks.
+pub const DOT_SEGMENT: &str = "has no segment `.` or `..` between slashes, percent-encoded or not";
+
+/// Checks whether a text can be a task's ID, or the value of a param.
 ///
 /// # Errors
-/// What it would have to be: the end of a sentence that names it.
+/// The end of a sentence that names it: a rule that it breaks.
 pub fn check_id(id: &str) -> Result<(), &'static str> {
     match id {
         "" => Err("is not empty"),
@@ -61,6 +66,7 @@ pub fn check_id(id: &str) -> Result<(), &'static str> {
         _ if id.len() > MAX_ID_BYTES => Err("has at most 4096 bytes"),
         // NUL ends the input of Prometheus's lexer.
         _ if id.contains('\0') => Err("has no NUL"),
+        _ if has_dot_segment(id) => Err(DOT_SEGMENT),
         _ => Ok(()),
     }
 }

@@ -12,6 +12,7 @@ use reqwest::Url;
 use super::diagnostic::Mistake;
 use super::document::Node;
 use super::load::Refusal;
+use super::masked_headers::MaskedHeaders;
 use super::place::Place;
 use super::placed::At;
 use super::scalar::{self, Count};
@@ -92,6 +93,13 @@ impl Check<'_> {
     /// Reports a mistake.
     pub fn report(&self, mistake: Mistake) {
         self.sink.borrow_mut().push(mistake);
+    }
+
+    /// Reports a mistake at a place, which is made only where it is kept: a list may have millions.
+    pub fn report_at(&self, place: Place, make: impl FnOnce(Place) -> Mistake) {
+        if !self.sink.borrow_mut().count_beyond(place) {
+            self.report(make(place));
+        }
     }
 
     /// A file that the configuration names, relative to its directory.
@@ -268,6 +276,7 @@ impl Check<'_> {
             base_url,
             request,
             redacted_request: Request::compile(redacted).ok(),
+            masked_headers: MaskedHeaders::of(raw),
             batch,
             mapping,
             client,

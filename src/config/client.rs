@@ -341,8 +341,8 @@ impl Check<'_> {
     }
 }
 
-/// The names of the headers in which a provider takes credentials.
-fn credential_headers(raw: Option<&raw::Authorization>) -> Vec<&str> {
+/// Returns the names of the headers in which a provider takes credentials.
+pub fn credential_headers(raw: Option<&raw::Authorization>) -> Vec<&str> {
     let own = raw.and_then(|raw| raw.header.get()).map_or("authorization", String::as_str);
     let alternatives = raw.and_then(|raw| raw.alternatives.get()).into_iter().flatten();
     let alternatives = alternatives.filter_map(At::get).map(String::as_str);

@@ -9,11 +9,9 @@ use super::place::{self, Place, Spot};
 use super::privacy::Hidden;
 use crate::visible::{is_invisible, is_plain};
 
-/// How many mistakes are told; the rest are counted. More than a screen helps nobody.
+/// How many mistakes are kept and shown, the first ones of the text; the rest are counted, since a list
+/// may have millions. More than a screen helps no reader.
 const MAX_SHOWN: usize = 50;
-/// How many mistakes are kept, the rest being counted: some megabytes of them, where a list may have
-/// millions. They are told in the order of the text only as far as they are kept.
-const MAX_KEPT: usize = 10_000;
 /// How many bytes of files may be parsed again to find positions, each of which costs one parse:
 /// a second or two of work. At least one position is always found.
 const MAX_LOCATED_BYTES: usize = 128 << 20;
@@ -21,7 +19,7 @@ const MAX_LOCATED_BYTES: usize = 128 << 20;
 const EXCERPT_CHARS: usize = 120;
 
 /// Something wrong with the configuration, at a place.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
     /// Where.
     pub place: Place,
@@ -70,36 +68,62 @@ impl Mistake {
     }
 }
 
-/// The mistakes that were found so far.
+/// The mistakes that were found so far: the first ones of the text, and the number of the others.
 #[derive(Debug, Default)]
 pub struct Mistakes {
+    /// In the order of their places, at most [`MAX_SHOWN`].
     kept: Vec<Mistake>,
-    /// How many are not kept.
+    /// The number of those that are not kept, but for the equal of one that is.
     more: usize,
+    /// The number of all.
+    found: usize,
 }
 
 impl Mistakes {
-    /// Adds one.
+    /// Adds a mistake. A block with an anchor is read once for each alias, and its mistakes, which are
+    /// then equal, count once as far as they are kept.
     pub fn push(&mut self, mistake: Mistake) {
-        if self.kept.len() < MAX_KEPT {
-            self.kept.push(mistake);
-        } else {
+        if self.count_beyond(mistake.place) {
+            return;
+        }
+        let behind = self.kept.partition_point(|kept| kept.place <= mistake.place);
+        let before = self.kept.get(..behind).unwrap_or_default();
+        let mut same_place = before.iter().rev().take_while(|kept| kept.place == mistake.place);
+        self.found += 1;
+        if same_place.any(|kept| *kept == mistake) {
+            return;
+        }
+        self.kept.insert(behind, mistake);
+        if self.kept.len() > MAX_SHOWN {
+            self.kept.pop();
             self.more += 1;
         }
     }
 
+    /// Counts a mistake that would not be kept, so that it need not be made, and returns true. Returns
+    /// false for one that is to be pushed.
+    pub fn count_beyond(&mut self, place: Place) -> bool {
+        let is_beyond =
+            self.kept.len() == MAX_SHOWN && self.kept.last().is_some_and(|last| last.place < place);
+        self.more += usize::from(is_beyond);
+        self.found += usize::from(is_beyond);
+        is_beyond
+    }
+
     /// Adds all of `others`.
     pub fn append(&mut self, others: Self) {
+        let kept = others.kept.len();
         others.kept.into_iter().for_each(|mistake| self.push(mistake));
         self.more += others.more;
+        self.found += others.found.saturating_sub(kept);
     }
 
-    /// How many there are.
+    /// Returns the number of mistakes, with those that are equal to others.
     pub const fn len(&self) -> usize {
-        self.kept.len() + self.more
+        self.found
     }
 
-    /// Whether there are none.
+    /// Reports whether there are no mistakes.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -107,11 +131,12 @@ impl Mistakes {
 
 impl From<Mistake> for Mistakes {
     fn from(mistake: Mistake) -> Self {
-        Self { kept: vec![mistake], more: 0 }
+        Self { kept: vec![mistake], more: 0, found: 1 }
     }
 }
 
-fn shorten(text: &str) -> String {
+/// Returns as much of a text of a file as a message quotes.
+pub fn shorten(text: &str) -> String {
     const MOST: usize = 80;
     match text.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -197,16 +222,14 @@ pub struct Diagnostic {
 }
 
 impl Diagnostics {
-    /// Looks up the places of mistakes and sorts them.
+    /// Looks up the places of mistakes.
     pub fn new(mistakes: Mistakes, sources: &[Source]) -> Self {
-        let Mistakes { mut kept, mut more } = mistakes;
-        // Numbers of nodes rise with the text, and no file mixes them with lines and columns.
-        kept.sort_by_key(|mistake| mistake.place);
+        let Mistakes { kept, mut more, .. } = mistakes;
         more += kept.len();
         let (mut located_bytes, mut hidden) = (0, HashMap::new());
         let mut shown = Vec::new();
         for mistake in &kept {
-            if shown.len() == MAX_SHOWN || located_bytes > MAX_LOCATED_BYTES {
+            if located_bytes > MAX_LOCATED_BYTES {
                 break;
             }
             more -= 1;
@@ -328,3 +351,47 @@ impl fmt::Display for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(line: u32) -> Place {
+        Place { document: 0, spot: Spot::At(line, 1) }
+    }
+
+    /// Whatever the order in which they are found.
+    #[test]
+    fn the_first_mistakes_of_the_text_are_kept_and_the_others_counted() {
+        let text = "a\n".repeat(1_000);
+        let source = Source::new("list".to_owned(), text, Format::Lines);
+        for step in [1, 7, 999] {
+            let mut mistakes = Mistakes::default();
+            for n in 0..1_000 {
+                mistakes.push(Mistake::new(at(n * step % 1_000 + 1), "wrong"));
+            }
+            assert_eq!((mistakes.len(), mistakes.kept.len()), (1_000, MAX_SHOWN));
+            let mut all = Mistakes::from(Mistake::new(at(7), "also wrong"));
+            all.append(mistakes);
+            assert_eq!((all.len(), all.kept.len()), (1_001, MAX_SHOWN));
+            let diagnostics = Diagnostics::new(all, std::slice::from_ref(&source));
+            let lines = diagnostics.shown().iter().map(|d| d.position.unwrap().0);
+            let expected =
+                (1..=49).flat_map(|line| if line == 7 { vec![7, 7] } else { vec![line] });
+            assert!(lines.eq(expected), "{diagnostics}");
+            assert!(diagnostics.to_string().ends_with("\n… and 951 more"), "{diagnostics}");
+        }
+    }
+
+    #[test]
+    fn equal_mistakes_are_shown_once() {
+        let mut mistakes = Mistakes::default();
+        for n in 0..1_000 {
+            mistakes.push(Mistake::new(at(n % 3 + 1), "wrong"));
+        }
+        assert_eq!(mistakes.len(), 1_000);
+        let source = Source::new("list".to_owned(), "a\n".repeat(3), Format::Lines);
+        let diagnostics = Diagnostics::new(mistakes, &[source]);
+        assert_eq!((diagnostics.shown().len(), diagnostics.more), (3, 0));
+    }
+}

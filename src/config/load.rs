@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,13 +15,11 @@ use super::document::{self, Kind, Node};
 use super::place::{Place, Spot};
 use super::placed::{At, Either};
 use super::privacy::{self, Shape};
-use super::sources::{self, Hasher, Sources};
+use super::sources::{self, ExpandedGlob, Hasher, Sources};
+use super::task_glob::{self, MAX_FILES, TaskGlob, has_wildcard};
 use super::tasks::Tasks;
 use super::{Config, Loaded, Provider, decode, merge, merge_keys, preset, raw, shown};
 use crate::bounded_file;
-
-/// How many files task globs may lead to.
-const MAX_TASK_FILES: usize = 10_000;
 
 /// Where a configuration is read from.
 #[derive(Clone, Copy, Debug)]
@@ -72,13 +71,26 @@ pub fn load_with<B>(
     input: Input<'_>,
     make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
 ) -> Result<(Loaded, Vec<B>), Diagnostics> {
+    load_after(input, &Sources::default(), make)
+}
+
+/// Reads a configuration as [`load_with`] does, where another is in force, which was read from `before`.
+///
+/// # Errors
+/// All mistakes of all files. One is a glob that matched files before and matches none now, while a
+/// directory of these files is gone or cannot be read.
+pub fn load_after<B>(
+    input: Input<'_>,
+    before: &Sources,
+    make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
+) -> Result<(Loaded, Vec<B>), Diagnostics> {
     match input {
         Input::File(path) => {
             let name = path.display().to_string();
             match bounded_file::read(path, document::MAX_YAML_BYTES) {
                 Ok(content) => {
                     let dir = path.parent().unwrap_or(Path::new(""));
-                    Loader::new(dir).load(name, content, make)
+                    Loader::new(dir, before).load(name, content, make)
                 }
                 Err(error) => {
                     let message = format!("cannot read the file: {}", reason(&error));
@@ -88,7 +100,7 @@ pub fn load_with<B>(
             }
         }
         Input::Text { name, text, dir } => {
-            Loader::new(dir).load(name.to_owned(), text.as_bytes().to_vec(), make)
+            Loader::new(dir, before).load(name.to_owned(), text.as_bytes().to_vec(), make)
         }
     }
 }
@@ -100,9 +112,13 @@ fn file(document: u32) -> Place {
 /// What has been read so far.
 struct Loader<'d> {
     dir: &'d Path,
+    /// The files of the configuration in force.
+    before: &'d Sources,
     sources: Vec<Source>,
     files: Vec<PathBuf>,
-    patterns: Vec<String>,
+    globs: Vec<ExpandedGlob>,
+    /// How many bytes of task files may still be read.
+    left: usize,
     /// Task files that have been read, and for which provider.
     lists: HashSet<(PathBuf, Option<usize>)>,
     /// Secret files, each as the file system resolves it.
@@ -112,12 +128,14 @@ struct Loader<'d> {
 }
 
 impl<'d> Loader<'d> {
-    fn new(dir: &'d Path) -> Self {
+    fn new(dir: &'d Path, before: &'d Sources) -> Self {
         Self {
             dir,
+            before,
             sources: Vec::new(),
             files: Vec::new(),
-            patterns: Vec::new(),
+            globs: Vec::new(),
+            left: sources::MAX_LIST_BYTES,
             lists: HashSet::new(),
             secret_files: HashSet::new(),
             hasher: Hasher::default(),
@@ -138,7 +156,7 @@ impl<'d> Loader<'d> {
         let mistakes = self.sink.into_inner();
         match loaded {
             Some((mut loaded, built)) if mistakes.is_empty() => {
-                loaded.config.sources = Sources::new(self.files, &self.hasher, self.patterns);
+                loaded.config.sources = Sources::new(self.files, &self.hasher, self.globs);
                 Ok((loaded, built))
             }
             _ => Err(Diagnostics::new(mistakes, &self.sources)),
@@ -256,27 +274,53 @@ impl<'d> Loader<'d> {
             self.report(mistake.quote(glob));
             return Vec::new();
         }
-        let Some(pattern) = sources::pattern(self.dir, glob) else {
-            self.report(Mistake::new(place, "the directory's name is not UTF-8 text"));
-            return Vec::new();
+        let cannot = |why: String| Mistake::new(place, "cannot find files").detail(why);
+        let glob = match TaskGlob::new(self.dir, glob) {
+            Ok(glob) => glob,
+            Err(wrong) => {
+                self.report(cannot(wrong.to_owned()));
+                return Vec::new();
+            }
         };
-        let files = match sources::expand(&pattern) {
-            Ok(files) if files.is_empty() && !sources::has_wildcard(glob) => {
-                Err(unexpanded(Mistake::new(place, "no such file").quote(glob), glob))
-            }
-            Ok(files) if files.is_empty() && is_unexpanded(glob) => {
-                Err(unexpanded(Mistake::new(place, "no file matches").quote(glob), glob))
-            }
-            Ok(files) if self.files.len() + files.len() > MAX_TASK_FILES => {
-                Err(Mistake::new(place, "more than 10000 task files"))
-            }
-            Ok(files) => Ok(files),
+        let matches = match glob.find() {
+            Ok(matches) => matches,
             Err(error) => {
-                Err(Mistake::new(place, format!("cannot find files: {}", reason(&error))))
+                self.report(cannot(reason(&error)));
+                return Vec::new();
             }
         };
-        self.patterns.push(pattern);
-        files.map_err(|mistake| self.report(mistake)).unwrap_or_default()
+        if let Some(mistake) = self.unmatched(place, &glob, &matches) {
+            self.report(mistake);
+        }
+        self.globs.push(ExpandedGlob::new(glob, &matches));
+        if self.files.len() + matches.files.len() > MAX_FILES {
+            self.report(Mistake::new(place, "more than 10000 task files"));
+            return Vec::new();
+        }
+        matches.files
+    }
+
+    /// What is wrong with a glob that matches no file.
+    fn unmatched(
+        &self,
+        place: Place,
+        glob: &TaskGlob,
+        matches: &task_glob::Matches,
+    ) -> Option<Mistake> {
+        let text = glob.text();
+        if !matches.files.is_empty() {
+            None
+        } else if !has_wildcard(text) {
+            Some(unexpanded(Mistake::new(place, "no such file").quote(text), text))
+        } else if is_unexpanded(text) {
+            Some(unexpanded(Mistake::new(place, "no file matches").quote(text), text))
+        } else {
+            // Files that were deleted leave their directory; what took it away may bring it back.
+            let (directory, why) = self.before.vanished(glob)?;
+            let what = format!("{text:?}: {}: {why}", directory.display());
+            let mistake = Mistake::new(place, "no file matches any more").detail(what);
+            Some(mistake.hint("to take the tasks off the list, leave the directory there, empty"))
+        }
     }
 
     fn task_file(
@@ -297,13 +341,23 @@ impl<'d> Loader<'d> {
         }
         let lines = sources::is_text_list(&path);
         let format = if lines { Format::Lines } else { Format::Yaml };
-        let content = match bounded_file::read(&path, sources::list_limit(&path)) {
+        let limit = sources::list_limit(&path);
+        let content = match bounded_file::read(&path, limit.min(self.left)) {
             Ok(content) => content,
             Err(error) => {
-                let message = format!("cannot read a task file: {}", reason(&error));
+                let is_small = std::fs::metadata(&path).is_ok_and(|metadata| {
+                    usize::try_from(metadata.len()).is_ok_and(|length| length <= limit)
+                });
+                let message = match error.kind() {
+                    ErrorKind::FileTooLarge if is_small => {
+                        "the task files are larger than 512 MiB together".to_owned()
+                    }
+                    _ => format!("cannot read a task file: {}", reason(&error)),
+                };
                 return self.report(Mistake::new(named, message).detail(name));
             }
         };
+        self.left -= content.len();
         self.hasher.add(&path, &content);
         self.files.push(path);
         let Some(number) = self.source(name, content, format) else { return };
@@ -363,4 +417,31 @@ const LISTS: &[&str] = &[".yml", ".yaml", ".txt"];
 
 fn has_extension(name: &str, extensions: &[&str]) -> bool {
     extensions.iter().any(|extension| name.ends_with(extension))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_made_for_a_provider_is_a_mistake_at_its_key() {
+        let text = "providers:\n- { name: a, preset: mjdjourney, proxy_url: 'http://proxy' }\n\
+                    - { name: b, preset: mjdjourney }\ntasks: [x]\n";
+        let input = Input::Text { name: "c.yml", text, dir: Path::new("") };
+        for (key, place) in [("proxy_url", "2:45"), ("tls_config.ca_file", "2:3"), ("", "2:3")] {
+            let made = load_with(input, |provider| match &*provider.name {
+                "a" => Err(Refusal { key, message: "cannot be made".to_owned() }),
+                name => Ok(name.to_owned()),
+            });
+            let said = made.unwrap_err().to_string();
+            assert!(said.starts_with(&format!("c.yml:{place}: cannot be made\n")), "{said}");
+            // The other mistakes are reported as well.
+            assert!(said.contains("c.yml:4:9: which provider?"), "{said}");
+        }
+        let text = text.replace("[x]", "[]");
+        let input = Input::Text { name: "c.yml", text: &text, dir: Path::new("") };
+        let (loaded, names) = load_with(input, |provider| Ok(provider.name.clone())).unwrap();
+        assert_eq!(names.iter().map(|name| &**name).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(loaded.config.providers.len(), 2);
+    }
 }

@@ -1,18 +1,18 @@
 //! The files that a configuration is read from, and whether they have changed.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use glob::{MatchOptions, Pattern};
-
 use super::document::MAX_YAML_BYTES;
+use super::task_glob::{Directories, Matches, TaskGlob};
 use crate::bounded_file;
 use crate::task;
 
-/// The largest list of IDs that is read, in bytes: fourteen million UUIDs.
-const MAX_LIST_BYTES: usize = 512 << 20;
+/// The largest list of IDs that is read, in bytes, and all task files together: fourteen million UUIDs.
+/// All are in memory until the last one is read.
+pub const MAX_LIST_BYTES: usize = 512 << 20;
 
 /// What the configuration was read from. Secret files and certificates are not among it: they
 /// are read whenever they are needed.
@@ -22,12 +22,31 @@ pub struct Sources {
     pub files: Vec<PathBuf>,
     /// Changes when a file's content changes and when a glob matches other files.
     pub hash: u64,
-    patterns: Vec<String>,
+    globs: Vec<ExpandedGlob>,
+}
+
+/// A glob, and what it matched when the configuration was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpandedGlob {
+    glob: TaskGlob,
+    missing: Option<PathBuf>,
+    directories: Directories,
+}
+
+impl ExpandedGlob {
+    /// Notes what a glob has just matched.
+    pub fn new(glob: TaskGlob, matches: &Matches) -> Self {
+        let directories = Directories::of(&matches.files);
+        Self { glob, missing: matches.missing.clone(), directories }
+    }
 }
 
 /// The hash of files, each with its name.
 #[derive(Default)]
 pub struct Hasher(BTreeMap<PathBuf, u64>);
+
+/// What the hash of a file is made of that must not be read.
+const UNREAD: &[u8] = b"cannot be read";
 
 impl Hasher {
     /// Adds a file that was read.
@@ -46,11 +65,36 @@ impl Hasher {
         let hash = match bounded_file::hash(&path, limit) {
             Ok(hash) => hash,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => {
-                task::stable_hash([b"cannot be read".as_slice(), error.to_string().as_bytes()])
-            }
+            Err(error) => task::stable_hash([UNREAD, error.to_string().as_bytes()]),
         };
         self.0.insert(path, hash);
+    }
+
+    /// Adds the files that a glob matches now. That it cannot be told is a change like any other.
+    fn add_matches(&mut self, glob: &TaskGlob, left: &mut u64) {
+        let files = match glob.find() {
+            Ok(Matches { files, .. }) => files,
+            Err(error) => {
+                let hash = task::stable_hash([UNREAD, error.to_string().as_bytes()]);
+                self.0.insert(PathBuf::from(glob.text()), hash);
+                return;
+            }
+        };
+        for path in files {
+            // Beyond what is read of all lists together only sizes count.
+            let length = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+            match left.checked_sub(length) {
+                Some(rest) => {
+                    *left = rest;
+                    let limit = list_limit(&path);
+                    self.add_current(path, limit);
+                }
+                None => {
+                    let hash = task::stable_hash([UNREAD, length.to_le_bytes().as_slice()]);
+                    self.0.insert(path, hash);
+                }
+            }
+        }
     }
 
     fn finish(&self) -> u64 {
@@ -64,23 +108,36 @@ impl Hasher {
 }
 
 impl Sources {
-    /// The files that were read, their hash, and the patterns that lead to them.
-    pub fn new(files: Vec<PathBuf>, hasher: &Hasher, patterns: Vec<String>) -> Self {
-        Self { files, hash: hasher.finish(), patterns }
+    /// The files that were read, their hash, and the globs that led to them.
+    pub fn new(files: Vec<PathBuf>, hasher: &Hasher, globs: Vec<ExpandedGlob>) -> Self {
+        Self { files, hash: hasher.finish(), globs }
     }
 
     /// What [`Sources::hash`] would be if the configuration were read now. Blocks on the file
     /// system.
     pub fn current_hash(&self) -> u64 {
-        let mut hasher = Hasher::default();
+        let (mut hasher, mut left) =
+            (Hasher::default(), u64::try_from(MAX_LIST_BYTES).unwrap_or(u64::MAX));
         if let Some(main) = self.files.first() {
             hasher.add_current(main.clone(), MAX_YAML_BYTES);
         }
-        for path in self.patterns.iter().filter_map(|pattern| expand(pattern).ok()).flatten() {
-            let limit = list_limit(&path);
-            hasher.add_current(path, limit);
+        for expanded in &self.globs {
+            hasher.add_matches(&expanded.glob, &mut left);
         }
         hasher.finish()
+    }
+
+    /// Returns a directory from which files of this glob were read and that has vanished since, and what
+    /// stands there now. Blocks on the file system.
+    pub fn vanished(&self, glob: &TaskGlob) -> Option<(&Path, String)> {
+        let same = self.globs.iter().filter(|expanded| expanded.glob == *glob);
+        same.into_iter().find_map(|expanded| expanded.directories.vanished())
+    }
+
+    /// Lists the globs that matched no file, each with the directory that was not there, if one was not.
+    pub fn unmatched(&self) -> impl Iterator<Item = (&str, Option<&Path>)> {
+        let unmatched = self.globs.iter().filter(|expanded| expanded.directories.is_empty());
+        unmatched.map(|expanded| (expanded.glob.text(), expanded.missing.as_deref()))
     }
 }
 
@@ -92,41 +149,4 @@ pub fn is_text_list(path: &Path) -> bool {
 /// Returns how many bytes a task file may have.
 pub fn list_limit(path: &Path) -> usize {
     if is_text_list(path) { MAX_LIST_BYTES } else { MAX_YAML_BYTES }
-}
-
-/// The pattern that finds what `glob` means to a file in `dir`.
-pub fn pattern(dir: &Path, glob: &str) -> Option<String> {
-    if Path::new(glob).is_absolute() || dir == OsStr::new("") {
-        return Some(glob.to_owned());
-    }
-    Some(format!("{}/{glob}", Pattern::escape(dir.to_str()?)))
-}
-
-/// Whether a pattern may match any number of files, also none.
-pub fn has_wildcard(glob: &str) -> bool {
-    glob.contains(['*', '?', '['])
-}
-
-/// The files that a pattern matches, by name. Names that begin with a dot are not matched by
-/// wildcards, so that the directories of a mounted ConfigMap count once.
-///
-/// # Errors
-/// The pattern is not one, or a directory cannot be read.
-pub fn expand(pattern: &str) -> io::Result<Vec<PathBuf>> {
-    let options = MatchOptions {
-        case_sensitive: true,
-        require_literal_separator: true,
-        require_literal_leading_dot: true,
-    };
-    let paths = glob::glob_with(pattern, options)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.msg))?;
-    let mut files = Vec::new();
-    for path in paths {
-        let path = path.map_err(io::Error::from)?;
-        if !path.is_dir() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }

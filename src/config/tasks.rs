@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::check::{Check, Global, Named};
-use super::diagnostic::Mistake;
+use super::diagnostic::{Mistake, shorten};
 use super::place::{Place, Spot, lines};
 use super::placed::{At, Either, Table};
 use super::scalar::Text;
 use super::{decode, raw};
 use crate::family;
 use crate::task::index::Index;
-use crate::task::{Common, Labels, Task, check_id};
+use crate::task::{Common, DOT_SEGMENT, Labels, Task, check_id};
 use crate::visible::find_invisible;
 
 /// Collects tasks and refuses duplicates.
@@ -104,7 +104,8 @@ impl<'c> Tasks<'c> {
                 Place { document, spot: Spot::At(number, column) }
             };
             if let Some((byte, message, hint)) = odd_in_list(id) {
-                self.check.report(Mistake::new(at(start + byte), message).hint(hint));
+                self.check
+                    .report_at(at(start + byte), |place| Mistake::new(place, message).hint(hint));
                 continue;
             }
             self.add_id(at(start), id, provider);
@@ -113,7 +114,7 @@ impl<'c> Tasks<'c> {
 
     fn add_id(&mut self, place: Place, id: &str, provider: Option<usize>) {
         let provider = self.only_provider(place, provider);
-        if let (true, Some(provider)) = (self.is_value(place, "a task ID", id), provider) {
+        if let (true, Some(provider)) = (self.is_value(place, a_task_id, id), provider) {
             let (labels, params) = (Arc::clone(&self.no_labels), Arc::clone(&self.no_labels));
             self.add(place, place, provider, id, labels, params);
         }
@@ -130,9 +131,10 @@ impl<'c> Tasks<'c> {
             None => self.only_provider(place, provider),
         };
         let labels = raw.labels.get().map(|table| self.labels(table));
-        let params = raw.params.get().map(|table| self.params(table, provider));
+        let id = raw.id.get().map_or("", |Text(id)| id);
+        let params = raw.params.get().map(|table| self.params(table, provider, id));
         let Some((at, Text(id))) = raw.id.placed() else { return };
-        if let (true, Some(provider)) = (self.is_value(at, "a task ID", id), provider) {
+        if let (true, Some(provider)) = (self.is_value(at, a_task_id, id), provider) {
             let labels = labels.unwrap_or_else(|| Arc::clone(&self.no_labels));
             let params = params.unwrap_or_else(|| Arc::clone(&self.no_labels));
             let params_at = raw.params.place.unwrap_or(place);
@@ -153,12 +155,14 @@ impl<'c> Tasks<'c> {
         let common = Common { provider: Arc::clone(&named.name), labels, params };
         let task = Task { id: id.into(), common: self.common(common) };
         if let Some(first) = self.index.find(&task, &self.listed) {
-            let mistake = Mistake::new(place, "duplicate task").quote(id);
             let first = self.places.get(first).copied();
-            return self.check.report(first.map_or(mistake.clone(), |first| mistake.first(first)));
+            return self.check.report_at(place, |place| {
+                let mistake = Mistake::new(place, "duplicate task").quote(id);
+                Mistake { first, ..mistake }
+            });
         }
         if let Some(Err(wrong)) = named.provider.as_ref().map(|provider| provider.check_id(id)) {
-            self.check.report(Mistake::new(place, format!("a task ID {wrong}")));
+            self.check.report_at(place, |place| Mistake::new(place, format!("a task ID {wrong}")));
         }
         self.fits(params_at, named, &task.common.params);
         let Some(kept_of) = self.kept_of.get_mut(provider) else { return };
@@ -213,19 +217,24 @@ impl<'c> Tasks<'c> {
         found
     }
 
-    /// Whether a text can be part of a URL's path, and is what people see of it.
-    fn is_value(&self, place: Place, what: &str, text: &str) -> bool {
-        let mistake = if let Err(wrong) = check_id(text) {
-            Mistake::new(place, format!("{what} {wrong}"))
+    /// Reports a text that cannot be the ID of a task or a value of its request, which `what` names,
+    /// and returns false.
+    fn is_value(&self, place: Place, what: impl FnOnce() -> String, text: &str) -> bool {
+        let (wrong, hint) = if let Err(wrong) = check_id(text) {
+            (wrong.to_owned(), (wrong == DOT_SEGMENT).then_some(AS_GIVEN))
         } else if let Some((_, found)) = find_invisible(text) {
-            Mistake::new(place, format!("{what} holds {found}")).hint(REMOVE)
+            (format!("holds {found}"), Some(REMOVE))
         } else if text.starts_with(['\n', '\r']) || text.ends_with(['\n', '\r']) {
-            let mistake = Mistake::new(place, format!("{what} begins or ends with a line break"));
-            mistake.hint("write it on one line, without `|` or `>`")
+            let hint = "write it on one line, without `|` or `>`";
+            ("begins or ends with a line break".to_owned(), Some(hint))
         } else {
             return true;
         };
-        self.check.report(mistake);
+        self.check.report_at(place, |place| {
+            let mut mistake = Mistake::new(place, format!("{} {wrong}", what()));
+            mistake.hint = hint.map(str::to_owned);
+            if text.is_empty() { mistake } else { mistake.quote(text) }
+        });
         false
     }
 
@@ -257,13 +266,18 @@ impl<'c> Tasks<'c> {
         labels.into()
     }
 
-    fn params(&self, table: &Table<Text>, provider: Option<usize>) -> Labels {
+    /// The params of the task `id`.
+    fn params(&self, table: &Table<Text>, provider: Option<usize>, id: &str) -> Labels {
         let named = provider.and_then(|provider| self.providers.get(provider));
         let provider = named.and_then(|named| named.provider.as_ref());
         let mut params: Vec<(Box<str>, Box<str>)> = Vec::new();
         for (place, name, Text(value)) in table.entries() {
-            if self.is_value(place, "a param", value)
-                && let Some(Err(wrong)) = provider.map(|provider| provider.check_param(name, value))
+            if self.is_value(
+                place,
+                || format!("the param {name:?} of task {:?}", shorten(id)),
+                value,
+            ) && let Some(Err(wrong)) =
+                provider.map(|provider| provider.check_param(name, value))
             {
                 self.check.report(Mistake::new(place, format!("a param {wrong}")));
             }
@@ -294,6 +308,14 @@ impl<'c> Tasks<'c> {
         }
     }
 }
+
+fn a_task_id() -> String {
+    "a task ID".to_owned()
+}
+
+/// What to do about an ID with dot segments.
+const AS_GIVEN: &str =
+    "a gateway that decodes it would ask for another path: write it as the provider's API gave it";
 
 /// What to do about a character that nobody sees.
 const REMOVE: &str = "remove the character: it counts, though nobody sees it";

@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
+use http::{HeaderMap, HeaderValue};
+
 use super::{Polled, Upstream};
 use crate::config::Provider;
 use crate::config::scalar::SECRET;
 use crate::fetch::Response;
-use crate::mapping::Body;
+use crate::mapping::{Answer, Body};
 use crate::observation::{Observation, Oddity, State};
 use crate::task::Task;
 use crate::task::group::TaskGroup;
@@ -21,8 +23,10 @@ pub fn report(upstream: &Upstream, task: &Task, polled: &Polled) -> String {
     let _ = write_request(&mut out, upstream, task, polled);
     if let Some(response) = &polled.response {
         let failed = polled.outcomes.iter().all(Result::is_err);
-        let _ = write_response(&mut out, response, failed);
-        let _ = write_mapping(&mut out, upstream, task, response);
+        let headers = shown_headers(&upstream.provider, response);
+        let answer = Answer { headers: &headers, ..response.answer() };
+        let _ = write_response(&mut out, response, &answer, failed);
+        let _ = write_mapping(&mut out, upstream, task, &answer);
     }
     let _ = write_outcome(&mut out, polled);
     // What is written here is decoded once more than what was masked before.
@@ -63,15 +67,31 @@ fn redacted(provider: &Provider, task: &Task) -> (String, Option<String>) {
     }
 }
 
-fn write_response(out: &mut String, response: &Response, failed: bool) -> std::fmt::Result {
+/// The headers of an answer with `<secret>` for the values of those that may carry credentials.
+fn shown_headers(provider: &Provider, response: &Response) -> HeaderMap {
+    let mut headers = response.headers.clone();
+    for (name, value) in &mut headers {
+        if provider.masked_headers.contains(name) {
+            *value = HeaderValue::from_static(SECRET);
+        }
+    }
+    headers
+}
+
+fn write_response(
+    out: &mut String,
+    response: &Response,
+    answer: &Answer<'_>,
+    failed: bool,
+) -> std::fmt::Result {
     writeln!(out, "answer\n  HTTP status {}", response.status)?;
-    for (name, value) in &response.headers {
+    for (name, value) in answer.headers {
         writeln!(out, "  {name}: {}", String::from_utf8_lossy(value.as_bytes()).escape_debug())?;
     }
     if let Some(wait) = response.retry_after.filter(|_| failed) {
         writeln!(out, "  asks to be left alone for {wait:?}")?;
     }
-    match response.answer().body {
+    match answer.body {
         Body::Unread => writeln!(out, "  the body was not read: the HTTP status tells the state"),
         Body::Cut { start, limit } => {
             writeln!(out, "  body, larger than {limit} bytes (body_size_limit); its beginning")?;
@@ -101,10 +121,10 @@ fn write_mapping(
     out: &mut String,
     upstream: &Upstream,
     task: &Task,
-    response: &Response,
+    answer: &Answer<'_>,
 ) -> std::fmt::Result {
     writeln!(out, "mapping")?;
-    let lines = upstream.provider.mapping.explain(&response.answer(), &task.id);
+    let lines = upstream.provider.mapping.explain(answer, &task.id);
     let width = |column: fn(&[String; 3]) -> &String| {
         lines.iter().map(|line| column(line).chars().count()).max().unwrap_or(0)
     };

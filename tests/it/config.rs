@@ -75,7 +75,7 @@ fn text_is_kept_as_it_is_written() {
     assert_eq!(pairs(&tasks[0].common.params), ["kind=text2video"]);
     let text = "
 providers: [{ name: 007, preset: mjdjourney }]
-tasks: [1320098173412546, 1e5, 007, 0x1F, true, 'null', \"a\\nb\", 1_000, +1, .5, ../x?y=1#z, [x]]
+tasks: [1320098173412546, 1e5, 007, 0x1F, true, 'null', \"a\\nb\", 1_000, +1, .5, ..x?y=1#z, [x]]
 ";
     assert!(load_text(text).unwrap_err().contains("expected text, found a list"));
     let Loaded { config, tasks } = load_with_tasks(&text.replace(", [x]", "")).unwrap();
@@ -91,7 +91,7 @@ tasks: [1320098173412546, 1e5, 007, 0x1F, true, 'null', \"a\\nb\", 1_000, +1, .5
         "1_000",
         "+1",
         ".5",
-        "../x?y=1#z",
+        "..x?y=1#z",
     ];
     assert_eq!(ids, expected);
     assert_eq!(&*config.providers[0].name, "007");

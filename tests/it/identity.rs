@@ -7,7 +7,7 @@ use crate::harness::{Exporter, Gateway, http, until};
 
 /// An ID, what the gateway is asked for, and how a label shows it.
 const IDS: &[(&str, &str, &str)] = &[
-    ("../../admin?x=1#y", "/api/mj/task/..%2F..%2Fadmin%3Fx%3D1%23y/fetch", "../../admin?x=1#y"),
+    ("/admin/a..b?x=1#y", "/api/mj/task/%2Fadmin%2Fa..b%3Fx%3D1%23y/fetch", "/admin/a..b?x=1#y"),
     (
         "a \"quoted\" \\ one\\n\nnew\r\tline",
         "/api/mj/task/a%20%22quoted%22%20%5C%20one%5Cn%0Anew%0D%09line/fetch",
@@ -16,7 +16,7 @@ const IDS: &[(&str, &str, &str)] = &[
     ("é 日本 🦀", "/api/mj/task/%C3%A9%20%E6%97%A5%E6%9C%AC%20%F0%9F%A6%80/fetch", "é 日本 🦀"),
     ("a%2Fb%", "/api/mj/task/a%252Fb%25/fetch", "a%2Fb%"),
     ("...", "/api/mj/task/.../fetch", "..."),
-    ("a/./../b", "/api/mj/task/a%2F.%2F..%2Fb/fetch", "a/./../b"),
+    ("a/.../b.", "/api/mj/task/a%2F...%2Fb./fetch", "a/.../b."),
     ("{task_id}", "/api/mj/task/%7Btask_id%7D/fetch", "{task_id}"),
     (
         "x\",state=\"failed\"} 1 #",

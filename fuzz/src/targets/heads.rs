@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aitask_exporter::clock::Clock;
+use aitask_exporter::config::Sources;
 use aitask_exporter::fetch::resolver::Resolver;
 use aitask_exporter::history::History;
 use aitask_exporter::poll::worker::Context;
@@ -57,7 +58,8 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
             history: Arc::clone(&history),
         };
         let source = Source::Text("heads.yml", CONFIG.to_owned());
-        let built = reload::load(&source, &Upstreams::new(), &context.resolver);
+        let (upstreams, sources) = (Upstreams::new(), Sources::default());
+        let built = reload::load(&source, &upstreams, &sources, &context.resolver);
         let built = built.unwrap_or_else(|told| panic!("{told}"));
         let store = Arc::new(Store::new(clock));
         let live = Arc::new(Live::start(source, built, store, context).await.unwrap());

@@ -63,9 +63,7 @@ impl Folder {
 
     /// Makes a file with one task, where the name is one of a file within the folder.
     fn add(&self, name: &[u8], number: usize) -> Option<()> {
-        // Not every byte yet: the crate that reads globs panics at a name that is not UTF-8.
-        let name = String::from_utf8_lossy(name);
-        let name = Path::new(OsStr::from_bytes(name.as_bytes()));
+        let name = Path::new(OsStr::from_bytes(name));
         let is_inside = name.components().all(|part| matches!(part, Component::Normal(_)));
         if !is_inside || name.components().count() > MOST_FOLDERS {
             return None;

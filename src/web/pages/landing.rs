@@ -16,10 +16,14 @@ use crate::store::ProviderView;
 use crate::web::Web;
 use crate::web::limit::Permit;
 
+/// How much of a refusal to reload is shown: some five mistakes, and the providers below it.
+const REFUSAL_LINES: usize = 20;
+
 #[derive(Template)]
 #[template(path = "landing.html")]
 struct Landing<'a> {
     head: Head<'a>,
+    refusal: Option<String>,
     states: [observation::State; observation::State::ALL.len()],
     providers: Vec<Provider>,
     failures: Vec<Failed>,
@@ -46,12 +50,23 @@ pub async fn page(State(web): State<Arc<Web>>, Extension(permit): Extension<Perm
         let failures = web.history.newest().into_iter();
         ok(&Landing {
             head: Head::new(&web),
+            refusal: web.live.refusal().map(|refusal| excerpt(&refusal)),
             states: observation::State::ALL,
             providers: snapshot.providers.iter().map(provider).collect(),
             failures: failures.map(|entry| Failed::new(&entry, snapshot.now)).collect(),
         })
     })
     .await
+}
+
+/// The first mistakes; the log has the others.
+fn excerpt(refusal: &str) -> String {
+    let mut lines: Vec<_> = refusal.lines().take(REFUSAL_LINES + 1).collect();
+    if lines.len() > REFUSAL_LINES {
+        lines.pop();
+        lines.push("…");
+    }
+    lines.join("\n")
 }
 
 fn provider(view: &ProviderView) -> Provider {

@@ -139,22 +139,23 @@ impl Simulator {
                 .map(ResponseBody::untracked));
         };
         let (system, is_list) = (route.system, route.endpoint.has_list_response());
-        let refuse = |status| Ok(system.respond_with_error(status).map(ResponseBody::untracked));
+        let respond_with_error =
+            |status| Ok(system.respond_with_error(status).map(ResponseBody::untracked));
         let (head, body) = request.into_parts();
         if head.method != route.endpoint.method() {
-            return refuse(StatusCode::METHOD_NOT_ALLOWED);
+            return respond_with_error(StatusCode::METHOD_NOT_ALLOWED);
         }
         let Ok(body) = to_bytes(axum::body::Body::new(body), MAX_REQUEST_BODY_BYTES).await else {
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE);
+            return respond_with_error(StatusCode::PAYLOAD_TOO_LARGE);
         };
         let Some(ids) = route.extract_ids(head.uri.query().unwrap_or_default(), &body) else {
-            return refuse(StatusCode::BAD_REQUEST);
+            return respond_with_error(StatusCode::BAD_REQUEST);
         };
         match self.registry.begin_request(ids, &head.uri, &head.headers) {
             Ok(active_request) => {
                 self.respond(system, is_list, active_request, &head.headers).await
             }
-            Err(RegistryFull) => refuse(StatusCode::INSUFFICIENT_STORAGE),
+            Err(RegistryFull) => respond_with_error(StatusCode::INSUFFICIENT_STORAGE),
         }
     }
 

@@ -163,13 +163,13 @@ mod tests {
             step(Status::Running, 40),
             Step { status: Status::Completed, duration: None },
         ];
-        let facts = |now| {
+        let times_and_progress = |now| {
             let state = TaskState::compute(second(now), second(100), &steps);
             (state.started_at, state.changed_at, state.ended_at(), state.progress_percent)
         };
-        assert_eq!(facts(105), (None, second(100), None, 0));
-        assert_eq!(facts(120), (Some(second(110)), second(110), None, 25));
+        assert_eq!(times_and_progress(105), (None, second(100), None, 0));
+        assert_eq!(times_and_progress(120), (Some(second(110)), second(110), None, 25));
         let end = second(150);
-        assert_eq!(facts(999), (Some(second(110)), end, Some(end), 100));
+        assert_eq!(times_and_progress(999), (Some(second(110)), end, Some(end), 100));
     }
 }

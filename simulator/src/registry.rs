@@ -137,8 +137,8 @@ impl TaskRegistry {
                 Some(script) => Arc::clone(script),
                 None => Arc::new(scenario::build_script(&String::from_utf8_lossy(&id))),
             };
-            let ago = script.enqueued_ago.unwrap_or_default();
-            let enqueued_at = *task.enqueued_at.get_or_insert_with(|| now - ago);
+            let enqueued_ago = script.enqueued_ago.unwrap_or_default();
+            let enqueued_at = *task.enqueued_at.get_or_insert_with(|| now - enqueued_ago);
             task.stats.record_request(now, target, Arc::clone(&headers));
             let (request_number, in_flight) = (task.stats.requests, task.stats.in_flight);
             state.stats.max_in_flight_per_task = state.stats.max_in_flight_per_task.max(in_flight);
@@ -153,7 +153,7 @@ impl TaskRegistry {
     /// # Errors
     /// Returns [`RegistryFull`] if there is no room for a new task.
     pub(crate) fn set_script(&self, id: &[u8], script: Script) -> Result<(), RegistryFull> {
-        let enqueued_at = script.enqueued_ago.map(|ago| self.now() - ago);
+        let enqueued_at = script.enqueued_ago.map(|enqueued_ago| self.now() - enqueued_ago);
         let mut state = self.lock();
         if !state.has_room_for(&[id]) {
             return Err(RegistryFull);
@@ -193,8 +193,8 @@ impl ActiveRequest {
     /// Adds `bytes`, the number of body bytes handed to the network, to the statistics of each task.
     pub(crate) fn record_sent_bytes(&self, bytes: usize) {
         let mut state = self.registry.lock();
-        for requested in &self.tasks {
-            if let Some(task) = state.tasks.get_mut(&requested.id) {
+        for requested_task in &self.tasks {
+            if let Some(task) = state.tasks.get_mut(&requested_task.id) {
                 task.stats.body_bytes += bytes;
             }
         }
@@ -205,8 +205,8 @@ impl Drop for ActiveRequest {
     fn drop(&mut self) {
         let mut state = self.registry.lock();
         state.stats.in_flight = state.stats.in_flight.saturating_sub(1);
-        for requested in &self.tasks {
-            if let Some(task) = state.tasks.get_mut(&requested.id) {
+        for requested_task in &self.tasks {
+            if let Some(task) = state.tasks.get_mut(&requested_task.id) {
                 task.stats.in_flight = task.stats.in_flight.saturating_sub(1);
             }
         }

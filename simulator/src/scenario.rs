@@ -126,11 +126,12 @@ fn derive_script_from_hash(id: &str) -> Script {
     id.hash(&mut hasher);
     let hash = hasher.finish();
     let step = |status, millis| Step { status, duration: Some(Duration::from_millis(millis)) };
-    let end = if (hash >> 32).is_multiple_of(10) { Status::Failed } else { Status::Completed };
+    let final_status =
+        if (hash >> 32).is_multiple_of(10) { Status::Failed } else { Status::Completed };
     let steps = vec![
         step(Status::Queued, 2_000 + hash % 8_000),
         step(Status::Running, 5_000 + hash / 8_000 % 20_000),
-        Step { status: end, duration: None },
+        Step { status: final_status, duration: None },
     ];
     Script { steps, ..Script::default() }
 }

@@ -346,7 +346,7 @@ async fn send_request(address: std::net::SocketAddr, id: &str) -> TcpStream {
 
 #[tokio::test]
 async fn reset_half_and_endless_break_the_connection() {
-    let (address, _stop, _served) = start_server().await;
+    let (address, _stop, _server) = start_server().await;
     let mut nothing = Vec::new();
     within_deadline(send_request(address, "reset-1").await.read_to_end(&mut nothing))
         .await
@@ -370,7 +370,7 @@ async fn reset_half_and_endless_break_the_connection() {
 
 #[tokio::test]
 async fn a_disconnected_client_is_no_longer_in_flight() {
-    let (address, _stop, _served) = start_server().await;
+    let (address, _stop, _server) = start_server().await;
     let in_flight = async |wanted: &str| {
         loop {
             let mut stream = TcpStream::connect(address).await.unwrap();
@@ -391,7 +391,7 @@ async fn a_disconnected_client_is_no_longer_in_flight() {
 
 #[tokio::test]
 async fn shutdown_closes_hanging_connections() {
-    let (address, stop, served) = start_server().await;
+    let (address, stop, server) = start_server().await;
     let mut streams = Vec::new();
     for id in ["hang-1", "slow-1", "endless-1"] {
         streams.push(send_request(address, id).await);
@@ -399,7 +399,7 @@ async fn shutdown_closes_hanging_connections() {
     // The response to the last request has begun, so all three connections have been accepted.
     streams[2].read_u8().await.unwrap();
     stop.send(()).unwrap();
-    within_deadline(served).await.unwrap().unwrap();
+    within_deadline(server).await.unwrap().unwrap();
     assert_eq!(streams[0].read(&mut [0]).await.unwrap_or(0), 0);
     assert!(TcpStream::connect(address).await.is_err());
 }

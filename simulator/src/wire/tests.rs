@@ -159,9 +159,9 @@ fn a_list_response_holds_each_task() {
         ]
     };
     let answer = read_json(suno.respond(&tasks(), true));
-    let facts = answer["data"].as_array().unwrap().iter();
-    let facts: Vec<_> = facts.map(|task| json!([task["task_id"], task["status"]])).collect();
-    assert_eq!(facts, [json!(["a", "SUBMITTED"]), json!(["c", 7]), json!(["not-d", "SUCCESS"])]);
+    let elements = answer["data"].as_array().unwrap().iter();
+    let elements: Vec<_> = elements.map(|task| json!([task["task_id"], task["status"]])).collect();
+    assert_eq!(elements, [json!(["a", "SUBMITTED"]), json!(["c", 7]), json!(["not-d", "SUCCESS"])]);
 
     let status = ResponseFault::with_status(StatusCode::BAD_GATEWAY, []);
     let broken = TaskResponse { fault: Some(&status), ..task_response("e", Status::Queued) };

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use memchr::memchr3_iter;
 
-use escape::Decoder;
+use escape::{COMPARED, Decoder};
 use needle::{MAX_ESCAPE, Needle, is_line_break};
 
 /// The shortest secret that is looked for, in bytes: shorter ones stand in words that mean
@@ -102,8 +102,10 @@ impl Redactor {
         let longest = self.needles.iter().map(|needle| needle.bytes().len()).max();
         let window = longest.map_or(0, |longest| longest.saturating_mul(MAX_ESCAPE));
         let mut ends = masked.len().saturating_sub(window)..masked.len();
+        // What cannot be read may be one.
         let is_begun = |at: &usize| {
             self.needles.iter().any(|needle| needle.is_begun(&masked, *at, &mut decoder))
+                || decoder.is_exhausted()
         };
         let end = ends.find(is_begun).unwrap_or(masked.len());
         masked.truncate(end);
@@ -141,6 +143,7 @@ impl Redactor {
             let mut chain = decoder.chain(at);
             while let Some(symbol) = decoder.next(&mut chain) {
                 let mut look = |anchor: &Anchor, matched| {
+                    decoder.spend(COMPARED).then_some(())?;
                     let needle = self.needles.get(anchor.needle)?;
                     let place = needle.find_escaped(text, at, matched, &symbol, decoder)?;
                     behind = behind.max(place.end);

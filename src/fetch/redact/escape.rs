@@ -14,6 +14,14 @@ const MAX_NESTED: usize = 128;
 /// attack take a hundredth.
 const NESTED_A_BYTE: usize = 2;
 const NESTED_AT_LEAST: usize = 4_096;
+/// Work of comparing with secrets, likewise, in units of [`COMPARED`]: a secret of backslashes can be
+/// read in many ways.
+const WORK_A_BYTE: usize = 128;
+const WORK_AT_LEAST: usize = 1 << 20;
+/// Work of looking for what stands before an escape, a few nanoseconds.
+pub const COMPARED: usize = 1;
+/// Work of reading on by one character, with all escapes that it may be.
+pub const FOLLOWED: usize = 64;
 /// Escapes one around another that are read from one place, such as `&amp;amp;#43;`, and backslashes
 /// in a row: JSON within JSON doubles them and adds one, so that four times make 15.
 const MAX_CHAIN: usize = 16;
@@ -55,19 +63,29 @@ pub struct Decoder<'t> {
     /// How often it may still look for escapes within escapes: in all, and at the present place.
     left: usize,
     left_here: usize,
+    /// Work of comparing that is left.
+    work_left: usize,
 }
 
 impl<'t> Decoder<'t> {
     /// A decoder that has not read anything.
     pub const fn new(text: &'t [u8]) -> Self {
         let left = text.len() * NESTED_A_BYTE + NESTED_AT_LEAST;
-        Self { text, left, left_here: MAX_NESTED }
+        let work_left = text.len() * WORK_A_BYTE + WORK_AT_LEAST;
+        Self { text, left, left_here: MAX_NESTED, work_left }
     }
 
-    /// Reports whether escapes within escapes are no longer read, because there are more of them
-    /// than any encoder writes.
+    /// Counts work of comparing with a secret. Returns false once it has been more than any text takes
+    /// that is no attack.
+    pub fn spend(&mut self, work: usize) -> bool {
+        self.work_left = self.work_left.saturating_sub(work);
+        self.work_left > 0
+    }
+
+    /// Reports whether the text is no longer read, because it has more escapes within escapes than any
+    /// encoder writes, or takes more comparisons.
     pub const fn is_exhausted(&self) -> bool {
-        self.left == 0
+        self.left == 0 || self.work_left == 0
     }
 
     /// Returns the escapes at `at` before any of them is read.

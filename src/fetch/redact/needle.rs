@@ -1,12 +1,13 @@
 //! One text that is looked for: a secret, or its base64.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use memchr::memmem::Finder;
 
-use super::escape::{Decoder, Symbol, is_lead};
+use super::escape::{Decoder, FOLLOWED, Symbol, is_lead};
 
 /// The longest escape of one character that is recognised before a match and at the end of what was
 /// cut, in bytes.
@@ -123,9 +124,9 @@ impl Needle {
         let mut followed = Followed { whole: None, is_cut: false };
         // What is left to try, where an escape can also be taken as it stands: a text may have
         // backslashes, or percent signs, of its own.
-        let (mut left, mut tried) = (vec![from], Vec::new());
+        let (mut left, mut tried) = (vec![from], HashSet::new());
         while let Some((mut matched, mut at)) = left.pop() {
-            loop {
+            while tried.insert((matched, at)) && decoder.spend(FOLLOWED) {
                 let Some(expected) = self.bytes().get(matched) else {
                     followed.whole = followed.whole.max(Some(at));
                     break;
@@ -135,16 +136,10 @@ impl Needle {
                     break;
                 };
                 if is_lead(*byte) {
-                    if tried.contains(&(matched, at)) {
-                        break;
-                    }
                     let before = left.len();
                     let mut chain = decoder.chain(at);
                     while let Some(symbol) = decoder.next(&mut chain) {
                         left.extend(self.behind(matched, &symbol));
-                    }
-                    if left.len() > before && expected == byte {
-                        tried.push((matched, at));
                     }
                     // An escape that is cut may stand for anything.
                     followed.is_cut |= left.len() == before && text.len() - at < MAX_ESCAPE;

@@ -207,3 +207,15 @@ fn the_beginning_of_a_secret_at_the_end_is_masked() {
     assert_eq!(masked(""), "");
     assert_eq!(Redactor::default().mask_cut(Bytes::from_static(b"a")), "a");
 }
+
+/// Each of its backslashes is one as it stands, and half of one.
+#[test]
+fn a_secret_of_backslashes_is_found_in_bounded_time() {
+    let secret = "\\".repeat(120);
+    let redactor = Redactor::new([&*secret]);
+    for text in [json(&secret), json(&json(&secret)), json(&json(&json(&secret)))] {
+        assert_eq!(redactor.mask_text(&text).as_deref(), Some("<secret>"));
+    }
+    let many = "\\".repeat(1 << 15) + "n";
+    assert_eq!(redactor.mask_text(&many).as_deref(), Some("<secret>"));
+}

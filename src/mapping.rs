@@ -287,9 +287,7 @@ impl Mapping {
             _ => {}
         }
         match code {
-            Some(code) if !self.is_success(code) => {
-                fail(Reason::Api, format!("the code is {code}"))
-            }
+            Some(code) if !self.is_success(code) => fail(Reason::Api, format!("code {code}")),
             _ => Ok(None),
         }
     }

@@ -1,9 +1,8 @@
 //! Mistakes, and how they are told: where, what, the line, and what to do.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use super::document;
 use super::extent::HiddenPlaces;
 use super::place::{self, Place, Spot};
 use super::privacy::Hidden;
@@ -12,9 +11,6 @@ use crate::visible::{is_invisible, is_plain};
 /// How many mistakes are kept and shown, the first ones of the text; the rest are counted, since a list
 /// may have millions. More than a screen helps no reader.
 const MAX_SHOWN: usize = 50;
-/// How many bytes of files may be parsed again to find positions, each of which costs one parse:
-/// a second or two of work. At least one position is always found.
-const MAX_LOCATED_BYTES: usize = 128 << 20;
 /// How many characters of a line are shown around the column.
 const EXCERPT_CHARS: usize = 120;
 
@@ -174,28 +170,48 @@ impl Source {
         Self { name, text, format, hidden: Vec::new() }
     }
 
-    fn position(&self, place: Place) -> Option<(u32, u32)> {
-        let (line, column) = match place.spot {
-            Spot::File => None,
-            Spot::At(line, column) => Some((line, column)),
-            Spot::Node(node) => document::locate(&self.text, node),
-        }?;
-        // What is missing at the end is missing on a line that libyaml counts and nobody sees.
-        match self.line(line) {
-            Some(_) => Some((line, column)),
-            None => self.end(),
+    /// Its lines, as those count them who look for a place.
+    fn lines(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        match self.format {
+            Format::Lines => Box::new(place::lines(&self.text)),
+            Format::Yaml | Format::Broken => Box::new(place::yaml_lines(&self.text)),
         }
     }
+}
 
-    /// Behind the last line that is not blank.
-    fn end(&self) -> Option<(u32, u32)> {
-        let lines = (1_u32..).zip(place::lines(&self.text));
-        let (line, text) = lines.filter(|(_, text)| !text.trim().is_empty()).last()?;
-        Some((line, u32::try_from(text.chars().count()).ok()?.saturating_add(1)))
+/// Some lines of a file, found in one way through it.
+#[derive(Default)]
+struct Lines<'s> {
+    found: BTreeMap<u32, &'s str>,
+    /// The last line that is not blank.
+    last: Option<(u32, &'s str)>,
+}
+
+impl<'s> Lines<'s> {
+    fn find(source: &'s Source, wanted: &BTreeSet<u32>) -> Self {
+        let mut lines = Self::default();
+        for (number, line) in (1..).zip(source.lines()) {
+            if wanted.contains(&number) {
+                lines.found.insert(number, line);
+            }
+            if !line.trim().is_empty() {
+                lines.last = Some((number, line));
+            }
+        }
+        lines
     }
 
-    fn line(&self, line: u32) -> Option<&str> {
-        place::lines(&self.text).nth(usize::try_from(line).ok()?.checked_sub(1)?)
+    /// Where something is, and its line. What is missing at the end is missing behind the last line that
+    /// is not blank.
+    fn position(&self, spot: Spot) -> Option<((u32, u32), &'s str)> {
+        let Spot::At(line, column) = spot else { return None };
+        let (last, text) = self.last?;
+        if let Some(text) = self.found.get(&line).filter(|_| line <= last) {
+            return Some(((line, column), text));
+        }
+        let line = last;
+        let column = u32::try_from(text.chars().count()).ok()?.saturating_add(1);
+        Some(((line, column), text))
     }
 }
 
@@ -224,26 +240,24 @@ pub struct Diagnostic {
 impl Diagnostics {
     /// Looks up the places of mistakes.
     pub fn new(mistakes: Mistakes, sources: &[Source]) -> Self {
-        let Mistakes { kept, mut more, .. } = mistakes;
-        more += kept.len();
-        let (mut located_bytes, mut hidden) = (0, HashMap::new());
-        let mut shown = Vec::new();
-        for mistake in &kept {
-            if located_bytes > MAX_LOCATED_BYTES {
-                break;
-            }
-            more -= 1;
-            let Some(source) = source(sources, mistake.place) else { continue };
-            located_bytes += source.text.len();
-            let hidden = hidden
-                .entry(mistake.place.document)
-                .or_insert_with(|| HiddenPlaces::find(&source.text, &source.hidden));
-            // A block with an anchor is read once for each alias; its mistakes are told once.
-            let diagnostic = Diagnostic::new(mistake, source, hidden, sources);
-            if shown.last() != Some(&diagnostic) {
-                shown.push(diagnostic);
+        let Mistakes { kept, more, .. } = mistakes;
+        let mut wanted: HashMap<u32, BTreeSet<u32>> = HashMap::new();
+        for place in kept.iter().flat_map(|mistake| [Some(mistake.place), mistake.first]).flatten()
+        {
+            let lines = wanted.entry(place.document).or_default();
+            if let Spot::At(line, _) = place.spot {
+                lines.insert(line);
             }
         }
+        let files: HashMap<u32, File<'_>> = wanted
+            .iter()
+            .filter_map(|(document, wanted)| {
+                let source = sources.get(usize::try_from(*document).ok()?)?;
+                let hidden = HiddenPlaces::find(&source.text, &source.hidden);
+                Some((*document, File { source, lines: Lines::find(source, wanted), hidden }))
+            })
+            .collect();
+        let shown = kept.iter().filter_map(|mistake| Diagnostic::new(mistake, &files)).collect();
         Self { shown, more }
     }
 
@@ -262,15 +276,19 @@ impl Diagnostics {
     }
 }
 
-fn source(sources: &[Source], place: Place) -> Option<&Source> {
-    sources.get(usize::try_from(place.document).ok()?)
+/// A file that has mistakes.
+struct File<'s> {
+    source: &'s Source,
+    lines: Lines<'s>,
+    hidden: HiddenPlaces,
 }
 
 impl Diagnostic {
-    fn new(mistake: &Mistake, source: &Source, hidden: &HiddenPlaces, sources: &[Source]) -> Self {
-        let position = source.position(mistake.place);
-        let is_secret = position.is_some_and(|position| hidden.has(mistake.place, position));
-        let is_hidden = position.is_some_and(|(line, _)| {
+    fn new(mistake: &Mistake, files: &HashMap<u32, File<'_>>) -> Option<Self> {
+        let File { source, lines, hidden } = files.get(&mistake.place.document)?;
+        let found = lines.position(mistake.place.spot);
+        let is_secret = found.is_some() && hidden.has(mistake.place);
+        let is_hidden = found.is_some_and(|((line, _), _)| {
             is_secret || source.format == Format::Broken || hidden.has_line(line)
         });
         let mut message = mistake.message.clone();
@@ -281,16 +299,17 @@ impl Diagnostic {
         if is_hidden {
             message.push_str(" (line not shown: it may hold a secret)");
         }
-        let excerpt = position.filter(|_| !is_hidden).and_then(|(line, column)| {
-            excerpt(source.line(line)?, usize::try_from(column).ok()?, source.format)
+        let excerpt = found.filter(|_| !is_hidden).and_then(|((_, column), line)| {
+            excerpt(line, usize::try_from(column).ok()?, source.format)
         });
         let first = mistake.first.and_then(|place| {
-            let source = self::source(sources, place)?;
-            let (line, column) = source.position(place)?;
+            let File { source, lines, .. } = files.get(&place.document)?;
+            let ((line, column), _) = lines.position(place.spot)?;
             Some(format!("the first one is at {}:{line}:{column}", source.name))
         });
         let hint = mistake.hint.clone().or(first);
-        Self { file: source.name.clone(), position, message, excerpt, hint }
+        let position = found.map(|(position, _)| position);
+        Some(Self { file: source.name.clone(), position, message, excerpt, hint })
     }
 }
 

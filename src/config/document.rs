@@ -1,32 +1,43 @@
-//! A YAML file as a tree that keeps what `serde_yaml` would drop: the exact text of scalars, the
-//! order of keys, duplicate keys, null, and where everything stands.
+//! A YAML file as a tree that keeps the exact text of scalars, the order of keys, duplicate keys, null,
+//! and where everything stands.
 //!
-//! `serde_yaml` tells positions only in errors. So nodes are numbered in the order in which they
-//! are visited, and [`locate`] walks the text again and fails on purpose at a number: the error
-//! knows line and column. Nobody pays for positions but who made a mistake.
+//! A long list is no tree: its items are read one after another, each a tree of its own for as long as
+//! it is looked at.
 
-use std::cell::Cell;
-use std::fmt;
+mod core_schema;
+#[cfg(test)]
+mod tests;
 
-use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use std::collections::HashMap;
 
-use super::nesting;
+use super::events::{Event, Events, Extent, What};
 use super::place::{Place, Spot};
-use super::syntax::{self, Cause, SyntaxError};
+use super::syntax::SyntaxError;
+use core_schema::scalar;
 
 /// The largest YAML file that is read, in bytes. A million tasks with labels fit; lists beyond
-/// that belong into `*.txt`, which take a tenth of the memory.
+/// that belong into `*.txt`, which take less time.
 pub const MAX_YAML_BYTES: usize = 64 << 20;
-/// Nodes that aliases may add to what the text holds.
+/// How many nodes a tree may have: a thousand providers have fewer, and a task far fewer. A node takes
+/// some hundred bytes by the time it is understood.
+const MAX_TREE_NODES: usize = 100_000;
+/// How many nodes a text may have beyond what it holds, because of aliases.
 const MAX_ALIASED_NODES: usize = 100_000;
-/// Bytes of text that they may add: a few hundred for each of these nodes.
-const MAX_ALIASED_BYTES: usize = 32 << 20;
+/// Bytes of text that they may add.
+const MAX_ALIASED_BYTES: usize = 4 << 20;
+/// How many nodes are kept because an alias may mean them, and how many bytes of text.
+const MAX_KEPT_NODES: usize = 20_000;
+const MAX_KEPT_BYTES: usize = 4 << 20;
+/// How many anchors a text may have. The parser remembers each.
+const MAX_ANCHORS: usize = 10_000;
 
 /// A value or a key.
 #[derive(Clone, Debug)]
 pub struct Node {
     /// Where it stands.
     pub place: Place,
+    /// The bytes of the text that it is, where it is a scalar.
+    pub extent: Extent,
     /// What it is.
     pub kind: Kind,
 }
@@ -83,252 +94,252 @@ impl Node {
     }
 }
 
+/// The list of a text whose items are read one after another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LongList {
+    /// None.
+    Nowhere,
+    /// The whole of the text.
+    Root,
+    /// The value of a key of the block that the text is, where the key stands for the first time.
+    At(&'static str),
+}
+
 /// Reads a text without its byte-order mark into a tree.
+///
+/// # Errors
+/// The text is not YAML, or too much of it.
 pub fn parse(text: &str, document: u32) -> Result<Node, SyntaxError> {
-    if text.len() > MAX_YAML_BYTES {
-        const HINT: &str = "put long lists of tasks into *.txt files, one ID a line";
-        return Err(SyntaxError::new(Spot::File, "the file is larger than 64 MiB", Some(HINT)));
-    }
-    if let Some(spot) = nesting::too_deep(text) {
-        return Err(SyntaxError::new(spot, "nested too deeply", None));
-    }
-    let walk = Walk::new(text, document, None);
-    let mut root = walk
-        .seed()
-        .deserialize(serde_yaml::Deserializer::from_str(text))
-        .map_err(|error| syntax::explain(&error, walk.cause.get()))?;
-    if matches!(root.kind, Kind::Null) {
-        return Err(SyntaxError::new(Spot::File, "the file is empty", None));
-    }
-    if walk.inexact.get() {
-        Exact { node: &mut root, walk: &walk }
-            .deserialize(serde_yaml::Deserializer::from_str(text))
-            .map_err(|error| syntax::explain(&error, walk.cause.get()))?;
-    }
-    Ok(root)
+    outline(text, document, LongList::Nowhere)
 }
 
-/// Line and column of a node, from 1. Costs one parse of the text.
-pub fn locate(text: &str, node: u32) -> Option<(u32, u32)> {
-    let walk = Walk::new(text, 0, Some(node));
-    let error = walk.seed().deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
-    syntax::position(&error)
+/// The same with an empty list in the place of the long one, whose items are checked nevertheless.
+///
+/// # Errors
+/// The text is not YAML, or too much of it.
+pub fn outline(text: &str, document: u32, long: LongList) -> Result<Node, SyntaxError> {
+    read(text, document, long, &mut drop)
 }
 
-/// One walk over a text, with the number of the next node.
-struct Walk {
+/// Reads the items of the long list of a text that has an outline. There are none where the list is an
+/// alias, since the outline has these.
+pub fn for_each_item(text: &str, document: u32, long: LongList, take: &mut dyn FnMut(Node)) {
+    // What it stops at was told with the outline.
+    let _ = read(text, document, long, take);
+}
+
+fn read(
+    text: &str,
     document: u32,
-    next: Cell<u32>,
-    most: u32,
-    /// How many bytes of scalars may still come.
-    left: Cell<usize>,
-    stop: Option<u32>,
-    cause: Cell<Option<Cause>>,
-    /// Whether a scalar was seen whose text `serde_yaml` has replaced by a value.
-    inexact: Cell<bool>,
-}
-
-impl Walk {
-    fn new(text: &str, document: u32, stop: Option<u32>) -> Self {
-        // Two bytes, as in `a,`, make two nodes at most: a key and its null.
-        let most = u32::try_from(text.len() * 2 + MAX_ALIASED_NODES).unwrap_or(u32::MAX);
-        // An escape, as in `"\L"`, is at most half as long as what it stands for; a number is read
-        // twice.
-        let left = Cell::new(text.len() * 2 + MAX_ALIASED_BYTES);
-        let (next, cause, inexact) = (Cell::new(0), Cell::new(None), Cell::new(false));
-        Self { document, next, most, left, stop, cause, inexact }
+    long: LongList,
+    take: &mut dyn FnMut(Node),
+) -> Result<Node, SyntaxError> {
+    if text.len() > MAX_YAML_BYTES {
+        let error = SyntaxError::new(Spot::File, "the file is larger than 64 MiB");
+        return Err(error.hint("put long lists of tasks into *.txt files, one ID a line"));
     }
-
-    /// A scalar of so many bytes is kept.
-    fn keep<E: de::Error>(&self, bytes: usize) -> Result<(), E> {
-        let Some(left) = self.left.get().checked_sub(bytes) else {
-            self.cause.set(Some(Cause::TooMany));
-            return Err(E::custom("too much text"));
-        };
-        self.left.set(left);
-        Ok(())
+    if let Some(spot) = find_control(text) {
+        return Err(SyntaxError::new(spot, "not valid YAML: a control character"));
     }
-
-    const fn seed(&self) -> Seed<'_> {
-        Seed { walk: self, number: 0 }
+    let root = Reader::new(text, document).root(long, take)?;
+    match root.kind {
+        Kind::Null => Err(SyntaxError::new(Spot::File, "the file is empty")),
+        _ => Ok(root),
     }
 }
 
-/// A node that is about to be visited.
+/// Returns where the first character is that no YAML text may have.
+fn find_control(text: &str) -> Option<Spot> {
+    let is_control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
+    let at = text.find(is_control)?;
+    let before = text.get(..at)?.replace("\r\n", "\n");
+    let mut lines = before.split(['\n', '\r']);
+    let line = u32::try_from(lines.clone().count()).unwrap_or(u32::MAX);
+    let column = lines.next_back().map_or(0, |line| line.chars().count());
+    Some(Spot::At(line, u32::try_from(column).unwrap_or(u32::MAX).saturating_add(1)))
+}
+
+/// A way through a text.
+struct Reader<'t> {
+    events: Events<'t>,
+    document: u32,
+    /// What aliases may mean, by the numbers of the anchors.
+    anchored: HashMap<usize, Node>,
+    kept: Budget,
+    /// What may still come.
+    left: Budget,
+    /// Nodes that the present tree may still have.
+    tree_left: usize,
+}
+
+/// A number of nodes, and of bytes of their texts.
 #[derive(Clone, Copy)]
-struct Seed<'w> {
-    walk: &'w Walk,
-    number: u32,
+struct Budget {
+    nodes: usize,
+    bytes: usize,
 }
 
-impl Seed<'_> {
-    fn node<E: de::Error>(self, kind: Kind) -> Result<Node, E> {
-        let place = Place { document: self.walk.document, spot: Spot::Node(self.number) };
-        self.enter()?;
-        Ok(Node { place, kind })
-    }
-
-    fn value<E: de::Error>(self, kind: Kind) -> Result<Node, E> {
-        self.walk.inexact.set(true);
-        self.node(kind)
-    }
-
-    fn enter<E: de::Error>(self) -> Result<(), E> {
-        if self.walk.stop == Some(self.number) {
-            return Err(E::custom("here"));
-        }
-        if self.number >= self.walk.most {
-            self.walk.cause.set(Some(Cause::TooMany));
-            return Err(E::custom("too many nodes"));
-        }
-        Ok(())
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
-    type Value = Node;
-
-    fn deserialize<D: de::Deserializer<'de>>(mut self, deserializer: D) -> Result<Node, D::Error> {
-        self.number = self.walk.next.get();
-        self.walk.next.set(self.number.saturating_add(1));
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Seed<'_> {
-    type Value = Node;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("YAML")
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Node, E> {
-        self.node(Kind::Null)
-    }
-
-    fn visit_none<E: de::Error>(self) -> Result<Node, E> {
-        self.node(Kind::Null)
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Node, E> {
-        self.value(Kind::Bool(value.to_string().into()))
-    }
-
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Node, E> {
-        self.value(Kind::Number(Box::default()))
-    }
-
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Node, E> {
-        self.value(Kind::Number(Box::default()))
-    }
-
-    fn visit_i128<E: de::Error>(self, _: i128) -> Result<Node, E> {
-        self.value(Kind::Number(Box::default()))
-    }
-
-    fn visit_u128<E: de::Error>(self, _: u128) -> Result<Node, E> {
-        self.value(Kind::Number(Box::default()))
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Node, E> {
-        self.value(Kind::Number(Box::default()))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Node, E> {
-        self.walk.keep(text.len())?;
-        self.node(Kind::Text(text.into()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
-        self.enter()?;
-        let mut nodes = Vec::new();
-        while let Some(node) = list.next_element_seed(self.walk.seed())? {
-            nodes.push(node);
-        }
-        self.node(Kind::List(nodes))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-        self.enter()?;
-        let mut entries = Vec::new();
-        while let Some(entry) = map.next_entry_seed(self.walk.seed(), self.walk.seed())? {
-            entries.push(entry);
-        }
-        self.node(Kind::Map(entries))
-    }
-
-    fn visit_enum<A: de::EnumAccess<'de>>(self, _: A) -> Result<Node, A::Error> {
-        self.enter()?;
-        self.walk.cause.set(Some(Cause::Tag));
-        Err(de::Error::custom("tag"))
-    }
-}
-
-/// Fills in the text of the scalars of a tree, in a second walk over the same text.
-struct Exact<'n> {
-    node: &'n mut Node,
-    walk: &'n Walk,
-}
-
-impl<'de> DeserializeSeed<'de> for Exact<'_> {
-    type Value = ();
-
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        match self.node.kind {
-            Kind::Null => deserializer.deserialize_ignored_any(de::IgnoredAny).map(drop),
-            Kind::List(_) => deserializer.deserialize_seq(self),
-            Kind::Map(_) => deserializer.deserialize_map(self),
-            _ => deserializer.deserialize_str(self),
+impl Budget {
+    /// Takes a tree out of it, as far as it goes.
+    fn spend(&mut self, node: &Node) -> Option<()> {
+        self.nodes = self.nodes.checked_sub(1)?;
+        self.bytes = self.bytes.checked_sub(node.text().map_or(0, str::len))?;
+        match &node.kind {
+            Kind::List(items) => items.iter().try_for_each(|item| self.spend(item)),
+            Kind::Map(entries) => entries.iter().try_for_each(|(key, value)| {
+                self.spend(key)?;
+                self.spend(value)
+            }),
+            _ => Some(()),
         }
     }
 }
 
-impl<'de> Visitor<'de> for Exact<'_> {
-    type Value = ();
+const TOO_MANY: &str = "aliases expand to more than the file can hold";
 
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("the same YAML")
+impl<'t> Reader<'t> {
+    fn new(text: &'t str, document: u32) -> Self {
+        Self {
+            events: Events::new(text),
+            document,
+            anchored: HashMap::new(),
+            kept: Budget { nodes: MAX_KEPT_NODES, bytes: MAX_KEPT_BYTES },
+            // Two bytes, as in `a,`, make two nodes at most: a key and its null. An escape, as in
+            // `"\L"`, is at most half as long as what it stands for.
+            left: Budget {
+                nodes: text.len() * 2 + MAX_ALIASED_NODES,
+                bytes: text.len() * 2 + MAX_ALIASED_BYTES,
+            },
+            tree_left: MAX_TREE_NODES,
+        }
     }
 
-    fn visit_str<E: de::Error>(self, exact: &str) -> Result<(), E> {
-        if let Kind::Bool(text) | Kind::Number(text) = &mut self.node.kind {
-            self.walk.keep(exact.len())?;
-            *text = exact.into();
+    fn root(&mut self, long: LongList, take: &mut dyn FnMut(Node)) -> Result<Node, SyntaxError> {
+        if self.events.next()?.what == What::Last {
+            return Ok(self.make(Spot::File, Extent::default(), Kind::Null));
         }
-        Ok(())
+        let event = self.events.next()?;
+        let root = match (&event.what, long) {
+            (What::List, LongList::Root) => self.long_list((event.spot, event.extent), take),
+            (What::Map, LongList::At(key)) => self.sections((event.spot, event.extent), key, take),
+            _ => self.node(event),
+        }?;
+        match self.events.next()?.what {
+            What::Last => Ok(root),
+            _ => {
+                let error = SyntaxError::new(Spot::File, "more than one YAML document in the file");
+                Err(error.hint("remove the `---` between them"))
+            }
+        }
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Kind::List(nodes) = &mut self.node.kind else { return Ok(()) };
-        for node in nodes {
-            list.next_element_seed(Exact { node, walk: self.walk })?;
+    /// The block that a text is, without the items of the list at `long`.
+    fn sections(
+        &mut self,
+        (spot, extent): (Spot, Extent),
+        long: &str,
+        take: &mut dyn FnMut(Node),
+    ) -> Result<Node, SyntaxError> {
+        let (mut entries, mut is_new) = (Vec::new(), true);
+        loop {
+            let event = self.events.next()?;
+            if event.what == What::End {
+                return Ok(self.make(spot, extent, Kind::Map(entries)));
+            }
+            let key = self.node(event)?;
+            let event = self.events.next()?;
+            let is_long = key.text() == Some(long) && std::mem::take(&mut is_new);
+            let value = match event.what {
+                What::List if is_long => self.long_list((event.spot, event.extent), take),
+                _ => {
+                    is_new |= is_long;
+                    self.node(event)
+                }
+            }?;
+            entries.push((key, value));
         }
-        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Kind::Map(entries) = &mut self.node.kind else { return Ok(()) };
-        let exact = |node| Exact { node, walk: self.walk };
-        for (key, value) in entries {
-            map.next_entry_seed(exact(key), exact(value))?;
+    /// A list whose items are taken one after another.
+    fn long_list(
+        &mut self,
+        (spot, extent): (Spot, Extent),
+        take: &mut dyn FnMut(Node),
+    ) -> Result<Node, SyntaxError> {
+        let outside = self.tree_left;
+        loop {
+            let event = self.events.next()?;
+            if event.what == What::End {
+                self.tree_left = outside;
+                return Ok(self.make(spot, extent, Kind::List(Vec::new())));
+            }
+            self.tree_left = MAX_TREE_NODES;
+            take(self.node(event)?);
         }
-        Ok(())
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn aliases_add_little_text() {
-        let aliases = ", *a".repeat(100);
-        // Text and numbers are kept in different walks.
-        for scalar in ["x".repeat(1 << 20), format!("1.{}", "0".repeat(1 << 20))] {
-            let error = parse(&format!("[&a {scalar}{aliases}]"), 0).unwrap_err();
-            assert_eq!(error.message, "aliases expand to more than the file can hold");
-            assert!(parse(&format!("[&a {scalar}, *a, *a]"), 0).is_ok());
+    /// The node that begins with an event.
+    fn node(&mut self, start: Event<'t>) -> Result<Node, SyntaxError> {
+        let too_many = SyntaxError::new(start.spot, TOO_MANY);
+        self.left.nodes = self.left.nodes.checked_sub(1).ok_or(too_many)?;
+        self.tree_left = self.tree_left.checked_sub(1).ok_or_else(|| {
+            SyntaxError::new(start.spot, "more keys and values than a configuration has")
+        })?;
+        if start.anchor.is_some_and(|anchor| anchor > MAX_ANCHORS) {
+            return Err(SyntaxError::new(start.spot, "more than 10000 anchors"));
         }
-        assert!(parse(&format!("[\"{}\"]", "\\L".repeat(1 << 20)), 0).is_ok());
+        let Event { what, spot, extent, anchor } = start;
+        let kind = match what {
+            What::Alias(anchor) => return self.alias(anchor, spot),
+            What::Nothing | What::End | What::Document | What::Last => Kind::Null,
+            What::Text(text) => Kind::Text(text.into()),
+            What::Plain(text) => scalar(&text),
+            What::List => {
+                let mut items = Vec::new();
+                loop {
+                    let event = self.events.next()?;
+                    if event.what == What::End {
+                        break Kind::List(items);
+                    }
+                    items.push(self.node(event)?);
+                }
+            }
+            What::Map => {
+                let mut entries = Vec::new();
+                loop {
+                    let event = self.events.next()?;
+                    if event.what == What::End {
+                        break Kind::Map(entries);
+                    }
+                    let key = self.node(event)?;
+                    let event = self.events.next()?;
+                    entries.push((key, self.node(event)?));
+                }
+            }
+        };
+        let node = self.make(spot, extent, kind);
+        if let Some(anchor) = anchor {
+            let mut kept = self.kept;
+            if kept.spend(&node).is_some() {
+                self.kept = kept;
+                self.anchored.insert(anchor, node.clone());
+            }
+        }
+        Ok(node)
+    }
+
+    fn alias(&mut self, anchor: usize, spot: Spot) -> Result<Node, SyntaxError> {
+        let too_many = || SyntaxError::new(spot, TOO_MANY);
+        // It is not there where it was too large, or where the alias is within it.
+        let node = self.anchored.get(&anchor).ok_or_else(too_many)?;
+        let before = self.left.nodes;
+        self.left.spend(node).ok_or_else(too_many)?;
+        let nodes = before - self.left.nodes;
+        self.tree_left = self.tree_left.checked_sub(nodes).ok_or_else(too_many)?;
+        Ok(node.clone())
+    }
+
+    fn make(&self, spot: Spot, extent: Extent, kind: Kind) -> Node {
+        Node { place: Place { document: self.document, spot }, extent, kind }
     }
 }

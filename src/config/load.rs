@@ -1,25 +1,28 @@
 //! Files to a configuration: reads the main file and the task files, and gathers what is wrong.
 
+mod task_files;
+
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 
 use super::check::Check;
-use super::client::{is_unexpanded, reason, unexpanded};
+use super::client::reason;
 use super::diagnostic::{Diagnostics, Format, Mistake, Source};
-use super::document::{self, Kind, Node};
+use super::document::{self, Kind, LongList, Node};
 use super::place::{Place, Spot};
-use super::placed::{At, Either};
+use super::placed::At;
 use super::privacy::{self, Shape};
 use super::sources::{self, ExpandedGlob, Hasher, Sources};
-use super::task_glob::{self, MAX_FILES, TaskGlob, has_wildcard};
 use super::tasks::Tasks;
 use super::{Config, Loaded, Provider, decode, merge, merge_keys, preset, raw, shown};
 use crate::bounded_file;
+
+/// The list of tasks in the main file.
+const TASKS: LongList = LongList::At("tasks");
 
 /// Where a configuration is read from.
 #[derive(Clone, Copy, Debug)]
@@ -151,7 +154,8 @@ impl<'d> Loader<'d> {
     ) -> Result<(Loaded, Vec<B>), Diagnostics> {
         self.hasher.add(Path::new(&name), &content);
         self.files.push(PathBuf::from(&name));
-        let root = self.source(name, content, Format::Yaml).and_then(|n| self.parse(n));
+        let number = self.source(name, content, Format::Yaml);
+        let root = number.and_then(|number| self.outline(number, TASKS));
         let loaded = root.map(|root| self.config(root, make));
         let mistakes = self.sink.into_inner();
         match loaded {
@@ -192,13 +196,18 @@ impl<'d> Loader<'d> {
             |raw: &At<raw::Provider>| raw.get().is_none_or(|raw| raw.name.get().is_none());
         let all_named = !is_mistaken && !raw_providers.iter().any(is_unnamed);
         let mut tasks = Tasks::new(&check, &global, &named, all_named);
-        tasks.add_list(&raw.tasks.value.unwrap_or_default(), None);
+        // Those of an alias; any others are not in the tree.
+        for task in raw.tasks.value.unwrap_or_default() {
+            tasks.add(&task, None);
+        }
+        let mut shown_tasks = shown::Tasks::default();
+        self.task_items(0, TASKS, &mut tasks, None, &mut |task| shown_tasks.push(task));
         for files in raw.task_files.value.unwrap_or_default() {
             self.task_files(&files, &mut tasks);
         }
         let (tasks, dropped_tasks) = tasks.finish();
         let providers = named.into_iter().filter_map(|named| named.provider).collect();
-        let shown = shown::config(&root, &global);
+        let shown = shown::config(&root, &global, shown_tasks);
         self.sink.get_mut().append(sink.into_inner());
         if !self.sink.get_mut().is_empty() {
             self.hide::<raw::Main>(&root);
@@ -243,136 +252,6 @@ impl<'d> Loader<'d> {
         }
     }
 
-    fn task_files(&mut self, files: &At<Either<String, raw::TaskFiles>>, tasks: &mut Tasks<'_>) {
-        let (place, glob, provider) = match files.placed() {
-            Some((place, Either::Short(glob))) => (place, glob, None),
-            Some((place, Either::Long(long))) => {
-                if long.files.is_absent() {
-                    self.report(Mistake::new(place, "missing key: files"));
-                }
-                let provider = match long.provider.placed() {
-                    Some((at, name)) => match tasks.find_provider(at, &name.0) {
-                        Some(provider) => Some(provider),
-                        None => return,
-                    },
-                    None => None,
-                };
-                let Some((place, glob)) = long.files.placed() else { return };
-                (place, glob, provider)
-            }
-            None => return,
-        };
-        for path in self.expand(place, glob) {
-            self.task_file(place, path, provider, tasks);
-        }
-    }
-
-    /// The files that a glob leads to, by name.
-    fn expand(&mut self, place: Place, glob: &str) -> Vec<PathBuf> {
-        if !has_extension(glob, LISTS) {
-            let mistake = Mistake::new(place, "a task file ends in .yml, .yaml or .txt");
-            self.report(mistake.quote(glob));
-            return Vec::new();
-        }
-        let cannot = |why: String| Mistake::new(place, "cannot find files").detail(why);
-        let glob = match TaskGlob::new(self.dir, glob) {
-            Ok(glob) => glob,
-            Err(wrong) => {
-                self.report(cannot(wrong.to_owned()));
-                return Vec::new();
-            }
-        };
-        let matches = match glob.find() {
-            Ok(matches) => matches,
-            Err(error) => {
-                self.report(cannot(reason(&error)));
-                return Vec::new();
-            }
-        };
-        if let Some(mistake) = self.unmatched(place, &glob, &matches) {
-            self.report(mistake);
-        }
-        self.globs.push(ExpandedGlob::new(glob, &matches));
-        if self.files.len() + matches.files.len() > MAX_FILES {
-            self.report(Mistake::new(place, "more than 10000 task files"));
-            return Vec::new();
-        }
-        matches.files
-    }
-
-    /// What is wrong with a glob that matches no file.
-    fn unmatched(
-        &self,
-        place: Place,
-        glob: &TaskGlob,
-        matches: &task_glob::Matches,
-    ) -> Option<Mistake> {
-        let text = glob.text();
-        if !matches.files.is_empty() {
-            None
-        } else if !has_wildcard(text) {
-            Some(unexpanded(Mistake::new(place, "no such file").quote(text), text))
-        } else if is_unexpanded(text) {
-            Some(unexpanded(Mistake::new(place, "no file matches").quote(text), text))
-        } else {
-            // Files that were deleted leave their directory; what took it away may bring it back.
-            let (directory, why) = self.before.vanished(glob)?;
-            let what = format!("{text:?}: {}: {why}", directory.display());
-            let mistake = Mistake::new(place, "no file matches any more").detail(what);
-            Some(mistake.hint("to take the tasks off the list, leave the directory there, empty"))
-        }
-    }
-
-    fn task_file(
-        &mut self,
-        named: Place,
-        path: PathBuf,
-        provider: Option<usize>,
-        tasks: &mut Tasks<'_>,
-    ) {
-        // Two globs may match one file; for another provider it is another list.
-        if !self.lists.insert((path.clone(), provider)) {
-            return;
-        }
-        let name = path.display().to_string();
-        if std::fs::canonicalize(&path).is_ok_and(|path| self.secret_files.contains(&path)) {
-            let mistake = Mistake::new(named, "a secret file cannot be a task file").detail(name);
-            return self.report(mistake.hint("its text would be a task ID, which anybody may see"));
-        }
-        let lines = sources::is_text_list(&path);
-        let format = if lines { Format::Lines } else { Format::Yaml };
-        let limit = sources::list_limit(&path);
-        let content = match bounded_file::read(&path, limit.min(self.left)) {
-            Ok(content) => content,
-            Err(error) => {
-                let is_small = std::fs::metadata(&path).is_ok_and(|metadata| {
-                    usize::try_from(metadata.len()).is_ok_and(|length| length <= limit)
-                });
-                let message = match error.kind() {
-                    ErrorKind::FileTooLarge if is_small => {
-                        "the task files are larger than 512 MiB together".to_owned()
-                    }
-                    _ => format!("cannot read a task file: {}", reason(&error)),
-                };
-                return self.report(Mistake::new(named, message).detail(name));
-            }
-        };
-        self.left -= content.len();
-        self.hasher.add(&path, &content);
-        self.files.push(path);
-        let Some(number) = self.source(name, content, format) else { return };
-        if lines {
-            let source = usize::try_from(number).ok().and_then(|number| self.sources.get(number));
-            tasks.add_lines(source.map_or("", |source| &source.text), number, provider);
-        } else if let Some(root) = self.parse(number) {
-            let list: At<raw::Tasks> = decode::decode(&root, &self.sink);
-            tasks.add_list(&list.value.unwrap_or_default(), provider);
-            if tasks.has_mistakes() || !self.sink.get_mut().is_empty() {
-                self.hide::<raw::Tasks>(&root);
-            }
-        }
-    }
-
     fn report(&mut self, mistake: Mistake) {
         self.sink.get_mut().push(mistake);
     }
@@ -396,8 +275,13 @@ impl<'d> Loader<'d> {
 
     /// The tree of a text that has been kept.
     fn parse(&mut self, number: u32) -> Option<Node> {
+        self.outline(number, LongList::Nowhere)
+    }
+
+    /// The same without the items of a long list.
+    fn outline(&mut self, number: u32, list: LongList) -> Option<Node> {
         let source = self.sources.get_mut(usize::try_from(number).ok()?)?;
-        let error = match document::parse(&source.text, number) {
+        let error = match document::outline(&source.text, number, list) {
             Ok(mut root) => {
                 merge_keys::expand(&mut root, &mut |mistake| self.sink.get_mut().push(mistake));
                 return Some(root);
@@ -410,13 +294,6 @@ impl<'d> Loader<'d> {
         self.report(mistake);
         None
     }
-}
-
-/// How the names of task files end.
-const LISTS: &[&str] = &[".yml", ".yaml", ".txt"];
-
-fn has_extension(name: &str, extensions: &[&str]) -> bool {
-    extensions.iter().any(|extension| name.ends_with(extension))
 }
 
 #[cfg(test)]

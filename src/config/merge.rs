@@ -34,7 +34,7 @@ fn blocks(base: &Node, over: &Node, merge: impl Fn(&str, &Node, &Node) -> Option
         .iter()
         .filter(|(key, _)| key.text().is_none_or(|name| over.get(name).is_none()));
     let kind = Kind::Map(merged.chain(added.cloned()).collect());
-    Node { place: over.place, kind }
+    Node { place: over.place, extent: over.extent, kind }
 }
 
 /// The preset's request for one that the user changes. Its batch asks the preset's question, so it
@@ -68,14 +68,14 @@ fn authorization(base: &Node, over: &Node) -> Node {
         && let Kind::Map(entries) = &mut merged.kind
     {
         entries.retain(|(key, _)| key.text() != Some("type") || over.get("type").is_some());
-        let place = base.place;
-        let alternative = Node { place, kind: Kind::Text(base_header.into()) };
+        let made = |kind| Node { place: base.place, extent: base.extent, kind };
+        let alternative = made(Kind::Text(base_header.into()));
         match entries.iter_mut().find(|(key, _)| key.text() == Some("alternatives")) {
             Some((_, Node { kind: Kind::List(list), .. })) => list.push(alternative),
             Some(_) => {}
             None => {
-                let key = Node { place, kind: Kind::Text("alternatives".into()) };
-                entries.push((key, Node { place, kind: Kind::List(vec![alternative]) }));
+                let key = made(Kind::Text("alternatives".into()));
+                entries.push((key, made(Kind::List(vec![alternative]))));
             }
         }
     }
@@ -94,7 +94,7 @@ fn headers(base: &Node, over: &Node) -> Node {
     let added =
         base_entries.iter().filter(|(base, _)| !entries.iter().any(|(key, _)| same(base, key)));
     let kind = Kind::Map(entries.iter().chain(added).cloned().collect());
-    Node { place: over.place, kind }
+    Node { place: over.place, extent: over.extent, kind }
 }
 
 #[cfg(test)]

@@ -9,33 +9,29 @@ pub struct Place {
     pub spot: Spot,
 }
 
-impl Place {
-    /// The number of the node that stands here, if the place is one of a node.
-    pub const fn node(self) -> Option<u32> {
-        match self.spot {
-            Spot::Node(node) => Some(node),
-            Spot::File | Spot::At(..) => None,
-        }
-    }
-}
-
 /// Where in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Spot {
     /// The file as a whole.
     File,
     /// Line and column, from 1; columns count characters.
     At(u32, u32),
-    /// A node, by its number in the order of the text.
-    Node(u32),
 }
 
-/// The lines of a text as libyaml counts them.
+/// The lines of a text list: whatever a program that has written it takes for a line break is one.
 pub fn lines(text: &str) -> impl Iterator<Item = &str> {
+    split(text, &['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
+}
+
+/// The lines of a YAML text.
+pub fn yaml_lines(text: &str) -> impl Iterator<Item = &str> {
+    split(text, &['\n', '\r'])
+}
+
+fn split<'t>(text: &'t str, breaks: &'static [char]) -> impl Iterator<Item = &'t str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
-        let breaks = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
         let Some((line, after)) = text.split_once(breaks) else {
             rest = None;
             return Some(text);

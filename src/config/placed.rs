@@ -84,18 +84,22 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
 }
 
 /// A place as one number, which serde can carry through a derived `Deserialize`.
-pub fn pack(place: Place) -> u64 {
-    let node = match place.spot {
-        Spot::Node(node) => node,
-        _ => 0,
+pub fn pack(place: Place) -> u128 {
+    // Lines are counted from 1.
+    let (line, column) = match place.spot {
+        Spot::At(line, column) => (line, column),
+        Spot::File => (0, 0),
     };
-    (u64::from(place.document) << 32) | u64::from(node)
+    (u128::from(place.document) << 64) | (u128::from(line) << 32) | u128::from(column)
 }
 
-fn unpack(packed: u64) -> Place {
-    let document = u32::try_from(packed >> 32).unwrap_or_default();
-    let node = u32::try_from(packed & u64::from(u32::MAX)).unwrap_or_default();
-    Place { document, spot: Spot::Node(node) }
+fn unpack(packed: u128) -> Place {
+    let part = |shift| u32::try_from((packed >> shift) & u128::from(u32::MAX)).unwrap_or_default();
+    let spot = match (part(32), part(0)) {
+        (0, _) => Spot::File,
+        (line, column) => Spot::At(line, column),
+    };
+    Place { document: part(64), spot }
 }
 
 impl<T: JsonSchema> JsonSchema for At<T> {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::decode::nearest;
 use super::document::{Kind, Node};
+use super::events::Extent;
 use super::place::Place;
 use super::raw;
 use super::scalar::{SECRET, SchemeText, SecretText, TemplateBody, TemplateText, UrlText};
@@ -249,8 +250,17 @@ pub fn redact_template(template: &str) -> String {
 pub struct Hidden {
     /// Where it stands.
     pub place: Place,
+    /// Its bytes, where it is a scalar.
+    pub extent: Extent,
     /// What it is.
     pub what: What,
+}
+
+impl Hidden {
+    /// Returns what hides a node.
+    pub fn new(node: &Node, what: What) -> Self {
+        Self { place: node.place, extent: node.extent, what }
+    }
 }
 
 /// What must not be shown.
@@ -274,6 +284,15 @@ pub enum What {
 pub fn hidden(root: &Node, shape: &Shape) -> Vec<Hidden> {
     let mut found = Vec::new();
     find(root, shape, None, &mut found);
+    found
+}
+
+/// Returns what must not be shown of an item of a list of this shape.
+pub fn hidden_in_item(item: &Node, list: &Shape) -> Vec<Hidden> {
+    let mut found = Vec::new();
+    if let Shape::List(shape) = list {
+        find(item, shape, None, &mut found);
+    }
     found
 }
 
@@ -310,14 +329,14 @@ fn find(node: &Node, shape: &Shape, around: Option<&Node>, found: &mut Vec<Hidde
             let text = node.text().unwrap_or_default();
             let is_shown = match shape.scalar() {
                 Some(Shown::Never) if text.is_empty() => {
-                    return found.push(Hidden { place: node.place, what: What::Empty });
+                    return found.push(Hidden::new(node, What::Empty));
                 }
                 Some(Shown::Placeholders) if matches!(node.kind, Kind::Bool(_)) => true,
                 Some(shown) => shown.shows(text),
                 None => !shape.has_secrets(),
             };
             if !is_shown {
-                found.push(Hidden { place: node.place, what: What::Text(text.into()) });
+                found.push(Hidden::new(node, What::Text(text.into())));
             }
         }
     }
@@ -331,7 +350,7 @@ fn find_key(key: &Node, value: &Node, shape: &Shape, found: &mut Vec<Hidden>) {
     };
     match (key.text(), &value.kind) {
         (Some(name), Kind::Null) if !name.is_empty() && !is_known(name) => {
-            found.push(Hidden { place: key.place, what: What::BareKey(name.into()) });
+            found.push(Hidden::new(key, What::BareKey(name.into())));
         }
         (Some(_), _) => {}
         (None, _) => hide_all(key, found),
@@ -363,7 +382,7 @@ fn hide_all(node: &Node, found: &mut Vec<Hidden>) {
             What::Collection
         }
     };
-    found.push(Hidden { place: node.place, what });
+    found.push(Hidden::new(node, what));
 }
 
 #[cfg(test)]

@@ -11,19 +11,60 @@ use super::scalar::SECRET;
 use crate::duration;
 
 /// The main file as YAML, with `global` filled in and without secrets. The providers of `root`
-/// have their presets filled in already.
-pub fn config(root: &Node, global: &Global) -> String {
+/// have their presets filled in already; `tasks` are those that are not in it.
+pub fn config(root: &Node, global: &Global, tasks: Tasks) -> String {
     let shape = Shape::of::<raw::Main>();
-    let mut shown = Mapping::new();
-    shown.insert("global".into(), Value::Mapping(globals(global)));
+    let mut shown = section("global", Value::Mapping(globals(global)));
+    let mut tasks = Some(tasks.finish()).filter(|tasks| !tasks.is_empty());
     for (key, block) in root.entries() {
-        if let Some(name) = key.text().filter(|name| *name != "global") {
-            let view = View { users: root.place.document, around: Some(root) };
-            let block = shape.entry(name, None).map_or(Value::Null, |shape| view.of(block, shape));
-            shown.insert(name.into(), block);
+        let Some(name) = key.text().filter(|name| *name != "global") else { continue };
+        if let Some(tasks) = tasks.take_if(|_| name == "tasks") {
+            shown.push_str("tasks:\n");
+            shown.push_str(&tasks);
+            continue;
+        }
+        let view = View { users: root.place.document, around: Some(root) };
+        let block = shape.entry(name, None).map_or(Value::Null, |shape| view.of(block, shape));
+        shown.push_str(&section(name, block));
+    }
+    shown
+}
+
+fn section(name: &str, block: Value) -> String {
+    let section = Mapping::from_iter([(name.into(), block)]);
+    serde_yaml::to_string(&Value::Mapping(section)).unwrap_or_default()
+}
+
+/// How many tasks are written at once.
+const TASKS_AT_ONCE: usize = 1_000;
+
+/// Tasks of the main file as YAML.
+#[derive(Default)]
+pub struct Tasks {
+    text: String,
+    next: Vec<Value>,
+}
+
+impl Tasks {
+    /// Adds a task without mistakes, all of which may be shown.
+    pub fn push(&mut self, task: &Node) {
+        self.next.push(value(task));
+        if self.next.len() == TASKS_AT_ONCE {
+            self.write();
         }
     }
-    serde_yaml::to_string(&Value::Mapping(shown)).unwrap_or_default()
+
+    fn write(&mut self) {
+        let tasks = std::mem::take(&mut self.next);
+        if !tasks.is_empty() {
+            self.text += &serde_yaml::to_string(&Value::Sequence(tasks)).unwrap_or_default();
+        }
+    }
+
+    fn finish(mut self) -> String {
+        self.write();
+        self.text
+    }
 }
 
 fn globals(global: &Global) -> Mapping {

@@ -1,6 +1,6 @@
 //! The list of tasks, from the main file and from task files.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::check::{Check, Global, Named};
@@ -14,6 +14,9 @@ use crate::task::index::Index;
 use crate::task::{Common, DOT_SEGMENT, Labels, Task, check_id};
 use crate::visible::find_invisible;
 
+/// How many tasks room is made for before they are read.
+const MAX_RESERVED: usize = 1 << 20;
+
 /// Collects tasks and refuses duplicates.
 pub struct Tasks<'c> {
     check: &'c Check<'c>,
@@ -22,13 +25,14 @@ pub struct Tasks<'c> {
     by_name: HashMap<&'c str, usize>,
     /// Whether each provider of the file has a name, so that a task without one among them is wrong.
     all_named: bool,
-    /// In the order of the files, those included that limits leave out.
+    /// In the order of the files, without those that limits leave out.
     listed: Vec<Task>,
     /// Where each was listed.
     places: Vec<Place>,
     index: Index,
-    /// Positions of those that limits leave out.
-    dropped: BTreeSet<usize>,
+    /// Hashes of those that limits leave out, by which a second one of them is known: there may be a
+    /// hundred million, and then two have the same hash in one case of three thousand.
+    left_out: HashSet<u64>,
     kept_of: Vec<usize>,
     /// Every combination of provider, labels and params is there once.
     commons: HashSet<Arc<Common>>,
@@ -52,43 +56,37 @@ impl<'c> Tasks<'c> {
             listed: Vec::new(),
             places: Vec::new(),
             index: Index::default(),
-            dropped: BTreeSet::new(),
+            left_out: HashSet::new(),
             kept_of: vec![0; providers.len()],
             commons: HashSet::new(),
             no_labels: Arc::default(),
         }
     }
 
-    /// Whether anything was reported so far.
-    pub fn has_mistakes(&self) -> bool {
-        !self.check.sink.borrow().is_empty()
+    /// Returns the number of mistakes so far.
+    pub fn mistakes(&self) -> usize {
+        self.check.sink.borrow().len()
     }
 
     /// The tasks within the limits, in the order of the files, and how many more there are.
     pub fn finish(self) -> (Vec<Task>, usize) {
-        let Self { mut listed, dropped, .. } = self;
-        let mut position = 0;
-        listed.retain(|_| {
-            position += 1;
-            !dropped.contains(&(position - 1))
-        });
-        (listed, dropped.len())
+        (self.listed, self.left_out.len())
     }
 
-    /// Adds the tasks of a list in YAML. `provider` is the one of tasks that name none.
-    pub fn add_list(&mut self, list: &raw::Tasks, provider: Option<usize>) {
-        for (place, task) in list.iter().filter_map(At::placed) {
-            match task {
-                Either::Short(id) => self.add_id(place, &id.0, provider),
-                Either::Long(task) => self.add_task(place, task, provider),
-            }
+    /// Adds a task of a list in YAML. `provider` is its provider where it names none.
+    pub fn add(&mut self, task: &At<Either<Text, raw::Task>>, provider: Option<usize>) {
+        match task.placed() {
+            Some((place, Either::Short(id))) => self.add_id(place, &id.0, provider),
+            Some((place, Either::Long(task))) => self.add_task(place, task, provider),
+            None => {}
         }
     }
 
     /// Adds the tasks of a text with one ID a line. Blank lines and lines that begin with `#`
     /// are none.
     pub fn add_lines(&mut self, text: &str, document: u32, provider: Option<usize>) {
-        let count = text.bytes().filter(|byte| *byte == b'\n').count();
+        // Lines may be blank or hold one ID again and again, so only so many are believed.
+        let count = text.bytes().filter(|byte| *byte == b'\n').count().min(MAX_RESERVED);
         self.listed.reserve(count);
         self.places.reserve(count);
         self.index.reserve(count, &self.listed);
@@ -115,8 +113,8 @@ impl<'c> Tasks<'c> {
     fn add_id(&mut self, place: Place, id: &str, provider: Option<usize>) {
         let provider = self.only_provider(place, provider);
         if let (true, Some(provider)) = (self.is_value(place, a_task_id, id), provider) {
-            let (labels, params) = (Arc::clone(&self.no_labels), Arc::clone(&self.no_labels));
-            self.add(place, place, provider, id, labels, params);
+            let none = Arc::clone(&self.no_labels);
+            self.list(place, place, provider, id, &none, &none);
         }
     }
 
@@ -138,24 +136,32 @@ impl<'c> Tasks<'c> {
             let labels = labels.unwrap_or_else(|| Arc::clone(&self.no_labels));
             let params = params.unwrap_or_else(|| Arc::clone(&self.no_labels));
             let params_at = raw.params.place.unwrap_or(place);
-            self.add(at, params_at, provider, id, labels, params);
+            self.list(at, params_at, provider, id, &labels, &params);
         }
     }
 
-    fn add(
+    fn list(
         &mut self,
         place: Place,
         params_at: Place,
         provider: usize,
         id: &str,
-        labels: Labels,
-        params: Labels,
+        labels: &Labels,
+        params: &Labels,
     ) {
         let Some(named) = self.providers.get(provider) else { return };
-        let common = Common { provider: Arc::clone(&named.name), labels, params };
+        let Some(kept_of) = self.kept_of.get(provider).copied() else { return };
+        let is_left_out = self.listed.len() >= self.global.max_tasks
+            || named.max_tasks.is_some_and(|most| kept_of >= most);
+        // Where something is wrong nothing becomes of the tasks, and only their IDs count.
+        let is_id_enough = is_left_out || self.mistakes() > 0;
+        let kept = |table: &Labels| Arc::clone(if is_id_enough { &self.no_labels } else { table });
+        let (labels, kept_params) = (kept(labels), kept(params));
+        let common = Common { provider: Arc::clone(&named.name), labels, params: kept_params };
         let task = Task { id: id.into(), common: self.common(common) };
-        if let Some(first) = self.index.find(&task, &self.listed) {
-            let first = self.places.get(first).copied();
+        let (first, hash) = (self.index.find(&task, &self.listed), self.index.hash(&task));
+        if first.is_some() || self.left_out.contains(&hash) {
+            let first = first.and_then(|first| self.places.get(first).copied());
             return self.check.report_at(place, |place| {
                 let mistake = Mistake::new(place, "duplicate task").quote(id);
                 Mistake { first, ..mistake }
@@ -164,15 +170,15 @@ impl<'c> Tasks<'c> {
         if let Some(Err(wrong)) = named.provider.as_ref().map(|provider| provider.check_id(id)) {
             self.check.report_at(place, |place| Mistake::new(place, format!("a task ID {wrong}")));
         }
-        self.fits(params_at, named, &task.common.params);
-        let Some(kept_of) = self.kept_of.get_mut(provider) else { return };
-        let (position, kept) = (self.listed.len(), self.listed.len() - self.dropped.len());
-        if kept >= self.global.max_tasks || *kept_of >= named.max_tasks.unwrap_or(usize::MAX) {
-            self.dropped.insert(position);
-        } else {
+        self.fits(params_at, named, params);
+        if is_left_out {
+            self.left_out.insert(hash);
+            return;
+        }
+        if let Some(kept_of) = self.kept_of.get_mut(provider) {
             *kept_of += 1;
         }
-        self.index.insert(position, &task, &self.listed);
+        self.index.insert(self.listed.len(), &task, &self.listed);
         self.listed.push(task);
         self.places.push(place);
     }

@@ -38,6 +38,11 @@ impl Index {
         self.positions.find(hash(&self.state, Some(task)), is_it).copied()
     }
 
+    /// Returns a hash of a task's provider and ID, which is another one for each index.
+    pub fn hash(&self, task: &Task) -> u64 {
+        hash(&self.state, Some(task))
+    }
+
     /// Takes in `task`, which stands at `position` or is about to.
     pub fn insert(&mut self, position: usize, task: &Task, tasks: &[Task]) {
         let Self { positions, state } = self;

@@ -68,7 +68,7 @@ fn told(diagnostics: &Diagnostics, text: &str) {
 fn in_place(diagnostic: &Diagnostic, text: &str) -> bool {
     let Some((line, column)) = diagnostic.position else { return true };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
-    let mut lines = text.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']);
+    let mut lines = text.split(['\n', '\r']);
     let found = lines.nth(usize::try_from(line).unwrap() - 1);
     found.is_some_and(|found| {
         (1..=found.chars().count() + 1).contains(&usize::try_from(column).unwrap())

@@ -1,0 +1,227 @@
+//! The events of a YAML text, one after another: what is not kept of them takes no memory.
+
+use std::borrow::Cow;
+
+use granit_parser::{Event as Parsed, Marker, Parser, ScalarStyle, Span, StrInput, options};
+
+use super::place::Spot;
+use super::syntax::SyntaxError;
+
+/// How many lists and blocks may stand within one another, in brackets and by indentation: trees are
+/// gone through by recursion.
+const MAX_DEPTH: usize = 64;
+
+/// The range of a text in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// The first byte.
+    pub start: u32,
+    /// The byte behind the last one.
+    pub end: u32,
+}
+
+impl Extent {
+    /// Returns the bytes of a text.
+    pub fn of(self, text: &str) -> Option<&str> {
+        text.get(usize::try_from(self.start).ok()?..usize::try_from(self.end).ok()?)
+    }
+}
+
+/// An event, and where it stands.
+#[derive(Debug)]
+pub struct Event<'t> {
+    /// The event.
+    pub what: What<'t>,
+    /// Line and column of its first character.
+    pub spot: Spot,
+    /// Its bytes.
+    pub extent: Extent,
+    /// The number of its anchor, from 1.
+    pub anchor: Option<usize>,
+}
+
+/// What an event says.
+#[derive(Debug, PartialEq, Eq)]
+pub enum What<'t> {
+    /// A scalar without quotes, which may stand for something else than text.
+    Plain(Cow<'t, str>),
+    /// Any other scalar.
+    Text(Cow<'t, str>),
+    /// A value that is not written.
+    Nothing,
+    /// The beginning of a list.
+    List,
+    /// The beginning of a block of keys.
+    Map,
+    /// The end of a list or a block.
+    End,
+    /// An alias to the anchor with this number.
+    Alias(usize),
+    /// The beginning of a document.
+    Document,
+    /// The end of all.
+    Last,
+}
+
+/// The events of a text.
+pub struct Events<'t> {
+    text: &'t str,
+    parser: Parser<'t, StrInput<'t>>,
+    next: Option<(Parsed<'t>, Span)>,
+    /// The end of the last scalar.
+    behind: Marker,
+}
+
+impl<'t> Events<'t> {
+    /// Reads a text without its byte-order mark.
+    pub fn new(text: &'t str) -> Self {
+        let options = options! {
+            block_scalar_eof_without_line_feed: true,
+            emit_anchor_events: true,
+            emit_comments: false,
+            flow_nesting_limit: MAX_DEPTH,
+            block_nesting_limit: MAX_DEPTH,
+        };
+        let parser = Parser::new_from_str_with_options(text, options);
+        Self { text, parser, next: None, behind: Marker::new(0, 1, 0).with_byte_offset(Some(0)) }
+    }
+
+    /// Returns the next event.
+    ///
+    /// # Errors
+    /// The text is not YAML.
+    pub fn next(&mut self) -> Result<Event<'t>, SyntaxError> {
+        loop {
+            let Some((event, span)) = self.take()? else {
+                return Ok(Event {
+                    what: What::Last,
+                    spot: Spot::File,
+                    extent: Extent::default(),
+                    anchor: None,
+                });
+            };
+            if let Some(event) = self.understand(event, span)? {
+                return Ok(event);
+            }
+        }
+    }
+
+    fn take(&mut self) -> Result<Option<(Parsed<'t>, Span)>, SyntaxError> {
+        if let Some(next) = self.next.take() {
+            return Ok(Some(next));
+        }
+        self.parser.next_event().transpose().map_err(|error| SyntaxError::from(&error))
+    }
+
+    fn understand(
+        &mut self,
+        event: Parsed<'t>,
+        span: Span,
+    ) -> Result<Option<Event<'t>>, SyntaxError> {
+        let (mut start, end) = (span.start, span.end);
+        let behind = self.behind;
+        let (what, anchor, tag) = match event {
+            Parsed::DocumentStart(..) => (What::Document, 0, None),
+            Parsed::SequenceEnd | Parsed::MappingEnd => (What::End, 0, None),
+            Parsed::SequenceStart(_, anchor, tag) => (What::List, anchor, tag),
+            Parsed::MappingStart(_, anchor, tag) => (What::Map, anchor, tag),
+            Parsed::Alias(id) => (What::Alias(id), 0, None),
+            Parsed::Scalar(text, style, anchor, tag) => {
+                let is_typed = tag.as_ref().is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
+                let what = match style {
+                    ScalarStyle::Plain if bytes(&start) == bytes(&end) => What::Nothing,
+                    ScalarStyle::Plain if !is_typed => What::Plain(text),
+                    ScalarStyle::Literal | ScalarStyle::Folded => {
+                        start = self.header(&behind, &start);
+                        What::Text(text)
+                    }
+                    _ => What::Text(text),
+                };
+                self.behind = end;
+                (what, anchor, tag)
+            }
+            // The ends of documents and of all; anchors are asked for where they belong.
+            _ => return Ok(None),
+        };
+        if tag.is_some_and(|tag| !CORE_TAGS.iter().any(|known| tag.is_yaml_core_schema_tag(known)))
+        {
+            let message = "YAML tags such as `!x` are not supported";
+            return Err(SyntaxError::new(spot(&self.tag(&behind, &start)), message));
+        }
+        if anchor > 0 {
+            match self.take()? {
+                // What begins with `&` may be a text that lacks its quotes.
+                Some((Parsed::Anchor(..), span)) if !matches!(what, What::List | What::Map) => {
+                    start = span.start;
+                }
+                Some((Parsed::Anchor(..), _)) | None => {}
+                Some(other) => self.next = Some(other),
+            }
+        }
+        let extent = Extent { start: bytes(&start), end: bytes(&end) };
+        let is_colon = what == What::Nothing && self.text_from(extent).starts_with(':');
+        // It is missing behind the colon.
+        let start = if is_colon { Marker::new(0, start.line(), start.col() + 1) } else { start };
+        let anchor = (anchor > 0).then_some(anchor);
+        Ok(Some(Event { what, spot: spot(&start), extent, anchor }))
+    }
+
+    fn text_from(&self, extent: Extent) -> &'t str {
+        let start = usize::try_from(extent.start).ok();
+        start.and_then(|start| self.text.get(start..)).unwrap_or_default()
+    }
+
+    /// Returns where the header of a block scalar is whose text begins at `start`.
+    fn header(&self, behind: &Marker, start: &Marker) -> Marker {
+        self.find(behind, start, |before, c| {
+            matches!(c, '|' | '>') && before.is_none_or(char::is_whitespace)
+        })
+    }
+
+    /// Returns where a tag is that stands before `start`.
+    fn tag(&self, behind: &Marker, start: &Marker) -> Marker {
+        self.find(behind, start, |before, c| {
+            c == '!' && before.is_none_or(|c| !c.is_alphanumeric())
+        })
+    }
+
+    /// Returns the first place between the last scalar and `start` where a character is the one that is
+    /// looked for, given the one before it, or else `start`.
+    fn find(
+        &self,
+        behind: &Marker,
+        start: &Marker,
+        is_it: impl Fn(Option<char>, char) -> bool,
+    ) -> Marker {
+        let extent = Extent { start: bytes(behind), end: bytes(start) };
+        let (mut line, mut column) = (behind.line(), behind.col());
+        let mut before = None;
+        for (at, c) in extent.of(self.text).unwrap_or_default().char_indices() {
+            if is_it(before, c) {
+                let byte = behind.byte_offset().map(|byte| byte + at);
+                return Marker::new(0, line, column).with_byte_offset(byte);
+            }
+            // Of "\r\n" the first character is at the end of a line.
+            (line, column) = match c {
+                '\n' => (line + 1, 0),
+                '\r' => (line, column),
+                _ => (line, column + 1),
+            };
+            before = Some(c);
+        }
+        *start
+    }
+}
+
+/// Tags that say no more than what we make of a value anyway.
+const CORE_TAGS: [&str; 7] = ["str", "int", "float", "bool", "null", "seq", "map"];
+
+fn bytes(marker: &Marker) -> u32 {
+    marker.byte_offset().and_then(|byte| u32::try_from(byte).ok()).unwrap_or(u32::MAX)
+}
+
+/// Returns line and column of a marker, both from 1.
+pub fn spot(marker: &Marker) -> Spot {
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    Spot::At(number(marker.line()), number(marker.col()).saturating_add(1))
+}

@@ -29,8 +29,7 @@ pub struct Change {
     /// Time after which one denial more ends the task; `None` if the poll was no denial, or if one
     /// more does not suffice.
     pub final_denial_in: Option<Duration>,
-    /// That the task came to its end while it was watched: what the finished counters count,
-    /// once in a task's life.
+    /// Present if the task ended while it was watched, which the finished counters count once.
     pub finished: Option<Finished>,
 }
 

@@ -213,7 +213,9 @@ fn a_body_can_ask_for_a_pause() {
     until("the pause is over", || api.longest_pause() >= Duration::from_millis(2_800));
     let limited = [("task_id", "asks"), ("reason", "rate_limited")];
     assert_eq!(exporter.scrape().value("aitask_error", &limited), Some(1.0));
-    let reply = exporter.get("/probe?provider=api&task_id=asks&debug=true");
+    // A probe of an exporter that has not been asked to pause.
+    let idle = api.exporter(&response, "  poll_interval: 1y", "a");
+    let reply = idle.get("/probe?provider=api&task_id=asks&debug=true");
     assert!(reply.text().contains("retry_after: 3s"), "{}", reply.text());
 }
 

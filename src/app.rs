@@ -32,12 +32,12 @@ use crate::store::Store;
 use crate::supervisor::restart_on_panic;
 use crate::telemetry::Telemetry;
 use crate::tls;
+use crate::web::compute_turns::Turns;
 use crate::web::connections::Connections;
+use crate::web::fd_reserve::FdReserve;
 use crate::web::guard::Guard;
 use crate::web::listen::Server;
-use crate::web::reserve::Reserve;
-use crate::web::settings::Settings;
-use crate::web::turns::Turns;
+use crate::web::settings::ReloadableWebConfig;
 use crate::web::{self, Web, listen};
 
 /// The address of the simulated gateway in `config/demo.yml`.
@@ -152,10 +152,10 @@ async fn export(
     announce: impl FnOnce(&[SocketAddr], &str),
 ) -> Result<(), AppError> {
     let open_files = rlimit::raise_open_files();
-    let reserve = Arc::new(Reserve::new(open_files, std::io::stderr()));
+    let reserve = Arc::new(FdReserve::new(open_files, std::io::stderr()));
     let start = async {
         let Files { settings, built, resolver } = Files::read_in_time(&source, flags).await?;
-        settings.iter().for_each(Settings::log);
+        settings.iter().for_each(ReloadableWebConfig::log);
         let listeners = bind(&flags.listen_addresses).await?;
         let begun = begin(source, built, resolver, keep).await?;
         Ok::<_, AppError>((settings.map(Arc::new), listeners, begun))
@@ -235,7 +235,7 @@ async fn export(
 #[derive(Debug)]
 pub struct Files {
     /// The web configuration, if there is one.
-    pub settings: Option<Settings>,
+    pub settings: Option<ReloadableWebConfig>,
     /// The configuration, and the clients that it asks for.
     pub built: Built,
     /// What looks up the names of their hosts.
@@ -253,7 +253,7 @@ impl Files {
         let resolver = Resolver::system();
         let (upstreams, sources) = (reload::Upstreams::new(), Sources::default());
         let built = reload::load(source, &upstreams, &sources, &resolver);
-        match (built, web.map(Settings::load).transpose()) {
+        match (built, web.map(ReloadableWebConfig::load).transpose()) {
             (Ok(built), Ok(settings)) => Ok(Self { settings, built, resolver }),
             (Err(config), Err(web)) => Err(config.and(web)),
             (Err(mistakes), _) | (_, Err(mistakes)) => Err(mistakes),

@@ -15,13 +15,13 @@ mod origin;
 mod pages;
 pub mod probe;
 mod query;
-pub mod question;
-pub mod reserve;
+pub mod task_filter;
+pub mod fd_reserve;
 pub mod settings;
-pub mod stage;
+pub mod connection_stage;
 mod stream;
-pub mod turns;
-pub mod watched;
+pub mod compute_turns;
+pub mod timeouts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,9 +37,9 @@ use crate::config::Config;
 use crate::history::History;
 use crate::reload::{Live, Reloads};
 use crate::telemetry::Telemetry;
+use compute_turns::Turns;
 use guard::Guard;
 use limit::{Limit, Permit};
-use turns::Turns;
 
 /// Answers while the process lives.
 pub const HEALTHY: &str = "/-/healthy";

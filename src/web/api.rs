@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::limit::Permit;
-use super::question::Question;
 use super::stream::stream;
+use super::task_filter::TaskFilter;
 use super::{Web, negotiation};
 use crate::clock::Timestamp;
 use crate::store::TasksView;
@@ -26,7 +26,7 @@ pub async fn tasks(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let question = match Question::parse(&query.unwrap_or_default()) {
+    let question = match TaskFilter::parse(&query.unwrap_or_default()) {
         Ok(question) => question,
         Err(message) => return (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
     };
@@ -50,7 +50,7 @@ pub async fn tasks(
 /// One task a line, so that a person and `grep` can read it as well.
 fn write_tasks(
     tasks: &[TasksView],
-    question: &Question,
+    question: &TaskFilter,
     now: Timestamp,
     out: &mut impl Write,
 ) -> io::Result<()> {

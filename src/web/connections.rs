@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::stage::{Stage, Waiting};
+use super::connection_stage::{Stage, Waiting};
 use crate::lock::lock;
 use crate::telemetry::Telemetry;
 use crate::telemetry::web::Closed;

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::auth::{ClientAddress, Credentials};
 use super::config::WebConfig;
-use super::settings::Settings;
+use super::settings::ReloadableWebConfig;
 use crate::telemetry::Telemetry;
 use crate::telemetry::web::Rejected;
 
@@ -33,7 +33,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 #[derive(Clone, Debug)]
 pub struct Guard {
     /// The web configuration, if there is one.
-    pub settings: Option<Arc<Settings>>,
+    pub settings: Option<Arc<ReloadableWebConfig>>,
     /// Paths that need no password.
     pub open: &'static [&'static str],
     /// Counters of refusals.
@@ -85,7 +85,7 @@ impl Guard {
         path: &str,
         headers: &HeaderMap,
         address: IpAddr,
-        settings: &Settings,
+        settings: &ReloadableWebConfig,
         config: &Arc<WebConfig>,
     ) -> bool {
         config.users.is_empty()

@@ -23,12 +23,12 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::auth::ClientAddress;
+use super::connection_stage::{HEADER_TIMEOUT, Stage, Waiting};
 use super::connections::{Connections, MAX_HEAD_BYTES, Place};
+use super::fd_reserve::FdReserve;
 use super::guarded::Guarded;
-use super::reserve::Reserve;
-use super::settings::Settings;
-use super::stage::{HEADER_TIMEOUT, Stage, Waiting};
-use super::watched::{Hurried, Taken};
+use super::settings::ReloadableWebConfig;
+use super::timeouts::{ReadTimeout, WriteTimeout};
 use crate::telemetry::web::Closed;
 use crate::tls::explain::{Peer, explain};
 
@@ -46,11 +46,11 @@ pub struct Server {
     /// Every endpoint.
     pub router: Router,
     /// The settings of TLS, if it is spoken.
-    pub settings: Option<Arc<Settings>>,
+    pub settings: Option<Arc<ReloadableWebConfig>>,
     /// The connections of all listeners.
     pub connections: Arc<Connections>,
     /// File descriptors for connections of all listeners.
-    pub reserve: Arc<Reserve>,
+    pub reserve: Arc<FdReserve>,
     /// Turns true when the process ends.
     pub stop: watch::Receiver<bool>,
 }
@@ -150,9 +150,9 @@ impl Server {
     async fn serve_stream(self, stream: TcpStream, client: Client) {
         let Self { router, settings, mut stop, .. } = self;
         stream.set_nodelay(true).ok();
-        let stream = Taken::new(stream, Arc::clone(&client.stage));
+        let stream = WriteTimeout::new(stream, Arc::clone(&client.stage));
         let Some(settings) = settings.filter(|settings| settings.is_tls()) else {
-            return speak(stream, client, router, stop).await;
+            return serve_connection(stream, client, router, stop).await;
         };
         let handshake = async {
             let tls = settings.current().await.tls.clone().ok_or(io::ErrorKind::Unsupported)?;
@@ -165,7 +165,7 @@ impl Server {
         match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(stream) => {
                 client.stage.begin_head();
-                speak(stream, client, router, stop).await;
+                serve_connection(stream, client, router, stop).await;
             }
             // Scanners and wrong certificates are no trouble of ours, but of those who look for them.
             Err(error) => {
@@ -189,7 +189,7 @@ pub struct Client {
 }
 
 /// Answers the requests that come by a stream. How that ends is the client's own affair.
-pub async fn speak(
+pub async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     Client { address, stage }: Client,
     router: Router,
@@ -210,7 +210,7 @@ pub async fn speak(
             Ok::<_, Infallible>(response.map(|body| Guarded::new(body, guard)))
         }
     });
-    let io = TokioIo::new(Hurried::new(stream, Arc::clone(&stage)));
+    let io = TokioIo::new(ReadTimeout::new(stream, Arc::clone(&stage)));
     // The timeouts are the stream's: hyper's own would end idle connections with slow headers.
     let connection = http1::Builder::new()
         .header_read_timeout(None)
@@ -257,7 +257,7 @@ mod tests {
         let address = ClientAddress(Ipv4Addr::LOCALHOST.into());
         let client = Client { address, stage: Arc::new(Stage::new()) };
         let (_stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(speak(far, client, Router::new(), stopped));
+        let serving = tokio::spawn(serve_connection(far, client, Router::new(), stopped));
         let start = Instant::now();
         let mut answers = 0;
         let mut answer = String::new();

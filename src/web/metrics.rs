@@ -7,9 +7,9 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue};
 use prometheus::proto::MetricFamily;
 
+use super::compute_turns::Turns;
 use super::negotiation;
 use super::stream::stream;
-use super::turns::Turns;
 use crate::exposition;
 use crate::store::Snapshot;
 

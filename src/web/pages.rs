@@ -1,22 +1,22 @@
 //! The pages for people. What they have in common: `templates/base.html`, and how they are
 //! answered.
 
-mod facts;
-mod failed;
+mod details;
+mod failures;
 pub mod landing;
 mod link;
-mod shown;
+mod format;
 pub mod task;
 pub mod tasks;
-mod worst;
+mod ranking;
 
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
 use super::Web;
+use super::compute_turns::Turns;
 use super::limit::Permit;
-use super::turns::Turns;
 
 /// What stands on top of each page.
 #[derive(Clone, Copy, Debug)]

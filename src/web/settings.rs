@@ -19,7 +19,7 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// The web configuration in force.
 #[derive(Debug)]
-pub struct Settings {
+pub struct ReloadableWebConfig {
     path: PathBuf,
     /// Whether TLS is spoken, which stays as it was at the start.
     is_tls: bool,
@@ -38,7 +38,7 @@ struct Look {
     files: Files,
 }
 
-impl Settings {
+impl ReloadableWebConfig {
     /// Reads the file for the first time. Blocks on the file system.
     ///
     /// # Errors

@@ -11,8 +11,8 @@ use http_body::Frame;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::stage::ANSWER_TIMEOUT;
-use super::turns::{Turn, Turns};
+use super::compute_turns::{Turn, Turns};
+use super::connection_stage::ANSWER_TIMEOUT;
 use crate::exposition::out::Out;
 
 /// What is sent at once: enough that the threads which write and send seldom wake each other.

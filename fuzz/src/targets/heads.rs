@@ -15,10 +15,10 @@ use aitask_exporter::reload::{self, Live, Source, Upstreams};
 use aitask_exporter::store::Store;
 use aitask_exporter::telemetry::Telemetry;
 use aitask_exporter::web::auth::ClientAddress;
+use aitask_exporter::web::compute_turns::Turns;
+use aitask_exporter::web::connection_stage::Stage;
 use aitask_exporter::web::guard::Guard;
 use aitask_exporter::web::listen::{self, Client};
-use aitask_exporter::web::stage::Stage;
-use aitask_exporter::web::turns::Turns;
 use aitask_exporter::web::{self, Web};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::runtime::Runtime;
@@ -84,7 +84,8 @@ pub fn run(data: &[u8]) {
     let (mut reader, mut writer) = tokio::io::split(client);
     let address = ClientAddress(Ipv4Addr::LOCALHOST.into());
     let client = Client { address, stage: Arc::new(Stage::new()) };
-    let serving = listen::speak(stream, client, server.router.clone(), server.stop.subscribe());
+    let serving =
+        listen::serve_connection(stream, client, server.router.clone(), server.stop.subscribe());
     let mut answers = Vec::new();
     let exchange = async {
         let write = async {

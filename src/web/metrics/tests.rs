@@ -11,7 +11,7 @@ use super::*;
 use crate::exposition::Format;
 use crate::exposition::tests::{many, written};
 use crate::telemetry::Telemetry;
-use crate::web::stage::ANSWER_TIMEOUT;
+use crate::web::connection_stage::ANSWER_TIMEOUT;
 use crate::web::stream::CHUNKS_AHEAD;
 
 /// Many chunks of text.

@@ -7,9 +7,9 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::failed::Failed;
+use super::failures::FailedPoll;
+use super::format;
 use super::link;
-use super::shown;
 use super::{Head, answer, ok};
 use crate::observation;
 use crate::store::ProviderView;
@@ -26,7 +26,7 @@ struct Landing<'a> {
     refusal: Option<String>,
     states: [observation::State; observation::State::ALL.len()],
     providers: Vec<Provider>,
-    failures: Vec<Failed>,
+    failures: Vec<FailedPoll>,
 }
 
 struct Provider {
@@ -53,7 +53,7 @@ pub async fn page(State(web): State<Arc<Web>>, Extension(permit): Extension<Perm
             refusal: web.live.refusal().map(|refusal| excerpt(&refusal)),
             states: observation::State::ALL,
             providers: snapshot.providers.iter().map(provider).collect(),
-            failures: failures.map(|entry| Failed::new(&entry, snapshot.now)).collect(),
+            failures: failures.map(|entry| FailedPoll::new(&entry, snapshot.now)).collect(),
         })
     })
     .await
@@ -72,16 +72,16 @@ fn excerpt(refusal: &str) -> String {
 fn provider(view: &ProviderView) -> Provider {
     let of_provider = ("provider", &*view.name);
     let count = |count: u64, narrowed: (&str, &str)| Count {
-        text: shown::count(count),
+        text: format::count(count),
         link: (count > 0).then(|| link::tasks(&[of_provider, narrowed])),
     };
     let states = observation::State::ALL.into_iter().zip(view.tasks);
     let oldest = view.oldest.iter().max().copied().unwrap_or_default();
     Provider {
-        name: shown::short(&view.name),
+        name: format::short(&view.name),
         link: link::tasks(&[of_provider]),
         counts: states.map(|(state, tasks)| count(tasks, ("state", state.as_str()))).collect(),
         stuck: count(view.stuck, ("stuck", "true")),
-        oldest: shown::rough(oldest),
+        oldest: format::rough(oldest),
     }
 }

@@ -9,10 +9,10 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::facts::{Fact, facts, troubles};
-use super::failed::Failed;
+use super::details::{Fact, facts, troubles};
+use super::failures::FailedPoll;
+use super::format;
 use super::link;
-use super::shown;
 use super::{Head, answer};
 use crate::web::limit::Permit;
 use crate::web::{Web, query};
@@ -29,7 +29,7 @@ struct Page<'a> {
     troubles: Vec<String>,
     links: Vec<(&'static str, String)>,
     facts: Vec<Fact>,
-    failures: Vec<Failed>,
+    failures: Vec<FailedPoll>,
 }
 
 /// The page of the task that the path names.
@@ -64,20 +64,20 @@ fn make(web: &Web, provider: &str, id: &str) -> super::Page {
     let (problem, links) = match found {
         Some(_) => (None, vec![poll, json, beside]),
         None if is_configured => {
-            let name = shown::whole(provider);
+            let name = format::whole(provider);
             let problem = format!("The configuration lists no such task of the provider “{name}”.");
             (Some(problem), vec![poll, beside])
         }
         None => {
-            let problem = format!("No provider “{}” is configured.", shown::whole(provider));
+            let problem = format!("No provider “{}” is configured.", format::whole(provider));
             (Some(problem), vec![("All tasks", link::tasks(&[]))])
         }
     };
     let status = if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
     let page = Page {
         head: Head::new(web),
-        id: shown::whole(id),
-        short: shown::short(id),
+        id: format::whole(id),
+        short: format::short(id),
         problem,
         troubles: found.map_or_else(Vec::new, |(record, view)| {
             troubles(record, view.stuck_after, history.first(), now)
@@ -86,7 +86,7 @@ fn make(web: &Web, provider: &str, id: &str) -> super::Page {
         facts: found.map_or_else(Vec::new, |(record, view)| {
             facts(record, view.stuck_after, history.first(), now)
         }),
-        failures: history.iter().map(|entry| Failed::new(entry, now)).collect(),
+        failures: history.iter().map(|entry| FailedPoll::new(entry, now)).collect(),
     };
     (status, page.render())
 }

@@ -15,14 +15,14 @@ const DAY: u64 = 24 * HOUR;
 
 /// A moment, and how far it is from now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct FormattedTime {
     /// In UTC as ISO 8601 has it, in whole seconds.
     pub iso: String,
     /// `5m12s ago`, or `in 3s` where somebody's clock runs ahead.
     pub ago: String,
 }
 
-impl Moment {
+impl FormattedTime {
     /// `moment`, seen from `now`.
     pub fn new(moment: Timestamp, now: Timestamp) -> Self {
         let iso = jiff::Timestamp::from_microsecond(moment.micros());
@@ -104,16 +104,16 @@ mod tests {
             (86_400 * 3 + 7_322, "2025-06-17T04:52:30Z", "3d2h ago"),
             (86_400 * 400, "2024-05-16T06:54:32Z", "400d ago"),
         ] {
-            let moment = Moment::new(now - Duration::from_secs(before), now);
+            let moment = FormattedTime::new(now - Duration::from_secs(before), now);
             assert_eq!((&*moment.iso, &*moment.ago), (iso, ago));
         }
-        let ahead = Moment::new(now + Duration::from_secs(90), now);
+        let ahead = FormattedTime::new(now + Duration::from_secs(90), now);
         assert_eq!((&*ahead.iso, &*ahead.ago), ("2025-06-20T06:56:02Z", "in 1m30s"));
-        let shortly = Moment::new(now + Duration::from_millis(900), now);
+        let shortly = FormattedTime::new(now + Duration::from_millis(900), now);
         assert_eq!(shortly.ago, "0s ago");
         // Further than any calendar goes.
         for micros in [i64::MIN + 1, i64::MAX] {
-            let moment = Moment::new(Timestamp::from_micros(micros), now);
+            let moment = FormattedTime::new(Timestamp::from_micros(micros), now);
             assert!(!moment.iso.contains('T') && !moment.ago.is_empty(), "{moment:?}");
         }
     }

@@ -20,14 +20,14 @@ const MAX_LIMIT: u64 = 1 << 16;
 /// limit for a part of a process. So the reserve is occupied until descriptors run out; then the
 /// limit is lowered to exclude it, and raised for each connection that is accepted.
 #[derive(Debug)]
-pub struct Reserve {
+pub struct FdReserve {
     /// The limit that includes the reserve, and the one that excludes it.
     limits: Option<(u64, u64)>,
     /// Files that occupy the reserve.
     kept: Mutex<Vec<OwnedFd>>,
 }
 
-impl Reserve {
+impl FdReserve {
     /// Occupies the reserve where `limit` is the limit of open files; `None` is none. `file` is any
     /// open file.
     pub fn new(limit: Option<u64>, file: impl AsFd) -> Self {

@@ -7,36 +7,36 @@ use crate::clock::Timestamp;
 use crate::observation::State;
 use crate::store::TasksView;
 use crate::store::record::Record;
-use crate::web::question::Question;
+use crate::web::task_filter::TaskFilter;
 
 /// The worst of the tasks that were asked for.
 #[derive(Debug)]
-pub struct Worst<'a> {
+pub struct RankedTasks<'a> {
     /// The worst first.
-    pub rows: Vec<Row<'a>>,
+    pub rows: Vec<TaskRow<'a>>,
     /// How many fit the question.
     pub count: u64,
 }
 
 /// A task.
 #[derive(Clone, Copy, Debug)]
-pub struct Row<'a> {
+pub struct TaskRow<'a> {
     /// What is known of it.
     pub record: &'a Record,
     /// Whether it is stuck.
     pub is_stuck: bool,
 }
 
-impl Row<'_> {
+impl TaskRow<'_> {
     /// Whether it needs a person: stuck, failed or lost.
     pub fn is_bad(self) -> bool {
-        matches!(Rank::of(self).trouble, Trouble::Stuck | Trouble::Failed)
+        matches!(Rank::of(self).trouble, Severity::Stuck | Severity::Failed)
     }
 }
 
 /// What a person has to look at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Trouble {
+enum Severity {
     /// The oldest first.
     Stuck,
     /// Failed, or lost by the provider; the newest first.
@@ -54,25 +54,25 @@ enum Trouble {
 /// Where a task stands: the smaller, the worse. Provider and ID make it one of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank<'a> {
-    trouble: Trouble,
+    trouble: Severity,
     moment: i64,
     provider: &'a str,
     id: &'a str,
 }
 
 impl<'a> Rank<'a> {
-    fn of(Row { record, is_stuck }: Row<'a>) -> Self {
+    fn of(TaskRow { record, is_stuck }: TaskRow<'a>) -> Self {
         let trouble = match record.state() {
-            _ if is_stuck => Trouble::Stuck,
-            State::Failed => Trouble::Failed,
-            State::NotFound if record.is_final() => Trouble::Failed,
-            _ if record.is_final() => Trouble::Ended,
-            _ if record.up() == Some(false) => Trouble::Unanswered,
-            State::Waiting => Trouble::Waiting,
-            _ => Trouble::Open,
+            _ if is_stuck => Severity::Stuck,
+            State::Failed => Severity::Failed,
+            State::NotFound if record.is_final() => Severity::Failed,
+            _ if record.is_final() => Severity::Ended,
+            _ if record.up() == Some(false) => Severity::Unanswered,
+            State::Waiting => Severity::Waiting,
+            _ => Severity::Open,
         };
         let moment = match trouble {
-            Trouble::Failed | Trouble::Ended => record.state_since().micros().saturating_neg(),
+            Severity::Failed | Severity::Ended => record.state_since().micros().saturating_neg(),
             _ => record.enqueued().micros(),
         };
         Self { trouble, moment, provider: &record.task.common.provider, id: &record.task.id }
@@ -81,7 +81,7 @@ impl<'a> Rank<'a> {
 
 /// A row and its rank, which alone counts.
 #[derive(Debug)]
-struct Ranked<'a>(Rank<'a>, Row<'a>);
+struct Ranked<'a>(Rank<'a>, TaskRow<'a>);
 
 impl PartialEq for Ranked<'_> {
     fn eq(&self, other: &Self) -> bool {
@@ -106,10 +106,10 @@ impl Ord for Ranked<'_> {
 /// The `most` worst of `tasks` that fit the question.
 pub fn worst<'a>(
     tasks: &'a [TasksView],
-    question: &Question,
+    question: &TaskFilter,
     now: Timestamp,
     most: usize,
-) -> Worst<'a> {
+) -> RankedTasks<'a> {
     let mut count = 0;
     // The least bad of them is on top.
     let mut heap = BinaryHeap::with_capacity(most + 1);
@@ -118,7 +118,7 @@ pub fn worst<'a>(
             continue;
         }
         count += 1;
-        let row = Row { record, is_stuck: record.is_stuck(stuck_after, now) };
+        let row = TaskRow { record, is_stuck: record.is_stuck(stuck_after, now) };
         let rank = Rank::of(row);
         if heap.len() < most {
             heap.push(Ranked(rank, row));
@@ -129,7 +129,7 @@ pub fn worst<'a>(
         }
     }
     let rows = heap.into_sorted_vec().into_iter().map(|Ranked(_, row)| row).collect();
-    Worst { rows, count }
+    RankedTasks { rows, count }
 }
 
 /// Every task, and after how long one of its provider counts as stuck.
@@ -175,7 +175,7 @@ mod tests {
         record
     }
 
-    fn ids<'a>(worst: &Worst<'a>) -> Vec<&'a str> {
+    fn ids<'a>(worst: &RankedTasks<'a>) -> Vec<&'a str> {
         worst.rows.iter().map(|row| &*row.record.task.id).collect()
     }
 
@@ -196,7 +196,7 @@ mod tests {
         ];
         assert!(records[5].is_final() && records[5].state() == State::NotFound);
         let tasks = [TasksView::of(records, STUCK_AFTER)];
-        let all = worst(&tasks, &Question::default(), NOW, 100);
+        let all = worst(&tasks, &TaskFilter::default(), NOW, 100);
         let expected = [
             "stuck-longest",
             "stuck",
@@ -213,15 +213,15 @@ mod tests {
         assert_eq!((ids(&all), all.count), (expected.to_vec(), 11));
         let stuck: Vec<_> = all.rows.iter().map(|row| row.is_stuck).collect();
         assert_eq!(stuck, [vec![true; 2], vec![false; 9]].concat());
-        let first = worst(&tasks, &Question::default(), NOW, 3);
+        let first = worst(&tasks, &TaskFilter::default(), NOW, 3);
         assert_eq!((ids(&first), first.count), (expected[..3].to_vec(), 11));
 
-        let failed = Question { state: Some(State::Failed), ..Question::default() };
+        let failed = TaskFilter { state: Some(State::Failed), ..TaskFilter::default() };
         let failed = worst(&tasks, &failed, NOW, 1);
         assert_eq!((ids(&failed), failed.count), (vec!["failed"], 2));
-        let one = Question { task_id: Some("waiting".to_owned()), ..Question::default() };
+        let one = TaskFilter { task_id: Some("waiting".to_owned()), ..TaskFilter::default() };
         assert_eq!(ids(&worst(&tasks, &one, NOW, 1)), ["waiting"]);
-        let stuck = Question { stuck: Some(true), ..Question::default() };
+        let stuck = TaskFilter { stuck: Some(true), ..TaskFilter::default() };
         assert_eq!(worst(&tasks, &stuck, NOW, 0).count, 2);
     }
 
@@ -237,11 +237,11 @@ mod tests {
             });
             let tasks = [TasksView::of(made, STUCK_AFTER)];
             let mut all: Vec<_> = records(&tasks)
-                .map(|(record, after)| Row { record, is_stuck: record.is_stuck(after, NOW) })
+                .map(|(record, after)| TaskRow { record, is_stuck: record.is_stuck(after, NOW) })
                 .collect();
             all.sort_by_key(|row| Rank::of(*row));
             let expected: Vec<_> = all.iter().map(|row| &*row.record.task.id).take(most).collect();
-            let found = worst(&tasks, &Question::default(), NOW, most);
+            let found = worst(&tasks, &TaskFilter::default(), NOW, most);
             prop_assert_eq!(ids(&found), expected);
             prop_assert_eq!(found.count, u64::try_from(all.len()).unwrap());
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::stage::{HEADER_TIMEOUT, Stage, Waiting};
+use super::connection_stage::{HEADER_TIMEOUT, Stage, Waiting};
 use crate::telemetry::web::Closed;
 
 /// A client that takes nothing for so long has gone.
@@ -24,7 +24,7 @@ const HEAD_PIECE_BYTES: usize = 4 << 10;
 /// A stream that fails to read once the time of its stage is over, and that gives out a head in
 /// pieces.
 #[derive(Debug)]
-pub struct Hurried<S> {
+pub struct ReadTimeout<S> {
     stream: S,
     stage: Arc<Stage>,
     timer: Pin<Box<Sleep>>,
@@ -32,7 +32,7 @@ pub struct Hurried<S> {
     tail: [u8; 3],
 }
 
-impl<S> Hurried<S> {
+impl<S> ReadTimeout<S> {
     /// Sees to it that `stream` keeps to `stage`.
     pub fn new(stream: S, stage: Arc<Stage>) -> Self {
         let timer = Box::pin(tokio::time::sleep(HEADER_TIMEOUT));
@@ -91,7 +91,7 @@ fn read_piece<S: AsyncRead>(
     Poll::Ready(Ok(()))
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Hurried<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ReadTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -115,7 +115,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Hurried<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Hurried<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ReadTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -148,13 +148,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Hurried<S> {
 /// A socket that fails to write once its client has taken nothing for too long, or not the whole
 /// answer.
 #[derive(Debug)]
-pub struct Taken<S> {
+pub struct WriteTimeout<S> {
     stream: S,
     stage: Arc<Stage>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Taken<S> {
+impl<S> WriteTimeout<S> {
     /// Watches what is written to `stream`.
     pub const fn new(stream: S, stage: Arc<Stage>) -> Self {
         Self { stream, stage, timer: None }
@@ -183,7 +183,7 @@ impl<S> Taken<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Taken<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -193,7 +193,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Taken<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Taken<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     /// Both ends of a session of TLS over `ours`, which `theirs` is the other end of.
-    async fn shaken<S: AsyncRead + AsyncWrite + Unpin>(
+    async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         ours: S,
         theirs: DuplexStream,
     ) -> (server::TlsStream<S>, client::TlsStream<DuplexStream>) {
@@ -271,8 +271,8 @@ mod tests {
         start.elapsed().as_secs()
     }
 
-    fn taken(stream: DuplexStream) -> Taken<DuplexStream> {
-        Taken::new(stream, Arc::new(Stage::new()))
+    fn taken(stream: DuplexStream) -> WriteTimeout<DuplexStream> {
+        WriteTimeout::new(stream, Arc::new(Stage::new()))
     }
 
     #[tokio::test(start_paused = true)]
@@ -282,7 +282,7 @@ mod tests {
 
         // What TLS has taken in but not sent is not sent yet.
         let (ours, theirs) = duplex(16 << 10);
-        let (mut ours, _theirs) = shaken(taken(ours), theirs).await;
+        let (mut ours, _theirs) = handshake(taken(ours), theirs).await;
         let send = async {
             ours.write_all(&vec![0; 32 << 10]).await?;
             ours.flush().await
@@ -316,7 +316,10 @@ mod tests {
                 theirs.read_exact(&mut [0; 4]).await.unwrap();
             }
         });
-        assert_eq!(timed_out(Taken::new(ours, Arc::clone(&stage)).write_all(&[0; 64])).await, 120);
+        assert_eq!(
+            timed_out(WriteTimeout::new(ours, Arc::clone(&stage)).write_all(&[0; 64])).await,
+            120
+        );
         assert_eq!(stage.closed(), Some(Closed::SlowReader));
         take.abort();
     }
@@ -335,9 +338,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn headers_have_5_seconds_and_the_next_request_60_under_tls_too() {
         let (ours, theirs) = duplex(16 << 10);
-        let (ours, mut theirs) = shaken(ours, theirs).await;
+        let (ours, mut theirs) = handshake(ours, theirs).await;
         let stage = Arc::new(Stage::new());
-        let mut ours = Hurried::new(ours, Arc::clone(&stage));
+        let mut ours = ReadTimeout::new(ours, Arc::clone(&stage));
         let mut byte = [0];
         pass(&mut theirs, &mut ours, "GET").await;
         assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 5);

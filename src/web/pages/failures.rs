@@ -1,15 +1,15 @@
 //! A failed poll as a row of a table.
 
+use super::format::{self, FormattedTime};
 use super::link;
-use super::shown::{self, Moment};
 use crate::clock::Timestamp;
 use crate::history::Entry;
 
 /// The row.
 #[derive(Clone, Debug)]
-pub struct Failed {
+pub struct FailedPoll {
     /// When it ended.
-    pub at: Moment,
+    pub at: FormattedTime,
     /// The provider's name.
     pub provider: String,
     /// The task's ID.
@@ -24,17 +24,17 @@ pub struct Failed {
     pub detail: String,
 }
 
-impl Failed {
+impl FailedPoll {
     /// What is remembered, seen from `now`.
     pub fn new(entry: &Entry, now: Timestamp) -> Self {
         Self {
-            at: Moment::new(entry.at, now),
-            provider: shown::short(&entry.provider),
-            task_id: shown::short(&entry.task_id),
+            at: FormattedTime::new(entry.at, now),
+            provider: format::short(&entry.provider),
+            task_id: format::short(&entry.task_id),
             link: link::task(&entry.provider, &entry.task_id),
             reason: entry.failure.reason.as_str(),
-            code: shown::short(&entry.failure.code),
-            detail: shown::whole(&entry.failure.detail),
+            code: format::short(&entry.failure.code),
+            detail: format::whole(&entry.failure.detail),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::shown::{self, Moment};
+use super::format::{self, FormattedTime};
 use crate::clock::Timestamp;
 use crate::duration;
 use crate::history::Entry;
@@ -17,7 +17,7 @@ pub struct Fact {
     /// In words.
     pub value: String,
     /// When.
-    pub at: Option<Moment>,
+    pub at: Option<FormattedTime>,
     /// What one has to know of it.
     pub note: String,
 }
@@ -29,11 +29,11 @@ impl Fact {
 
     /// A text from outside; `none` where it is empty.
     fn text(name: &str, text: Option<&str>, none: &str) -> Self {
-        Self::new(name, shown::whole(text.filter(|text| !text.is_empty()).unwrap_or(none)))
+        Self::new(name, format::whole(text.filter(|text| !text.is_empty()).unwrap_or(none)))
     }
 
     fn at(name: &str, at: Timestamp, now: Timestamp) -> Self {
-        Self { at: Some(Moment::new(at, now)), ..Self::new(name, "") }
+        Self { at: Some(FormattedTime::new(at, now)), ..Self::new(name, "") }
     }
 
     fn note(self, note: impl Into<String>) -> Self {
@@ -61,16 +61,17 @@ pub fn troubles(
         troubles.push(sentence.to_owned());
     }
     match record.error() {
-        Some(("task", "")) => troubles.push("Failed; the provider tells no code.".to_owned()),
+        Some(("task", "")) => troubles.push("FailedPoll; the provider tells no code.".to_owned()),
         Some(("task", code)) => {
-            troubles.push(format!("Failed, with the code “{}”.", shown::whole(code)));
+            troubles.push(format!("FailedPoll, with the code “{}”.", format::whole(code)));
         }
         Some((reason, code)) => {
             // One that is remembered may be older than the last poll, after a restart say.
             let last = last.filter(|last| last.failure.reason.as_str() == reason);
-            let detail = last.map(|last| shown::whole(&last.failure.detail));
+            let detail = last.map(|last| format::whole(&last.failure.detail));
             let code = Some(code).filter(|code| !code.is_empty());
-            let detail = detail.or_else(|| code.map(|code| format!("code {}", shown::whole(code))));
+            let detail =
+                detail.or_else(|| code.map(|code| format!("code {}", format::whole(code))));
             let mut trouble = format!("The last poll failed: {reason}");
             if let Some(detail) = detail {
                 trouble += &format!(": {detail}");
@@ -85,17 +86,17 @@ pub fn troubles(
 /// Why a task is stuck: the end of a sentence.
 fn why(Stuck { age, waited, still }: Stuck, stuck_after: Duration) -> String {
     let age = age.map(|age| {
-        let enqueued = format!("enqueued {} ago", shown::rough(age));
+        let enqueued = format!("enqueued {} ago", format::rough(age));
         match waited.is_zero() {
             true => enqueued,
             false => {
-                let rest = shown::rough(age.saturating_sub(waited));
+                let rest = format::rough(age.saturating_sub(waited));
                 format!("{enqueued} and waited for the user for all but {rest} of that")
             }
         }
     });
     let still = still
-        .map(|still| format!("state and progress have not changed for {}", shown::rough(still)));
+        .map(|still| format!("state and progress have not changed for {}", format::rough(still)));
     let both: Vec<_> = age.into_iter().chain(still).collect();
     format!("{}; stuck_after is {}", both.join(", and "), duration::format(stuck_after))
 }
@@ -112,7 +113,7 @@ pub fn facts(
 
 /// Where it stands, and since when.
 fn standing(record: &Record, stuck_after: Duration, now: Timestamp) -> Vec<Fact> {
-    let provider = shown::whole(&record.task.common.provider);
+    let provider = format::whole(&record.task.common.provider);
     let status = Fact::text("Status", Some(record.status()), "none").note("the provider's word");
     let enqueued = Fact::at("Enqueued", record.enqueued(), now);
     let mut facts = vec![
@@ -127,18 +128,18 @@ fn standing(record: &Record, stuck_after: Duration, now: Timestamp) -> Vec<Fact>
     ];
     if let Some(age) = record.queue_age(now) {
         let waited = record.waited(now);
-        facts.push(Fact::new("Queue age", shown::rough(age)).note(match waited.is_zero() {
+        facts.push(Fact::new("Queue age", format::rough(age)).note(match waited.is_zero() {
             true => String::new(),
-            false => format!("{} of that it waited for the user", shown::rough(waited)),
+            false => format!("{} of that it waited for the user", format::rough(waited)),
         }));
         facts.push(stuck(record, stuck_after, now));
         facts.push(Fact::at("Last change of state or progress", record.moved(), now));
     } else {
-        let took = record.duration().map(shown::rough);
+        let took = record.duration().map(format::rough);
         facts.push(Fact::text("Duration", took.as_deref(), "unknown"));
         facts.push(Fact::at("End seen", record.moved(), now));
     }
-    let progress = record.progress().map(shown::percent);
+    let progress = record.progress().map(format::percent);
     facts.push(Fact::text("Progress", progress.as_deref(), "not told"));
     facts
 }
@@ -147,7 +148,7 @@ fn standing(record: &Record, stuck_after: Duration, now: Timestamp) -> Vec<Fact>
 fn identity(record: &Record) -> Vec<Fact> {
     let common = &record.task.common;
     let fact = |what: &str, name: &str, value: &str| {
-        Fact::new(&format!("{what} {}", shown::whole(name)), shown::whole(value))
+        Fact::new(&format!("{what} {}", format::whole(name)), format::whole(value))
     };
     let labels = common.labels.iter().map(|(name, value)| fact("Label", name, value));
     let params = common.params.iter().map(|(name, value)| fact("Param", name, value));
@@ -186,7 +187,8 @@ fn failure(record: &Record, last: Option<&Entry>, now: Timestamp) -> Option<Fact
         Some((reason, code)) => (reason, code, record.last_poll()?),
         None => last.map(|last| (last.failure.reason.as_str(), &*last.failure.code, last.at))?,
     };
-    let note = if code.is_empty() { String::new() } else { format!("code {}", shown::whole(code)) };
+    let note =
+        if code.is_empty() { String::new() } else { format!("code {}", format::whole(code)) };
     Some(Fact { value: reason.to_owned(), ..Fact::at("Last failure", at, now).note(note) })
 }
 
@@ -277,11 +279,11 @@ mod tests {
     fn it_is_told_how_a_task_failed_or_was_lost() {
         let mut failed = record();
         failed.observe(&told(State::Failed, Some("E1")), after(5));
-        let trouble = ["Failed, with the code “E1”."];
+        let trouble = ["FailedPoll, with the code “E1”."];
         assert_eq!(troubles(&failed, STUCK_AFTER, None, after(6)), trouble);
         assert_eq!(fact(&failed, "Failure code", START), Some(("E1".into(), String::new())));
         failed.observe(&told(State::Failed, None), after(5));
-        let trouble = ["Failed; the provider tells no code."];
+        let trouble = ["FailedPoll; the provider tells no code."];
         assert_eq!(troubles(&failed, STUCK_AFTER, None, after(6)), trouble);
 
         let mut lost = record();

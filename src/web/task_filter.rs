@@ -9,7 +9,7 @@ use crate::store::record::Record;
 
 /// What narrows the list. What is `None` fits any task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Question {
+pub struct TaskFilter {
     /// The name of the provider.
     pub provider: Option<String>,
     /// The state.
@@ -20,7 +20,7 @@ pub struct Question {
     pub task_id: Option<String>,
 }
 
-impl Question {
+impl TaskFilter {
     /// Reads a query.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Question {
         Ok(question)
     }
 
-    /// What [`Question::parse`] reads as this question.
+    /// What [`TaskFilter::parse`] reads as this question.
     pub fn pairs(&self) -> Vec<(&'static str, &str)> {
         let stuck = self.stuck.map(|stuck| if stuck { "true" } else { "false" });
         [
@@ -90,27 +90,27 @@ mod tests {
 
     #[test]
     fn queries_are_read_strictly_and_a_form_may_leave_fields_empty() {
-        let all = Question {
+        let all = TaskFilter {
             provider: Some("a b".to_owned()),
             state: Some(State::NotFound),
             stuck: Some(false),
             task_id: Some("x/y".to_owned()),
         };
         let query = "provider=a+b&state=not_found&stuck=false&task_id=x%2Fy";
-        assert_eq!(Question::parse(query), Ok(all.clone()));
-        assert_eq!(Question::of_form(query), Ok(all.clone()));
+        assert_eq!(TaskFilter::parse(query), Ok(all.clone()));
+        assert_eq!(TaskFilter::of_form(query), Ok(all.clone()));
         let pairs = [("provider", "a b"), ("state", "not_found"), ("stuck", "false")];
         assert_eq!(all.pairs(), [&pairs[..], &[("task_id", "x/y")]].concat());
         let nothing = "provider=&state=&stuck=&task_id=";
-        assert_eq!(Question::of_form(nothing), Ok(Question::default()));
-        assert_eq!(Question::parse(nothing), Err(r#"no state """#.to_owned()));
+        assert_eq!(TaskFilter::of_form(nothing), Ok(TaskFilter::default()));
+        assert_eq!(TaskFilter::parse(nothing), Err(r#"no state """#.to_owned()));
         for (query, message) in [
             ("state=lost", r#"no state "lost""#),
             ("stuck=maybe", "stuck is true or false"),
             ("a=1", r#"unknown parameter "a": provider, state, stuck and task_id narrow"#),
             ("state=queued&state=queued", r#"the parameter "state" is given twice"#),
         ] {
-            for read in [Question::parse, Question::of_form] {
+            for read in [TaskFilter::parse, TaskFilter::of_form] {
                 assert_eq!(read(query), Err(message.to_owned()), "{query}");
             }
         }

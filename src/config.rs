@@ -223,32 +223,32 @@ pub struct RateLimit {
 }
 
 /// The part of a provider's requests that may be those of `/probe`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProbeLimits {
     /// Probes under way at once; at least 1. Default 1.
     pub max_in_flight: usize,
-    /// While polls are due, so many requests for them come between two probes; at least 1, so that
-    /// no client takes every turn. Default 9.
-    pub polls_between: u32,
+    /// The part of the requests while polls are due, from 0.001 to 1. Default 0.1.
+    pub share: f64,
 }
 
 impl ProbeLimits {
-    /// Returns the number of requests between two probes, of which all may be the `share`.
-    pub fn polls_between(share: f64) -> u32 {
+    /// Returns the number of requests for polls between two probes while polls are due: at least 1,
+    /// so that no client takes every turn.
+    pub fn polls_between(self) -> u32 {
         // The share itself is not exact: a third is three requests a probe, not four.
-        let fits = |polls: &u32| share * f64::from(*polls + 1) > 1.0 - 1e-9;
+        let fits = |polls: &u32| self.share * f64::from(*polls + 1) > 1.0 - 1e-9;
         (1..1_000).find(fits).unwrap_or(1_000)
     }
 }
 
 impl Default for ProbeLimits {
     fn default() -> Self {
-        Self { max_in_flight: 1, polls_between: 9 }
+        Self { max_in_flight: 1, share: 0.1 }
     }
 }
 
 /// The numbers of a provider, with `global`'s and the built-in defaults filled in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     /// Time between two polls of a task; at least 1 ms. Default 15 s.
     pub poll_interval: Duration,

@@ -272,7 +272,7 @@ pub const POLL_OVERDUE: Family = gauge(
 pub const PROBES: Family = counter(
     "aitask_probes_total",
     &["provider", "result"],
-    "Requests to /probe for the provider: success and failure of those that were sent, paused where the provider was in a pause, busy where there was no turn in time. Probes count in no other family but aitask_polls_in_flight.",
+    "Requests to /probe for the provider: success and failure of those that had a turn, paused where the provider was in a pause, busy where there was no turn in time. Probes count in no other family but aitask_polls_in_flight.",
 );
 
 /// `aitask_poll_retries_total`

@@ -217,7 +217,7 @@ impl Schedule {
         let entered = if polls_are_due {
             self.admission.admit(now)
         } else {
-            self.admission.admit_leaving_burst(self.probe_share.limits(), now)
+            self.admission.admit_leaving_burst(self.probe_share.polls_between(), now)
         };
         match entered {
             Ok(()) => {

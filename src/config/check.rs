@@ -358,9 +358,7 @@ fn probe(at: &At<raw::Probe>, default: ProbeLimits) -> ProbeLimits {
     let Some(raw) = at.get() else { return default };
     ProbeLimits {
         max_in_flight: count(&raw.max_in_flight, default.max_in_flight),
-        polls_between: raw.share.get().map_or(default.polls_between, |scalar::Share(share)| {
-            ProbeLimits::polls_between(*share)
-        }),
+        share: raw.share.get().map_or(default.share, |scalar::Share(share)| *share),
     }
 }
 

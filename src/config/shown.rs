@@ -72,6 +72,12 @@ fn globals(global: &Global) -> Mapping {
     let duration = |duration: std::time::Duration| Value::from(duration::format(duration));
     let number = |number: usize| Value::from(number);
     let series = format!("{:?}", limits.per_task_series).to_lowercase();
+    let probe: Mapping = [
+        (Value::from("max_in_flight"), number(limits.probe.max_in_flight)),
+        (Value::from("share"), limits.probe.share.into()),
+    ]
+    .into_iter()
+    .collect();
     [
         ("poll_interval", duration(limits.poll_interval)),
         ("poll_timeout", duration(limits.poll_timeout)),
@@ -79,6 +85,7 @@ fn globals(global: &Global) -> Mapping {
         ("retain_finished", duration(limits.retain_finished)),
         ("per_task_series", series.into()),
         ("body_size_limit", number(limits.body_size_limit)),
+        ("probe", probe.into()),
         ("max_tasks", number(global.max_tasks)),
         ("label_limit", number(global.label_limit)),
         ("label_name_length_limit", number(global.label_name_length_limit)),

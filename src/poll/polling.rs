@@ -158,7 +158,7 @@ impl<'s> Polling<'s> {
             self.seat.settled.store(true, Ordering::Relaxed);
         }
         let now = Instant::now();
-        self.probes.forget_left();
+        self.probes.expire(now);
         let wake = loop {
             if let Some(pause) = self.schedule.admission.pause_of_probes(now) {
                 self.probes.refuse(pause, now);
@@ -222,7 +222,7 @@ impl<'s> Polling<'s> {
 
     /// Sends the first of the probes that wait.
     fn start_probe(&mut self) {
-        if let Some(Probe { task, deadline, reply }) = self.probes.pop() {
+        if let Some(Probe { task, deadline, reply, .. }) = self.probes.pop() {
             self.send(Arc::new(TaskGroup::one(task)), false, deadline, Asked::Probe(reply));
         }
     }

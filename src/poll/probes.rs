@@ -16,12 +16,17 @@ use crate::telemetry::provider::{ProbeResult, ProviderTelemetry};
 /// Probes that wait for their turn; more are refused.
 pub const MAX_PROBES: usize = 64;
 
+/// With less time left, or with less than half of its time, a probe is not sent any more.
+const MIN_TIME: Duration = Duration::from_secs(1);
+
 /// A request of a client to poll a task now.
 pub struct Probe {
     /// The task.
     pub task: Task,
     /// Moment by which its poll has to end.
     pub deadline: Option<Instant>,
+    /// Moment at which the client asked.
+    pub asked: Instant,
     /// The way back to the client.
     pub reply: Reply,
 }
@@ -70,6 +75,16 @@ impl fmt::Display for NoTurn {
     }
 }
 
+impl Probe {
+    fn is_over(&self, now: Instant) -> bool {
+        let has_time = |deadline: Instant| {
+            let enough = MIN_TIME.min(deadline.saturating_duration_since(self.asked) / 2);
+            deadline.saturating_duration_since(now) >= enough
+        };
+        self.reply.has_left() || !self.deadline.is_none_or(has_time)
+    }
+}
+
 impl Reply {
     /// The way to a client that holds the other end.
     pub fn new(
@@ -114,7 +129,7 @@ pub struct Probes(VecDeque<Probe>);
 impl Probes {
     /// Adds a probe, or refuses it where too many wait.
     pub fn push(&mut self, probe: Probe) {
-        self.forget_left();
+        self.expire(Instant::now());
         if self.0.len() < MAX_PROBES {
             self.0.push_back(probe);
         } else {
@@ -122,9 +137,17 @@ impl Probes {
         }
     }
 
-    /// Forgets those whose clients have left.
-    pub fn forget_left(&mut self) {
-        self.0.retain(|probe| !probe.reply.has_left());
+    /// Forgets those whose clients have left, and answers those that would have too little time left
+    /// for a poll: it would cost the provider a request in vain.
+    pub fn expire(&mut self, now: Instant) {
+        if self.0.iter().any(|probe| probe.is_over(now)) {
+            let all = std::mem::take(&mut self.0).into_iter();
+            let (over, waiting): (VecDeque<_>, _) = all.partition(|probe| probe.is_over(now));
+            self.0 = waiting;
+            for probe in over {
+                probe.reply.send(Err(NoTurn::TimedOut));
+            }
+        }
     }
 
     /// Reports whether none waits.

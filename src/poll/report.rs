@@ -4,10 +4,13 @@ use std::fmt::Write;
 
 use http::{HeaderMap, HeaderValue};
 
+use percent_encoding::percent_decode_str;
+
 use super::{Polled, Upstream};
 use crate::config::Provider;
 use crate::config::scalar::SECRET;
 use crate::fetch::Response;
+use crate::fetch::redact::Redactor;
 use crate::mapping::{Answer, Body};
 use crate::observation::{Observation, Oddity, State};
 use crate::task::Task;
@@ -31,7 +34,42 @@ pub fn report(upstream: &Upstream, task: &Task, polled: &Polled) -> String {
     let _ = write_outcome(&mut out, polled);
     // What is written here is decoded once more than what was masked before.
     let (_, redactor) = upstream.fetcher.credentials.current();
-    redactor.mask_text(&out).unwrap_or(out)
+    let out = redactor.mask_text(&out).unwrap_or(out);
+    Redactor::new(template_secrets(&upstream.provider, task)).mask_text(&out).unwrap_or(out)
+}
+
+/// Returns the texts that the configuration writes into query and body, and that are not shown: a
+/// provider may send them back. Only a person reads them here; what a mapping reads must not lose a
+/// word that happens to be in the request as well.
+fn template_secrets(provider: &Provider, task: &Task) -> Vec<String> {
+    let task = TaskGroup::one(task.clone());
+    let Some(shown) = &provider.redacted_request else { return Vec::new() };
+    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let (target, shown_target) = (provider.request.target(&task), shown.target(&task));
+    let mut secrets: Vec<_> =
+        hidden(&target, &shown_target, "%3Csecret%3E").into_iter().map(decode).collect();
+    if let (Some(body), Some(shown)) = (provider.request.body(&task), shown.body(&task)) {
+        let texts = hidden(&body, &shown, SECRET).into_iter();
+        let unescape = |text: &str| serde_json::from_str(&format!("\"{text}\"")).ok();
+        secrets.extend(texts.map(|text| unescape(text).unwrap_or_else(|| text.to_owned())));
+    }
+    secrets
+}
+
+/// Returns the parts of `text` in whose place `shown` has `mask`.
+fn hidden<'t>(text: &'t str, shown: &str, mask: &str) -> Vec<&'t str> {
+    let mut kept = shown.split(mask);
+    let Some(mut rest) = text.strip_prefix(kept.next().unwrap_or_default()) else {
+        return Vec::new();
+    };
+    let mut hidden = Vec::new();
+    for kept in kept {
+        let found = if kept.is_empty() { Some((rest, "")) } else { rest.split_once(kept) };
+        let Some((part, after)) = found else { break };
+        hidden.push(part);
+        rest = after;
+    }
+    hidden
 }
 
 fn write_request(
@@ -187,4 +225,17 @@ fn write_observation(out: &mut String, observation: &Observation) -> std::fmt::R
         writeln!(out, "  odd: no enqueue_time, so the queue age counts from the first sight")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hidden;
+
+    #[test]
+    fn what_is_masked_in_one_text_is_found_in_the_other() {
+        assert_eq!(hidden("/t?key=abc&id=7&x=y", "/t?key=S&id=7&x=S", "S"), ["abc", "y"]);
+        assert_eq!(hidden("a", "a", "S"), [""; 0]);
+        assert_eq!(hidden("b", "aS", "S"), [""; 0]);
+        assert_eq!(hidden("abc", "S", "S"), ["abc"]);
+    }
 }

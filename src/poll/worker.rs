@@ -99,7 +99,7 @@ impl Worker {
     pub async fn probe(&self, task: Task, deadline: Option<Instant>) -> Result<Polled, NoTurn> {
         let (client, wait) = oneshot::channel();
         let reply = Reply::new(client, Arc::clone(&self.telemetry));
-        let probe = Probe { task, deadline, reply };
+        let probe = Probe { task, deadline, asked: Instant::now(), reply };
         self.commands.send(Command::Probe(probe)).await.map_err(|_| NoTurn::Ended)?;
         wait.await.unwrap_or(Err(NoTurn::Restarting))
     }

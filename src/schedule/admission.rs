@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::budget::Budget;
 use super::cadence::Cadence;
 use super::outcome::PollOutcome;
-use crate::config::{Limits, ProbeLimits};
+use crate::config::Limits;
 
 /// The longest pause that an upstream can impose with `Retry-After`: a gateway that asks for a day
 /// must not silence its alerts for a day.
@@ -120,19 +120,15 @@ impl Admission {
         }
     }
 
-    /// As [`Admission::admit`] for a probe while no poll is due: of a burst it leaves polls the part
-    /// that is not the probes' own.
+    /// Admits a probe while no poll is due, as [`Admission::admit`] but for a part of a burst: that of
+    /// `polls` requests to one probe.
     ///
     /// # Errors
     /// As [`Admission::admit`].
-    pub fn admit_leaving_burst(
-        &mut self,
-        limits: ProbeLimits,
-        now: Instant,
-    ) -> Result<(), Blocked> {
+    pub fn admit_leaving_burst(&mut self, polls: u32, now: Instant) -> Result<(), Blocked> {
         self.check(now)?;
         let budget = self.budget.as_ref();
-        match budget.map(|budget| budget.check_leaving(limits.polls_between, now)) {
+        match budget.map(|budget| budget.check_leaving(polls, now)) {
             Some(Err(at)) => Err(Blocked::Throttled(at)),
             _ => self.admit(now),
         }
@@ -265,15 +261,9 @@ impl Admission {
                 *refused = Some(AuthBackoff { times, next: cadence.backoff(hash, times, now) });
             }
             (PollOutcome::Unreached, _) => {}
-            (
-                PollOutcome::Open
-                | PollOutcome::Final
-                | PollOutcome::Failed
-                | PollOutcome::Denied(_),
-                _,
-            ) => {
-                self.reset_auth_backoff();
-            }
+            // Polls were not refused, so that what probes are refused is not the credentials.
+            (_, None) if requester == Requester::Poll => {}
+            _ => self.reset_auth_backoff(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::admission::Blocked;
-use crate::config::{Limits, ProbeLimits};
+use crate::config::Limits;
 
 /// Without a rate limit a turn has no cost that could be shared, so that polls which are due have
 /// those of so long to themselves.
@@ -14,7 +14,9 @@ const UNLIMITED_SPACING: Duration = Duration::from_secs(1);
 /// The share of probes.
 #[derive(Debug)]
 pub struct ProbeShare {
-    limits: ProbeLimits,
+    max_in_flight: usize,
+    /// Requests of polls that come between two probes while polls are due.
+    polls_between: u32,
     is_rate_limited: bool,
     in_flight: usize,
     /// Requests of polls since the last probe started.
@@ -27,7 +29,8 @@ impl ProbeShare {
     /// A share of which nothing was used yet.
     pub fn new(limits: &Limits) -> Self {
         let mut share = Self {
-            limits: limits.probe,
+            max_in_flight: 1,
+            polls_between: 1,
             is_rate_limited: false,
             in_flight: 0,
             polls: u32::MAX,
@@ -39,12 +42,14 @@ impl ProbeShare {
 
     /// Takes on new limits; what was used stays used.
     pub fn reconfigure(&mut self, limits: &Limits) {
-        (self.limits, self.is_rate_limited) = (limits.probe, limits.rate_limit.is_some());
+        self.max_in_flight = limits.probe.max_in_flight;
+        self.polls_between = limits.probe.polls_between();
+        self.is_rate_limited = limits.rate_limit.is_some();
     }
 
-    /// Returns the limits.
-    pub fn limits(&self) -> ProbeLimits {
-        self.limits
+    /// Returns the number of requests of polls that come between two probes while polls are due.
+    pub fn polls_between(&self) -> u32 {
+        self.polls_between
     }
 
     /// Checks whether a probe has the next turn.
@@ -53,13 +58,13 @@ impl ProbeShare {
     /// When it has not: what it has to wait for. [`Blocked::Busy`] is a probe that ends or a poll
     /// that starts.
     pub fn check(&self, polls_are_due: bool, now: Instant) -> Result<(), Blocked> {
-        if self.in_flight >= self.limits.max_in_flight {
+        if self.in_flight >= self.max_in_flight {
             return Err(Blocked::Busy);
         }
         if !polls_are_due {
             return Ok(());
         }
-        if self.polls < self.limits.polls_between {
+        if self.polls < self.polls_between {
             return Err(Blocked::Busy);
         }
         match self.next {
@@ -85,7 +90,7 @@ impl ProbeShare {
     pub fn probe_ended(&mut self, took: Duration, has_held_polls: bool, now: Instant) {
         self.in_flight = self.in_flight.saturating_sub(1);
         if has_held_polls {
-            let next = now + took.saturating_mul(self.limits.polls_between);
+            let next = now + took.saturating_mul(self.polls_between);
             self.next = self.next.max(Some(next));
         }
     }
@@ -94,11 +99,12 @@ impl ProbeShare {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ProbeLimits;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn limits() -> Limits {
-        Limits { probe: ProbeLimits { max_in_flight: 1, polls_between: 3 }, ..Limits::default() }
+        Limits { probe: ProbeLimits { max_in_flight: 1, share: 0.25 }, ..Limits::default() }
     }
 
     #[test]

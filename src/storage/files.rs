@@ -336,7 +336,11 @@ fn check_regular(path: &Path) -> Result<bool, StorageError> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => Ok(true),
         Ok(_) => Err(StorageError::NotAFile(path.to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        // A link that leads nowhere may lead to the file once its volume is there.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match path.is_symlink() {
+            true => Err(StorageError::NotAFile(path.to_owned())),
+            false => Ok(false),
+        },
         Err(error) => Err(StorageError::Io(path.to_owned(), error)),
     }
 }

@@ -175,7 +175,37 @@ fn an_id_for_which_the_credentials_are_refused_stops_no_polls() {
         let samples = exporter.scrape();
         assert_eq!(samples.value("aitask_poll_failures_total", &[("reason", "auth")]), Some(0.0));
         assert_eq!(samples.value("aitask_provider_up", &[]), Some(1.0));
+        // 200 ms, then twice the time, four times, …
+        let asked = gateway.requests("unauthorized-1");
+        assert!(asked <= 9, "{asked} probes in spite of refusals");
     });
+}
+
+/// The time of a client is nearly over when its turn comes.
+#[test]
+fn no_turn_is_lost_to_a_probe_that_has_no_time_left() {
+    let gateway = Gateway::start();
+    let more = "rate_limit: { requests: 4, per: 1s }, probe: { share: 0.5 }";
+    let tasks: Vec<_> = (0..40).map(|n| format!("running-{n}")).collect();
+    let exporter = Exporter::start(&format!(
+        "global: {{ poll_interval: 1s }}\nproviders: [{}]\ntasks: [{}]\n",
+        gateway.provider("mj", more),
+        tasks.join(", ")
+    ));
+    until("polls are late", || {
+        exporter.scrape().value("aitask_poll_overdue_seconds", &[]) >= Some(1.0)
+    });
+    let timeout = [("X-Prometheus-Scrape-Timeout-Seconds", "3")];
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            let target = "/probe?provider=mj&task_id=queued-1";
+            scope.spawn(|| http::send(exporter.address, "GET", target, &timeout, "").unwrap());
+        }
+    });
+    let samples = exporter.scrape();
+    let sent = probes(&samples, "success") + probes(&samples, "failure");
+    assert_eq!(sent, gateway.requests("queued-1") as f64, "each that was sent has arrived");
+    assert!(probes(&samples, "busy") >= 20.0, "and most were not");
 }
 
 #[test]

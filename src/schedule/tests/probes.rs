@@ -169,7 +169,15 @@ fn refusals_of_probes_stop_probes_and_no_polls() {
     schedule.add(placed(slot(0), place(1), 0), now);
     let (mut now, _) = next_started(&mut schedule, now);
     schedule.finish(&[(slot(0), PollOutcome::Open)], None, now);
-    assert_eq!(schedule.admission.pause_of_probes(now), None, "it was not the credentials");
+    // Another ID may be refused just as well.
+    schedule.probe_ended(PollOutcome::Refused, None, Duration::ZERO, now);
+    (now, _) = next_started(&mut schedule, now);
+    schedule.finish(&[(slot(0), PollOutcome::Open)], None, now);
+    assert!(schedule.admission.has_refused_credentials());
+    let pause = schedule.admission.pause_of_probes(now).unwrap();
+    schedule.probe_ended(PollOutcome::Open, None, Duration::ZERO, pause.until);
+    assert_eq!(schedule.admission.pause_of_probes(pause.until), None);
+    now = pause.until;
 
     // What polls are refused stops both, and a probe keeps nothing refused.
     (now, _) = next_started(&mut schedule, now);

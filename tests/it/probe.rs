@@ -3,6 +3,7 @@
 use aitask_simulator::Options;
 
 use crate::harness::samples::Samples;
+use crate::harness::upstream::{Reply, Upstream, json};
 use crate::harness::{Dir, Exporter, Gateway, eventually, http, run, tools};
 
 fn config(gateway: &Gateway) -> String {
@@ -206,4 +207,31 @@ fn poll_prints_what_was_understood() {
     dir.write("aitask.yml", "providers: []\n");
     assert_eq!(poll(&["a"]).0, 2);
     eventually("no poll is left", || (gateway.stats()["requests"] == 3).then_some(()));
+}
+
+/// What the configuration writes into query and body is not shown, and may come back.
+#[test]
+fn debug_shows_no_text_of_query_and_body_that_a_provider_sends_back() {
+    let upstream = Upstream::start(|asked| {
+        let line = asked.head[0].replace(['\\', '"'], "");
+        let body = asked.body.replace('\\', "\\\\").replace('"', "\\\"");
+        Reply::Keep(json(&format!(r#"{{"status":"running","line":"{line}","body":"{body}"}}"#)))
+    });
+    let exporter = Exporter::start(&format!(
+        "global: {{ poll_interval: 1y }}\ntasks: [a]\nproviders:\n- name: api\n  \
+         base_url: 'http://{}'\n  request: {{ method: POST, path: '/t/{{task_id}}', \
+         query: {{ key: query-secret-55, also: 'x y+secret-77' }}, body: {{ api_key: body/secret-66 }} }}\n  \
+         response: {{ status: /status, states: {{ running: [running] }} }}\n",
+        upstream.address
+    ));
+    let reply = exporter.get("/probe?provider=api&task_id=a&debug=true");
+    let text = reply.text();
+    assert!(text.contains("state: running") && text.contains("<secret>"), "{text}");
+    for secret in ["secret-55", "secret-66", "secret-77"] {
+        assert!(!text.contains(secret), "{secret}: {text}");
+    }
+    let dir = &exporter.process.dir;
+    let output = run(["poll", "--config.file", dir.path("aitask.yml").to_str().unwrap(), "a"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("state: running") && !text.contains("secret-"), "{text}");
 }

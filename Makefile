@@ -10,7 +10,7 @@ help: ## List the targets
 DENY := target/test-tools/bin/cargo-deny --locked
 
 test: tools ## Everything that CI runs: tools, format, lints, dependencies, all tests
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- --deny warnings
 	$(DENY) check bans licenses sources
 	cargo test --locked
@@ -22,7 +22,7 @@ tools: ## Install what the tests need and the machine lacks
 	scripts/install-test-tools
 
 fmt: ## Format the code
-	cargo fmt
+	cargo fmt --all
 
 lint: ## Lint the code
 	cargo clippy --locked --all-targets -- --deny warnings

@@ -52,7 +52,7 @@ pub struct Schedule {
     batches: Batches,
     bisection: Bisection,
     probe_share: ProbeShare,
-    /// Whether a due poll waits for the rate limit or the end of a pause.
+    /// True while a due poll waits for the rate limit or the end of a pause.
     is_throttled: bool,
     /// What stands between a due poll and its request.
     pub admission: Admission,

@@ -36,7 +36,7 @@ pub struct Redactor {
     names: Vec<Box<str>>,
 }
 
-/// Where a byte is in which needle.
+/// A byte of a needle, and its place there.
 #[derive(Clone, Copy)]
 struct Anchor {
     byte: u8,

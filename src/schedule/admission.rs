@@ -1,5 +1,5 @@
-//! Whether a provider may be sent a request now: requests under way, rate limit, pauses, and
-//! credentials that were refused. Pure.
+//! Admission of requests to a provider: those under way, the rate limit, pauses, and credentials
+//! that were refused. Pure.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::config::Limits;
 /// must not silence its alerts for a day.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
-/// What stands between a due poll and its request.
+/// The conditions under which a request may start.
 #[derive(Debug)]
 pub struct Admission {
     in_flight: usize,
@@ -136,13 +136,15 @@ impl Admission {
 
     /// Checks all but the rate limit.
     fn check(&mut self, now: Instant) -> Result<(), Blocked> {
-        if self.in_flight >= self.max_in_flight {
+        if self.is_full() {
             return Err(Blocked::Busy);
         }
         match self.pause(now) {
             None => Ok(()),
             // Until it is known how the one request ends that tries the credentials.
-            Some(_) if self.is_trying(now) => Err(Blocked::Busy),
+            Some(Pause { reason: PauseReason::Refused, .. }) if self.in_flight > 0 => {
+                Err(Blocked::Busy)
+            }
             Some(Pause { reason: PauseReason::RetryAfter, until }) => {
                 Err(Blocked::Throttled(until))
             }
@@ -171,15 +173,6 @@ impl Admission {
         let own =
             refused.map(|refused| Pause { reason: PauseReason::Refused, until: refused.next });
         self.pause(now).or(own)
-    }
-
-    /// Reports whether the credentials are being tried that were refused.
-    fn is_trying(&self, now: Instant) -> bool {
-        let is_later = |until: Option<Instant>| until.is_some_and(|until| until > now);
-        !is_later(self.held_until)
-            && !is_later(self.paused_until)
-            && self.in_flight > 0
-            && self.auth_backoff.is_some()
     }
 
     /// Reports whether as many requests are under way as may be.

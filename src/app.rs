@@ -18,7 +18,6 @@ use tokio::task::JoinSet;
 use crate::cli::{DemoFlags, ExporterFlags, ListenAddress, SimulateFlags, WebFlags};
 use crate::clock::Clock;
 use crate::config::Sources;
-use crate::config::diagnostic::Diagnostics;
 use crate::fetch::resolver::Resolver;
 use crate::history::History;
 use crate::logging;
@@ -39,6 +38,7 @@ use crate::web::guard::Guard;
 use crate::web::listen::Server;
 use crate::web::settings::ReloadableWebConfig;
 use crate::web::{self, Web, listen};
+use crate::yaml::diagnostic::Diagnostics;
 
 /// The address of the simulated gateway in `config/demo.yml`.
 const DEMO_GATEWAY: &str = "127.0.0.1:10055";

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use rustls::ServerConfig;
 
-use crate::config::decode::{Sink, nearest};
-use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::read_yaml;
+use crate::yaml::decode::nearest;
+use crate::yaml::diagnostic::{Diagnostic, DiagnosticSink, Diagnostics};
 pub use files::Files;
 pub use users::{User, Users};
 
@@ -51,7 +51,7 @@ pub fn load(path: &Path) -> (Result<WebConfig, Diagnostics>, Files) {
     let config = read_yaml::read(&name, content, |raw: raw::Web, sink| {
         if let Some(place) = raw.rate_limit.location {
             let mistake = Diagnostic::new(place, "rate_limit is not supported");
-            sink.borrow_mut().push(mistake.hint("--web.max-requests limits requests at once"));
+            sink.push(mistake.hint("--web.max-requests limits requests at once"));
         }
         let users = raw.basic_auth_users.get().map(|table| users::users(table, sink));
         let headers =
@@ -72,9 +72,9 @@ pub fn load(path: &Path) -> (Result<WebConfig, Diagnostics>, Files) {
     (config, files)
 }
 
-fn headers(table: &raw::Headers, sink: &Sink) -> HeaderMap {
+fn headers(table: &raw::Headers, sink: &DiagnosticSink) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let report = |mistake| sink.borrow_mut().push(mistake);
+    let report = |mistake| sink.push(mistake);
     for (key, value) in &table.0 {
         let (Some((place, name)), Some((value_place, value))) = (key.located(), value.located())
         else {

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::auth::Passwords;
 use super::config::{self, Files, WebConfig};
-use crate::config::diagnostic::Diagnostics;
 use crate::lock::{lock, read, write};
+use crate::yaml::diagnostic::Diagnostics;
 
 /// How long what was read counts as read just now: some small files are read again at most once
 /// in that time, however many requests there are.

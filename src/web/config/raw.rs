@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::config::scalar::{PublicText, SecretText};
-use crate::config::span::{OrderedMap, Spanned};
+use crate::yaml::scalar::{PublicText, SecretText};
+use crate::yaml::span::{OrderedMap, Spanned};
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -6,10 +6,10 @@ use std::str::FromStr;
 use bcrypt::HashParts;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::config::decode::Sink;
-use crate::config::diagnostic::Diagnostic;
-use crate::config::scalar::SecretText;
-use crate::config::span::OrderedMap;
+use crate::yaml::diagnostic::Diagnostic;
+use crate::yaml::diagnostic::DiagnosticSink;
+use crate::yaml::scalar::SecretText;
+use crate::yaml::span::OrderedMap;
 
 /// What bcrypt takes for a cost. Each more doubles the time.
 const MIN_COST: u32 = 4;
@@ -66,9 +66,9 @@ impl FromIterator<User> for Users {
 }
 
 /// Checks names and hashes.
-pub fn users(table: &OrderedMap<SecretText>, sink: &Sink) -> Users {
+pub fn users(table: &OrderedMap<SecretText>, sink: &DiagnosticSink) -> Users {
     let mut users = Vec::new();
-    let report = |mistake: Diagnostic| sink.borrow_mut().push(mistake);
+    let report = |mistake: Diagnostic| sink.push(mistake);
     for (name, hash) in &table.0 {
         let (Some((name_place, name)), Some((place, SecretText(hash)))) =
             (name.located(), hash.located())

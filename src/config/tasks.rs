@@ -1,6 +1,6 @@
 //! The list of tasks, from the main file and from task files.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::check::{Check, Global, Named};
@@ -293,20 +293,20 @@ impl<'c> Tasks<'c> {
         params.into()
     }
 
-    /// Reports params that the provider's request does not use, and those that it lacks.
+    /// Reports params that the provider's requests do not use, and those that are missing.
     fn fits(&self, place: Place, named: &Named, params: &Labels) {
         let Some(provider) = &named.provider else { return };
-        for placeholder in provider.request.placeholders() {
-            if !params.iter().any(|(name, _)| **name == *placeholder) {
-                let mistake = Mistake::new(
-                    place,
-                    format!("a task of this provider needs the param {placeholder}"),
-                );
-                self.check.report(mistake.hint(format!("write params: {{ {placeholder}: … }}")));
-            }
+        let is_missing = |name: &&str| !params.iter().any(|(given, _)| **given == **name);
+        let missing: BTreeSet<&str> = provider.placeholders().filter(is_missing).collect();
+        for placeholder in missing {
+            let mistake = Mistake::new(
+                place,
+                format!("a task of this provider needs the param {placeholder}"),
+            );
+            self.check.report(mistake.hint(format!("write params: {{ {placeholder}: … }}")));
         }
         for (name, _) in params.iter() {
-            if !provider.request.placeholders().any(|placeholder| *placeholder == **name) {
+            if !provider.placeholders().any(|placeholder| *placeholder == **name) {
                 let mistake =
                     Mistake::new(place, "a param that the provider's request does not use");
                 self.check.report(mistake.quote(name));

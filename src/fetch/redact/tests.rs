@@ -54,7 +54,10 @@ const ENCODERS: [(&str, Encoder); 16] = [
     // The last one must be closed where a digit follows.
     ("HTML, every letter, open", |text| each(text, |c| format!("&#{}", u32::from(c)))),
     ("HTML, every letter, hex, open", |text| each(text, |c| format!("&#x{:x}", u32::from(c)))),
-    ("bytes", |text| text.bytes().map(|byte| format!("\\x{byte:02x}")).collect()),
+    ("bytes", |text| {
+        let bytes: Vec<_> = text.bytes().map(|byte| format!("\\x{byte:02x}")).collect();
+        bytes.concat()
+    }),
     ("JavaScript", |text| {
         each(text, |c| if c.is_ascii() { format!("\\x{:02x}", u32::from(c)) } else { utf16(c) })
     }),

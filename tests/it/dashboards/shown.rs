@@ -263,14 +263,7 @@ fn columns_are_the_expected(shown: &[Value]) {
         (
             "stuck-a1",
             "Times",
-            &[
-                "Enqueued",
-                "Source",
-                "In this state since",
-                "Last poll",
-                "Last answer",
-                "Duration",
-            ],
+            &["Enqueued", "Source", "In this state since", "Last poll", "Last answer", "Duration"],
         ),
         ("stuck-a1", "State and status", &["Time", "State", "Status"]),
         ("code-1203-a", "Poll results", &["Time", "Error"]),

@@ -99,6 +99,12 @@ impl Provider {
         self.requests().try_for_each(|request| request.check_param(name, value))
     }
 
+    /// Returns the names of the params that a task of the provider needs, for a request of its own or in
+    /// a batch. A name may come more than once.
+    pub fn param_names(&self) -> impl Iterator<Item = &str> {
+        self.requests().flat_map(Request::param_names)
+    }
+
     fn requests(&self) -> impl Iterator<Item = &Request> {
         std::iter::once(&self.request).chain(&self.batch)
     }

@@ -97,16 +97,15 @@ impl Upstream {
         let provider = &self.provider;
         let checked = check_id(id).and_then(|()| provider.check_id(id));
         checked.map_err(|wrong| format!("a task ID {wrong}"))?;
-        let request = &provider.request;
         for (name, value) in params {
             let checked = check_id(value).and_then(|()| provider.check_param(name, value));
             checked.map_err(|wrong| format!("the param {name:?} {wrong}"))?;
-            if !request.param_names().any(|placeholder| placeholder == name) {
+            if !provider.param_names().any(|placeholder| placeholder == name) {
                 return Err(format!("the provider's request has no placeholder {name:?}"));
             }
         }
         let missing = |name: &&str| !params.iter().any(|(given, _)| given == name);
-        if let Some(name) = request.param_names().find(missing) {
+        if let Some(name) = provider.param_names().find(missing) {
             return Err(format!("the provider's request needs the param {name:?}"));
         }
         let mut params: Vec<(Box<str>, Box<str>)> = params

@@ -1,6 +1,6 @@
 //! The list of tasks, from the main file and from task files.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::raw;
@@ -301,21 +301,20 @@ impl<'c> TaskCollector<'c> {
         params.into()
     }
 
-    /// Reports params that the provider's request does not use, and those that it lacks.
+    /// Reports params that the provider's requests do not use, and those that are missing.
     fn fits(&self, location: Location, named: &NamedProvider, params: &Labels) {
         let Some(provider) = &named.provider else { return };
-        for placeholder in provider.request.param_names() {
-            if !params.iter().any(|(name, _)| **name == *placeholder) {
-                let diagnostic = Diagnostic::new(
-                    location,
-                    format!("a task of this provider needs the param {placeholder}"),
-                );
-                self.validator
-                    .report(diagnostic.hint(format!("write params: {{ {placeholder}: … }}")));
-            }
+        let is_missing = |name: &&str| !params.iter().any(|(given, _)| **given == **name);
+        let missing: BTreeSet<&str> = provider.param_names().filter(is_missing).collect();
+        for name in missing {
+            let diagnostic = Diagnostic::new(
+                location,
+                format!("a task of this provider needs the param {name}"),
+            );
+            self.validator.report(diagnostic.hint(format!("write params: {{ {name}: … }}")));
         }
         for (name, _) in params.iter() {
-            if !provider.request.param_names().any(|placeholder| *placeholder == **name) {
+            if !provider.param_names().any(|used| *used == **name) {
                 let diagnostic =
                     Diagnostic::new(location, "a param that the provider's request does not use");
                 self.validator.report(diagnostic.quote(name));

@@ -4,12 +4,13 @@ use http::HeaderName;
 use jiff::tz::Offset;
 
 use super::convert::{DelayFormat, ProgressFormat};
-use super::definition::{Definition, DefinitionError, Field};
+use super::definition::{Definition, Field};
 use super::path::{Paths, parse_pointer};
 use super::row::FieldName;
 use super::time::{self, TimeFormat};
 use super::{CodeMeaning, Mapping, Place, Refinement, Source, StatusPattern, same_word};
 use crate::observation::{Reason, State};
+use crate::yaml::diagnostic::BlockError;
 
 /// The word that stands for the HTTP status where a pointer could stand.
 const HTTP_STATUS: &str = "http_status";
@@ -22,7 +23,7 @@ impl Mapping {
     ///
     /// # Errors
     /// Every mistake in it, not just the first.
-    pub fn compile(definition: &Definition) -> Result<Self, Vec<DefinitionError>> {
+    pub fn compile(definition: &Definition) -> Result<Self, Vec<BlockError>> {
         let mut compiler = Compiler { mistakes: Vec::new() };
         let mapping = compiler.mapping(definition);
         if compiler.mistakes.is_empty() { Ok(mapping) } else { Err(compiler.mistakes) }
@@ -30,7 +31,7 @@ impl Mapping {
 }
 
 struct Compiler {
-    mistakes: Vec<DefinitionError>,
+    mistakes: Vec<BlockError>,
 }
 
 impl Compiler {
@@ -98,11 +99,11 @@ impl Compiler {
     }
 
     fn wrong(&mut self, at: &[&str], message: impl Into<String>) {
-        self.mistakes.push(DefinitionError::new(at, message));
+        self.mistakes.push(BlockError::new(at, message));
     }
 
     fn hinted(&mut self, at: &[&str], message: impl Into<String>, hint: &str) {
-        self.mistakes.push(DefinitionError::new(at, message).hint(hint));
+        self.mistakes.push(BlockError::new(at, message).hint(hint));
     }
 
     fn pointer(&mut self, text: &str, at: &[&str]) -> Vec<String> {

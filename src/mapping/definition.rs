@@ -87,29 +87,3 @@ pub struct Refine {
     /// The state.
     pub state: String,
 }
-
-/// A mistake in a definition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DefinitionError {
-    /// The keys that lead to it below `response` (or `request`), an index as its decimal digits:
-    /// `["states", "running", "0"]`.
-    pub at: Vec<String>,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub hint: Option<String>,
-}
-
-impl DefinitionError {
-    /// A mistake at these keys, without a hint.
-    pub fn new(at: &[&str], message: impl Into<String>) -> Self {
-        let at = at.iter().map(|key| (*key).to_owned()).collect();
-        Self { at, message: message.into(), hint: None }
-    }
-
-    /// The same with a hint.
-    #[must_use]
-    pub fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
-    }
-}

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::task::{Task, TaskCommon};
+use crate::yaml::span::{Location, Position};
 
 fn task(id: &str, params: &[(&str, &str)]) -> Task {
     let params = params.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
@@ -20,8 +21,10 @@ fn path(path: &str) -> RawRequest {
 }
 
 fn query(entries: &[(&str, &str)]) -> Spanned<OrderedMap<TemplateText>> {
+    let location = Some(Location { document: 0, position: Position::File });
     let entry = |(name, text): &(&str, &str)| {
-        ((*name).to_owned().into(), TemplateText((*text).into()).into())
+        let key = Spanned { location, value: Some((*name).to_owned()) };
+        (key, TemplateText((*text).into()).into())
     };
     OrderedMap(entries.iter().map(entry).collect()).into()
 }

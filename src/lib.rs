@@ -23,6 +23,7 @@ pub mod task;
 pub mod bounded_file;
 pub mod observation;
 pub mod label;
+pub mod record;
 pub mod visible;
 pub mod family;
 pub mod cli;

@@ -3,11 +3,11 @@ use std::path::Path;
 
 use tokio::time::Instant;
 
-use super::poll_time::PollTime;
-use super::record::{Change, Finished};
 use super::*;
 use crate::config::{Limits, load_text};
 use crate::observation::{Failure, Observation, Reason};
+use crate::record::poll_time::PollTime;
+use crate::record::{Change, Finished};
 use crate::task::Common;
 
 const SECOND: Duration = Duration::from_secs(1);

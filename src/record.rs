@@ -1,6 +1,9 @@
 //! One task's history, as far as it matters: from an observation to what changed. Pure.
 
+pub mod denials;
 mod plausible;
+pub mod poll_time;
+pub mod waited;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -8,9 +11,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::denials::{Denials, Weight};
-use super::poll_time::PollTime;
-use super::waited::Waited;
+use self::denials::{Denials, Weight};
+use self::poll_time::PollTime;
+use self::waited::Waited;
 use crate::clock::Timestamp;
 use crate::observation::{Failure, Observation, Reason, State};
 use crate::task::Task;

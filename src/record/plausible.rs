@@ -3,7 +3,7 @@
 use super::Known;
 use crate::clock::Timestamp;
 use crate::observation::State;
-use crate::store::waited::Waited;
+use crate::record::waited::Waited;
 
 /// No clock and no API gives a moment outside of these: the mapping reads none before 1970
 /// and none after the year 9999.
@@ -45,8 +45,8 @@ mod tests {
 
     use super::*;
     use crate::observation::{Failure, Observation, Reason};
-    use crate::store::poll_time::PollTime;
-    use crate::store::record::Trouble;
+    use crate::record::Trouble;
+    use crate::record::poll_time::PollTime;
 
     const NOW: Timestamp = Timestamp::from_micros(1_750_403_000_000_000);
     const STUCK_AFTER: Duration = Duration::from_secs(600);

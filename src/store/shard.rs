@@ -11,7 +11,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{Limits, Provider};
 use crate::lock::lock;
 use crate::observation::{Failure, Observation, State};
-use crate::record::poll_time::PollTime;
+use crate::record::PollTime;
 use crate::record::{Change, Known, Record};
 use crate::task::Task;
 use crate::task::index::Index;

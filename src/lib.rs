@@ -24,6 +24,7 @@ pub mod bounded_file;
 pub mod observation;
 pub mod label;
 pub mod printable;
+pub mod record;
 pub mod family;
 pub mod cli;
 pub mod logging;

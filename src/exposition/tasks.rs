@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::text::{Value, escape, write_value};
 use crate::clock::Timestamp;
 use crate::family::{self, Family};
+use crate::record::Record;
 use crate::store::area::Block;
 use crate::store::facet::Facet;
-use crate::store::record::Record;
 use crate::task::{Task, TaskCommon};
 
 /// The moment of the scrape, as far as a task shows it.

@@ -6,7 +6,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::lock::lock;
-use crate::store::record::{Change, Finished, Known, Record};
+use crate::record::{Change, Finished, Known, Record};
 use crate::task::Task;
 use crate::telemetry::finishes::Finishes;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::facet::{Facet, changed};
 use super::kept::{Kept, forget};
-use super::record::Record;
 use crate::clock::Timestamp;
+use crate::record::Record;
 
 /// Records of a block: enough that their compressed text is hardly longer than in one piece, few
 /// enough that one which is copied for the sake of a snapshot costs a poll some ten microseconds.

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::area::{Area, Block};
-use super::poll_time::PollTime;
-use super::record::{Change, Known, Record};
 use super::vocabulary::Vocabulary;
 use super::{Changes, Placed, Slot, TasksView, position};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Limits, Provider};
 use crate::lock::lock;
 use crate::observation::{Failure, Observation, State};
+use crate::record::PollTime;
+use crate::record::{Change, Known, Record};
 use crate::task::Task;
 use crate::task::TaskIndex;
 

@@ -16,8 +16,8 @@ use super::stream::stream;
 use super::task_filter::TaskFilter;
 use super::{Web, negotiation};
 use crate::clock::Timestamp;
+use crate::record::Record;
 use crate::store::TasksView;
-use crate::store::record::Record;
 
 /// The tasks that the query asks for.
 pub async fn tasks(

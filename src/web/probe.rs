@@ -12,8 +12,8 @@ use super::{Web, metrics, query};
 use crate::observation::{Failure, Reason};
 use crate::poll::probes::NoTurn;
 use crate::poll::report;
+use crate::record::Record;
 use crate::reload::ProbeOutcome;
-use crate::store::record::Record;
 use crate::store::{Snapshot, TasksView};
 use crate::telemetry;
 

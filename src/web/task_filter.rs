@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::query;
 use crate::clock::Timestamp;
 use crate::observation::State;
-use crate::store::record::Record;
+use crate::record::Record;
 
 /// What narrows the list. What is `None` fits any task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::duration;
 use crate::history::Entry;
 use crate::observation::State;
-use crate::store::record::{Record, Stuck};
+use crate::record::{Record, Stuck};
 
 /// A line of what is known: a value or a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::observation::State;
+use crate::record::Record;
 use crate::store::TasksView;
-use crate::store::record::Record;
 use crate::web::task_filter::TaskFilter;
 
 /// The worst of the tasks that were asked for.

@@ -14,7 +14,6 @@
 
 pub mod clock;
 pub mod duration;
-pub mod lock;
 pub mod supervisor;
 pub mod rlimit;
 pub mod coalesce;

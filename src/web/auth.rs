@@ -10,14 +10,14 @@ mod queue;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use ring::{hmac, rand};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use tokio::sync::watch;
 
 use super::config::Users;
-use crate::lock::lock;
 pub use credentials::Credentials;
 use memory::{Memory, Tag};
 use queue::{Queue, Turn};
@@ -76,7 +76,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut state = lock(&self.passwords.state);
+        let mut state = self.passwords.state.lock();
         if let Some(guess) = state.queue.get_mut(self.turn) {
             guess.clients -= 1;
         }
@@ -117,7 +117,7 @@ impl Passwords {
             message(&user, known.is_some(), held.hash.expose_secret(), password.expose_secret());
         let tag = self.sign(message.expose_secret());
         let (place, mut outcome) = {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             let recalled = tag.and_then(|tag| state.memory.recall(&user, &tag));
             if let Some(is_right) = recalled {
                 return is_right;
@@ -152,13 +152,13 @@ impl Passwords {
         impl Drop for Comparing {
             fn drop(&mut self) {
                 if std::thread::panicking() {
-                    lock(&self.0.state).is_comparing = false;
+                    self.0.state.lock().is_comparing = false;
                 }
             }
         }
         let comparing = Comparing(self);
         let next = || {
-            let mut state = lock(&comparing.0.state);
+            let mut state = comparing.0.state.lock();
             let next = state.queue.pop();
             // Under the lock, so that a guess that comes now is either seen here or begins again.
             state.is_comparing = next.is_some();
@@ -175,7 +175,7 @@ impl Passwords {
         let is_right = equal.unwrap_or(false) && is_known;
         tracing::debug!(admitted = is_right, "a password was compared with a hash");
         if let Some(tag) = guess.tag {
-            let State { memory, open, .. } = &mut *lock(&self.state);
+            let State { memory, open, .. } = &mut *self.state.lock();
             open.remove(&tag);
             if is_right {
                 memory.retain(|user| guess.users.get(user).is_some());
@@ -271,7 +271,7 @@ mod tests {
     /// Passwords of which none is compared before [`compare`].
     fn held() -> Arc<Passwords> {
         let passwords = Arc::new(Passwords::new());
-        lock(&passwords.state).is_comparing = true;
+        passwords.state.lock().is_comparing = true;
         passwords
     }
 
@@ -345,7 +345,7 @@ mod tests {
         asks.push(ask(&passwords, &users, ("bob", "b"), 2));
         // The first guesses of the two flows, and then the right ones.
         let order: Vec<_> = {
-            let mut state = lock(&passwords.state);
+            let mut state = passwords.state.lock();
             std::iter::from_fn(|| state.queue.pop().map(|(_, guess)| guess.user)).take(4).collect()
         };
         assert_eq!(order, [b"bob".as_slice(), b"guess 0", b"alice", b"bob"]);
@@ -356,7 +356,7 @@ mod tests {
         let users = users(&[("alice", "a"), ("bob", "b")]);
         let passwords = Arc::new(Passwords::new());
         assert!(passwords.admit(&users, credentials("alice", "a"), address(1)).await);
-        lock(&passwords.state).is_comparing = true;
+        passwords.state.lock().is_comparing = true;
         let waiting = ask(&passwords, &users, ("bob", "b"), 1);
         let known = passwords.admit(&users, credentials("alice", "a"), address(1));
         assert_eq!(known.now_or_never(), Some(true));
@@ -377,7 +377,7 @@ mod tests {
         for guess in &ahead {
             drop(ask(&passwords, &users, ("alice", &format!("later {guess}")), 2));
         }
-        let count = || lock(&passwords.state).open.len();
+        let count = || passwords.state.lock().open.len();
         assert_eq!(count(), MAX_LEFT);
         compare(&passwords).await;
         assert_eq!(count(), 0);
@@ -389,7 +389,7 @@ mod tests {
     async fn clients_with_the_same_password_wait_for_one_comparison() {
         let (users, passwords) = (users(&[("alice", "a")]), held());
         let asks: Vec<_> = (0..3).map(|_| ask(&passwords, &users, ("alice", "a"), 1)).collect();
-        assert_eq!(lock(&passwords.state).open.len(), 1);
+        assert_eq!(passwords.state.lock().open.len(), 1);
         compare(&passwords).await;
         for ask in asks {
             assert!(ask.await);

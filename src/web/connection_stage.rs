@@ -1,11 +1,10 @@
 //! The stage of a connection: what it is waiting for, and until when.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::lock::lock;
 use crate::telemetry::web::Closed;
 
 /// Prometheus sends its headers in one packet, and needs two for its part of a TLS handshake.
@@ -62,7 +61,7 @@ impl Stage {
 
     /// Notes that the head of a request begins: the first one after a handshake, or the next one.
     pub fn begin_head(&self) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         if state.unanswered == 0 {
             (state.waiting, state.since) = (Waiting::Head, Instant::now());
         }
@@ -70,24 +69,24 @@ impl Stage {
 
     /// Notes whether what was read last ends within the head of a request, be it the next one.
     pub fn set_head_begun(&self, is_begun: bool) {
-        lock(&self.0).is_head_begun = is_begun;
+        self.0.lock().is_head_begun = is_begun;
     }
 
     /// Notes that the head of a request is whole.
     pub fn begin_request(&self) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         (state.waiting, state.since) = (Waiting::Answer, Instant::now());
         state.unanswered += 1;
     }
 
     /// Notes that an answer is there and its client may take it.
     pub fn begin_answer(&self) {
-        lock(&self.0).send_by = Some(Instant::now() + ANSWER_TIMEOUT);
+        self.0.lock().send_by = Some(Instant::now() + ANSWER_TIMEOUT);
     }
 
     /// Notes that an answer was sent or given up.
     pub fn end_answer(&self) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         state.unanswered = state.unanswered.saturating_sub(1);
         if state.unanswered == 0 {
             state.waiting = if state.is_head_begun { Waiting::Head } else { Waiting::Request };
@@ -98,7 +97,7 @@ impl Stage {
 
     /// Notes that the client took a part of an answer.
     pub fn progress(&self) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         if state.waiting == Waiting::Answer {
             state.since = Instant::now();
         }
@@ -106,18 +105,18 @@ impl Stage {
 
     /// Returns the stage.
     pub fn waiting(&self) -> Waiting {
-        lock(&self.0).waiting
+        self.0.lock().waiting
     }
 
     /// Returns the stage, and since when nothing has come or gone.
     pub fn idleness(&self) -> (Waiting, Instant) {
-        let state = lock(&self.0);
+        let state = self.0.lock();
         (state.waiting, state.since)
     }
 
     /// Returns the moment by which the client must have sent something; `None` while it waits for an answer.
     pub fn read_deadline(&self) -> Option<Instant> {
-        let state = lock(&self.0);
+        let state = self.0.lock();
         match state.waiting {
             Waiting::Head => Some(state.since + HEADER_TIMEOUT),
             Waiting::Answer => None,
@@ -127,17 +126,17 @@ impl Stage {
 
     /// Returns the moment by which the client must have taken the whole answer; `None` while there is none.
     pub fn send_deadline(&self) -> Option<Instant> {
-        lock(&self.0).send_by
+        self.0.lock().send_by
     }
 
     /// Notes why the connection fails now. The first reason stays.
     pub fn close(&self, reason: Closed) {
-        lock(&self.0).closed.get_or_insert(reason);
+        self.0.lock().closed.get_or_insert(reason);
     }
 
     /// Returns the reason for which the exporter closed the connection, if it did.
     pub fn closed(&self) -> Option<Closed> {
-        lock(&self.0).closed
+        self.0.lock().closed
     }
 }
 

@@ -2,13 +2,13 @@
 //! when one more comes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::connection_stage::{Stage, Waiting};
-use crate::lock::lock;
 use crate::telemetry::Telemetry;
 use crate::telemetry::web::Closed;
 
@@ -79,7 +79,7 @@ impl Connections {
         let stage = Arc::new(Stage::new());
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (evict, evicted) = oneshot::channel();
-        lock(&self.open).insert(number, Open { stage: Arc::clone(&stage), evict });
+        self.open.lock().insert(number, Open { stage: Arc::clone(&stage), evict });
         self.telemetry.web.connection_opened();
         let connections = Arc::clone(self);
         Some(Place { stage, connections, number, evicted, _permit: permit })
@@ -89,7 +89,7 @@ impl Connections {
     /// for the end of a head; and if all have requests under way, the one whose client has taken
     /// nothing for the longest time. None of those that wait for more than `most`.
     pub fn evict_idlest(&self, most: Waiting) {
-        let mut open = lock(&self.open);
+        let mut open = self.open.lock();
         let idleness = open.iter().map(|(number, open)| (open.stage.idleness(), *number));
         let idlest = idleness.min().filter(|((waiting, _), _)| *waiting <= most);
         let idlest = idlest.map(|(_, number)| number);
@@ -117,7 +117,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        lock(&self.connections.open).remove(&self.number);
+        self.connections.open.lock().remove(&self.number);
         let telemetry = &self.connections.telemetry.web;
         telemetry.connection_ended();
         if let Some(reason) = self.stage.closed() {

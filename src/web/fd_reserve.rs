@@ -1,12 +1,10 @@
 //! File descriptors that are kept for clients, so that polls cannot use up all.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use crate::lock::lock;
 
 /// The size of the reserve, for all listen addresses together: enough for some scrapes and health
 /// checks at once. Where descriptors are few, an eighth of them.
@@ -43,7 +41,7 @@ impl FdReserve {
     /// Calls `open`, which may open a file of the reserve. From the first call on nothing else can.
     pub fn open<T>(&self, open: impl FnOnce() -> T) -> T {
         let Some((including, excluding)) = self.limits else { return open() };
-        let mut kept = lock(&self.kept);
+        let mut kept = self.kept.lock();
         if !kept.is_empty() {
             set_limit(excluding);
             kept.clear();

@@ -2,16 +2,16 @@
 //! that has been renewed, or a user that has been removed, needs neither a restart nor a signal.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex as StdMutex, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use super::auth::Passwords;
 use super::config::{self, Files, WebConfig};
 use crate::config::diagnostic::Diagnostics;
-use crate::lock::{lock, read, write};
 
 /// How long what was read counts as read just now: some small files are read again at most once
 /// in that time, however many requests there are.
@@ -28,7 +28,7 @@ pub struct ReloadableWebConfig {
     current: RwLock<Arc<WebConfig>>,
     look: Arc<Mutex<Look>>,
     /// Time of the last log line about the look under way, which hangs; `None` while none does.
-    hang_logged: StdMutex<Option<Instant>>,
+    hang_logged: parking_lot::Mutex<Option<Instant>>,
 }
 
 /// The last look at the files.
@@ -52,13 +52,13 @@ impl ReloadableWebConfig {
             passwords: Arc::new(Passwords::new()),
             current: RwLock::new(Arc::new(config)),
             look: Arc::new(Mutex::new(Look { at: Instant::now(), files })),
-            hang_logged: StdMutex::default(),
+            hang_logged: parking_lot::Mutex::default(),
         })
     }
 
     /// Logs what was read.
     pub fn log(&self) {
-        let users = read(&self.current).users.len();
+        let users = self.current.read().users.len();
         tracing::info!(tls = self.is_tls, users, "web configuration read");
     }
 
@@ -79,15 +79,15 @@ impl ReloadableWebConfig {
                     self.log_hang();
                 }
             }
-            Err(_) if lock(&self.hang_logged).is_some() => self.log_hang(),
+            Err(_) if self.hang_logged.lock().is_some() => self.log_hang(),
             _ => {}
         }
-        Arc::clone(&read(&self.current))
+        Arc::clone(&self.current.read())
     }
 
     /// Logs that a look at the files hangs, from time to time for as long as it does.
     fn log_hang(&self) {
-        let mut logged = lock(&self.hang_logged);
+        let mut logged = self.hang_logged.lock();
         if logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             let error = format!("a file system does not answer within {PATIENCE:?}");
             tracing::error!(error, "{KEPT}");
@@ -107,13 +107,13 @@ impl ReloadableWebConfig {
                 Ok(config) => {
                     let users = config.users.len();
                     tracing::info!(users, "web configuration reloaded");
-                    *write(&self.current) = Arc::new(config);
+                    *self.current.write() = Arc::new(config);
                 }
                 // Told once: the next look compares with these files.
                 Err(error) => tracing::error!(%error, "{KEPT}"),
             }
         }
-        *lock(&self.hang_logged) = None;
+        *self.hang_logged.lock() = None;
         look.at = Instant::now();
     }
 }

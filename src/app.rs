@@ -32,12 +32,12 @@ use crate::store::Store;
 use crate::supervisor::restart_on_panic;
 use crate::telemetry::Telemetry;
 use crate::tls;
-use crate::web::compute_turns::Turns;
+use crate::web::config::reloadable::ReloadableWebConfig;
 use crate::web::connections::Connections;
-use crate::web::fd_reserve::FdReserve;
-use crate::web::guard::Guard;
+use crate::web::connections::FdReserve;
 use crate::web::listen::Server;
-use crate::web::settings::ReloadableWebConfig;
+use crate::web::middleware::Guard;
+use crate::web::stream::Turns;
 use crate::web::{self, Web, listen};
 
 /// The address of the simulated gateway in `config/demo.yml`.

@@ -11,9 +11,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::limit::Permit;
+use super::middleware::Permit;
+use super::query::TaskFilter;
 use super::stream::stream;
-use super::task_filter::TaskFilter;
 use super::{Web, negotiation};
 use crate::clock::Timestamp;
 use crate::store::TasksView;

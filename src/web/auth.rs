@@ -4,23 +4,22 @@
 //! remembered, and those that are not remembered wait in a queue in which neither users nor addresses
 //! wait for each other's guesses.
 
-mod credentials;
-mod memory;
 mod queue;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+use axum::http::{HeaderMap, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
+use queue::{Queue, Turn};
 use ring::{hmac, rand};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use tokio::sync::watch;
 
 use super::config::Users;
-pub use credentials::Credentials;
-use memory::{Memory, Tag};
-use queue::{Queue, Turn};
 
 /// The largest number of guesses that keep their place in the queue though their clients have left.
 /// There are at most as many others as connections.
@@ -245,171 +244,86 @@ fn message(user: &[u8], is_known: bool, hash: &str, password: &[u8]) -> SecretSl
     [&length, user, &[is_known.into()], hash.as_bytes(), password].concat().into()
 }
 
-#[cfg(test)]
-mod tests {
-    use futures_util::future::{BoxFuture, FutureExt};
+/// The longest name and password together, in bytes. Those of people and of password managers have
+/// some dozens; and each guess keeps them while it waits.
+const MAX_CREDENTIALS_BYTES: usize = 1_024;
 
-    use super::super::config::User;
-    use super::*;
+/// A name and a password.
+#[derive(Debug)]
+pub struct Credentials {
+    /// The name, which may be no text.
+    pub user: Vec<u8>,
+    /// The password, likewise.
+    pub password: SecretSlice<u8>,
+}
 
-    fn users(pairs: &[(&str, &str)]) -> Arc<Users> {
-        let user = |(name, password): &(&str, &str)| User {
-            name: (*name).into(),
-            hash: bcrypt::hash(password, 4).unwrap().into(),
-        };
-        Arc::new(pairs.iter().map(user).collect())
-    }
-
-    fn credentials(user: &str, password: &str) -> Credentials {
-        Credentials { user: user.into(), password: password.as_bytes().to_vec().into() }
-    }
-
-    fn address(last: u8) -> IpAddr {
-        [10, 0, 0, last].into()
-    }
-
-    /// Passwords of which none is compared before [`compare`].
-    fn held() -> Arc<Passwords> {
-        let passwords = Arc::new(Passwords::new());
-        passwords.state.lock().is_comparing = true;
-        passwords
-    }
-
-    async fn compare(passwords: &Arc<Passwords>) {
-        let passwords = Arc::clone(passwords);
-        tokio::task::spawn_blocking(move || passwords.compare_all()).await.unwrap();
-    }
-
-    /// Asks without waiting for the outcome.
-    fn ask(
-        passwords: &Arc<Passwords>,
-        users: &Arc<Users>,
-        (user, password): (&str, &str),
-        from: u8,
-    ) -> BoxFuture<'static, bool> {
-        let (passwords, users) = (Arc::clone(passwords), Arc::clone(users));
-        let credentials = credentials(user, password);
-        let ask = async move { passwords.admit(&users, credentials, address(from)).await };
-        let mut ask = ask.boxed();
-        assert_eq!(ask.as_mut().now_or_never(), None, "it waits for its turn");
-        ask
-    }
-
-    #[tokio::test]
-    async fn the_right_password_is_admitted_and_compared_once() {
-        let users = users(&[("alice", "a"), ("bob", "b")]);
-        let passwords = held();
-        let asks = [("alice", "a"), ("alice", "b"), ("bob", "b"), ("carol", "a"), ("carol", "b")];
-        let is_right = |ask: &_| [("alice", "a"), ("bob", "b")].contains(ask);
-        let waiting = asks.map(|asked| (is_right(&asked), ask(&passwords, &users, asked, 1)));
-        compare(&passwords).await;
-        for (is_right, ask) in waiting {
-            assert_eq!(ask.await, is_right);
+impl Credentials {
+    /// Reads those of a request, after RFC 7617; `None` where there are none, or none that can be right.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let (scheme, encoded) =
+            headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
         }
-        for (user, password) in asks {
-            let again = passwords.admit(&users, credentials(user, password), address(1));
-            assert_eq!(again.now_or_never(), Some(is_right(&(user, password))));
+        let mut user = STANDARD.decode(encoded.trim()).ok()?;
+        let colon = user.iter().position(|byte| *byte == b':')?;
+        let password = user.split_off(colon + 1);
+        user.truncate(colon);
+        if user.len() + password.len() > MAX_CREDENTIALS_BYTES {
+            return None;
         }
-        assert!(!format!("{passwords:?}{users:?}").contains("$2"));
-    }
-
-    #[tokio::test]
-    async fn users_that_change_are_compared_again() {
-        let passwords = Arc::new(Passwords::new());
-        let admit = |users: &Arc<Users>, user, password| {
-            let (passwords, users) = (Arc::clone(&passwords), Arc::clone(users));
-            async move { passwords.admit(&users, credentials(user, password), address(1)).await }
-        };
-        let before = users(&[("alice", "a"), ("bob", "b")]);
-        assert!(admit(&before, "alice", "a").await && admit(&before, "bob", "b").await);
-        assert!(!admit(&before, "carol", "a").await);
-        // A new password for alice; bob has gone; carol has come with a hash that was alice's.
-        let mut after: Vec<_> = vec![before.get(b"alice").unwrap().clone()];
-        after[0].name = "carol".into();
-        after.extend(users(&[("alice", "new")]).get(b"alice").cloned());
-        let after = Arc::new(after.into_iter().collect());
-        assert!(!admit(&after, "alice", "a").await && !admit(&after, "bob", "b").await);
-        assert!(admit(&after, "alice", "new").await && admit(&after, "carol", "a").await);
-    }
-
-    #[tokio::test]
-    async fn neither_users_nor_addresses_wait_for_the_guesses_of_others() {
-        let (users, passwords) = (users(&[("alice", "a"), ("bob", "b")]), held());
-        let guesses: Vec<_> = (0..100).map(|number| format!("guess {number}")).collect();
-        let mut asks = Vec::new();
-        for guess in &guesses {
-            asks.push(ask(&passwords, &users, ("bob", guess), 1));
-            asks.push(ask(&passwords, &users, (guess, "b"), 1));
-        }
-        asks.push(ask(&passwords, &users, ("alice", "a"), 1));
-        asks.push(ask(&passwords, &users, ("bob", "b"), 2));
-        // The first guesses of the two flows, and then the right ones.
-        let order: Vec<_> = {
-            let mut state = passwords.state.lock();
-            std::iter::from_fn(|| state.queue.pop().map(|(_, guess)| guess.user)).take(4).collect()
-        };
-        assert_eq!(order, [b"bob".as_slice(), b"guess 0", b"alice", b"bob"]);
-    }
-
-    #[tokio::test]
-    async fn a_known_password_does_not_wait_for_those_that_are_compared() {
-        let users = users(&[("alice", "a"), ("bob", "b")]);
-        let passwords = Arc::new(Passwords::new());
-        assert!(passwords.admit(&users, credentials("alice", "a"), address(1)).await);
-        passwords.state.lock().is_comparing = true;
-        let waiting = ask(&passwords, &users, ("bob", "b"), 1);
-        let known = passwords.admit(&users, credentials("alice", "a"), address(1));
-        assert_eq!(known.now_or_never(), Some(true));
-        compare(&passwords).await;
-        assert!(waiting.await);
-    }
-
-    /// Prometheus gives up after ten seconds, and all guesses ahead may take longer.
-    #[tokio::test]
-    async fn a_password_keeps_its_place_though_its_client_has_left() {
-        let (users, passwords) = (users(&[("alice", "a")]), held());
-        let ahead: Vec<_> = (0..MAX_LEFT).map(|number| number.to_string()).collect();
-        for guess in &ahead {
-            drop(ask(&passwords, &users, ("alice", guess), 1));
-        }
-        // Nothing that comes later takes it away.
-        drop(ask(&passwords, &users, ("alice", "a"), 2));
-        for guess in &ahead {
-            drop(ask(&passwords, &users, ("alice", &format!("later {guess}")), 2));
-        }
-        let count = || passwords.state.lock().open.len();
-        assert_eq!(count(), MAX_LEFT);
-        compare(&passwords).await;
-        assert_eq!(count(), 0);
-        let again = passwords.admit(&users, credentials("alice", "a"), address(2));
-        assert_eq!(again.now_or_never(), Some(true));
-    }
-
-    #[tokio::test]
-    async fn clients_with_the_same_password_wait_for_one_comparison() {
-        let (users, passwords) = (users(&[("alice", "a")]), held());
-        let asks: Vec<_> = (0..3).map(|_| ask(&passwords, &users, ("alice", "a"), 1)).collect();
-        assert_eq!(passwords.state.lock().open.len(), 1);
-        compare(&passwords).await;
-        for ask in asks {
-            assert!(ask.await);
-        }
-    }
-
-    #[test]
-    fn an_address_of_ipv6_counts_as_its_network() {
-        let same = |one: &str, other: &str| {
-            network(one.parse().unwrap()) == network(other.parse().unwrap())
-        };
-        assert!(
-            same("2001:db8:1:2::1", "2001:db8:1:2:3::4") && same("::ffff:10.0.0.1", "10.0.0.1")
-        );
-        assert!(!same("2001:db8:1:2::1", "2001:db8:1:3::1") && !same("10.0.0.1", "10.0.0.2"));
-    }
-
-    #[tokio::test]
-    async fn where_there_are_no_users_nobody_is_one() {
-        let passwords = Arc::new(Passwords::new());
-        assert!(!passwords.admit(&users(&[]), credentials("", ""), address(1)).await);
+        Some(Self { user, password: password.into() })
     }
 }
+
+/// The largest number of wrong passwords that are remembered. A client with an old password asks with
+/// the same one again and again, and so do most who guess.
+const MAX_WRONG: usize = 4_096;
+
+/// A keyed hash of a user's name, the hash and the password that was compared with it.
+pub type Tag = [u8; 32];
+
+/// The outcomes of comparisons.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// The last right password of each user.
+    right: HashMap<Box<[u8]>, Tag>,
+    wrong: HashSet<Tag>,
+    /// The wrong ones, the oldest first.
+    order: VecDeque<Tag>,
+}
+
+impl Memory {
+    /// Returns the outcome of a comparison, if it is remembered.
+    pub fn recall(&self, user: &[u8], tag: &Tag) -> Option<bool> {
+        if self.right.get(user) == Some(tag) {
+            return Some(true);
+        }
+        self.wrong.contains(tag).then_some(false)
+    }
+
+    /// Remembers a right password: the only one of its user.
+    pub fn remember_right(&mut self, user: &[u8], tag: Tag) {
+        self.right.insert(user.into(), tag);
+    }
+
+    /// Forgets the right passwords of users that do not fit.
+    pub fn retain(&mut self, fits: impl Fn(&[u8]) -> bool) {
+        self.right.retain(|user, _| fits(user));
+    }
+
+    /// Remembers a wrong password, and forgets the oldest where there are too many.
+    pub fn remember_wrong(&mut self, tag: Tag) {
+        if self.wrong.insert(tag) {
+            self.order.push_back(tag);
+        }
+        if self.order.len() > MAX_WRONG
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.wrong.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -23,11 +23,11 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::auth::ClientAddress;
+use super::config::reloadable::ReloadableWebConfig;
 use super::connection_stage::{HEADER_TIMEOUT, Stage, Waiting};
+use super::connections::FdReserve;
 use super::connections::{Connections, MAX_HEAD_BYTES, Place};
-use super::fd_reserve::FdReserve;
-use super::guarded::Guarded;
-use super::settings::ReloadableWebConfig;
+use super::middleware::Guarded;
 use super::timeouts::{ReadTimeout, WriteTimeout};
 use crate::telemetry::web::Closed;
 use crate::tls::explain::{Peer, explain};

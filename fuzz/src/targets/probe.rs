@@ -3,7 +3,7 @@
 
 use aitask_exporter::visible::is_plain;
 use aitask_exporter::web::probe::Question;
-use aitask_exporter::web::task_filter;
+use aitask_exporter::web::query;
 use http::Uri;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -24,17 +24,17 @@ fn ask(query: &str) {
 }
 
 fn list(query: &str) {
-    let again = |question: &task_filter::TaskFilter| {
+    let again = |question: &query::TaskFilter| {
         let pairs = question.pairs().into_iter();
         let pairs: Vec<_> =
             pairs.map(|(name, value)| format!("{name}={}", encode(value))).collect();
-        task_filter::TaskFilter::parse(&pairs.join("&"))
+        query::TaskFilter::parse(&pairs.join("&"))
     };
-    match task_filter::TaskFilter::parse(query) {
+    match query::TaskFilter::parse(query) {
         Ok(question) => assert_eq!(again(&question), Ok(question), "{query:?}"),
         Err(told) => assert_plain(query, &told),
     }
-    match task_filter::TaskFilter::of_form(query) {
+    match query::TaskFilter::of_form(query) {
         Ok(question) => assert_eq!(again(&question), Ok(question), "{query:?}"),
         Err(told) => assert_plain(query, &told),
     }

@@ -13,8 +13,7 @@ use rustls::{
 use secrecy::ExposeSecret;
 
 use super::client::{self, Policy};
-use super::files::Files;
-use super::raw;
+use super::{Files, RawTls};
 use crate::config::client::{missing, reason};
 use crate::config::decode::Sink;
 use crate::config::diagnostic::Mistake;
@@ -46,7 +45,7 @@ pub struct Check<'c> {
 }
 
 /// The server that the section at `place` describes; `None` after mistakes.
-pub fn server(place: Place, raw: &raw::Tls, check: &mut Check<'_>) -> Option<Arc<ServerConfig>> {
+pub fn server(place: Place, raw: &RawTls, check: &mut Check<'_>) -> Option<Arc<ServerConfig>> {
     let key = check.pem(("key", &raw.key), ("key_file", &raw.key_file));
     let chain = check.pem(("cert", &raw.cert), ("cert_file", &raw.cert_file));
     for (is_inline, file, name) in [
@@ -109,7 +108,7 @@ fn words(at: &At<Vec<At<String>>>) -> impl Iterator<Item = (Place, &str)> {
 }
 
 /// Whether the section has no key, and so wants no TLS.
-pub fn is_empty(raw: &raw::Tls) -> bool {
+pub fn is_empty(raw: &RawTls) -> bool {
     raw.cert.is_absent()
         && raw.key.is_absent()
         && raw.client_ca.is_absent()
@@ -184,7 +183,7 @@ impl Check<'_> {
     }
 
     /// The versions between the lowest and the highest.
-    fn versions(&self, raw: &raw::Tls) -> Vec<&'static SupportedProtocolVersion> {
+    fn versions(&self, raw: &RawTls) -> Vec<&'static SupportedProtocolVersion> {
         let bound = |key, at| {
             let (place, text) = text(at)?;
             if ["TLS10", "TLS11"].contains(&text) {
@@ -213,7 +212,7 @@ impl Check<'_> {
     /// TLS 1.2 only, as in Go.
     fn suites(
         &self,
-        raw: &raw::Tls,
+        raw: &RawTls,
         versions: &[&SupportedProtocolVersion],
     ) -> Vec<SupportedCipherSuite> {
         let all: Vec<_> =
@@ -247,7 +246,7 @@ impl Check<'_> {
     }
 
     /// The groups in the order of the list, or all.
-    fn curves(&self, raw: &raw::Tls) -> Vec<&'static dyn SupportedKxGroup> {
+    fn curves(&self, raw: &RawTls) -> Vec<&'static dyn SupportedKxGroup> {
         let named: Vec<_> = words(&raw.curve_preferences)
             .filter_map(|word| self.one_of("curve_preferences", word, &CURVES))
             .collect();
@@ -258,7 +257,7 @@ impl Check<'_> {
     fn clients(
         &mut self,
         section: Place,
-        raw: &raw::Tls,
+        raw: &RawTls,
         provider: &Arc<CryptoProvider>,
     ) -> Option<Arc<dyn ClientCertVerifier>> {
         let policy = match text(&raw.client_auth_type) {
@@ -300,7 +299,7 @@ impl Check<'_> {
     }
 
     /// The names of which a client's certificate needs one.
-    fn allowed(&self, raw: &raw::Tls, policy: Policy) -> Option<Vec<String>> {
+    fn allowed(&self, raw: &RawTls, policy: Policy) -> Option<Vec<String>> {
         let mut allowed = Vec::new();
         for (place, name) in words(&raw.client_allowed_sans) {
             // An address of mail has no scheme; a URI may have a user.

@@ -9,9 +9,9 @@ use parking_lot::RwLock;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 
-use super::auth::Passwords;
-use super::config::{self, Files, WebConfig};
+use super::{Files, WebConfig, load};
 use crate::config::diagnostic::Diagnostics;
+use crate::web::auth::Passwords;
 
 /// How long what was read counts as read just now: some small files are read again at most once
 /// in that time, however many requests there are.
@@ -44,7 +44,7 @@ impl ReloadableWebConfig {
     /// # Errors
     /// All mistakes of the file and of those that it names.
     pub fn load(path: PathBuf) -> Result<Self, Diagnostics> {
-        let (config, files) = config::load(&path);
+        let (config, files) = load(&path);
         let config = config?;
         Ok(Self {
             path,
@@ -97,7 +97,7 @@ impl ReloadableWebConfig {
 
     fn look(&self, mut look: OwnedMutexGuard<Look>) {
         if look.files.have_changed() {
-            let (config, files) = config::load(&self.path);
+            let (config, files) = load(&self.path);
             look.files = files;
             match config {
                 Ok(config) if config.tls.is_some() != self.is_tls => {

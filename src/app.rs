@@ -33,12 +33,12 @@ use crate::supervisor::restart_on_panic;
 use crate::telemetry::Telemetry;
 use crate::tls;
 use crate::web::config::reloadable::ReloadableWebConfig;
-use crate::web::connections::Connections;
 use crate::web::connections::FdReserve;
-use crate::web::listen::Server;
-use crate::web::middleware::Guard;
-use crate::web::stream::Turns;
-use crate::web::{self, Web, listen};
+use crate::web::connections::OpenConnections;
+use crate::web::listen::WebServer;
+use crate::web::middleware::Authentication;
+use crate::web::stream::ComputePermits;
+use crate::web::{self, WebState, listen};
 
 /// The address of the simulated gateway in `config/demo.yml`.
 const DEMO_GATEWAY: &str = "127.0.0.1:10055";
@@ -87,8 +87,9 @@ pub async fn run(flags: ExporterFlags) -> Result<(), AppError> {
     let signals = Signals::install()?;
     let interval = flags.enable_auto_reload.then_some(flags.auto_reload_interval);
     let source = Source::File(flags.config_file);
-    let keep = Keep { history: flags.history_limit, storage: flags.storage_path.as_deref() };
-    export(source, &flags.web, keep, interval, signals, |_, _| {}).await
+    let retention =
+        Retention { history: flags.history_limit, storage: flags.storage_path.as_deref() };
+    run_exporter(source, &flags.web, retention, interval, signals, |_, _| {}).await
 }
 
 /// Runs a simulated gateway and an exporter that polls it.
@@ -114,8 +115,8 @@ pub async fn demo(flags: DemoFlags) -> Result<(), AppError> {
              Ctrl-C ends both."
         );
     };
-    let keep = Keep { history: DEMO_HISTORY, storage: None };
-    let ended = export(source, &flags.web, keep, None, signals, announce).await;
+    let retention = Retention { history: DEMO_HISTORY, storage: None };
+    let ended = run_exporter(source, &flags.web, retention, None, signals, announce).await;
     serving.abort();
     ended
 }
@@ -143,10 +144,10 @@ pub async fn simulate(flags: SimulateFlags) -> Result<(), AppError> {
     Ok(())
 }
 
-async fn export(
+async fn run_exporter(
     source: Source,
     flags: &WebFlags,
-    keep: Keep<'_>,
+    retention: Retention<'_>,
     auto_reload: Option<Duration>,
     mut signals: Signals,
     announce: impl FnOnce(&[SocketAddr], &str),
@@ -154,40 +155,41 @@ async fn export(
     let open_files = rlimit::raise_open_files();
     let reserve = Arc::new(FdReserve::new(open_files, std::io::stderr()));
     let start = async {
-        let Files { settings, built, resolver } = Files::read_in_time(&source, flags).await?;
+        let LoadedFiles { settings, built, resolver } =
+            LoadedFiles::read_in_time(&source, flags).await?;
         settings.iter().for_each(ReloadableWebConfig::log);
         let listeners = bind(&flags.listen_addresses).await?;
-        let begun = begin(source, built, resolver, keep).await?;
-        Ok::<_, AppError>((settings.map(Arc::new), listeners, begun))
+        let started = start_polling(source, built, resolver, retention).await?;
+        Ok::<_, AppError>((settings.map(Arc::new), listeners, started))
     };
-    let (settings, listeners, Begun { context, live }) = tokio::select! {
+    let (settings, listeners, Started { context, live }) = tokio::select! {
         started = start => started?,
-        // Whatever hangs: what has begun ends with the process, and loses no more than by a kill.
+        // Whatever hangs: what has started ends with the process, and loses no more than by a kill.
         () = signals.stop() => return Ok(()),
     };
     let storage = context.storage;
-    let connections = Connections::new(open_files, Arc::clone(&context.telemetry));
+    let connections = OpenConnections::new(open_files, Arc::clone(&context.telemetry));
     let reloads = live.reloads();
-    let web = Arc::new(Web {
+    let web = Arc::new(WebState {
         live: Arc::clone(&live),
         reloads: Arc::clone(&reloads),
         telemetry: context.telemetry,
         history: context.history,
         telemetry_path: flags.telemetry_path.clone(),
-        turns: Turns::new(),
+        turns: ComputePermits::new(),
         stopping: AtomicBool::new(false),
     });
     // Like exporter-toolkit, which exempts no path, unless asked to.
     let open: &[_] = if flags.unauthenticated_health { &[web::HEALTHY, web::READY] } else { &[] };
     let telemetry = Arc::clone(&web.telemetry);
-    let guard = Guard { settings: settings.clone(), open, telemetry };
+    let guard = Authentication { settings: settings.clone(), open, telemetry };
     let router = web::router(Arc::clone(&web), flags.max_requests, guard);
     let (stop, stopped) = watch::channel(false);
     let mut servers = JoinSet::new();
     let is_tls = settings.as_ref().is_some_and(|settings| settings.is_tls());
     let bound: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
     announce(&bound, if is_tls { "https" } else { "http" });
-    let common = Server { router, settings, connections, reserve, stop: stopped };
+    let common = WebServer { router, settings, connections, reserve, stop: stopped };
     for (listener, address) in listeners {
         tracing::info!(%address, "Listening on");
         servers.spawn(listen::serve(listener, common.clone()));
@@ -233,7 +235,7 @@ async fn export(
 
 /// What the files of both configurations say.
 #[derive(Debug)]
-pub struct Files {
+pub struct LoadedFiles {
     /// The web configuration, if there is one.
     pub settings: Option<ReloadableWebConfig>,
     /// The configuration, and the clients that it asks for.
@@ -242,7 +244,7 @@ pub struct Files {
     pub resolver: Resolver,
 }
 
-impl Files {
+impl LoadedFiles {
     /// Reads both configurations, the files that they name, and builds the clients: what a check does
     /// and what a start does first. Blocks on the file system.
     ///
@@ -269,7 +271,7 @@ impl Files {
 }
 
 /// What is kept, and where.
-struct Keep<'a> {
+struct Retention<'a> {
     /// Failed polls, for the pages.
     history: usize,
     /// The directory of what outlives the process.
@@ -277,18 +279,18 @@ struct Keep<'a> {
 }
 
 /// What polls.
-struct Begun {
+struct Started {
     context: Context,
     live: Arc<Live>,
 }
 
 /// Reads what was kept, and begins to poll. Takes as long as the storage does.
-async fn begin(
+async fn start_polling(
     source: Source,
     built: Built,
     resolver: Resolver,
-    keep: Keep<'_>,
-) -> Result<Begun, AppError> {
+    retention: Retention<'_>,
+) -> Result<Started, AppError> {
     let telemetry = Arc::new(Telemetry::new());
     logging::on_panic({
         let telemetry = Arc::clone(&telemetry);
@@ -296,7 +298,7 @@ async fn begin(
     });
     let clock = Clock::system();
     let store = Arc::new(Store::new(clock));
-    let storage = match keep.storage {
+    let storage = match retention.storage {
         Some(dir) => {
             let (dir, store, telemetry) = (dir.to_owned(), Arc::clone(&store), telemetry.clone());
             let open = move || open_storage(&dir, &store, &telemetry);
@@ -305,11 +307,11 @@ async fn begin(
         }
         None => None,
     };
-    let history = Arc::new(History::new(keep.history));
+    let history = Arc::new(History::new(retention.history));
     let runtime = polling_thread()?;
     let context = Context { runtime, resolver, clock, storage, telemetry, history };
     let live = Arc::new(Live::start(source, built, store, context.clone()).await?);
-    Ok(Begun { context, live })
+    Ok(Started { context, live })
 }
 
 fn open_storage(

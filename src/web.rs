@@ -31,8 +31,8 @@ use crate::config::Config;
 use crate::history::History;
 use crate::reload::{Live, Reloads};
 use crate::telemetry::Telemetry;
-use middleware::{Guard, Limit, Permit};
-use stream::Turns;
+use middleware::{Authentication, RequestLimit, RequestPermit};
+use stream::ComputePermits;
 
 /// Answers while the process lives.
 pub const HEALTHY: &str = "/-/healthy";
@@ -41,7 +41,7 @@ pub const READY: &str = "/-/ready";
 
 /// What the handlers need.
 #[derive(Debug)]
-pub struct Web {
+pub struct WebState {
     /// The configuration in force and its tasks.
     pub live: Arc<Live>,
     /// Reloads of it.
@@ -52,8 +52,8 @@ pub struct Web {
     pub history: Arc<History>,
     /// Where the metrics are.
     pub telemetry_path: String,
-    /// Turns at making answers.
-    pub turns: Turns,
+    /// ComputePermits at making answers.
+    pub turns: ComputePermits,
     /// Whether the process is ending.
     pub stopping: AtomicBool,
 }
@@ -61,9 +61,9 @@ pub struct Web {
 /// Every endpoint. At most `max_scrapes` are answered at once (0: no limit); other kinds of requests
 /// have limits of their own, and those that tell whether the process lives have none. `guard`
 /// decides who is let in.
-pub fn router(web: Arc<Web>, max_scrapes: usize, guard: Guard) -> Router {
-    let limited = |routes: Router<Arc<Web>>, limit| {
-        routes.layer(from_fn_with_state(limit, middleware::limit))
+pub fn router(web: Arc<WebState>, max_scrapes: usize, guard: Authentication) -> Router {
+    let limited = |routes: Router<Arc<WebState>>, limit| {
+        routes.layer(from_fn_with_state(limit, middleware::limit_requests))
     };
     let scrapes = Router::new().route(&web.telemetry_path, get(metrics_of));
     let pages = Router::new()
@@ -80,9 +80,9 @@ pub fn router(web: Arc<Web>, max_scrapes: usize, guard: Guard) -> Router {
     let refuse_foreign = from_fn_with_state(Arc::clone(telemetry), origin::refuse_foreign);
     let require_host = from_fn_with_state(Arc::clone(telemetry), origin::require_host);
     Router::new()
-        .merge(limited(scrapes, Limit::scrapes(max_scrapes, telemetry)))
-        .merge(limited(pages, Limit::pages(telemetry)))
-        .merge(limited(probes, Limit::probes(telemetry)).layer(refuse_foreign.clone()))
+        .merge(limited(scrapes, RequestLimit::scrapes(max_scrapes, telemetry)))
+        .merge(limited(pages, RequestLimit::pages(telemetry)))
+        .merge(limited(probes, RequestLimit::probes(telemetry)).layer(refuse_foreign.clone()))
         .merge(reloads.layer(refuse_foreign))
         .route(HEALTHY, get(healthy))
         .route(READY, get(ready))
@@ -92,12 +92,12 @@ pub fn router(web: Arc<Web>, max_scrapes: usize, guard: Guard) -> Router {
         })
         .with_state(web)
         .layer(require_host)
-        .layer(from_fn_with_state(guard, middleware::guard))
+        .layer(from_fn_with_state(guard, middleware::authenticate_and_set_headers))
 }
 
 async fn metrics_of(
-    State(web): State<Arc<Web>>,
-    Extension(permit): Extension<Permit>,
+    State(web): State<Arc<WebState>>,
+    Extension(permit): Extension<RequestPermit>,
     headers: HeaderMap,
 ) -> Response {
     let snapshot = {
@@ -120,7 +120,7 @@ async fn metrics_of(
 }
 
 /// The configuration in force, secrets masked. All answers share its text.
-async fn config(State(web): State<Arc<Web>>) -> Response {
+async fn config(State(web): State<Arc<WebState>>) -> Response {
     let shown = Bytes::from_owner(Shown(web.live.config()));
     ([(header::CONTENT_TYPE, "text/yaml; charset=utf-8")], Body::from(shown)).into_response()
 }
@@ -140,7 +140,7 @@ pub async fn healthy() -> &'static str {
 }
 
 /// 200 once the first configuration is live and each provider has been tried or has time.
-pub async fn ready(State(web): State<Arc<Web>>) -> Response {
+pub async fn ready(State(web): State<Arc<WebState>>) -> Response {
     if web.is_stopping() {
         return (StatusCode::SERVICE_UNAVAILABLE, "aitask_exporter is stopping.\n").into_response();
     }
@@ -152,7 +152,7 @@ pub async fn ready(State(web): State<Arc<Web>>) -> Response {
 }
 
 /// Reads the configuration again, and answers once it is in force or was refused.
-pub async fn reload(State(web): State<Arc<Web>>, method: Method) -> Response {
+pub async fn reload(State(web): State<Arc<WebState>>, method: Method) -> Response {
     if method != Method::POST && method != Method::PUT {
         let hint = "reload with POST or PUT\n";
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST, PUT")], hint)
@@ -168,7 +168,7 @@ pub async fn reload(State(web): State<Arc<Web>>, method: Method) -> Response {
     }
 }
 
-impl Web {
+impl WebState {
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }

@@ -50,8 +50,8 @@ pub struct WebConfig {
 
 /// Reads the file and those that it names, which are relative to its directory. Tells what was
 /// read in any case, so that a change of it can be noticed.
-pub fn load(path: &Path) -> (Result<WebConfig, Diagnostics>, Files) {
-    let mut files = Files::default();
+pub fn load(path: &Path) -> (Result<WebConfig, Diagnostics>, WatchedFiles) {
+    let mut files = WatchedFiles::default();
     let content = files.read(path);
     let dir = path.parent().unwrap_or(Path::new(""));
     let name = path.display().to_string();
@@ -65,8 +65,8 @@ pub fn load(path: &Path) -> (Result<WebConfig, Diagnostics>, Files) {
             raw.http_server_config.get().and_then(|http| Some(headers(http.headers.get()?, sink)));
         let tls = match raw.tls_server_config.placed().filter(|(_, raw)| !tls::is_empty(raw)) {
             Some((place, raw)) => {
-                let mut check = tls::Check { dir, files: &mut files, sink };
-                Some(tls::server(place, raw, &mut check)?)
+                let mut check = tls::TlsCheck { dir, files: &mut files, sink };
+                Some(tls::server_config(place, raw, &mut check)?)
             }
             None => None,
         };
@@ -263,11 +263,11 @@ pub fn users(table: &Table<SecretText>, sink: &Sink) -> Users {
 /// The largest file that is read, in bytes: several times the bundle of all public authorities.
 const MAX_BYTES: usize = 4 << 20;
 
-/// Files, and a hash of what was in each; `None` where it could not be read.
+/// WatchedFiles, and a hash of what was in each; `None` where it could not be read.
 #[derive(Debug, Default)]
-pub struct Files(Vec<(PathBuf, Option<u64>)>);
+pub struct WatchedFiles(Vec<(PathBuf, Option<u64>)>);
 
-impl Files {
+impl WatchedFiles {
     /// Reads a file and remembers it.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::connection_stage::{Stage, Waiting};
+use super::connection_stage::{ConnectionStage, WaitingFor};
 use crate::telemetry::Telemetry;
 use crate::telemetry::web::Closed;
 
@@ -27,31 +27,31 @@ const _: () = assert!(MAX_CONNECTIONS * MAX_HEAD_BYTES <= MAX_HEADS_BYTES, "a he
 
 /// The connections that are open.
 #[derive(Debug)]
-pub struct Connections {
+pub struct OpenConnections {
     permits: Arc<Semaphore>,
-    open: Mutex<HashMap<u64, Open>>,
+    open: Mutex<HashMap<u64, OpenConnection>>,
     next: AtomicU64,
     telemetry: Arc<Telemetry>,
 }
 
 #[derive(Debug)]
-struct Open {
-    stage: Arc<Stage>,
+struct OpenConnection {
+    stage: Arc<ConnectionStage>,
     evict: oneshot::Sender<()>,
 }
 
 /// The place of a connection, for as long as it is open.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionSlot {
     /// The stage of the connection.
-    pub stage: Arc<Stage>,
-    connections: Arc<Connections>,
+    pub stage: Arc<ConnectionStage>,
+    connections: Arc<OpenConnections>,
     number: u64,
     evicted: oneshot::Receiver<()>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Connections {
+impl OpenConnections {
     /// Room for connections where the process may open so many files; `None` is no limit. Half of
     /// the files are left to polls and to what is kept on the disk.
     pub fn new(open_files: Option<u64>, telemetry: Arc<Telemetry>) -> Arc<Self> {
@@ -68,35 +68,35 @@ impl Connections {
         })
     }
 
-    /// Gives a new connection a place. Where there is none left the idlest connection is closed,
+    /// Gives a new connection a slot. Where there is none left the idlest connection is closed,
     /// and this waits for the moment that it takes to end. `None` never comes in practice: the
     /// semaphore is not closed.
-    pub async fn admit(self: &Arc<Self>) -> Option<Place> {
+    pub async fn admit(self: &Arc<Self>) -> Option<ConnectionSlot> {
         let permit = match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
-                self.evict_idlest(Waiting::Answer);
+                self.evict_idlest(WaitingFor::Answer);
                 Arc::clone(&self.permits).acquire_owned().await.ok()?
             }
         };
-        let stage = Arc::new(Stage::new());
+        let stage = Arc::new(ConnectionStage::new());
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (evict, evicted) = oneshot::channel();
-        self.open.lock().insert(number, Open { stage: Arc::clone(&stage), evict });
+        self.open.lock().insert(number, OpenConnection { stage: Arc::clone(&stage), evict });
         self.telemetry.web.connection_opened();
         let connections = Arc::clone(self);
-        Some(Place { stage, connections, number, evicted, _permit: permit })
+        Some(ConnectionSlot { stage, connections, number, evicted, _permit: permit })
     }
 
     /// Closes the connection that has waited the longest for its next request; if there is none,
     /// for the end of a head; and if all have requests under way, the one whose client has taken
     /// nothing for the longest time. None of those that wait for more than `most`.
-    pub fn evict_idlest(&self, most: Waiting) {
+    pub fn evict_idlest(&self, most: WaitingFor) {
         let mut open = self.open.lock();
         let idleness = open.iter().map(|(number, open)| (open.stage.idleness(), *number));
         let idlest = idleness.min().filter(|((waiting, _), _)| *waiting <= most);
         let idlest = idlest.map(|(_, number)| number);
-        if let Some(Open { evict, .. }) = idlest.and_then(|number| open.remove(&number)) {
+        if let Some(OpenConnection { evict, .. }) = idlest.and_then(|number| open.remove(&number)) {
             // It may just have ended by itself.
             if evict.send(()).is_ok() {
                 self.telemetry.web.closed(Closed::Evicted);
@@ -110,15 +110,15 @@ impl Connections {
     }
 }
 
-impl Place {
-    /// Returns once another connection needs the place.
+impl ConnectionSlot {
+    /// Returns once another connection needs the slot.
     pub async fn evicted(&mut self) {
-        // The sender goes with the place, or with the order to leave it.
+        // The sender goes with the slot, or with the order to leave it.
         let _ = (&mut self.evicted).await;
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.connections.open.lock().remove(&self.number);
         let telemetry = &self.connections.telemetry.web;
@@ -192,49 +192,49 @@ mod tests {
     use super::*;
 
     /// So many connections, one a second.
-    async fn opened(connections: &Arc<Connections>, count: usize) -> Vec<Place> {
-        let mut places = Vec::new();
+    async fn opened(connections: &Arc<OpenConnections>, count: usize) -> Vec<ConnectionSlot> {
+        let mut slots = Vec::new();
         for _ in 0..count {
-            places.push(connections.admit().await.unwrap());
+            slots.push(connections.admit().await.unwrap());
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        places
+        slots
     }
 
     /// Returns the number of the place that has to be left for one more connection.
-    async fn evicted(connections: &Arc<Connections>, places: &mut Vec<Place>) -> usize {
+    async fn evicted(connections: &Arc<OpenConnections>, slots: &mut Vec<ConnectionSlot>) -> usize {
         let mut admit = Box::pin(connections.admit());
         assert!(admit.as_mut().now_or_never().is_none(), "there is room");
-        let mut leaving = (0..places.len())
-            .filter(|number| places[*number].evicted().now_or_never().is_some())
+        let mut leaving = (0..slots.len())
+            .filter(|number| slots[*number].evicted().now_or_never().is_some())
             .collect::<Vec<_>>();
         let leaves = leaving.pop().unwrap();
         assert_eq!(leaving, [0; 0], "one is enough");
-        drop(places.remove(leaves));
-        places.push(admit.await.unwrap());
+        drop(slots.remove(leaves));
+        slots.push(admit.await.unwrap());
         leaves
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_idlest_connection_leaves_for_a_new_one() {
-        let connections = Connections::with_capacity(4, Arc::default());
-        let mut places = opened(&connections, 4).await;
+        let connections = OpenConnections::with_capacity(4, Arc::default());
+        let mut slots = opened(&connections, 4).await;
         let second = Duration::from_secs(1);
         // 0 and 2 have requests under way, 1 has sent none yet, 3 waits for its next one.
         for number in [0, 2, 3] {
-            places[number].stage.begin_request();
+            slots[number].stage.begin_request();
         }
         tokio::time::advance(second).await;
-        places[3].stage.end_answer();
-        assert_eq!(evicted(&connections, &mut places).await, 3);
-        places[3].stage.begin_request();
-        assert_eq!(evicted(&connections, &mut places).await, 1);
+        slots[3].stage.end_answer();
+        assert_eq!(evicted(&connections, &mut slots).await, 3);
+        slots[3].stage.begin_request();
+        assert_eq!(evicted(&connections, &mut slots).await, 1);
         tokio::time::advance(second).await;
         // All are under way: the client of 0 takes something, that of 2 does not.
-        places.iter().skip(2).for_each(|place| place.stage.begin_request());
-        places[0].stage.progress();
+        slots.iter().skip(2).for_each(|slot| slot.stage.begin_request());
+        slots[0].stage.progress();
         tokio::time::advance(second).await;
-        assert_eq!(evicted(&connections, &mut places).await, 1);
+        assert_eq!(evicted(&connections, &mut slots).await, 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -242,7 +242,7 @@ mod tests {
         for (files, capacity) in
             [(None, 512), (Some(1 << 20), 512), (Some(100), 50), (Some(1), 1), (Some(0), 1)]
         {
-            let connections = Connections::new(files, Arc::default());
+            let connections = OpenConnections::new(files, Arc::default());
             assert_eq!(connections.permits.available_permits(), capacity, "{files:?}");
         }
     }

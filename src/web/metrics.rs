@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 use prometheus::proto::MetricFamily;
 
 use super::negotiation;
-use super::stream::Turns;
+use super::stream::ComputePermits;
 use super::stream::stream;
 use crate::exposition;
 use crate::store::Snapshot;
@@ -21,7 +21,7 @@ pub fn respond(
     headers: &HeaderMap,
     snapshot: Snapshot,
     registry: Vec<MetricFamily>,
-    turns: Turns,
+    turns: ComputePermits,
     on_done: impl FnOnce(Duration) + Send + 'static,
 ) -> Response {
     let format = negotiation::format(headers);
@@ -72,10 +72,15 @@ mod tests {
             for encoding in ["identity", "gzip"] {
                 let (done, took) = oneshot::channel();
                 let headers = asked([(ACCEPT, accept), (ACCEPT_ENCODING, encoding)]);
-                let response =
-                    respond(&headers, many(TASKS), registry.clone(), Turns::new(), |took| {
+                let response = respond(
+                    &headers,
+                    many(TASKS),
+                    registry.clone(),
+                    ComputePermits::new(),
+                    |took| {
                         done.send(took).unwrap();
-                    });
+                    },
+                );
                 assert_eq!(response.headers()[CONTENT_TYPE], format.content_type());
                 let gzip = response.headers().get(CONTENT_ENCODING).is_some_and(|v| v == "gzip");
                 assert_eq!(gzip, encoding == "gzip");
@@ -96,9 +101,10 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_goes_away_ends_the_writing() {
         let (done, took) = oneshot::channel();
-        let response = respond(&HeaderMap::new(), many(TASKS), Vec::new(), Turns::new(), |took| {
-            done.send(took).unwrap();
-        });
+        let response =
+            respond(&HeaderMap::new(), many(TASKS), Vec::new(), ComputePermits::new(), |took| {
+                done.send(took).unwrap();
+            });
         drop(response);
         took.await.unwrap();
     }
@@ -106,9 +112,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_reads_too_slowly_is_left() {
         let (done, mut took) = oneshot::channel();
-        let response = respond(&HeaderMap::new(), many(TASKS), Vec::new(), Turns::new(), |took| {
-            done.send(took).unwrap();
-        });
+        let response =
+            respond(&HeaderMap::new(), many(TASKS), Vec::new(), ComputePermits::new(), |took| {
+                done.send(took).unwrap();
+            });
         let mut body = response.into_body();
         for _ in 0..3 {
             let frame =
@@ -125,9 +132,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_does_not_read_is_left_and_sees_that_the_rest_is_missing() {
         let (done, mut took) = oneshot::channel();
-        let response = respond(&HeaderMap::new(), many(TASKS), Vec::new(), Turns::new(), |took| {
-            done.send(took).unwrap();
-        });
+        let response =
+            respond(&HeaderMap::new(), many(TASKS), Vec::new(), ComputePermits::new(), |took| {
+                done.send(took).unwrap();
+            });
         while took.try_recv().is_err() {
             tokio::time::advance(ANSWER_TIMEOUT).await;
         }
@@ -145,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_answer_is_made_at_a_time_and_a_slow_reader_keeps_no_other_from_its_turn() {
-        let turns = Turns::at_once(1);
+        let turns = ComputePermits::at_once(1);
         let answer = || respond(&HeaderMap::new(), many(TASKS), Vec::new(), turns.clone(), |_| {});
         let held = {
             let turns = turns.clone();

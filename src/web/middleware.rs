@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use http_body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::auth::{ClientAddress, Credentials};
+use super::auth::{BasicCredentials, ClientAddress};
 use super::config::WebConfig;
 use super::config::reloadable::ReloadableWebConfig;
 use crate::telemetry::Telemetry;
@@ -37,7 +37,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 
 /// State of the guard.
 #[derive(Clone, Debug)]
-pub struct Guard {
+pub struct Authentication {
     /// The web configuration, if there is one.
     pub settings: Option<Arc<ReloadableWebConfig>>,
     /// Paths that need no password.
@@ -47,7 +47,11 @@ pub struct Guard {
 }
 
 /// Lets clients in that may come in, and adds the headers to every answer.
-pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+pub async fn authenticate_and_set_headers(
+    State(guard): State<Authentication>,
+    request: Request,
+    next: Next,
+) -> Response {
     let configured = match &guard.settings {
         Some(settings) => Some((settings, settings.current().await)),
         None => None,
@@ -84,7 +88,7 @@ fn add<'h>(
     }
 }
 
-impl Guard {
+impl Authentication {
     /// Reports whether no password is needed, or the request has a right one.
     async fn admits(
         &self,
@@ -96,9 +100,9 @@ impl Guard {
     ) -> bool {
         config.users.is_empty()
             || self.open.contains(&path)
-            || match Credentials::of(headers) {
+            || match BasicCredentials::of(headers) {
                 Some(credentials) => {
-                    settings.passwords.admit(&config.users, credentials, address).await
+                    settings.passwords.verify(&config.users, credentials, address).await
                 }
                 None => false,
             }
@@ -114,7 +118,7 @@ const PROBES: usize = 64;
 
 /// The limit of one kind of requests.
 #[derive(Clone, Debug)]
-pub struct Limit {
+pub struct RequestLimit {
     reason: Rejected,
     /// The answer to one too many.
     message: Arc<str>,
@@ -122,7 +126,7 @@ pub struct Limit {
     telemetry: Arc<Telemetry>,
 }
 
-impl Limit {
+impl RequestLimit {
     /// At most `most` scrapes; 0 is no limit.
     pub fn scrapes(most: usize, telemetry: &Arc<Telemetry>) -> Self {
         let message = format!(
@@ -155,11 +159,11 @@ impl Limit {
 /// A request's share of its limit. It is held by the answer until that has been sent, and by what is
 /// done for it on other threads: a reader that goes away ends neither.
 #[derive(Clone, Debug)]
-pub struct Permit {
+pub struct RequestPermit {
     _held: Arc<OwnedSemaphorePermit>,
 }
 
-impl Permit {
+impl RequestPermit {
     /// Takes one, if there is one left.
     pub fn take(permits: &Arc<Semaphore>) -> Option<Self> {
         let permit = Arc::clone(permits).try_acquire_owned().ok()?;
@@ -168,23 +172,27 @@ impl Permit {
 }
 
 /// Answers 503 where one request too many is under way.
-pub async fn limit(State(limit): State<Limit>, mut request: Request, next: Next) -> Response {
-    let Some(permit) = Permit::take(&limit.permits) else {
+pub async fn limit_requests(
+    State(limit): State<RequestLimit>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Some(permit) = RequestPermit::take(&limit.permits) else {
         limit.telemetry.web.rejected(limit.reason);
         return (StatusCode::SERVICE_UNAVAILABLE, limit.message.to_string()).into_response();
     };
     request.extensions_mut().insert(permit.clone());
-    next.run(request).await.map(|body| Body::new(Guarded::new(body, permit)))
+    next.run(request).await.map(|body| Body::new(GuardedBody::new(body, permit)))
 }
 
 /// A body, and what is dropped once its last byte has been written to the connection. The body
 /// itself ends earlier, when the last byte is queued: so each piece of it holds the guard as well.
-pub struct Guarded<G> {
+pub struct GuardedBody<G> {
     body: Body,
     guard: Arc<G>,
 }
 
-impl<G> Guarded<G> {
+impl<G> GuardedBody<G> {
     /// Keeps `guard` until `body` has been sent.
     pub fn new(body: Body, guard: G) -> Self {
         Self { body, guard: Arc::new(guard) }
@@ -192,18 +200,18 @@ impl<G> Guarded<G> {
 }
 
 /// A piece of a body.
-struct Piece<G> {
+struct GuardedBytes<G> {
     bytes: Bytes,
     _guard: Arc<G>,
 }
 
-impl<G> AsRef<[u8]> for Piece<G> {
+impl<G> AsRef<[u8]> for GuardedBytes<G> {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl<G: Send + Sync + 'static> http_body::Body for Guarded<G> {
+impl<G: Send + Sync + 'static> http_body::Body for GuardedBody<G> {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -213,7 +221,7 @@ impl<G: Send + Sync + 'static> http_body::Body for Guarded<G> {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let guard = &self.guard;
-        let hold = |bytes| Bytes::from_owner(Piece { bytes, _guard: Arc::clone(guard) });
+        let hold = |bytes| Bytes::from_owner(GuardedBytes { bytes, _guard: Arc::clone(guard) });
         Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(hold))))
     }
 
@@ -235,7 +243,7 @@ mod tests {
     #[tokio::test]
     async fn a_guard_stays_until_the_last_piece_is_gone() {
         let guard = Arc::new(());
-        let mut body = Guarded::new(Body::from("text"), Arc::clone(&guard));
+        let mut body = GuardedBody::new(Body::from("text"), Arc::clone(&guard));
         let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
         let mut piece = frame.unwrap().unwrap().into_data().unwrap();
         assert_eq!(&piece[..], b"text");

@@ -14,9 +14,9 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
-use super::middleware::Permit;
-use super::stream::Turns;
-use super::{Web, query};
+use super::middleware::RequestPermit;
+use super::stream::ComputePermits;
+use super::{WebState, query};
 use crate::clock::Timestamp;
 use crate::history::Entry;
 use crate::observation;
@@ -26,16 +26,16 @@ use format::FormattedTime;
 
 /// What stands on top of each page.
 #[derive(Clone, Copy, Debug)]
-pub struct Head<'a> {
+pub struct PageHead<'a> {
     /// Of the program.
     pub version: &'static str,
     /// Where the metrics are.
     pub telemetry_path: &'a str,
 }
 
-impl<'a> Head<'a> {
+impl<'a> PageHead<'a> {
     /// What `web` has on top of its pages.
-    pub fn new(web: &'a Web) -> Self {
+    pub fn new(web: &'a WebState) -> Self {
         Self { version: env!("CARGO_PKG_VERSION"), telemetry_path: &web.telemetry_path }
     }
 }
@@ -44,15 +44,15 @@ impl<'a> Head<'a> {
 pub type RenderedPage = (StatusCode, askama::Result<String>);
 
 /// The page of a template.
-pub fn ok(template: &impl Template) -> RenderedPage {
+pub fn ok_page(template: &impl Template) -> RenderedPage {
     (StatusCode::OK, template.render())
 }
 
 /// Answers with what `make` makes, in its turn, on a thread where that may take a while: with a
 /// million tasks it does.
-pub async fn answer(
-    turns: Turns,
-    permit: Permit,
+pub async fn render(
+    turns: ComputePermits,
+    permit: RequestPermit,
     make: impl FnOnce() -> RenderedPage + Send + 'static,
 ) -> Response {
     let make = move || {
@@ -110,7 +110,7 @@ const REFUSAL_LINES: usize = 20;
 #[derive(Template)]
 #[template(path = "landing.html")]
 struct LandingPage<'a> {
-    head: Head<'a>,
+    head: PageHead<'a>,
     refusal: Option<String>,
     states: [observation::State; observation::State::ALL.len()],
     providers: Vec<ProviderRow>,
@@ -133,14 +133,14 @@ struct LinkedCount {
 
 /// The landing page.
 pub async fn landing(
-    State(web): State<Arc<Web>>,
-    Extension(permit): Extension<Permit>,
+    State(web): State<Arc<WebState>>,
+    Extension(permit): Extension<RequestPermit>,
 ) -> Response {
-    answer(web.turns.clone(), permit, move || {
+    render(web.turns.clone(), permit, move || {
         let snapshot = web.live.store.snapshot();
         let failures = web.history.newest().into_iter();
-        ok(&LandingPage {
-            head: Head::new(&web),
+        ok_page(&LandingPage {
+            head: PageHead::new(&web),
             refusal: web.live.refusal().map(|refusal| excerpt(&refusal)),
             states: observation::State::ALL,
             providers: snapshot.providers.iter().map(provider_row).collect(),
@@ -180,7 +180,7 @@ fn provider_row(view: &ProviderView) -> ProviderRow {
 #[derive(Template)]
 #[template(path = "task.html")]
 struct TaskPage<'a> {
-    head: Head<'a>,
+    head: PageHead<'a>,
     id: String,
     short: String,
     /// Why nothing is known.
@@ -194,8 +194,8 @@ struct TaskPage<'a> {
 
 /// The page of the task that the path names.
 pub async fn task(
-    State(web): State<Arc<Web>>,
-    Extension(permit): Extension<Permit>,
+    State(web): State<Arc<WebState>>,
+    Extension(permit): Extension<RequestPermit>,
     path: Result<Path<(String, String)>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -203,16 +203,16 @@ pub async fn task(
     let Ok(Path((provider, id))) = path else {
         return refused("the path is not UTF-8 text");
     };
-    match query::pairs(&query.unwrap_or_default()) {
+    match query::parse_pairs(&query.unwrap_or_default()) {
         Ok(pairs) if pairs.is_empty() => {
-            answer(web.turns.clone(), permit, move || render_task(&web, &provider, &id)).await
+            render(web.turns.clone(), permit, move || render_task(&web, &provider, &id)).await
         }
         Ok(_) => refused("this page takes no parameters; a ? in an ID is written %3F"),
         Err(message) => refused(&message),
     }
 }
 
-fn render_task(web: &Web, provider: &str, id: &str) -> RenderedPage {
+fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
     let (now, tasks) = web.live.store.tasks(Some(provider));
     let found = tasks.iter().find_map(|view| Some((view.find(id)?, view)));
     let history = web.history.of(provider, id);
@@ -236,7 +236,7 @@ fn render_task(web: &Web, provider: &str, id: &str) -> RenderedPage {
     };
     let status = if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
     let page = TaskPage {
-        head: Head::new(web),
+        head: PageHead::new(web),
         id: format::whole(id),
         short: format::short(id),
         problem,
@@ -270,11 +270,15 @@ mod tests {
             let _ = wait.recv();
             (StatusCode::OK, Ok(String::new()))
         };
-        let reading = tokio::spawn(answer(Turns::new(), Permit::take(&permits).unwrap(), make));
+        let reading = tokio::spawn(render(
+            ComputePermits::new(),
+            RequestPermit::take(&permits).unwrap(),
+            make,
+        ));
         begun.await.unwrap();
         reading.abort();
         assert!(reading.await.unwrap_err().is_cancelled());
-        assert!(Permit::take(&permits).is_none(), "its page is still being made");
+        assert!(RequestPermit::take(&permits).is_none(), "its page is still being made");
         go_on.send(()).unwrap();
         assert!(permits.acquire().await.is_ok());
     }

@@ -14,7 +14,7 @@ use crate::store::record::Record;
 ///
 /// # Errors
 /// A parameter stands twice, or is not UTF-8 text: which one, as a sentence.
-pub fn pairs(query: &str) -> Result<Vec<(String, String)>, String> {
+pub fn parse_pairs(query: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
     let mut seen = HashSet::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -55,31 +55,31 @@ impl TaskFilter {
     /// # Errors
     /// What cannot be understood, as a sentence.
     pub fn parse(query: &str) -> Result<Self, String> {
-        Self::of(pairs(query)?)
+        Self::from_pairs(parse_pairs(query)?)
     }
 
     /// Reads what a form sends, in which a field that was left empty narrows nothing.
     ///
     /// # Errors
     /// What cannot be understood, as a sentence.
-    pub fn of_form(query: &str) -> Result<Self, String> {
-        let mut pairs = pairs(query)?;
+    pub fn parse_form(query: &str) -> Result<Self, String> {
+        let mut pairs = parse_pairs(query)?;
         pairs.retain(|(_, value)| !value.is_empty());
-        Self::of(pairs)
+        Self::from_pairs(pairs)
     }
 
-    fn of(pairs: Vec<(String, String)>) -> Result<Self, String> {
-        let mut question = Self::default();
+    fn from_pairs(pairs: Vec<(String, String)>) -> Result<Self, String> {
+        let mut filter = Self::default();
         for (key, value) in pairs {
             match (key.as_str(), value.as_str()) {
-                ("provider", _) => question.provider = Some(value),
-                ("task_id", _) => question.task_id = Some(value),
+                ("provider", _) => filter.provider = Some(value),
+                ("task_id", _) => filter.task_id = Some(value),
                 ("state", _) => {
                     let known = State::ALL.into_iter().find(|state| state.as_str() == value);
-                    question.state = Some(known.ok_or_else(|| format!("no state {value:?}"))?);
+                    filter.state = Some(known.ok_or_else(|| format!("no state {value:?}"))?);
                 }
-                ("stuck", "true" | "1") => question.stuck = Some(true),
-                ("stuck", "false" | "0") => question.stuck = Some(false),
+                ("stuck", "true" | "1") => filter.stuck = Some(true),
+                ("stuck", "false" | "0") => filter.stuck = Some(false),
                 ("stuck", _) => return Err("stuck is true or false".to_owned()),
                 _ => {
                     return Err(format!(
@@ -88,10 +88,10 @@ impl TaskFilter {
                 }
             }
         }
-        Ok(question)
+        Ok(filter)
     }
 
-    /// What [`TaskFilter::parse`] reads as this question.
+    /// What [`TaskFilter::parse`] reads as this filter.
     pub fn pairs(&self) -> Vec<(&'static str, &str)> {
         let stuck = self.stuck.map(|stuck| if stuck { "true" } else { "false" });
         [
@@ -106,7 +106,7 @@ impl TaskFilter {
     }
 
     /// Whether a task of the provider fits.
-    pub fn fits(&self, record: &Record, stuck_after: Duration, now: Timestamp) -> bool {
+    pub fn matches(&self, record: &Record, stuck_after: Duration, now: Timestamp) -> bool {
         self.state.is_none_or(|state| record.state() == state)
             && self.stuck.is_none_or(|stuck| record.is_stuck(stuck_after, now) == stuck)
             && self.task_id.as_ref().is_none_or(|id| **id == *record.task.id)
@@ -132,7 +132,7 @@ mod tests {
             ("task%5Fid=a+b%2B%26%C3%A9", &[("task_id", "a b+&é")]),
             ("a=100%&b=%zz", &[("a", "100%"), ("b", "%zz")]),
         ] {
-            assert_eq!(pairs(query), Ok(owned(expected)), "{query}");
+            assert_eq!(parse_pairs(query), Ok(owned(expected)), "{query}");
         }
     }
 
@@ -146,7 +146,7 @@ mod tests {
             ("a=%ED%A0%80", r#"the parameter "a" is not UTF-8 text"#),
             ("%FF=a", "the name of a parameter is not UTF-8 text"),
         ] {
-            assert_eq!(pairs(query), Err(expected.to_owned()), "{query}");
+            assert_eq!(parse_pairs(query), Err(expected.to_owned()), "{query}");
         }
     }
 
@@ -160,11 +160,11 @@ mod tests {
         };
         let query = "provider=a+b&state=not_found&stuck=false&task_id=x%2Fy";
         assert_eq!(TaskFilter::parse(query), Ok(all.clone()));
-        assert_eq!(TaskFilter::of_form(query), Ok(all.clone()));
+        assert_eq!(TaskFilter::parse_form(query), Ok(all.clone()));
         let pairs = [("provider", "a b"), ("state", "not_found"), ("stuck", "false")];
         assert_eq!(all.pairs(), [&pairs[..], &[("task_id", "x/y")]].concat());
         let nothing = "provider=&state=&stuck=&task_id=";
-        assert_eq!(TaskFilter::of_form(nothing), Ok(TaskFilter::default()));
+        assert_eq!(TaskFilter::parse_form(nothing), Ok(TaskFilter::default()));
         assert_eq!(TaskFilter::parse(nothing), Err(r#"no state """#.to_owned()));
         for (query, message) in [
             ("state=lost", r#"no state "lost""#),
@@ -172,7 +172,7 @@ mod tests {
             ("a=1", r#"unknown parameter "a": provider, state, stuck and task_id narrow"#),
             ("state=queued&state=queued", r#"the parameter "state" is given twice"#),
         ] {
-            for read in [TaskFilter::parse, TaskFilter::of_form] {
+            for read in [TaskFilter::parse, TaskFilter::parse_form] {
                 assert_eq!(read(query), Err(message.to_owned()), "{query}");
             }
         }

@@ -30,7 +30,7 @@ pub const CHUNKS_AHEAD: usize = 2;
 /// also when the reader went away before the end.
 pub fn stream(
     gzip: bool,
-    turns: Turns,
+    turns: ComputePermits,
     write: impl FnOnce(&mut Out<Chunks>) -> io::Result<()> + Send + 'static,
     on_done: impl FnOnce(Duration) + Send + 'static,
 ) -> Body {
@@ -72,7 +72,7 @@ enum Chunk {
 pub struct Chunks {
     /// `None` once the reader has failed: nobody is waited for twice.
     sender: Option<Sender<Chunk>>,
-    turn: Turn,
+    turn: ComputePermit,
     deadline: tokio::time::Instant,
     chunk: Vec<u8>,
 }
@@ -140,12 +140,12 @@ impl http_body::Body for ChunkedBody {
     }
 }
 
-/// Turns at making answers: one at once for each core but one, and at least one. Answers that wait for
+/// ComputePermits at making answers: one at once for each core but one, and at least one. Answers that wait for
 /// their reader have none.
 #[derive(Clone, Debug)]
-pub struct Turns(Arc<Semaphore>);
+pub struct ComputePermits(Arc<Semaphore>);
 
-impl Turns {
+impl ComputePermits {
     /// As many turns as this machine has cores to spare.
     pub fn new() -> Self {
         let cores = available_parallelism().map_or(1, NonZero::get);
@@ -159,14 +159,15 @@ impl Turns {
 
     /// Waits for a turn, in the order of those who wait. Blocks the thread, which must be one of a
     /// runtime where that is allowed.
-    pub fn take(&self) -> Turn {
-        let mut turn = Turn { turns: self.clone(), runtime: Handle::current(), permit: None };
+    pub fn take(&self) -> ComputePermit {
+        let mut turn =
+            ComputePermit { turns: self.clone(), runtime: Handle::current(), permit: None };
         turn.begin();
         turn
     }
 }
 
-impl Default for Turns {
+impl Default for ComputePermits {
     fn default() -> Self {
         Self::new()
     }
@@ -174,14 +175,14 @@ impl Default for Turns {
 
 /// A turn, until it is dropped.
 #[derive(Debug)]
-pub struct Turn {
-    turns: Turns,
+pub struct ComputePermit {
+    turns: ComputePermits,
     runtime: Handle,
     /// `None` in a pause.
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Turn {
+impl ComputePermit {
     /// Lets others compute while this thread waits for something.
     pub fn pause<T>(&mut self, wait: impl Future<Output = T>) -> T {
         self.permit = None;
@@ -206,7 +207,7 @@ mod tests {
 
     #[tokio::test]
     async fn others_compute_in_a_pause_only() {
-        let turns = Turns::at_once(1);
+        let turns = ComputePermits::at_once(1);
         let (begin, has_begun) = oneshot::channel();
         let (go_on, wait) = oneshot::channel();
         let first = spawn_blocking({

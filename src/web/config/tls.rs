@@ -12,8 +12,8 @@ use rustls::{
 };
 use secrecy::ExposeSecret;
 
-use super::client::{self, Policy};
-use super::{Files, RawTls};
+use super::client::{self, ClientAuthPolicy};
+use super::{RawTls, WatchedFiles};
 use crate::config::client::{missing, reason};
 use crate::config::decode::Sink;
 use crate::config::diagnostic::Mistake;
@@ -35,17 +35,21 @@ const VERSIONS: [(&str, &SupportedProtocolVersion); 2] =
     [("TLS12", &version::TLS12), ("TLS13", &version::TLS13)];
 
 /// What checking needs.
-pub struct Check<'c> {
+pub struct TlsCheck<'c> {
     /// Where relative files are.
     pub dir: &'c Path,
     /// Where it is kept what was read.
-    pub files: &'c mut Files,
+    pub files: &'c mut WatchedFiles,
     /// Where mistakes go.
     pub sink: &'c Sink,
 }
 
 /// The server that the section at `place` describes; `None` after mistakes.
-pub fn server(place: Place, raw: &RawTls, check: &mut Check<'_>) -> Option<Arc<ServerConfig>> {
+pub fn server_config(
+    place: Place,
+    raw: &RawTls,
+    check: &mut TlsCheck<'_>,
+) -> Option<Arc<ServerConfig>> {
     let key = check.pem(("key", &raw.key), ("key_file", &raw.key_file));
     let chain = check.pem(("cert", &raw.cert), ("cert_file", &raw.cert_file));
     for (is_inline, file, name) in [
@@ -128,7 +132,7 @@ pub fn is_empty(raw: &RawTls) -> bool {
         .all(At::is_absent)
 }
 
-impl Check<'_> {
+impl TlsCheck<'_> {
     fn report(&self, mistake: Mistake) {
         self.sink.borrow_mut().push(mistake);
     }
@@ -261,8 +265,8 @@ impl Check<'_> {
         provider: &Arc<CryptoProvider>,
     ) -> Option<Arc<dyn ClientCertVerifier>> {
         let policy = match text(&raw.client_auth_type) {
-            Some(word) => self.one_of("client_auth_type", word, &Policy::NAMES),
-            None => Some(Policy::NoClientCert),
+            Some(word) => self.one_of("client_auth_type", word, &ClientAuthPolicy::NAMES),
+            None => Some(ClientAuthPolicy::NoClientCert),
         };
         let place = raw.client_auth_type.place.unwrap_or(section);
         let is_given = raw.client_ca.get().is_some() || text(&raw.client_ca_file).is_some();
@@ -282,7 +286,7 @@ impl Check<'_> {
             return None;
         }
         let policy = policy?;
-        if is_given && policy == Policy::NoClientCert {
+        if is_given && policy == ClientAuthPolicy::NoClientCert {
             let place = raw.client_ca_file.place.or(raw.client_ca.place).unwrap_or(place);
             let mistake = Mistake::new(place, "authorities of clients without client_auth_type");
             self.report(mistake.hint("write client_auth_type: RequireAndVerifyClientCert"));
@@ -299,7 +303,7 @@ impl Check<'_> {
     }
 
     /// The names of which a client's certificate needs one.
-    fn allowed(&self, raw: &RawTls, policy: Policy) -> Option<Vec<String>> {
+    fn allowed(&self, raw: &RawTls, policy: ClientAuthPolicy) -> Option<Vec<String>> {
         let mut allowed = Vec::new();
         for (place, name) in words(&raw.client_allowed_sans) {
             // An address of mail has no scheme; a URI may have a user.
@@ -310,7 +314,7 @@ impl Check<'_> {
             allowed.push(name.to_owned());
         }
         if let Some(place) = raw.client_allowed_sans.place
-            && policy != Policy::RequireAndVerifyClientCert
+            && policy != ClientAuthPolicy::RequireAndVerifyClientCert
         {
             let message = "client_allowed_sans needs client_auth_type: RequireAndVerifyClientCert";
             let hint = "any other lets in clients whose names nobody has verified";

@@ -11,13 +11,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::format::{self, FormattedTime};
-use super::{Head, RenderedPage, answer, ok};
+use super::{PageHead, RenderedPage, ok_page, render};
 use crate::clock::Timestamp;
 use crate::observation;
 use crate::store::TasksView;
 use crate::store::record::Record;
-use crate::web::Web;
-use crate::web::middleware::Permit;
+use crate::web::WebState;
+use crate::web::middleware::RequestPermit;
 use crate::web::query::TaskFilter;
 
 /// What a person reads and a browser draws at once; a fleet can have a million.
@@ -26,8 +26,8 @@ const MOST_ROWS: usize = 200;
 #[derive(Template)]
 #[template(path = "tasks.html")]
 struct TasksPage<'a> {
-    head: Head<'a>,
-    question: &'a TaskFilter,
+    head: PageHead<'a>,
+    filter: &'a TaskFilter,
     is_narrowed: bool,
     /// Their names, and what is shown of them.
     providers: Vec<(&'a str, String)>,
@@ -56,32 +56,32 @@ struct FormattedRow {
 
 /// The table of the tasks that the query asks for.
 pub async fn page(
-    State(web): State<Arc<Web>>,
-    Extension(permit): Extension<Permit>,
+    State(web): State<Arc<WebState>>,
+    Extension(permit): Extension<RequestPermit>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    match TaskFilter::of_form(&query.unwrap_or_default()) {
-        Ok(question) => answer(web.turns.clone(), permit, move || table(&web, &question)).await,
+    match TaskFilter::parse_form(&query.unwrap_or_default()) {
+        Ok(filter) => render(web.turns.clone(), permit, move || table(&web, &filter)).await,
         Err(message) => (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
     }
 }
 
-fn table(web: &Web, question: &TaskFilter) -> RenderedPage {
+fn table(web: &WebState, filter: &TaskFilter) -> RenderedPage {
     let config = web.live.config();
     let names = config.providers.iter().map(|provider| &*provider.name);
     let providers: Vec<_> = names.map(|name| (name, format::short(name))).collect();
-    let asked = question.provider.as_deref();
+    let asked = filter.provider.as_deref();
     let unknown = asked.filter(|asked| providers.iter().all(|(name, _)| name != asked));
     let (now, tasks) = web.live.store.tasks(asked);
-    let worst = worst(&tasks, question, now, MOST_ROWS);
+    let worst = rank_tasks(&tasks, filter, now, MOST_ROWS);
     let rows: Vec<_> = worst.rows.iter().map(|row| row_of(*row, now)).collect();
-    ok(&TasksPage {
-        head: Head::new(web),
-        question,
-        is_narrowed: *question != TaskFilter::default(),
+    ok_page(&TasksPage {
+        head: PageHead::new(web),
+        filter,
+        is_narrowed: *filter != TaskFilter::default(),
         states: observation::State::ALL,
         unknown_provider: unknown.map(format::short),
-        json: format::tasks_json_link(&question.pairs()),
+        json: format::tasks_json_link(&filter.pairs()),
         is_cut: u64::try_from(rows.len()).is_ok_and(|shown| shown < worst.count),
         count: format::count(worst.count),
         providers,
@@ -124,7 +124,7 @@ fn error(reason: &str, code: &str) -> String {
 pub struct RankedTasks<'a> {
     /// The worst first.
     pub rows: Vec<TaskRow<'a>>,
-    /// How many fit the question.
+    /// How many fit the filter.
     pub count: u64,
 }
 
@@ -213,10 +213,10 @@ impl Ord for Ranked<'_> {
     }
 }
 
-/// The `most` worst of `tasks` that fit the question.
-pub fn worst<'a>(
+/// The `most` worst of `tasks` that fit the filter.
+pub fn rank_tasks<'a>(
     tasks: &'a [TasksView],
-    question: &TaskFilter,
+    filter: &TaskFilter,
     now: Timestamp,
     most: usize,
 ) -> RankedTasks<'a> {
@@ -224,7 +224,7 @@ pub fn worst<'a>(
     // The least bad of them is on top.
     let mut heap = BinaryHeap::with_capacity(most + 1);
     for (record, stuck_after) in records(tasks) {
-        if !question.fits(record, stuck_after, now) {
+        if !filter.matches(record, stuck_after, now) {
             continue;
         }
         count += 1;
@@ -306,7 +306,7 @@ mod tests {
         ];
         assert!(records[5].is_final() && records[5].state() == State::NotFound);
         let tasks = [TasksView::of(records, STUCK_AFTER)];
-        let all = worst(&tasks, &TaskFilter::default(), NOW, 100);
+        let all = rank_tasks(&tasks, &TaskFilter::default(), NOW, 100);
         let expected = [
             "stuck-longest",
             "stuck",
@@ -323,16 +323,16 @@ mod tests {
         assert_eq!((ids(&all), all.count), (expected.to_vec(), 11));
         let stuck: Vec<_> = all.rows.iter().map(|row| row.is_stuck).collect();
         assert_eq!(stuck, [vec![true; 2], vec![false; 9]].concat());
-        let first = worst(&tasks, &TaskFilter::default(), NOW, 3);
+        let first = rank_tasks(&tasks, &TaskFilter::default(), NOW, 3);
         assert_eq!((ids(&first), first.count), (expected[..3].to_vec(), 11));
 
         let failed = TaskFilter { state: Some(State::Failed), ..TaskFilter::default() };
-        let failed = worst(&tasks, &failed, NOW, 1);
+        let failed = rank_tasks(&tasks, &failed, NOW, 1);
         assert_eq!((ids(&failed), failed.count), (vec!["failed"], 2));
         let one = TaskFilter { task_id: Some("waiting".to_owned()), ..TaskFilter::default() };
-        assert_eq!(ids(&worst(&tasks, &one, NOW, 1)), ["waiting"]);
+        assert_eq!(ids(&rank_tasks(&tasks, &one, NOW, 1)), ["waiting"]);
         let stuck = TaskFilter { stuck: Some(true), ..TaskFilter::default() };
-        assert_eq!(worst(&tasks, &stuck, NOW, 0).count, 2);
+        assert_eq!(rank_tasks(&tasks, &stuck, NOW, 0).count, 2);
     }
 
     proptest! {
@@ -351,7 +351,7 @@ mod tests {
                 .collect();
             all.sort_by_key(|row| Rank::of(*row));
             let expected: Vec<_> = all.iter().map(|row| &*row.record.task.id).take(most).collect();
-            let found = worst(&tasks, &TaskFilter::default(), NOW, most);
+            let found = rank_tasks(&tasks, &TaskFilter::default(), NOW, most);
             prop_assert_eq!(ids(&found), expected);
             prop_assert_eq!(found.count, u64::try_from(all.len()).unwrap());
         }

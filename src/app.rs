@@ -11,8 +11,7 @@ use std::time::Duration;
 use aitask_simulator::{self as simulator, Simulator};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::cli::{DemoFlags, ExporterFlags, ListenAddress, SimulateFlags, WebFlags};
@@ -24,8 +23,8 @@ use crate::history::History;
 use crate::logging;
 use crate::poll::worker::Context;
 use crate::reading::{Reading, ReadingError};
-use crate::reload::{self, Built, Live, ReloadError, Reloads, Source};
-use crate::rlimit;
+use crate::reload::{self, Built, Live, ReloadError, Source};
+use crate::signals::{Signals, abort_on_second};
 use crate::storage::files::StorageError;
 use crate::storage::{self, Storage};
 use crate::store::Store;
@@ -33,8 +32,7 @@ use crate::supervisor::restart_on_panic;
 use crate::telemetry::Telemetry;
 use crate::tls;
 use crate::web::config::reloadable::ReloadableWebConfig;
-use crate::web::connections::FdReserve;
-use crate::web::connections::OpenConnections;
+use crate::web::connections::{FdReserve, OpenConnections, raise_open_files_limit};
 use crate::web::listen::WebServer;
 use crate::web::middleware::Authentication;
 use crate::web::stream::ComputePermits;
@@ -152,7 +150,7 @@ async fn run_exporter(
     mut signals: Signals,
     announce: impl FnOnce(&[SocketAddr], &str),
 ) -> Result<(), AppError> {
-    let open_files = rlimit::raise_open_files();
+    let open_files = raise_open_files_limit();
     let reserve = Arc::new(FdReserve::new(open_files, std::io::stderr()));
     let start = async {
         let LoadedFiles { settings, built, resolver } =
@@ -364,64 +362,9 @@ async fn bind(addresses: &[ListenAddress]) -> Result<Vec<(TcpListener, SocketAdd
     Ok(listeners)
 }
 
-/// The signals that end the process, or reload its configuration.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hangup: Option<tokio::signal::unix::Signal>,
-}
-
-impl Signals {
-    /// Catches the signals from now on: one that comes before all is built must not be lost. One of
-    /// them is to do nothing at all.
-    fn install() -> std::io::Result<Self> {
-        rlimit::survive_file_size_limit()?;
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: Some(signal(SignalKind::hangup())?),
-        })
-    }
-
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    /// Asks for a reload at every hangup.
-    fn reload(&mut self, reloads: Arc<Reloads>) -> tokio::task::JoinHandle<()> {
-        let hangup = Arc::new(Mutex::new(self.hangup.take()));
-        let follow = move || {
-            let (reloads, hangup) = (Arc::clone(&reloads), Arc::clone(&hangup));
-            async move {
-                let mut hangup = hangup.lock().await;
-                let Some(hangup) = hangup.as_mut() else { return };
-                while hangup.recv().await.is_some() {
-                    // Its outcome is logged and counted there.
-                    let _ = reloads.run().await;
-                }
-            }
-        };
-        tokio::spawn(restart_on_panic("reload", follow))
-    }
-}
-
 /// Does `work`, but not for longer than `patience`.
 async fn within(patience: Duration, work: impl Future<Output = ()>) {
     if tokio::time::timeout(patience, work).await.is_err() {
         tracing::warn!("stopped before all was finished");
-    }
-}
-
-/// Finishes `work`, but not beyond a second signal.
-async fn abort_on_second(mut signals: Signals, work: impl Future<Output = ()>) {
-    tokio::select! {
-        () = work => {}
-        () = signals.stop() => {
-            tracing::warn!("stopped at once, at the second signal");
-            std::process::exit(1);
-        }
     }
 }

@@ -15,7 +15,6 @@
 pub mod clock;
 pub mod duration;
 pub mod supervisor;
-pub mod rlimit;
 pub mod coalesce;
 pub mod reading;
 pub mod task;
@@ -40,5 +39,6 @@ pub mod poll;
 pub mod exposition;
 pub mod reload;
 pub mod web;
+mod signals;
 pub mod app;
 pub mod command;

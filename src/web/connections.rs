@@ -176,6 +176,20 @@ impl FdReserve {
     }
 }
 
+/// Raises the soft limit of open files to the hard one, as far as the system lets it. The soft
+/// limit is 1,024 on most systems, for the sake of programs that use `select`, which this one does
+/// not. Returns the limit that is then in force; `None` where there is none.
+pub fn raise_open_files_limit() -> Option<u64> {
+    let before = getrlimit(Resource::Nofile);
+    if before.current != before.maximum {
+        let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, "cannot raise the limit of open files");
+        }
+    }
+    getrlimit(Resource::Nofile).current
+}
+
 /// Sets the soft limit of open files.
 fn set_limit(files: u64) {
     let maximum = getrlimit(Resource::Nofile).maximum;

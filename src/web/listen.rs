@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, join, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -150,7 +150,8 @@ impl WebServer {
     async fn serve_stream(self, stream: TcpStream, client: ClientConnection) {
         let Self { router, settings, mut stop, .. } = self;
         stream.set_nodelay(true).ok();
-        let stream = WriteTimeout::new(stream, Arc::clone(&client.stage));
+        let (reader, writer) = stream.into_split();
+        let stream = join(reader, WriteTimeout::new(writer, Arc::clone(&client.stage)));
         let Some(settings) = settings.filter(|settings| settings.is_tls()) else {
             return serve_connection(stream, client, router, stop).await;
         };
@@ -210,7 +211,8 @@ pub async fn serve_connection(
             Ok::<_, Infallible>(response.map(|body| GuardedBody::new(body, guard)))
         }
     });
-    let io = TokioIo::new(ReadTimeout::new(stream, Arc::clone(&stage)));
+    let (reader, writer) = split(stream);
+    let io = TokioIo::new(join(ReadTimeout::new(reader, Arc::clone(&stage)), writer));
     // The timeouts are the stream's: hyper's own would end idle connections with slow headers.
     let connection = http1::Builder::new()
         .header_read_timeout(None)

@@ -14,9 +14,7 @@
 
 pub mod clock;
 pub mod duration;
-pub mod lock;
 pub mod supervisor;
-pub mod rlimit;
 pub mod coalesce;
 pub mod reading;
 pub mod task;
@@ -42,5 +40,6 @@ pub mod poll;
 pub mod exposition;
 pub mod reload;
 pub mod web;
+mod signals;
 pub mod app;
 pub mod command;

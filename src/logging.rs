@@ -35,7 +35,7 @@ pub fn init(flags: LogFlags) {
         .with_writer(std::io::stderr)
         // It would tell of a stderr that is gone on stderr, and panic.
         .log_internal_errors(false)
-        .event_format(Line(flags.format));
+        .event_format(LogLine(flags.format));
     // An error says that somebody else has already set up logging, in a test, say.
     let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
     std::panic::set_hook(Box::new(log_panic));
@@ -70,9 +70,9 @@ fn panic_text<'p>(literal: Option<&'p &str>, formatted: Option<&'p String>) -> C
     bounded(ends.min().and_then(|end| text.get(..end)).unwrap_or(text))
 }
 
-struct Line(LogFormat);
+struct LogLine(LogFormat);
 
-impl<S, N> FormatEvent<S, N> for Line
+impl<S, N> FormatEvent<S, N> for LogLine
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -83,7 +83,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut pairs = Pairs(vec![
+        let mut pairs = EventFields(vec![
             ("time", Value::from(format!("{:.3}", jiff::Timestamp::now()))),
             ("level", Value::from(event.metadata().level().as_str().to_ascii_lowercase())),
         ]);
@@ -101,9 +101,9 @@ where
 }
 
 /// The fields of an event, in their order.
-struct Pairs(Vec<(&'static str, Value)>);
+struct EventFields(Vec<(&'static str, Value)>);
 
-impl Pairs {
+impl EventFields {
     fn push(&mut self, field: &Field, value: Value) {
         match field.name() {
             // The message first, where the eye looks for it.
@@ -113,7 +113,7 @@ impl Pairs {
     }
 }
 
-impl Visit for Pairs {
+impl Visit for EventFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.push(field, Value::from(format!("{value:?}")));
     }

@@ -12,9 +12,8 @@ use rustls::{
 };
 use secrecy::ExposeSecret;
 
-use super::client::{self, Policy};
-use super::files::Files;
-use super::raw;
+use super::client::{self, ClientAuthPolicy};
+use super::{RawTls, WatchedFiles};
 use crate::config::decode::Sink;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::http_client::{missing, reason};
@@ -36,17 +35,21 @@ const VERSIONS: [(&str, &SupportedProtocolVersion); 2] =
     [("TLS12", &version::TLS12), ("TLS13", &version::TLS13)];
 
 /// What checking needs.
-pub struct Check<'c> {
+pub struct TlsCheck<'c> {
     /// Where relative files are.
     pub dir: &'c Path,
     /// Where it is kept what was read.
-    pub files: &'c mut Files,
+    pub files: &'c mut WatchedFiles,
     /// Where mistakes go.
     pub sink: &'c Sink,
 }
 
 /// The server that the section at `place` describes; `None` after mistakes.
-pub fn server(place: Location, raw: &raw::Tls, check: &mut Check<'_>) -> Option<Arc<ServerConfig>> {
+pub fn server_config(
+    place: Location,
+    raw: &RawTls,
+    check: &mut TlsCheck<'_>,
+) -> Option<Arc<ServerConfig>> {
     let key = check.pem(("key", &raw.key), ("key_file", &raw.key_file));
     let chain = check.pem(("cert", &raw.cert), ("cert_file", &raw.cert_file));
     for (is_inline, file, name) in [
@@ -109,7 +112,7 @@ fn words(at: &Spanned<Vec<Spanned<String>>>) -> impl Iterator<Item = (Location, 
 }
 
 /// Whether the section has no key, and so wants no TLS.
-pub fn is_empty(raw: &raw::Tls) -> bool {
+pub fn is_empty(raw: &RawTls) -> bool {
     raw.cert.is_absent()
         && raw.key.is_absent()
         && raw.client_ca.is_absent()
@@ -129,7 +132,7 @@ pub fn is_empty(raw: &raw::Tls) -> bool {
         .all(Spanned::is_absent)
 }
 
-impl Check<'_> {
+impl TlsCheck<'_> {
     fn report(&self, mistake: Diagnostic) {
         self.sink.borrow_mut().push(mistake);
     }
@@ -185,7 +188,7 @@ impl Check<'_> {
     }
 
     /// The versions between the lowest and the highest.
-    fn versions(&self, raw: &raw::Tls) -> Vec<&'static SupportedProtocolVersion> {
+    fn versions(&self, raw: &RawTls) -> Vec<&'static SupportedProtocolVersion> {
         let bound = |key, at| {
             let (place, text) = text(at)?;
             if ["TLS10", "TLS11"].contains(&text) {
@@ -215,7 +218,7 @@ impl Check<'_> {
     /// TLS 1.2 only, as in Go.
     fn suites(
         &self,
-        raw: &raw::Tls,
+        raw: &RawTls,
         versions: &[&SupportedProtocolVersion],
     ) -> Vec<SupportedCipherSuite> {
         let all: Vec<_> =
@@ -249,7 +252,7 @@ impl Check<'_> {
     }
 
     /// The groups in the order of the list, or all.
-    fn curves(&self, raw: &raw::Tls) -> Vec<&'static dyn SupportedKxGroup> {
+    fn curves(&self, raw: &RawTls) -> Vec<&'static dyn SupportedKxGroup> {
         let named: Vec<_> = words(&raw.curve_preferences)
             .filter_map(|word| self.one_of("curve_preferences", word, &CURVES))
             .collect();
@@ -260,12 +263,12 @@ impl Check<'_> {
     fn clients(
         &mut self,
         section: Location,
-        raw: &raw::Tls,
+        raw: &RawTls,
         provider: &Arc<CryptoProvider>,
     ) -> Option<Arc<dyn ClientCertVerifier>> {
         let policy = match text(&raw.client_auth_type) {
-            Some(word) => self.one_of("client_auth_type", word, &Policy::NAMES),
-            None => Some(Policy::NoClientCert),
+            Some(word) => self.one_of("client_auth_type", word, &ClientAuthPolicy::NAMES),
+            None => Some(ClientAuthPolicy::NoClientCert),
         };
         let place = raw.client_auth_type.location.unwrap_or(section);
         let is_given = raw.client_ca.get().is_some() || text(&raw.client_ca_file).is_some();
@@ -285,7 +288,7 @@ impl Check<'_> {
             return None;
         }
         let policy = policy?;
-        if is_given && policy == Policy::NoClientCert {
+        if is_given && policy == ClientAuthPolicy::NoClientCert {
             let place = raw.client_ca_file.location.or(raw.client_ca.location).unwrap_or(place);
             let mistake = Diagnostic::new(place, "authorities of clients without client_auth_type");
             self.report(mistake.hint("write client_auth_type: RequireAndVerifyClientCert"));
@@ -302,7 +305,7 @@ impl Check<'_> {
     }
 
     /// The names of which a client's certificate needs one.
-    fn allowed(&self, raw: &raw::Tls, policy: Policy) -> Option<Vec<String>> {
+    fn allowed(&self, raw: &RawTls, policy: ClientAuthPolicy) -> Option<Vec<String>> {
         let mut allowed = Vec::new();
         for (place, name) in words(&raw.client_allowed_sans) {
             // An address of mail has no scheme; a URI may have a user.
@@ -314,7 +317,7 @@ impl Check<'_> {
             allowed.push(name.to_owned());
         }
         if let Some(place) = raw.client_allowed_sans.location
-            && policy != Policy::RequireAndVerifyClientCert
+            && policy != ClientAuthPolicy::RequireAndVerifyClientCert
         {
             let message = "client_allowed_sans needs client_auth_type: RequireAndVerifyClientCert";
             let hint = "any other lets in clients whose names nobody has verified";

@@ -61,9 +61,9 @@ pub fn troubles(
         troubles.push(sentence.to_owned());
     }
     match record.error() {
-        Some(("task", "")) => troubles.push("FailedPoll; the provider tells no code.".to_owned()),
+        Some(("task", "")) => troubles.push("Failed; the provider tells no code.".to_owned()),
         Some(("task", code)) => {
-            troubles.push(format!("FailedPoll, with the code “{}”.", format::whole(code)));
+            troubles.push(format!("Failed, with the code “{}”.", format::whole(code)));
         }
         Some((reason, code)) => {
             // One that is remembered may be older than the last poll, after a restart say.
@@ -279,11 +279,11 @@ mod tests {
     fn it_is_told_how_a_task_failed_or_was_lost() {
         let mut failed = record();
         failed.observe(&told(State::Failed, Some("E1")), after(5));
-        let trouble = ["FailedPoll, with the code “E1”."];
+        let trouble = ["Failed, with the code “E1”."];
         assert_eq!(troubles(&failed, STUCK_AFTER, None, after(6)), trouble);
         assert_eq!(fact(&failed, "Failure code", START), Some(("E1".into(), String::new())));
         failed.observe(&told(State::Failed, None), after(5));
-        let trouble = ["FailedPoll; the provider tells no code."];
+        let trouble = ["Failed; the provider tells no code."];
         assert_eq!(troubles(&failed, STUCK_AFTER, None, after(6)), trouble);
 
         let mut lost = record();

@@ -23,7 +23,7 @@ pub mod task;
 pub mod bounded_file;
 pub mod observation;
 pub mod label;
-pub mod visible;
+pub mod printable;
 pub mod family;
 pub mod cli;
 pub mod logging;

@@ -8,7 +8,7 @@ use super::record::{Change, Finished};
 use super::*;
 use crate::config::{Limits, load_text};
 use crate::observation::{Failure, Observation, Reason};
-use crate::task::Common;
+use crate::task::TaskCommon;
 
 const SECOND: Duration = Duration::from_secs(1);
 const STUCK_AFTER: Duration = Duration::from_secs(600);
@@ -18,7 +18,7 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 fn task(id: &str) -> Task {
-    let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
+    let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
     Task { id: id.into(), common: Arc::new(common) }
 }
 

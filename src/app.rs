@@ -24,7 +24,7 @@ use crate::history::History;
 use crate::logging;
 use crate::poll::worker::Context;
 use crate::reading::{Reading, ReadingError};
-use crate::reload::{self, Built, Live, ReloadError, Reloads, Source};
+use crate::reload::{self, Built, ConfigManager, ConfigSource, ReloadError, Reloads};
 use crate::rlimit;
 use crate::storage::files::StorageError;
 use crate::storage::{self, Storage};
@@ -86,7 +86,7 @@ pub enum AppError {
 pub async fn run(flags: ExporterFlags) -> Result<(), AppError> {
     let signals = Signals::install()?;
     let interval = flags.enable_auto_reload.then_some(flags.auto_reload_interval);
-    let source = Source::File(flags.config_file);
+    let source = ConfigSource::File(flags.config_file);
     let keep = Keep { history: flags.history_limit, storage: flags.storage_path.as_deref() };
     export(source, &flags.web, keep, interval, signals, |_, _| {}).await
 }
@@ -102,7 +102,7 @@ pub async fn demo(flags: DemoFlags) -> Result<(), AppError> {
     let simulator = Simulator::new(simulator::Options::default());
     let serving = tokio::spawn(simulator::serve(gateway, simulator, std::future::pending()));
     let text = include_str!("../config/demo.yml").replace(DEMO_GATEWAY, &address);
-    let source = Source::Text("config/demo.yml", text);
+    let source = ConfigSource::Text("config/demo.yml", text);
     let announce = |bound: &[SocketAddr], scheme: &str| {
         let Some(exporter) = bound.first() else { return };
         let (path, exporter) = (&flags.web.telemetry_path, reachable(*exporter));
@@ -144,7 +144,7 @@ pub async fn simulate(flags: SimulateFlags) -> Result<(), AppError> {
 }
 
 async fn export(
-    source: Source,
+    source: ConfigSource,
     flags: &WebFlags,
     keep: Keep<'_>,
     auto_reload: Option<Duration>,
@@ -248,7 +248,7 @@ impl Files {
     ///
     /// # Errors
     /// All mistakes of all files.
-    pub fn read(source: &Source, web: Option<PathBuf>) -> Result<Self, Diagnostics> {
+    pub fn read(source: &ConfigSource, web: Option<PathBuf>) -> Result<Self, Diagnostics> {
         tls::install();
         let resolver = Resolver::system();
         let (upstreams, sources) = (reload::Upstreams::new(), Sources::default());
@@ -261,7 +261,7 @@ impl Files {
     }
 
     /// The same on a thread that may wait, for as long as the files may take.
-    async fn read_in_time(source: &Source, flags: &WebFlags) -> Result<Self, AppError> {
+    async fn read_in_time(source: &ConfigSource, flags: &WebFlags) -> Result<Self, AppError> {
         let (source, web) = (source.clone(), flags.config_file());
         let read = move || Self::read(&source, web);
         Ok(Reading::default().read(reload::PATIENCE, read).await??)
@@ -279,12 +279,12 @@ struct Keep<'a> {
 /// What polls.
 struct Begun {
     context: Context,
-    live: Arc<Live>,
+    live: Arc<ConfigManager>,
 }
 
 /// Reads what was kept, and begins to poll. Takes as long as the storage does.
 async fn begin(
-    source: Source,
+    source: ConfigSource,
     built: Built,
     resolver: Resolver,
     keep: Keep<'_>,
@@ -308,7 +308,7 @@ async fn begin(
     let history = Arc::new(History::new(keep.history));
     let runtime = polling_thread()?;
     let context = Context { runtime, resolver, clock, storage, telemetry, history };
-    let live = Arc::new(Live::start(source, built, store, context.clone()).await?);
+    let live = Arc::new(ConfigManager::start(source, built, store, context.clone()).await?);
     Ok(Begun { context, live })
 }
 

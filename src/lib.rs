@@ -24,7 +24,7 @@ pub mod bounded_file;
 pub mod observation;
 pub mod label;
 pub mod record;
-pub mod visible;
+pub mod printable;
 pub mod family;
 pub mod cli;
 pub mod logging;

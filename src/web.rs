@@ -35,7 +35,7 @@ use axum::{Extension, Router, middleware};
 
 use crate::config::Config;
 use crate::history::History;
-use crate::reload::{Live, Reloads};
+use crate::reload::{ConfigManager, Reloads};
 use crate::telemetry::Telemetry;
 use compute_turns::Turns;
 use guard::Guard;
@@ -50,7 +50,7 @@ pub const READY: &str = "/-/ready";
 #[derive(Debug)]
 pub struct Web {
     /// The configuration in force and its tasks.
-    pub live: Arc<Live>,
+    pub live: Arc<ConfigManager>,
     /// Reloads of it.
     pub reloads: Arc<Reloads>,
     /// The collector's own metrics.

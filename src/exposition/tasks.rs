@@ -3,7 +3,7 @@
 use super::text::{escape, write_value};
 use crate::family::{Family, ScrapeContext, TaskFamily, TaskSample};
 use crate::store::area::Block;
-use crate::task::{Common, Task};
+use crate::task::{Task, TaskCommon};
 
 /// Writes the lines of a block's tasks in one family.
 pub fn write_lines(family: &TaskFamily, block: &Block, scrape: &ScrapeContext, out: &mut Vec<u8>) {
@@ -18,7 +18,7 @@ pub fn write_lines(family: &TaskFamily, block: &Block, scrape: &ScrapeContext, o
 /// The pieces of a line that are the same for many tasks.
 struct Line<'a> {
     name: &'static str,
-    of: Option<&'a Common>,
+    of: Option<&'a TaskCommon>,
     before_id: Vec<u8>,
     after_id: Vec<u8>,
     /// The names of the labels that the rule fills.
@@ -48,7 +48,7 @@ impl<'a> Line<'a> {
         lines.push(b'\n');
     }
 
-    fn begin(&mut self, common: &'a Common) {
+    fn begin(&mut self, common: &'a TaskCommon) {
         self.of = Some(common);
         self.before_id.clear();
         self.before_id.extend(self.name.as_bytes());

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::record::Record as TrackedTask;
 
 /// Families with one series for each task, in the order of the exposition.
-pub const TASK_FAMILIES: [TaskFamily; 12] = [
+pub static TASK_FAMILIES: [TaskFamily; 12] = [
     TaskFamily {
         family: gauge(
             "aitask_info",

@@ -16,7 +16,7 @@ use crate::schedule::outcome::PollOutcome;
 use crate::storage::queue::QueuedChange;
 use crate::store::Slot;
 use crate::task::Task;
-use crate::task::group::TaskGroup;
+use crate::task::TaskGroup;
 
 impl Polling<'_> {
     /// Takes in what a request brought.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::observation::{Failure, Observation};
-use crate::task::Common;
+use crate::task::TaskCommon;
 
 const SECOND: Duration = Duration::from_secs(1);
 const STUCK_AFTER: Duration = Duration::from_secs(600);
@@ -10,7 +10,7 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 fn task(id: &str) -> Task {
-    let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
+    let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
     Task { id: id.into(), common: Arc::new(common) }
 }
 

@@ -163,10 +163,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::task::{Common, Task};
+    use crate::task::{Task, TaskCommon};
 
     fn record(number: u32) -> Record {
-        let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
+        let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
         let task = Task { id: number.to_string().as_str().into(), common: Arc::new(common) };
         Record::new(task, Timestamp::from_micros(number.into()))
     }

@@ -14,7 +14,7 @@ use crate::observation::{Failure, Observation, State};
 use crate::record::PollTime;
 use crate::record::{Change, Known, Record};
 use crate::task::Task;
-use crate::task::index::Index;
+use crate::task::TaskIndex;
 
 /// How a poll ended.
 type Outcome = Result<Observation, Failure>;
@@ -184,7 +184,7 @@ impl Shard {
         if blocks.is_empty() {
             return Diff { removed, changed, added: tasks };
         }
-        let wanted = Index::of(&tasks);
+        let wanted = TaskIndex::of(&tasks);
         let mut is_known = vec![false; tasks.len()];
         for (row, record) in blocks.iter().flat_map(|block| block.rows()) {
             let at = wanted.find(&record.task, &tasks);

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::config::{Limits, load_text};
 use crate::observation::{Failure, Observation, Reason};
-use crate::task::Common;
+use crate::task::TaskCommon;
 
 const STUCK_AFTER: Duration = Duration::from_secs(600);
 
@@ -15,7 +15,7 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 fn task(id: &str) -> Task {
-    let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
+    let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
     Task { id: id.into(), common: Arc::new(common) }
 }
 

@@ -15,8 +15,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use rustls::ServerConfig;
 
 use crate::config::decode::{Sink, nearest};
-use crate::config::diagnostic::{Diagnostics, Mistake};
-use crate::config::single;
+use crate::config::diagnostic::{Diagnostic, Diagnostics};
+use crate::config::read_yaml;
 pub use files::Files;
 pub use users::{User, Users};
 
@@ -48,15 +48,15 @@ pub fn load(path: &Path) -> (Result<WebConfig, Diagnostics>, Files) {
     let content = files.read(path);
     let dir = path.parent().unwrap_or(Path::new(""));
     let name = path.display().to_string();
-    let config = single::read(&name, content, |raw: raw::Web, sink| {
-        if let Some(place) = raw.rate_limit.place {
-            let mistake = Mistake::new(place, "rate_limit is not supported");
+    let config = read_yaml::read(&name, content, |raw: raw::Web, sink| {
+        if let Some(place) = raw.rate_limit.location {
+            let mistake = Diagnostic::new(place, "rate_limit is not supported");
             sink.borrow_mut().push(mistake.hint("--web.max-requests limits requests at once"));
         }
         let users = raw.basic_auth_users.get().map(|table| users::users(table, sink));
         let headers =
             raw.http_server_config.get().and_then(|http| Some(headers(http.headers.get()?, sink)));
-        let tls = match raw.tls_server_config.placed().filter(|(_, raw)| !tls::is_empty(raw)) {
+        let tls = match raw.tls_server_config.located().filter(|(_, raw)| !tls::is_empty(raw)) {
             Some((place, raw)) => {
                 let mut check = tls::Check { dir, files: &mut files, sink };
                 Some(tls::server(place, raw, &mut check)?)
@@ -76,7 +76,7 @@ fn headers(table: &raw::Headers, sink: &Sink) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let report = |mistake| sink.borrow_mut().push(mistake);
     for (key, value) in &table.0 {
-        let (Some((place, name)), Some((value_place, value))) = (key.placed(), value.placed())
+        let (Some((place, name)), Some((value_place, value))) = (key.located(), value.located())
         else {
             continue;
         };
@@ -86,7 +86,7 @@ fn headers(table: &raw::Headers, sink: &Sink) -> HeaderMap {
                 Some(nearest) => format!("did you mean {nearest}?"),
                 None => format!("the headers here are {}", names.collect::<Vec<_>>().join(", ")),
             };
-            report(Mistake::new(place, "this HTTP header cannot be set").hint(hint));
+            report(Diagnostic::new(place, "this HTTP header cannot be set").hint(hint));
             continue;
         };
         if value.0.is_empty() {
@@ -95,12 +95,14 @@ fn headers(table: &raw::Headers, sink: &Sink) -> HeaderMap {
         match HeaderValue::from_str(&value.0) {
             Ok(_) if !values.is_empty() && !values.contains(&&*value.0) => {
                 let message = format!("{name} is {}", values.join(" or "));
-                report(Mistake::new(value_place, message));
+                report(Diagnostic::new(value_place, message));
             }
             Ok(value) => {
                 headers.insert(known, value);
             }
-            Err(_) => report(Mistake::new(value_place, format!("{name} cannot have this value"))),
+            Err(_) => {
+                report(Diagnostic::new(value_place, format!("{name} cannot have this value")))
+            }
         }
     }
     headers

@@ -13,7 +13,7 @@ use crate::observation::{Failure, Reason};
 use crate::poll::probes::NoTurn;
 use crate::poll::report;
 use crate::record::Record;
-use crate::reload::Probed;
+use crate::reload::ProbeOutcome;
 use crate::store::{Snapshot, TasksView};
 use crate::telemetry;
 
@@ -99,7 +99,7 @@ async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Re
     let task_id = question.task_id.ok_or("the parameter task_id is missing")?;
     let deadline = budget(headers)?.and_then(|budget| start.checked_add(budget));
     let probed = web.live.probe(&provider, &task_id, &question.params, deadline);
-    let Probed { upstream, task, polled } = probed.await?;
+    let ProbeOutcome { upstream, task, polled } = probed.await?;
     let now = web.live.now();
     if question.debug {
         let polled = match polled {

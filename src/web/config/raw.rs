@@ -4,22 +4,22 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::config::placed::{At, Table};
-use crate::config::scalar::{SecretText, Text};
+use crate::config::scalar::{PublicText, SecretText};
+use crate::config::span::{OrderedMap, Spanned};
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Web {
     /// How TLS is spoken.
-    pub tls_server_config: At<Tls>,
+    pub tls_server_config: Spanned<Tls>,
     /// How HTTP is spoken.
-    pub http_server_config: At<Http>,
+    pub http_server_config: Spanned<Http>,
     /// A bcrypt hash for each user.
-    pub basic_auth_users: At<Table<SecretText>>,
+    pub basic_auth_users: Spanned<OrderedMap<SecretText>>,
     /// Known only to be refused.
-    #[schemars(with = "Table<Text>")]
-    pub rate_limit: At<IgnoredAny>,
+    #[schemars(with = "OrderedMap<PublicText>")]
+    pub rate_limit: Spanned<IgnoredAny>,
 }
 
 /// How TLS is spoken.
@@ -28,31 +28,31 @@ pub struct Web {
 pub struct Tls {
     /// The server's certificate and those between it and the authority, in PEM. Not shown, because a
     /// text in PEM may have the key in it as well.
-    pub cert: At<SecretText>,
+    pub cert: Spanned<SecretText>,
     /// The same as a file.
-    pub cert_file: At<String>,
+    pub cert_file: Spanned<String>,
     /// The certificate's key in PEM.
-    pub key: At<SecretText>,
+    pub key: Spanned<SecretText>,
     /// The same as a file.
-    pub key_file: At<String>,
+    pub key_file: Spanned<String>,
     /// Whether clients need certificates, and whose.
-    pub client_auth_type: At<String>,
+    pub client_auth_type: Spanned<String>,
     /// The authorities of clients in PEM.
-    pub client_ca: At<SecretText>,
+    pub client_ca: Spanned<SecretText>,
     /// The same as a file.
-    pub client_ca_file: At<String>,
+    pub client_ca_file: Spanned<String>,
     /// One of these names has to be in a client's certificate.
-    pub client_allowed_sans: At<Vec<At<String>>>,
+    pub client_allowed_sans: Spanned<Vec<Spanned<String>>>,
     /// The lowest version of TLS.
-    pub min_version: At<String>,
+    pub min_version: Spanned<String>,
     /// The highest version of TLS.
-    pub max_version: At<String>,
+    pub max_version: Spanned<String>,
     /// Which cipher suites are spoken.
-    pub cipher_suites: At<Vec<At<String>>>,
+    pub cipher_suites: Spanned<Vec<Spanned<String>>>,
     /// Whether the order of the suites counts, or the client's.
-    pub prefer_server_cipher_suites: At<bool>,
+    pub prefer_server_cipher_suites: Spanned<bool>,
     /// Which groups keys are agreed on in.
-    pub curve_preferences: At<Vec<At<String>>>,
+    pub curve_preferences: Spanned<Vec<Spanned<String>>>,
 }
 
 /// How HTTP is spoken.
@@ -61,10 +61,10 @@ pub struct Tls {
 pub struct Http {
     /// Either value is fine: exporter-toolkit offers HTTP/2 and does not insist, and here HTTP/1.1
     /// is all there is.
-    pub http2: At<bool>,
+    pub http2: Spanned<bool>,
     /// Headers of every answer.
-    pub headers: At<Headers>,
+    pub headers: Spanned<Headers>,
 }
 
 /// Headers by name.
-pub type Headers = Table<Text>;
+pub type Headers = OrderedMap<PublicText>;

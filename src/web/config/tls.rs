@@ -15,13 +15,13 @@ use secrecy::ExposeSecret;
 use super::client::{self, Policy};
 use super::files::Files;
 use super::raw;
-use crate::config::client::{missing, reason};
 use crate::config::decode::Sink;
-use crate::config::diagnostic::Mistake;
+use crate::config::diagnostic::Diagnostic;
+use crate::config::http_client::{missing, reason};
 use crate::config::pem::{self, Half};
-use crate::config::place::Place;
-use crate::config::placed::At;
+use crate::config::place::Location;
 use crate::config::scalar::SecretText;
+use crate::config::span::Spanned;
 use crate::tls::trust::TrustedCertificates;
 
 /// The groups that there are, by the names that Go gives them.
@@ -46,7 +46,7 @@ pub struct Check<'c> {
 }
 
 /// The server that the section at `place` describes; `None` after mistakes.
-pub fn server(place: Place, raw: &raw::Tls, check: &mut Check<'_>) -> Option<Arc<ServerConfig>> {
+pub fn server(place: Location, raw: &raw::Tls, check: &mut Check<'_>) -> Option<Arc<ServerConfig>> {
     let key = check.pem(("key", &raw.key), ("key_file", &raw.key_file));
     let chain = check.pem(("cert", &raw.cert), ("cert_file", &raw.cert_file));
     for (is_inline, file, name) in [
@@ -56,7 +56,7 @@ pub fn server(place: Place, raw: &raw::Tls, check: &mut Check<'_>) -> Option<Arc
         // What is there but wrong has been reported.
         let is_missing = file.is_absent() || file.get().is_some_and(String::is_empty);
         if is_missing && !is_inline {
-            let mistake = Mistake::new(place, format!("missing key: {name}"));
+            let mistake = Diagnostic::new(place, format!("missing key: {name}"));
             check.report(mistake.hint("TLS needs cert_file and key_file"));
         }
     }
@@ -68,7 +68,7 @@ pub fn server(place: Place, raw: &raw::Tls, check: &mut Check<'_>) -> Option<Arc
         let pair = pem::check_pair(chain.clone(), key.clone_key(), &ring::default_provider());
         if let Err((half, message)) = pair {
             let place = if half == Half::Key { key_place } else { chain_place };
-            check.report(Mistake::new(*place, message));
+            check.report(Diagnostic::new(*place, message));
         }
     }
     let versions = check.versions(raw);
@@ -83,7 +83,7 @@ pub fn server(place: Place, raw: &raw::Tls, check: &mut Check<'_>) -> Option<Arc
         return None;
     }
     let refused = |error: &dyn std::fmt::Display, place| {
-        check.report(Mistake::new(place, format!("TLS cannot be set up: {error}")));
+        check.report(Diagnostic::new(place, format!("TLS cannot be set up: {error}")));
     };
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&versions);
     let builder = builder.map_err(|error| refused(&error, place)).ok()?;
@@ -98,13 +98,13 @@ pub fn server(place: Place, raw: &raw::Tls, check: &mut Check<'_>) -> Option<Arc
 }
 
 /// The text of a key; an empty one is as good as none.
-fn text(at: &At<String>) -> Option<(Place, &str)> {
-    at.placed().map(|(place, text)| (place, text.as_str())).filter(|(_, text)| !text.is_empty())
+fn text(at: &Spanned<String>) -> Option<(Location, &str)> {
+    at.located().map(|(place, text)| (place, text.as_str())).filter(|(_, text)| !text.is_empty())
 }
 
 /// The words of a list.
-fn words(at: &At<Vec<At<String>>>) -> impl Iterator<Item = (Place, &str)> {
-    let words = at.get().into_iter().flatten().filter_map(At::placed);
+fn words(at: &Spanned<Vec<Spanned<String>>>) -> impl Iterator<Item = (Location, &str)> {
+    let words = at.get().into_iter().flatten().filter_map(Spanned::located);
     words.map(|(place, word)| (place, word.as_str()))
 }
 
@@ -126,24 +126,24 @@ pub fn is_empty(raw: &raw::Tls) -> bool {
             &raw.max_version,
         ]
         .into_iter()
-        .all(At::is_absent)
+        .all(Spanned::is_absent)
 }
 
 impl Check<'_> {
-    fn report(&self, mistake: Mistake) {
+    fn report(&self, mistake: Diagnostic) {
         self.sink.borrow_mut().push(mistake);
     }
 
     /// What stands inline or in a file, but not both.
     fn pem(
         &mut self,
-        (name, inline): (&str, &At<SecretText>),
-        (file_name, file): (&str, &At<String>),
-    ) -> Option<(Place, Vec<u8>)> {
-        match (inline.placed(), text(file)) {
+        (name, inline): (&str, &Spanned<SecretText>),
+        (file_name, file): (&str, &Spanned<String>),
+    ) -> Option<(Location, Vec<u8>)> {
+        match (inline.located(), text(file)) {
             (Some((place, _)), Some(_)) => {
                 let message = format!("both {name} and {file_name}");
-                self.report(Mistake::new(place, message).hint("give one of them"));
+                self.report(Diagnostic::new(place, message).hint("give one of them"));
                 None
             }
             (Some((place, SecretText(pem))), None) => {
@@ -154,7 +154,8 @@ impl Check<'_> {
                 let read = self.files.read(&path);
                 let report = |error| {
                     let message = format!("cannot read {file_name}: {}", reason(&error));
-                    let mistake = Mistake::new(place, message).detail(path.display().to_string());
+                    let mistake =
+                        Diagnostic::new(place, message).detail(path.display().to_string());
                     self.report(missing(mistake, &error, &path));
                 };
                 read.map(|pem| (place, pem)).map_err(report).ok()
@@ -163,21 +164,21 @@ impl Check<'_> {
         }
     }
 
-    fn parsed<T>(&self, place: Place, parsed: Result<T, &'static str>) -> Option<T> {
-        parsed.map_err(|wrong| self.report(Mistake::new(place, wrong))).ok()
+    fn parsed<T>(&self, place: Location, parsed: Result<T, &'static str>) -> Option<T> {
+        parsed.map_err(|wrong| self.report(Diagnostic::new(place, wrong))).ok()
     }
 
     /// One of the values that a key can have.
     fn one_of<T: Copy>(
         &self,
         key: &str,
-        (place, text): (Place, &str),
+        (place, text): (Location, &str),
         known: &[(&str, T)],
     ) -> Option<T> {
         let found = known.iter().find(|(name, _)| *name == text);
         if found.is_none() {
             let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-            let mistake = Mistake::new(place, format!("{key}: unknown or not supported"));
+            let mistake = Diagnostic::new(place, format!("{key}: unknown or not supported"));
             self.report(mistake.quote(text).hint(format!("there is {}", names.join(", "))));
         }
         found.map(|(_, value)| *value)
@@ -188,7 +189,8 @@ impl Check<'_> {
         let bound = |key, at| {
             let (place, text) = text(at)?;
             if ["TLS10", "TLS11"].contains(&text) {
-                let mistake = Mistake::new(place, format!("{key}: this version is not supported"));
+                let mistake =
+                    Diagnostic::new(place, format!("{key}: this version is not supported"));
                 self.report(mistake.quote(text).hint("TLS 1.0 and 1.1 are broken: write TLS12"));
                 return None;
             }
@@ -200,7 +202,7 @@ impl Check<'_> {
         if let (Some((_, lowest)), Some((place, highest))) = (lowest, highest)
             && number(lowest) > number(highest)
         {
-            self.report(Mistake::new(place, "max_version is below min_version"));
+            self.report(Diagnostic::new(place, "max_version is below min_version"));
         }
         let within = |version: &&SupportedProtocolVersion| {
             lowest.is_none_or(|(_, lowest)| number(version) >= number(lowest))
@@ -232,11 +234,11 @@ impl Check<'_> {
             suites.iter().any(|suite| suite.version().version == version.version)
         };
         let v12 = versions.iter().any(|version| version.version == version::TLS12.version);
-        if let Some(place) = raw.cipher_suites.place
+        if let Some(place) = raw.cipher_suites.location
             && v12
             && !has(&suites, &version::TLS12)
         {
-            let mistake = Mistake::new(place, "cipher_suites has none for TLS 1.2");
+            let mistake = Diagnostic::new(place, "cipher_suites has none for TLS 1.2");
             self.report(mistake.hint("name one, or write min_version: TLS13"));
         }
         if !has(&suites, &version::TLS13) {
@@ -257,7 +259,7 @@ impl Check<'_> {
     /// What clients are held to; `None` after mistakes.
     fn clients(
         &mut self,
-        section: Place,
+        section: Location,
         raw: &raw::Tls,
         provider: &Arc<CryptoProvider>,
     ) -> Option<Arc<dyn ClientCertVerifier>> {
@@ -265,7 +267,7 @@ impl Check<'_> {
             Some(word) => self.one_of("client_auth_type", word, &Policy::NAMES),
             None => Some(Policy::NoClientCert),
         };
-        let place = raw.client_auth_type.place.unwrap_or(section);
+        let place = raw.client_auth_type.location.unwrap_or(section);
         let is_given = raw.client_ca.get().is_some() || text(&raw.client_ca_file).is_some();
         let pem = self.pem(("client_ca", &raw.client_ca), ("client_ca_file", &raw.client_ca_file));
         let mut authorities = RootCertStore::empty();
@@ -275,7 +277,7 @@ impl Check<'_> {
             trusted = certificates.iter().collect();
             for certificate in certificates {
                 if authorities.add(certificate).is_err() {
-                    self.report(Mistake::new(place, "a certificate here is no authority's"));
+                    self.report(Diagnostic::new(place, "a certificate here is no authority's"));
                     return None;
                 }
             }
@@ -284,19 +286,19 @@ impl Check<'_> {
         }
         let policy = policy?;
         if is_given && policy == Policy::NoClientCert {
-            let place = raw.client_ca_file.place.or(raw.client_ca.place).unwrap_or(place);
-            let mistake = Mistake::new(place, "authorities of clients without client_auth_type");
+            let place = raw.client_ca_file.location.or(raw.client_ca.location).unwrap_or(place);
+            let mistake = Diagnostic::new(place, "authorities of clients without client_auth_type");
             self.report(mistake.hint("write client_auth_type: RequireAndVerifyClientCert"));
             return None;
         }
         if !is_given && policy.verifies() {
-            let mistake = Mistake::new(place, "client_auth_type needs client_ca_file");
+            let mistake = Diagnostic::new(place, "client_auth_type needs client_ca_file");
             self.report(mistake.hint("name the file with the authorities that sign for clients"));
             return None;
         }
         let allowed = self.allowed(raw, policy)?;
         let verifier = client::verifier(policy, authorities, trusted, allowed, provider);
-        verifier.map_err(|error| self.report(Mistake::new(place, error))).ok()
+        verifier.map_err(|error| self.report(Diagnostic::new(place, error))).ok()
     }
 
     /// The names of which a client's certificate needs one.
@@ -305,21 +307,22 @@ impl Check<'_> {
         for (place, name) in words(&raw.client_allowed_sans) {
             // An address of mail has no scheme; a URI may have a user.
             if name.contains('@') && !name.contains(':') {
-                let mistake = Mistake::new(place, "client_allowed_sans: e-mail is not supported");
+                let mistake =
+                    Diagnostic::new(place, "client_allowed_sans: e-mail is not supported");
                 self.report(mistake.hint("name a host, an IP address or a URI"));
             }
             allowed.push(name.to_owned());
         }
-        if let Some(place) = raw.client_allowed_sans.place
+        if let Some(place) = raw.client_allowed_sans.location
             && policy != Policy::RequireAndVerifyClientCert
         {
             let message = "client_allowed_sans needs client_auth_type: RequireAndVerifyClientCert";
             let hint = "any other lets in clients whose names nobody has verified";
-            self.report(Mistake::new(place, message).hint(hint));
+            self.report(Diagnostic::new(place, message).hint(hint));
             return None;
         }
-        if let (Some(place), true) = (raw.client_allowed_sans.place, allowed.is_empty()) {
-            self.report(Mistake::new(place, "client_allowed_sans is empty"));
+        if let (Some(place), true) = (raw.client_allowed_sans.location, allowed.is_empty()) {
+            self.report(Diagnostic::new(place, "client_allowed_sans is empty"));
         }
         Some(allowed)
     }

@@ -7,9 +7,9 @@ use bcrypt::HashParts;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::decode::Sink;
-use crate::config::diagnostic::Mistake;
-use crate::config::placed::Table;
+use crate::config::diagnostic::Diagnostic;
 use crate::config::scalar::SecretText;
+use crate::config::span::OrderedMap;
 
 /// What bcrypt takes for a cost. Each more doubles the time.
 const MIN_COST: u32 = 4;
@@ -66,28 +66,29 @@ impl FromIterator<User> for Users {
 }
 
 /// Checks names and hashes.
-pub fn users(table: &Table<SecretText>, sink: &Sink) -> Users {
+pub fn users(table: &OrderedMap<SecretText>, sink: &Sink) -> Users {
     let mut users = Vec::new();
-    let report = |mistake: Mistake| sink.borrow_mut().push(mistake);
+    let report = |mistake: Diagnostic| sink.borrow_mut().push(mistake);
     for (name, hash) in &table.0 {
         let (Some((name_place, name)), Some((place, SecretText(hash)))) =
-            (name.placed(), hash.placed())
+            (name.located(), hash.located())
         else {
             continue;
         };
         if name.contains(':') {
-            report(Mistake::new(name_place, "a user's name cannot hold `:`"));
+            report(Diagnostic::new(name_place, "a user's name cannot hold `:`"));
         }
         match HashParts::from_str(hash.expose_secret()) {
             Ok(parts) if (MIN_COST..=MAX_COST).contains(&parts.get_cost()) => {}
             Ok(_) => {
                 let message = format!("the hash has a cost outside {MIN_COST} to {MAX_COST}");
                 report(
-                    Mistake::new(place, message).hint("10 is usual, and takes a tenth of a second"),
+                    Diagnostic::new(place, message)
+                        .hint("10 is usual, and takes a tenth of a second"),
                 );
             }
             Err(_) => {
-                let mistake = Mistake::new(place, "not a bcrypt hash");
+                let mistake = Diagnostic::new(place, "not a bcrypt hash");
                 report(mistake.hint("make one with `htpasswd -nBC 10 \"\" | tr -d ':\\n'`"));
             }
         }

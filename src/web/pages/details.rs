@@ -218,7 +218,7 @@ mod tests {
 
     use super::*;
     use crate::observation::{Failure, Observation, Reason};
-    use crate::task::{Common, Task};
+    use crate::task::{Task, TaskCommon};
 
     const START: Timestamp = Timestamp::from_micros(1_750_000_000_000_000);
     const STUCK_AFTER: Duration = Duration::from_secs(90);
@@ -229,7 +229,7 @@ mod tests {
 
     fn record() -> Record {
         let params = [("api_key".into(), "zq".into())].into();
-        let common = Common { provider: "p".into(), labels: [].into(), params };
+        let common = TaskCommon { provider: "p".into(), labels: [].into(), params };
         Record::new(Task { id: "a".into(), common: Arc::new(common) }, START)
     }
 

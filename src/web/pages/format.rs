@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::duration;
-use crate::visible;
+use crate::printable;
 
 /// Characters of a text that stands beside others in a table; the page of the task has all of it.
 const IN_A_TABLE: usize = 80;
@@ -73,7 +73,7 @@ pub fn count(number: u64) -> String {
 pub fn whole(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        match visible::is_plain(c) {
+        match printable::is_printable(c) {
             true => shown.push(c),
             false => shown.extend(c.escape_default()),
         }

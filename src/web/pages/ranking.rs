@@ -145,7 +145,7 @@ mod tests {
 
     use super::*;
     use crate::observation::{Failure, Observation, Reason};
-    use crate::task::{Common, Task};
+    use crate::task::{Task, TaskCommon};
 
     const NOW: Timestamp = Timestamp::from_micros(1_750_000_000_000_000);
     const STUCK_AFTER: Duration = Duration::from_secs(600);
@@ -153,7 +153,7 @@ mod tests {
     /// A task that was enqueued, and has ended if it has, so many seconds ago.
     fn record(id: &str, state: State, seconds: u64, fails: bool) -> Record {
         let at = NOW - Duration::from_secs(seconds);
-        let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
+        let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
         let mut record = Record::new(Task { id: id.into(), common: Arc::new(common) }, at);
         match state {
             State::Unpolled => {}

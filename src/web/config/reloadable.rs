@@ -10,8 +10,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use super::{WatchedFiles, WebConfig, load};
-use crate::config::diagnostic::Diagnostics;
 use crate::web::auth::PasswordVerifier;
+use crate::yaml::diagnostic::Diagnostics;
 
 /// How long what was read counts as read just now: some small files are read again at most once
 /// in that time, however many requests there are.

@@ -14,14 +14,14 @@ use secrecy::ExposeSecret;
 
 use super::client::{self, ClientAuthPolicy};
 use super::{RawTls, WatchedFiles};
-use crate::config::decode::Sink;
-use crate::config::diagnostic::Diagnostic;
 use crate::config::http_client::{missing, reason};
-use crate::config::pem::{self, Half};
-use crate::config::place::Location;
-use crate::config::scalar::SecretText;
-use crate::config::span::Spanned;
+use crate::config::tls::{self as pem, Half};
 use crate::tls::trust::TrustedCertificates;
+use crate::yaml::diagnostic::Diagnostic;
+use crate::yaml::diagnostic::DiagnosticSink;
+use crate::yaml::scalar::SecretText;
+use crate::yaml::span::Location;
+use crate::yaml::span::Spanned;
 
 /// The groups that there are, by the names that Go gives them.
 const CURVES: [(&str, &dyn SupportedKxGroup); 3] = [
@@ -41,7 +41,7 @@ pub struct TlsCheck<'c> {
     /// Where it is kept what was read.
     pub files: &'c mut WatchedFiles,
     /// Where mistakes go.
-    pub sink: &'c Sink,
+    pub sink: &'c DiagnosticSink,
 }
 
 /// The server that the section at `place` describes; `None` after mistakes.
@@ -82,7 +82,7 @@ pub fn server_config(
     });
     let clients = check.clients(place, raw, &provider);
     let (clients, (_, chain), (key_place, key)) = (clients?, chain?, key?);
-    if !check.sink.borrow().is_empty() {
+    if !check.sink.is_empty() {
         return None;
     }
     let refused = |error: &dyn std::fmt::Display, place| {
@@ -134,7 +134,7 @@ pub fn is_empty(raw: &RawTls) -> bool {
 
 impl TlsCheck<'_> {
     fn report(&self, mistake: Diagnostic) {
-        self.sink.borrow_mut().push(mistake);
+        self.sink.push(mistake);
     }
 
     /// What stands inline or in a file, but not both.

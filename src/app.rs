@@ -23,7 +23,7 @@ use crate::history::History;
 use crate::logging;
 use crate::poll::worker::Context;
 use crate::reading::{Reading, ReadingError};
-use crate::reload::{self, Built, Live, ReloadError, Source};
+use crate::reload::{self, Built, ConfigManager, ConfigSource, ReloadError};
 use crate::signals::{Signals, abort_on_second};
 use crate::storage::files::StorageError;
 use crate::storage::{self, Storage};
@@ -62,7 +62,7 @@ pub enum AppError {
     Reading(#[from] ReadingError),
     /// Polling cannot start.
     #[error(transparent)]
-    Live(#[from] ReloadError),
+    ConfigManager(#[from] ReloadError),
     /// An address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(String, std::io::Error),
@@ -84,7 +84,7 @@ pub enum AppError {
 pub async fn run(flags: ExporterFlags) -> Result<(), AppError> {
     let signals = Signals::install()?;
     let interval = flags.enable_auto_reload.then_some(flags.auto_reload_interval);
-    let source = Source::File(flags.config_file);
+    let source = ConfigSource::File(flags.config_file);
     let retention =
         Retention { history: flags.history_limit, storage: flags.storage_path.as_deref() };
     run_exporter(source, &flags.web, retention, interval, signals, |_, _| {}).await
@@ -101,7 +101,7 @@ pub async fn demo(flags: DemoFlags) -> Result<(), AppError> {
     let simulator = Simulator::new(simulator::Options::default());
     let serving = tokio::spawn(simulator::serve(gateway, simulator, std::future::pending()));
     let text = include_str!("../config/demo.yml").replace(DEMO_GATEWAY, &address);
-    let source = Source::Text("config/demo.yml", text);
+    let source = ConfigSource::Text("config/demo.yml", text);
     let announce = |bound: &[SocketAddr], scheme: &str| {
         let Some(exporter) = bound.first() else { return };
         let (path, exporter) = (&flags.web.telemetry_path, reachable(*exporter));
@@ -143,7 +143,7 @@ pub async fn simulate(flags: SimulateFlags) -> Result<(), AppError> {
 }
 
 async fn run_exporter(
-    source: Source,
+    source: ConfigSource,
     flags: &WebFlags,
     retention: Retention<'_>,
     auto_reload: Option<Duration>,
@@ -250,7 +250,7 @@ impl LoadedFiles {
     ///
     /// # Errors
     /// All mistakes in all files.
-    pub fn read(source: &Source, web: Option<PathBuf>) -> Result<Self, Diagnostics> {
+    pub fn read(source: &ConfigSource, web: Option<PathBuf>) -> Result<Self, Diagnostics> {
         tls::install();
         let resolver = Resolver::system();
         let (upstreams, sources) = (reload::Upstreams::new(), Sources::default());
@@ -263,7 +263,7 @@ impl LoadedFiles {
     }
 
     /// Reads the files on a thread that may block, with a timeout.
-    async fn read_in_time(source: &Source, flags: &WebFlags) -> Result<Self, AppError> {
+    async fn read_in_time(source: &ConfigSource, flags: &WebFlags) -> Result<Self, AppError> {
         let (source, web) = (source.clone(), flags.config_file());
         let read = move || Self::read(&source, web);
         Ok(Reading::default().read(reload::PATIENCE, read).await??)
@@ -281,12 +281,12 @@ struct Retention<'a> {
 /// The parts that poll.
 struct Started {
     context: Context,
-    live: Arc<Live>,
+    live: Arc<ConfigManager>,
 }
 
 /// Recovers the stored data and starts to poll. Takes as long as the storage does.
 async fn start_polling(
-    source: Source,
+    source: ConfigSource,
     built: Built,
     resolver: Resolver,
     retention: Retention<'_>,
@@ -310,7 +310,7 @@ async fn start_polling(
     let history = Arc::new(History::new(retention.history));
     let runtime = polling_thread()?;
     let context = Context { runtime, resolver, clock, storage, telemetry, history };
-    let live = Arc::new(Live::start(source, built, store, context.clone()).await?);
+    let live = Arc::new(ConfigManager::start(source, built, store, context.clone()).await?);
     Ok(Started { context, live })
 }
 

@@ -12,9 +12,9 @@ use crate::config::{self, Loaded, Provider};
 use crate::logging;
 use crate::poll::report::report;
 use crate::poll::{Upstream, once};
-use crate::reload::Source;
+use crate::reload::ConfigSource;
 use crate::task::Task;
-use crate::task::group::TaskGroup;
+use crate::task::TaskGroup;
 use crate::tls;
 
 const FAILED: u8 = 1;
@@ -57,7 +57,7 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 fn check(flags: &ExporterFlags) -> ExitCode {
-    let source = Source::File(flags.config_file.clone());
+    let source = ConfigSource::File(flags.config_file.clone());
     match LoadedFiles::read(&source, flags.web.config_file()) {
         Ok(LoadedFiles { built: (Loaded { config, tasks }, _), .. }) => {
             let (providers, tasks) = (config.providers.len(), tasks.len());
@@ -70,7 +70,7 @@ fn check(flags: &ExporterFlags) -> ExitCode {
 
 /// Polls tasks, which need not be in the configuration, and prints a report of each.
 fn poll(flags: &PollFlags) -> ExitCode {
-    let files = LoadedFiles::read(&Source::File(flags.config_file.clone()), None);
+    let files = LoadedFiles::read(&ConfigSource::File(flags.config_file.clone()), None);
     let (Loaded { config, tasks }, upstreams) = match files {
         Ok(files) => files.built,
         Err(diagnostics) => return fail(WRONG, &diagnostics),

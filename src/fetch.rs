@@ -23,7 +23,7 @@ use crate::clock::Timestamp;
 use crate::config::Provider;
 use crate::mapping;
 use crate::observation::{Failure, Reason};
-use crate::task::group::TaskGroup;
+use crate::task::TaskGroup;
 use client::{BuildError, ClientSettings};
 use connections::Connections;
 use content::{Content, ReadError};

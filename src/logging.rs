@@ -17,7 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::cli::{LogFlags, LogFormat, LogLevel};
 use crate::label::bounded;
-use crate::visible::is_plain;
+use crate::printable::is_printable;
 
 /// Starts logging to stderr, including panics. A second call has no effect.
 pub fn init(flags: LogFlags) {
@@ -152,7 +152,7 @@ fn write_logfmt(out: &mut impl Write, pairs: &[(&'static str, Value)]) -> fmt::R
 }
 
 fn needs_quotes(text: &str) -> bool {
-    let bare = |c: char| is_plain(c) && !c.is_whitespace() && !"=\"\\`".contains(c);
+    let bare = |c: char| is_printable(c) && !c.is_whitespace() && !"=\"\\`".contains(c);
     text.is_empty() || !text.chars().all(bare)
 }
 
@@ -162,7 +162,7 @@ fn needs_quotes(text: &str) -> bool {
 /// end of a line; they are escaped as well.
 fn write_json(out: &mut impl Write, value: &Value) -> fmt::Result {
     for c in value.to_string().chars() {
-        if is_plain(c) {
+        if is_printable(c) {
             out.write_char(c)?;
         } else {
             for unit in c.encode_utf16(&mut [0; 2]) {
@@ -231,7 +231,7 @@ mod tests {
             let line = line(&text);
             let value = line.strip_prefix("msg=").and_then(|rest| rest.strip_suffix(" n=7"));
             let value = value.unwrap();
-            prop_assert!(line.chars().all(is_plain), "{line:?}");
+            prop_assert!(line.chars().all(is_printable), "{line:?}");
             let read = match value.starts_with('"') {
                 true => serde_json::from_str::<String>(value).unwrap(),
                 false => {
@@ -242,7 +242,7 @@ mod tests {
             prop_assert_eq!(&read, &text);
             let mut json = String::new();
             write_json(&mut json, &serde_json::json!({ "msg": text })).unwrap();
-            prop_assert!(json.chars().all(is_plain), "{json:?}");
+            prop_assert!(json.chars().all(is_printable), "{json:?}");
             let read: Value = serde_json::from_str(&json).unwrap();
             prop_assert_eq!(&read["msg"], &text);
         }

@@ -36,7 +36,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum ConfigSource {
     /// A file, which can change.
     File(PathBuf),
     /// A text with a name for its diagnostics.
@@ -65,8 +65,8 @@ pub type Upstreams = HashMap<Arc<str>, Arc<Upstream>>;
 
 /// The configuration in force and the workers that poll for it.
 #[derive(Debug)]
-pub struct Live {
-    source: Source,
+pub struct ConfigManager {
+    source: ConfigSource,
     reading: Reading<Result<Built, Diagnostics>>,
     /// Whether the files are others.
     looking: Reading<u64>,
@@ -77,7 +77,7 @@ pub struct Live {
     /// Held during a swap, so that one follows the other.
     swapping: Mutex<()>,
     /// `None` once the process is ending.
-    workers: RwLock<Option<HashMap<Arc<str>, Running>>>,
+    workers: RwLock<Option<HashMap<Arc<str>, RunningProvider>>>,
     ready: AtomicBool,
     /// Why the files are not those in force, as far as is known; `None` where they are.
     refusal: RwLock<Option<Arc<str>>>,
@@ -87,7 +87,7 @@ pub struct Live {
 
 /// What a probe came to.
 #[derive(Debug)]
-pub struct Probed {
+pub struct ProbeOutcome {
     /// Who was asked.
     pub upstream: Arc<Upstream>,
     /// For what.
@@ -97,18 +97,18 @@ pub struct Probed {
 }
 
 #[derive(Clone, Debug)]
-struct Running {
+struct RunningProvider {
     upstream: Arc<Upstream>,
     worker: Arc<Worker>,
 }
 
-impl Live {
+impl ConfigManager {
     /// Starts to poll for a configuration that was read from `source`.
     ///
     /// # Errors
     /// When the process is ending.
     pub async fn start(
-        source: Source,
+        source: ConfigSource,
         built: Built,
         store: Arc<Store>,
         context: Context,
@@ -254,7 +254,7 @@ impl Live {
         id: &str,
         params: &[(String, String)],
         deadline: Option<Instant>,
-    ) -> Result<Probed, String> {
+    ) -> Result<ProbeOutcome, String> {
         let running = self.workers.read().as_ref().and_then(|workers| {
             let running = workers.get(provider)?;
             Some((Arc::clone(&running.upstream), Arc::clone(&running.worker)))
@@ -273,7 +273,7 @@ impl Live {
         });
         let until = deadline.map_or(patience, |deadline| deadline.min(patience));
         let polled = timeout_at(until, worker.probe(task.clone(), end_poll)).await;
-        Ok(Probed { upstream, task, polled: polled.unwrap_or(Err(NoTurn::TimedOut)) })
+        Ok(ProbeOutcome { upstream, task, polled: polled.unwrap_or(Err(NoTurn::TimedOut)) })
     }
 
     /// The task of a provider with this ID. Among a million that takes some milliseconds, for
@@ -319,7 +319,7 @@ impl Live {
         for (upstream, changes) in upstreams.into_iter().zip(changes) {
             let name = Arc::clone(&upstream.provider.name);
             let worker = match before.remove(&name) {
-                Some(Running { worker, .. }) => {
+                Some(RunningProvider { worker, .. }) => {
                     let (running, upstream) = (Arc::clone(&worker), Arc::clone(&upstream));
                     updates.push(async move { running.update(upstream, changes).await });
                     worker
@@ -329,7 +329,7 @@ impl Live {
                     Arc::new(Worker::spawn(context, Arc::clone(&upstream), changes))
                 }
             };
-            workers.insert(name, Running { upstream, worker });
+            workers.insert(name, RunningProvider { upstream, worker });
         }
         // All hear of it at once: while one is slow to answer, others must not go on asking for tasks
         // that have left.
@@ -356,7 +356,7 @@ impl Live {
 
 async fn read(
     reading: &Reading<Result<Built, Diagnostics>>,
-    source: &Source,
+    source: &ConfigSource,
     before: Upstreams,
     sources: Sources,
     resolver: Resolver,
@@ -375,14 +375,14 @@ async fn read(
 /// # Errors
 /// All mistakes of all files.
 pub fn load(
-    source: &Source,
+    source: &ConfigSource,
     before: &Upstreams,
     sources: &Sources,
     resolver: &Resolver,
 ) -> Result<Built, Diagnostics> {
     let input = match source {
-        Source::File(path) => Input::File(path),
-        Source::Text(name, text) => Input::Text { name, text, dir: Path::new("") },
+        ConfigSource::File(path) => Input::File(path),
+        ConfigSource::Text(name, text) => Input::Text { name, text, dir: Path::new("") },
     };
     config::load_after(input, sources, |provider| {
         let before = before.get(&provider.name).map(|before| &**before);

@@ -8,14 +8,10 @@
 //! copy. So a scrape holds no lock while it writes, however slowly its answer is read.
 
 pub mod area;
-pub mod denials;
 pub mod facet;
 pub mod kept;
-pub mod poll_time;
-pub mod record;
 pub mod shard;
 mod vocabulary;
-pub mod waited;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,9 +22,9 @@ use parking_lot::{Mutex, RwLock};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{PerTaskSeries, Provider};
 use crate::observation::{Failure, Observation, State};
+use crate::record::{Known, Record};
 use crate::task::Task;
 use area::{Area, Block};
-use record::{Known, Record};
 use shard::{Shard, Taken};
 
 /// Everything the exposition writes, as it stood at one moment.

@@ -29,7 +29,7 @@ use axum::{Extension, Router};
 
 use crate::config::Config;
 use crate::history::History;
-use crate::reload::{Live, Reloads};
+use crate::reload::{ConfigManager, Reloads};
 use crate::telemetry::Telemetry;
 use middleware::{Authentication, RequestLimit, RequestPermit};
 use stream::ComputePermits;
@@ -43,7 +43,7 @@ pub const READY: &str = "/-/ready";
 #[derive(Debug)]
 pub struct WebState {
     /// The configuration in force and its tasks.
-    pub live: Arc<Live>,
+    pub live: Arc<ConfigManager>,
     /// Reloads of the configuration.
     pub reloads: Arc<Reloads>,
     /// Metrics about the exporter itself.

@@ -17,7 +17,7 @@ use secrecy::ExposeSecret;
 use super::resolver::Resolver;
 use crate::bounded_file;
 use crate::config::pem::MAX_PEM_BYTES;
-use crate::config::{self, Provider, Refusal, Tls, TlsVersion};
+use crate::config::{self, Provider, Refusal, TlsConfig, TlsVersion};
 use crate::task::stable_hash;
 use crate::tls;
 use crate::tls::trust::{AnyServer, server_verifier};
@@ -156,7 +156,11 @@ pub fn proxy_url(proxy: &config::Proxy) -> Result<Url, BuildError> {
     Url::parse(&text).map_err(|_| unusable())
 }
 
-fn client_config(config: &Tls, http2: bool, uses_tls: bool) -> Result<ClientConfig, BuildError> {
+fn client_config(
+    config: &TlsConfig,
+    http2: bool,
+    uses_tls: bool,
+) -> Result<ClientConfig, BuildError> {
     let versions: &[&SupportedProtocolVersion] = match config.min_version {
         TlsVersion::Tls12 => &[&version::TLS12, &version::TLS13],
         TlsVersion::Tls13 => &[&version::TLS13],
@@ -200,7 +204,7 @@ fn client_config(config: &Tls, http2: bool, uses_tls: bool) -> Result<ClientConf
 
 /// Returns what judges servers; `None` where there are none to judge.
 fn verifier(
-    config: &Tls,
+    config: &TlsConfig,
     uses_tls: bool,
 ) -> Result<Option<Arc<dyn ServerCertVerifier>>, BuildError> {
     if config.insecure_skip_verify {

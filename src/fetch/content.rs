@@ -7,7 +7,7 @@ use flate2::write::MultiGzDecoder;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};
 
-use crate::visible::excerpt;
+use crate::printable::excerpt;
 
 /// The first bytes of a gzip member (RFC 1952), with which no JSON begins.
 const GZIP: [u8; 2] = [0x1f, 0x8b];

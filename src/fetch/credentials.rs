@@ -20,7 +20,7 @@ use serde_json::json;
 use super::client::BuildError;
 use super::redact::Redactor;
 use crate::config::secret::Secret;
-use crate::config::{Auth, Client};
+use crate::config::{Auth, HttpClientConfig};
 use crate::reading::Reading;
 use crate::task::stable_hash;
 use secrets::{SecretHistory, Secrets, basic};
@@ -80,7 +80,7 @@ impl Credentials {
     ///
     /// # Errors
     /// When a secret cannot be read, or is no header's value.
-    pub fn read(client: &Client) -> Result<Self, BuildError> {
+    pub fn read(client: &HttpClientConfig) -> Result<Self, BuildError> {
         let mut parts = Vec::new();
         let mut add = |name: &HeaderName, form, secret: &Secret| {
             parts.push(Part { name: name.clone(), form, secret: secret.clone() });
@@ -237,7 +237,7 @@ fn kling_jwt(access_key: &SecretString, secret_key: &SecretString, now: Duration
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Tls;
+    use crate::config::TlsConfig;
 
     /// Accounts that differ in any part of what is sent have different fingerprints at any time.
     #[test]
@@ -271,10 +271,10 @@ mod tests {
             ]
         };
         let fingerprints = || -> Vec<u64> {
-            let client = |auth| Client {
+            let client = |auth| HttpClientConfig {
                 auth,
                 headers: vec![],
-                tls: Tls::default(),
+                tls: TlsConfig::default(),
                 proxy: None,
                 http2: true,
             };

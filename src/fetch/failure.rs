@@ -10,8 +10,8 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpInfo;
 
 use crate::observation::Reason;
+use crate::printable::excerpt;
 use crate::tls::explain::{Peer, explain};
-use crate::visible::excerpt;
 
 /// The most characters of an error's text that are shown; a proxy's may hold what a peer has sent.
 const MAX_CHARS: usize = 200;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::client::{BuildError, proxy_url, read};
-use crate::config::{self, Provider, Tls};
+use crate::config::{self, Provider, TlsConfig};
 use crate::task::stable_hash;
 
 /// Fingerprint of the settings of a client and of the contents of the files that they name.
@@ -23,8 +23,8 @@ impl ClientFingerprint {
     /// When a certificate, a key or the proxy's URL cannot be read.
     pub fn of(provider: &Provider) -> Result<Self, BuildError> {
         // Every field by its name: one that is added later must be thought of here.
-        let config::Client { auth: _, headers: _, tls, proxy, http2 } = &provider.client;
-        let Tls { ca_file, identity, insecure_skip_verify, min_version } = tls;
+        let config::HttpClientConfig { auth: _, headers: _, tls, proxy, http2 } = &provider.client;
+        let TlsConfig { ca_file, identity, insecure_skip_verify, min_version } = tls;
         let mut parts =
             vec![format!("{insecure_skip_verify} {min_version:?} {http2}").into_bytes()];
         // A part for each file, also where there is none: two must not change places unseen.

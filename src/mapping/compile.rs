@@ -4,7 +4,7 @@ use http::HeaderName;
 use jiff::tz::Offset;
 
 use super::convert::{DelayFormat, ProgressFormat};
-use super::definition::{Definition, Field, Mistake};
+use super::definition::{Definition, DefinitionError, Field};
 use super::path::{Paths, parse_pointer};
 use super::row::FieldName;
 use super::time::{self, TimeFormat};
@@ -22,7 +22,7 @@ impl Mapping {
     ///
     /// # Errors
     /// Every mistake in it, not just the first.
-    pub fn compile(definition: &Definition) -> Result<Self, Vec<Mistake>> {
+    pub fn compile(definition: &Definition) -> Result<Self, Vec<DefinitionError>> {
         let mut compiler = Compiler { mistakes: Vec::new() };
         let mapping = compiler.mapping(definition);
         if compiler.mistakes.is_empty() { Ok(mapping) } else { Err(compiler.mistakes) }
@@ -30,7 +30,7 @@ impl Mapping {
 }
 
 struct Compiler {
-    mistakes: Vec<Mistake>,
+    mistakes: Vec<DefinitionError>,
 }
 
 impl Compiler {
@@ -98,11 +98,11 @@ impl Compiler {
     }
 
     fn wrong(&mut self, at: &[&str], message: impl Into<String>) {
-        self.mistakes.push(Mistake::new(at, message));
+        self.mistakes.push(DefinitionError::new(at, message));
     }
 
     fn hinted(&mut self, at: &[&str], message: impl Into<String>, hint: &str) {
-        self.mistakes.push(Mistake::new(at, message).hint(hint));
+        self.mistakes.push(DefinitionError::new(at, message).hint(hint));
     }
 
     fn pointer(&mut self, text: &str, at: &[&str]) -> Vec<String> {

@@ -90,7 +90,7 @@ pub struct Refine {
 
 /// A mistake in a definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub struct DefinitionError {
     /// The keys that lead to it below `response` (or `request`), an index as its decimal digits:
     /// `["states", "running", "0"]`.
     pub at: Vec<String>,
@@ -100,7 +100,7 @@ pub struct Mistake {
     pub hint: Option<String>,
 }
 
-impl Mistake {
+impl DefinitionError {
     /// A mistake at these keys, without a hint.
     pub fn new(at: &[&str], message: impl Into<String>) -> Self {
         let at = at.iter().map(|key| (*key).to_owned()).collect();

@@ -20,7 +20,7 @@ use crate::schedule::cadence::Cadence;
 use crate::schedule::dispatch::{Dispatch, Next, Start};
 use crate::schedule::outcome::PollOutcome;
 use crate::store::Changes;
-use crate::task::group::TaskGroup;
+use crate::task::TaskGroup;
 use crate::task::stable_hash;
 use crate::telemetry::Telemetry;
 use crate::telemetry::due::Due;

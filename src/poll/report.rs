@@ -14,7 +14,7 @@ use crate::fetch::redact::Redactor;
 use crate::mapping::{Answer, Body};
 use crate::observation::{Observation, Oddity, State};
 use crate::task::Task;
-use crate::task::group::TaskGroup;
+use crate::task::TaskGroup;
 
 /// As much of a body as shows its shape.
 const MAX_BODY: usize = 4096;

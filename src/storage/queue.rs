@@ -6,7 +6,7 @@ use std::sync::mpsc::SyncSender;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::store::record::{Change, Finished, Known, Record};
+use crate::record::{Change, Finished, Known, Record};
 use crate::task::Task;
 use crate::telemetry::finishes::Finishes;
 
@@ -48,9 +48,9 @@ impl QueuedChange {
 
         use crate::clock::Timestamp;
         use crate::observation::{Observation, State};
-        use crate::task::Common;
+        use crate::task::TaskCommon;
 
-        let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
+        let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
         let task = Task { id: id.into(), common: Arc::new(common) };
         let now = Timestamp::from_micros(0);
         let mut known = Known::new(now);

@@ -7,15 +7,15 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::area::{Area, Block};
-use super::poll_time::PollTime;
-use super::record::{Change, Known, Record};
 use super::vocabulary::Vocabulary;
 use super::{Changes, Placed, Slot, TasksView, position};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Limits, Provider};
 use crate::observation::{Failure, Observation, State};
+use crate::record::PollTime;
+use crate::record::{Change, Known, Record};
 use crate::task::Task;
-use crate::task::index::Index;
+use crate::task::TaskIndex;
 
 /// How a poll ended.
 type Outcome = Result<Observation, Failure>;
@@ -185,7 +185,7 @@ impl Shard {
         if blocks.is_empty() {
             return Diff { removed, changed, added: tasks };
         }
-        let wanted = Index::of(&tasks);
+        let wanted = TaskIndex::of(&tasks);
         let mut is_known = vec![false; tasks.len()];
         for (row, record) in blocks.iter().flat_map(|block| block.rows()) {
             let at = wanted.find(&record.task, &tasks);

@@ -16,8 +16,8 @@ use super::query::TaskFilter;
 use super::stream::stream;
 use super::{WebState, negotiation};
 use crate::clock::Timestamp;
+use crate::record::Record;
 use crate::store::TasksView;
-use crate::store::record::Record;
 
 /// Returns the tasks that the query selects.
 pub async fn tasks(

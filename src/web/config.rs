@@ -21,10 +21,10 @@ use serde::de::IgnoredAny;
 
 use crate::bounded_file;
 use crate::config::decode::{Sink, nearest};
-use crate::config::diagnostic::{Diagnostics, Mistake};
-use crate::config::placed::{At, Table};
-use crate::config::scalar::{SecretText, Text};
-use crate::config::single;
+use crate::config::diagnostic::{Diagnostic, Diagnostics};
+use crate::config::read_yaml;
+use crate::config::scalar::{PublicText, SecretText};
+use crate::config::span::{OrderedMap, Spanned};
 use crate::task::stable_hash;
 
 /// The headers that can be set, in the spelling of exporter-toolkit, with the accepted values where
@@ -56,15 +56,15 @@ pub fn load(path: &Path) -> (Result<WebConfig, Diagnostics>, WatchedFiles) {
     let content = files.read(path);
     let dir = path.parent().unwrap_or(Path::new(""));
     let name = path.display().to_string();
-    let config = single::read(&name, content, |raw: RawWebConfig, sink| {
-        if let Some(place) = raw.rate_limit.place {
-            let mistake = Mistake::new(place, "rate_limit is not supported");
+    let config = read_yaml::read(&name, content, |raw: RawWebConfig, sink| {
+        if let Some(place) = raw.rate_limit.location {
+            let mistake = Diagnostic::new(place, "rate_limit is not supported");
             sink.borrow_mut().push(mistake.hint("--web.max-requests limits requests at once"));
         }
         let users = raw.basic_auth_users.get().map(|table| users(table, sink));
         let headers =
             raw.http_server_config.get().and_then(|http| Some(headers(http.headers.get()?, sink)));
-        let tls = match raw.tls_server_config.placed().filter(|(_, raw)| !tls::is_empty(raw)) {
+        let tls = match raw.tls_server_config.located().filter(|(_, raw)| !tls::is_empty(raw)) {
             Some((place, raw)) => {
                 let mut check = tls::TlsCheck { dir, files: &mut files, sink };
                 Some(tls::server_config(place, raw, &mut check)?)
@@ -84,7 +84,7 @@ fn headers(table: &RawHeaders, sink: &Sink) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let report = |mistake| sink.borrow_mut().push(mistake);
     for (key, value) in &table.0 {
-        let (Some((place, name)), Some((value_place, value))) = (key.placed(), value.placed())
+        let (Some((place, name)), Some((value_place, value))) = (key.located(), value.located())
         else {
             continue;
         };
@@ -94,7 +94,7 @@ fn headers(table: &RawHeaders, sink: &Sink) -> HeaderMap {
                 Some(nearest) => format!("did you mean {nearest}?"),
                 None => format!("the headers here are {}", names.collect::<Vec<_>>().join(", ")),
             };
-            report(Mistake::new(place, "this HTTP header cannot be set").hint(hint));
+            report(Diagnostic::new(place, "this HTTP header cannot be set").hint(hint));
             continue;
         };
         if value.0.is_empty() {
@@ -103,12 +103,14 @@ fn headers(table: &RawHeaders, sink: &Sink) -> HeaderMap {
         match HeaderValue::from_str(&value.0) {
             Ok(_) if !values.is_empty() && !values.contains(&&*value.0) => {
                 let message = format!("{name} is {}", values.join(" or "));
-                report(Mistake::new(value_place, message));
+                report(Diagnostic::new(value_place, message));
             }
             Ok(value) => {
                 headers.insert(known, value);
             }
-            Err(_) => report(Mistake::new(value_place, format!("{name} cannot have this value"))),
+            Err(_) => {
+                report(Diagnostic::new(value_place, format!("{name} cannot have this value")))
+            }
         }
     }
     headers
@@ -119,14 +121,14 @@ fn headers(table: &RawHeaders, sink: &Sink) -> HeaderMap {
 #[serde(default, deny_unknown_fields)]
 pub struct RawWebConfig {
     /// TLS settings.
-    pub tls_server_config: At<RawTls>,
+    pub tls_server_config: Spanned<RawTls>,
     /// HTTP settings.
-    pub http_server_config: At<RawHttp>,
+    pub http_server_config: Spanned<RawHttp>,
     /// A bcrypt hash for each user.
-    pub basic_auth_users: At<Table<SecretText>>,
+    pub basic_auth_users: Spanned<OrderedMap<SecretText>>,
     /// Known only to be rejected.
-    #[schemars(with = "Table<Text>")]
-    pub rate_limit: At<IgnoredAny>,
+    #[schemars(with = "OrderedMap<PublicText>")]
+    pub rate_limit: Spanned<IgnoredAny>,
 }
 
 /// TLS settings.
@@ -135,31 +137,31 @@ pub struct RawWebConfig {
 pub struct RawTls {
     /// The server's certificate chain in PEM. It is masked, because a text in PEM may contain the
     /// key as well.
-    pub cert: At<SecretText>,
+    pub cert: Spanned<SecretText>,
     /// File with the server's certificate chain.
-    pub cert_file: At<String>,
+    pub cert_file: Spanned<String>,
     /// The key of the certificate in PEM.
-    pub key: At<SecretText>,
+    pub key: Spanned<SecretText>,
     /// File with the key of the certificate.
-    pub key_file: At<String>,
+    pub key_file: Spanned<String>,
     /// The policy for client certificates.
-    pub client_auth_type: At<String>,
+    pub client_auth_type: Spanned<String>,
     /// The certificate authorities of clients in PEM.
-    pub client_ca: At<SecretText>,
+    pub client_ca: Spanned<SecretText>,
     /// File with the certificate authorities of clients.
-    pub client_ca_file: At<String>,
+    pub client_ca_file: Spanned<String>,
     /// Names of which a client certificate must have one.
-    pub client_allowed_sans: At<Vec<At<String>>>,
+    pub client_allowed_sans: Spanned<Vec<Spanned<String>>>,
     /// Minimum version of TLS.
-    pub min_version: At<String>,
+    pub min_version: Spanned<String>,
     /// Maximum version of TLS.
-    pub max_version: At<String>,
+    pub max_version: Spanned<String>,
     /// Enabled cipher suites.
-    pub cipher_suites: At<Vec<At<String>>>,
+    pub cipher_suites: Spanned<Vec<Spanned<String>>>,
     /// True if the order of the suites counts, false if the client's does.
-    pub prefer_server_cipher_suites: At<bool>,
+    pub prefer_server_cipher_suites: Spanned<bool>,
     /// Enabled key exchange groups.
-    pub curve_preferences: At<Vec<At<String>>>,
+    pub curve_preferences: Spanned<Vec<Spanned<String>>>,
 }
 
 /// HTTP settings.
@@ -168,13 +170,13 @@ pub struct RawTls {
 pub struct RawHttp {
     /// Either value is accepted: exporter-toolkit offers HTTP/2 without insisting on it, and this
     /// exporter serves HTTP/1.1 only.
-    pub http2: At<bool>,
+    pub http2: Spanned<bool>,
     /// Headers of every response.
-    pub headers: At<RawHeaders>,
+    pub headers: Spanned<RawHeaders>,
 }
 
 /// Headers by name.
-pub type RawHeaders = Table<Text>;
+pub type RawHeaders = OrderedMap<PublicText>;
 
 /// Minimum cost that bcrypt accepts. Each increment doubles the time.
 const MIN_COST: u32 = 4;
@@ -231,28 +233,29 @@ impl FromIterator<User> for Users {
 }
 
 /// Checks names and hashes.
-pub fn users(table: &Table<SecretText>, sink: &Sink) -> Users {
+pub fn users(table: &OrderedMap<SecretText>, sink: &Sink) -> Users {
     let mut users = Vec::new();
-    let report = |mistake: Mistake| sink.borrow_mut().push(mistake);
+    let report = |mistake: Diagnostic| sink.borrow_mut().push(mistake);
     for (name, hash) in &table.0 {
         let (Some((name_place, name)), Some((place, SecretText(hash)))) =
-            (name.placed(), hash.placed())
+            (name.located(), hash.located())
         else {
             continue;
         };
         if name.contains(':') {
-            report(Mistake::new(name_place, "a user's name cannot hold `:`"));
+            report(Diagnostic::new(name_place, "a user's name cannot hold `:`"));
         }
         match HashParts::from_str(hash.expose_secret()) {
             Ok(parts) if (MIN_COST..=MAX_COST).contains(&parts.get_cost()) => {}
             Ok(_) => {
                 let message = format!("the hash has a cost outside {MIN_COST} to {MAX_COST}");
                 report(
-                    Mistake::new(place, message).hint("10 is usual, and takes a tenth of a second"),
+                    Diagnostic::new(place, message)
+                        .hint("10 is usual, and takes a tenth of a second"),
                 );
             }
             Err(_) => {
-                let mistake = Mistake::new(place, "not a bcrypt hash");
+                let mistake = Diagnostic::new(place, "not a bcrypt hash");
                 report(mistake.hint("make one with `htpasswd -nBC 10 \"\" | tr -d ':\\n'`"));
             }
         }

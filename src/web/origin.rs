@@ -7,7 +7,7 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -18,6 +18,8 @@ use crate::telemetry::web::Rejected;
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 /// Values of the header for pages of other sites, and of other hosts of the same site.
 const FOREIGN_SITES: [&str; 2] = ["cross-site", "same-site"];
+/// Values of the header for the exporter's own pages, and for addresses that a user typed.
+const HARMLESS_SITES: [&str; 2] = ["same-origin", "none"];
 
 /// A host and its port, as a client names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,9 +66,16 @@ fn host(version: Version, headers: &HeaderMap) -> Result<Option<Host>, ()> {
 
 /// Reports whether a browser sends the request to `host` for a page of another origin. The scheme
 /// is ignored, because a proxy may terminate TLS for the exporter.
+///
+/// `Sec-Fetch-Site` is a single token (Fetch Metadata). If its value is unknown, `Origin` decides; without an
+/// `Origin` the request counts as foreign.
 fn is_foreign(host: Option<&Host>, headers: &HeaderMap) -> bool {
-    let is_foreign_site =
-        |value: &str| FOREIGN_SITES.iter().any(|site| value.trim().eq_ignore_ascii_case(site));
+    let is_foreign_site = |value: &HeaderValue| {
+        let mut tokens = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        tokens.any(|token| {
+            FOREIGN_SITES.iter().any(|site| token.eq_ignore_ascii_case(site.as_bytes()))
+        })
+    };
     let is_ours = |origin: &str| {
         let (scheme, rest) = origin.split_once("://")?;
         let default = match scheme {
@@ -77,10 +86,16 @@ fn is_foreign(host: Option<&Host>, headers: &HeaderMap) -> bool {
         let (origin, host) = (Host::parse(rest)?, host?);
         (origin.name == host.name && origin.port.or(default) == host.port.or(default)).then_some(())
     };
-    let sites = headers.get_all(SEC_FETCH_SITE).iter();
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    let has_harmless_site = match (sites.next(), sites.next()) {
+        (None, _) => true,
+        (Some(site), None) => HARMLESS_SITES.iter().any(|harmless| site == harmless),
+        _ => false,
+    };
     let mut origins = headers.get_all(header::ORIGIN).iter();
-    sites.filter_map(|site| site.to_str().ok()).any(is_foreign_site)
+    headers.get_all(SEC_FETCH_SITE).iter().any(is_foreign_site)
         || origins.any(|origin| origin.to_str().ok().and_then(is_ours).is_none())
+        || (!has_harmless_site && !headers.contains_key(header::ORIGIN))
 }
 
 /// Responds with 400 to a request that does not name exactly one valid host. In HTTP/1.0, which has
@@ -115,7 +130,7 @@ pub async fn refuse_foreign(
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, HeaderValue};
+    use axum::http::HeaderName;
 
     use super::*;
 
@@ -204,6 +219,9 @@ mod tests {
             ("x:443", &[("origin", "https://x")]),
             ("x:80", &[("origin", "http://x")]),
             ("x", &[("origin", "http://x:80")]),
+            // The value is unknown or missing, and the origin is that of the host.
+            ("x", &[("sec-fetch-site", "same-planet"), ("origin", "http://x")]),
+            ("x", &[("sec-fetch-site", "same-origin, none"), ("origin", "http://x")]),
             ("[::1]:10054", &[("origin", "http://[::1]:10054")]),
         ] {
             assert!(!foreign(host, pairs), "{host} {pairs:?}");
@@ -213,6 +231,15 @@ mod tests {
             ("x", &[("sec-fetch-site", "Same-Site ")]),
             ("x", &[("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")]),
             ("x", &[("sec-fetch-site", "cross-site"), ("origin", "http://x")]),
+            ("x", &[("sec-fetch-site", "same-origin, cross-site")]),
+            ("x", &[("sec-fetch-site", "none,same-site"), ("origin", "http://x")]),
+            ("x", &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "none")]),
+            ("x", &[("sec-fetch-site", "same-planet")]),
+            ("x", &[("sec-fetch-site", "same-planet"), ("origin", "http://y")]),
+            ("x", &[("sec-fetch-site", "same-origin;a")]),
+            ("x", &[("sec-fetch-site", "Same-Origin")]),
+            ("x", &[("sec-fetch-site", "\u{e9}")]),
+            ("x", &[("sec-fetch-site", "")]),
             ("x", &[("origin", "null")]),
             ("x", &[("origin", "")]),
             ("x", &[("origin", "x")]),

@@ -12,8 +12,8 @@ use super::{WebState, metrics, query};
 use crate::observation::{Failure, Reason};
 use crate::poll::probes::NoTurn;
 use crate::poll::report;
-use crate::reload::Probed;
-use crate::store::record::Record;
+use crate::record::Record;
+use crate::reload::ProbeOutcome;
 use crate::store::{Snapshot, TasksView};
 use crate::telemetry;
 
@@ -103,7 +103,7 @@ async fn answer(
     let task_id = params.task_id.ok_or("the parameter task_id is missing")?;
     let deadline = budget(headers)?.and_then(|budget| start.checked_add(budget));
     let probed = web.live.probe(&provider, &task_id, &params.task_params, deadline);
-    let Probed { upstream, task, polled } = probed.await?;
+    let ProbeOutcome { upstream, task, polled } = probed.await?;
     let now = web.live.now();
     if params.debug {
         let polled = match polled {

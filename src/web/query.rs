@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::clock::Timestamp;
 use crate::observation::State;
-use crate::store::record::Record;
+use crate::record::Record;
 
 /// Parses and decodes the parameters of `query`, in their order.
 ///

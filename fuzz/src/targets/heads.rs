@@ -11,7 +11,7 @@ use aitask_exporter::config::Sources;
 use aitask_exporter::fetch::resolver::Resolver;
 use aitask_exporter::history::History;
 use aitask_exporter::poll::worker::Context;
-use aitask_exporter::reload::{self, Live, Source, Upstreams};
+use aitask_exporter::reload::{self, ConfigManager, ConfigSource, Upstreams};
 use aitask_exporter::store::Store;
 use aitask_exporter::telemetry::Telemetry;
 use aitask_exporter::web::auth::ClientAddress;
@@ -57,12 +57,12 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
             telemetry: Arc::clone(&telemetry),
             history: Arc::clone(&history),
         };
-        let source = Source::Text("heads.yml", CONFIG.to_owned());
+        let source = ConfigSource::Text("heads.yml", CONFIG.to_owned());
         let (upstreams, sources) = (Upstreams::new(), Sources::default());
         let built = reload::load(&source, &upstreams, &sources, &context.resolver);
         let built = built.unwrap_or_else(|told| panic!("{told}"));
         let store = Arc::new(Store::new(clock));
-        let live = Arc::new(Live::start(source, built, store, context).await.unwrap());
+        let live = Arc::new(ConfigManager::start(source, built, store, context).await.unwrap());
         WebState {
             reloads: live.reloads(),
             live,

@@ -1,7 +1,7 @@
 //! The bytes are the query of a URL, of `/probe` and of the lists of tasks, as it comes over the wire
 //! and as text.
 
-use aitask_exporter::visible::is_plain;
+use aitask_exporter::printable::is_printable;
 use aitask_exporter::web::probe::ProbeParams;
 use aitask_exporter::web::query;
 use http::Uri;
@@ -44,7 +44,7 @@ fn list(query: &str) {
 
 fn assert_plain(query: &str, told: &str) {
     assert!(told.len() <= 6 * query.len() + 100, "{query:?}: {told}");
-    assert!(told.chars().all(is_plain), "{query:?}: {told:?}");
+    assert!(told.chars().all(is_printable), "{query:?}: {told:?}");
 }
 
 fn encode(text: &str) -> String {

@@ -17,7 +17,7 @@ fn masked(secrets: &[&str], text: &str) -> Option<String> {
 type Encoder = fn(&str) -> String;
 
 /// What common encoders make of a text.
-const ENCODERS: [(&str, Encoder); 13] = [
+const ENCODERS: [(&str, Encoder); 16] = [
     ("JSON", json),
     ("JSON of .NET", |text| {
         each(text, |c| match c {
@@ -51,6 +51,13 @@ const ENCODERS: [(&str, Encoder); 13] = [
     }),
     ("HTML, every letter", |text| each(text, |c| format!("&#{};", u32::from(c)))),
     ("HTML, every letter, hex", |text| each(text, |c| format!("&#x{:X};", u32::from(c)))),
+    // The last one must be closed where a digit follows.
+    ("HTML, every letter, open", |text| each(text, |c| format!("&#{}", u32::from(c)))),
+    ("HTML, every letter, hex, open", |text| each(text, |c| format!("&#x{:x}", u32::from(c)))),
+    ("bytes", |text| {
+        let bytes: Vec<_> = text.bytes().map(|byte| format!("\\x{byte:02x}")).collect();
+        bytes.concat()
+    }),
     ("JavaScript", |text| {
         each(text, |c| if c.is_ascii() { format!("\\x{:02x}", u32::from(c)) } else { utf16(c) })
     }),

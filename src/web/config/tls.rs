@@ -14,13 +14,13 @@ use secrecy::ExposeSecret;
 
 use super::client::{self, ClientAuthPolicy};
 use super::{RawTls, WatchedFiles};
-use crate::config::client::{missing, reason};
 use crate::config::decode::Sink;
-use crate::config::diagnostic::Mistake;
+use crate::config::diagnostic::Diagnostic;
+use crate::config::http_client::{missing, reason};
 use crate::config::pem::{self, Half};
-use crate::config::place::Place;
-use crate::config::placed::At;
+use crate::config::place::Location;
 use crate::config::scalar::SecretText;
+use crate::config::span::Spanned;
 use crate::tls::trust::TrustedCertificates;
 
 /// The supported key exchange groups, by their names in Go.
@@ -46,7 +46,7 @@ pub struct TlsCheck<'c> {
 
 /// Builds the server configuration of the section at `place`; `None` after mistakes.
 pub fn server_config(
-    place: Place,
+    place: Location,
     raw: &RawTls,
     check: &mut TlsCheck<'_>,
 ) -> Option<Arc<ServerConfig>> {
@@ -59,7 +59,7 @@ pub fn server_config(
         // A file that is named but unusable has been reported.
         let is_missing = file.is_absent() || file.get().is_some_and(String::is_empty);
         if is_missing && !is_inline {
-            let mistake = Mistake::new(place, format!("missing key: {name}"));
+            let mistake = Diagnostic::new(place, format!("missing key: {name}"));
             check.report(mistake.hint("TLS needs cert_file and key_file"));
         }
     }
@@ -71,7 +71,7 @@ pub fn server_config(
         let pair = pem::check_pair(chain.clone(), key.clone_key(), &ring::default_provider());
         if let Err((half, message)) = pair {
             let place = if half == Half::Key { key_place } else { chain_place };
-            check.report(Mistake::new(*place, message));
+            check.report(Diagnostic::new(*place, message));
         }
     }
     let versions = check.versions(raw);
@@ -86,7 +86,7 @@ pub fn server_config(
         return None;
     }
     let refused = |error: &dyn std::fmt::Display, place| {
-        check.report(Mistake::new(place, format!("TLS cannot be set up: {error}")));
+        check.report(Diagnostic::new(place, format!("TLS cannot be set up: {error}")));
     };
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&versions);
     let builder = builder.map_err(|error| refused(&error, place)).ok()?;
@@ -102,13 +102,13 @@ pub fn server_config(
 }
 
 /// Returns the text of a key; an empty text counts as absent.
-fn text(at: &At<String>) -> Option<(Place, &str)> {
-    at.placed().map(|(place, text)| (place, text.as_str())).filter(|(_, text)| !text.is_empty())
+fn text(at: &Spanned<String>) -> Option<(Location, &str)> {
+    at.located().map(|(place, text)| (place, text.as_str())).filter(|(_, text)| !text.is_empty())
 }
 
 /// Returns the words of a list.
-fn words(at: &At<Vec<At<String>>>) -> impl Iterator<Item = (Place, &str)> {
-    let words = at.get().into_iter().flatten().filter_map(At::placed);
+fn words(at: &Spanned<Vec<Spanned<String>>>) -> impl Iterator<Item = (Location, &str)> {
+    let words = at.get().into_iter().flatten().filter_map(Spanned::located);
     words.map(|(place, word)| (place, word.as_str()))
 }
 
@@ -130,24 +130,24 @@ pub fn is_empty(raw: &RawTls) -> bool {
             &raw.max_version,
         ]
         .into_iter()
-        .all(At::is_absent)
+        .all(Spanned::is_absent)
 }
 
 impl TlsCheck<'_> {
-    fn report(&self, mistake: Mistake) {
+    fn report(&self, mistake: Diagnostic) {
         self.sink.borrow_mut().push(mistake);
     }
 
     /// Reads PEM that is given inline or as a file, but not as both.
     fn pem(
         &mut self,
-        (name, inline): (&str, &At<SecretText>),
-        (file_name, file): (&str, &At<String>),
-    ) -> Option<(Place, Vec<u8>)> {
-        match (inline.placed(), text(file)) {
+        (name, inline): (&str, &Spanned<SecretText>),
+        (file_name, file): (&str, &Spanned<String>),
+    ) -> Option<(Location, Vec<u8>)> {
+        match (inline.located(), text(file)) {
             (Some((place, _)), Some(_)) => {
                 let message = format!("both {name} and {file_name}");
-                self.report(Mistake::new(place, message).hint("give one of them"));
+                self.report(Diagnostic::new(place, message).hint("give one of them"));
                 None
             }
             (Some((place, SecretText(pem))), None) => {
@@ -158,7 +158,8 @@ impl TlsCheck<'_> {
                 let read = self.files.read(&path);
                 let report = |error| {
                     let message = format!("cannot read {file_name}: {}", reason(&error));
-                    let mistake = Mistake::new(place, message).detail(path.display().to_string());
+                    let mistake =
+                        Diagnostic::new(place, message).detail(path.display().to_string());
                     self.report(missing(mistake, &error, &path));
                 };
                 read.map(|pem| (place, pem)).map_err(report).ok()
@@ -167,21 +168,21 @@ impl TlsCheck<'_> {
         }
     }
 
-    fn parsed<T>(&self, place: Place, parsed: Result<T, &'static str>) -> Option<T> {
-        parsed.map_err(|wrong| self.report(Mistake::new(place, wrong))).ok()
+    fn parsed<T>(&self, place: Location, parsed: Result<T, &'static str>) -> Option<T> {
+        parsed.map_err(|wrong| self.report(Diagnostic::new(place, wrong))).ok()
     }
 
     /// Returns the value of a key that has a fixed set of values.
     fn one_of<T: Copy>(
         &self,
         key: &str,
-        (place, text): (Place, &str),
+        (place, text): (Location, &str),
         known: &[(&str, T)],
     ) -> Option<T> {
         let found = known.iter().find(|(name, _)| *name == text);
         if found.is_none() {
             let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-            let mistake = Mistake::new(place, format!("{key}: unknown or not supported"));
+            let mistake = Diagnostic::new(place, format!("{key}: unknown or not supported"));
             self.report(mistake.quote(text).hint(format!("there is {}", names.join(", "))));
         }
         found.map(|(_, value)| *value)
@@ -192,7 +193,8 @@ impl TlsCheck<'_> {
         let bound = |key, at| {
             let (place, text) = text(at)?;
             if ["TLS10", "TLS11"].contains(&text) {
-                let mistake = Mistake::new(place, format!("{key}: this version is not supported"));
+                let mistake =
+                    Diagnostic::new(place, format!("{key}: this version is not supported"));
                 self.report(mistake.quote(text).hint("TLS 1.0 and 1.1 are broken: write TLS12"));
                 return None;
             }
@@ -204,7 +206,7 @@ impl TlsCheck<'_> {
         if let (Some((_, lowest)), Some((place, highest))) = (lowest, highest)
             && number(lowest) > number(highest)
         {
-            self.report(Mistake::new(place, "max_version is below min_version"));
+            self.report(Diagnostic::new(place, "max_version is below min_version"));
         }
         let within = |version: &&SupportedProtocolVersion| {
             lowest.is_none_or(|(_, lowest)| number(version) >= number(lowest))
@@ -236,11 +238,11 @@ impl TlsCheck<'_> {
             suites.iter().any(|suite| suite.version().version == version.version)
         };
         let v12 = versions.iter().any(|version| version.version == version::TLS12.version);
-        if let Some(place) = raw.cipher_suites.place
+        if let Some(place) = raw.cipher_suites.location
             && v12
             && !has(&suites, &version::TLS12)
         {
-            let mistake = Mistake::new(place, "cipher_suites has none for TLS 1.2");
+            let mistake = Diagnostic::new(place, "cipher_suites has none for TLS 1.2");
             self.report(mistake.hint("name one, or write min_version: TLS13"));
         }
         if !has(&suites, &version::TLS13) {
@@ -261,7 +263,7 @@ impl TlsCheck<'_> {
     /// Builds the verifier of client certificates; `None` after mistakes.
     fn clients(
         &mut self,
-        section: Place,
+        section: Location,
         raw: &RawTls,
         provider: &Arc<CryptoProvider>,
     ) -> Option<Arc<dyn ClientCertVerifier>> {
@@ -269,7 +271,7 @@ impl TlsCheck<'_> {
             Some(word) => self.one_of("client_auth_type", word, &ClientAuthPolicy::NAMES),
             None => Some(ClientAuthPolicy::NoClientCert),
         };
-        let place = raw.client_auth_type.place.unwrap_or(section);
+        let place = raw.client_auth_type.location.unwrap_or(section);
         let is_given = raw.client_ca.get().is_some() || text(&raw.client_ca_file).is_some();
         let pem = self.pem(("client_ca", &raw.client_ca), ("client_ca_file", &raw.client_ca_file));
         let mut authorities = RootCertStore::empty();
@@ -279,7 +281,7 @@ impl TlsCheck<'_> {
             trusted = certificates.iter().collect();
             for certificate in certificates {
                 if authorities.add(certificate).is_err() {
-                    self.report(Mistake::new(place, "a certificate here is no authority's"));
+                    self.report(Diagnostic::new(place, "a certificate here is no authority's"));
                     return None;
                 }
             }
@@ -288,19 +290,19 @@ impl TlsCheck<'_> {
         }
         let policy = policy?;
         if is_given && policy == ClientAuthPolicy::NoClientCert {
-            let place = raw.client_ca_file.place.or(raw.client_ca.place).unwrap_or(place);
-            let mistake = Mistake::new(place, "authorities of clients without client_auth_type");
+            let place = raw.client_ca_file.location.or(raw.client_ca.location).unwrap_or(place);
+            let mistake = Diagnostic::new(place, "authorities of clients without client_auth_type");
             self.report(mistake.hint("write client_auth_type: RequireAndVerifyClientCert"));
             return None;
         }
         if !is_given && policy.verifies() {
-            let mistake = Mistake::new(place, "client_auth_type needs client_ca_file");
+            let mistake = Diagnostic::new(place, "client_auth_type needs client_ca_file");
             self.report(mistake.hint("name the file with the authorities that sign for clients"));
             return None;
         }
         let allowed = self.allowed(raw, policy)?;
         let verifier = client::verifier(policy, authorities, trusted, allowed, provider);
-        verifier.map_err(|error| self.report(Mistake::new(place, error))).ok()
+        verifier.map_err(|error| self.report(Diagnostic::new(place, error))).ok()
     }
 
     /// Returns the names of which a client certificate must have one.
@@ -309,21 +311,22 @@ impl TlsCheck<'_> {
         for (place, name) in words(&raw.client_allowed_sans) {
             // An email address has no scheme; a URI may have a user.
             if name.contains('@') && !name.contains(':') {
-                let mistake = Mistake::new(place, "client_allowed_sans: e-mail is not supported");
+                let mistake =
+                    Diagnostic::new(place, "client_allowed_sans: e-mail is not supported");
                 self.report(mistake.hint("name a host, an IP address or a URI"));
             }
             allowed.push(name.to_owned());
         }
-        if let Some(place) = raw.client_allowed_sans.place
+        if let Some(place) = raw.client_allowed_sans.location
             && policy != ClientAuthPolicy::RequireAndVerifyClientCert
         {
             let message = "client_allowed_sans needs client_auth_type: RequireAndVerifyClientCert";
             let hint = "any other lets in clients whose names nobody has verified";
-            self.report(Mistake::new(place, message).hint(hint));
+            self.report(Diagnostic::new(place, message).hint(hint));
             return None;
         }
-        if let (Some(place), true) = (raw.client_allowed_sans.place, allowed.is_empty()) {
-            self.report(Mistake::new(place, "client_allowed_sans is empty"));
+        if let (Some(place), true) = (raw.client_allowed_sans.location, allowed.is_empty()) {
+            self.report(Diagnostic::new(place, "client_allowed_sans is empty"));
         }
         Some(allowed)
     }

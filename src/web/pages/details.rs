@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::duration;
 use crate::history::Entry;
 use crate::observation::State;
-use crate::store::record::{Record, Stuck};
+use crate::record::{Record, Stuck};
 
 /// A row of the details of a task: a value, a time, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,7 +219,7 @@ mod tests {
 
     use super::*;
     use crate::observation::{Failure, Observation, Reason};
-    use crate::task::{Common, Task};
+    use crate::task::{Task, TaskCommon};
 
     const START: Timestamp = Timestamp::from_micros(1_750_000_000_000_000);
     const STUCK_AFTER: Duration = Duration::from_secs(90);
@@ -230,7 +230,7 @@ mod tests {
 
     fn record() -> Record {
         let params = [("api_key".into(), "zq".into())].into();
-        let common = Common { provider: "p".into(), labels: [].into(), params };
+        let common = TaskCommon { provider: "p".into(), labels: [].into(), params };
         Record::new(Task { id: "a".into(), common: Arc::new(common) }, START)
     }
 

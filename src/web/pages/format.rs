@@ -5,7 +5,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::clock::Timestamp;
-use crate::{duration, visible};
+use crate::{duration, printable};
 
 /// Maximum number of characters of a text in a table; the page of the task has all of it.
 const IN_A_TABLE: usize = 80;
@@ -74,7 +74,7 @@ pub fn count(number: u64) -> String {
 pub fn whole(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        match visible::is_plain(c) {
+        match printable::is_printable(c) {
             true => shown.push(c),
             false => shown.extend(c.escape_default()),
         }

@@ -15,8 +15,8 @@ use super::format::{self, FormattedTime};
 use super::{PageHead, RenderedPage, ok_page, render};
 use crate::clock::Timestamp;
 use crate::observation;
+use crate::record::Record;
 use crate::store::TasksView;
-use crate::store::record::Record;
 use crate::web::WebState;
 use crate::web::middleware::RequestPermit;
 use crate::web::query::TaskFilter;
@@ -260,7 +260,7 @@ mod tests {
 
     use super::*;
     use crate::observation::{Failure, Observation, Reason, State};
-    use crate::task::{Common, Task};
+    use crate::task::{Task, TaskCommon};
 
     const NOW: Timestamp = Timestamp::from_micros(1_750_000_000_000_000);
     const STUCK_AFTER: Duration = Duration::from_secs(600);
@@ -269,7 +269,7 @@ mod tests {
     /// ended.
     fn record(id: &str, state: State, seconds: u64, fails: bool) -> Record {
         let at = NOW - Duration::from_secs(seconds);
-        let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
+        let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
         let mut record = Record::new(Task { id: id.into(), common: Arc::new(common) }, at);
         match state {
             State::Unpolled => {}

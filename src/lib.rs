@@ -14,9 +14,7 @@
 
 pub mod clock;
 pub mod duration;
-pub mod lock;
 pub mod supervisor;
-pub mod rlimit;
 pub mod coalesce;
 pub mod reading;
 pub mod task;
@@ -24,6 +22,7 @@ pub mod bounded_file;
 pub mod observation;
 pub mod label;
 pub mod printable;
+pub mod record;
 pub mod family;
 pub mod cli;
 pub mod logging;
@@ -42,5 +41,6 @@ pub mod poll;
 pub mod exposition;
 pub mod reload;
 pub mod web;
+mod signals;
 pub mod app;
 pub mod command;

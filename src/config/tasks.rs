@@ -15,8 +15,8 @@ use crate::yaml::scalar::PublicText;
 use crate::yaml::span::{Either, OrderedMap, Spanned};
 use crate::yaml::span::{Location, Position, lines};
 
-/// How many tasks room is made for before they are read.
-const MAX_RESERVED: usize = 1 << 20;
+/// The length of a line with a short ID, in bytes. Room for a task takes five times as much.
+const SHORT_LINE: usize = 16;
 
 /// Collects tasks and refuses duplicates.
 pub struct TaskCollector<'c> {
@@ -90,8 +90,9 @@ impl<'c> TaskCollector<'c> {
     /// Adds the tasks of a text with one ID a line. Blank lines and lines that begin with `#`
     /// are none.
     pub fn add_lines(&mut self, text: &str, document: u32, provider: Option<usize>) {
-        // Lines may be blank or hold one ID again and again, so only so many are believed.
-        let count = text.bytes().filter(|byte| *byte == b'\n').count().min(MAX_RESERVED);
+        // Lines may be blank or hold one ID again and again, so room is made for few in a short text.
+        let lines_of_text = text.bytes().filter(|byte| *byte == b'\n').count();
+        let count = lines_of_text.min(text.len() / SHORT_LINE);
         self.listed.reserve(count);
         self.locations.reserve(count);
         self.index.reserve(count, &self.listed);

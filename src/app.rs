@@ -22,10 +22,10 @@ use crate::config::diagnostic::Diagnostics;
 use crate::fetch::resolver::Resolver;
 use crate::history::History;
 use crate::logging;
-use crate::poll::worker::Context;
-use crate::reading::{Reading, ReadingError};
+use crate::poll::worker::Services;
 use crate::reload::{self, Built, Live, ReloadError, Reloads, Source};
 use crate::rlimit;
+use crate::single_flight::{SingleFlight, SingleFlightError};
 use crate::storage::files::StorageError;
 use crate::storage::{self, Storage};
 use crate::store::Store;
@@ -61,7 +61,7 @@ pub enum AppError {
     Files(#[from] Diagnostics),
     /// The files are not read in time.
     #[error("the configuration: {0}")]
-    Reading(#[from] ReadingError),
+    SingleFlight(#[from] SingleFlightError),
     /// Polling cannot begin.
     #[error(transparent)]
     Live(#[from] ReloadError),
@@ -264,7 +264,7 @@ impl Files {
     async fn read_in_time(source: &Source, flags: &WebFlags) -> Result<Self, AppError> {
         let (source, web) = (source.clone(), flags.config_file());
         let read = move || Self::read(&source, web);
-        Ok(Reading::default().read(reload::PATIENCE, read).await??)
+        Ok(SingleFlight::default().run(reload::PATIENCE, read).await??)
     }
 }
 
@@ -278,7 +278,7 @@ struct Keep<'a> {
 
 /// What polls.
 struct Begun {
-    context: Context,
+    context: Services,
     live: Arc<Live>,
 }
 
@@ -307,7 +307,7 @@ async fn begin(
     };
     let history = Arc::new(History::new(keep.history));
     let runtime = polling_thread()?;
-    let context = Context { runtime, resolver, clock, storage, telemetry, history };
+    let context = Services { runtime, resolver, clock, storage, telemetry, history };
     let live = Arc::new(Live::start(source, built, store, context.clone()).await?);
     Ok(Begun { context, live })
 }

@@ -18,7 +18,7 @@ pub mod lock;
 pub mod supervisor;
 pub mod rlimit;
 pub mod coalesce;
-pub mod reading;
+pub mod single_flight;
 pub mod task;
 pub mod bounded_file;
 pub mod observation;

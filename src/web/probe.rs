@@ -10,8 +10,7 @@ use tokio::time::Instant;
 
 use super::{Web, metrics, query};
 use crate::observation::{Failure, Reason};
-use crate::poll::probes::NoTurn;
-use crate::poll::report;
+use crate::poll::{ProbeError, report};
 use crate::reload::Probed;
 use crate::store::record::Record;
 use crate::store::{Snapshot, TasksView};
@@ -111,8 +110,8 @@ async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Re
     }
     let mut outcomes = match polled {
         Ok(polled) => polled.outcomes,
-        Err(NoTurn::TimedOut) => {
-            vec![Err(Failure::new(Reason::Timeout, NoTurn::TimedOut.to_string()))]
+        Err(ProbeError::TimedOut) => {
+            vec![Err(Failure::new(Reason::Timeout, ProbeError::TimedOut.to_string()))]
         }
         Err(_) => Vec::new(),
     };
@@ -134,10 +133,10 @@ async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Re
 }
 
 /// The answer to a person whose probe got no turn.
-fn unavailable(no_turn: NoTurn, took: Duration) -> Response {
+fn unavailable(no_turn: ProbeError, took: Duration) -> Response {
     let text = format!("{no_turn}; this took {:.3} s\n", took.as_secs_f64());
     let mut response = (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
-    if let NoTurn::Paused(_, left) = no_turn {
+    if let ProbeError::Paused(_, left) = no_turn {
         // A pause lasts for minutes at most.
         let seconds = left.saturating_add(Duration::from_millis(999)).as_secs().max(1);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

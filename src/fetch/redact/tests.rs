@@ -1,4 +1,4 @@
-//! Secrets in every form, and what is none.
+//! Secrets in every form, texts that are no secrets, and escapes.
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD};
@@ -191,7 +191,7 @@ fn headers_are_masked() {
 #[test]
 fn the_beginning_of_a_secret_at_the_end_is_masked() {
     let redactor = Redactor::new(["12345678", "secret/0123456789"]);
-    let masked = |text: &'static str| redactor.mask_cut(Bytes::from_static(text.as_bytes()));
+    let masked = |text: &'static str| redactor.mask_truncated(Bytes::from_static(text.as_bytes()));
     assert_eq!(masked(r#"{"m": "key secret/0123"#), r#"{"m": "key "#);
     assert_eq!(masked(r#"{"m": "secret\/0123456789 secret\/"#), r#"{"m": "<secret> "#);
     assert_eq!(masked("key 1234"), "key ");
@@ -199,13 +199,13 @@ fn the_beginning_of_a_secret_at_the_end_is_masked() {
     assert_eq!(masked("key secret%2F01"), "key ");
     for cut in ["\\", "\\u", "\\u00", "%", "%2", "&", "&#4", "&so"] {
         let text = Bytes::from(format!("key secret{cut}"));
-        assert_eq!(redactor.mask_cut(text), "key ", "{cut}");
+        assert_eq!(redactor.mask_truncated(text), "key ", "{cut}");
     }
     let mut base64 = format!("key {}", BASE64_STANDARD.encode("my secret/0123456789"));
     base64.truncate(16);
-    assert_eq!(redactor.mask_cut(Bytes::from(base64)), "key bXkg");
+    assert_eq!(redactor.mask_truncated(Bytes::from(base64)), "key bXkg");
     assert_eq!(masked(""), "");
-    assert_eq!(Redactor::default().mask_cut(Bytes::from_static(b"a")), "a");
+    assert_eq!(Redactor::default().mask_truncated(Bytes::from_static(b"a")), "a");
 }
 
 /// Each of its backslashes is one as it stands, and half of one.
@@ -218,4 +218,132 @@ fn a_secret_of_backslashes_is_found_in_bounded_time() {
     }
     let many = "\\".repeat(1 << 15) + "n";
     assert_eq!(redactor.mask_text(&many).as_deref(), Some("<secret>"));
+}
+
+fn readings(text: &str, at: usize) -> Vec<DecodedChar> {
+    let mut decoder = EscapeDecoder::new(text.as_bytes());
+    let mut chain = decoder.chain(at);
+    std::iter::from_fn(|| decoder.next(&mut chain)).collect()
+}
+
+/// The last reading of an escape that is the whole text.
+fn symbol(text: &str) -> Option<String> {
+    let readings = readings(text, 0);
+    let whole = readings.iter().rev().find(|symbol| symbol.end == text.len())?;
+    Some(String::from_utf8_lossy(&whole.utf8).into_owned())
+}
+
+#[test]
+fn every_form_of_a_character_is_read() {
+    for plus in [
+        r"\u002B",
+        r"\u002b",
+        r"\x2b",
+        r"\u{2B}",
+        r"\+",
+        "%2B",
+        "%2b",
+        "%u002B",
+        "&plus;",
+        "&#43;",
+        "&#x2B;",
+        "&#X2b;",
+        "&#0043;",
+        // One around another.
+        r"\\u002B",
+        r"\\\\u002B",
+        r"\u005Cu002B",
+        r"\u005c\u0075\u0030\u0030\u0032\u0042",
+        "%252B",
+        "%25252B",
+        "%5Cu002B",
+        "%5C%75%30%30%32%42",
+        "&amp;#43;",
+        "&amp;amp;plus;",
+        r"\u0026#43;",
+        r"\\u0026#43;",
+        "%26%2343%3B",
+        r"\u00252B",
+        "&#37;2B",
+        "&#92;u002B",
+        "&percnt;2B",
+    ] {
+        assert_eq!(symbol(plus).as_deref(), Some("+"), "{plus}");
+    }
+    for (text, character) in [
+        (r"\/", "/"),
+        (r"\\\/", "/"),
+        (r#"\""#, "\""),
+        (r#"\\\""#, "\""),
+        (r"\&quot;", "\""),
+        (r"\\", "\\"),
+        (r"\\\\", "\\"),
+        (r"\\\\\\\\", "\\"),
+        (r"\n", "\n"),
+        (r"\u00e9", "é"),
+        (r"\ud83d\uDE00", "😀"),
+        (r"\\ud83d\\ude00", "😀"),
+        ("%5Cud83d%5Cude00", "😀"),
+        ("&#128512;", "😀"),
+        ("&#x1F600;", "😀"),
+        ("&amp;", "&"),
+    ] {
+        assert_eq!(symbol(text).as_deref(), Some(character), "{text}");
+    }
+    assert_eq!(readings("%C3", 0)[0].utf8[..], [0xc3]);
+}
+
+#[test]
+fn what_is_no_escape_is_none() {
+    for text in [
+        "",
+        "+",
+        "\\",
+        r"\u",
+        r"\u12",
+        r"\u12g4",
+        r"\ud83d",
+        r"\ud83dx",
+        r"\ud83d\u0041",
+        r"\u{}",
+        r"\u{110000}",
+        r"\x2",
+        r"\q",
+        "%",
+        "%2",
+        "%2g",
+        "%u12",
+        "&",
+        "&;",
+        "&#;",
+        "&#x;",
+        "&#43",
+        "&plus",
+        "&what;",
+        "&#123456789;",
+        "&eacute;",
+    ] {
+        assert_eq!(readings(text, 0), [], "{text}");
+    }
+}
+
+#[test]
+fn escapes_within_escapes_are_read_up_to_a_limit() {
+    let reads = |text: &str| {
+        let mut decoder = EscapeDecoder::new(text.as_bytes());
+        for at in 0..text.len() {
+            let mut chain = decoder.chain(at);
+            while let Some(symbol) = decoder.next(&mut chain) {
+                assert!(symbol.end > at);
+            }
+        }
+        !decoder.is_exhausted()
+    };
+    for begin in [r"\\u005c", "%%"] {
+        assert!(!reads(&begin.repeat(100_000 / begin.len())), "{begin}");
+    }
+    // Any number of escapes, as long as none is within another.
+    for text in [r#"\"\n\/\u4e2d"#, "%2F%20", "&amp;&x=", r"\\\\\\\\\\", "100 %\n", "%25%25"] {
+        assert!(reads(&text.repeat(100_000 / text.len())), "{text}");
+    }
 }

@@ -22,7 +22,7 @@ use crate::config::pem::{self, Half};
 use crate::config::place::Place;
 use crate::config::placed::At;
 use crate::config::scalar::SecretText;
-use crate::tls::trust::TrustedCertificates;
+use crate::tls::TrustedCertificates;
 
 /// The groups that there are, by the names that Go gives them.
 const CURVES: [(&str, &dyn SupportedKxGroup); 3] = [

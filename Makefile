@@ -1,4 +1,4 @@
-# The commands of a developer; CI runs `make test`.
+# Commands for developers; CI runs `make test`.
 
 .DEFAULT_GOAL := help
 .PHONY: help test unit lint fmt tools demo generate bench audit
@@ -9,13 +9,13 @@ help: ## List the targets
 # Installed by `make tools`.
 DENY := target/test-tools/bin/cargo-deny --locked
 
-test: tools ## Everything that CI runs: tools, format, lints, dependencies, all tests
+test: tools ## Run everything that CI runs: tools, format, lints, dependencies, all tests
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- --deny warnings
 	$(DENY) check bans licenses sources
 	cargo test --locked
 
-unit: ## The tests that need nothing but Rust
+unit: ## Run the tests that need nothing but Rust
 	cargo test --locked --lib
 
 tools: ## Install what the tests need and the machine lacks
@@ -27,14 +27,14 @@ fmt: ## Format the code
 lint: ## Lint the code
 	cargo clippy --locked --all-targets -- --deny warnings
 
-demo: ## A simulated gateway and the exporter on localhost:10054
+demo: ## Run a simulated gateway and the exporter on localhost:10054
 	cargo run --release --locked -- demo
 
-generate: ## Write the generated files anew: docs/metrics.md, config/schema.json, dashboards, rules
+generate: ## Regenerate docs/metrics.md, config/schema.json, the dashboards and the rules
 	UPDATE_GENERATED=1 cargo test --locked is_fresh
 
-bench: ## Measure, and print ratios against alternatives
+bench: ## Run the benchmarks, and print ratios to alternatives
 	cargo bench --locked
 
-audit: tools ## Licences, sources and advisories of the dependencies (reads github.com)
+audit: tools ## Check licences, sources and advisories of the dependencies (reads github.com)
 	$(DENY) check

@@ -11,8 +11,7 @@ use std::time::Duration;
 use aitask_simulator::{self as simulator, Simulator};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::cli::{DemoFlags, ExporterFlags, ListenAddress, SimulateFlags, WebFlags};
@@ -23,8 +22,8 @@ use crate::fetch::resolver::Resolver;
 use crate::history::History;
 use crate::logging;
 use crate::poll::worker::Services;
-use crate::reload::{self, Built, Live, ReloadError, Reloads, Source};
-use crate::rlimit;
+use crate::reload::{self, Built, ConfigManager, ConfigSource, ReloadError};
+use crate::signals::{Signals, abort_on_second};
 use crate::single_flight::{SingleFlight, SingleFlightError};
 use crate::storage::files::StorageError;
 use crate::storage::{self, Storage};
@@ -32,13 +31,12 @@ use crate::store::Store;
 use crate::supervisor::restart_on_panic;
 use crate::telemetry::Telemetry;
 use crate::tls;
-use crate::web::compute_turns::Turns;
-use crate::web::connections::Connections;
-use crate::web::fd_reserve::FdReserve;
-use crate::web::guard::Guard;
-use crate::web::listen::Server;
-use crate::web::settings::ReloadableWebConfig;
-use crate::web::{self, Web, listen};
+use crate::web::config::reloadable::ReloadableWebConfig;
+use crate::web::connections::{FdReserve, OpenConnections, raise_open_files_limit};
+use crate::web::listen::WebServer;
+use crate::web::middleware::Authentication;
+use crate::web::stream::ComputePermits;
+use crate::web::{self, WebState, listen};
 
 /// The address of the simulated gateway in `config/demo.yml`.
 const DEMO_GATEWAY: &str = "127.0.0.1:10055";
@@ -86,9 +84,10 @@ pub enum AppError {
 pub async fn run(flags: ExporterFlags) -> Result<(), AppError> {
     let signals = Signals::install()?;
     let interval = flags.enable_auto_reload.then_some(flags.auto_reload_interval);
-    let source = Source::File(flags.config_file);
-    let keep = Keep { history: flags.history_limit, storage: flags.storage_path.as_deref() };
-    export(source, &flags.web, keep, interval, signals, |_, _| {}).await
+    let source = ConfigSource::File(flags.config_file);
+    let retention =
+        Retention { history: flags.history_limit, storage: flags.storage_path.as_deref() };
+    run_exporter(source, &flags.web, retention, interval, signals, |_, _| {}).await
 }
 
 /// Runs a simulated gateway and an exporter that polls it.
@@ -102,7 +101,7 @@ pub async fn demo(flags: DemoFlags) -> Result<(), AppError> {
     let simulator = Simulator::new(simulator::Options::default());
     let serving = tokio::spawn(simulator::serve(gateway, simulator, std::future::pending()));
     let text = include_str!("../config/demo.yml").replace(DEMO_GATEWAY, &address);
-    let source = Source::Text("config/demo.yml", text);
+    let source = ConfigSource::Text("config/demo.yml", text);
     let announce = |bound: &[SocketAddr], scheme: &str| {
         let Some(exporter) = bound.first() else { return };
         let (path, exporter) = (&flags.web.telemetry_path, reachable(*exporter));
@@ -114,8 +113,8 @@ pub async fn demo(flags: DemoFlags) -> Result<(), AppError> {
              Ctrl-C ends both."
         );
     };
-    let keep = Keep { history: DEMO_HISTORY, storage: None };
-    let ended = export(source, &flags.web, keep, None, signals, announce).await;
+    let retention = Retention { history: DEMO_HISTORY, storage: None };
+    let ended = run_exporter(source, &flags.web, retention, None, signals, announce).await;
     serving.abort();
     ended
 }
@@ -143,51 +142,52 @@ pub async fn simulate(flags: SimulateFlags) -> Result<(), AppError> {
     Ok(())
 }
 
-async fn export(
-    source: Source,
+async fn run_exporter(
+    source: ConfigSource,
     flags: &WebFlags,
-    keep: Keep<'_>,
+    retention: Retention<'_>,
     auto_reload: Option<Duration>,
     mut signals: Signals,
     announce: impl FnOnce(&[SocketAddr], &str),
 ) -> Result<(), AppError> {
-    let open_files = rlimit::raise_open_files();
+    let open_files = raise_open_files_limit();
     let reserve = Arc::new(FdReserve::new(open_files, std::io::stderr()));
     let start = async {
-        let Files { settings, built, resolver } = Files::read_in_time(&source, flags).await?;
+        let LoadedFiles { settings, built, resolver } =
+            LoadedFiles::read_in_time(&source, flags).await?;
         settings.iter().for_each(ReloadableWebConfig::log);
         let listeners = bind(&flags.listen_addresses).await?;
-        let begun = begin(source, built, resolver, keep).await?;
-        Ok::<_, AppError>((settings.map(Arc::new), listeners, begun))
+        let started = start_polling(source, built, resolver, retention).await?;
+        Ok::<_, AppError>((settings.map(Arc::new), listeners, started))
     };
-    let (settings, listeners, Begun { context, live }) = tokio::select! {
+    let (settings, listeners, Started { context, live }) = tokio::select! {
         started = start => started?,
-        // Whatever hangs: what has begun ends with the process, and loses no more than by a kill.
+        // Whatever hangs: what has started ends with the process, and loses no more than by a kill.
         () = signals.stop() => return Ok(()),
     };
     let storage = context.storage;
-    let connections = Connections::new(open_files, Arc::clone(&context.telemetry));
+    let connections = OpenConnections::new(open_files, Arc::clone(&context.telemetry));
     let reloads = live.reloads();
-    let web = Arc::new(Web {
+    let web = Arc::new(WebState {
         live: Arc::clone(&live),
         reloads: Arc::clone(&reloads),
         telemetry: context.telemetry,
         history: context.history,
         telemetry_path: flags.telemetry_path.clone(),
-        turns: Turns::new(),
+        turns: ComputePermits::new(),
         stopping: AtomicBool::new(false),
     });
     // Like exporter-toolkit, which exempts no path, unless asked to.
     let open: &[_] = if flags.unauthenticated_health { &[web::HEALTHY, web::READY] } else { &[] };
     let telemetry = Arc::clone(&web.telemetry);
-    let guard = Guard { settings: settings.clone(), open, telemetry };
+    let guard = Authentication { settings: settings.clone(), open, telemetry };
     let router = web::router(Arc::clone(&web), flags.max_requests, guard);
     let (stop, stopped) = watch::channel(false);
     let mut servers = JoinSet::new();
     let is_tls = settings.as_ref().is_some_and(|settings| settings.is_tls());
     let bound: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
     announce(&bound, if is_tls { "https" } else { "http" });
-    let common = Server { router, settings, connections, reserve, stop: stopped };
+    let common = WebServer { router, settings, connections, reserve, stop: stopped };
     for (listener, address) in listeners {
         tracing::info!(%address, "Listening on");
         servers.spawn(listen::serve(listener, common.clone()));
@@ -233,7 +233,7 @@ async fn export(
 
 /// What the files of both configurations say.
 #[derive(Debug)]
-pub struct Files {
+pub struct LoadedFiles {
     /// The web configuration, if there is one.
     pub settings: Option<ReloadableWebConfig>,
     /// The configuration, and the clients that it asks for.
@@ -242,13 +242,13 @@ pub struct Files {
     pub resolver: Resolver,
 }
 
-impl Files {
+impl LoadedFiles {
     /// Reads both configurations, the files that they name, and builds the clients: what a check does
     /// and what a start does first. Blocks on the file system.
     ///
     /// # Errors
     /// All mistakes of all files.
-    pub fn read(source: &Source, web: Option<PathBuf>) -> Result<Self, Diagnostics> {
+    pub fn read(source: &ConfigSource, web: Option<PathBuf>) -> Result<Self, Diagnostics> {
         tls::install();
         let resolver = Resolver::system();
         let (upstreams, sources) = (reload::Upstreams::new(), Sources::default());
@@ -261,7 +261,7 @@ impl Files {
     }
 
     /// The same on a thread that may wait, for as long as the files may take.
-    async fn read_in_time(source: &Source, flags: &WebFlags) -> Result<Self, AppError> {
+    async fn read_in_time(source: &ConfigSource, flags: &WebFlags) -> Result<Self, AppError> {
         let (source, web) = (source.clone(), flags.config_file());
         let read = move || Self::read(&source, web);
         Ok(SingleFlight::default().run(reload::PATIENCE, read).await??)
@@ -269,7 +269,7 @@ impl Files {
 }
 
 /// What is kept, and where.
-struct Keep<'a> {
+struct Retention<'a> {
     /// Failed polls, for the pages.
     history: usize,
     /// The directory of what outlives the process.
@@ -277,18 +277,18 @@ struct Keep<'a> {
 }
 
 /// What polls.
-struct Begun {
+struct Started {
     context: Services,
-    live: Arc<Live>,
+    live: Arc<ConfigManager>,
 }
 
 /// Reads what was kept, and begins to poll. Takes as long as the storage does.
-async fn begin(
-    source: Source,
+async fn start_polling(
+    source: ConfigSource,
     built: Built,
     resolver: Resolver,
-    keep: Keep<'_>,
-) -> Result<Begun, AppError> {
+    retention: Retention<'_>,
+) -> Result<Started, AppError> {
     let telemetry = Arc::new(Telemetry::new());
     logging::on_panic({
         let telemetry = Arc::clone(&telemetry);
@@ -296,7 +296,7 @@ async fn begin(
     });
     let clock = Clock::system();
     let store = Arc::new(Store::new(clock));
-    let storage = match keep.storage {
+    let storage = match retention.storage {
         Some(dir) => {
             let (dir, store, telemetry) = (dir.to_owned(), Arc::clone(&store), telemetry.clone());
             let open = move || open_storage(&dir, &store, &telemetry);
@@ -305,11 +305,11 @@ async fn begin(
         }
         None => None,
     };
-    let history = Arc::new(History::new(keep.history));
+    let history = Arc::new(History::new(retention.history));
     let runtime = polling_thread()?;
     let context = Services { runtime, resolver, clock, storage, telemetry, history };
-    let live = Arc::new(Live::start(source, built, store, context.clone()).await?);
-    Ok(Begun { context, live })
+    let live = Arc::new(ConfigManager::start(source, built, store, context.clone()).await?);
+    Ok(Started { context, live })
 }
 
 fn open_storage(
@@ -362,64 +362,9 @@ async fn bind(addresses: &[ListenAddress]) -> Result<Vec<(TcpListener, SocketAdd
     Ok(listeners)
 }
 
-/// The signals that end the process, or reload its configuration.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hangup: Option<tokio::signal::unix::Signal>,
-}
-
-impl Signals {
-    /// Catches the signals from now on: one that comes before all is built must not be lost. One of
-    /// them is to do nothing at all.
-    fn install() -> std::io::Result<Self> {
-        rlimit::survive_file_size_limit()?;
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: Some(signal(SignalKind::hangup())?),
-        })
-    }
-
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    /// Asks for a reload at every hangup.
-    fn reload(&mut self, reloads: Arc<Reloads>) -> tokio::task::JoinHandle<()> {
-        let hangup = Arc::new(Mutex::new(self.hangup.take()));
-        let follow = move || {
-            let (reloads, hangup) = (Arc::clone(&reloads), Arc::clone(&hangup));
-            async move {
-                let mut hangup = hangup.lock().await;
-                let Some(hangup) = hangup.as_mut() else { return };
-                while hangup.recv().await.is_some() {
-                    // Its outcome is logged and counted there.
-                    let _ = reloads.run().await;
-                }
-            }
-        };
-        tokio::spawn(restart_on_panic("reload", follow))
-    }
-}
-
 /// Does `work`, but not for longer than `patience`.
 async fn within(patience: Duration, work: impl Future<Output = ()>) {
     if tokio::time::timeout(patience, work).await.is_err() {
         tracing::warn!("stopped before all was finished");
-    }
-}
-
-/// Finishes `work`, but not beyond a second signal.
-async fn abort_on_second(mut signals: Signals, work: impl Future<Output = ()>) {
-    tokio::select! {
-        () = work => {}
-        () = signals.stop() => {
-            tracing::warn!("stopped at once, at the second signal");
-            std::process::exit(1);
-        }
     }
 }

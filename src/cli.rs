@@ -17,7 +17,7 @@ use crate::duration;
 pub struct Cli {
     /// What to do instead of running the exporter.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub command: Option<CliCommand>,
     /// The flags of the exporter.
     #[command(flatten)]
     pub exporter: ExporterFlags,
@@ -25,7 +25,7 @@ pub struct Cli {
 
 /// What to do instead of running the exporter. Flags stand behind it.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CliCommand {
     /// Run a simulated gateway and an exporter of its tasks: no file and no token needed.
     Demo(DemoFlags),
     /// Run the simulated gateway alone.

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use clap::CommandFactory;
 
-use crate::app::{self, AppError, Files};
-use crate::cli::{Cli, Command, ExporterFlags, PollFlags};
+use crate::app::{self, AppError, LoadedFiles};
+use crate::cli::{Cli, CliCommand, ExporterFlags, PollFlags};
 use crate::config::{self, Loaded, Provider};
 use crate::logging;
 use crate::poll::report::report;
 use crate::poll::{ProviderClient, poll_once};
-use crate::reload::Source;
+use crate::reload::ConfigSource;
 use crate::task::Task;
-use crate::task::group::TaskGroup;
+use crate::task::TaskGroup;
 use crate::tls;
 
 const FAILED: u8 = 1;
@@ -28,25 +28,25 @@ pub fn run(cli: Cli) -> ExitCode {
             logging::init(cli.exporter.log);
             block_on(app::run(cli.exporter))
         }
-        Some(Command::Demo(flags)) => {
+        Some(CliCommand::Demo(flags)) => {
             logging::init(flags.log);
             block_on(app::demo(flags))
         }
-        Some(Command::Simulate(flags)) => {
+        Some(CliCommand::Simulate(flags)) => {
             logging::init(flags.log);
             block_on(app::simulate(flags))
         }
-        Some(Command::Poll(flags)) => {
+        Some(CliCommand::Poll(flags)) => {
             logging::init(flags.log);
             poll(&flags)
         }
-        Some(Command::Schema) => print(&config::schema()),
-        Some(Command::Completions { shell }) => {
+        Some(CliCommand::Schema) => print(&config::schema()),
+        Some(CliCommand::Completions { shell }) => {
             let mut out = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "aitask_exporter", &mut out);
             print(&String::from_utf8_lossy(&out))
         }
-        Some(Command::Man) => {
+        Some(CliCommand::Man) => {
             let mut out = Vec::new();
             match clap_mangen::Man::new(Cli::command()).render(&mut out) {
                 Ok(()) => print(&String::from_utf8_lossy(&out)),
@@ -57,9 +57,9 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 fn check(flags: &ExporterFlags) -> ExitCode {
-    let source = Source::File(flags.config_file.clone());
-    match Files::read(&source, flags.web.config_file()) {
-        Ok(Files { built: (Loaded { config, tasks }, _), .. }) => {
+    let source = ConfigSource::File(flags.config_file.clone());
+    match LoadedFiles::read(&source, flags.web.config_file()) {
+        Ok(LoadedFiles { built: (Loaded { config, tasks }, _), .. }) => {
             let (providers, tasks) = (config.providers.len(), tasks.len());
             let file = flags.config_file.display();
             print(&format!("{file} is right: providers {providers}, tasks {tasks}\n"))
@@ -70,7 +70,7 @@ fn check(flags: &ExporterFlags) -> ExitCode {
 
 /// Polls tasks that need not be in the configuration, and tells all about it.
 fn poll(flags: &PollFlags) -> ExitCode {
-    let files = Files::read(&Source::File(flags.config_file.clone()), None);
+    let files = LoadedFiles::read(&ConfigSource::File(flags.config_file.clone()), None);
     let (Loaded { config, tasks }, upstreams) = match files {
         Ok(files) => files.built,
         Err(diagnostics) => return fail(WRONG, &diagnostics),

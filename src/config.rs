@@ -1,8 +1,8 @@
 //! The configuration as meant: every value here is valid by construction, mapping paths and
 //! request templates are parsed, durations are durations. [`load`] is the only way to one.
 
-mod check;
-pub mod client;
+mod validate;
+pub mod http_client;
 pub mod decode;
 mod definition;
 pub mod diagnostic;
@@ -16,15 +16,15 @@ mod merge;
 mod merge_keys;
 pub mod pem;
 pub mod place;
-pub mod placed;
+pub mod span;
 pub mod preset;
 pub mod privacy;
 mod proxy;
 mod raw;
 pub mod scalar;
 pub mod secret;
-mod shown;
-pub mod single;
+mod effective;
+pub mod read_yaml;
 mod sources;
 mod syntax;
 mod task_glob;
@@ -92,7 +92,7 @@ pub struct Provider {
     /// How an answer is understood.
     pub mapping: Mapping,
     /// How the provider is spoken to.
-    pub client: Client,
+    pub client: HttpClientConfig,
     /// How often, how long, how much.
     pub limits: Limits,
 }
@@ -114,6 +114,12 @@ impl Provider {
         self.requests().try_for_each(|request| request.check_param(name, value))
     }
 
+    /// Returns the names of the params that a task of the provider needs, for a request of its own or in
+    /// a batch. A name may come more than once.
+    pub fn param_names(&self) -> impl Iterator<Item = &str> {
+        self.requests().flat_map(Request::param_names)
+    }
+
     fn requests(&self) -> impl Iterator<Item = &Request> {
         std::iter::once(&self.request).chain(&self.batch)
     }
@@ -121,13 +127,13 @@ impl Provider {
 
 /// The HTTP client block.
 #[derive(Debug)]
-pub struct Client {
+pub struct HttpClientConfig {
     /// The one header that carries credentials, unless `headers` has it.
     pub auth: Auth,
     /// Further headers, the preset's and the user's; a name may stand more than once.
     pub headers: Vec<(HeaderName, Secret)>,
     /// How TLS is spoken.
-    pub tls: Tls,
+    pub tls: TlsConfig,
     /// The proxy on the way to the provider.
     pub proxy: Option<Proxy>,
     /// True where HTTP/2 is offered to servers of `https`.
@@ -175,7 +181,7 @@ pub enum Auth {
 
 /// `tls_config`.
 #[derive(Debug, Default)]
-pub struct Tls {
+pub struct TlsConfig {
     /// A bundle that replaces the system's certificate authorities.
     pub ca_file: Option<PathBuf>,
     /// A client certificate and its key.

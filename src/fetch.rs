@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::config::Provider;
 use crate::mapping::{ProviderResponse, ResponseBody};
 use crate::observation::{Failure, Reason};
-use crate::task::group::TaskGroup;
+use crate::task::TaskGroup;
 use client::{BuildError, ClientFingerprint, ClientSettings};
 use connections::ProviderConnections;
 use content::ReadError;

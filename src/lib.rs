@@ -14,16 +14,15 @@
 
 pub mod clock;
 pub mod duration;
-pub mod lock;
 pub mod supervisor;
-pub mod rlimit;
 pub mod coalesce;
 pub mod single_flight;
 pub mod task;
 pub mod bounded_file;
 pub mod observation;
 pub mod label;
-pub mod visible;
+pub mod printable;
+pub mod record;
 pub mod family;
 pub mod cli;
 pub mod logging;
@@ -41,5 +40,6 @@ pub mod poll;
 pub mod exposition;
 pub mod reload;
 pub mod web;
+mod signals;
 pub mod app;
 pub mod command;

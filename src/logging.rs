@@ -17,7 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::cli::{LogFlags, LogFormat, LogLevel};
 use crate::label::bounded;
-use crate::visible::is_plain;
+use crate::printable::is_printable;
 
 /// Logs to stderr from now on, panics included. A second call changes nothing.
 pub fn init(flags: LogFlags) {
@@ -35,7 +35,7 @@ pub fn init(flags: LogFlags) {
         .with_writer(std::io::stderr)
         // It would tell of a stderr that is gone on stderr, and panic.
         .log_internal_errors(false)
-        .event_format(Line(flags.format));
+        .event_format(LogLine(flags.format));
     // An error says that somebody else has already set up logging, in a test, say.
     let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
     std::panic::set_hook(Box::new(log_panic));
@@ -70,9 +70,9 @@ fn panic_text<'p>(literal: Option<&'p &str>, formatted: Option<&'p String>) -> C
     bounded(ends.min().and_then(|end| text.get(..end)).unwrap_or(text))
 }
 
-struct Line(LogFormat);
+struct LogLine(LogFormat);
 
-impl<S, N> FormatEvent<S, N> for Line
+impl<S, N> FormatEvent<S, N> for LogLine
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -83,7 +83,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut pairs = Pairs(vec![
+        let mut pairs = EventFields(vec![
             ("time", Value::from(format!("{:.3}", jiff::Timestamp::now()))),
             ("level", Value::from(event.metadata().level().as_str().to_ascii_lowercase())),
         ]);
@@ -101,9 +101,9 @@ where
 }
 
 /// The fields of an event, in their order.
-struct Pairs(Vec<(&'static str, Value)>);
+struct EventFields(Vec<(&'static str, Value)>);
 
-impl Pairs {
+impl EventFields {
     fn push(&mut self, field: &Field, value: Value) {
         match field.name() {
             // The message first, where the eye looks for it.
@@ -113,7 +113,7 @@ impl Pairs {
     }
 }
 
-impl Visit for Pairs {
+impl Visit for EventFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.push(field, Value::from(format!("{value:?}")));
     }
@@ -152,7 +152,7 @@ fn write_logfmt(out: &mut impl Write, pairs: &[(&'static str, Value)]) -> fmt::R
 }
 
 fn needs_quotes(text: &str) -> bool {
-    let bare = |c: char| is_plain(c) && !c.is_whitespace() && !"=\"\\`".contains(c);
+    let bare = |c: char| is_printable(c) && !c.is_whitespace() && !"=\"\\`".contains(c);
     text.is_empty() || !text.chars().all(bare)
 }
 
@@ -160,7 +160,7 @@ fn needs_quotes(text: &str) -> bool {
 /// take for text, such as the line separator, so that is escaped as well.
 fn write_json(out: &mut impl Write, value: &Value) -> fmt::Result {
     for c in value.to_string().chars() {
-        if is_plain(c) {
+        if is_printable(c) {
             out.write_char(c)?;
         } else {
             for unit in c.encode_utf16(&mut [0; 2]) {
@@ -229,7 +229,7 @@ mod tests {
             let line = line(&text);
             let value = line.strip_prefix("msg=").and_then(|rest| rest.strip_suffix(" n=7"));
             let value = value.unwrap();
-            prop_assert!(line.chars().all(is_plain), "{line:?}");
+            prop_assert!(line.chars().all(is_printable), "{line:?}");
             let read = match value.starts_with('"') {
                 true => serde_json::from_str::<String>(value).unwrap(),
                 false => {
@@ -240,7 +240,7 @@ mod tests {
             prop_assert_eq!(&read, &text);
             let mut json = String::new();
             write_json(&mut json, &serde_json::json!({ "msg": text })).unwrap();
-            prop_assert!(json.chars().all(is_plain), "{json:?}");
+            prop_assert!(json.chars().all(is_printable), "{json:?}");
             let read: Value = serde_json::from_str(&json).unwrap();
             prop_assert_eq!(&read["msg"], &text);
         }

@@ -19,8 +19,8 @@ use crate::fetch::redact::Redactor;
 use crate::fetch::resolver::Resolver;
 use crate::fetch::{Fetched, Fetcher, ProviderRequest};
 use crate::observation::{Failure, Observation, Reason};
-use crate::task::group::TaskGroup;
-use crate::task::{Common, Task, check_id};
+use crate::task::TaskGroup;
+use crate::task::{Task, TaskCommon, check_id};
 
 pub use probes::ProbeError;
 
@@ -88,16 +88,15 @@ impl ProviderClient {
         let provider = &self.provider;
         let checked = check_id(id).and_then(|()| provider.check_id(id));
         checked.map_err(|wrong| format!("a task ID {wrong}"))?;
-        let request = &provider.request;
         for (name, value) in params {
             let checked = check_id(value).and_then(|()| provider.check_param(name, value));
             checked.map_err(|wrong| format!("the param {name:?} {wrong}"))?;
-            if !request.placeholders().any(|placeholder| placeholder == name) {
+            if !provider.param_names().any(|placeholder| placeholder == name) {
                 return Err(format!("the provider's request has no placeholder {name:?}"));
             }
         }
         let missing = |name: &&str| !params.iter().any(|(given, _)| given == name);
-        if let Some(name) = request.placeholders().find(missing) {
+        if let Some(name) = provider.param_names().find(missing) {
             return Err(format!("the provider's request needs the param {name:?}"));
         }
         let mut params: Vec<(Box<str>, Box<str>)> = params
@@ -107,7 +106,7 @@ impl ProviderClient {
         params.sort();
         params.dedup_by(|a, b| a.0 == b.0);
         let provider = Arc::clone(&provider.name);
-        let common = Common { provider, labels: [].into(), params: params.into() };
+        let common = TaskCommon { provider, labels: [].into(), params: params.into() };
         Ok(Task { id: id.into(), common: Arc::new(common) })
     }
 }

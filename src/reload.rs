@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use parking_lot::RwLock;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
@@ -16,7 +17,6 @@ use crate::coalesce::Coalesced;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::{self, Config, Input, Loaded, Sources};
 use crate::fetch::resolver::Resolver;
-use crate::lock;
 use crate::poll::worker::{Services, Worker};
 use crate::poll::{PollResult, ProbeError, ProviderClient};
 use crate::single_flight::{SingleFlight, SingleFlightError};
@@ -35,7 +35,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum ConfigSource {
     /// A file, which can change.
     File(PathBuf),
     /// A text with a name for its diagnostics.
@@ -64,8 +64,8 @@ pub type Upstreams = HashMap<Arc<str>, Arc<ProviderClient>>;
 
 /// The configuration in force and the workers that poll for it.
 #[derive(Debug)]
-pub struct Live {
-    source: Source,
+pub struct ConfigManager {
+    source: ConfigSource,
     reading: SingleFlight<Result<Built, Diagnostics>>,
     /// Whether the files are others.
     looking: SingleFlight<u64>,
@@ -76,7 +76,7 @@ pub struct Live {
     /// Held during a swap, so that one follows the other.
     swapping: Mutex<()>,
     /// `None` once the process is ending.
-    workers: RwLock<Option<HashMap<Arc<str>, Running>>>,
+    workers: RwLock<Option<HashMap<Arc<str>, RunningProvider>>>,
     ready: AtomicBool,
     /// Why the files are not those in force, as far as is known; `None` where they are.
     refusal: RwLock<Option<Arc<str>>>,
@@ -86,7 +86,7 @@ pub struct Live {
 
 /// What a probe came to.
 #[derive(Debug)]
-pub struct Probed {
+pub struct ProbeOutcome {
     /// Who was asked.
     pub upstream: Arc<ProviderClient>,
     /// For what.
@@ -96,18 +96,18 @@ pub struct Probed {
 }
 
 #[derive(Clone, Debug)]
-struct Running {
+struct RunningProvider {
     upstream: Arc<ProviderClient>,
     worker: Arc<Worker>,
 }
 
-impl Live {
+impl ConfigManager {
     /// Starts to poll for a configuration that was read from `source`.
     ///
     /// # Errors
     /// When the process is ending.
     pub async fn start(
-        source: Source,
+        source: ConfigSource,
         built: Built,
         store: Arc<Store>,
         context: Services,
@@ -153,7 +153,7 @@ impl Live {
         let result = result.await;
         match &result {
             Ok(tasks) => {
-                *lock::write(&self.refusal) = None;
+                *self.refusal.write() = None;
                 tracing::info!(tasks, "configuration reloaded");
             }
             Err(error) => {
@@ -167,14 +167,14 @@ impl Live {
     /// Notes why what is in force may not be what the files say.
     fn refuse(&self, error: &impl std::fmt::Display) {
         self.context.telemetry.reload_failed();
-        *lock::write(&self.refusal) = Some(error.to_string().into());
+        *self.refusal.write() = Some(error.to_string().into());
         self.refusals.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns why the files are not what is in force, where a reload or a look at them has failed. Holds
     /// no secret.
     pub fn refusal(&self) -> Option<Arc<str>> {
-        lock::read(&self.refusal).clone()
+        self.refusal.read().clone()
     }
 
     /// Looks at the files: returns the hash that a configuration read from them now would have.
@@ -229,13 +229,13 @@ impl Live {
 
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
-        Arc::clone(&lock::read(&self.config))
+        Arc::clone(&self.config.read())
     }
 
     /// Whether each provider has been tried once, or its first poll is due later. Stays true.
     pub fn is_ready(&self) -> bool {
         if !self.ready.load(Ordering::Relaxed) {
-            let workers = lock::read(&self.workers);
+            let workers = self.workers.read();
             let mut running = workers.iter().flat_map(HashMap::values);
             self.ready.store(running.all(|running| running.worker.is_settled()), Ordering::Relaxed);
         }
@@ -253,8 +253,8 @@ impl Live {
         id: &str,
         params: &[(String, String)],
         deadline: Option<Instant>,
-    ) -> Result<Probed, String> {
-        let running = lock::read(&self.workers).as_ref().and_then(|workers| {
+    ) -> Result<ProbeOutcome, String> {
+        let running = self.workers.read().as_ref().and_then(|workers| {
             let running = workers.get(provider)?;
             Some((Arc::clone(&running.upstream), Arc::clone(&running.worker)))
         });
@@ -272,7 +272,7 @@ impl Live {
         });
         let until = deadline.map_or(patience, |deadline| deadline.min(patience));
         let polled = timeout_at(until, worker.probe(task.clone(), end_poll)).await;
-        Ok(Probed { upstream, task, polled: polled.unwrap_or(Err(ProbeError::TimedOut)) })
+        Ok(ProbeOutcome { upstream, task, polled: polled.unwrap_or(Err(ProbeError::TimedOut)) })
     }
 
     /// The task of a provider with this ID. Among a million that takes some milliseconds, for
@@ -285,13 +285,13 @@ impl Live {
     /// Starts no more polls and waits for those that are under way.
     pub async fn end(&self) {
         let _swapping = self.swapping.lock().await;
-        let workers = lock::write(&self.workers).take().unwrap_or_default();
+        let workers = self.workers.write().take().unwrap_or_default();
         join_all(workers.values().map(|running| running.worker.stop())).await;
     }
 
     /// Lists the means to ask each provider now.
     fn upstreams(&self) -> Upstreams {
-        let workers = lock::read(&self.workers);
+        let workers = self.workers.read();
         let running = workers.iter().flatten();
         running.map(|(name, running)| (Arc::clone(name), Arc::clone(&running.upstream))).collect()
     }
@@ -303,7 +303,7 @@ impl Live {
         upstreams: Vec<Arc<ProviderClient>>,
     ) -> Result<(), ReloadError> {
         let _swapping = self.swapping.lock().await;
-        let Some(mut before) = lock::read(&self.workers).clone() else {
+        let Some(mut before) = self.workers.read().clone() else {
             return Err(ReloadError::Internal("the process is ending".to_owned()));
         };
         // On a thread where it may take long: with a million tasks it does.
@@ -318,7 +318,7 @@ impl Live {
         for (upstream, changes) in upstreams.into_iter().zip(changes) {
             let name = Arc::clone(&upstream.provider.name);
             let worker = match before.remove(&name) {
-                Some(Running { worker, .. }) => {
+                Some(RunningProvider { worker, .. }) => {
                     let (running, upstream) = (Arc::clone(&worker), Arc::clone(&upstream));
                     updates.push(async move { running.update(upstream, changes).await });
                     worker
@@ -328,12 +328,12 @@ impl Live {
                     Arc::new(Worker::spawn(context, Arc::clone(&upstream), changes))
                 }
             };
-            workers.insert(name, Running { upstream, worker });
+            workers.insert(name, RunningProvider { upstream, worker });
         }
         // All hear of it at once: while one is slow to answer, others must not go on asking for tasks
         // that have left.
         join_all(updates).await;
-        *lock::write(&self.workers) = Some(workers);
+        *self.workers.write() = Some(workers);
         for name in before.keys() {
             self.context.telemetry.remove_provider(name);
         }
@@ -348,14 +348,14 @@ impl Live {
         if config.dropped_tasks > 0 {
             tracing::warn!(tasks = config.dropped_tasks, "max_tasks leaves tasks unpolled");
         }
-        *lock::write(&self.config) = config;
+        *self.config.write() = config;
         Ok(())
     }
 }
 
 async fn read(
     reading: &SingleFlight<Result<Built, Diagnostics>>,
-    source: &Source,
+    source: &ConfigSource,
     before: Upstreams,
     sources: Sources,
     resolver: Resolver,
@@ -374,14 +374,14 @@ async fn read(
 /// # Errors
 /// All mistakes of all files.
 pub fn load(
-    source: &Source,
+    source: &ConfigSource,
     before: &Upstreams,
     sources: &Sources,
     resolver: &Resolver,
 ) -> Result<Built, Diagnostics> {
     let input = match source {
-        Source::File(path) => Input::File(path),
-        Source::Text(name, text) => Input::Text { name, text, dir: Path::new("") },
+        ConfigSource::File(path) => Input::File(path),
+        ConfigSource::Text(name, text) => Input::Text { name, text, dir: Path::new("") },
     };
     config::load_after(input, sources, |provider| {
         let before = before.get(&provider.name).map(|before| &**before);

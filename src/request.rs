@@ -5,9 +5,9 @@ use std::fmt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::mapping::definition::Mistake;
+use crate::mapping::definition::DefinitionError;
+use crate::task::TaskGroup;
 use crate::task::check_segments;
-use crate::task::group::TaskGroup;
 
 /// All that RFC 3986 does not call unreserved: what a value holds can never become structure.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -17,7 +17,7 @@ const KEPT_SLASHES: &AsciiSet = &RESERVED.remove(b'/').remove(b':');
 
 /// A request as written. The configuration fills it from YAML; [`Request::compile`] checks it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Definition {
+pub struct RequestDefinition {
     /// `GET` (the default) or `POST`.
     pub method: Option<String>,
     /// The path below `base_url`, with `{task_id}` and further placeholders, which the task's
@@ -43,19 +43,20 @@ impl Request {
     ///
     /// # Errors
     /// Every mistake in it, not just the first.
-    pub fn compile(definition: Definition) -> Result<Self, Vec<Mistake>> {
+    pub fn compile(definition: RequestDefinition) -> Result<Self, Vec<DefinitionError>> {
         let mut mistakes = Vec::new();
         let method = match definition.method.as_deref() {
             None | Some("GET") => http::Method::GET,
             Some("POST") => http::Method::POST,
             Some(_) => {
-                mistakes.push(Mistake::new(&["method"], "a method is GET or POST"));
+                mistakes.push(DefinitionError::new(&["method"], "a method is GET or POST"));
                 http::Method::GET
             }
         };
         if method == http::Method::GET && definition.body.is_some() {
             mistakes.push(
-                Mistake::new(&["body"], "a GET request has no body").hint("write `method: POST`"),
+                DefinitionError::new(&["body"], "a GET request has no body")
+                    .hint("write `method: POST`"),
             );
         }
         let target = target(&definition, &mut mistakes);
@@ -65,12 +66,14 @@ impl Request {
             template
         });
         let request = Self { method, target, body };
-        let mut gaps = request.gaps();
-        let names_task = gaps.any(|(gap, _)| matches!(gap, Gap::TaskId | Gap::TaskIds));
-        drop(gaps);
+        let mut placeholders = request.placeholders();
+        let names_task = placeholders.any(|(placeholder, _)| {
+            matches!(placeholder, Placeholder::TaskId | Placeholder::TaskIds)
+        });
+        drop(placeholders);
         if mistakes.is_empty() && !names_task {
             mistakes.push(
-                Mistake::new(&["path"], "the request does not say which task it asks for")
+                DefinitionError::new(&["path"], "the request does not say which task it asks for")
                     .hint("write `{task_id}` into the path, the query or the body"),
             );
         }
@@ -78,10 +81,10 @@ impl Request {
     }
 
     /// The placeholders that a task's `params` must fill; a name may come more than once.
-    pub fn placeholders(&self) -> impl Iterator<Item = &str> {
-        self.gaps().filter_map(|(gap, _)| match gap {
-            Gap::Param(name) => Some(&**name),
-            Gap::TaskId | Gap::TaskIds => None,
+    pub fn param_names(&self) -> impl Iterator<Item = &str> {
+        self.placeholders().filter_map(|(placeholder, _)| match placeholder {
+            Placeholder::Param(name) => Some(&**name),
+            Placeholder::TaskId | Placeholder::TaskIds => None,
         })
     }
 
@@ -90,7 +93,10 @@ impl Request {
     /// # Errors
     /// The end of a sentence that names it: a rule that it breaks.
     pub fn check_id(&self, id: &str) -> Result<(), &'static str> {
-        self.check(|gap| matches!(gap, Gap::TaskId | Gap::TaskIds), id)
+        self.check(
+            |placeholder| matches!(placeholder, Placeholder::TaskId | Placeholder::TaskIds),
+            id,
+        )
     }
 
     /// Checks whether the path can carry `value` as the param `name`.
@@ -98,12 +104,21 @@ impl Request {
     /// # Errors
     /// The end of a sentence that names it: a rule that it breaks.
     pub fn check_param(&self, name: &str, value: &str) -> Result<(), &'static str> {
-        self.check(|gap| matches!(gap, Gap::Param(param) if **param == *name), value)
+        self.check(
+            |placeholder| matches!(placeholder, Placeholder::Param(param) if **param == *name),
+            value,
+        )
     }
 
-    fn check(&self, is_its: impl Fn(&Gap) -> bool, value: &str) -> Result<(), &'static str> {
-        let is_kept = |(gap, slashes): (&Gap, Slashes)| slashes == Slashes::Kept && is_its(gap);
-        if self.gaps().any(is_kept) { check_segments(value) } else { Ok(()) }
+    fn check(
+        &self,
+        is_its: impl Fn(&Placeholder) -> bool,
+        value: &str,
+    ) -> Result<(), &'static str> {
+        let is_kept = |(placeholder, slashes): (&Placeholder, Slashes)| {
+            slashes == Slashes::Kept && is_its(placeholder)
+        };
+        if self.placeholders().any(is_kept) { check_segments(value) } else { Ok(()) }
     }
 
     /// Path and query for `tasks`, to be put behind the base URL.
@@ -124,36 +139,36 @@ impl Request {
         Some(self.body.as_ref()?.fill(tasks, "\",\"", encode))
     }
 
-    fn gaps(&self) -> impl Iterator<Item = (&Gap, Slashes)> {
+    fn placeholders(&self) -> impl Iterator<Item = (&Placeholder, Slashes)> {
         let pieces = self.target.0.iter().chain(self.body.iter().flat_map(|body| &body.0));
         pieces.filter_map(|piece| match piece {
-            Piece::Text(_) => None,
-            Piece::Gap(gap, slashes) => Some((gap, *slashes)),
+            Segment::Text(_) => None,
+            Segment::Value(placeholder, slashes) => Some((placeholder, *slashes)),
         })
     }
 }
 
 /// Text with gaps.
 #[derive(Clone, Default, PartialEq)]
-struct Template(Vec<Piece>);
+struct Template(Vec<Segment>);
 
 impl fmt::Debug for Template {
     /// Shows the gaps only: the text between them may be a token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gaps = self.0.iter().filter(|piece| !matches!(piece, Piece::Text(_)));
-        f.debug_list().entries(gaps).finish()
+        let placeholders = self.0.iter().filter(|piece| !matches!(piece, Segment::Text(_)));
+        f.debug_list().entries(placeholders).finish()
     }
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Piece {
+enum Segment {
     Text(Box<str>),
-    Gap(Gap, Slashes),
+    Value(Placeholder, Slashes),
 }
 
 /// A placeholder.
 #[derive(Clone, Debug, PartialEq)]
-enum Gap {
+enum Placeholder {
     TaskId,
     /// Every ID that is asked for.
     TaskIds,
@@ -180,15 +195,17 @@ impl Template {
         let first = tasks.first();
         for piece in &self.0 {
             match piece {
-                Piece::Text(text) => out.push_str(text),
-                Piece::Gap(Gap::TaskId, slashes) => encode(&first.id, *slashes, &mut out),
-                Piece::Gap(Gap::TaskIds, slashes) => {
+                Segment::Text(text) => out.push_str(text),
+                Segment::Value(Placeholder::TaskId, slashes) => {
+                    encode(&first.id, *slashes, &mut out)
+                }
+                Segment::Value(Placeholder::TaskIds, slashes) => {
                     for (index, task) in tasks.iter().enumerate() {
                         out.push_str(if index == 0 { "" } else { between });
                         encode(&task.id, *slashes, &mut out);
                     }
                 }
-                Piece::Gap(Gap::Param(name), slashes) => {
+                Segment::Value(Placeholder::Param(name), slashes) => {
                     // The configuration refuses a task that leaves a placeholder open.
                     let value = first.common.params.iter().find(|(key, _)| key == name);
                     encode(value.map_or("", |(_, value)| value), *slashes, &mut out);
@@ -199,10 +216,10 @@ impl Template {
     }
 
     fn push_text(&mut self, text: &str) {
-        if let Some(Piece::Text(last)) = self.0.last_mut() {
+        if let Some(Segment::Text(last)) = self.0.last_mut() {
             *last = format!("{last}{text}").into();
         } else if !text.is_empty() {
-            self.0.push(Piece::Text(text.into()));
+            self.0.push(Segment::Text(text.into()));
         }
     }
 
@@ -213,9 +230,10 @@ impl Template {
         text: &str,
         in_path: bool,
         encode: impl Fn(&str) -> String,
-    ) -> Result<(), Mistake> {
+    ) -> Result<(), DefinitionError> {
         let wrong = |message| {
-            Mistake::new(&[], message).hint("placeholders are `{task_id}` and names of params")
+            DefinitionError::new(&[], message)
+                .hint("placeholders are `{task_id}` and names of params")
         };
         let mut rest = text;
         while let Some((before, behind)) = rest.split_once('{') {
@@ -232,15 +250,15 @@ impl Template {
             }
             if slashes == Slashes::Kept && !in_path {
                 let message = format!("only in a path `{{{name}}}` keeps the slashes of a value");
-                return Err(Mistake::new(&[], message).hint(format!("write `{{{bare}}}`")));
+                return Err(DefinitionError::new(&[], message).hint(format!("write `{{{bare}}}`")));
             }
             self.push_text(&encode(before));
-            let gap = match bare {
-                "task_id" => Gap::TaskId,
-                "task_ids" => Gap::TaskIds,
-                name => Gap::Param(name.into()),
+            let placeholder = match bare {
+                "task_id" => Placeholder::TaskId,
+                "task_ids" => Placeholder::TaskIds,
+                name => Placeholder::Param(name.into()),
             };
-            self.0.push(Piece::Gap(gap, slashes));
+            self.0.push(Segment::Value(placeholder, slashes));
             rest = after;
         }
         self.push_text(&encode(rest));
@@ -248,18 +266,23 @@ impl Template {
     }
 
     /// Takes in a JSON value as text; only its strings can have gaps.
-    fn push_json(&mut self, value: &Value, at: &mut Vec<String>, mistakes: &mut Vec<Mistake>) {
+    fn push_json(
+        &mut self,
+        value: &Value,
+        at: &mut Vec<String>,
+        mistakes: &mut Vec<DefinitionError>,
+    ) {
         match value {
             // All IDs, each a string of the array that they replace.
             Value::Array(items) if *items == ["{task_ids}"] => {
                 self.push_text("[\"");
-                self.0.push(Piece::Gap(Gap::TaskIds, Slashes::Encoded));
+                self.0.push(Segment::Value(Placeholder::TaskIds, Slashes::Encoded));
                 self.push_text("\"]");
             }
             Value::String(text) => {
                 self.push_text("\"");
                 if let Err(mistake) = self.push(text, false, json_inner) {
-                    mistakes.push(Mistake { at: at.clone(), ..mistake });
+                    mistakes.push(DefinitionError { at: at.clone(), ..mistake });
                 }
                 self.push_text("\"");
             }
@@ -288,27 +311,31 @@ impl Template {
 }
 
 /// Path and query of a definition as one template.
-fn target(definition: &Definition, mistakes: &mut Vec<Mistake>) -> Template {
+fn target(definition: &RequestDefinition, mistakes: &mut Vec<DefinitionError>) -> Template {
     let mut target = Template::default();
     let path = definition.path.as_deref().unwrap_or_default();
     if !path.starts_with('/') {
-        mistakes.push(Mistake::new(&["path"], "a path starts with `/`"));
+        mistakes.push(DefinitionError::new(&["path"], "a path starts with `/`"));
     } else if path.contains(['?', '#']) {
         mistakes.push(
-            Mistake::new(&["path"], "a path holds neither `?` nor `#`")
+            DefinitionError::new(&["path"], "a path holds neither `?` nor `#`")
                 .hint("write parameters under `query`"),
         );
     } else if path.contains(|c: char| c.is_control() || c == ' ') {
-        mistakes.push(Mistake::new(&["path"], "a path holds no space and no control character"));
+        mistakes.push(DefinitionError::new(
+            &["path"],
+            "a path holds no space and no control character",
+        ));
     } else if let Err(mistake) = target.push(path, true, str::to_owned) {
-        mistakes.push(Mistake { at: vec!["path".to_owned()], ..mistake });
+        mistakes.push(DefinitionError { at: vec!["path".to_owned()], ..mistake });
     }
     for (index, (name, value)) in definition.query.iter().enumerate() {
         let encode = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
         target.push_text(if index == 0 { "?" } else { "&" });
         target.push_text(&format!("{}=", encode(name)));
         if let Err(mistake) = target.push(value, false, encode) {
-            mistakes.push(Mistake { at: vec!["query".to_owned(), name.clone()], ..mistake });
+            mistakes
+                .push(DefinitionError { at: vec!["query".to_owned(), name.clone()], ..mistake });
         }
     }
     target
@@ -327,11 +354,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::task::{Common, Task};
+    use crate::task::{Task, TaskCommon};
 
     fn task(id: &str, params: &[(&str, &str)]) -> Task {
         let params = params.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
-        let common = Common { provider: "p".into(), labels: [].into(), params };
+        let common = TaskCommon { provider: "p".into(), labels: [].into(), params };
         Task { id: id.into(), common: Arc::new(common) }
     }
 
@@ -339,8 +366,8 @@ mod tests {
         TaskGroup::one(task(id, params))
     }
 
-    fn path(path: &str) -> Definition {
-        Definition { path: Some(path.to_owned()), ..Definition::default() }
+    fn path(path: &str) -> RequestDefinition {
+        RequestDefinition { path: Some(path.to_owned()), ..RequestDefinition::default() }
     }
 
     #[test]
@@ -359,7 +386,7 @@ mod tests {
         let filled = |kind, id| request.target(&TaskGroup::one(task(id, &[("kind", kind)])));
         assert_eq!(filled("avatar/a:b", "m/1"), "/v1/avatar/a:b/avatar%2Fa%3Ab/m/1");
         assert_eq!(filled("a%2F;b", "é @"), "/v1/a%252F%3Bb/a%252F%3Bb/%C3%A9%20%40");
-        assert_eq!(request.placeholders().collect::<Vec<_>>(), ["kind", "kind"]);
+        assert_eq!(request.param_names().collect::<Vec<_>>(), ["kind", "kind"]);
         assert!(request.check_id("a/b").is_ok() && request.check_id("a//b").is_err());
         assert!(request.check_param("kind", "a/b").is_ok());
         assert!(request.check_param("kind", "a/../b").is_err());
@@ -371,7 +398,7 @@ mod tests {
 
     #[test]
     fn params_query_and_body_are_filled() {
-        let request = Request::compile(Definition {
+        let request = Request::compile(RequestDefinition {
             method: Some("POST".into()),
             query: vec![("i d".into(), "x {task_id}&".into())],
             body: Some(json!({"ids": ["{task_id}"], "n": 1, "empty": {}, "none": []})),
@@ -379,7 +406,7 @@ mod tests {
         })
         .unwrap();
         let task = one("a\"b\\", &[("kind", "text/video")]);
-        assert_eq!(request.placeholders().collect::<Vec<_>>(), ["kind"]);
+        assert_eq!(request.param_names().collect::<Vec<_>>(), ["kind"]);
         assert_eq!(request.target(&task), "/text%2Fvideo/fetch?i%20d=x%20a%22b%5C%26");
         let body: Value = serde_json::from_str(&request.body(&task).unwrap()).unwrap();
         assert_eq!(body, json!({"ids": ["a\"b\\"], "n": 1, "empty": {}, "none": []}));
@@ -388,13 +415,13 @@ mod tests {
     #[test]
     fn a_batch_names_every_task() {
         let tasks = TaskGroup::collect([task("a,b", &[]), task("c\"d", &[])]).unwrap();
-        let list = Request::compile(Definition {
+        let list = Request::compile(RequestDefinition {
             query: vec![("task_ids".into(), "{task_ids}".into())],
             ..path("/tasks")
         })
         .unwrap();
         assert_eq!(list.target(&tasks), "/tasks?task_ids=a%2Cb,c%22d");
-        let array = Request::compile(Definition {
+        let array = Request::compile(RequestDefinition {
             method: Some("POST".into()),
             body: Some(json!({"ids": ["{task_ids}"]})),
             ..path("/fetch")
@@ -412,7 +439,7 @@ mod tests {
         };
         let at = |at: &str, message: &str| (at.to_owned(), message.to_owned());
         assert_eq!(
-            messages(Definition {
+            messages(RequestDefinition {
                 method: Some("PUT".into()),
                 query: vec![("q".into(), "{oops".into()), ("r".into(), "{+r}".into())],
                 body: Some(json!({"ids": ["{a b}", "{+task_ids}"]})),

@@ -1,14 +1,16 @@
 //! Identity: what a task is before anything is known of it.
 
 mod dot_segments;
-pub mod group;
-pub mod id;
-pub mod index;
 
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Deref;
 use std::sync::Arc;
 
+use arrayvec::ArrayString;
+use hashbrown::HashTable;
+
 use dot_segments::has_dot_segment;
-use id::Id;
 
 /// Label pairs in the order of their names.
 pub type Labels = Arc<[(Box<str>, Box<str>)]>;
@@ -18,14 +20,14 @@ pub type Labels = Arc<[(Box<str>, Box<str>)]>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     /// The ID as the provider gave it: 1 to 4,096 bytes, no NUL, no dot segments.
-    pub id: Id,
+    pub id: TaskId,
     /// All that it shares with other tasks.
-    pub common: Arc<Common>,
+    pub common: Arc<TaskCommon>,
 }
 
 /// What many tasks have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Common {
+pub struct TaskCommon {
     /// The provider's name.
     pub provider: Arc<str>,
     /// The tasks' own static labels, sorted by name; names are valid and not among ours.
@@ -47,6 +49,145 @@ impl Task {
             self.common.params.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
         stable_hash(parts)
     }
+}
+
+/// The longest ID that stands in place, in bytes: a UUID has 36.
+const SHORT: usize = 39;
+
+/// A task's ID. One of the usual length stands in place: it takes less memory than one behind a
+/// pointer, and who goes through all tasks in turn does not jump about for it.
+#[derive(Clone)]
+pub struct TaskId(IdText);
+
+#[derive(Clone)]
+enum IdText {
+    Short(ArrayString<SHORT>),
+    Long(Arc<str>),
+}
+
+impl From<&str> for TaskId {
+    fn from(id: &str) -> Self {
+        Self(ArrayString::from(id).map_or_else(|_| IdText::Long(id.into()), IdText::Short))
+    }
+}
+
+impl Deref for TaskId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match &self.0 {
+            IdText::Short(text) => text,
+            IdText::Long(text) => text,
+        }
+    }
+}
+
+impl PartialEq for TaskId {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for TaskId {}
+
+impl fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+/// Tasks of one [group](Task::group), never none.
+#[derive(Clone, Debug)]
+pub struct TaskGroup {
+    first: Task,
+    rest: Vec<Task>,
+}
+
+impl TaskGroup {
+    /// A single task.
+    pub fn one(task: Task) -> Self {
+        Self { first: task, rest: Vec::new() }
+    }
+
+    /// Collects tasks in their order; `None` where there are none.
+    pub fn collect(tasks: impl IntoIterator<Item = Task>) -> Option<Self> {
+        let mut tasks = tasks.into_iter();
+        Some(Self { first: tasks.next()?, rest: tasks.collect() })
+    }
+
+    /// The task whose params stand for those of all.
+    pub fn first(&self) -> &Task {
+        &self.first
+    }
+
+    /// Every task, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &Task> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+
+    /// The number of tasks, at least 1.
+    pub fn count(&self) -> usize {
+        1 + self.rest.len()
+    }
+}
+
+/// Finds tasks of a list by provider and ID. It holds positions alone, and so takes nine bytes a
+/// task.
+#[derive(Debug, Default)]
+pub struct TaskIndex {
+    positions: HashTable<usize>,
+    state: RandomState,
+}
+
+impl TaskIndex {
+    /// An index of `tasks`, of which none is there twice.
+    pub fn of(tasks: &[Task]) -> Self {
+        let mut index = Self::default();
+        index.reserve(tasks.len(), tasks);
+        for (position, task) in tasks.iter().enumerate() {
+            index.insert(position, task, tasks);
+        }
+        index
+    }
+
+    /// Makes room for so many more.
+    pub fn reserve(&mut self, more: usize, tasks: &[Task]) {
+        let Self { positions, state } = self;
+        positions.reserve(more, |position| hash_in(state, tasks.get(*position)));
+    }
+
+    /// Where `task` stands in `tasks`.
+    pub fn find(&self, task: &Task, tasks: &[Task]) -> Option<usize> {
+        let is_it =
+            |position: &usize| tasks.get(*position).is_some_and(|other| is_same(task, other));
+        self.positions.find(hash_in(&self.state, Some(task)), is_it).copied()
+    }
+
+    /// Returns a hash of a task's provider and ID, which is another one for each index.
+    pub fn hash(&self, task: &Task) -> u64 {
+        hash_in(&self.state, Some(task))
+    }
+
+    /// Takes in `task`, which stands at `position` or is about to.
+    pub fn insert(&mut self, position: usize, task: &Task, tasks: &[Task]) {
+        let Self { positions, state } = self;
+        let of = |position: &usize| hash_in(state, tasks.get(*position));
+        positions.insert_unique(hash_in(state, Some(task)), position, of);
+    }
+}
+
+fn hash_in(state: &RandomState, task: Option<&Task>) -> u64 {
+    state.hash_one(task.map(|task| (&*task.common.provider, &*task.id)))
+}
+
+fn is_same(task: &Task, other: &Task) -> bool {
+    *task.id == *other.id && task.common.provider == other.common.provider
 }
 
 /// Longer than any API's IDs, and short enough for every server's limit on URLs once encoded.
@@ -143,5 +284,16 @@ mod tests {
         {
             assert!(check_segments(value).is_err(), "{value}");
         }
+    }
+
+    #[test]
+    fn ids_of_every_length_are_kept() {
+        for length in [1, 36, SHORT - 1, SHORT, SHORT + 1, 4_096] {
+            let text = "é".repeat(length)[..length / 2 * 2].to_owned() + &"x".repeat(length % 2);
+            let id = TaskId::from(text.as_str());
+            assert_eq!((&*id, &id), (text.as_str(), &id.clone()));
+            assert_eq!(matches!(id.0, IdText::Short(_)), length <= SHORT);
+        }
+        assert_eq!(size_of::<TaskId>(), 48);
     }
 }

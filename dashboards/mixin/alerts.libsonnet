@@ -1,7 +1,7 @@
-// The alerts. What each means and what to do is in docs/runbooks.md, a section an alert.
+// The alerts. docs/runbooks.md has a section on each: its meaning and what to do.
 //
 // Gauges are read over three minutes, so that a failed scrape resolves nothing; counters of several
-// exporters are added only after each has one value.
+// exporters are summed only after each exporter has been reduced to one value.
 {
   local config = $._config,
   local limits = config.thresholds,
@@ -11,7 +11,7 @@
     else if seconds % 60 == 0 then '%dm' % (seconds / 60)
     else '%gs' % seconds,
 
-  // A dashboard with the variables already set to what the alert is about.
+  // The URL of a dashboard, with the variables set to the labels of the alert.
   local dashboard(uid, variables) =
     '%s/d/%s%s' % [config.grafana, uid, if variables == [] then '' else '?' + std.join('&', [
       'var-%s={{ $labels.%s | urlquery }}' % [name, name]
@@ -30,7 +30,7 @@
     },
   },
 
-  // A query of the template language about the alert's own job and provider.
+  // A query in the template language for the alert's own job and provider.
   local ask(query) =
     '{{ with printf `%s` $labels.job $labels.provider | query }}' % query,
   local own = 'job=%q, provider=%q',
@@ -49,12 +49,12 @@
           |||,
           'Tasks are stuck at a provider.',
           '{{ if eq $value 1.0 }}1 task is{{ else }}{{ printf "%.0f" $value }} tasks are{{ end }} stuck at {{ $labels.provider }}: '
-          + 'open for longer than stuck_after, or without any change for as long.'
+          + 'open or unchanged for longer than stuck_after.'
           + ask('max(aitask_oldest_net_queue_age_seconds{%s, state!="waiting"})' % own)
           + ' The longest wait for the provider is {{ . | first | value | humanizeDuration }}.{{ end }}',
         ) { 'for': '5m', keep_firing_for: '10m' },
 
-        // Of an exporter that does not export net ages, the whole age counts.
+        // If an exporter does not export net ages, its queue ages are used.
         alert(
           'AITaskQueueAgeHigh',
           'critical',
@@ -73,7 +73,7 @@
           'A task at {{ $labels.provider }} has been open for {{ $value | humanizeDuration }}'
           + ask('topk(1, max by (state) (aitask_oldest_net_queue_age_seconds{%s, state!~"waiting|not_found"}))' % own)
           + ', its state is {{ . | first | label "state" }}{{ end }}; more than '
-          + duration(limits.queueAgeSeconds) + ' is too long. The time that it waited for the user does not count.',
+          + duration(limits.queueAgeSeconds) + ' is too long. The time in which it waited for the user does not count.',
         ) { 'for': '5m', keep_firing_for: '10m' },
 
         alert(
@@ -86,9 +86,9 @@
             and
             sum by (job, provider) (job_instance_provider_state:aitask_finished:increase30m) >= %d
           ||| % [limits.failedPercent / 100, limits.failedMinFinished],
-          'Many of the tasks of a provider fail.',
+          'Many tasks of a provider fail.',
           '{{ $value | humanizePercentage }} of the tasks at {{ $labels.provider }} that ended in the last 30 minutes '
-          + 'have failed or were lost; more than %g%% is unusual.' % limits.failedPercent,
+          + 'failed or were lost; more than %g%% is unusual.' % limits.failedPercent,
         ) { 'for': '10m', keep_firing_for: '15m' },
 
         alert(
@@ -99,9 +99,9 @@
               max by (job, instance, provider) (increase(aitask_finished_total{state="not_found"}[1h]))
             ) > 0
           |||,
-          'A provider does not know tasks that we ask for.',
-          '{{ $labels.provider }} has denied {{ if lt $value 1.5 }}a task{{ else }}about {{ printf "%.0f" $value }} tasks{{ end }} for good in the last hour: '
-          + 'either it loses jobs, or we ask with wrong IDs. Such a task counts as finished and is polled no more.',
+          'A provider does not know some of our tasks.',
+          '{{ if lt $value 1.5 }}A task{{ else }}About {{ printf "%.0f" $value }} tasks{{ end }} at {{ $labels.provider }} became final as not found in the last hour: '
+          + 'either the provider loses jobs, or our IDs are wrong. Such a task counts as finished and is not polled again.',
         ),
 
         alert(
@@ -115,8 +115,8 @@
             sum by (job, provider) (job_instance_provider_reason:aitask_poll_failures:increase15m{reason="not_found"})
               >= sum by (job, provider) (job_instance_provider_reason:aitask_poll_failures:increase15m{reason!="not_found"})
           |||,
-          'A provider gives no usable answer.',
-          'No poll of {{ $labels.provider }} has got a usable answer in the last 10 minutes, so nothing new is known of its tasks.'
+          'A provider gives no usable answers.',
+          'No poll of {{ $labels.provider }} has received a usable answer in the last 10 minutes, so nothing new is known about its tasks.'
           + ask('topk(1, sum by (reason) (job_instance_provider_reason:aitask_poll_failures:increase15m{%s}))' % own)
           + ' Most often the reason is {{ . | first | label "reason" }}.{{ end }}',
         ) { 'for': '5m', keep_firing_for: '10m' },
@@ -132,15 +132,15 @@
             sum by (job, provider) (job_instance_provider_reason:aitask_poll_failures:increase15m{reason!="not_found"}) >= %d
           ||| % [limits.failedPollsPercent / 100, limits.failedPollsMin],
           'Most polls of a provider fail.',
-          '{{ $value | humanizePercentage }} of the polls of {{ $labels.provider }} in the last 15 minutes have failed; '
-          + 'above %g%% we learn late what becomes of its tasks.' % limits.failedPollsPercent
+          '{{ $value | humanizePercentage }} of the polls of {{ $labels.provider }} in the last 15 minutes failed; '
+          + 'above %g%%, changes of its tasks are noticed late.' % limits.failedPollsPercent
           + ask('topk(1, sum by (reason) (job_instance_provider_reason:aitask_poll_failures:increase15m{%s, reason!="not_found"}))' % own)
           + ' Most often the reason is {{ . | first | label "reason" }}.{{ end }}',
         ) { 'for': '10m' },
 
-        // Refusals that go on: at two scrapes at least, without a usable answer in 5 minutes, and more
-        // than failures for other reasons. Of each exporter alone, since one may have another token.
-        // Refused credentials are tried every 5 minutes, or every poll_interval if that is longer.
+        // Continued rejections: at least two scrapes show new ones, there is no usable answer in 5 minutes,
+        // and they outnumber failures for other reasons. Evaluated per exporter, since one may have another
+        // token. Rejected credentials are tried every 5 minutes, or every poll_interval if that is longer.
         alert(
           'AITaskCredentialsRejected',
           'critical',
@@ -159,9 +159,9 @@
             ) > 0
           |||,
           'A provider rejects our credentials.',
-          '{{ $labels.provider }} refuses the polls of {{ if eq $value 1.0 }}an exporter{{ else }}{{ printf "%.0f" $value }} exporters{{ end }} again and again, '
+          '{{ $labels.provider }} repeatedly rejects the credentials of {{ if eq $value 1.0 }}an exporter{{ else }}{{ printf "%.0f" $value }} exporters{{ end }}, '
           + 'and has given no usable answer for 10 minutes: the token is wrong, or the account lacks permission or money. '
-          + 'Polls are paused but for one at a time.',
+          + 'Polls are paused, except for one at a time.',
         ) { 'for': '5m', keep_firing_for: '15m' },
 
         alert(
@@ -172,9 +172,9 @@
               / sum by (job, provider) (job_instance_provider:aitask_polls:increase15m)
               > %g
           ||| % (limits.rateLimitedPercent / 100),
-          'A provider refuses polls because there are too many.',
-          '{{ $value | humanizePercentage }} of the polls of {{ $labels.provider }} in the last 15 minutes were refused with "too many requests"; '
-          + 'above %g%% we learn late what becomes of its tasks, and new tasks may be refused too.' % limits.rateLimitedPercent,
+          'A provider rejects polls as too many requests.',
+          '{{ $value | humanizePercentage }} of the polls of {{ $labels.provider }} in the last 15 minutes were rejected with "too many requests"; '
+          + 'above %g%%, changes of its tasks are noticed late, and new tasks may be rejected too.' % limits.rateLimitedPercent,
         ) { 'for': '15m' },
 
         alert(
@@ -186,8 +186,8 @@
             ) > 0
           |||,
           'A provider uses a status that the mapping does not list.',
-          'Answers of {{ $labels.provider }} in the last hour had a status that its mapping does not list. Such a task counts as unknown '
-          + 'and is polled on, even if the provider means that it has ended.',
+          'In the last hour, answers of {{ $labels.provider }} had a status that its mapping does not list. Such a task counts as unknown '
+          + 'and is still polled, even if the status means that it has ended.',
         ),
 
         alert(
@@ -199,13 +199,13 @@
             ) > %g
           ||| % limits.lagSeconds,
           'Polls of a provider start late.',
-          'One poll in a hundred of {{ $labels.provider }} starts {{ $value | humanizeDuration }} late or more; '
-          + 'what is shown of its tasks is that much older than the poll interval says.',
+          'One poll in a hundred of {{ $labels.provider }} starts at least {{ $value | humanizeDuration }} late; '
+          + 'the values of its tasks are older than the poll interval by that much.',
           config.uids.exporter,
         ) { 'for': '10m' },
 
-        // Of each exporter alone, without a poll that was of use: refused credentials are tried now and
-        // then, and a provider that asks for pauses is asked between them.
+        // Evaluated per exporter, and only without a usable answer: rejected credentials are tried now and
+        // then, and a provider that asks for pauses is polled between them.
         alert(
           'AITaskPollsStopped',
           'critical',
@@ -222,7 +222,7 @@
           ||| % limits.overdueSeconds,
           'Polls of a provider have stopped.',
           'Polls of {{ $labels.provider }} have been due for {{ $value | humanizeDuration }}, and none has brought a usable answer '
-          + 'in the last 5 minutes: what is shown of its tasks is that old.',
+          + 'in the last 5 minutes: the values of its tasks are that old.',
           config.uids.exporter,
         ) { 'for': '5m' },
 
@@ -236,7 +236,7 @@
           ||| % config,
           'Prometheus cannot scrape an exporter of AI tasks.',
           'Prometheus cannot scrape {{ with $labels.instance }}{{ . }}{{ else }}any exporter{{ end }} of the job {{ $labels.job }}. '
-          + 'Nothing new is known of its tasks, and alerts about them end or do not fire.',
+          + 'Nothing new is known about its tasks, and alerts about them resolve or do not fire.',
           config.uids.exporter,
           ['job'],
         ) {
@@ -252,8 +252,8 @@
               max_over_time(aitask_exporter_config_last_reload_successful[3m])
             ) == 0
           |||,
-          'An exporter of AI tasks has refused its configuration.',
-          'The configuration of {{ $labels.instance }} has a mistake: the one before stays in force, and tasks that were added since are not watched.',
+          'An exporter of AI tasks has rejected its configuration.',
+          'The configuration of {{ $labels.instance }} has an error: the previous one stays in force, and tasks that were added since are not monitored.',
           config.uids.exporter,
           ['instance', 'job'],
         ) { 'for': '5m' },
@@ -271,8 +271,8 @@
           ['instance', 'job'],
         ) { 'for': '5m' },
 
-        // The lowest value: a disk that is nearly full takes a write now and then, which is no
-        // recovery. That damage was found at the start is no alert: it does not end before the next start.
+        // The lowest value: a disk that is nearly full accepts a write now and then, which is not a
+        // recovery. Damage found at startup does not alert, because it would last until the next start.
         alert(
           'AITaskExporterStorageDown',
           'warning',
@@ -280,8 +280,8 @@
             min by (job, instance) (min_over_time(aitask_exporter_storage_up[3m])) == 0
           |||,
           'An exporter of AI tasks cannot write to its storage path.',
-          'The disk of {{ $labels.instance }} refuses what is written to --storage.path. '
-          + 'The exporter runs on from memory; a restart forgets what has happened since, and tasks that have finished since are not counted yet.',
+          'Writes of {{ $labels.instance }} to --storage.path fail. '
+          + 'The exporter continues from memory; a restart loses what has happened since, and tasks that have finished since are not counted yet.',
           config.uids.exporter,
           ['instance', 'job'],
         ) { 'for': '10m' },

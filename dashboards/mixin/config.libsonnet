@@ -1,35 +1,35 @@
-// What a user may want to change, in one place: rules and dashboards take it from here.
+// The settings that a user may want to change. Rules and dashboards take them from here.
 {
   _config+:: {
-    // The scrape job, for AITaskExporterDown; the other rules hold for any job.
+    // The scrape job, for AITaskExporterDown; the other rules apply to any job.
     job: 'aitask_exporter',
 
-    // What stands before the fragment in `runbook_url`, and before `/d/` in `dashboard_url`.
+    // The part of `runbook_url` before the fragment, and of `dashboard_url` before `/d/`.
     runbooks: 'docs/runbooks.md',
     grafana: '',
 
-    // Above these the alerts fire, and the panels turn red.
+    // Above these limits, the alerts fire and the panels turn red.
     thresholds: {
       queueAgeSeconds: 3600,
       failedPercent: 25,
-      // Of fewer tasks the percentage says nothing.
+      // With fewer tasks, the percentage means nothing.
       failedMinFinished: 5,
       failedPollsPercent: 50,
-      // Of a single poll it would say less than of a single task.
+      // With a single poll, it would mean even less than with a single task.
       failedPollsMin: 2,
       rateLimitedPercent: 10,
       lagSeconds: 30,
       overdueSeconds: 300,
     },
 
-    // How many tasks the table of the worst shows: what a person reads, and a browser draws.
+    // Number of tasks in the table of the worst tasks: what a person can read and a browser can draw.
     worstTasks: 25,
 
     uids: { fleet: 'aitask-fleet', task: 'aitask-task', exporter: 'aitask-exporter' },
     tag: 'aitask',
 
-    // In the order of a task's life; `open` are those that wait for the provider or the user. The colours keep apart for colour-blind people, and from the
-    // backgrounds of the dark and of the light theme.
+    // In the order of a task's life; `open` states wait for the provider or the user. The colours are
+    // distinguishable for colour-blind people, and from the backgrounds of the dark and the light theme.
     states: [
       { name: 'unpolled', color: '#A3A8B0', open: true },
       { name: 'queued', color: '#38AEF2', open: true },
@@ -42,7 +42,7 @@
       { name: 'not_found', color: '#DDA018', open: false },
     ],
 
-    // What is no state: all is well, worth a look, act; a figure, or a word of the provider.
+    // Colours of everything else: all is well, worth a look, act; and of plain numbers and the provider's words.
     colors: { ok: '#2FB268', warn: '#DDA018', bad: '#B8400C', neutral: '#8A94A6' },
   },
 }

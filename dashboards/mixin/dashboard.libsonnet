@@ -1,4 +1,4 @@
-// A dashboard of Grafana: variables, links, the firing alerts, and panels in rows.
+// A Grafana dashboard: variables, links, the firing alerts, and panels in rows.
 local panel = import 'panel.libsonnet';
 local q = import 'query.libsonnet';
 
@@ -13,7 +13,7 @@ function(config)
     definition: expr,
     // On time range change, since tasks and exporters come and go.
     refresh: 2,
-    // By name, without case.
+    // By name, case-insensitive.
     sort: 5,
   } + more;
   local all = {
@@ -37,12 +37,11 @@ function(config)
     } + all,
   };
 
-  // An alert has the labels that it is about: those of a provider have no instance, and others no
-  // provider.
+  // Alerts about a provider have no label `instance`, and others have no label `provider`.
   local alerts = 'ALERTS{alertname=~"AITask.+", alertstate="firing", job=~"$job|", instance=~"$instance|", provider=~"$provider|"}';
 
   {
-    // The address of a dashboard, with variables as they are or as the row of a table says.
+    // The URL of a dashboard, with the current variables or those from the row of a table.
     url(uid, variables):: '/d/%s?%s' % [uid, std.join('&', ['${__url_time_range}', '${datasource:queryparam}'] + variables)],
 
     // `rows` of [height, [[width, panel], …]] from top to bottom.
@@ -70,7 +69,7 @@ function(config)
           name: 'Firing alerts',
           datasource: panel.datasource,
           enable: true,
-          // On every graph, several alerts would drown the lines.
+          // Several alerts on every graph would hide the lines.
           filter: { exclude: false, ids: [each.id for each in numbered if std.objectHasAll(each, 'annotated')] },
           hide: false,
           iconColor: config.colors.bad,

@@ -1,2 +1,2 @@
-// The dashboards as JSON, by the names of their files.
+// The dashboards as JSON, by file name.
 (import 'mixin.libsonnet').grafanaDashboards

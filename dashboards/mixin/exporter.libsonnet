@@ -1,4 +1,4 @@
-// The exporter itself: whether it polls in time, what its polls find, and what it costs.
+// The exporter itself: the lag of its polls, their results, and its costs.
 local panel = import 'panel.libsonnet';
 local q = import 'query.libsonnet';
 
@@ -10,7 +10,7 @@ function(config)
 
   local ofInstance(expr) = q.max(['job', 'instance'], expr);
   local perProvider(metric) = 'sum by (provider) (%s)' % q.once(['provider'], q.rate(metric, [provider]));
-  // The most of the time between two points: a moment's value says little.
+  // The maximum between two points: the value at a single moment says little.
   local mostByProvider(metric) = q.sum(['provider'], ['provider'], 'max_over_time(%s[$__rate_interval])' % q.select(metric, [provider]));
   local polls = perProvider('aitask_polls_total');
   local failures = q.once(['provider', 'reason'], q.rate('aitask_poll_failures_total', [provider]));
@@ -25,13 +25,13 @@ function(config)
 
   local exportersDown = panel.stat(
     'Exporters down',
-    'Exporters that Prometheus cannot scrape. AITaskExporterDown fires where there are any.',
+    'Exporters that Prometheus cannot scrape. AITaskExporterDown fires if there are any.',
     [panel.now(q.exportersDown)],
   ) + alarm;
 
   local refused = panel.stat(
-    'Configurations refused',
-    'Exporters that have refused their configuration at the last reload. AITaskConfigReloadFailed fires above 0.',
+    'Rejected configurations',
+    'Exporters that rejected their configuration at the last reload. AITaskConfigReloadFailed fires above 0.',
     [panel.now('sum(%s == bool 0)' % ofInstance(q.select('aitask_exporter_config_last_reload_successful')))],
   ) + alarm;
 
@@ -43,13 +43,13 @@ function(config)
 
   local storageDown = panel.stat(
     'Storage down',
-    'Exporters whose disk refuses what they write to --storage.path, so that a restart would forget. AITaskExporterStorageDown fires above 0.',
+    'Exporters that cannot write to --storage.path, so that a restart would lose the history. AITaskExporterStorageDown fires above 0.',
     [panel.now('sum(%s)' % q.once([], q.select('aitask_exporter_storage_up') + ' == bool 0'))],
   ) + alarm + panel.noValue('no storage path');
 
   local pollRate = panel.stat(
     'Polls per second',
-    'Polls of tasks that ended, with success or without.',
+    'Completed polls of tasks, successful or not.',
     [panel.now('sum(%s)' % polls)],
   ) + panel.unit('reqps', 1) + panel.thresholds(colors.neutral);
 
@@ -61,7 +61,7 @@ function(config)
 
   local lagNow = panel.stat(
     'Lag',
-    'How late 99 of 100 polls of a provider have started at the most in the last 10 minutes; the provider where it is worst. AITaskPollsLate fires where it turns red.',
+    '99th percentile of the start delay of polls in the last 10 minutes, for the provider with the largest. AITaskPollsLate fires where it turns red.',
     [panel.now('max(%s)' % lag(['provider', 'le']))],
   ) + panel.unit('s', 2) + panel.thresholds(colors.neutral, [[0, colors.ok], [limits.lagSeconds, colors.bad]]) + panel.noValue('no poll');
 
@@ -77,7 +77,7 @@ function(config)
 
   local statuses = panel.timeseries(
     'Answers by HTTP status',
-    'Answers per second by HTTP status, all providers of the variable together.',
+    'Answers per second by HTTP status, for all selected providers together.',
     [panel.series(
       'sum by (status_code) (%s) > 0' % q.once(
         ['provider', 'status_code'],
@@ -89,44 +89,44 @@ function(config)
 
   local durations = panel.heatmap(
     'Duration of polls',
-    'From the request to the whole answer, all providers together.',
+    'From the request to the complete answer, for all selected providers together.',
     [panel.buckets(q.sum(['le'], ['provider', 'le'], q.rate('aitask_poll_duration_seconds_bucket', [provider])))],
     's',
   );
 
   local lagByProvider = panel.timeseries(
     'Lag by provider',
-    'How much later than due 99 of 100 polls started at the most, in the 10 minutes before each point. AITaskPollsLate fires above the line.',
+    '99th percentile of the start delay of polls, over the 10 minutes before each point. AITaskPollsLate fires above the line.',
     [panel.series(lag(['provider', 'le']), '{{provider}}')],
   ) + panel.unit('s') + panel.limit(limits.lagSeconds, colors.bad) + panel.annotated;
 
   local overdue = panel.timeseries(
     'Oldest due poll',
-    'How long the first of the due polls has been waiting to start. AITaskPollsStopped fires above the line, if no poll brings a usable answer.',
+    'How long the longest-waiting due poll has been waiting to start. AITaskPollsStopped fires above the line, if no poll gets a usable answer.',
     [panel.series(mostByProvider('aitask_poll_overdue_seconds'), '{{provider}}')],
   ) + panel.unit('s') + panel.limit(limits.overdueSeconds, colors.bad) + panel.annotated;
 
   local inFlight = panel.timeseries(
-    'Requests under way',
-    'Requests that wait for their answer; a batch is one. At max_in_flight further polls wait.',
+    'Requests in flight',
+    'Requests that wait for their answer; a batch is one request. At max_in_flight, further polls wait.',
     [panel.series(mostByProvider('aitask_polls_in_flight'), '{{provider}}')],
   ) + count;
 
   local waiting = panel.timeseries(
-    'Polls that wait',
+    'Waiting polls',
     'Polls that are due and have not started.',
     [panel.series(mostByProvider('aitask_poll_queue_length'), '{{provider}}')],
   ) + count;
 
   local throttled = panel.timeseries(
     'Throttling',
-    "The share of time in which due polls were held back, by the rate limit or by the provider's Retry-After; of several exporters the largest.",
+    "The share of time in which due polls were delayed by the rate limit or by the provider's Retry-After; the largest of several exporters.",
     [panel.series(q.max(['provider'], q.rate('aitask_throttled_seconds_total', [provider])), '{{provider}}')],
   ) + panel.unit('percentunit');
 
   local tooMany = panel.timeseries(
-    'Polls refused as too many',
-    'The share of polls in the 15 minutes before each point that the provider refused with "too many requests". AITaskRateLimited fires above the line.',
+    'Rate-limited polls',
+    'The share of polls in the 15 minutes before each point that the provider rejected with "too many requests". AITaskRateLimited fires above the line.',
     [panel.series(
       '100 * sum by (provider) (%s) / sum by (provider) (%s)' % [
         q.once(['provider', 'reason'], q.increase('aitask_poll_failures_total', [provider, 'reason="rate_limited"'], '15m')),
@@ -138,25 +138,25 @@ function(config)
 
   local probes = panel.timeseries(
     'Probes per minute',
-    'Requests to /probe by result: paused is a provider in a pause, busy one without a turn in time.',
+    'Requests to /probe by result: "paused" if the provider was paused, "busy" if there was no turn in time.',
     [panel.series('60 * sum by (result) (%s)' % q.once(['provider', 'result'], q.rate('aitask_probes_total', [provider])), '{{result}}')],
   ) + panel.counts;
 
   local retries = panel.timeseries(
-    'Polls per minute after a failed one',
-    'Polls that were started because the one before had failed.',
+    'Retries per minute',
+    'Polls that were started because the previous poll of the task had failed.',
     [panel.series('60 * ' + perProvider('aitask_poll_retries_total'), '{{provider}}')],
   ) + panel.counts;
 
   local unknown = panel.timeseries(
     'Unknown statuses per minute',
-    'Answers with a status that the mapping does not list. AITaskUnknownStatus fires where there are any; the log names each once.',
+    'Answers with a status that the mapping does not list. AITaskUnknownStatus fires if there are any; the log has each status once.',
     [panel.series('60 * ' + perProvider('aitask_unknown_statuses_total'), '{{provider}}')],
   ) + panel.counts;
 
   local scrapes = panel.timeseries(
     'Cost of a scrape',
-    'How long the exporter takes to write the metrics, its slowest reader included, and how long Prometheus waits for them.',
+    'How long the exporter takes to write the metrics, including its slowest reader, and how long Prometheus waits for them.',
     [
       panel.series(
         'histogram_quantile(0.99, %s)' % q.once(['le'], q.rate('aitask_exporter_scrape_duration_seconds_bucket')),
@@ -174,13 +174,13 @@ function(config)
 
   local cpu = panel.timeseries(
     'CPU',
-    'Processors in use, over the 5 minutes before each point.',
+    'CPU cores in use, over the 5 minutes before each point.',
     [panel.series(ofInstance(q.ours(q.increase('process_cpu_seconds_total', [], '5m'))) + ' / 300', '{{instance}}')],
   ) + panel.unit('short', 2);
 
   local files = panel.timeseries(
     'File descriptors',
-    'Open files and connections, as a share of the limit. At the limit neither polls nor scrapes can connect.',
+    'Open files and connections, as a share of the limit. At the limit, neither polls nor scrapes can connect.',
     [panel.series(
       ofInstance(q.ours('%s / %s' % [q.select('process_open_fds'), q.select('process_max_fds')])),
       '{{instance}}',
@@ -190,7 +190,7 @@ function(config)
   local exporters =
     panel.table(
       'Exporters',
-      'A row an exporter: whether Prometheus can scrape it, since when it runs, whether and when its configuration was applied, how many samples Prometheus reads from it, and, with --storage.path, whether the disk takes what is written and how much of it was damaged at the start.',
+      'One row per exporter: whether Prometheus can scrape it, when it started, whether and when its configuration was applied, how many samples Prometheus scrapes from it, and, with --storage.path, whether writes succeed and how much was damaged at startup.',
       [
         panel.rows(ofInstance(q.ours(q.select('up')))),
         panel.rows(q.max(['job', 'instance', 'version'], q.select('aitask_exporter_build_info'))),
@@ -226,7 +226,7 @@ function(config)
     + panel.field('Scraped', panel.inWords(panel.words([[0, 'no', colors.bad], [1, 'yes', 'transparent']])) + panel.width(80))
     + panel.field('Version', panel.width(80))
     + panel.field('Started', panel.number('dateTimeAsLocal') + panel.width(190))
-    + panel.field('Configuration', panel.inWords(panel.words([[0, 'refused', colors.bad], [1, 'in force', 'transparent']])))
+    + panel.field('Configuration', panel.inWords(panel.words([[0, 'rejected', colors.bad], [1, 'in force', 'transparent']])))
     + panel.field('Applied', panel.number('dateTimeAsLocal') + panel.width(190))
     + panel.field('Hash', panel.number('none'))
     + panel.field('Samples', panel.number('short', 0) + panel.width(90))
@@ -236,7 +236,7 @@ function(config)
   board.new(
     config.uids.exporter,
     'AI tasks / Exporter',
-    'Whether the exporter itself is all right: its polls, its configuration, and what it costs.',
+    'Is the exporter itself all right? Its polls, its configuration and its costs.',
     ['datasource', 'job', 'instance', 'provider'],
     [
       [4, [[3, exportersDown], [4, refused], [3, dropped], [4, storageDown], [3, pollRate], [3, failedPolls], [4, lagNow]]],

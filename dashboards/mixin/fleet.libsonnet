@@ -1,5 +1,5 @@
-// Is anything stuck; which provider and state; since when; what did the API say; is the exporter
-// itself all right. In this order, from top to bottom.
+// The fleet, from top to bottom: is anything stuck, at which provider and in which state, since when,
+// what did the API say, and is the exporter itself all right?
 local panel = import 'panel.libsonnet';
 local q = import 'query.libsonnet';
 
@@ -10,10 +10,10 @@ function(config)
   local limits = config.thresholds;
   local provider = q.provider;
   local inState = 'state=~"$state"';
-  // Neither waits for the user, nor is an ID that the provider has never known.
+  // Excludes tasks that wait for the user, and IDs that the provider has never known.
   local notWaiting = 'state!~"waiting|not_found"';
 
-  // One value for each exporter; further labels narrow.
+  // One value for each exporter and set of labels.
   local stuck = q.once(['provider'], q.select('aitask_stuck_tasks', [provider]));
   local open = q.once(
     ['provider', 'state'],
@@ -39,39 +39,39 @@ function(config)
 
   local alarm = panel.alarm(colors);
   local figure = panel.unit('short', 0) + panel.noValue('unknown') + panel.thresholds(colors.neutral);
-  // No green below the limit: a stuck task may be younger.
+  // Not green below the limit: a stuck task may be younger.
   local age = panel.unit('s', 1) + panel.noValue('unknown')
               + panel.thresholds(colors.neutral, [[limits.queueAgeSeconds, colors.bad]]);
 
   local stuckTasks = panel.stat(
     'Stuck tasks',
-    'Tasks that are neither final nor waiting for the user, and open for longer than stuck_after or without any change for as long. AITaskStuck fires above 0.',
+    'Tasks that are neither final nor waiting for the user, and that have been open or unchanged for longer than stuck_after. AITaskStuck fires above 0.',
     [panel.now('sum(%s)' % stuck)],
   ) + alarm;
 
   local oldestTask = panel.stat(
     'Oldest open task',
-    'How long ago the oldest task was enqueued that is neither final nor waiting for the user; time that it waited for the user, and IDs that the provider does not know, are left out. AITaskQueueAgeHigh fires where it turns red.',
+    'Queue age of the oldest task that is neither final nor waiting for the user, without the time in which it waited for the user. IDs that the provider does not know are excluded. AITaskQueueAgeHigh fires where it turns red.',
     [panel.now('max(%s)' % oldest())],
   ) + age;
 
   local openTasks = panel.stat(
     'Open tasks',
-    'Tasks that are not final. Those that a provider does not know are left out.',
+    'Tasks that are not final, without those that a provider does not know.',
     [panel.now('sum(%s)' % open)],
   ) + figure;
 
   local failedTasks = panel.stat(
     'Failed tasks',
-    'Tasks that were seen to fail in the time range.',
+    'Tasks whose failure was observed in the time range.',
     [panel.now('sum(%s)' % failed)],
   ) + figure;
 
-  // As the alert has it. That a provider does not know a task is an answer too.
+  // As in the alert. A not-found answer also shows that the provider is up.
   local answers = 'max by (provider) (max_over_time(%s[10m]))' % q.select('aitask_provider_up', [provider]);
   local providersDown = panel.stat(
     'Providers down',
-    'Providers that have given no usable answer for 10 minutes, and not because the task was unknown. AITaskProviderDown fires after another 5.',
+    'Providers without a usable answer for 10 minutes, for other reasons than not found. AITaskProviderDown fires after another 5.',
     [panel.now('sum((%s == bool 0) * (sum by (provider) (%s) > bool sum by (provider) (%s)))' % [
       answers,
       failedPolls(['reason!="not_found"'], '15m'),
@@ -81,7 +81,7 @@ function(config)
 
   local exportersDown = panel.stat(
     'Exporters down',
-    'Exporters that Prometheus cannot scrape now: nothing here is true of their tasks. More on the dashboard of the exporter.',
+    'Exporters that Prometheus cannot scrape now: this dashboard is not valid for their tasks. See the dashboard of the exporter.',
     [panel.now(q.exportersDown)],
   ) + alarm;
 
@@ -89,7 +89,7 @@ function(config)
   local providers =
     panel.table(
       'Providers',
-      'A row a provider, the one with most stuck tasks first. The oldest task is one that does not wait for the user, and the time that it has done so is left out. Open leaves out IDs that the provider does not know. "Answers" is about the last 10 minutes.',
+      'One row per provider, the one with most stuck tasks first. "Oldest" excludes tasks that wait for the user, and the time in which a task has waited for the user. "Open" excludes IDs that the provider does not know. "Answers" covers the last 10 minutes.',
       [
         panel.rows('1e9 * sum by (provider) (%s) + %s' % [stuck, oldestOf(['provider'])]),
         panel.rows('sum by (provider) (%s)' % stuck),
@@ -139,7 +139,7 @@ function(config)
   local oldestByState =
     panel.timeseries(
       'Oldest open task by provider and state',
-      'Queue age of the oldest task in each state. Tasks that wait for the user are left out, and so is the time that a task has done so. AITaskQueueAgeHigh fires above the line.',
+      'Queue age of the oldest task in each state, without tasks that wait for the user, and without the time in which a task has waited for the user. AITaskQueueAgeHigh fires above the line.',
       [panel.series(
         q.orZero(q.max(['provider', 'state'], oldest([inState])) + ' > 0', 'provider', 'no open task'),
         '{{provider}} {{state}}',
@@ -156,7 +156,7 @@ function(config)
     ofTask('aitask_status', [inState]),
   ];
   local ofWorst(expr) = '(%s) and on (provider, task_id) %s' % [expr, worst];
-  // Labels of a task's one series: of one even while two servers disagree.
+  // Labels of a task's single series, of only one even while two servers disagree.
   local labels(metric, labels) = 'topk by (provider, task_id) (1, %s)' % q.max(
     ['provider', 'task_id'] + labels,
     q.select(metric, [provider]),
@@ -165,7 +165,7 @@ function(config)
   local worstTasks =
     panel.table(
       'The worst open tasks',
-      'Stuck tasks first, then the oldest; a row a task. Needs series of single tasks (per_task_series).',
+      'One row per task, stuck tasks first, then the oldest. Needs series of single tasks (per_task_series).',
       [
         panel.rows(worst),
         panel.rows(ofWorst(labels('aitask_status', ['state', 'status']))),
@@ -225,13 +225,13 @@ function(config)
   );
   local tasksByState = panel.timeseries(
     'Tasks by state',
-    'All tasks of the configuration: the open ones below, the ended ones above.',
+    'All tasks of the configuration: the open ones below, the final ones above.',
     [inStates('=~'), inStates('!~')],
   ) + panel.counts + panel.stacked + state.colors + panel.annotated;
 
   local finishedTasks = panel.timeseries(
     'Finished tasks per minute',
-    'Tasks that were seen to end, by how they ended, over the 5 minutes before each point. A task that was final at first sight does not count.',
+    'Tasks whose end was observed, by final state, over the 5 minutes before each point. A task that was final at first sight does not count.',
     [panel.series(
       q.sum(['state'], ['provider', 'state'], q.increase('aitask_finished_total', [provider], '5m')) + ' / 5',
       '{{state}}',
@@ -245,21 +245,21 @@ function(config)
   )];
   local durations = panel.timeseries(
     'Duration of succeeded tasks',
-    'From enqueueing to the end, of the tasks that succeeded in the hour before each point, estimated from buckets. Where none did there is no point.',
+    'From enqueueing to the end, of the tasks that succeeded in the hour before each point, estimated from buckets. Without such tasks, there is no point.',
     [
-      panel.series(duration('0.5'), '{{provider}}, half of them'),
-      panel.series(duration('0.9'), '{{provider}}, 9 of 10'),
+      panel.series(duration('0.5'), '{{provider}}, median'),
+      panel.series(duration('0.9'), '{{provider}}, 90th percentile'),
     ],
   ) + panel.unit('s');
 
   local failedShare = panel.timeseries(
     'Share of failed tasks',
-    'The share that failed or was lost of the tasks that ended in the 30 minutes before each point, where %d or more have ended. AITaskFailureRatioHigh fires above the line.' % limits.failedMinFinished,
+    'The share of tasks that failed or were lost among those that ended in the 30 minutes before each point, if at least %d ended. AITaskFailureRatioHigh fires above the line.' % limits.failedMinFinished,
     [panel.series(
       '100 * sum by (provider) (%s) / (sum by (provider) (%s) >= %d)' % [ended(['state=~"failed|not_found"']), ended([]), limits.failedMinFinished],
       '{{provider}}',
     )],
-  ) + panel.unit('percent') + panel.noValue('fewer than %d have ended' % limits.failedMinFinished) + panel.limit(limits.failedPercent, colors.bad);
+  ) + panel.unit('percent') + panel.noValue('fewer than %d ended' % limits.failedMinFinished) + panel.limit(limits.failedPercent, colors.bad);
 
   local perMinute(by, metric, matchers=[]) = 'sum by (%s) (%s) / 5 > 0' % [
     std.join(', ', by),
@@ -276,7 +276,7 @@ function(config)
 
   local errorCodes = panel.timeseries(
     'Error codes per minute',
-    'Answers by provider and the code in their body, over the 5 minutes before each point. Those that mean success (0, 1, 200, success) are left out.',
+    'Answers by provider and the code in their body, over the 5 minutes before each point. Codes that mean success (0, 1, 200, success) are excluded.',
     [panel.series(
       q.orZero(
         perMinute(['provider', 'code'], 'aitask_response_codes_total', ['code!~"0|1|200|success"']),
@@ -290,7 +290,7 @@ function(config)
   board.new(
     config.uids.fleet,
     'AI tasks / Fleet',
-    'Is anything stuck, where, since when, and what did the API say.',
+    'Is anything stuck, where, since when, and what did the API say?',
     ['datasource', 'job', 'instance', 'provider', 'state'],
     [
       [4, [[4, stuckTasks], [4, oldestTask], [4, openTasks], [4, failedTasks], [4, providersDown], [4, exportersDown]]],

@@ -1,4 +1,4 @@
-// A monitoring mixin: grafanaDashboards, prometheusAlerts and prometheusRules, made from _config.
+// A monitoring mixin: grafanaDashboards, prometheusAlerts and prometheusRules, generated from _config.
 (import 'config.libsonnet')
 + (import 'rules.libsonnet')
 + (import 'alerts.libsonnet')

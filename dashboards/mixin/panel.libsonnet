@@ -1,5 +1,4 @@
-// Panels of Grafana. Every one has a title, a description and a unit; what they have in common
-// stands here once.
+// Grafana panels. Each has a title, a description and a unit; their common parts are defined here.
 local datasource = { type: 'prometheus', uid: '${datasource}' };
 
 local panel(type, title, description, targets) = {
@@ -33,30 +32,31 @@ local steps(base, marks) = {
 {
   datasource:: datasource,
 
-  // Queries: a line a series over time, its value now, or rows of a table, now or over time.
+  // Queries: series over time, their values now, or table rows, now or over time.
   series(expr, legend):: target(expr) { format: 'time_series', range: true, legendFormat: legend },
   now(expr):: target(expr) { format: 'time_series', instant: true, legendFormat: '' },
   rows(expr):: target(expr) { format: 'table', instant: true },
   history(expr):: target(expr) { format: 'table', range: true },
   buckets(expr):: target(expr) { format: 'heatmap', range: true, legendFormat: '{{le}}' },
 
-  // Alternatives for `+`.
+  // Options to add with `+`.
   unit(unit, decimals=null):: defaults(
     { unit: unit } + if decimals == null then {} else { decimals: decimals }
   ),
   max(max):: defaults({ max: max }),
   noValue(text):: defaults({ noValue: text }),
-  // Colours from `base` on, which is also that of no value, and from each [value, colour] of `marks` on.
+  // Colours by value: `base`, also for no value, and the colour of each [value, colour] of `marks` from that
+  // value on.
   thresholds(base, marks=[]):: defaults({ thresholds: steps(base, marks), color: { mode: 'thresholds' } }),
-  // A number that is green at 0, and red above.
+  // A number that is green at 0 and red above.
   alarm(colors):: self.unit('short', 0) + self.noValue('unknown')
                   + self.thresholds(colors.neutral, [[0, colors.ok], [1, colors.bad]]),
   mappings(mappings):: defaults({ mappings: mappings }),
   transformations(list):: { transformations: list },
   override(matcher, options, properties):: { fieldConfig+: { overrides+: [override(matcher, options, properties)] } },
-  // Where firing alerts are marked.
+  // Marks firing alerts on the panel.
   annotated:: { annotated:: true },
-  // A column, or a series, by its name as it is shown.
+  // Overrides for a column or a series, by its displayed name.
   field(name, properties):: self.override('byName', name, properties),
 
   // A mapping of numbers or words to words and colours: [value, text, colour].
@@ -83,7 +83,7 @@ local steps(base, marks) = {
       wideLayout: true,
     },
   },
-  // The text of a field in place of a number.
+  // Shows the text of a field instead of a number.
   text(field):: { options+: { reduceOptions+: { fields: '/^%s$/' % field } } },
 
   timeseries(title, description, targets):: panel('timeseries', title, description, targets) {
@@ -96,7 +96,7 @@ local steps(base, marks) = {
     color: { mode: 'palette-classic' },
     custom: { drawStyle: 'line', lineWidth: 1, fillOpacity: 10, showPoints: 'auto', spanNulls: false },
   }),
-  // A graph of zeros reaches to 1, not to 100.
+  // The axis of a graph of zeros ends at 1, not at 100.
   counts:: defaults({ unit: 'short', custom+: { axisSoftMax: 1 } }),
   stacked:: defaults({ custom+: { fillOpacity: 40, stacking: { mode: 'normal', group: 'A' } } }),
   // A line at the threshold of an alert, the area above it shaded.
@@ -108,13 +108,13 @@ local steps(base, marks) = {
   table(title, description, targets):: panel('table', title, description, targets) {
     options: { showHeader: true, cellHeight: 'sm' },
   } + defaults({
-    // Most columns are text, and a code such as 1203 is no number. A number's column names its unit.
+    // Most columns are text, and a code such as 1203 is not a number. Columns of numbers set their unit.
     unit: 'string',
     noValue: '–',
     custom: { align: 'auto', filterable: false, cellOptions: { type: 'auto' }, inspect: false },
   }),
-  // Properties of a column: a number with its unit, a number highlighted by its level, a value in
-  // words and highlighted in their colours, `other` words in that. Grafana picks a text that is readable on the colour.
+  // Properties of a column: a number with its unit, a number highlighted by its level, a value as words
+  // highlighted in their colours, with `other` for further words. Grafana picks a readable text colour.
   number(unit, decimals=null):: { unit: unit, [if decimals != null then 'decimals']: decimals },
   width(pixels):: { 'custom.width': pixels },
   levels(marks):: { thresholds: steps('transparent', marks), 'custom.cellOptions': highlighted },
@@ -130,8 +130,8 @@ local steps(base, marks) = {
       tooltip: { mode: 'single', sort: 'none' },
     },
   } + defaults({ unit: 'string', noValue: '–', custom: { fillOpacity: 80, lineWidth: 0, spanNulls: false } }),
-  // The rows of `expr` over time, and a row of its own at each moment without one: a state must not
-  // seem to last while nobody looked.
+  // The rows of `expr` over time, and a row "no data" at each moment without one: a state must not
+  // appear to last while there was no data.
   moments(expr, label):: self.history(
     '(%s) or on () label_replace(vector(0), "%s", "no data", "", "")' % [expr, label]
   ),
@@ -153,11 +153,11 @@ local steps(base, marks) = {
   } + defaults({ unit: unit, custom: { hideFrom: { legend: false, tooltip: false, viz: false }, scaleDistribution: { type: 'linear' } } }),
 
   // Transformations.
-  // `merge` needs a column that all answers have, empty ones included: the time of asking.
+  // `merge` needs a column that all results have, including empty ones: the time of the query.
   merge:: { id: 'merge', options: {} },
   drop(pattern):: { id: 'filterFieldsByName', options: { exclude: { pattern: pattern } } },
   sortBy(field, desc=false):: { id: 'sortBy', options: { fields: {}, sort: [{ field: field, desc: desc }] } },
-  // Columns in order: [field, title]; those of `excluded` leave.
+  // Columns in order: [field, title]; those of `excluded` are removed.
   columns(list, excluded=['Time']):: {
     id: 'organize',
     options: {

@@ -1,4 +1,4 @@
-// The rules as YAML, with the keys in the order in which people read a rule.
+// The rules as YAML, with the keys in reading order.
 local mixin = import 'mixin.libsonnet';
 
 local indented(text, by) = std.join('\n', [if line == '' then '' else by + line for line in std.split(text, '\n')]);
@@ -37,6 +37,6 @@ local group(group) =
 
 local groups = mixin.prometheusRules.groups + mixin.prometheusAlerts.groups;
 
-'# Made from dashboards/mixin by `make generate`; needs Prometheus 2.42 or newer.\n'
+'# Generated from dashboards/mixin by `make generate`; needs Prometheus 2.42 or newer.\n'
 + 'groups:\n'
 + indented(std.join('\n', std.map(group, groups)), '  ')

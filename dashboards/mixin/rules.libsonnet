@@ -1,5 +1,5 @@
-// Recording rules: one value for each exporter, with `job` and `instance`, on which the alerts and
-// a user's own queries build.
+// Recording rules with one value for each exporter, and with `job` and `instance`. The alerts and a
+// user's own queries use them.
 {
   local once(labels, expr) = 'max by (%s) (%s)' % [std.join(', ', ['job', 'instance'] + labels), expr],
   local record(labels, metric, operation, expr) = {

@@ -1,11 +1,11 @@
-// The states in words, each with its one colour.
+// The states as words, each with its own colour.
 local panel = import 'panel.libsonnet';
 
 function(states) {
-  // Values of a field that are the states' names.
+  // Mappings for fields whose values are state names.
   mappings:: panel.words([[state.name, state.name, state.color] for state in states] + [panel.noData, panel.none]),
 
-  // A series whose name is a state, or ends in one, behind a space.
+  // Colours for series whose name is a state, or ends in a space and a state.
   colors:: std.foldl(
     function(so_far, state) so_far + panel.override(
       'byRegexp',
@@ -16,6 +16,6 @@ function(states) {
     {},
   ),
 
-  // An alternative of the regular expressions of PromQL.
+  // The open states as an alternation in a PromQL regular expression.
   open:: std.join('|', [state.name for state in states if state.open]),
 }

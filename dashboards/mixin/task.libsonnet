@@ -1,4 +1,4 @@
-// Everything that is known of one task, now and over time.
+// Everything known about one task, now and over time.
 local panel = import 'panel.libsonnet';
 local q = import 'query.libsonnet';
 
@@ -10,7 +10,7 @@ function(config)
 
   local own(metric) = q.select(metric, [q.provider, 'task_id="$task_id"']);
   local value(metric) = 'max(%s)' % own(metric);
-  // Labels of the task's one series: of one even while two servers disagree.
+  // Labels of the task's single series, of only one even while two servers disagree.
   local labels(metric, labels) = 'topk(1, max by (%s) (%s))' % [std.join(', ', labels), own(metric)];
   local lastError = '%s or on () label_replace(%s, "error", "none", "", "")' % [
     q.errors(labels('aitask_error', ['reason', 'code'])),
@@ -21,7 +21,7 @@ function(config)
   local current =
     panel.stat(
       'State',
-      'Where the task stands, in the words of the exporter.',
+      'The normalised state of the task.',
       [panel.rows(labels('aitask_status', ['state']))],
     )
     + panel.text('state')
@@ -33,7 +33,7 @@ function(config)
   local status =
     panel.stat(
       'Status',
-      'Where the task stands, in the word of the provider.',
+      "The provider's own word for the state of the task.",
       [panel.rows(labels('aitask_status', ['status']))],
     )
     + panel.text('status')
@@ -44,7 +44,7 @@ function(config)
   local age =
     panel.stat(
       'Queue age',
-      'How long ago the task was enqueued. A final task has none. AITaskQueueAgeHigh fires where it turns red, but leaves out the time that a task waited for the user.',
+      'Time since the task was enqueued. A final task has none. AITaskQueueAgeHigh fires where it turns red, but excludes the time in which the task waited for the user.',
       [panel.now(value('aitask_queue_age_seconds'))],
     )
     + panel.unit('s', 1)
@@ -54,7 +54,7 @@ function(config)
   local stuck =
     panel.stat(
       'Stuck',
-      'Whether the task is neither final nor waiting for the user, and open for longer than stuck_after or without any change for as long. The time that it waited for the user is left out.',
+      'Whether the task is neither final nor waiting for the user, and has been open or unchanged for longer than stuck_after. The time in which it waited for the user does not count.',
       [panel.now(value('aitask_stuck'))],
     )
     + panel.unit('bool_yes_no')
@@ -65,7 +65,7 @@ function(config)
   local failure =
     panel.stat(
       'Last error',
-      'Why the last poll failed and the code of the answer; "task" where the task itself has failed.',
+      'The reason why the last poll failed and the code of the answer; "task" if the task itself failed.',
       [panel.rows(lastError)],
     )
     + panel.text('error')
@@ -77,7 +77,7 @@ function(config)
   local answered =
     panel.stat(
       'Last answer',
-      'How long ago a poll last got a usable answer. All else here is as old. Final tasks are polled no more.',
+      'Time since the last usable answer. All other values here are as old. Final tasks are not polled again.',
       [panel.now('time() - ' + value('aitask_last_success_timestamp_seconds'))],
     )
     + panel.unit('s', 0)
@@ -87,7 +87,7 @@ function(config)
   local states =
     panel.timeline(
       'State and status',
-      'The state in the words of the exporter, and the status in the words of the provider.',
+      "The normalised state, and the status in the provider's own words.",
       [panel.moments(labels('aitask_status', ['state', 'status']), 'state')],
     )
     + panel.thresholds(colors.neutral)
@@ -99,8 +99,8 @@ function(config)
 
   local errors =
     panel.timeline(
-      'What its polls found',
-      'The reason of each failed poll and the code of the answer, "task" where the task itself has failed, "none" where all was well.',
+      'Poll results',
+      'The reason of each failed poll and the code of the answer, "task" if the task itself failed, "none" without an error.',
       [panel.moments(lastError, 'error')],
     )
     + panel.thresholds(colors.bad)
@@ -112,21 +112,21 @@ function(config)
 
   local ages = panel.timeseries(
     'Queue age over time',
-    'Time since the task was enqueued, until it is final. AITaskQueueAgeHigh fires above the line, but leaves out the time that a task waited for the user.',
+    'Time since the task was enqueued, until it is final. AITaskQueueAgeHigh fires above the line, but excludes the time in which the task waited for the user.',
     [panel.series(value('aitask_queue_age_seconds'), 'queue age')],
   ) + panel.unit('s') + panel.limit(limits.queueAgeSeconds, colors.bad) + panel.annotated;
 
   local progress = panel.timeseries(
     'Progress',
-    'How far the task is. Empty where the provider does not tell.',
+    'Progress of the task. Empty if the provider does not report it.',
     [panel.series(value('aitask_progress_ratio'), 'progress')],
-  ) + panel.unit('percentunit') + panel.max(1) + panel.noValue('the provider does not tell');
+  ) + panel.unit('percentunit') + panel.max(1) + panel.noValue('not reported by the provider');
 
   local moment(metric) = panel.rows('1000 * ' + q.max(['task_id'], own(metric)));
   local times =
     panel.table(
       'Times',
-      'When the task was enqueued, when it came into its state, and when it was polled. "First seen": the provider tells no time, and the first sight of the exporter stands in.',
+      'When the task was enqueued, entered its state, and was polled. "First seen": the provider reports no enqueue time, so the time at which the exporter first saw the task is used.',
       [
         panel.rows('1000 * topk(1, %s)' % q.max(['task_id', 'since'], own('aitask_enqueue_timestamp_seconds'))),
         moment('aitask_state_timestamp_seconds'),
@@ -140,7 +140,7 @@ function(config)
       panel.columns(
         [
           ['Value #A', 'Enqueued'],
-          ['since', 'As told by'],
+          ['since', 'Source'],
           ['Value #B', 'In this state since'],
           ['Value #C', 'Last poll'],
           ['Value #D', 'Last answer'],
@@ -150,7 +150,7 @@ function(config)
       ),
     ])
     + panel.field('Enqueued', panel.number('dateTimeAsLocal'))
-    + panel.field('As told by', panel.inWords(panel.words([
+    + panel.field('Source', panel.inWords(panel.words([
       ['api', 'the provider', colors.ok],
       ['first_seen', 'first seen', colors.warn],
     ])))
@@ -162,7 +162,7 @@ function(config)
   local facts =
     panel.table(
       'Facts',
-      'What never changes: the type of the job, once an answer has told it, and the labels that the configuration gives the task.',
+      'Labels that never change: the job type, once an answer contains it, and the labels from the configuration.',
       [panel.rows('topk(1, %s or on (task_id) %s)' % [own('aitask_info'), own('aitask_status')])],
     )
     + panel.transformations([
@@ -179,7 +179,7 @@ function(config)
   board.new(
     config.uids.task,
     'AI tasks / Task',
-    'One task: its state over time, its age, and what its polls found.',
+    'One task: its state over time, its age, and the results of its polls.',
     ['datasource', 'job', 'instance', 'provider', 'task'],
     [
       [4, [[4, current], [4, status], [4, age], [4, stuck], [4, failure], [4, answered]]],

@@ -1,5 +1,5 @@
 //! Trees to the structs of [`super::raw`]. A mistake does not end the decoding: whatever stands in an
-//! [`At`] reports it and is left out, so that one run finds all mistakes of a file.
+//! [`Spanned`] reports it and is left out, so that one run finds all mistakes of a file.
 
 mod access;
 
@@ -10,46 +10,47 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, Deserialize, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::diagnostic::{Mistake, Mistakes};
-use super::document::{Kind, Node};
+use super::diagnostic::{Diagnostic, DiagnosticSink};
+use super::document::{NodeKind, YamlNode};
 use super::foreign;
-use super::placed::{At, EITHER, ONE_OR_MANY, PLACED};
-use access::{Elements, Entries, Entry, Placed, Variant};
+use super::span::{EITHER, ONE_OR_MANY, PLACED, Spanned};
+use access::{BlockAccess, BlockEntry, EitherAccess, ListAccess, SpannedAccess};
 
 /// Where mistakes go.
-pub type Sink = RefCell<Mistakes>;
+pub type Sink = RefCell<DiagnosticSink>;
 
 /// Decodes a tree; its mistakes go into `sink`.
-pub fn decode<'de, T: Deserialize<'de>>(node: &'de Node, sink: &'de Sink) -> At<T> {
-    // An `At` never fails: it reports.
-    At::deserialize(Decoder::new(node, sink)).unwrap_or_else(|_| At::mistaken(node.place))
+pub fn decode<'de, T: Deserialize<'de>>(node: &'de YamlNode, sink: &'de Sink) -> Spanned<T> {
+    // An `Spanned` never fails: it reports.
+    Spanned::deserialize(NodeDecoder::new(node, sink))
+        .unwrap_or_else(|_| Spanned::invalid(node.location))
 }
 
 /// A node that is being decoded.
 #[derive(Clone, Copy)]
-struct Decoder<'de> {
-    node: &'de Node,
+struct NodeDecoder<'de> {
+    node: &'de YamlNode,
     sink: &'de Sink,
     /// Whether the node has been reported already, so that it only lends its place.
     is_reported: bool,
 }
 
-/// A mistake whose place is that of the nearest [`At`] around it.
+/// A mistake whose place is that of the nearest [`Spanned`] around it.
 #[derive(Debug)]
-pub struct Error {
+pub struct DecodeError {
     message: String,
     hint: Option<String>,
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for DecodeError {}
 
-impl de::Error for Error {
+impl de::Error for DecodeError {
     /// A second line of the message is its hint.
     fn custom<T: fmt::Display>(message: T) -> Self {
         let text = message.to_string();
@@ -61,26 +62,26 @@ impl de::Error for Error {
     }
 }
 
-impl<'de> Decoder<'de> {
-    const fn new(node: &'de Node, sink: &'de Sink) -> Self {
+impl<'de> NodeDecoder<'de> {
+    const fn new(node: &'de YamlNode, sink: &'de Sink) -> Self {
         Self { node, sink, is_reported: false }
     }
 
-    fn mismatch(self, expected: &dyn de::Expected) -> Error {
+    fn mismatch(self, expected: &dyn de::Expected) -> DecodeError {
         de::Error::custom(format!("expected {expected}, found {}", self.node.kind_name()))
     }
 
-    fn report(self, error: Error) {
-        let mut mistake = Mistake::new(self.node.place, error.message);
-        mistake.hint = error.hint;
+    fn report(self, error: DecodeError) {
+        let mut diagnostic = Diagnostic::new(self.node.location, error.message);
+        diagnostic.hint = error.hint;
         if let Some(text) = self.node.text() {
-            mistake = mistake.quote(text);
+            diagnostic = diagnostic.quote(text);
         }
-        self.sink.borrow_mut().push(mistake);
+        self.sink.borrow_mut().push(diagnostic);
     }
 
     /// The entries of a map; a key that stands twice or is none is reported and left out.
-    fn entries(self) -> Vec<&'de (Node, Node)> {
+    fn entries(self) -> Vec<&'de (YamlNode, YamlNode)> {
         let entries = self.node.entries();
         let mut order: Vec<_> = entries.iter().enumerate().collect();
         order.sort_by_key(|(_, (key, _))| key.text());
@@ -91,8 +92,8 @@ impl<'de> Decoder<'de> {
                 && first.text() == second.text()
             {
                 doubles.push(*index);
-                let mistake = key_mistake("duplicate key", second).first(first.place);
-                self.sink.borrow_mut().push(mistake);
+                let diagnostic = key_mistake("duplicate key", second).first(first.location);
+                self.sink.borrow_mut().push(diagnostic);
             }
         }
         doubles.sort_unstable();
@@ -106,10 +107,15 @@ impl<'de> Decoder<'de> {
     }
 
     /// Reports a key that the struct named `block` does not know, and returns the field that it is likely to mean.
-    fn unknown_key(self, block: &str, key: &Node, fields: &[&'static str]) -> Option<&'static str> {
+    fn unknown_key(
+        self,
+        block: &str,
+        key: &YamlNode,
+        fields: &[&'static str],
+    ) -> Option<&'static str> {
         let name = key.text().unwrap_or_default();
-        if let Some(mistake) = foreign::mistake(block, name, key.place) {
-            self.sink.borrow_mut().push(mistake);
+        if let Some(diagnostic) = foreign::diagnostic(block, name, key.location) {
+            self.sink.borrow_mut().push(diagnostic);
             return None;
         }
         let nearest = nearest(name, fields.iter().copied());
@@ -123,13 +129,13 @@ impl<'de> Decoder<'de> {
 
     /// The entries of a map that is decoded into a struct with these fields. For a misspelt key the
     /// field counts as written and mistaken, so that it is not missed as well.
-    fn fields(self, block: &str, fields: &[&'static str]) -> Vec<Entry<'de>> {
+    fn fields(self, block: &str, fields: &[&'static str]) -> Vec<BlockEntry<'de>> {
         let (mut entries, mut misspelt) = (Vec::new(), Vec::new());
         for (key, value) in self.entries() {
             if key.text().is_some_and(|key| fields.contains(&key)) {
-                entries.push(Entry { key, field: None, value });
+                entries.push(BlockEntry { key, field: None, value });
             } else if let Some(meant) = self.unknown_key(block, key, fields) {
-                misspelt.push(Entry { key, field: Some(meant), value });
+                misspelt.push(BlockEntry { key, field: Some(meant), value });
             }
         }
         for entry in misspelt {
@@ -142,11 +148,11 @@ impl<'de> Decoder<'de> {
 }
 
 /// A mistake about a key, whose name is said.
-fn key_mistake(message: &str, key: &Node) -> Mistake {
-    let mistake = Mistake::new(key.place, message);
+fn key_mistake(message: &str, key: &YamlNode) -> Diagnostic {
+    let diagnostic = Diagnostic::new(key.location, message);
     match key.text() {
-        Some(text) => mistake.quote(text),
-        None => mistake,
+        Some(text) => diagnostic.quote(text),
+        None => diagnostic,
     }
 }
 
@@ -160,14 +166,14 @@ pub fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Opt
         .map(|(_, candidate)| candidate)
 }
 
-impl<'de> de::Deserializer<'de> for Decoder<'de> {
-    type Error = Error;
+impl<'de> de::Deserializer<'de> for NodeDecoder<'de> {
+    type Error = DecodeError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match &self.node.kind {
-            Kind::Null => visitor.visit_unit(),
-            Kind::Bool(text) => visitor.visit_bool(is_true(text)),
-            Kind::Number(text) => {
+            NodeKind::Null => visitor.visit_unit(),
+            NodeKind::Bool(text) => visitor.visit_bool(is_true(text)),
+            NodeKind::Number(text) => {
                 if let Ok(number) = text.parse::<u64>() {
                     visitor.visit_u64(number)
                 } else if let Ok(number) = text.parse::<i64>() {
@@ -178,45 +184,45 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
                     visitor.visit_borrowed_str(text)
                 }
             }
-            Kind::Text(text) => visitor.visit_borrowed_str(text),
-            Kind::List(_) => self.deserialize_seq(visitor),
-            Kind::Map(_) => self.deserialize_map(visitor),
+            NodeKind::Text(text) => visitor.visit_borrowed_str(text),
+            NodeKind::List(_) => self.deserialize_seq(visitor),
+            NodeKind::Map(_) => self.deserialize_map(visitor),
         }
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match &self.node.kind {
-            Kind::Bool(text) => visitor.visit_bool(is_true(text)),
+            NodeKind::Bool(text) => visitor.visit_bool(is_true(text)),
             _ => Err(self.mismatch(&"true or false")),
         }
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.node.text() {
             Some(text) => visitor.visit_borrowed_str(text),
             None => Err(self.mismatch(&visitor)),
         }
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         self.deserialize_str(visitor)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match &self.node.kind {
-            Kind::List(nodes) => {
-                visitor.visit_seq(Elements { nodes: nodes.iter(), sink: self.sink })
+            NodeKind::List(nodes) => {
+                visitor.visit_seq(ListAccess { nodes: nodes.iter(), sink: self.sink })
             }
             _ => Err(self.mismatch(&"a list")),
         }
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match &self.node.kind {
-            Kind::Map(_) => {
+            NodeKind::Map(_) => {
                 let entries = self.entries().into_iter();
-                let entries = entries.map(|(key, value)| Entry { key, field: None, value });
-                visitor.visit_map(Entries::new(entries.collect(), self.sink))
+                let entries = entries.map(|(key, value)| BlockEntry { key, field: None, value });
+                visitor.visit_map(BlockAccess::new(entries.collect(), self.sink))
             }
             _ => Err(self.mismatch(&"a block of keys")),
         }
@@ -227,9 +233,11 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
         block: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, DecodeError> {
         match &self.node.kind {
-            Kind::Map(_) => visitor.visit_map(Entries::new(self.fields(block, fields), self.sink)),
+            NodeKind::Map(_) => {
+                visitor.visit_map(BlockAccess::new(self.fields(block, fields), self.sink))
+            }
             _ => Err(self.mismatch(&"a block of keys")),
         }
     }
@@ -238,9 +246,9 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
         self,
         name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, DecodeError> {
         match name {
-            PLACED => visitor.visit_seq(Placed { decoder: self, next: 0 }),
+            PLACED => visitor.visit_seq(SpannedAccess { decoder: self, next: 0 }),
             _ => visitor.visit_newtype_struct(self),
         }
     }
@@ -250,16 +258,16 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
         name: &'static str,
         variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, DecodeError> {
         if name == EITHER {
-            let block = matches!(self.node.kind, Kind::Map(_));
+            let block = matches!(self.node.kind, NodeKind::Map(_));
             let variant = variants.get(usize::from(block)).copied().unwrap_or_default();
-            return visitor.visit_enum(Variant { variant, decoder: self });
+            return visitor.visit_enum(EitherAccess { variant, decoder: self });
         }
         if name == ONE_OR_MANY {
-            let is_list = matches!(self.node.kind, Kind::List(_));
+            let is_list = matches!(self.node.kind, NodeKind::List(_));
             let variant = variants.get(usize::from(is_list)).copied().unwrap_or_default();
-            return visitor.visit_enum(Variant { variant, decoder: self });
+            return visitor.visit_enum(EitherAccess { variant, decoder: self });
         }
         let words = variants.join(", ");
         let Some(text) = self.node.text() else {
@@ -271,7 +279,7 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
         visitor.visit_enum(StrDeserializer::new(text))
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         visitor.visit_unit()
     }
 

@@ -3,18 +3,18 @@
 
 use serde_json::Value;
 
-use super::diagnostic::Mistake;
-use super::document::{Kind, Node};
-use super::placed::{At, Either, OneOrMany, Table};
+use super::diagnostic::Diagnostic;
+use super::document::{NodeKind, YamlNode};
 use super::privacy::redact_template;
 use super::raw;
-use super::scalar::{SECRET, TemplateText, Text};
+use super::scalar::{PublicText, SECRET, TemplateText};
+use super::span::{Either, OneOrMany, OrderedMap, Spanned};
 use crate::mapping::definition::{self as mapping, Definition, Field};
-use crate::request;
+use crate::request::RequestDefinition;
 
 /// The definition of a request.
-pub fn request(raw: &raw::Request) -> request::Definition {
-    request::Definition {
+pub fn request(raw: &raw::RawRequest) -> RequestDefinition {
+    RequestDefinition {
         method: raw.method.value.clone(),
         path: raw.path.value.clone(),
         query: raw.query.get().map(query).unwrap_or_default(),
@@ -23,8 +23,8 @@ pub fn request(raw: &raw::Request) -> request::Definition {
 }
 
 /// The definition of a request for several tasks.
-pub fn batch(raw: &raw::Batch) -> request::Definition {
-    request::Definition {
+pub fn batch(raw: &raw::RawBatch) -> RequestDefinition {
+    RequestDefinition {
         method: raw.method.value.clone(),
         path: raw.path.value.clone(),
         query: raw.query.get().map(query).unwrap_or_default(),
@@ -32,21 +32,21 @@ pub fn batch(raw: &raw::Batch) -> request::Definition {
     }
 }
 
-fn query(table: &Table<TemplateText>) -> Vec<(String, String)> {
+fn query(table: &OrderedMap<TemplateText>) -> Vec<(String, String)> {
     let entries = table.entries();
     entries.map(|(_, name, TemplateText(text))| (name.to_owned(), text.clone().into())).collect()
 }
 
 /// The same definition as people may see it: without what the user wrote beside the placeholders of
 /// the query and the body, which may be a token. `block` is the provider's, merged with its preset.
-pub fn redacted_request(raw: &raw::Request, block: &Node) -> request::Definition {
-    let users = block.place.document;
+pub fn redacted_request(raw: &raw::RawRequest, block: &YamlNode) -> RequestDefinition {
+    let users = block.location.document;
     let mut definition = request(raw);
     let request = block.get("request");
     let node_of = |key: &str| request.and_then(|request| request.get(key));
     for (name, text) in &mut definition.query {
         let node = node_of("query").and_then(|query| query.get(name));
-        if node.is_some_and(|node| node.place.document == users) {
+        if node.is_some_and(|node| node.location.document == users) {
             *text = redact_template(text);
         }
     }
@@ -57,19 +57,19 @@ pub fn redacted_request(raw: &raw::Request, block: &Node) -> request::Definition
 }
 
 /// Replaces in a JSON value what stands beside placeholders and comes from the file `users`.
-fn redact(value: &mut Value, node: &Node, users: u32) {
+fn redact(value: &mut Value, node: &YamlNode, users: u32) {
     match (value, &node.kind) {
-        (Value::Array(items), Kind::List(nodes)) => {
+        (Value::Array(items), NodeKind::List(nodes)) => {
             items.iter_mut().zip(nodes).for_each(|(value, node)| redact(value, node, users));
         }
-        (Value::Object(entries), Kind::Map(_)) => {
+        (Value::Object(entries), NodeKind::Map(_)) => {
             for (key, value) in entries {
                 if let Some(node) = node.get(key) {
                     redact(value, node, users);
                 }
             }
         }
-        (value @ (Value::String(_) | Value::Number(_)), _) if node.place.document == users => {
+        (value @ (Value::String(_) | Value::Number(_)), _) if node.location.document == users => {
             *value = match &value {
                 Value::String(text) => redact_template(text).into(),
                 _ => SECRET.into(),
@@ -80,7 +80,7 @@ fn redact(value: &mut Value, node: &Node, users: u32) {
 }
 
 /// The definition of a mapping.
-pub fn mapping(raw: &raw::Response) -> Definition {
+pub fn mapping(raw: &raw::RawResponse) -> Definition {
     Definition {
         accept: words(&raw.accept),
         body: raw.body.value.clone(),
@@ -103,7 +103,7 @@ pub fn mapping(raw: &raw::Response) -> Definition {
     }
 }
 
-fn field(raw: &At<raw::Field>) -> Option<Field> {
+fn field(raw: &Spanned<raw::RawField>) -> Option<Field> {
     Some(match raw.get()? {
         Either::Short(path) => Field { paths: vec![path.clone()], ..Field::default() },
         Either::Long(long) => Field {
@@ -119,48 +119,48 @@ fn field(raw: &At<raw::Field>) -> Option<Field> {
 fn paths(raw: &OneOrMany<String>) -> Vec<String> {
     match raw {
         OneOrMany::One(path) => vec![path.clone()],
-        OneOrMany::Many(paths) => paths.iter().filter_map(At::get).cloned().collect(),
+        OneOrMany::Many(paths) => paths.iter().filter_map(Spanned::get).cloned().collect(),
     }
 }
 
-fn refine(raw: &At<raw::Refine>) -> Option<mapping::Refine> {
+fn refine(raw: &Spanned<raw::RawRefine>) -> Option<mapping::Refine> {
     let raw = raw.get()?;
     let when = raw.when.get().map(texts).unwrap_or_default();
     Some(mapping::Refine { when, state: raw.state.value.clone().unwrap_or_default() })
 }
 
-fn words(raw: &At<raw::Words>) -> Vec<String> {
-    raw.get().into_iter().flatten().filter_map(At::get).map(owned).collect()
+fn words(raw: &Spanned<raw::RawWords>) -> Vec<String> {
+    raw.get().into_iter().flatten().filter_map(Spanned::get).map(owned).collect()
 }
 
-fn tables(raw: &At<Table<raw::Words>>) -> Vec<(String, Vec<String>)> {
+fn tables(raw: &Spanned<OrderedMap<raw::RawWords>>) -> Vec<(String, Vec<String>)> {
     let entries = raw.get().into_iter().flat_map(|table| &table.0);
     entries.filter_map(|(key, value)| Some((key.value.clone()?, words(value)))).collect()
 }
 
-fn texts(raw: &Table<Text>) -> Vec<(String, String)> {
+fn texts(raw: &OrderedMap<PublicText>) -> Vec<(String, String)> {
     raw.entries().map(|(_, key, value)| (key.to_owned(), owned(value))).collect()
 }
 
-fn owned(text: &Text) -> String {
+fn owned(text: &PublicText) -> String {
     text.0.clone().into()
 }
 
 /// A mistake below `block` at the node that it names, or at the nearest one above.
-pub fn place(mistake: mapping::Mistake, block: &Node) -> Mistake {
-    let mut place = block.place;
+pub fn location(diagnostic: mapping::DefinitionError, block: &YamlNode) -> Diagnostic {
+    let mut location = block.location;
     let mut node = block;
-    for step in &mistake.at {
+    for step in &diagnostic.at {
         let below = match &node.kind {
-            Kind::List(nodes) => step.parse().ok().and_then(|index: usize| nodes.get(index)),
+            NodeKind::List(nodes) => step.parse().ok().and_then(|index: usize| nodes.get(index)),
             _ => node.get(step),
         };
         let Some(below) = below else { break };
-        (place, node) = (below.place, below);
+        (location, node) = (below.location, below);
     }
     // The message may hold text of the file.
-    let ours = Mistake::new(place, "not valid").detail(mistake.message);
-    match mistake.hint {
+    let ours = Diagnostic::new(location, "not valid").detail(diagnostic.message);
+    match diagnostic.hint {
         Some(hint) => ours.hint(hint),
         None => ours,
     }

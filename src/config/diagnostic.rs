@@ -1,12 +1,12 @@
-//! Mistakes, and how they are told: where, what, the line, and what to do.
+//! DiagnosticSink, and how they are told: where, what, the line, and what to do.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use super::extent::HiddenPlaces;
-use super::place::{self, Place, Spot};
-use super::privacy::Hidden;
-use crate::visible::{is_invisible, is_plain};
+use super::extent::HiddenRegions;
+use super::place::{self, Location, Position};
+use super::privacy::HiddenNode;
+use crate::printable::{is_invisible, is_printable};
 
 /// How many mistakes are kept and shown, the first ones of the text; the rest are counted, since a list
 /// may have millions. More than a screen helps no reader.
@@ -16,9 +16,9 @@ const EXCERPT_CHARS: usize = 120;
 
 /// Something wrong with the configuration, at a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub struct Diagnostic {
     /// Where.
-    pub place: Place,
+    pub location: Location,
     /// What is wrong, in our own words: holds no text of the file but names.
     pub message: String,
     /// Text of the file. Left out where what stands at the place may be a secret.
@@ -26,14 +26,14 @@ pub struct Mistake {
     /// What to do, in our own words.
     pub hint: Option<String>,
     /// Where the same thing stands for the first time.
-    pub first: Option<Place>,
+    pub first: Option<Location>,
 }
 
-impl Mistake {
+impl Diagnostic {
     /// A mistake without detail and hint.
-    pub fn new(place: Place, message: impl Into<String>) -> Self {
+    pub fn new(location: Location, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { place, message, detail: None, hint: None, first: None }
+        Self { location, message, detail: None, hint: None, first: None }
     }
 
     /// Adds text of the file, in quotes.
@@ -58,38 +58,39 @@ impl Mistake {
 
     /// Adds where the same thing stands for the first time.
     #[must_use]
-    pub const fn first(mut self, place: Place) -> Self {
-        self.first = Some(place);
+    pub const fn first(mut self, location: Location) -> Self {
+        self.first = Some(location);
         self
     }
 }
 
 /// The mistakes that were found so far: the first ones of the text, and the number of the others.
 #[derive(Debug, Default)]
-pub struct Mistakes {
+pub struct DiagnosticSink {
     /// In the order of their places, at most [`MAX_SHOWN`].
-    kept: Vec<Mistake>,
+    kept: Vec<Diagnostic>,
     /// The number of those that are not kept, but for the equal of one that is.
     more: usize,
     /// The number of all.
     found: usize,
 }
 
-impl Mistakes {
+impl DiagnosticSink {
     /// Adds a mistake. A block with an anchor is read once for each alias, and its mistakes, which are
     /// then equal, count once as far as they are kept.
-    pub fn push(&mut self, mistake: Mistake) {
-        if self.count_beyond(mistake.place) {
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        if self.count_beyond(diagnostic.location) {
             return;
         }
-        let behind = self.kept.partition_point(|kept| kept.place <= mistake.place);
+        let behind = self.kept.partition_point(|kept| kept.location <= diagnostic.location);
         let before = self.kept.get(..behind).unwrap_or_default();
-        let mut same_place = before.iter().rev().take_while(|kept| kept.place == mistake.place);
+        let mut same_place =
+            before.iter().rev().take_while(|kept| kept.location == diagnostic.location);
         self.found += 1;
-        if same_place.any(|kept| *kept == mistake) {
+        if same_place.any(|kept| *kept == diagnostic) {
             return;
         }
-        self.kept.insert(behind, mistake);
+        self.kept.insert(behind, diagnostic);
         if self.kept.len() > MAX_SHOWN {
             self.kept.pop();
             self.more += 1;
@@ -98,9 +99,9 @@ impl Mistakes {
 
     /// Counts a mistake that would not be kept, so that it need not be made, and returns true. Returns
     /// false for one that is to be pushed.
-    pub fn count_beyond(&mut self, place: Place) -> bool {
-        let is_beyond =
-            self.kept.len() == MAX_SHOWN && self.kept.last().is_some_and(|last| last.place < place);
+    pub fn count_beyond(&mut self, location: Location) -> bool {
+        let is_beyond = self.kept.len() == MAX_SHOWN
+            && self.kept.last().is_some_and(|last| last.location < location);
         self.more += usize::from(is_beyond);
         self.found += usize::from(is_beyond);
         is_beyond
@@ -109,7 +110,7 @@ impl Mistakes {
     /// Adds all of `others`.
     pub fn append(&mut self, others: Self) {
         let kept = others.kept.len();
-        others.kept.into_iter().for_each(|mistake| self.push(mistake));
+        others.kept.into_iter().for_each(|diagnostic| self.push(diagnostic));
         self.more += others.more;
         self.found += others.found.saturating_sub(kept);
     }
@@ -125,9 +126,9 @@ impl Mistakes {
     }
 }
 
-impl From<Mistake> for Mistakes {
-    fn from(mistake: Mistake) -> Self {
-        Self { kept: vec![mistake], more: 0, found: 1 }
+impl From<Diagnostic> for DiagnosticSink {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self { kept: vec![diagnostic], more: 0, found: 1 }
     }
 }
 
@@ -142,20 +143,20 @@ pub fn shorten(text: &str) -> String {
 
 /// The text that a mistake is in.
 #[derive(Clone)]
-pub struct Source {
+pub struct SourceText {
     /// The file's name as the user gave it.
     pub name: String,
     /// Its content without byte-order mark.
     pub text: String,
     /// What the text is.
-    pub format: Format,
+    pub format: SourceFormat,
     /// The scalars of it that must not be shown.
-    pub hidden: Vec<Hidden>,
+    pub hidden: Vec<HiddenNode>,
 }
 
 /// What the text of a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum SourceFormat {
     /// YAML.
     Yaml,
     /// Meant to be YAML, but not even that, so that nothing tells of which type a place is.
@@ -164,31 +165,31 @@ pub enum Format {
     Lines,
 }
 
-impl Source {
+impl SourceText {
     /// A file's name and content, in which nothing is hidden yet.
-    pub const fn new(name: String, text: String, format: Format) -> Self {
+    pub const fn new(name: String, text: String, format: SourceFormat) -> Self {
         Self { name, text, format, hidden: Vec::new() }
     }
 
     /// Its lines, as those count them who look for a place.
     fn lines(&self) -> Box<dyn Iterator<Item = &str> + '_> {
         match self.format {
-            Format::Lines => Box::new(place::lines(&self.text)),
-            Format::Yaml | Format::Broken => Box::new(place::yaml_lines(&self.text)),
+            SourceFormat::Lines => Box::new(place::lines(&self.text)),
+            SourceFormat::Yaml | SourceFormat::Broken => Box::new(place::yaml_lines(&self.text)),
         }
     }
 }
 
 /// Some lines of a file, found in one way through it.
 #[derive(Default)]
-struct Lines<'s> {
+struct FoundLines<'s> {
     found: BTreeMap<u32, &'s str>,
     /// The last line that is not blank.
     last: Option<(u32, &'s str)>,
 }
 
-impl<'s> Lines<'s> {
-    fn find(source: &'s Source, wanted: &BTreeSet<u32>) -> Self {
+impl<'s> FoundLines<'s> {
+    fn find(source: &'s SourceText, wanted: &BTreeSet<u32>) -> Self {
         let mut lines = Self::default();
         for (number, line) in (1..).zip(source.lines()) {
             if wanted.contains(&number) {
@@ -203,8 +204,8 @@ impl<'s> Lines<'s> {
 
     /// Where something is, and its line. What is missing at the end is missing behind the last line that
     /// is not blank.
-    fn position(&self, spot: Spot) -> Option<((u32, u32), &'s str)> {
-        let Spot::At(line, column) = spot else { return None };
+    fn position(&self, position: Position) -> Option<((u32, u32), &'s str)> {
+        let Position::LineColumn(line, column) = position else { return None };
         let (last, text) = self.last?;
         if let Some(text) = self.found.get(&line).filter(|_| line <= last) {
             return Some(((line, column), text));
@@ -218,13 +219,13 @@ impl<'s> Lines<'s> {
 /// All that is wrong with a configuration, ready to be printed. Holds no secret.
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
-    shown: Vec<Diagnostic>,
+    shown: Vec<RenderedDiagnostic>,
     more: usize,
 }
 
 /// One mistake, ready to be printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnostic {
+pub struct RenderedDiagnostic {
     /// The file's name as the user gave it.
     pub file: String,
     /// Line and column, from 1.
@@ -239,25 +240,34 @@ pub struct Diagnostic {
 
 impl Diagnostics {
     /// Looks up the places of mistakes.
-    pub fn new(mistakes: Mistakes, sources: &[Source]) -> Self {
-        let Mistakes { kept, more, .. } = mistakes;
+    pub fn new(diagnostics: DiagnosticSink, sources: &[SourceText]) -> Self {
+        let DiagnosticSink { kept, more, .. } = diagnostics;
         let mut wanted: HashMap<u32, BTreeSet<u32>> = HashMap::new();
-        for place in kept.iter().flat_map(|mistake| [Some(mistake.place), mistake.first]).flatten()
+        for location in kept
+            .iter()
+            .flat_map(|diagnostic| [Some(diagnostic.location), diagnostic.first])
+            .flatten()
         {
-            let lines = wanted.entry(place.document).or_default();
-            if let Spot::At(line, _) = place.spot {
+            let lines = wanted.entry(location.document).or_default();
+            if let Position::LineColumn(line, _) = location.position {
                 lines.insert(line);
             }
         }
-        let files: HashMap<u32, File<'_>> = wanted
+        let files: HashMap<u32, SourceView<'_>> = wanted
             .iter()
             .filter_map(|(document, wanted)| {
                 let source = sources.get(usize::try_from(*document).ok()?)?;
-                let hidden = HiddenPlaces::find(&source.text, &source.hidden);
-                Some((*document, File { source, lines: Lines::find(source, wanted), hidden }))
+                let hidden = HiddenRegions::find(&source.text, &source.hidden);
+                Some((
+                    *document,
+                    SourceView { source, lines: FoundLines::find(source, wanted), hidden },
+                ))
             })
             .collect();
-        let shown = kept.iter().filter_map(|mistake| Diagnostic::new(mistake, &files)).collect();
+        let shown = kept
+            .iter()
+            .filter_map(|diagnostic| RenderedDiagnostic::new(diagnostic, &files))
+            .collect();
         Self { shown, more }
     }
 
@@ -271,28 +281,28 @@ impl Diagnostics {
     }
 
     /// The mistakes that are told, by file and position.
-    pub fn shown(&self) -> &[Diagnostic] {
+    pub fn shown(&self) -> &[RenderedDiagnostic] {
         &self.shown
     }
 }
 
 /// A file that has mistakes.
-struct File<'s> {
-    source: &'s Source,
-    lines: Lines<'s>,
-    hidden: HiddenPlaces,
+struct SourceView<'s> {
+    source: &'s SourceText,
+    lines: FoundLines<'s>,
+    hidden: HiddenRegions,
 }
 
-impl Diagnostic {
-    fn new(mistake: &Mistake, files: &HashMap<u32, File<'_>>) -> Option<Self> {
-        let File { source, lines, hidden } = files.get(&mistake.place.document)?;
-        let found = lines.position(mistake.place.spot);
-        let is_secret = found.is_some() && hidden.has(mistake.place);
+impl RenderedDiagnostic {
+    fn new(diagnostic: &Diagnostic, files: &HashMap<u32, SourceView<'_>>) -> Option<Self> {
+        let SourceView { source, lines, hidden } = files.get(&diagnostic.location.document)?;
+        let found = lines.position(diagnostic.location.position);
+        let is_secret = found.is_some() && hidden.has(diagnostic.location);
         let is_hidden = found.is_some_and(|((line, _), _)| {
-            is_secret || source.format == Format::Broken || hidden.has_line(line)
+            is_secret || source.format == SourceFormat::Broken || hidden.has_line(line)
         });
-        let mut message = mistake.message.clone();
-        if let Some(detail) = mistake.detail.as_deref().filter(|_| !is_secret) {
+        let mut message = diagnostic.message.clone();
+        if let Some(detail) = diagnostic.detail.as_deref().filter(|_| !is_secret) {
             message.push_str(": ");
             message.extend(detail.chars().map(printable));
         }
@@ -302,12 +312,12 @@ impl Diagnostic {
         let excerpt = found.filter(|_| !is_hidden).and_then(|((_, column), line)| {
             excerpt(line, usize::try_from(column).ok()?, source.format)
         });
-        let first = mistake.first.and_then(|place| {
-            let File { source, lines, .. } = files.get(&place.document)?;
-            let ((line, column), _) = lines.position(place.spot)?;
+        let first = diagnostic.first.and_then(|location| {
+            let SourceView { source, lines, .. } = files.get(&location.document)?;
+            let ((line, column), _) = lines.position(location.position)?;
             Some(format!("the first one is at {}:{line}:{column}", source.name))
         });
-        let hint = mistake.hint.clone().or(first);
+        let hint = diagnostic.hint.clone().or(first);
         let position = found.map(|(position, _)| position);
         Some(Self { file: source.name.clone(), position, message, excerpt, hint })
     }
@@ -315,7 +325,7 @@ impl Diagnostic {
 
 /// The part of a line around a column, and where the column stands in it. A comment of YAML is left
 /// out: it has no type, and may be what stood there before.
-fn excerpt(line: &str, column: usize, format: Format) -> Option<(String, usize)> {
+fn excerpt(line: &str, column: usize, format: SourceFormat) -> Option<(String, usize)> {
     let indent = line.chars().take_while(|c| c.is_whitespace()).count();
     let at = column.saturating_sub(1);
     let start = if at < EXCERPT_CHARS { indent.min(at) } else { at - EXCERPT_CHARS / 2 };
@@ -324,7 +334,7 @@ fn excerpt(line: &str, column: usize, format: Format) -> Option<(String, usize)>
         let is_behind_space = |before: &str| before.ends_with([' ', '\t']);
         *byte >= behind && line.get(..*byte).is_some_and(is_behind_space)
     });
-    let end = comment.filter(|_| format != Format::Lines).unwrap_or(line.len());
+    let end = comment.filter(|_| format != SourceFormat::Lines).unwrap_or(line.len());
     let code = line.get(..end)?;
     let shown: String = code.chars().skip(start).take(EXCERPT_CHARS).map(printable).collect();
     let shown = shown.trim_end().to_owned();
@@ -334,12 +344,12 @@ fn excerpt(line: &str, column: usize, format: Format) -> Option<(String, usize)>
 fn printable(character: char) -> char {
     match character {
         '\t' => ' ',
-        c if is_plain(c) && !is_invisible(c) => c,
+        c if is_printable(c) && !is_invisible(c) => c,
         _ => '\u{fffd}',
     }
 }
 
-impl fmt::Display for Diagnostic {
+impl fmt::Display for RenderedDiagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.file)?;
         if let Some((line, column)) = self.position {
@@ -375,23 +385,23 @@ impl std::error::Error for Diagnostics {}
 mod tests {
     use super::*;
 
-    fn at(line: u32) -> Place {
-        Place { document: 0, spot: Spot::At(line, 1) }
+    fn at(line: u32) -> Location {
+        Location { document: 0, position: Position::LineColumn(line, 1) }
     }
 
     /// Whatever the order in which they are found.
     #[test]
     fn the_first_mistakes_of_the_text_are_kept_and_the_others_counted() {
         let text = "a\n".repeat(1_000);
-        let source = Source::new("list".to_owned(), text, Format::Lines);
+        let source = SourceText::new("list".to_owned(), text, SourceFormat::Lines);
         for step in [1, 7, 999] {
-            let mut mistakes = Mistakes::default();
+            let mut diagnostics = DiagnosticSink::default();
             for n in 0..1_000 {
-                mistakes.push(Mistake::new(at(n * step % 1_000 + 1), "wrong"));
+                diagnostics.push(Diagnostic::new(at(n * step % 1_000 + 1), "wrong"));
             }
-            assert_eq!((mistakes.len(), mistakes.kept.len()), (1_000, MAX_SHOWN));
-            let mut all = Mistakes::from(Mistake::new(at(7), "also wrong"));
-            all.append(mistakes);
+            assert_eq!((diagnostics.len(), diagnostics.kept.len()), (1_000, MAX_SHOWN));
+            let mut all = DiagnosticSink::from(Diagnostic::new(at(7), "also wrong"));
+            all.append(diagnostics);
             assert_eq!((all.len(), all.kept.len()), (1_001, MAX_SHOWN));
             let diagnostics = Diagnostics::new(all, std::slice::from_ref(&source));
             let lines = diagnostics.shown().iter().map(|d| d.position.unwrap().0);
@@ -404,13 +414,13 @@ mod tests {
 
     #[test]
     fn equal_mistakes_are_shown_once() {
-        let mut mistakes = Mistakes::default();
+        let mut diagnostics = DiagnosticSink::default();
         for n in 0..1_000 {
-            mistakes.push(Mistake::new(at(n % 3 + 1), "wrong"));
+            diagnostics.push(Diagnostic::new(at(n % 3 + 1), "wrong"));
         }
-        assert_eq!(mistakes.len(), 1_000);
-        let source = Source::new("list".to_owned(), "a\n".repeat(3), Format::Lines);
-        let diagnostics = Diagnostics::new(mistakes, &[source]);
+        assert_eq!(diagnostics.len(), 1_000);
+        let source = SourceText::new("list".to_owned(), "a\n".repeat(3), SourceFormat::Lines);
+        let diagnostics = Diagnostics::new(diagnostics, &[source]);
         assert_eq!((diagnostics.shown().len(), diagnostics.more), (3, 0));
     }
 }

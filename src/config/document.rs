@@ -10,8 +10,8 @@ mod tests;
 
 use std::collections::HashMap;
 
-use super::events::{Event, Events, Extent, What};
-use super::place::{Place, Spot};
+use super::events::{ByteSpan, EventKind, YamlEvent, YamlEvents};
+use super::place::{Location, Position};
 use super::syntax::SyntaxError;
 use core_schema::scalar;
 
@@ -33,18 +33,18 @@ const MAX_ANCHORS: usize = 10_000;
 
 /// A value or a key.
 #[derive(Clone, Debug)]
-pub struct Node {
+pub struct YamlNode {
     /// Where it stands.
-    pub place: Place,
+    pub location: Location,
     /// The bytes of the text that it is, where it is a scalar.
-    pub extent: Extent,
+    pub bytes: ByteSpan,
     /// What it is.
-    pub kind: Kind,
+    pub kind: NodeKind,
 }
 
 /// What a node is. Scalars hold their text exactly as written, without quotes.
 #[derive(Clone, Debug)]
-pub enum Kind {
+pub enum NodeKind {
     /// `null`, `~` or nothing at all.
     Null,
     /// `true` or `false`.
@@ -54,24 +54,24 @@ pub enum Kind {
     /// Any other scalar.
     Text(Box<str>),
     /// A sequence.
-    List(Vec<Node>),
+    List(Vec<YamlNode>),
     /// A mapping in the order of the text; a key may stand in it twice.
-    Map(Vec<(Node, Node)>),
+    Map(Vec<(YamlNode, YamlNode)>),
 }
 
-impl Node {
+impl YamlNode {
     /// The text of a scalar other than null.
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Bool(text) | Kind::Number(text) | Kind::Text(text) => Some(text),
-            Kind::Null | Kind::List(_) | Kind::Map(_) => None,
+            NodeKind::Bool(text) | NodeKind::Number(text) | NodeKind::Text(text) => Some(text),
+            NodeKind::Null | NodeKind::List(_) | NodeKind::Map(_) => None,
         }
     }
 
     /// The entries, where this is a map.
     pub fn entries(&self) -> &[(Self, Self)] {
         match &self.kind {
-            Kind::Map(entries) => entries,
+            NodeKind::Map(entries) => entries,
             _ => &[],
         }
     }
@@ -84,12 +84,12 @@ impl Node {
     /// What this is, for people.
     pub fn kind_name(&self) -> &'static str {
         match self.kind {
-            Kind::Null => "nothing",
-            Kind::Bool(_) => "true or false",
-            Kind::Number(_) => "a number",
-            Kind::Text(_) => "text",
-            Kind::List(_) => "a list",
-            Kind::Map(_) => "a block of keys",
+            NodeKind::Null => "nothing",
+            NodeKind::Bool(_) => "true or false",
+            NodeKind::Number(_) => "a number",
+            NodeKind::Text(_) => "text",
+            NodeKind::List(_) => "a list",
+            NodeKind::Map(_) => "a block of keys",
         }
     }
 }
@@ -102,14 +102,14 @@ pub enum LongList {
     /// The whole of the text.
     Root,
     /// The value of a key of the block that the text is, where the key stands for the first time.
-    At(&'static str),
+    Section(&'static str),
 }
 
 /// Reads a text without its byte-order mark into a tree.
 ///
 /// # Errors
 /// The text is not YAML, or too much of it.
-pub fn parse(text: &str, document: u32) -> Result<Node, SyntaxError> {
+pub fn parse(text: &str, document: u32) -> Result<YamlNode, SyntaxError> {
     outline(text, document, LongList::Nowhere)
 }
 
@@ -117,13 +117,13 @@ pub fn parse(text: &str, document: u32) -> Result<Node, SyntaxError> {
 ///
 /// # Errors
 /// The text is not YAML, or too much of it.
-pub fn outline(text: &str, document: u32, long: LongList) -> Result<Node, SyntaxError> {
+pub fn outline(text: &str, document: u32, long: LongList) -> Result<YamlNode, SyntaxError> {
     read(text, document, long, &mut drop)
 }
 
 /// Reads the items of the long list of a text that has an outline. There are none where the list is an
 /// alias, since the outline has these.
-pub fn for_each_item(text: &str, document: u32, long: LongList, take: &mut dyn FnMut(Node)) {
+pub fn for_each_item(text: &str, document: u32, long: LongList, take: &mut dyn FnMut(YamlNode)) {
     // What it stops at was told with the outline.
     let _ = read(text, document, long, take);
 }
@@ -132,61 +132,61 @@ fn read(
     text: &str,
     document: u32,
     long: LongList,
-    take: &mut dyn FnMut(Node),
-) -> Result<Node, SyntaxError> {
+    take: &mut dyn FnMut(YamlNode),
+) -> Result<YamlNode, SyntaxError> {
     if text.len() > MAX_YAML_BYTES {
-        let error = SyntaxError::new(Spot::File, "the file is larger than 64 MiB");
+        let error = SyntaxError::new(Position::File, "the file is larger than 64 MiB");
         return Err(error.hint("put long lists of tasks into *.txt files, one ID a line"));
     }
-    if let Some(spot) = find_control(text) {
-        return Err(SyntaxError::new(spot, "not valid YAML: a control character"));
+    if let Some(position) = find_control(text) {
+        return Err(SyntaxError::new(position, "not valid YAML: a control character"));
     }
-    let root = Reader::new(text, document).root(long, take)?;
+    let root = TreeReader::new(text, document).root(long, take)?;
     match root.kind {
-        Kind::Null => Err(SyntaxError::new(Spot::File, "the file is empty")),
+        NodeKind::Null => Err(SyntaxError::new(Position::File, "the file is empty")),
         _ => Ok(root),
     }
 }
 
 /// Returns where the first character is that no YAML text may have.
-fn find_control(text: &str) -> Option<Spot> {
+fn find_control(text: &str) -> Option<Position> {
     let is_control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
     let at = text.find(is_control)?;
     let before = text.get(..at)?.replace("\r\n", "\n");
     let mut lines = before.split(['\n', '\r']);
     let line = u32::try_from(lines.clone().count()).unwrap_or(u32::MAX);
     let column = lines.next_back().map_or(0, |line| line.chars().count());
-    Some(Spot::At(line, u32::try_from(column).unwrap_or(u32::MAX).saturating_add(1)))
+    Some(Position::LineColumn(line, u32::try_from(column).unwrap_or(u32::MAX).saturating_add(1)))
 }
 
 /// A way through a text.
-struct Reader<'t> {
-    events: Events<'t>,
+struct TreeReader<'t> {
+    events: YamlEvents<'t>,
     document: u32,
     /// What aliases may mean, by the numbers of the anchors.
-    anchored: HashMap<usize, Node>,
-    kept: Budget,
+    anchored: HashMap<usize, YamlNode>,
+    kept: NodeBudget,
     /// What may still come.
-    left: Budget,
+    left: NodeBudget,
     /// Nodes that the present tree may still have.
     tree_left: usize,
 }
 
 /// A number of nodes, and of bytes of their texts.
 #[derive(Clone, Copy)]
-struct Budget {
+struct NodeBudget {
     nodes: usize,
     bytes: usize,
 }
 
-impl Budget {
+impl NodeBudget {
     /// Takes a tree out of it, as far as it goes.
-    fn spend(&mut self, node: &Node) -> Option<()> {
+    fn spend(&mut self, node: &YamlNode) -> Option<()> {
         self.nodes = self.nodes.checked_sub(1)?;
         self.bytes = self.bytes.checked_sub(node.text().map_or(0, str::len))?;
         match &node.kind {
-            Kind::List(items) => items.iter().try_for_each(|item| self.spend(item)),
-            Kind::Map(entries) => entries.iter().try_for_each(|(key, value)| {
+            NodeKind::List(items) => items.iter().try_for_each(|item| self.spend(item)),
+            NodeKind::Map(entries) => entries.iter().try_for_each(|(key, value)| {
                 self.spend(key)?;
                 self.spend(value)
             }),
@@ -197,16 +197,16 @@ impl Budget {
 
 const TOO_MANY: &str = "aliases expand to more than the file can hold";
 
-impl<'t> Reader<'t> {
+impl<'t> TreeReader<'t> {
     fn new(text: &'t str, document: u32) -> Self {
         Self {
-            events: Events::new(text),
+            events: YamlEvents::new(text),
             document,
             anchored: HashMap::new(),
-            kept: Budget { nodes: MAX_KEPT_NODES, bytes: MAX_KEPT_BYTES },
+            kept: NodeBudget { nodes: MAX_KEPT_NODES, bytes: MAX_KEPT_BYTES },
             // Two bytes, as in `a,`, make two nodes at most: a key and its null. An escape, as in
             // `"\L"`, is at most half as long as what it stands for.
-            left: Budget {
+            left: NodeBudget {
                 nodes: text.len() * 2 + MAX_ALIASED_NODES,
                 bytes: text.len() * 2 + MAX_ALIASED_BYTES,
             },
@@ -214,20 +214,29 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn root(&mut self, long: LongList, take: &mut dyn FnMut(Node)) -> Result<Node, SyntaxError> {
-        if self.events.next()?.what == What::Last {
-            return Ok(self.make(Spot::File, Extent::default(), Kind::Null));
+    fn root(
+        &mut self,
+        long: LongList,
+        take: &mut dyn FnMut(YamlNode),
+    ) -> Result<YamlNode, SyntaxError> {
+        if self.events.next()?.kind == EventKind::Last {
+            return Ok(self.make(Position::File, ByteSpan::default(), NodeKind::Null));
         }
         let event = self.events.next()?;
-        let root = match (&event.what, long) {
-            (What::List, LongList::Root) => self.long_list((event.spot, event.extent), take),
-            (What::Map, LongList::At(key)) => self.sections((event.spot, event.extent), key, take),
+        let root = match (&event.kind, long) {
+            (EventKind::List, LongList::Root) => {
+                self.long_list((event.position, event.bytes), take)
+            }
+            (EventKind::Map, LongList::Section(key)) => {
+                self.sections((event.position, event.bytes), key, take)
+            }
             _ => self.node(event),
         }?;
-        match self.events.next()?.what {
-            What::Last => Ok(root),
+        match self.events.next()?.kind {
+            EventKind::Last => Ok(root),
             _ => {
-                let error = SyntaxError::new(Spot::File, "more than one YAML document in the file");
+                let error =
+                    SyntaxError::new(Position::File, "more than one YAML document in the file");
                 Err(error.hint("remove the `---` between them"))
             }
         }
@@ -236,21 +245,21 @@ impl<'t> Reader<'t> {
     /// The block that a text is, without the items of the list at `long`.
     fn sections(
         &mut self,
-        (spot, extent): (Spot, Extent),
+        (position, bytes): (Position, ByteSpan),
         long: &str,
-        take: &mut dyn FnMut(Node),
-    ) -> Result<Node, SyntaxError> {
+        take: &mut dyn FnMut(YamlNode),
+    ) -> Result<YamlNode, SyntaxError> {
         let (mut entries, mut is_new) = (Vec::new(), true);
         loop {
             let event = self.events.next()?;
-            if event.what == What::End {
-                return Ok(self.make(spot, extent, Kind::Map(entries)));
+            if event.kind == EventKind::End {
+                return Ok(self.make(position, bytes, NodeKind::Map(entries)));
             }
             let key = self.node(event)?;
             let event = self.events.next()?;
             let is_long = key.text() == Some(long) && std::mem::take(&mut is_new);
-            let value = match event.what {
-                What::List if is_long => self.long_list((event.spot, event.extent), take),
+            let value = match event.kind {
+                EventKind::List if is_long => self.long_list((event.position, event.bytes), take),
                 _ => {
                     is_new |= is_long;
                     self.node(event)
@@ -263,15 +272,15 @@ impl<'t> Reader<'t> {
     /// A list whose items are taken one after another.
     fn long_list(
         &mut self,
-        (spot, extent): (Spot, Extent),
-        take: &mut dyn FnMut(Node),
-    ) -> Result<Node, SyntaxError> {
+        (position, bytes): (Position, ByteSpan),
+        take: &mut dyn FnMut(YamlNode),
+    ) -> Result<YamlNode, SyntaxError> {
         let outside = self.tree_left;
         loop {
             let event = self.events.next()?;
-            if event.what == What::End {
+            if event.kind == EventKind::End {
                 self.tree_left = outside;
-                return Ok(self.make(spot, extent, Kind::List(Vec::new())));
+                return Ok(self.make(position, bytes, NodeKind::List(Vec::new())));
             }
             self.tree_left = MAX_TREE_NODES;
             take(self.node(event)?);
@@ -279,37 +288,39 @@ impl<'t> Reader<'t> {
     }
 
     /// The node that begins with an event.
-    fn node(&mut self, start: Event<'t>) -> Result<Node, SyntaxError> {
-        let too_many = SyntaxError::new(start.spot, TOO_MANY);
+    fn node(&mut self, start: YamlEvent<'t>) -> Result<YamlNode, SyntaxError> {
+        let too_many = SyntaxError::new(start.position, TOO_MANY);
         self.left.nodes = self.left.nodes.checked_sub(1).ok_or(too_many)?;
         self.tree_left = self.tree_left.checked_sub(1).ok_or_else(|| {
-            SyntaxError::new(start.spot, "more keys and values than a configuration has")
+            SyntaxError::new(start.position, "more keys and values than a configuration has")
         })?;
         if start.anchor.is_some_and(|anchor| anchor > MAX_ANCHORS) {
-            return Err(SyntaxError::new(start.spot, "more than 10000 anchors"));
+            return Err(SyntaxError::new(start.position, "more than 10000 anchors"));
         }
-        let Event { what, spot, extent, anchor } = start;
-        let kind = match what {
-            What::Alias(anchor) => return self.alias(anchor, spot),
-            What::Nothing | What::End | What::Document | What::Last => Kind::Null,
-            What::Text(text) => Kind::Text(text.into()),
-            What::Plain(text) => scalar(&text),
-            What::List => {
+        let YamlEvent { kind, position, bytes, anchor } = start;
+        let kind = match kind {
+            EventKind::Alias(anchor) => return self.alias(anchor, position),
+            EventKind::Nothing | EventKind::End | EventKind::Document | EventKind::Last => {
+                NodeKind::Null
+            }
+            EventKind::Text(text) => NodeKind::Text(text.into()),
+            EventKind::Plain(text) => scalar(&text),
+            EventKind::List => {
                 let mut items = Vec::new();
                 loop {
                     let event = self.events.next()?;
-                    if event.what == What::End {
-                        break Kind::List(items);
+                    if event.kind == EventKind::End {
+                        break NodeKind::List(items);
                     }
                     items.push(self.node(event)?);
                 }
             }
-            What::Map => {
+            EventKind::Map => {
                 let mut entries = Vec::new();
                 loop {
                     let event = self.events.next()?;
-                    if event.what == What::End {
-                        break Kind::Map(entries);
+                    if event.kind == EventKind::End {
+                        break NodeKind::Map(entries);
                     }
                     let key = self.node(event)?;
                     let event = self.events.next()?;
@@ -317,7 +328,7 @@ impl<'t> Reader<'t> {
                 }
             }
         };
-        let node = self.make(spot, extent, kind);
+        let node = self.make(position, bytes, kind);
         if let Some(anchor) = anchor {
             let mut kept = self.kept;
             if kept.spend(&node).is_some() {
@@ -328,8 +339,8 @@ impl<'t> Reader<'t> {
         Ok(node)
     }
 
-    fn alias(&mut self, anchor: usize, spot: Spot) -> Result<Node, SyntaxError> {
-        let too_many = || SyntaxError::new(spot, TOO_MANY);
+    fn alias(&mut self, anchor: usize, position: Position) -> Result<YamlNode, SyntaxError> {
+        let too_many = || SyntaxError::new(position, TOO_MANY);
         // It is not there where it was too large, or where the alias is within it.
         let node = self.anchored.get(&anchor).ok_or_else(too_many)?;
         let before = self.left.nodes;
@@ -339,7 +350,7 @@ impl<'t> Reader<'t> {
         Ok(node.clone())
     }
 
-    fn make(&self, spot: Spot, extent: Extent, kind: Kind) -> Node {
-        Node { place: Place { document: self.document, spot }, extent, kind }
+    fn make(&self, position: Position, bytes: ByteSpan, kind: NodeKind) -> YamlNode {
+        YamlNode { location: Location { document: self.document, position }, bytes, kind }
     }
 }

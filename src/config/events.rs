@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use granit_parser::{Event as Parsed, Marker, Parser, ScalarStyle, Span, StrInput, options};
 
-use super::place::Spot;
+use super::place::Position;
 use super::syntax::SyntaxError;
 
 /// How many lists and blocks may stand within one another, in brackets and by indentation: trees are
@@ -13,14 +13,14 @@ const MAX_DEPTH: usize = 64;
 
 /// The range of a text in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Extent {
+pub struct ByteSpan {
     /// The first byte.
     pub start: u32,
     /// The byte behind the last one.
     pub end: u32,
 }
 
-impl Extent {
+impl ByteSpan {
     /// Returns the bytes of a text.
     pub fn of(self, text: &str) -> Option<&str> {
         text.get(usize::try_from(self.start).ok()?..usize::try_from(self.end).ok()?)
@@ -29,20 +29,20 @@ impl Extent {
 
 /// An event, and where it stands.
 #[derive(Debug)]
-pub struct Event<'t> {
+pub struct YamlEvent<'t> {
     /// The event.
-    pub what: What<'t>,
+    pub kind: EventKind<'t>,
     /// Line and column of its first character.
-    pub spot: Spot,
+    pub position: Position,
     /// Its bytes.
-    pub extent: Extent,
+    pub bytes: ByteSpan,
     /// The number of its anchor, from 1.
     pub anchor: Option<usize>,
 }
 
 /// What an event says.
 #[derive(Debug, PartialEq, Eq)]
-pub enum What<'t> {
+pub enum EventKind<'t> {
     /// A scalar without quotes, which may stand for something else than text.
     Plain(Cow<'t, str>),
     /// Any other scalar.
@@ -64,7 +64,7 @@ pub enum What<'t> {
 }
 
 /// The events of a text.
-pub struct Events<'t> {
+pub struct YamlEvents<'t> {
     text: &'t str,
     parser: Parser<'t, StrInput<'t>>,
     next: Option<(Parsed<'t>, Span)>,
@@ -72,7 +72,7 @@ pub struct Events<'t> {
     behind: Marker,
 }
 
-impl<'t> Events<'t> {
+impl<'t> YamlEvents<'t> {
     /// Reads a text without its byte-order mark.
     pub fn new(text: &'t str) -> Self {
         let options = options! {
@@ -90,13 +90,13 @@ impl<'t> Events<'t> {
     ///
     /// # Errors
     /// The text is not YAML.
-    pub fn next(&mut self) -> Result<Event<'t>, SyntaxError> {
+    pub fn next(&mut self) -> Result<YamlEvent<'t>, SyntaxError> {
         loop {
             let Some((event, span)) = self.take()? else {
-                return Ok(Event {
-                    what: What::Last,
-                    spot: Spot::File,
-                    extent: Extent::default(),
+                return Ok(YamlEvent {
+                    kind: EventKind::Last,
+                    position: Position::File,
+                    bytes: ByteSpan::default(),
                     anchor: None,
                 });
             };
@@ -117,28 +117,30 @@ impl<'t> Events<'t> {
         &mut self,
         event: Parsed<'t>,
         span: Span,
-    ) -> Result<Option<Event<'t>>, SyntaxError> {
+    ) -> Result<Option<YamlEvent<'t>>, SyntaxError> {
         let (mut start, end) = (span.start, span.end);
         let behind = self.behind;
-        let (what, anchor, tag) = match event {
-            Parsed::DocumentStart(..) => (What::Document, 0, None),
-            Parsed::SequenceEnd | Parsed::MappingEnd => (What::End, 0, None),
-            Parsed::SequenceStart(_, anchor, tag) => (What::List, anchor, tag),
-            Parsed::MappingStart(_, anchor, tag) => (What::Map, anchor, tag),
-            Parsed::Alias(id) => (What::Alias(id), 0, None),
+        let (kind, anchor, tag) = match event {
+            Parsed::DocumentStart(..) => (EventKind::Document, 0, None),
+            Parsed::SequenceEnd | Parsed::MappingEnd => (EventKind::End, 0, None),
+            Parsed::SequenceStart(_, anchor, tag) => (EventKind::List, anchor, tag),
+            Parsed::MappingStart(_, anchor, tag) => (EventKind::Map, anchor, tag),
+            Parsed::Alias(id) => (EventKind::Alias(id), 0, None),
             Parsed::Scalar(text, style, anchor, tag) => {
                 let is_typed = tag.as_ref().is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
-                let what = match style {
-                    ScalarStyle::Plain if bytes(&start) == bytes(&end) => What::Nothing,
-                    ScalarStyle::Plain if !is_typed => What::Plain(text),
+                let kind = match style {
+                    ScalarStyle::Plain if byte_offset(&start) == byte_offset(&end) => {
+                        EventKind::Nothing
+                    }
+                    ScalarStyle::Plain if !is_typed => EventKind::Plain(text),
                     ScalarStyle::Literal | ScalarStyle::Folded => {
                         start = self.header(&behind, &start);
-                        What::Text(text)
+                        EventKind::Text(text)
                     }
-                    _ => What::Text(text),
+                    _ => EventKind::Text(text),
                 };
                 self.behind = end;
-                (what, anchor, tag)
+                (kind, anchor, tag)
             }
             // The ends of documents and of all; anchors are asked for where they belong.
             _ => return Ok(None),
@@ -146,28 +148,30 @@ impl<'t> Events<'t> {
         if tag.is_some_and(|tag| !CORE_TAGS.iter().any(|known| tag.is_yaml_core_schema_tag(known)))
         {
             let message = "YAML tags such as `!x` are not supported";
-            return Err(SyntaxError::new(spot(&self.tag(&behind, &start)), message));
+            return Err(SyntaxError::new(position(&self.tag(&behind, &start)), message));
         }
         if anchor > 0 {
             match self.take()? {
                 // What begins with `&` may be a text that lacks its quotes.
-                Some((Parsed::Anchor(..), span)) if !matches!(what, What::List | What::Map) => {
+                Some((Parsed::Anchor(..), span))
+                    if !matches!(kind, EventKind::List | EventKind::Map) =>
+                {
                     start = span.start;
                 }
                 Some((Parsed::Anchor(..), _)) | None => {}
                 Some(other) => self.next = Some(other),
             }
         }
-        let extent = Extent { start: bytes(&start), end: bytes(&end) };
-        let is_colon = what == What::Nothing && self.text_from(extent).starts_with(':');
+        let bytes = ByteSpan { start: byte_offset(&start), end: byte_offset(&end) };
+        let is_colon = kind == EventKind::Nothing && self.text_from(bytes).starts_with(':');
         // It is missing behind the colon.
         let start = if is_colon { Marker::new(0, start.line(), start.col() + 1) } else { start };
         let anchor = (anchor > 0).then_some(anchor);
-        Ok(Some(Event { what, spot: spot(&start), extent, anchor }))
+        Ok(Some(YamlEvent { kind, position: position(&start), bytes, anchor }))
     }
 
-    fn text_from(&self, extent: Extent) -> &'t str {
-        let start = usize::try_from(extent.start).ok();
+    fn text_from(&self, bytes: ByteSpan) -> &'t str {
+        let start = usize::try_from(bytes.start).ok();
         start.and_then(|start| self.text.get(start..)).unwrap_or_default()
     }
 
@@ -193,10 +197,10 @@ impl<'t> Events<'t> {
         start: &Marker,
         is_it: impl Fn(Option<char>, char) -> bool,
     ) -> Marker {
-        let extent = Extent { start: bytes(behind), end: bytes(start) };
+        let bytes = ByteSpan { start: byte_offset(behind), end: byte_offset(start) };
         let (mut line, mut column) = (behind.line(), behind.col());
         let mut before = None;
-        for (at, c) in extent.of(self.text).unwrap_or_default().char_indices() {
+        for (at, c) in bytes.of(self.text).unwrap_or_default().char_indices() {
             if is_it(before, c) {
                 let byte = behind.byte_offset().map(|byte| byte + at);
                 return Marker::new(0, line, column).with_byte_offset(byte);
@@ -216,12 +220,12 @@ impl<'t> Events<'t> {
 /// Tags that say no more than what we make of a value anyway.
 const CORE_TAGS: [&str; 7] = ["str", "int", "float", "bool", "null", "seq", "map"];
 
-fn bytes(marker: &Marker) -> u32 {
+fn byte_offset(marker: &Marker) -> u32 {
     marker.byte_offset().and_then(|byte| u32::try_from(byte).ok()).unwrap_or(u32::MAX)
 }
 
 /// Returns line and column of a marker, both from 1.
-pub fn spot(marker: &Marker) -> Spot {
+pub fn position(marker: &Marker) -> Position {
     let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    Spot::At(number(marker.line()), number(marker.col()).saturating_add(1))
+    Position::LineColumn(number(marker.line()), number(marker.col()).saturating_add(1))
 }

@@ -2,36 +2,36 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::place::{Place, Spot, yaml_lines};
-use super::privacy::{Hidden, MAX_HIDDEN, What};
+use super::place::{Location, Position, yaml_lines};
+use super::privacy::{HiddenKind, HiddenNode, MAX_HIDDEN};
 
 /// The lines and places of a file that must not be shown.
 #[derive(Debug, Default)]
-pub struct HiddenPlaces {
+pub struct HiddenRegions {
     /// Where values begin. A text with an anchor is hidden wherever one of its aliases is.
-    starts: HashSet<Spot>,
+    starts: HashSet<Position>,
     lines: BTreeSet<u32>,
     /// True where a place could not be found, so that it may be anywhere.
     everywhere: bool,
 }
 
-impl HiddenPlaces {
+impl HiddenRegions {
     /// Finds the places of what is hidden in a text.
-    pub fn find(text: &str, hidden: &[Hidden]) -> Self {
+    pub fn find(text: &str, hidden: &[HiddenNode]) -> Self {
         let mut found = Self { everywhere: hidden.len() > MAX_HIDDEN, ..Self::default() };
-        for Hidden { place, extent, what } in hidden {
-            let own = extent.of(text).map(str::trim_end);
-            let end = usize::try_from(extent.end).ok();
+        for HiddenNode { location, bytes, kind } in hidden {
+            let own = bytes.of(text).map(str::trim_end);
+            let end = usize::try_from(bytes.end).ok();
             let behind = end.and_then(|end| text.get(end..)).unwrap_or_default();
-            let (Spot::At(line, _), Some(own)) = (place.spot, own) else {
+            let (Position::LineColumn(line, _), Some(own)) = (location.position, own) else {
                 found.everywhere = true;
                 continue;
             };
-            if is_shown(own, behind, what) {
+            if is_shown(own, behind, kind) {
                 continue;
             }
-            found.starts.insert(place.spot);
-            if !matches!(what, What::Collection) {
+            found.starts.insert(location.position);
+            if !matches!(kind, HiddenKind::Collection) {
                 let more = yaml_lines(own).count().saturating_sub(1);
                 let more = u32::try_from(more).unwrap_or(u32::MAX);
                 found.lines.extend(line..=line.saturating_add(more));
@@ -46,50 +46,50 @@ impl HiddenPlaces {
     }
 
     /// Reports whether what begins at a place is hidden.
-    pub fn has(&self, place: Place) -> bool {
-        self.everywhere || self.starts.contains(&place.spot)
+    pub fn has(&self, location: Location) -> bool {
+        self.everywhere || self.starts.contains(&location.position)
     }
 }
 
 /// Reports whether a value may be shown after all, given how it is written and what follows it.
-fn is_shown(own: &str, behind: &str, what: &What) -> bool {
-    match what {
-        What::BareKey(_) => behind.trim_start_matches([' ', '\t']).starts_with(':'),
-        What::Nothing => !own.starts_with(['&', '!']),
-        What::Text(_) | What::Empty | What::Collection => false,
+fn is_shown(own: &str, behind: &str, kind: &HiddenKind) -> bool {
+    match kind {
+        HiddenKind::BareKey(_) => behind.trim_start_matches([' ', '\t']).starts_with(':'),
+        HiddenKind::Nothing => !own.starts_with(['&', '!']),
+        HiddenKind::Text(_) | HiddenKind::Empty | HiddenKind::Collection => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::document::{self, Kind, Node};
+    use crate::config::document::{self, NodeKind, YamlNode};
 
     /// The lines of the texts that hold `x`, in a file that is hidden as far as they go.
     fn lines(text: &str) -> Vec<u32> {
         let mut hidden = Vec::new();
         collect(&document::parse(text, 0).expect(text), &mut hidden);
         assert!(!hidden.is_empty(), "{text}");
-        let places = HiddenPlaces::find(text, &hidden);
-        assert!(!places.everywhere, "{text}");
-        places.lines.into_iter().collect()
+        let locations = HiddenRegions::find(text, &hidden);
+        assert!(!locations.everywhere, "{text}");
+        locations.lines.into_iter().collect()
     }
 
-    fn collect(node: &Node, hidden: &mut Vec<Hidden>) {
+    fn collect(node: &YamlNode, hidden: &mut Vec<HiddenNode>) {
         match &node.kind {
-            Kind::List(items) => items.iter().for_each(|node| collect(node, hidden)),
-            Kind::Map(entries) => entries.iter().for_each(|(key, value)| {
-                if let (Kind::Null, Some(name)) = (&value.kind, key.text()) {
-                    hidden.push(Hidden::new(key, What::BareKey(name.into())));
+            NodeKind::List(items) => items.iter().for_each(|node| collect(node, hidden)),
+            NodeKind::Map(entries) => entries.iter().for_each(|(key, value)| {
+                if let (NodeKind::Null, Some(name)) = (&value.kind, key.text()) {
+                    hidden.push(HiddenNode::new(key, HiddenKind::BareKey(name.into())));
                 }
                 collect(value, hidden);
             }),
             _ => match node.text() {
                 Some(text) if text.contains('x') => {
-                    hidden.push(Hidden::new(node, What::Text(text.into())));
+                    hidden.push(HiddenNode::new(node, HiddenKind::Text(text.into())));
                 }
                 Some(_) => {}
-                None => hidden.push(Hidden::new(node, What::Nothing)),
+                None => hidden.push(HiddenNode::new(node, HiddenKind::Nothing)),
             },
         }
     }
@@ -130,18 +130,18 @@ mod tests {
         let text = format!("[{}]", "xé, ".repeat(MAX_HIDDEN - 1));
         assert_eq!(lines(&text), [1]);
         let root = document::parse("\n\nx", 0).unwrap();
-        let hidden = vec![Hidden::new(&root, What::Text("x".into())); MAX_HIDDEN + 1];
-        assert!(HiddenPlaces::find("\n\nx", &hidden).has_line(2));
+        let hidden = vec![HiddenNode::new(&root, HiddenKind::Text("x".into())); MAX_HIDDEN + 1];
+        assert!(HiddenRegions::find("\n\nx", &hidden).has_line(2));
     }
 
     #[test]
     fn what_is_not_found_hides_everything() {
         let root = document::parse("a: x\nb: cc", 0).unwrap();
-        let hidden = Hidden::new(root.get("b").unwrap(), What::Text("cc".into()));
-        let place = root.get("a").unwrap().place;
-        let whole = HiddenPlaces::find("a: x\nb: cc", std::slice::from_ref(&hidden));
-        assert!(whole.has_line(2) && !whole.has_line(1) && !whole.has(place));
-        let other = HiddenPlaces::find("a: x", &[hidden]);
-        assert!(other.has_line(1) && other.has(place));
+        let hidden = HiddenNode::new(root.get("b").unwrap(), HiddenKind::Text("cc".into()));
+        let location = root.get("a").unwrap().location;
+        let whole = HiddenRegions::find("a: x\nb: cc", std::slice::from_ref(&hidden));
+        assert!(whole.has_line(2) && !whole.has_line(1) && !whole.has(location));
+        let other = HiddenRegions::find("a: x", &[hidden]);
+        assert!(other.has_line(1) && other.has(location));
     }
 }

@@ -9,20 +9,20 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 
-use super::check::Check;
-use super::client::reason;
-use super::diagnostic::{Diagnostics, Format, Mistake, Source};
-use super::document::{self, Kind, LongList, Node};
-use super::place::{Place, Spot};
-use super::placed::At;
+use super::diagnostic::{Diagnostic, Diagnostics, SourceFormat, SourceText};
+use super::document::{self, LongList, NodeKind, YamlNode};
+use super::http_client::reason;
+use super::place::{Location, Position};
 use super::privacy::{self, Shape};
-use super::sources::{self, ExpandedGlob, Hasher, Sources};
-use super::tasks::Tasks;
-use super::{Config, Loaded, Provider, decode, merge, merge_keys, preset, raw, shown};
+use super::sources::{self, ExpandedGlob, SourceHasher, Sources};
+use super::span::Spanned;
+use super::tasks::TaskCollector;
+use super::validate::Validator;
+use super::{Config, Loaded, Provider, decode, effective, merge, merge_keys, preset, raw};
 use crate::bounded_file;
 
 /// The list of tasks in the main file.
-const TASKS: LongList = LongList::At("tasks");
+const TASKS: LongList = LongList::Section("tasks");
 
 /// Where a configuration is read from.
 #[derive(Clone, Copy, Debug)]
@@ -97,8 +97,8 @@ pub fn load_after<B>(
                 }
                 Err(error) => {
                     let message = format!("cannot read the file: {}", reason(&error));
-                    let source = Source::new(name, String::new(), Format::Yaml);
-                    Err(Diagnostics::new(Mistake::new(file(0), message).into(), &[source]))
+                    let source = SourceText::new(name, String::new(), SourceFormat::Yaml);
+                    Err(Diagnostics::new(Diagnostic::new(file(0), message).into(), &[source]))
                 }
             }
         }
@@ -108,8 +108,8 @@ pub fn load_after<B>(
     }
 }
 
-fn file(document: u32) -> Place {
-    Place { document, spot: Spot::File }
+fn file(document: u32) -> Location {
+    Location { document, position: Position::File }
 }
 
 /// What has been read so far.
@@ -117,7 +117,7 @@ struct Loader<'d> {
     dir: &'d Path,
     /// The files of the configuration in force.
     before: &'d Sources,
-    sources: Vec<Source>,
+    sources: Vec<SourceText>,
     files: Vec<PathBuf>,
     globs: Vec<ExpandedGlob>,
     /// How many bytes of task files may still be read.
@@ -126,7 +126,7 @@ struct Loader<'d> {
     lists: HashSet<(PathBuf, Option<usize>)>,
     /// Secret files, each as the file system resolves it.
     secret_files: HashSet<PathBuf>,
-    hasher: Hasher,
+    hasher: SourceHasher,
     sink: decode::Sink,
 }
 
@@ -141,7 +141,7 @@ impl<'d> Loader<'d> {
             left: sources::MAX_LIST_BYTES,
             lists: HashSet::new(),
             secret_files: HashSet::new(),
-            hasher: Hasher::default(),
+            hasher: SourceHasher::default(),
             sink: RefCell::default(),
         }
     }
@@ -154,72 +154,72 @@ impl<'d> Loader<'d> {
     ) -> Result<(Loaded, Vec<B>), Diagnostics> {
         self.hasher.add(Path::new(&name), &content);
         self.files.push(PathBuf::from(&name));
-        let number = self.source(name, content, Format::Yaml);
+        let number = self.source(name, content, SourceFormat::Yaml);
         let root = number.and_then(|number| self.outline(number, TASKS));
         let loaded = root.map(|root| self.config(root, make));
-        let mistakes = self.sink.into_inner();
+        let diagnostics = self.sink.into_inner();
         match loaded {
-            Some((mut loaded, built)) if mistakes.is_empty() => {
+            Some((mut loaded, built)) if diagnostics.is_empty() => {
                 loaded.config.sources = Sources::new(self.files, &self.hasher, self.globs);
                 Ok((loaded, built))
             }
-            _ => Err(Diagnostics::new(mistakes, &self.sources)),
+            _ => Err(Diagnostics::new(diagnostics, &self.sources)),
         }
     }
 
     fn config<B>(
         &mut self,
-        mut root: Node,
+        mut root: YamlNode,
         make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
     ) -> (Loaded, Vec<B>) {
         // A section whose lines are all commented out is an absent one.
-        if let Kind::Map(sections) = &mut root.kind {
-            sections.retain(|(_, section)| !matches!(section.kind, Kind::Null));
+        if let NodeKind::Map(sections) = &mut root.kind {
+            sections.retain(|(_, section)| !matches!(section.kind, NodeKind::Null));
         }
         self.fill_in_presets(&mut root);
         let sink = RefCell::default();
-        let raw: At<raw::Main> = decode::decode(&root, &sink);
+        let raw: Spanned<raw::RawConfig> = decode::decode(&root, &sink);
         let raw = raw.value.unwrap_or_default();
-        let check = Check::new(self.dir, &sink);
-        let global = check.global(raw.global.get().unwrap_or(&raw::Global::default()));
+        let validator = Validator::new(self.dir, &sink);
+        let global = validator.global(raw.global.get().unwrap_or(&raw::RawGlobal::default()));
         let blocks = match root.get("providers") {
-            Some(Node { kind: Kind::List(blocks), .. }) => blocks.as_slice(),
+            Some(YamlNode { kind: NodeKind::List(blocks), .. }) => blocks.as_slice(),
             _ => &[],
         };
-        let is_mistaken = raw.providers.is_mistaken();
+        let is_invalid = raw.providers.is_invalid();
         let raw_providers = raw.providers.value.unwrap_or_default();
-        let named = check.providers(&raw_providers, blocks, &global);
-        let built = check.build(&named, blocks, make);
-        self.secret_files = check.secret_files();
+        let named = validator.providers(&raw_providers, blocks, &global);
+        let built = validator.build(&named, blocks, make);
+        self.secret_files = validator.secret_files();
         // What has no name may be what a task means.
         let is_unnamed =
-            |raw: &At<raw::Provider>| raw.get().is_none_or(|raw| raw.name.get().is_none());
-        let all_named = !is_mistaken && !raw_providers.iter().any(is_unnamed);
-        let mut tasks = Tasks::new(&check, &global, &named, all_named);
+            |raw: &Spanned<raw::RawProvider>| raw.get().is_none_or(|raw| raw.name.get().is_none());
+        let all_named = !is_invalid && !raw_providers.iter().any(is_unnamed);
+        let mut tasks = TaskCollector::new(&validator, &global, &named, all_named);
         // Those of an alias; any others are not in the tree.
         for task in raw.tasks.value.unwrap_or_default() {
             tasks.add(&task, None);
         }
-        let mut shown_tasks = shown::Tasks::default();
+        let mut shown_tasks = effective::EffectiveTasks::default();
         self.task_items(0, TASKS, &mut tasks, None, &mut |task| shown_tasks.push(task));
         for files in raw.task_files.value.unwrap_or_default() {
             self.task_files(&files, &mut tasks);
         }
         let (tasks, dropped_tasks) = tasks.finish();
         let providers = named.into_iter().filter_map(|named| named.provider).collect();
-        let shown = shown::config(&root, &global, shown_tasks);
+        let shown = effective::config(&root, &global, shown_tasks);
         self.sink.get_mut().append(sink.into_inner());
         if !self.sink.get_mut().is_empty() {
-            self.hide::<raw::Main>(&root);
+            self.hide::<raw::RawConfig>(&root);
         }
         let config = Config { providers, dropped_tasks, sources: Sources::default(), shown };
         (Loaded { config, tasks }, built)
     }
 
     /// Notes which texts of a tree must not be shown.
-    fn hide<T: JsonSchema>(&mut self, root: &Node) {
+    fn hide<T: JsonSchema>(&mut self, root: &YamlNode) {
         for hidden in privacy::hidden(root, &Shape::of::<T>()) {
-            let number = usize::try_from(hidden.place.document).ok();
+            let number = usize::try_from(hidden.location.document).ok();
             if let Some(source) = number.and_then(|number| self.sources.get_mut(number)) {
                 source.hidden.push(hidden);
             }
@@ -227,11 +227,11 @@ impl<'d> Loader<'d> {
     }
 
     /// Lays every provider over its preset.
-    fn fill_in_presets(&mut self, root: &mut Node) {
-        let Kind::Map(sections) = &mut root.kind else { return };
+    fn fill_in_presets(&mut self, root: &mut YamlNode) {
+        let NodeKind::Map(sections) = &mut root.kind else { return };
         let providers = sections.iter_mut().filter(|(key, _)| key.text() == Some("providers"));
         for (_, providers) in providers {
-            let Kind::List(providers) = &mut providers.kind else { continue };
+            let NodeKind::List(providers) = &mut providers.kind else { continue };
             for provider in providers {
                 let Some(named) = provider.get("preset") else { continue };
                 let Some(name) = named.text() else { continue };
@@ -239,12 +239,12 @@ impl<'d> Loader<'d> {
                     let known = format!("the presets are {}", preset::NAMES.join(", "));
                     let hint = decode::nearest(name, preset::NAMES.iter().copied())
                         .map_or(known, |nearest| format!("did you mean {nearest:?}?"));
-                    let mistake = Mistake::new(named.place, "unknown preset").quote(name);
-                    self.sink.get_mut().push(mistake.hint(hint));
+                    let diagnostic = Diagnostic::new(named.location, "unknown preset").quote(name);
+                    self.sink.get_mut().push(diagnostic.hint(hint));
                     continue;
                 };
                 let text = text.as_bytes().to_vec();
-                let source = self.source(format!("preset {name}"), text, Format::Yaml);
+                let source = self.source(format!("preset {name}"), text, SourceFormat::Yaml);
                 if let Some(preset) = source.and_then(|number| self.parse(number)) {
                     *provider = merge::provider(&preset, provider);
                 }
@@ -252,12 +252,12 @@ impl<'d> Loader<'d> {
         }
     }
 
-    fn report(&mut self, mistake: Mistake) {
-        self.sink.get_mut().push(mistake);
+    fn report(&mut self, diagnostic: Diagnostic) {
+        self.sink.get_mut().push(diagnostic);
     }
 
     /// Keeps a file's text, for positions, and gives its number.
-    fn source(&mut self, name: String, content: Vec<u8>, format: Format) -> Option<u32> {
+    fn source(&mut self, name: String, content: Vec<u8>, format: SourceFormat) -> Option<u32> {
         let number = u32::try_from(self.sources.len()).ok()?;
         let (mut text, valid) = match String::from_utf8(content) {
             Ok(text) => (text, true),
@@ -266,32 +266,35 @@ impl<'d> Loader<'d> {
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
         }
-        self.sources.push(Source::new(name, text, format));
+        self.sources.push(SourceText::new(name, text, format));
         if !valid {
-            self.report(Mistake::new(file(number), "not UTF-8 text"));
+            self.report(Diagnostic::new(file(number), "not UTF-8 text"));
         }
         valid.then_some(number)
     }
 
     /// The tree of a text that has been kept.
-    fn parse(&mut self, number: u32) -> Option<Node> {
+    fn parse(&mut self, number: u32) -> Option<YamlNode> {
         self.outline(number, LongList::Nowhere)
     }
 
     /// The same without the items of a long list.
-    fn outline(&mut self, number: u32, list: LongList) -> Option<Node> {
+    fn outline(&mut self, number: u32, list: LongList) -> Option<YamlNode> {
         let source = self.sources.get_mut(usize::try_from(number).ok()?)?;
         let error = match document::outline(&source.text, number, list) {
             Ok(mut root) => {
-                merge_keys::expand(&mut root, &mut |mistake| self.sink.get_mut().push(mistake));
+                merge_keys::expand(&mut root, &mut |diagnostic| {
+                    self.sink.get_mut().push(diagnostic)
+                });
                 return Some(root);
             }
             Err(error) => error,
         };
-        source.format = Format::Broken;
-        let mut mistake = Mistake::new(Place { document: number, spot: error.spot }, error.message);
-        mistake.hint = error.hint.map(str::to_owned);
-        self.report(mistake);
+        source.format = SourceFormat::Broken;
+        let mut diagnostic =
+            Diagnostic::new(Location { document: number, position: error.position }, error.message);
+        diagnostic.hint = error.hint.map(str::to_owned);
+        self.report(diagnostic);
         None
     }
 }
@@ -305,13 +308,13 @@ mod tests {
         let text = "providers:\n- { name: a, preset: mjdjourney, proxy_url: 'http://proxy' }\n\
                     - { name: b, preset: mjdjourney }\ntasks: [x]\n";
         let input = Input::Text { name: "c.yml", text, dir: Path::new("") };
-        for (key, place) in [("proxy_url", "2:45"), ("tls_config.ca_file", "2:3"), ("", "2:3")] {
+        for (key, location) in [("proxy_url", "2:45"), ("tls_config.ca_file", "2:3"), ("", "2:3")] {
             let made = load_with(input, |provider| match &*provider.name {
                 "a" => Err(Refusal { key, message: "cannot be made".to_owned() }),
                 name => Ok(name.to_owned()),
             });
             let said = made.unwrap_err().to_string();
-            assert!(said.starts_with(&format!("c.yml:{place}: cannot be made\n")), "{said}");
+            assert!(said.starts_with(&format!("c.yml:{location}: cannot be made\n")), "{said}");
             // The other mistakes are reported as well.
             assert!(said.contains("c.yml:4:9: which provider?"), "{said}");
         }

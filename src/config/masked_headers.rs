@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use super::client::credential_headers;
+use super::http_client::credential_headers;
 use super::privacy::CREDENTIAL_HEADERS;
 use super::raw;
 
@@ -24,7 +24,7 @@ pub struct MaskedHeaders(Vec<HeaderName>);
 
 impl MaskedHeaders {
     /// Returns those of a provider.
-    pub fn of(raw: &raw::Provider) -> Self {
+    pub fn of(raw: &raw::RawProvider) -> Self {
         let table = raw.http_headers.get().into_iter().flat_map(|headers| headers.0.entries());
         let secret =
             table.filter(|(_, _, header)| !header.secrets.is_absent() || !header.files.is_absent());

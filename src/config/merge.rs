@@ -1,14 +1,14 @@
 //! A provider laid over its preset, before either is decoded: a preset is written in the same
 //! language as a provider.
 
-use super::document::{Kind, Node};
+use super::document::{NodeKind, YamlNode};
 
 /// What makes a request another one.
 const REQUEST_KEYS: [&str; 4] = ["method", "path", "query", "body"];
 
 /// `provider` with what `preset` has in addition. Lists and scalars replace the preset's; in the
 /// mapping, null removes a key of the preset's.
-pub fn provider(preset: &Node, provider: &Node) -> Node {
+pub fn provider(preset: &YamlNode, provider: &YamlNode) -> YamlNode {
     blocks(preset, provider, |key, base, value| match key {
         "authorization" => Some(authorization(base, value)),
         "http_headers" => Some(headers(base, value)),
@@ -19,8 +19,12 @@ pub fn provider(preset: &Node, provider: &Node) -> Node {
 }
 
 /// Both blocks as one: `merge` decides on the keys that both have.
-fn blocks(base: &Node, over: &Node, merge: impl Fn(&str, &Node, &Node) -> Option<Node>) -> Node {
-    let (Kind::Map(base_entries), Kind::Map(entries)) = (&base.kind, &over.kind) else {
+fn blocks(
+    base: &YamlNode,
+    over: &YamlNode,
+    merge: impl Fn(&str, &YamlNode, &YamlNode) -> Option<YamlNode>,
+) -> YamlNode {
+    let (NodeKind::Map(base_entries), NodeKind::Map(entries)) = (&base.kind, &over.kind) else {
         return over.clone();
     };
     let merged = entries.iter().filter_map(|(key, value)| {
@@ -33,49 +37,50 @@ fn blocks(base: &Node, over: &Node, merge: impl Fn(&str, &Node, &Node) -> Option
     let added = base_entries
         .iter()
         .filter(|(key, _)| key.text().is_none_or(|name| over.get(name).is_none()));
-    let kind = Kind::Map(merged.chain(added.cloned()).collect());
-    Node { place: over.place, extent: over.extent, kind }
+    let kind = NodeKind::Map(merged.chain(added.cloned()).collect());
+    YamlNode { location: over.location, bytes: over.bytes, kind }
 }
 
 /// The preset's request for one that the user changes. Its batch asks the preset's question, so it
 /// goes where the user asks another.
-fn for_request(base: &Node, over: &Node) -> Node {
+fn for_request(base: &YamlNode, over: &YamlNode) -> YamlNode {
     let asks_anew = REQUEST_KEYS.iter().any(|key| over.get(key).is_some());
     let mut base = base.clone();
     if asks_anew
         && over.get("batch").is_none()
-        && let Kind::Map(entries) = &mut base.kind
+        && let NodeKind::Map(entries) = &mut base.kind
     {
         entries.retain(|(key, _)| key.text() != Some("batch"));
     }
     base
 }
 
-fn deep(base: &Node, over: &Node) -> Option<Node> {
+fn deep(base: &YamlNode, over: &YamlNode) -> Option<YamlNode> {
     match over.kind {
-        Kind::Null => None,
+        NodeKind::Null => None,
         _ => Some(blocks(base, over, |_, base, over| deep(base, over))),
     }
 }
 
 /// Another header than the preset's is not sent with the preset's scheme, and the preset's
 /// header is then one of those that it must not be sent together with.
-fn authorization(base: &Node, over: &Node) -> Node {
-    let header = |block: &Node| block.get("header").and_then(Node::text).map(str::to_lowercase);
+fn authorization(base: &YamlNode, over: &YamlNode) -> YamlNode {
+    let header =
+        |block: &YamlNode| block.get("header").and_then(YamlNode::text).map(str::to_lowercase);
     let base_header = header(base).unwrap_or_else(|| "authorization".to_owned());
     let mut merged = blocks(base, over, |_, _, over| Some(over.clone()));
     if header(over).is_some_and(|header| header != base_header)
-        && let Kind::Map(entries) = &mut merged.kind
+        && let NodeKind::Map(entries) = &mut merged.kind
     {
         entries.retain(|(key, _)| key.text() != Some("type") || over.get("type").is_some());
-        let made = |kind| Node { place: base.place, extent: base.extent, kind };
-        let alternative = made(Kind::Text(base_header.into()));
+        let made = |kind| YamlNode { location: base.location, bytes: base.bytes, kind };
+        let alternative = made(NodeKind::Text(base_header.into()));
         match entries.iter_mut().find(|(key, _)| key.text() == Some("alternatives")) {
-            Some((_, Node { kind: Kind::List(list), .. })) => list.push(alternative),
+            Some((_, YamlNode { kind: NodeKind::List(list), .. })) => list.push(alternative),
             Some(_) => {}
             None => {
-                let key = made(Kind::Text("alternatives".into()));
-                entries.push((key, made(Kind::List(vec![alternative]))));
+                let key = made(NodeKind::Text("alternatives".into()));
+                entries.push((key, made(NodeKind::List(vec![alternative]))));
             }
         }
     }
@@ -83,28 +88,29 @@ fn authorization(base: &Node, over: &Node) -> Node {
 }
 
 /// The user's header replaces the preset's of the same name, in whatever case.
-fn headers(base: &Node, over: &Node) -> Node {
-    let (Kind::Map(base_entries), Kind::Map(entries)) = (&base.kind, &over.kind) else {
+fn headers(base: &YamlNode, over: &YamlNode) -> YamlNode {
+    let (NodeKind::Map(base_entries), NodeKind::Map(entries)) = (&base.kind, &over.kind) else {
         return over.clone();
     };
-    let same = |a: &Node, b: &Node| match (a.text(), b.text()) {
+    let same = |a: &YamlNode, b: &YamlNode| match (a.text(), b.text()) {
         (Some(a), Some(b)) => a.eq_ignore_ascii_case(b),
         _ => false,
     };
     let added =
         base_entries.iter().filter(|(base, _)| !entries.iter().any(|(key, _)| same(base, key)));
-    let kind = Kind::Map(entries.iter().chain(added).cloned().collect());
-    Node { place: over.place, extent: over.extent, kind }
+    let kind = NodeKind::Map(entries.iter().chain(added).cloned().collect());
+    YamlNode { location: over.location, bytes: over.bytes, kind }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{document, shown};
+    use crate::config::{document, effective};
 
     fn merged(preset: &str, over: &str) -> String {
         let (preset, over) = (document::parse(preset, 0), document::parse(over, 1));
-        serde_yaml::to_string(&shown::value(&provider(&preset.unwrap(), &over.unwrap()))).unwrap()
+        serde_yaml::to_string(&effective::value(&provider(&preset.unwrap(), &over.unwrap())))
+            .unwrap()
     }
 
     #[test]

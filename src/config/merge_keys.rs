@@ -3,35 +3,35 @@
 
 use std::collections::HashSet;
 
-use super::diagnostic::Mistake;
-use super::document::{Kind, Node};
+use super::diagnostic::Diagnostic;
+use super::document::{NodeKind, YamlNode};
 
 /// Takes the merge keys out of a tree and puts what they mean in their place. Each is reported.
-pub fn expand(node: &mut Node, report: &mut impl FnMut(Mistake)) {
+pub fn expand(node: &mut YamlNode, report: &mut impl FnMut(Diagnostic)) {
     let entries = match &mut node.kind {
-        Kind::List(items) => {
+        NodeKind::List(items) => {
             return items.iter_mut().for_each(|node| expand(node, report));
         }
-        Kind::Map(entries) => entries,
+        NodeKind::Map(entries) => entries,
         _ => return,
     };
     for (_, value) in entries.iter_mut() {
         expand(value, report);
     }
     let is_merge =
-        |(key, value): &mut (Node, Node)| key.text() == Some("<<") && is_mergeable(value);
+        |(key, value): &mut (YamlNode, YamlNode)| key.text() == Some("<<") && is_mergeable(value);
     let merged: Vec<_> = entries.extract_if(.., is_merge).collect();
     for (key, value) in merged {
-        let mistake = Mistake::new(key.place, "merge keys (`<<`) are not supported");
-        report(mistake.hint("use an alias for a whole block, or write the keys once more"));
+        let diagnostic = Diagnostic::new(key.location, "merge keys (`<<`) are not supported");
+        report(diagnostic.hint("use an alias for a whole block, or write the keys once more"));
         let blocks = match value.kind {
-            Kind::List(blocks) => blocks,
+            NodeKind::List(blocks) => blocks,
             _ => vec![value],
         };
         let mut known: HashSet<Box<str>> =
             entries.iter().filter_map(|(key, _)| key.text().map(Box::from)).collect();
         for block in blocks {
-            let Kind::Map(more) = block.kind else { continue };
+            let NodeKind::Map(more) = block.kind else { continue };
             for (key, value) in more {
                 if key.text().is_some_and(|name| known.insert(name.into())) {
                     entries.push((key, value));
@@ -42,10 +42,10 @@ pub fn expand(node: &mut Node, report: &mut impl FnMut(Mistake)) {
 }
 
 /// Reports whether YAML 1.1 would merge a value.
-fn is_mergeable(value: &Node) -> bool {
-    let is_map = |node: &Node| matches!(node.kind, Kind::Map(_));
+fn is_mergeable(value: &YamlNode) -> bool {
+    let is_map = |node: &YamlNode| matches!(node.kind, NodeKind::Map(_));
     match &value.kind {
-        Kind::List(items) => !items.is_empty() && items.iter().all(is_map),
+        NodeKind::List(items) => !items.is_empty() && items.iter().all(is_map),
         _ => is_map(value),
     }
 }
@@ -53,7 +53,7 @@ fn is_mergeable(value: &Node) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{document, shown};
+    use crate::config::{document, effective};
 
     #[test]
     fn each_is_reported_and_means_what_it_would() {
@@ -64,11 +64,11 @@ mod tests {
             ("b: {<<: 1, c: {<<: []}}", "b:\n  <<: 1\n  c:\n    <<: []\n", 0),
         ] {
             let mut root = document::parse(text, 0).unwrap();
-            let mut mistakes = Vec::new();
-            expand(&mut root, &mut |mistake| mistakes.push(mistake));
-            let shown = serde_yaml::to_string(&shown::value(&root)).unwrap();
+            let mut diagnostics = Vec::new();
+            expand(&mut root, &mut |diagnostic| diagnostics.push(diagnostic));
+            let shown = serde_yaml::to_string(&effective::value(&root)).unwrap();
             assert!(shown.ends_with(expected), "{shown}");
-            assert_eq!(mistakes.len(), count, "{text}");
+            assert_eq!(diagnostics.len(), count, "{text}");
         }
     }
 }

@@ -2,20 +2,20 @@
 
 /// Where something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Location {
     /// Which of the files.
     pub document: u32,
     /// Where in it.
-    pub spot: Spot,
+    pub position: Position,
 }
 
 /// Where in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Spot {
+pub enum Position {
     /// The file as a whole.
     File,
     /// Line and column, from 1; columns count characters.
-    At(u32, u32),
+    LineColumn(u32, u32),
 }
 
 /// The lines of a text list: whatever a program that has written it takes for a line break is one.

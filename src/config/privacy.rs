@@ -8,9 +8,9 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
 use super::decode::nearest;
-use super::document::{Kind, Node};
-use super::events::Extent;
-use super::place::Place;
+use super::document::{NodeKind, YamlNode};
+use super::events::ByteSpan;
+use super::place::Location;
 use super::raw;
 use super::scalar::{SECRET, SchemeText, SecretText, TemplateBody, TemplateText, UrlText};
 
@@ -24,7 +24,7 @@ pub const CREDENTIAL_HEADERS: [&str; 2] = ["authorization", "cookie"];
 #[derive(Debug)]
 pub enum Shape {
     /// A scalar, and which of its texts are shown.
-    Scalar(Shown),
+    Scalar(Visibility),
     /// A list of values of one shape.
     List(Box<Self>),
     /// A block of known keys, or of any other key with values of the shape `others`.
@@ -49,7 +49,7 @@ pub enum Shape {
 
 /// Which texts of a scalar are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shown {
+pub enum Visibility {
     /// All.
     Always,
     /// None.
@@ -62,7 +62,7 @@ pub enum Shown {
     Placeholders,
 }
 
-impl Shown {
+impl Visibility {
     /// Reports whether this text is shown. There is nothing to hide in an empty one.
     pub fn shows(self, text: &str) -> bool {
         text.is_empty()
@@ -89,7 +89,7 @@ impl Shape {
             let name = reference.rsplit('/').next().unwrap_or_default();
             return Self::named(name).unwrap_or_else(|| {
                 let definition = definitions.get(name).unwrap_or(&Value::Null);
-                match name == raw::Headers::schema_name() {
+                match name == raw::RawHeaders::schema_name() {
                     true => Self::headers(definition, definitions),
                     false => *build(definition),
                 }
@@ -106,7 +106,7 @@ impl Shape {
         let properties = schema.get("properties").and_then(Value::as_object);
         let others = schema.get("additionalProperties").filter(|others| others.is_object());
         if properties.is_none() && others.is_none() {
-            return Self::Scalar(Shown::Always);
+            return Self::Scalar(Visibility::Always);
         }
         let keys = properties.into_iter().flatten();
         let keys = keys.map(|(key, schema)| (key.clone(), *build(schema))).collect();
@@ -116,10 +116,10 @@ impl Shape {
     /// The shape of the scalars of [`super::scalar`] that may hold secrets.
     fn named(name: &str) -> Option<Self> {
         [
-            (SecretText::schema_name(), Self::Scalar(Shown::Never)),
-            (UrlText::schema_name(), Self::Scalar(Shown::PlainUrl)),
-            (SchemeText::schema_name(), Self::Scalar(Shown::Word)),
-            (TemplateText::schema_name(), Self::Scalar(Shown::Placeholders)),
+            (SecretText::schema_name(), Self::Scalar(Visibility::Never)),
+            (UrlText::schema_name(), Self::Scalar(Visibility::PlainUrl)),
+            (SchemeText::schema_name(), Self::Scalar(Visibility::Word)),
+            (TemplateText::schema_name(), Self::Scalar(Visibility::Placeholders)),
             (TemplateBody::schema_name(), Self::Template),
         ]
         .into_iter()
@@ -134,14 +134,14 @@ impl Shape {
         };
         let mut credentials = header();
         if let Self::Block { keys, .. } = &mut *credentials {
-            keys.insert("values".to_owned(), Self::List(Box::new(Self::Scalar(Shown::Never))));
+            keys.insert("values".to_owned(), Self::List(Box::new(Self::Scalar(Visibility::Never))));
         }
         Self::Headers { plain: header(), credentials }
     }
 
     /// Returns the shape of the value of the key `name` in a block of this shape, which stands in the
     /// block `around`; `None` where there is no such key.
-    pub fn entry(&self, name: &str, around: Option<&Node>) -> Option<&Self> {
+    pub fn entry(&self, name: &str, around: Option<&YamlNode>) -> Option<&Self> {
         match self {
             Self::Block { keys, others } => keys.get(name).or(others.as_deref()),
             Self::Headers { plain, credentials } => {
@@ -155,7 +155,7 @@ impl Shape {
 
     /// Returns the shape of the value of the key `name`, or of the known key that a misspelt one is
     /// likely to mean. Beside keys of secrets a misspelt one may mean any of these.
-    fn meant(&self, name: &str, around: Option<&Node>) -> Option<&Self> {
+    fn meant(&self, name: &str, around: Option<&YamlNode>) -> Option<&Self> {
         self.entry(name, around).or_else(|| match self {
             Self::Block { keys, .. } if !keys.values().any(Self::is_secret) => {
                 keys.get(nearest(name, keys.keys().map(String::as_str))?)
@@ -169,17 +169,17 @@ impl Shape {
     fn is_secret(&self) -> bool {
         match self {
             Self::List(item) => item.is_secret(),
-            shape => shape.scalar() == Some(Shown::Never),
+            shape => shape.scalar() == Some(Visibility::Never),
         }
     }
 
     /// Returns which scalars are shown where one stands at a place of this shape; `None` where none
     /// belongs there.
-    pub fn scalar(&self) -> Option<Shown> {
+    pub fn scalar(&self) -> Option<Visibility> {
         match self {
             Self::Scalar(shown) => Some(*shown),
             Self::Either(scalar, _) => scalar.scalar(),
-            Self::Template => Some(Shown::Placeholders),
+            Self::Template => Some(Visibility::Placeholders),
             Self::List(_) | Self::Block { .. } | Self::Headers { .. } => None,
         }
     }
@@ -187,7 +187,7 @@ impl Shape {
     /// Reports whether a secret can stand somewhere in a value of this shape.
     fn has_secrets(&self) -> bool {
         match self {
-            Self::Scalar(shown) => *shown != Shown::Always,
+            Self::Scalar(shown) => *shown != Visibility::Always,
             Self::List(item) => item.has_secrets(),
             Self::Block { keys, others } => {
                 keys.values().chain(others.as_deref()).any(Self::has_secrets)
@@ -199,14 +199,14 @@ impl Shape {
 }
 
 /// Reports whether a header of the provider `provider` carries credentials.
-fn carries_credentials(name: &str, provider: Option<&Node>) -> bool {
+fn carries_credentials(name: &str, provider: Option<&YamlNode>) -> bool {
     let authorization = provider.and_then(|provider| provider.get("authorization"));
     let header = authorization.and_then(|block| block.get("header"));
     let alternatives = match authorization.and_then(|block| block.get("alternatives")) {
-        Some(Node { kind: Kind::List(names), .. }) => names.as_slice(),
+        Some(YamlNode { kind: NodeKind::List(names), .. }) => names.as_slice(),
         _ => &[],
     };
-    let configured = header.into_iter().chain(alternatives).filter_map(Node::text);
+    let configured = header.into_iter().chain(alternatives).filter_map(YamlNode::text);
     configured.chain(CREDENTIAL_HEADERS).any(|known| known.eq_ignore_ascii_case(name))
 }
 
@@ -247,25 +247,25 @@ pub fn redact_template(template: &str) -> String {
 
 /// Something that must not be shown.
 #[derive(Clone)]
-pub struct Hidden {
+pub struct HiddenNode {
     /// Where it stands.
-    pub place: Place,
+    pub location: Location,
     /// Its bytes, where it is a scalar.
-    pub extent: Extent,
+    pub bytes: ByteSpan,
     /// What it is.
-    pub what: What,
+    pub kind: HiddenKind,
 }
 
-impl Hidden {
+impl HiddenNode {
     /// Returns what hides a node.
-    pub fn new(node: &Node, what: What) -> Self {
-        Self { place: node.place, extent: node.extent, what }
+    pub fn new(node: &YamlNode, kind: HiddenKind) -> Self {
+        Self { location: node.location, bytes: node.bytes, kind }
     }
 }
 
 /// What must not be shown.
 #[derive(Clone)]
-pub enum What {
+pub enum HiddenKind {
     /// A scalar with this text.
     Text(Box<str>),
     /// A key without a value. One that no `:` follows is not meant as a key: it may be a value that
@@ -281,14 +281,14 @@ pub enum What {
 
 /// Returns what must not be shown of a tree of this shape: what stands where a secret belongs, and
 /// what stands where nothing belongs and so has no type. Ends soon after [`MAX_HIDDEN`] of them.
-pub fn hidden(root: &Node, shape: &Shape) -> Vec<Hidden> {
+pub fn hidden(root: &YamlNode, shape: &Shape) -> Vec<HiddenNode> {
     let mut found = Vec::new();
     find(root, shape, None, &mut found);
     found
 }
 
 /// Returns what must not be shown of an item of a list of this shape.
-pub fn hidden_in_item(item: &Node, list: &Shape) -> Vec<Hidden> {
+pub fn hidden_in_item(item: &YamlNode, list: &Shape) -> Vec<HiddenNode> {
     let mut found = Vec::new();
     if let Shape::List(shape) = list {
         find(item, shape, None, &mut found);
@@ -297,13 +297,15 @@ pub fn hidden_in_item(item: &Node, list: &Shape) -> Vec<Hidden> {
 }
 
 /// Looks through a value of this shape, which stands in the block `around`.
-fn find(node: &Node, shape: &Shape, around: Option<&Node>, found: &mut Vec<Hidden>) {
+fn find(node: &YamlNode, shape: &Shape, around: Option<&YamlNode>, found: &mut Vec<HiddenNode>) {
     if found.len() > MAX_HIDDEN {
         return;
     }
     match (&node.kind, shape) {
-        (Kind::Map(_) | Kind::List(_), Shape::Either(_, block)) => find(node, block, around, found),
-        (Kind::Map(entries), Shape::Block { .. } | Shape::Headers { .. } | Shape::Template) => {
+        (NodeKind::Map(_) | NodeKind::List(_), Shape::Either(_, block)) => {
+            find(node, block, around, found)
+        }
+        (NodeKind::Map(entries), Shape::Block { .. } | Shape::Headers { .. } | Shape::Template) => {
             for (key, value) in entries {
                 find_key(key, value, shape, found);
                 match key.text().and_then(|name| shape.meant(name, around)) {
@@ -312,45 +314,45 @@ fn find(node: &Node, shape: &Shape, around: Option<&Node>, found: &mut Vec<Hidde
                 }
             }
         }
-        (Kind::List(items), Shape::List(item)) => {
+        (NodeKind::List(items), Shape::List(item)) => {
             for node in items {
                 find(node, item, around, found);
             }
         }
-        (Kind::List(items), Shape::Template) => {
+        (NodeKind::List(items), Shape::Template) => {
             for node in items {
                 find(node, shape, around, found);
             }
         }
-        (Kind::List(_) | Kind::Map(_), _) => hide_all(node, found),
+        (NodeKind::List(_) | NodeKind::Map(_), _) => hide_all(node, found),
         // The one item that may be meant.
         (_, Shape::List(item)) => find(node, item, around, found),
         _ => {
             let text = node.text().unwrap_or_default();
             let is_shown = match shape.scalar() {
-                Some(Shown::Never) if text.is_empty() => {
-                    return found.push(Hidden::new(node, What::Empty));
+                Some(Visibility::Never) if text.is_empty() => {
+                    return found.push(HiddenNode::new(node, HiddenKind::Empty));
                 }
-                Some(Shown::Placeholders) if matches!(node.kind, Kind::Bool(_)) => true,
+                Some(Visibility::Placeholders) if matches!(node.kind, NodeKind::Bool(_)) => true,
                 Some(shown) => shown.shows(text),
                 None => !shape.has_secrets(),
             };
             if !is_shown {
-                found.push(Hidden::new(node, What::Text(text.into())));
+                found.push(HiddenNode::new(node, HiddenKind::Text(text.into())));
             }
         }
     }
 }
 
 /// Keys are names and shown, but for one that may be none.
-fn find_key(key: &Node, value: &Node, shape: &Shape, found: &mut Vec<Hidden>) {
+fn find_key(key: &YamlNode, value: &YamlNode, shape: &Shape, found: &mut Vec<HiddenNode>) {
     let is_known = |name: &str| match shape {
         Shape::Block { keys, .. } => keys.contains_key(name),
         _ => false,
     };
     match (key.text(), &value.kind) {
-        (Some(name), Kind::Null) if !name.is_empty() && !is_known(name) => {
-            found.push(Hidden::new(key, What::BareKey(name.into())));
+        (Some(name), NodeKind::Null) if !name.is_empty() && !is_known(name) => {
+            found.push(HiddenNode::new(key, HiddenKind::BareKey(name.into())));
         }
         (Some(_), _) => {}
         (None, _) => hide_all(key, found),
@@ -358,31 +360,33 @@ fn find_key(key: &Node, value: &Node, shape: &Shape, found: &mut Vec<Hidden>) {
 }
 
 /// Hides all of a value, keys among it.
-fn hide_all(node: &Node, found: &mut Vec<Hidden>) {
+fn hide_all(node: &YamlNode, found: &mut Vec<HiddenNode>) {
     if found.len() > MAX_HIDDEN {
         return;
     }
-    let what = match &node.kind {
-        Kind::Null => What::Nothing,
-        Kind::Bool(text) | Kind::Number(text) | Kind::Text(text) if text.is_empty() => {
-            What::Nothing
+    let kind = match &node.kind {
+        NodeKind::Null => HiddenKind::Nothing,
+        NodeKind::Bool(text) | NodeKind::Number(text) | NodeKind::Text(text) if text.is_empty() => {
+            HiddenKind::Nothing
         }
-        Kind::Bool(text) | Kind::Number(text) | Kind::Text(text) => What::Text(text.clone()),
-        Kind::List(items) => {
+        NodeKind::Bool(text) | NodeKind::Number(text) | NodeKind::Text(text) => {
+            HiddenKind::Text(text.clone())
+        }
+        NodeKind::List(items) => {
             for node in items {
                 hide_all(node, found);
             }
-            What::Collection
+            HiddenKind::Collection
         }
-        Kind::Map(entries) => {
+        NodeKind::Map(entries) => {
             for (key, value) in entries {
                 hide_all(key, found);
                 hide_all(value, found);
             }
-            What::Collection
+            HiddenKind::Collection
         }
     };
-    found.push(Hidden::new(node, what));
+    found.push(HiddenNode::new(node, kind));
 }
 
 #[cfg(test)]
@@ -392,12 +396,12 @@ mod tests {
 
     #[test]
     fn what_is_hidden_follows_the_type_of_its_place() {
-        let shape = Shape::of::<raw::Main>();
+        let shape = Shape::of::<raw::RawConfig>();
         let texts = |provider: &str| {
             let root = document::parse(&format!("providers: [{{ {provider} }}]"), 0).unwrap();
-            let texts = hidden(&root, &shape).into_iter().filter_map(|hidden| match hidden.what {
-                What::Text(text) | What::BareKey(text) => Some(text.into_string()),
-                What::Empty | What::Nothing | What::Collection => None,
+            let texts = hidden(&root, &shape).into_iter().filter_map(|hidden| match hidden.kind {
+                HiddenKind::Text(text) | HiddenKind::BareKey(text) => Some(text.into_string()),
+                HiddenKind::Empty | HiddenKind::Nothing | HiddenKind::Collection => None,
             });
             texts.collect::<Vec<_>>()
         };

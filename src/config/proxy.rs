@@ -7,12 +7,12 @@ use std::net::IpAddr;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::check::Check;
-use super::diagnostic::Mistake;
-use super::place::Place;
+use super::diagnostic::Diagnostic;
+use super::place::Location;
 use super::scalar::UrlText;
 use super::secret::Secret;
 use super::secret::purpose;
+use super::validate::Validator;
 use super::{Proxy, raw};
 
 /// The schemes of a proxy.
@@ -21,34 +21,36 @@ const SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 /// Advice for a URL that is none of a proxy.
 const HINT: &str = "write http://host:port; there are http, https, socks5 and socks5h";
 
-impl Check<'_> {
+impl Validator<'_> {
     /// Returns the proxy on the way to `base_url`, by the rules of Prometheus between its keys.
-    pub fn proxy(&self, raw: &raw::Provider, base_url: Option<&Url>) -> Option<Proxy> {
+    pub fn proxy(&self, raw: &raw::RawProvider, base_url: Option<&Url>) -> Option<Proxy> {
         let url = &raw.proxy_url;
-        let no_proxy = raw.no_proxy.placed().filter(|(_, list)| !list.is_empty());
-        let from_environment = raw.proxy_from_environment.placed().filter(|(_, is_set)| **is_set);
-        if let Some((place, _)) = from_environment {
+        let no_proxy = raw.no_proxy.located().filter(|(_, list)| !list.is_empty());
+        let from_environment = raw.proxy_from_environment.located().filter(|(_, is_set)| **is_set);
+        if let Some((location, _)) = from_environment {
             if !url.is_absent() {
-                let mistake = Mistake::new(place, "both proxy_url and proxy_from_environment");
-                self.report(mistake.hint("remove one of them"));
-            } else if let Some((place, _)) = no_proxy {
-                let mistake = Mistake::new(place, "both no_proxy and proxy_from_environment");
-                self.report(mistake.hint("write the hosts into the variable NO_PROXY"));
+                let diagnostic =
+                    Diagnostic::new(location, "both proxy_url and proxy_from_environment");
+                self.report(diagnostic.hint("remove one of them"));
+            } else if let Some((location, _)) = no_proxy {
+                let diagnostic =
+                    Diagnostic::new(location, "both no_proxy and proxy_from_environment");
+                self.report(diagnostic.hint("write the hosts into the variable NO_PROXY"));
             }
-            return self.proxy_of_environment(place, base_url?);
+            return self.proxy_of_environment(location, base_url?);
         }
-        if let (true, Some((place, _))) = (url.is_absent(), no_proxy) {
-            let mistake = Mistake::new(place, "no_proxy without proxy_url");
-            self.report(mistake.hint("name the proxy in proxy_url"));
+        if let (true, Some((location, _))) = (url.is_absent(), no_proxy) {
+            let diagnostic = Diagnostic::new(location, "no_proxy without proxy_url");
+            self.report(diagnostic.hint("name the proxy in proxy_url"));
         }
-        let (place, UrlText(text)) = url.placed()?;
+        let (location, UrlText(text)) = url.located()?;
         if purpose::is_unfilled(text) {
-            let mistake = Mistake::new(place, "a placeholder that nothing fills");
-            self.report(mistake.hint(purpose::UNFILLED));
+            let diagnostic = Diagnostic::new(location, "a placeholder that nothing fills");
+            self.report(diagnostic.hint(purpose::UNFILLED));
             return None;
         }
         if parse_url(text).is_none() {
-            self.report(Mistake::new(place, "not the URL of a proxy").hint(HINT));
+            self.report(Diagnostic::new(location, "not the URL of a proxy").hint(HINT));
             return None;
         }
         // Without a list Prometheus asks even this machine through the proxy.
@@ -60,12 +62,12 @@ impl Check<'_> {
         is_used.then_some(Proxy { url, is_from_environment: false })
     }
 
-    fn proxy_of_environment(&self, place: Place, base_url: &Url) -> Option<Proxy> {
+    fn proxy_of_environment(&self, location: Location, base_url: &Url) -> Option<Proxy> {
         let environment = Environment::read(base_url);
         let Ok(url) = environment.proxy(base_url) else {
             let variable = environment.variable;
             let message = format!("the variable {variable} is not the URL of a proxy");
-            self.report(Mistake::new(place, message).hint(HINT));
+            self.report(Diagnostic::new(location, message).hint(HINT));
             return None;
         };
         Some(Proxy { url: Secret::Inline(url?), is_from_environment: true })

@@ -4,349 +4,350 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::placed::{At, Either, OneOrMany, Table};
 use super::scalar::{
-    Count, Duration, SchemeText, SecretText, Share, Size, TemplateBody, TemplateText, Text, UrlText,
+    ByteSize, PositiveInteger, PrometheusDuration, PublicText, SchemeText, SecretText, Share,
+    TemplateBody, TemplateText, UrlText,
 };
+use super::span::{Either, OneOrMany, OrderedMap, Spanned};
 use super::{PerTaskSeries, TlsVersion, preset};
 
 /// The configuration of `aitask_exporter`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "aitask_exporter")]
-pub struct Main {
+pub struct RawConfig {
     /// Defaults for all providers, and limits of the whole.
-    pub global: At<Global>,
+    pub global: Spanned<RawGlobal>,
     /// The APIs that tasks run at.
-    pub providers: At<Vec<At<Provider>>>,
+    pub providers: Spanned<Vec<Spanned<RawProvider>>>,
     /// The tasks to poll.
-    pub tasks: At<Tasks>,
+    pub tasks: Spanned<RawTasks>,
     /// Files with further tasks: globs, relative to this file, of `*.yml`, `*.yaml` (the same
     /// list as `tasks`) and `*.txt` (one ID a line).
-    pub task_files: At<Vec<At<Either<String, TaskFiles>>>>,
+    pub task_files: Spanned<Vec<Spanned<Either<String, RawTaskFiles>>>>,
 }
 
 /// A list of tasks: IDs, or blocks with an ID.
-pub type Tasks = Vec<At<Either<Text, Task>>>;
+pub type RawTasks = Vec<Spanned<Either<PublicText, RawTask>>>;
 
 /// Defaults for all providers, and limits of the whole.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Global {
+pub struct RawGlobal {
     /// Time between two polls of a task. Default 15s.
-    pub poll_interval: At<Duration>,
+    pub poll_interval: Spanned<PrometheusDuration>,
     /// Total time of one poll. Default 10s.
-    pub poll_timeout: At<Duration>,
+    pub poll_timeout: Spanned<PrometheusDuration>,
     /// After how long a task counts as stuck. Default 10m.
-    pub stuck_after: At<Duration>,
+    pub stuck_after: Spanned<PrometheusDuration>,
     /// How long a final task keeps its series. Default 1h.
-    pub retain_finished: At<Duration>,
+    pub retain_finished: Spanned<PrometheusDuration>,
     /// Whose series are exported: of `all` tasks, of `active` ones, or `none`. Default all.
-    pub per_task_series: At<PerTaskSeries>,
+    pub per_task_series: Spanned<PerTaskSeries>,
     /// The largest answer that is read. Default 1MiB.
-    pub body_size_limit: At<Size>,
+    pub body_size_limit: Spanned<ByteSize>,
     /// How many of the requests may be those of `/probe`.
-    pub probe: At<Probe>,
+    pub probe: Spanned<RawProbe>,
     /// How many tasks are polled, all providers together; further ones are counted and left
     /// out. Default 1000000.
-    pub max_tasks: At<Count>,
+    pub max_tasks: Spanned<PositiveInteger>,
     /// How many static labels a task may have. Default 30.
-    pub label_limit: At<Count>,
+    pub label_limit: Spanned<PositiveInteger>,
     /// How many bytes a label's name may have. Default 128.
-    pub label_name_length_limit: At<Count>,
+    pub label_name_length_limit: Spanned<PositiveInteger>,
     /// How many bytes a label's value may have. Default 1024.
-    pub label_value_length_limit: At<Count>,
+    pub label_value_length_limit: Spanned<PositiveInteger>,
 }
 
 /// An API that tasks run at.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["name"]))]
-pub struct Provider {
+pub struct RawProvider {
     /// The value of the `provider` label. Unique.
-    pub name: At<Text>,
+    pub name: Spanned<PublicText>,
     /// The mapping to start from.
     #[schemars(extend("enum" = preset::NAMES))]
-    pub preset: At<String>,
+    pub preset: Spanned<String>,
     /// Where the API is: `http` or `https`, possibly with a path. Default: the preset's.
-    pub base_url: At<UrlText>,
+    pub base_url: Spanned<UrlText>,
     /// Credentials in a header.
-    pub authorization: At<Authorization>,
+    pub authorization: Spanned<RawAuthorization>,
     /// Credentials as user and password.
-    pub basic_auth: At<BasicAuth>,
+    pub basic_auth: Spanned<RawBasicAuth>,
     /// Further headers by name.
-    pub http_headers: At<Headers>,
+    pub http_headers: Spanned<RawHeaders>,
     /// How TLS is spoken.
-    pub tls_config: At<TlsConfig>,
+    pub tls_config: Spanned<RawTlsConfig>,
     /// A proxy to go through: `http`, `https`, `socks5` or `socks5h`. Default: none.
-    pub proxy_url: At<UrlText>,
+    pub proxy_url: Spanned<UrlText>,
     /// Hosts to ask without `proxy_url`, separated by commas: domains, IP addresses, networks.
-    pub no_proxy: At<String>,
+    pub no_proxy: Spanned<String>,
     /// Go through the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name. Default false.
-    pub proxy_from_environment: At<bool>,
+    pub proxy_from_environment: Spanned<bool>,
     /// Speak HTTP/2 where a server of `https` does. Default true.
-    pub enable_http2: At<bool>,
+    pub enable_http2: Spanned<bool>,
     /// How many requests may begin in a time. Default: no limit.
-    pub rate_limit: At<RateLimit>,
+    pub rate_limit: Spanned<RawRateLimit>,
     /// How many requests may be under way at once. Default 16.
-    pub max_in_flight: At<Count>,
+    pub max_in_flight: Spanned<PositiveInteger>,
     /// How many tasks one request asks for, where the API has batches. Default 50.
-    pub batch_size: At<Count>,
+    pub batch_size: Spanned<PositiveInteger>,
     /// How long the first task of a batch waits for others. Default 200ms.
-    pub batch_wait: At<Duration>,
+    pub batch_wait: Spanned<PrometheusDuration>,
     /// Time between two polls of a task. Default: global's.
-    pub poll_interval: At<Duration>,
+    pub poll_interval: Spanned<PrometheusDuration>,
     /// Total time of one poll. Default: global's.
-    pub poll_timeout: At<Duration>,
+    pub poll_timeout: Spanned<PrometheusDuration>,
     /// After how long a task counts as stuck. Default: global's.
-    pub stuck_after: At<Duration>,
+    pub stuck_after: Spanned<PrometheusDuration>,
     /// How long a final task keeps its series. Default: global's.
-    pub retain_finished: At<Duration>,
+    pub retain_finished: Spanned<PrometheusDuration>,
     /// Whose series are exported. Default: global's.
-    pub per_task_series: At<PerTaskSeries>,
+    pub per_task_series: Spanned<PerTaskSeries>,
     /// The largest answer that is read. Default: global's.
-    pub body_size_limit: At<Size>,
+    pub body_size_limit: Spanned<ByteSize>,
     /// How many of the requests may be those of `/probe`.
-    pub probe: At<Probe>,
+    pub probe: Spanned<RawProbe>,
     /// How many tasks of this provider are polled. Default: no limit but global's.
-    pub max_tasks: At<Count>,
+    pub max_tasks: Spanned<PositiveInteger>,
     /// How a task is asked for. Keys that are given replace the preset's.
-    pub request: At<Request>,
+    pub request: Spanned<RawRequest>,
     /// How an answer is understood. Keys that are given replace the preset's.
-    pub response: At<Response>,
+    pub response: Spanned<RawResponse>,
 }
 
 /// Credentials in a header.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Authorization {
+pub struct RawAuthorization {
     /// What stands before the credentials. Default: Bearer in the header Authorization, nothing
     /// in others. `kling-jwt`: a signed token of Kling's, from access key and secret key.
     #[serde(rename = "type")]
-    pub scheme: At<SchemeText>,
+    pub scheme: Spanned<SchemeText>,
     /// The credentials.
-    pub credentials: At<SecretText>,
+    pub credentials: Spanned<SecretText>,
     /// A file with the credentials, read again when it changes.
-    pub credentials_file: At<String>,
+    pub credentials_file: Spanned<String>,
     /// Who signs a `kling-jwt`.
-    pub access_key: At<SecretText>,
+    pub access_key: Spanned<SecretText>,
     /// A file with the access key, read again when it changes.
-    pub access_key_file: At<String>,
+    pub access_key_file: Spanned<String>,
     /// What signs a `kling-jwt`.
-    pub secret_key: At<SecretText>,
+    pub secret_key: Spanned<SecretText>,
     /// A file with the secret key, read again when it changes.
-    pub secret_key_file: At<String>,
+    pub secret_key_file: Spanned<String>,
     /// The header. Default: the preset's, else Authorization.
-    pub header: At<String>,
+    pub header: Spanned<String>,
     /// Other headers in which the API takes credentials. If `http_headers` has one of them, it
     /// is sent instead.
-    pub alternatives: At<Vec<At<String>>>,
+    pub alternatives: Spanned<Vec<Spanned<String>>>,
 }
 
 /// Credentials as user and password.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct BasicAuth {
+pub struct RawBasicAuth {
     /// The user's name.
-    pub username: At<Text>,
+    pub username: Spanned<PublicText>,
     /// The password.
-    pub password: At<SecretText>,
+    pub password: Spanned<SecretText>,
     /// A file with the password, read again when it changes.
-    pub password_file: At<String>,
+    pub password_file: Spanned<String>,
 }
 
 /// Headers by name.
 #[derive(Debug, Deserialize, JsonSchema)]
-pub struct Headers(pub Table<Header>);
+pub struct RawHeaders(pub OrderedMap<RawHeader>);
 
 /// The values of a header; each is sent.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Header {
+pub struct RawHeader {
     /// Values that anybody may see, unless the header is one that carries credentials.
-    pub values: At<Vec<At<Text>>>,
+    pub values: Spanned<Vec<Spanned<PublicText>>>,
     /// Values that nobody may see.
-    pub secrets: At<Vec<At<SecretText>>>,
+    pub secrets: Spanned<Vec<Spanned<SecretText>>>,
     /// Files with a value each, read again when they change.
-    pub files: At<Vec<At<String>>>,
+    pub files: Spanned<Vec<Spanned<String>>>,
 }
 
 /// How TLS is spoken.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct TlsConfig {
+pub struct RawTlsConfig {
     /// Certificate authorities in PEM, instead of the system's, or the server's own certificate.
-    pub ca_file: At<String>,
+    pub ca_file: Spanned<String>,
     /// A client certificate in PEM.
-    pub cert_file: At<String>,
+    pub cert_file: Spanned<String>,
     /// The key of the client certificate in PEM.
-    pub key_file: At<String>,
+    pub key_file: Spanned<String>,
     /// Accept any certificate. Default false.
-    pub insecure_skip_verify: At<bool>,
+    pub insecure_skip_verify: Spanned<bool>,
     /// The lowest version that is spoken. Default TLS12.
-    pub min_version: At<TlsVersion>,
+    pub min_version: Spanned<TlsVersion>,
 }
 
 /// How many requests may begin in a time.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["requests"]))]
-pub struct RateLimit {
+pub struct RawRateLimit {
     /// How many requests.
-    pub requests: At<Count>,
+    pub requests: Spanned<PositiveInteger>,
     /// In which time. Default 1s.
-    pub per: At<Duration>,
+    pub per: Spanned<PrometheusDuration>,
     /// How many may begin at once after a pause. Default: `requests`.
-    pub burst: At<Count>,
+    pub burst: Spanned<PositiveInteger>,
 }
 
 /// How many of the requests may be those of `/probe`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Probe {
+pub struct RawProbe {
     /// How many may be under way at once. Default: global's, or 1.
-    pub max_in_flight: At<Count>,
+    pub max_in_flight: Spanned<PositiveInteger>,
     /// Which part of the requests they may be while polls are due. Default: global's, or 0.1.
-    pub share: At<Share>,
+    pub share: Spanned<Share>,
 }
 
 /// How a task is asked for.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Request {
+pub struct RawRequest {
     /// GET or POST. Default GET.
-    pub method: At<String>,
+    pub method: Spanned<String>,
     /// The path below `base_url`. `{task_id}` stands for the ID, other placeholders for the
     /// task's `params`; `{+kind}` keeps the slashes of a value.
-    pub path: At<String>,
+    pub path: Spanned<String>,
     /// Query parameters; values may hold placeholders. What stands beside them is not shown.
-    pub query: At<Table<TemplateText>>,
+    pub query: Spanned<OrderedMap<TemplateText>>,
     /// A JSON body; its texts may hold placeholders. What stands beside them is not shown.
-    pub body: At<TemplateBody>,
+    pub body: Spanned<TemplateBody>,
     /// How several tasks are asked for at once, where the API can.
-    pub batch: At<Batch>,
+    pub batch: Spanned<RawBatch>,
 }
 
 /// How several tasks are asked for at once. The answer has an array where `response.task` points.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Batch {
+pub struct RawBatch {
     /// GET or POST. Default GET.
-    pub method: At<String>,
+    pub method: Spanned<String>,
     /// The path below `base_url`. `{task_ids}` stands for the IDs with commas between them.
-    pub path: At<String>,
+    pub path: Spanned<String>,
     /// Query parameters; values may hold placeholders. What stands beside them is not shown.
-    pub query: At<Table<TemplateText>>,
+    pub query: Spanned<OrderedMap<TemplateText>>,
     /// A JSON body; `["{task_ids}"]` stands for the array of all IDs.
-    pub body: At<TemplateBody>,
+    pub body: Spanned<TemplateBody>,
 }
 
 /// How an answer is understood.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Response {
+pub struct RawResponse {
     /// HTTP statuses whose body is read, such as 200 or 2xx. Default 2xx.
-    pub accept: At<Words>,
+    pub accept: Spanned<RawWords>,
     /// `json`, or `ignored` where the HTTP status tells the state. Default json.
-    pub body: At<String>,
+    pub body: Spanned<String>,
     /// Where the body's own code stands.
-    pub code: At<Field>,
+    pub code: Spanned<RawField>,
     /// Where the body's own message stands.
-    pub message: At<Field>,
+    pub message: Spanned<RawField>,
     /// The place of a delay, for which a refusal asks to be left alone.
-    pub retry_after: At<Field>,
+    pub retry_after: Spanned<RawField>,
     /// Codes that mean success. Default: any.
-    pub success: At<Words>,
+    pub success: Spanned<RawWords>,
     /// What codes mean: `auth`, `rate_limited`, `not_found`, or a final state.
-    pub codes: At<Table<Words>>,
+    pub codes: Spanned<OrderedMap<RawWords>>,
     /// Where the task stands, or an array of tasks. The paths below are relative to it.
-    pub task: At<String>,
+    pub task: Spanned<String>,
     /// Where the task's ID stands.
-    pub id: At<Field>,
+    pub id: Spanned<RawField>,
     /// Where the provider's word for the state stands.
-    pub status: At<Field>,
+    pub status: Spanned<RawField>,
     /// States, and the provider's words for each.
-    pub states: At<Table<Words>>,
+    pub states: Spanned<OrderedMap<RawWords>>,
     /// Exceptions from `states`.
-    pub refine: At<Vec<At<Refine>>>,
+    pub refine: Spanned<Vec<Spanned<RawRefine>>>,
     /// Where the kind of job stands.
-    pub job_type: At<Field>,
+    pub job_type: Spanned<RawField>,
     /// Where the time stands at which the task was taken.
-    pub enqueue_time: At<Field>,
+    pub enqueue_time: Spanned<RawField>,
     /// Where the time stands at which the task ended.
-    pub finish_time: At<Field>,
+    pub finish_time: Spanned<RawField>,
     /// Where the progress stands.
-    pub progress: At<Field>,
+    pub progress: Spanned<RawField>,
     /// Where the provider's code for a failure stands.
-    pub failure_code: At<Field>,
+    pub failure_code: Spanned<RawField>,
     /// Where the provider's words for a failure stand.
-    pub failure_reason: At<Field>,
+    pub failure_reason: Spanned<RawField>,
 }
 
 /// Words of an API; numbers are words too.
-pub type Words = Vec<At<Text>>;
+pub type RawWords = Vec<Spanned<PublicText>>;
 
 /// A JSON Pointer, or a block that says more.
-pub type Field = Either<String, LongField>;
+pub type RawField = Either<String, RawLongField>;
 
 /// Where a value stands and how it is written.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct LongField {
+pub struct RawLongField {
     /// A JSON Pointer, or a list of them of which the first with a value counts, or `http_status`.
-    pub path: At<OneOrMany<String>>,
+    pub path: Spanned<OneOrMany<String>>,
     /// A header of the answer, instead of a path.
-    pub header: At<String>,
+    pub header: Spanned<String>,
     /// The value's format: `rfc3339`, `epoch_seconds`, `epoch_milliseconds`, `epoch`;
     /// `percent`, `ratio`; `seconds`, `milliseconds`.
-    pub format: At<String>,
+    pub format: Spanned<String>,
     /// The offset from UTC of times without one, such as `+08:00`. Default UTC.
-    pub zone: At<Text>,
+    pub zone: Spanned<PublicText>,
     /// Only what stands before this text counts.
-    pub until: At<Text>,
+    pub until: Spanned<PublicText>,
 }
 
 /// An exception from the table of states.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["if", "state"]))]
-pub struct Refine {
+pub struct RawRefine {
     /// Fields and the text each must have.
     #[serde(rename = "if")]
-    pub when: At<Table<Text>>,
+    pub when: Spanned<OrderedMap<PublicText>>,
     /// What the state is then.
-    pub state: At<String>,
+    pub state: Spanned<String>,
 }
 
 /// A task with more than an ID.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["id"]))]
-pub struct Task {
+pub struct RawTask {
     /// The ID that the provider gave.
-    pub id: At<Text>,
+    pub id: Spanned<PublicText>,
     /// The provider's name. May be left out where there is one provider.
-    pub provider: At<Text>,
+    pub provider: Spanned<PublicText>,
     /// Static labels of the task's series.
-    pub labels: At<Table<Text>>,
+    pub labels: Spanned<OrderedMap<PublicText>>,
     /// Values of further placeholders of the provider's request.
-    pub params: At<Table<Text>>,
+    pub params: Spanned<OrderedMap<PublicText>>,
 }
 
 /// Files with tasks of one provider.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["files"]))]
-pub struct TaskFiles {
+pub struct RawTaskFiles {
     /// A glob, relative to this file.
-    pub files: At<String>,
+    pub files: Spanned<String>,
     /// The provider of every task in them that names none.
-    pub provider: At<Text>,
+    pub provider: Spanned<PublicText>,
 }
 
 /// The JSON Schema of a configuration file.
 pub fn schema() -> String {
-    let schema = schemars::schema_for!(Main);
+    let schema = schemars::schema_for!(RawConfig);
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');
     text

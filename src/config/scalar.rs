@@ -19,7 +19,7 @@ const MIN_SHARE: f64 = 0.001;
 
 /// Any scalar but null, as it is written: `007` and `1e5` are text too.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Text(pub Box<str>);
+pub struct PublicText(pub Box<str>);
 
 /// A scalar that must never be shown.
 #[derive(Clone)]
@@ -43,11 +43,11 @@ pub struct TemplateBody(pub serde_json::Value);
 
 /// A duration as Prometheus writes them. May be zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Duration(pub std::time::Duration);
+pub struct PrometheusDuration(pub std::time::Duration);
 
 /// A size in bytes, at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size(pub usize);
+pub struct ByteSize(pub usize);
 
 /// A part of the whole, from 0.001 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,9 +55,9 @@ pub struct Share(pub f64);
 
 /// A whole number, at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Count(pub u32);
+pub struct PositiveInteger(pub u32);
 
-impl fmt::Debug for Text {
+impl fmt::Debug for PublicText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -131,7 +131,17 @@ macro_rules! scalars {
     )*};
 }
 
-scalars!(Text, SecretText, UrlText, SchemeText, TemplateText, Duration, Size, Share, Count);
+scalars!(
+    PublicText,
+    SecretText,
+    UrlText,
+    SchemeText,
+    TemplateText,
+    PrometheusDuration,
+    ByteSize,
+    Share,
+    PositiveInteger
+);
 
 /// A scalar that is its text, and what a schema calls it.
 macro_rules! texts {
@@ -151,14 +161,14 @@ macro_rules! texts {
 }
 
 texts! {
-    Text, "text", ["string", "number", "boolean"];
+    PublicText, "text", ["string", "number", "boolean"];
     SecretText, "a secret text", ["string", "number", "boolean"];
     UrlText, "a URL", "string";
     SchemeText, "a word", "string";
     TemplateText, "text that may hold placeholders", ["string", "number", "boolean"];
 }
 
-impl Scalar for Duration {
+impl Scalar for PrometheusDuration {
     const EXPECTED: &'static str = "a duration such as 15s or 1h30m";
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -175,7 +185,7 @@ impl Scalar for Duration {
     }
 }
 
-impl Scalar for Size {
+impl Scalar for ByteSize {
     const EXPECTED: &'static str = "a size in bytes such as 1MiB";
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -230,7 +240,7 @@ impl Scalar for Share {
     }
 }
 
-impl Scalar for Count {
+impl Scalar for PositiveInteger {
     const EXPECTED: &'static str = "a whole number from 1";
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -252,11 +262,11 @@ mod tests {
     fn sizes_read_as_in_prometheus() {
         for (text, bytes) in [("1", 1), ("7B", 7), ("1KB", 1024), ("2KiB", 2048), ("1GiB", 1 << 30)]
         {
-            assert_eq!(Size::parse(text), Ok(Size(bytes)), "{text}");
+            assert_eq!(ByteSize::parse(text), Ok(ByteSize(bytes)), "{text}");
         }
         for text in ["", "0", "0MiB", "MiB", "1.5MiB", "1K", "1Mib", "-1", "2GiB", "99999999999EB"]
         {
-            assert!(Size::parse(text).is_err(), "{text}");
+            assert!(ByteSize::parse(text).is_err(), "{text}");
         }
     }
 
@@ -272,9 +282,9 @@ mod tests {
 
     #[test]
     fn counts_are_whole_and_positive() {
-        assert_eq!(Count::parse("16"), Ok(Count(16)));
+        assert_eq!(PositiveInteger::parse("16"), Ok(PositiveInteger(16)));
         for text in ["0", "-1", "1.0", "0x10", "1e3", "1000000001", ""] {
-            assert!(Count::parse(text).is_err(), "{text}");
+            assert!(PositiveInteger::parse(text).is_err(), "{text}");
         }
     }
 }

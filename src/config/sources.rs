@@ -43,12 +43,12 @@ impl ExpandedGlob {
 
 /// The hash of files, each with its name.
 #[derive(Default)]
-pub struct Hasher(BTreeMap<PathBuf, u64>);
+pub struct SourceHasher(BTreeMap<PathBuf, u64>);
 
 /// What the hash of a file is made of that must not be read.
 const UNREAD: &[u8] = b"cannot be read";
 
-impl Hasher {
+impl SourceHasher {
     /// Adds a file that was read.
     pub fn add(&mut self, path: &Path, content: &[u8]) {
         self.0.insert(path.to_owned(), task::stable_hash([content]));
@@ -109,7 +109,7 @@ impl Hasher {
 
 impl Sources {
     /// The files that were read, their hash, and the globs that led to them.
-    pub fn new(files: Vec<PathBuf>, hasher: &Hasher, globs: Vec<ExpandedGlob>) -> Self {
+    pub fn new(files: Vec<PathBuf>, hasher: &SourceHasher, globs: Vec<ExpandedGlob>) -> Self {
         Self { files, hash: hasher.finish(), globs }
     }
 
@@ -117,7 +117,7 @@ impl Sources {
     /// system.
     pub fn current_hash(&self) -> u64 {
         let (mut hasher, mut left) =
-            (Hasher::default(), u64::try_from(MAX_LIST_BYTES).unwrap_or(u64::MAX));
+            (SourceHasher::default(), u64::try_from(MAX_LIST_BYTES).unwrap_or(u64::MAX));
         if let Some(main) = self.files.first() {
             hasher.add_current(main.clone(), MAX_YAML_BYTES);
         }

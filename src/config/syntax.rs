@@ -2,14 +2,14 @@
 
 use granit_parser::{ErrorKind, ScanError};
 
-use super::events::spot;
-use super::place::Spot;
+use super::events::position;
+use super::place::Position;
 
 /// Why a text has no tree. Never holds anything of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
     /// Where, if it is about a place.
-    pub spot: Spot,
+    pub position: Position,
     /// What is wrong.
     pub message: &'static str,
     /// What to do.
@@ -18,8 +18,8 @@ pub struct SyntaxError {
 
 impl SyntaxError {
     /// Returns an error without a hint.
-    pub const fn new(spot: Spot, message: &'static str) -> Self {
-        Self { spot, message, hint: None }
+    pub const fn new(position: Position, message: &'static str) -> Self {
+        Self { position, message, hint: None }
     }
 
     /// Adds what to do.
@@ -36,8 +36,8 @@ const SPACES: &str = "indent with spaces";
 impl From<&ScanError> for SyntaxError {
     fn from(error: &ScanError) -> Self {
         let (message, hint) = explain(error.kind());
-        let spot = spot(error.marker());
-        Self { spot, message, hint }
+        let position = position(error.marker());
+        Self { position, message, hint }
     }
 }
 

@@ -31,12 +31,12 @@ pub struct TaskGlob {
     /// As the configuration writes it.
     text: String,
     base: PathBuf,
-    parts: Vec<Part>,
+    parts: Vec<GlobPart>,
 }
 
 /// A part of a glob, between slashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum GlobPart {
     /// A name.
     Name(String),
     /// A name with wildcards.
@@ -63,13 +63,13 @@ impl TaskGlob {
         let base = if text.starts_with('/') { Path::new("/") } else { dir };
         let parts = text.split('/').filter(|part| !matches!(*part, "" | "."));
         let parts = parts.map(|part| match part {
-            "**" => Ok(Part::Recursive),
-            name if !has_wildcard(name) => Ok(Part::Name(name.to_owned())),
+            "**" => Ok(GlobPart::Recursive),
+            name if !has_wildcard(name) => Ok(GlobPart::Name(name.to_owned())),
             // Also what is no pattern, such as `a**`.
-            name => Pattern::new(name).map(Part::Wildcard).map_err(|error| error.msg),
+            name => Pattern::new(name).map(GlobPart::Wildcard).map_err(|error| error.msg),
         });
         let mut parts = parts.collect::<Result<Vec<_>, _>>()?;
-        parts.dedup_by(|a, b| matches!((a, b), (Part::Recursive, Part::Recursive)));
+        parts.dedup_by(|a, b| matches!((a, b), (GlobPart::Recursive, GlobPart::Recursive)));
         Ok(Self { text: text.to_owned(), base: base.to_owned(), parts })
     }
 
@@ -84,7 +84,7 @@ impl TaskGlob {
     /// A directory that is there cannot be read, or there are too many files or directories. The
     /// message has the name of the directory.
     pub fn find(&self) -> io::Result<Matches> {
-        let mut search = Search { matches: Matches::default(), directories: 0 };
+        let mut search = GlobSearch { matches: Matches::default(), directories: 0 };
         search.look(self.base.clone(), &self.parts)?;
         let Matches { files, .. } = &mut search.matches;
         files.sort_unstable();
@@ -99,18 +99,18 @@ pub fn has_wildcard(glob: &str) -> bool {
     glob.contains(['*', '?', '['])
 }
 
-struct Search {
+struct GlobSearch {
     matches: Matches,
     directories: usize,
 }
 
-impl Search {
+impl GlobSearch {
     /// Looks in the directory `at` for what `parts` match.
-    fn look(&mut self, mut at: PathBuf, parts: &[Part]) -> io::Result<()> {
+    fn look(&mut self, mut at: PathBuf, parts: &[GlobPart]) -> io::Result<()> {
         let mut parts = parts.iter();
         while let Some(part) = parts.next() {
             let rest = parts.as_slice();
-            let Part::Name(name) = part else { return self.list(&at, part, rest) };
+            let GlobPart::Name(name) = part else { return self.list(&at, part, rest) };
             at.push(name);
             // Of all but the last one it shows further on whether it is there.
             if rest.is_empty() {
@@ -136,12 +136,12 @@ impl Search {
     }
 
     /// Looks through the directory `at` for what `part` matches, and further for what `rest` does.
-    fn list(&mut self, at: &Path, part: &Part, rest: &[Part]) -> io::Result<()> {
+    fn list(&mut self, at: &Path, part: &GlobPart, rest: &[GlobPart]) -> io::Result<()> {
         self.directories += 1;
         if self.directories > MAX_DIRECTORIES {
             return Err(io::Error::other("more than 100000 directories"));
         }
-        if matches!(part, Part::Recursive) {
+        if matches!(part, GlobPart::Recursive) {
             self.look(at.to_owned(), rest)?;
         }
         let entries = match fs::read_dir(here(at)) {
@@ -157,17 +157,17 @@ impl Search {
             let (name, path) = (entry.file_name(), at.join(entry.file_name()));
             match part {
                 // A link may lead back to where it stands.
-                Part::Recursive if !is_hidden(&name) && entry.file_type()?.is_dir() => {
+                GlobPart::Recursive if !is_hidden(&name) && entry.file_type()?.is_dir() => {
                     self.list(&path, part, rest)?;
                 }
-                Part::Wildcard(pattern) if matches(pattern, &name) => {
+                GlobPart::Wildcard(pattern) if matches(pattern, &name) => {
                     if rest.is_empty() {
                         self.take(path)?;
                     } else if is_directory(&path)? {
                         self.look(path, rest)?;
                     }
                 }
-                Part::Recursive | Part::Wildcard(_) | Part::Name(_) => {}
+                GlobPart::Recursive | GlobPart::Wildcard(_) | GlobPart::Name(_) => {}
             }
         }
         Ok(())
@@ -249,7 +249,7 @@ impl Directories {
                 is_same(&metadata, *device)?;
                 fs::read_dir(path).map(drop)
             });
-            read.err().map(|error| (path, super::client::reason(&error)))
+            read.err().map(|error| (path, super::http_client::reason(&error)))
         })
     }
 }

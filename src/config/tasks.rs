@@ -1,61 +1,61 @@
 //! The list of tasks, from the main file and from task files.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::check::{Check, Global, Named};
-use super::diagnostic::{Mistake, shorten};
-use super::place::{Place, Spot, lines};
-use super::placed::{At, Either, Table};
-use super::scalar::Text;
+use super::diagnostic::{Diagnostic, shorten};
+use super::place::{Location, Position, lines};
+use super::scalar::PublicText;
+use super::span::{Either, OrderedMap, Spanned};
+use super::validate::{GlobalSettings, NamedProvider, Validator};
 use super::{decode, raw};
 use crate::family;
-use crate::task::index::Index;
-use crate::task::{Common, DOT_SEGMENT, Labels, Task, check_id};
-use crate::visible::find_invisible;
+use crate::printable::find_invisible;
+use crate::task::TaskIndex;
+use crate::task::{DOT_SEGMENT, Labels, Task, TaskCommon, check_id};
 
 /// How many tasks room is made for before they are read.
 const MAX_RESERVED: usize = 1 << 20;
 
 /// Collects tasks and refuses duplicates.
-pub struct Tasks<'c> {
-    check: &'c Check<'c>,
-    global: &'c Global,
-    providers: &'c [Named],
+pub struct TaskCollector<'c> {
+    validator: &'c Validator<'c>,
+    global: &'c GlobalSettings,
+    providers: &'c [NamedProvider],
     by_name: HashMap<&'c str, usize>,
     /// Whether each provider of the file has a name, so that a task without one among them is wrong.
     all_named: bool,
     /// In the order of the files, without those that limits leave out.
     listed: Vec<Task>,
     /// Where each was listed.
-    places: Vec<Place>,
-    index: Index,
+    locations: Vec<Location>,
+    index: TaskIndex,
     /// Hashes of those that limits leave out, by which a second one of them is known: there may be a
     /// hundred million, and then two have the same hash in one case of three thousand.
     left_out: HashSet<u64>,
     kept_of: Vec<usize>,
     /// Every combination of provider, labels and params is there once.
-    commons: HashSet<Arc<Common>>,
+    commons: HashSet<Arc<TaskCommon>>,
     no_labels: Labels,
 }
 
-impl<'c> Tasks<'c> {
+impl<'c> TaskCollector<'c> {
     /// An empty list. `all_named` says whether `providers` are all that the file has.
     pub fn new(
-        check: &'c Check<'c>,
-        global: &'c Global,
-        providers: &'c [Named],
+        validator: &'c Validator<'c>,
+        global: &'c GlobalSettings,
+        providers: &'c [NamedProvider],
         all_named: bool,
     ) -> Self {
         Self {
-            check,
+            validator,
             global,
             providers,
             all_named,
             by_name: (0..).zip(providers).map(|(index, named)| (&*named.name, index)).collect(),
             listed: Vec::new(),
-            places: Vec::new(),
-            index: Index::default(),
+            locations: Vec::new(),
+            index: TaskIndex::default(),
             left_out: HashSet::new(),
             kept_of: vec![0; providers.len()],
             commons: HashSet::new(),
@@ -64,8 +64,8 @@ impl<'c> Tasks<'c> {
     }
 
     /// Returns the number of mistakes so far.
-    pub fn mistakes(&self) -> usize {
-        self.check.sink.borrow().len()
+    pub fn diagnostics(&self) -> usize {
+        self.validator.sink.borrow().len()
     }
 
     /// The tasks within the limits, in the order of the files, and how many more there are.
@@ -74,10 +74,14 @@ impl<'c> Tasks<'c> {
     }
 
     /// Adds a task of a list in YAML. `provider` is its provider where it names none.
-    pub fn add(&mut self, task: &At<Either<Text, raw::Task>>, provider: Option<usize>) {
-        match task.placed() {
-            Some((place, Either::Short(id))) => self.add_id(place, &id.0, provider),
-            Some((place, Either::Long(task))) => self.add_task(place, task, provider),
+    pub fn add(
+        &mut self,
+        task: &Spanned<Either<PublicText, raw::RawTask>>,
+        provider: Option<usize>,
+    ) {
+        match task.located() {
+            Some((location, Either::Short(id))) => self.add_id(location, &id.0, provider),
+            Some((location, Either::Long(task))) => self.add_task(location, task, provider),
             None => {}
         }
     }
@@ -88,7 +92,7 @@ impl<'c> Tasks<'c> {
         // Lines may be blank or hold one ID again and again, so only so many are believed.
         let count = text.bytes().filter(|byte| *byte == b'\n').count().min(MAX_RESERVED);
         self.listed.reserve(count);
-        self.places.reserve(count);
+        self.locations.reserve(count);
         self.index.reserve(count, &self.listed);
         for (number, line) in (1..).zip(lines(text)) {
             let id = line.trim();
@@ -99,51 +103,52 @@ impl<'c> Tasks<'c> {
             let at = |byte: usize| {
                 let column = line.get(..byte).map_or(0, |before| before.chars().count());
                 let column = u32::try_from(column).unwrap_or(u32::MAX).saturating_add(1);
-                Place { document, spot: Spot::At(number, column) }
+                Location { document, position: Position::LineColumn(number, column) }
             };
             if let Some((byte, message, hint)) = odd_in_list(id) {
-                self.check
-                    .report_at(at(start + byte), |place| Mistake::new(place, message).hint(hint));
+                self.validator.report_at(at(start + byte), |location| {
+                    Diagnostic::new(location, message).hint(hint)
+                });
                 continue;
             }
             self.add_id(at(start), id, provider);
         }
     }
 
-    fn add_id(&mut self, place: Place, id: &str, provider: Option<usize>) {
-        let provider = self.only_provider(place, provider);
-        if let (true, Some(provider)) = (self.is_value(place, a_task_id, id), provider) {
+    fn add_id(&mut self, location: Location, id: &str, provider: Option<usize>) {
+        let provider = self.only_provider(location, provider);
+        if let (true, Some(provider)) = (self.is_value(location, a_task_id, id), provider) {
             let none = Arc::clone(&self.no_labels);
-            self.list(place, place, provider, id, &none, &none);
+            self.list(location, location, provider, id, &none, &none);
         }
     }
 
-    fn add_task(&mut self, place: Place, raw: &raw::Task, provider: Option<usize>) {
+    fn add_task(&mut self, location: Location, raw: &raw::RawTask, provider: Option<usize>) {
         if raw.id.is_absent() {
-            self.check.report(Mistake::new(place, "missing key: id"));
+            self.validator.report(Diagnostic::new(location, "missing key: id"));
         }
-        let provider = match raw.provider.placed() {
-            Some((at, Text(name))) => self.find_provider(at, name),
+        let provider = match raw.provider.located() {
+            Some((at, PublicText(name))) => self.find_provider(at, name),
             // A mistake in the name has been reported.
-            None if raw.provider.place.is_some() => None,
-            None => self.only_provider(place, provider),
+            None if raw.provider.location.is_some() => None,
+            None => self.only_provider(location, provider),
         };
         let labels = raw.labels.get().map(|table| self.labels(table));
-        let id = raw.id.get().map_or("", |Text(id)| id);
+        let id = raw.id.get().map_or("", |PublicText(id)| id);
         let params = raw.params.get().map(|table| self.params(table, provider, id));
-        let Some((at, Text(id))) = raw.id.placed() else { return };
+        let Some((at, PublicText(id))) = raw.id.located() else { return };
         if let (true, Some(provider)) = (self.is_value(at, a_task_id, id), provider) {
             let labels = labels.unwrap_or_else(|| Arc::clone(&self.no_labels));
             let params = params.unwrap_or_else(|| Arc::clone(&self.no_labels));
-            let params_at = raw.params.place.unwrap_or(place);
+            let params_at = raw.params.location.unwrap_or(location);
             self.list(at, params_at, provider, id, &labels, &params);
         }
     }
 
     fn list(
         &mut self,
-        place: Place,
-        params_at: Place,
+        location: Location,
+        params_at: Location,
         provider: usize,
         id: &str,
         labels: &Labels,
@@ -154,21 +159,23 @@ impl<'c> Tasks<'c> {
         let is_left_out = self.listed.len() >= self.global.max_tasks
             || named.max_tasks.is_some_and(|most| kept_of >= most);
         // Where something is wrong nothing becomes of the tasks, and only their IDs count.
-        let is_id_enough = is_left_out || self.mistakes() > 0;
+        let is_id_enough = is_left_out || self.diagnostics() > 0;
         let kept = |table: &Labels| Arc::clone(if is_id_enough { &self.no_labels } else { table });
         let (labels, kept_params) = (kept(labels), kept(params));
-        let common = Common { provider: Arc::clone(&named.name), labels, params: kept_params };
+        let common = TaskCommon { provider: Arc::clone(&named.name), labels, params: kept_params };
         let task = Task { id: id.into(), common: self.common(common) };
         let (first, hash) = (self.index.find(&task, &self.listed), self.index.hash(&task));
         if first.is_some() || self.left_out.contains(&hash) {
-            let first = first.and_then(|first| self.places.get(first).copied());
-            return self.check.report_at(place, |place| {
-                let mistake = Mistake::new(place, "duplicate task").quote(id);
-                Mistake { first, ..mistake }
+            let first = first.and_then(|first| self.locations.get(first).copied());
+            return self.validator.report_at(location, |location| {
+                let diagnostic = Diagnostic::new(location, "duplicate task").quote(id);
+                Diagnostic { first, ..diagnostic }
             });
         }
         if let Some(Err(wrong)) = named.provider.as_ref().map(|provider| provider.check_id(id)) {
-            self.check.report_at(place, |place| Mistake::new(place, format!("a task ID {wrong}")));
+            self.validator.report_at(location, |location| {
+                Diagnostic::new(location, format!("a task ID {wrong}"))
+            });
         }
         self.fits(params_at, named, params);
         if is_left_out {
@@ -180,10 +187,10 @@ impl<'c> Tasks<'c> {
         }
         self.index.insert(self.listed.len(), &task, &self.listed);
         self.listed.push(task);
-        self.places.push(place);
+        self.locations.push(location);
     }
 
-    fn common(&mut self, common: Common) -> Arc<Common> {
+    fn common(&mut self, common: TaskCommon) -> Arc<TaskCommon> {
         if let Some(known) = self.commons.get(&common) {
             return Arc::clone(known);
         }
@@ -193,39 +200,39 @@ impl<'c> Tasks<'c> {
     }
 
     /// The provider of a task that names none.
-    fn only_provider(&self, place: Place, default: Option<usize>) -> Option<usize> {
+    fn only_provider(&self, location: Location, default: Option<usize>) -> Option<usize> {
         if let (None, [_], true) = (default, self.providers, self.all_named) {
             return Some(0);
         }
         if default.is_none() && self.all_named {
-            let mistake = match self.providers {
-                [] => Mistake::new(place, "a task without a provider")
+            let diagnostic = match self.providers {
+                [] => Diagnostic::new(location, "a task without a provider")
                     .hint("the configuration needs a provider"),
-                _ => Mistake::new(place, "which provider?")
+                _ => Diagnostic::new(location, "which provider?")
                     .hint("write { id: …, provider: … }, because there is more than one"),
             };
-            self.check.report(mistake);
+            self.validator.report(diagnostic);
         }
         default
     }
 
     /// A provider by its name.
-    pub fn find_provider(&self, place: Place, name: &str) -> Option<usize> {
+    pub fn find_provider(&self, location: Location, name: &str) -> Option<usize> {
         let found = self.by_name.get(name).copied();
         if found.is_none() && self.all_named {
             let names = self.providers.iter().map(|named| &*named.name);
-            let mut mistake = Mistake::new(place, "unknown provider").quote(name);
+            let mut diagnostic = Diagnostic::new(location, "unknown provider").quote(name);
             if let Some(nearest) = decode::nearest(name, names) {
-                mistake = mistake.hint(format!("did you mean {nearest:?}?"));
+                diagnostic = diagnostic.hint(format!("did you mean {nearest:?}?"));
             }
-            self.check.report(mistake);
+            self.validator.report(diagnostic);
         }
         found
     }
 
     /// Reports a text that cannot be the ID of a task or a value of its request, which `what` names,
     /// and returns false.
-    fn is_value(&self, place: Place, what: impl FnOnce() -> String, text: &str) -> bool {
+    fn is_value(&self, location: Location, what: impl FnOnce() -> String, text: &str) -> bool {
         let (wrong, hint) = if let Err(wrong) = check_id(text) {
             (wrong.to_owned(), (wrong == DOT_SEGMENT).then_some(AS_GIVEN))
         } else if let Some((_, found)) = find_invisible(text) {
@@ -236,18 +243,18 @@ impl<'c> Tasks<'c> {
         } else {
             return true;
         };
-        self.check.report_at(place, |place| {
-            let mut mistake = Mistake::new(place, format!("{} {wrong}", what()));
-            mistake.hint = hint.map(str::to_owned);
-            if text.is_empty() { mistake } else { mistake.quote(text) }
+        self.validator.report_at(location, |location| {
+            let mut diagnostic = Diagnostic::new(location, format!("{} {wrong}", what()));
+            diagnostic.hint = hint.map(str::to_owned);
+            if text.is_empty() { diagnostic } else { diagnostic.quote(text) }
         });
         false
     }
 
-    fn labels(&self, table: &Table<Text>) -> Labels {
+    fn labels(&self, table: &OrderedMap<PublicText>) -> Labels {
         let global = self.global;
         let mut labels: Vec<(Box<str>, Box<str>)> = Vec::new();
-        for (place, name, Text(value)) in table.entries() {
+        for (location, name, PublicText(value)) in table.entries() {
             let wrong = if !is_label_name(name) {
                 "not a label name: it has letters, digits and `_`, and does not begin with a digit"
                     .into()
@@ -266,26 +273,26 @@ impl<'c> Tasks<'c> {
                 labels.push((name.into(), value.clone()));
                 continue;
             };
-            self.check.report(Mistake::new(place, wrong).quote(name));
+            self.validator.report(Diagnostic::new(location, wrong).quote(name));
         }
         labels.sort();
         labels.into()
     }
 
     /// The params of the task `id`.
-    fn params(&self, table: &Table<Text>, provider: Option<usize>, id: &str) -> Labels {
+    fn params(&self, table: &OrderedMap<PublicText>, provider: Option<usize>, id: &str) -> Labels {
         let named = provider.and_then(|provider| self.providers.get(provider));
         let provider = named.and_then(|named| named.provider.as_ref());
         let mut params: Vec<(Box<str>, Box<str>)> = Vec::new();
-        for (place, name, Text(value)) in table.entries() {
+        for (location, name, PublicText(value)) in table.entries() {
             if self.is_value(
-                place,
+                location,
                 || format!("the param {name:?} of task {:?}", shorten(id)),
                 value,
             ) && let Some(Err(wrong)) =
                 provider.map(|provider| provider.check_param(name, value))
             {
-                self.check.report(Mistake::new(place, format!("a param {wrong}")));
+                self.validator.report(Diagnostic::new(location, format!("a param {wrong}")));
             }
             params.push((name.into(), value.clone()));
         }
@@ -293,23 +300,23 @@ impl<'c> Tasks<'c> {
         params.into()
     }
 
-    /// Reports params that the provider's request does not use, and those that it lacks.
-    fn fits(&self, place: Place, named: &Named, params: &Labels) {
+    /// Reports params that the provider's requests do not use, and those that are missing.
+    fn fits(&self, location: Location, named: &NamedProvider, params: &Labels) {
         let Some(provider) = &named.provider else { return };
-        for placeholder in provider.request.placeholders() {
-            if !params.iter().any(|(name, _)| **name == *placeholder) {
-                let mistake = Mistake::new(
-                    place,
-                    format!("a task of this provider needs the param {placeholder}"),
-                );
-                self.check.report(mistake.hint(format!("write params: {{ {placeholder}: … }}")));
-            }
+        let is_missing = |name: &&str| !params.iter().any(|(given, _)| **given == **name);
+        let missing: BTreeSet<&str> = provider.param_names().filter(is_missing).collect();
+        for name in missing {
+            let diagnostic = Diagnostic::new(
+                location,
+                format!("a task of this provider needs the param {name}"),
+            );
+            self.validator.report(diagnostic.hint(format!("write params: {{ {name}: … }}")));
         }
         for (name, _) in params.iter() {
-            if !provider.request.placeholders().any(|placeholder| *placeholder == **name) {
-                let mistake =
-                    Mistake::new(place, "a param that the provider's request does not use");
-                self.check.report(mistake.quote(name));
+            if !provider.param_names().any(|used| *used == **name) {
+                let diagnostic =
+                    Diagnostic::new(location, "a param that the provider's request does not use");
+                self.validator.report(diagnostic.quote(name));
             }
         }
     }

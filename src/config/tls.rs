@@ -5,23 +5,26 @@ use std::path::PathBuf;
 use rustls::RootCertStore;
 use rustls::crypto::ring;
 
-use super::check::Check;
-use super::client::{missing, reason};
-use super::diagnostic::Mistake;
+use super::diagnostic::Diagnostic;
+use super::http_client::{missing, reason};
 use super::pem::{self, Half};
-use super::place::Place;
-use super::placed::At;
-use super::{Tls, raw};
+use super::place::Location;
+use super::span::Spanned;
+use super::validate::Validator;
+use super::{TlsConfig, raw};
 use crate::bounded_file;
 
-impl Check<'_> {
+impl Validator<'_> {
     /// How TLS is spoken to a provider.
-    pub fn tls(&self, raw: &raw::TlsConfig) -> Tls {
+    pub fn tls(&self, raw: &raw::RawTlsConfig) -> TlsConfig {
         let ca = self.pem(&raw.ca_file, pem::certificates);
-        if let Some((place, _, certificates)) = &ca {
+        if let Some((location, _, certificates)) = &ca {
             let mut authorities = RootCertStore::empty();
             if certificates.iter().any(|one| authorities.add(one.clone()).is_err()) {
-                self.report(Mistake::new(*place, "a certificate in this file cannot be read"));
+                self.report(Diagnostic::new(
+                    *location,
+                    "a certificate in this file cannot be read",
+                ));
             }
         }
         let cert = self.pem(&raw.cert_file, pem::certificates);
@@ -30,19 +33,19 @@ impl Check<'_> {
             (&raw.cert_file, &raw.key_file, "cert_file needs key_file"),
             (&raw.key_file, &raw.cert_file, "key_file needs cert_file"),
         ] {
-            if let (Some(place), true) = (one.place, other.is_absent()) {
-                self.report(Mistake::new(place, message));
+            if let (Some(location), true) = (one.location, other.is_absent()) {
+                self.report(Diagnostic::new(location, message));
             }
         }
         let identity = cert.zip(key).map(|((cert_at, cert, chain), (key_at, path, key))| {
             let pair = pem::check_pair(chain, key, &ring::default_provider());
             if let Err((half, message)) = pair {
-                let place = if half == Half::Key { key_at } else { cert_at };
-                self.report(Mistake::new(place, message));
+                let location = if half == Half::Key { key_at } else { cert_at };
+                self.report(Diagnostic::new(location, message));
             }
             (cert, path)
         });
-        Tls {
+        TlsConfig {
             ca_file: ca.map(|(_, path, _)| path),
             identity,
             insecure_skip_verify: raw.insecure_skip_verify.get().copied().unwrap_or_default(),
@@ -53,22 +56,22 @@ impl Check<'_> {
     /// A PEM file, with its place and what is in it.
     fn pem<T>(
         &self,
-        at: &At<String>,
+        at: &Spanned<String>,
         parse: impl Fn(&[u8]) -> Result<T, &'static str>,
-    ) -> Option<(Place, PathBuf, T)> {
-        let (place, path) = self.path(at)?;
-        let mistake = match bounded_file::read(&path, pem::MAX_PEM_BYTES) {
+    ) -> Option<(Location, PathBuf, T)> {
+        let (location, path) = self.path(at)?;
+        let diagnostic = match bounded_file::read(&path, pem::MAX_PEM_BYTES) {
             Ok(pem) => match parse(&pem) {
-                Ok(parsed) => return Some((place, path, parsed)),
-                Err(wrong) => Mistake::new(place, wrong),
+                Ok(parsed) => return Some((location, path, parsed)),
+                Err(wrong) => Diagnostic::new(location, wrong),
             },
             Err(error) => {
-                let mistake =
-                    Mistake::new(place, format!("cannot read the file: {}", reason(&error)));
-                missing(mistake, &error, &path)
+                let diagnostic =
+                    Diagnostic::new(location, format!("cannot read the file: {}", reason(&error)));
+                missing(diagnostic, &error, &path)
             }
         };
-        self.report(mistake.detail(path.display().to_string()));
+        self.report(diagnostic.detail(path.display().to_string()));
         None
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::text::{Value, escape, write_value};
 use crate::clock::Timestamp;
 use crate::family::{self, Family};
+use crate::record::Record;
 use crate::store::area::Block;
 use crate::store::facet::Facet;
-use crate::store::record::Record;
-use crate::task::{Common, Task};
+use crate::task::{Task, TaskCommon};
 
 /// The moment of the scrape, as far as a task shows it.
 pub struct Moment {
@@ -111,7 +111,7 @@ impl TaskFamily {
 /// The pieces of a line that are the same for many tasks.
 struct Line<'a> {
     name: &'static str,
-    of: Option<&'a Common>,
+    of: Option<&'a TaskCommon>,
     before_id: Vec<u8>,
     after_id: Vec<u8>,
     /// The names of the labels that the rule fills.
@@ -141,7 +141,7 @@ impl<'a> Line<'a> {
         lines.push(b'\n');
     }
 
-    fn begin(&mut self, common: &'a Common) {
+    fn begin(&mut self, common: &'a TaskCommon) {
         self.of = Some(common);
         self.before_id.clear();
         self.before_id.extend(self.name.as_bytes());

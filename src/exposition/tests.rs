@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::Timestamp;
 use crate::observation::{Failure, Observation, Reason};
+use crate::record::Record;
 use crate::store::TasksView;
-use crate::store::record::Record;
-use crate::task::{Common, Labels, Task};
+use crate::task::{Labels, Task, TaskCommon};
 use crate::telemetry::Telemetry;
 use crate::telemetry::provider::ProbeResult;
 
@@ -25,7 +25,7 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 }
 
 fn task(id: &str, labels: Labels) -> Task {
-    let common = Common { provider: "mjdjourney".into(), labels, params: Labels::default() };
+    let common = TaskCommon { provider: "mjdjourney".into(), labels, params: Labels::default() };
     Task { id: id.into(), common: Arc::new(common) }
 }
 

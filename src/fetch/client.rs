@@ -23,13 +23,13 @@ use secrecy::ExposeSecret;
 use super::resolver::Resolver;
 use crate::bounded_file;
 use crate::config::pem::MAX_PEM_BYTES;
-use crate::config::{self, Provider, Refusal, Tls, TlsVersion};
+use crate::config::{self, Provider, Refusal, TlsConfig, TlsVersion};
 use crate::observation::Reason;
+use crate::printable::excerpt;
 use crate::task::stable_hash;
 use crate::tls;
 use crate::tls::explain::{Peer, explain};
 use crate::tls::{AcceptAnyServer, server_verifier};
-use crate::visible::excerpt;
 
 /// Most headers of a response: more than twice as many as gateways behind several proxies are known to
 /// send. Over HTTP/2 their size is limited instead.
@@ -169,8 +169,8 @@ impl ClientFingerprint {
     /// When a certificate, a key or the proxy's URL cannot be read.
     pub fn of(provider: &Provider) -> Result<Self, BuildError> {
         // Every field by name, so that no new one can be forgotten.
-        let config::Client { auth: _, headers: _, tls, proxy, http2 } = &provider.client;
-        let Tls { ca_file, identity, insecure_skip_verify, min_version } = tls;
+        let config::HttpClientConfig { auth: _, headers: _, tls, proxy, http2 } = &provider.client;
+        let TlsConfig { ca_file, identity, insecure_skip_verify, min_version } = tls;
         let mut parts =
             vec![format!("{insecure_skip_verify} {min_version:?} {http2}").into_bytes()];
         // One part for each file, also without one, so that two cannot be swapped unnoticed.
@@ -217,7 +217,11 @@ pub fn proxy_url(proxy: &config::Proxy) -> Result<Url, BuildError> {
     Url::parse(&text).map_err(|_| unusable())
 }
 
-fn client_config(config: &Tls, http2: bool, uses_tls: bool) -> Result<ClientConfig, BuildError> {
+fn client_config(
+    config: &TlsConfig,
+    http2: bool,
+    uses_tls: bool,
+) -> Result<ClientConfig, BuildError> {
     let versions: &[&SupportedProtocolVersion] = match config.min_version {
         TlsVersion::Tls12 => &[&version::TLS12, &version::TLS13],
         TlsVersion::Tls13 => &[&version::TLS13],
@@ -261,7 +265,7 @@ fn client_config(config: &Tls, http2: bool, uses_tls: bool) -> Result<ClientConf
 
 /// Returns the verifier of servers; `None` if TLS is not used.
 fn verifier(
-    config: &Tls,
+    config: &TlsConfig,
     uses_tls: bool,
 ) -> Result<Option<Arc<dyn ServerCertVerifier>>, BuildError> {
     if config.insecure_skip_verify {

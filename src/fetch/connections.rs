@@ -4,17 +4,17 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use http::header::CONNECTION;
 use http::{HeaderMap, StatusCode, Version};
 use hyper_util::client::legacy::connect::HttpInfo;
+use parking_lot::Mutex;
 use reqwest::{Client, RequestBuilder, Response};
 use tokio::time::Instant;
 
 use super::client::{BuildError, ClientSettings, broken_connection};
-use crate::lock::lock;
 
 /// Longest idle time of a connection, in seconds: less than the minute after which most gateways close
 /// it.
@@ -124,7 +124,7 @@ impl ProviderConnections {
             // Over HTTP/2 several requests may fail with one connection, so its address stays in the
             // set. A new connection that gets the same address may cost one unnecessary request.
             Err(error) => broken_connection(error)
-                .is_some_and(|address| lock(&self.current).used.contains(&address)),
+                .is_some_and(|address| self.current.lock().used.contains(&address)),
         };
         match is_stale.then(|| self.fresh()).flatten() {
             Some(fresh) => request(&fresh).send().await,
@@ -134,7 +134,7 @@ impl ProviderConnections {
 
     /// Returns the client for requests that start at `now`.
     fn client(&self, now: Instant) -> Client {
-        let mut current = lock(&self.current);
+        let mut current = self.current.lock();
         if now >= current.renew_at
             && let Ok(client) = self.settings.build(current.idle)
         {
@@ -163,7 +163,7 @@ impl ProviderConnections {
     fn record_response(&self, response: &Response) -> bool {
         let idle = announced(response.headers()).and_then(idle_time);
         let address = response.extensions().get::<HttpInfo>().map(HttpInfo::local_addr);
-        let mut current = lock(&self.current);
+        let mut current = self.current.lock();
         if let Some(idle) = idle.filter(|idle| *idle < current.idle)
             && let Ok(client) = self.settings.build(idle)
         {

@@ -8,7 +8,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};
 
 use crate::mapping::ResponseBody;
-use crate::visible::excerpt;
+use crate::printable::excerpt;
 
 /// First bytes of a gzip member (RFC 1952); no JSON begins with them.
 const GZIP: [u8; 2] = [0x1f, 0x8b];

@@ -2,13 +2,14 @@
 //! before a signature expires.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use ring::hmac;
@@ -18,8 +19,7 @@ use serde_json::json;
 use super::client::BuildError;
 use super::redact::Redactor;
 use crate::config::secret::Secret;
-use crate::config::{Auth, Client};
-use crate::lock::lock;
+use crate::config::{Auth, HttpClientConfig};
 use crate::single_flight::SingleFlight;
 use crate::task::stable_hash;
 
@@ -82,7 +82,7 @@ impl ProviderCredentials {
     ///
     /// # Errors
     /// When a secret cannot be read, or is not a valid value of a header.
-    pub fn read(client: &Client) -> Result<Self, BuildError> {
+    pub fn read(client: &HttpClientConfig) -> Result<Self, BuildError> {
         let mut parts = Vec::new();
         let mut add = |name: &HeaderName, form, secret: &Secret| {
             parts.push(HeaderPart { name: name.clone(), form, secret: secret.clone() });
@@ -113,13 +113,13 @@ impl ProviderCredentials {
 
     /// Returns the headers as they were last read, and the redactor of their secrets.
     pub fn current(&self) -> (HeaderMap, Arc<Redactor>) {
-        let current = self.lock();
+        let current = self.current.lock();
         (current.headers.clone(), Arc::clone(&current.history.redactor))
     }
 
     /// Returns the hash of the headers as they were last read, without signatures.
     pub fn fingerprint(&self) -> u64 {
-        self.lock().fingerprint
+        self.current.lock().fingerprint
     }
 
     /// Reports whether the headers can change while the configuration stays the same.
@@ -141,14 +141,10 @@ impl ProviderCredentials {
             .run(READ_TIMEOUT, move || read_all(&this.parts, this.proxy_url.as_ref()))
             .await;
         let read = read.map_err(|error| BuildError::Secret(format!("secrets: {error}")))??;
-        let mut current = self.lock();
+        let mut current = self.current.lock();
         let before = current.fingerprint;
         current.replace(read);
         Ok(before != current.fingerprint)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, CurrentCredentials> {
-        lock(&self.current)
     }
 }
 
@@ -319,7 +315,7 @@ fn basic(username: &str, password: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Tls;
+    use crate::config::TlsConfig;
 
     /// Accounts that differ in any part of the headers have different fingerprints at any time.
     #[test]
@@ -353,10 +349,10 @@ mod tests {
             ]
         };
         let fingerprints = || -> Vec<u64> {
-            let client = |auth| Client {
+            let client = |auth| HttpClientConfig {
                 auth,
                 headers: vec![],
-                tls: Tls::default(),
+                tls: TlsConfig::default(),
                 proxy: None,
                 http2: true,
             };

@@ -5,13 +5,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 
+use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::watch;
-
-use crate::lock::lock;
 
 /// Most look-ups in flight, each of a different name: a provider has one name, its own or that of its
 /// proxy. A look-up uses a thread for as long as the system waits for the name server, which is about
@@ -69,7 +68,7 @@ impl Resolver {
 
     /// Reports whether a name is being looked up.
     pub fn is_looking_up(&self, name: &str) -> bool {
-        lock(&self.0.in_flight).contains_key(name)
+        self.0.in_flight.lock().contains_key(name)
     }
 
     /// Looks a name up. The caller may stop waiting at any time: the look-up continues, and the next
@@ -88,7 +87,7 @@ impl Resolver {
 
     /// Joins the look-up of a name, and starts one if none is in flight.
     fn join(&self, name: &str) -> Result<AddressReceiver, ResolveError> {
-        let mut in_flight = lock(&self.0.in_flight);
+        let mut in_flight = self.0.in_flight.lock();
         if let Some(outcomes) = in_flight.get(name) {
             return Ok(outcomes.clone());
         }
@@ -143,17 +142,17 @@ impl LookUp {
 
 impl Drop for LookUp {
     fn drop(&mut self) {
-        lock(&self.shared.in_flight).remove(&self.name);
+        self.shared.in_flight.lock().remove(&self.name);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{Condvar, PoisonError};
 
     use futures_util::FutureExt;
     use futures_util::future::join_all;
+    use parking_lot::Condvar;
 
     use super::*;
 
@@ -172,8 +171,7 @@ mod tests {
                 let number = servers.asked.fetch_add(1, Ordering::SeqCst);
                 if name.starts_with("silent") {
                     let is_silent = |answers: &mut bool| !*answers;
-                    let waiting = servers.changed.wait_while(lock(&servers.answers), is_silent);
-                    drop(waiting.unwrap_or_else(PoisonError::into_inner));
+                    servers.changed.wait_while(&mut servers.answers.lock(), is_silent);
                 }
                 assert_ne!(name, "panic.test", "on purpose");
                 match name {
@@ -183,8 +181,15 @@ mod tests {
             })
         }
 
+        /// Waits until `times` look-ups have begun.
+        async fn was_asked(&self, times: usize) {
+            while self.asked.load(Ordering::SeqCst) < times {
+                tokio::task::yield_now().await;
+            }
+        }
+
         fn answer(&self) {
-            *lock(&self.answers) = true;
+            *self.answers.lock() = true;
             self.changed.notify_all();
         }
     }
@@ -200,7 +205,9 @@ mod tests {
         let mut waiting: Vec<_> =
             (0..1_000).map(|_| Box::pin(resolver.addresses("silent"))).collect();
         assert!(waiting.iter_mut().all(|caller| caller.now_or_never().is_none()));
-        // Some stop waiting.
+        // Threads take up look-ups in any order; the numbers below need this one to be the first.
+        servers.was_asked(1).await;
+        // Some callers stop waiting.
         let waiting = waiting.split_off(500);
         assert_eq!(*resolver.addresses("a.test").await.unwrap(), [address(1)]);
         assert!(resolver.is_looking_up("silent") && !resolver.is_looking_up("a.test"));

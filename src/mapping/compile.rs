@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderName;
 use jiff::tz::Offset;
 
-use super::definition::{Definition, Field, Mistake};
+use super::definition::{Definition, DefinitionError, Field};
 use super::fields::{DelayFormat, FieldName, Paths, ProgressFormat, parse_pointer};
 use super::time::{self, TimeFormat};
 use super::{CodeMeaning, FieldSource, Mapping, Origin, Refinement, StatusPattern, same_word};
@@ -22,7 +22,7 @@ impl Mapping {
     ///
     /// # Errors
     /// When the definition has mistakes: all of them, not just the first.
-    pub fn compile(definition: &Definition) -> Result<Self, Vec<Mistake>> {
+    pub fn compile(definition: &Definition) -> Result<Self, Vec<DefinitionError>> {
         let mut compiler = Compiler { mistakes: Vec::new() };
         let mapping = compiler.mapping(definition);
         if compiler.mistakes.is_empty() { Ok(mapping) } else { Err(compiler.mistakes) }
@@ -31,7 +31,7 @@ impl Mapping {
 
 /// Compiler of one definition, with the mistakes found so far.
 struct Compiler {
-    mistakes: Vec<Mistake>,
+    mistakes: Vec<DefinitionError>,
 }
 
 impl Compiler {
@@ -102,11 +102,11 @@ impl Compiler {
     }
 
     fn wrong(&mut self, at: &[&str], message: impl Into<String>) {
-        self.mistakes.push(Mistake::new(at, message));
+        self.mistakes.push(DefinitionError::new(at, message));
     }
 
     fn hinted(&mut self, at: &[&str], message: impl Into<String>, hint: &str) {
-        self.mistakes.push(Mistake::new(at, message).hint(hint));
+        self.mistakes.push(DefinitionError::new(at, message).hint(hint));
     }
 
     fn pointer(&mut self, text: &str, at: &[&str]) -> Vec<String> {

@@ -91,7 +91,7 @@ pub struct Refine {
 
 /// An error in a definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub struct DefinitionError {
     /// Keys that lead to it below `response` (or `request`), with indices in decimal digits:
     /// `["states", "running", "0"]`.
     pub at: Vec<String>,
@@ -101,7 +101,7 @@ pub struct Mistake {
     pub hint: Option<String>,
 }
 
-impl Mistake {
+impl DefinitionError {
     /// Returns an error at these keys, without a hint.
     pub fn new(at: &[&str], message: impl Into<String>) -> Self {
         let at = at.iter().map(|key| (*key).to_owned()).collect();

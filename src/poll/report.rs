@@ -13,7 +13,7 @@ use crate::fetch::redact::Redactor;
 use crate::mapping::{ProviderResponse, ResponseBody};
 use crate::observation::{Observation, Oddity, State};
 use crate::task::Task;
-use crate::task::group::TaskGroup;
+use crate::task::TaskGroup;
 
 /// Most bytes of a body that are shown.
 const MAX_BODY: usize = 4096;

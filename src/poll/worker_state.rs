@@ -23,11 +23,11 @@ use crate::schedule::cadence::Cadence;
 use crate::schedule::dispatch::{Dispatch, Next, PollOutcome, Start};
 use crate::schedule::division::{BatchReply, Consequences};
 
+use crate::record::Change;
 use crate::storage::queue::QueuedChange;
-use crate::store::record::Change;
 use crate::store::{Changes, Slot};
 use crate::task::Task;
-use crate::task::group::TaskGroup;
+use crate::task::TaskGroup;
 use crate::task::stable_hash;
 use crate::telemetry::Telemetry;
 use crate::telemetry::due::Due;

@@ -9,8 +9,8 @@ use super::bisection::PartId;
 use super::cadence::Cadence;
 use super::{Phase, Schedule};
 use crate::observation::{Failure, Reason};
+use crate::record::Change;
 use crate::store::Slot;
-use crate::store::record::Change;
 
 /// Next step of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]

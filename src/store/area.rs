@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::facet::{Facet, changed};
 use super::kept::{Kept, forget};
-use super::record::Record;
 use crate::clock::Timestamp;
+use crate::record::Record;
 
 /// Records of a block: enough that their compressed text is hardly longer than in one piece, few
 /// enough that one which is copied for the sake of a snapshot costs a poll some ten microseconds.
@@ -163,10 +163,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::task::{Common, Task};
+    use crate::task::{Task, TaskCommon};
 
     fn record(number: u32) -> Record {
-        let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
+        let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
         let task = Task { id: number.to_string().as_str().into(), common: Arc::new(common) };
         Record::new(task, Timestamp::from_micros(number.into()))
     }

@@ -1,6 +1,6 @@
 //! What a task shows of itself: one facet for each family of the tasks.
 
-use super::record::Record;
+use crate::record::Record;
 
 /// What one family of the tasks shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

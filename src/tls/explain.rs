@@ -6,7 +6,7 @@ use rustls::{
 };
 
 use crate::duration;
-use crate::visible::excerpt;
+use crate::printable::excerpt;
 
 /// Most names of a certificate that are listed; it may have thousands.
 const MAX_NAMES: usize = 5;
@@ -269,7 +269,7 @@ mod tests {
     use rustls::pki_types::ServerName;
 
     use super::*;
-    use crate::visible::is_plain;
+    use crate::printable::is_printable;
 
     fn at(seconds: u64) -> UnixTime {
         UnixTime::since_unix_epoch(Duration::from_secs(seconds))
@@ -324,7 +324,7 @@ mod tests {
     fn names_are_bounded_and_printable() {
         let hostile = format!("DnsName(\"{}\")", "a\n\u{202e}".repeat(1_000));
         let sentence = of_server(misnamed(vec![hostile; 1_000]));
-        assert!(sentence.chars().all(is_plain), "{sentence}");
+        assert!(sentence.chars().all(is_printable), "{sentence}");
         assert!(sentence.len() < 2_000 && sentence.ends_with(" and 995 more"), "{sentence}");
     }
 

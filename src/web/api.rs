@@ -11,31 +11,31 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::limit::Permit;
+use super::middleware::RequestPermit;
+use super::query::TaskFilter;
 use super::stream::stream;
-use super::task_filter::TaskFilter;
-use super::{Web, negotiation};
+use super::{WebState, negotiation};
 use crate::clock::Timestamp;
+use crate::record::Record;
 use crate::store::TasksView;
-use crate::store::record::Record;
 
 /// The tasks that the query asks for.
 pub async fn tasks(
-    State(web): State<Arc<Web>>,
-    Extension(permit): Extension<Permit>,
+    State(web): State<Arc<WebState>>,
+    Extension(permit): Extension<RequestPermit>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let question = match TaskFilter::parse(&query.unwrap_or_default()) {
-        Ok(question) => question,
+    let filter = match TaskFilter::parse(&query.unwrap_or_default()) {
+        Ok(filter) => filter,
         Err(message) => return (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
     };
     let gzip = negotiation::gzip(&headers);
     let turns = web.turns.clone();
     let write = move |out: &mut _| {
         let _permit = permit;
-        let (now, tasks) = web.live.store.tasks(question.provider.as_deref());
-        write_tasks(&tasks, &question, now, out)
+        let (now, tasks) = web.live.store.tasks(filter.provider.as_deref());
+        write_tasks(&tasks, &filter, now, out)
     };
     let mut response = Response::new(stream(gzip, turns, write, |_| {}));
     let headers = response.headers_mut();
@@ -50,7 +50,7 @@ pub async fn tasks(
 /// One task a line, so that a person and `grep` can read it as well.
 fn write_tasks(
     tasks: &[TasksView],
-    question: &TaskFilter,
+    filter: &TaskFilter,
     now: Timestamp,
     out: &mut impl Write,
 ) -> io::Result<()> {
@@ -58,7 +58,7 @@ fn write_tasks(
     let mut separator = "\n";
     for view in tasks {
         for record in view.records() {
-            if question.fits(record, view.stuck_after, now) {
+            if filter.matches(record, view.stuck_after, now) {
                 out.write_all(separator.as_bytes())?;
                 separator = ",\n";
                 serde_json::to_writer(&mut *out, &describe(record, view.stuck_after, now))?;

@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, join, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -23,11 +23,11 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::auth::ClientAddress;
-use super::connection_stage::{HEADER_TIMEOUT, Stage, Waiting};
-use super::connections::{Connections, MAX_HEAD_BYTES, Place};
-use super::fd_reserve::FdReserve;
-use super::guarded::Guarded;
-use super::settings::ReloadableWebConfig;
+use super::config::reloadable::ReloadableWebConfig;
+use super::connection_stage::{ConnectionStage, HEADER_TIMEOUT, WaitingFor};
+use super::connections::FdReserve;
+use super::connections::{ConnectionSlot, MAX_HEAD_BYTES, OpenConnections};
+use super::middleware::GuardedBody;
 use super::timeouts::{ReadTimeout, WriteTimeout};
 use crate::telemetry::web::Closed;
 use crate::tls::explain::{Peer, explain};
@@ -42,23 +42,23 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// The common part of all listeners.
 #[derive(Clone, Debug)]
-pub struct Server {
+pub struct WebServer {
     /// Every endpoint.
     pub router: Router,
     /// The settings of TLS, if it is spoken.
     pub settings: Option<Arc<ReloadableWebConfig>>,
     /// The connections of all listeners.
-    pub connections: Arc<Connections>,
+    pub connections: Arc<OpenConnections>,
     /// File descriptors for connections of all listeners.
     pub reserve: Arc<FdReserve>,
-    /// Turns true when the process ends.
+    /// ComputePermits true when the process ends.
     pub stop: watch::Receiver<bool>,
 }
 
 /// Serves on `listener` until the server stops; then finishes what is under way.
-pub async fn serve(listener: TcpListener, server: Server) {
+pub async fn serve(listener: TcpListener, server: WebServer) {
     let mut stop = server.stop.clone();
-    let mut failures = Failures::default();
+    let mut failures = AcceptFailures::default();
     let mut serving = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -78,15 +78,15 @@ pub async fn serve(listener: TcpListener, server: Server) {
         };
         match accepted {
             Ok((stream, address)) => {
-                let place = tokio::select! {
-                    place = server.connections.admit() => place,
+                let slot = tokio::select! {
+                    slot = server.connections.admit() => slot,
                     _ = stop.wait_for(|stop| *stop) => break,
                 };
-                if let Some(place) = place {
+                if let Some(slot) = slot {
                     serving.spawn(server.clone().connection(
                         stream,
                         ClientAddress(address.ip()),
-                        place,
+                        slot,
                     ));
                 }
             }
@@ -95,7 +95,7 @@ pub async fn serve(listener: TcpListener, server: Server) {
             Err(error) => {
                 server.failed(&mut failures, &error);
                 if is_lack_of_files(&error) {
-                    server.connections.evict_idlest(Waiting::Head);
+                    server.connections.evict_idlest(WaitingFor::Head);
                 }
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
@@ -110,15 +110,15 @@ fn is_lack_of_files(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| lacks.contains(&code))
 }
 
-/// Failures to accept, which come in floods.
+/// AcceptFailures to accept, which come in floods.
 #[derive(Debug, Default)]
-struct Failures {
+struct AcceptFailures {
     logged: Option<Instant>,
     /// Since then.
     count: u64,
 }
 
-impl Failures {
+impl AcceptFailures {
     /// Logs a failure, unless one was logged a short time ago.
     fn log(&mut self, error: &io::Error) {
         self.count += 1;
@@ -130,27 +130,28 @@ impl Failures {
     }
 }
 
-impl Server {
+impl WebServer {
     /// Counts and logs a failure to accept.
-    fn failed(&self, failures: &mut Failures, error: &io::Error) {
+    fn failed(&self, failures: &mut AcceptFailures, error: &io::Error) {
         self.connections.telemetry().web.accept_failed();
         failures.log(error);
     }
 
-    /// Serves a connection until it ends, or until another one needs its place.
-    async fn connection(self, stream: TcpStream, address: ClientAddress, mut place: Place) {
-        let client = Client { address, stage: Arc::clone(&place.stage) };
+    /// Serves a connection until it ends, or until another one needs its slot.
+    async fn connection(self, stream: TcpStream, address: ClientAddress, mut slot: ConnectionSlot) {
+        let client = ClientConnection { address, stage: Arc::clone(&slot.stage) };
         tokio::select! {
             () = self.serve_stream(stream, client) => {}
-            () = place.evicted() => {}
+            () = slot.evicted() => {}
         }
     }
 
     /// Speaks TLS first, where the settings want it.
-    async fn serve_stream(self, stream: TcpStream, client: Client) {
+    async fn serve_stream(self, stream: TcpStream, client: ClientConnection) {
         let Self { router, settings, mut stop, .. } = self;
         stream.set_nodelay(true).ok();
-        let stream = WriteTimeout::new(stream, Arc::clone(&client.stage));
+        let (reader, writer) = stream.into_split();
+        let stream = join(reader, WriteTimeout::new(writer, Arc::clone(&client.stage)));
         let Some(settings) = settings.filter(|settings| settings.is_tls()) else {
             return serve_connection(stream, client, router, stop).await;
         };
@@ -181,17 +182,17 @@ impl Server {
 
 /// The other end of a connection.
 #[derive(Debug)]
-pub struct Client {
+pub struct ClientConnection {
     /// The address that it comes from.
     pub address: ClientAddress,
     /// The stage of the connection.
-    pub stage: Arc<Stage>,
+    pub stage: Arc<ConnectionStage>,
 }
 
 /// Answers the requests that come by a stream. How that ends is the client's own affair.
 pub async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    Client { address, stage }: Client,
+    ClientConnection { address, stage }: ClientConnection,
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -207,10 +208,11 @@ pub async fn serve_connection(
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             guard.0.begin_answer();
-            Ok::<_, Infallible>(response.map(|body| Guarded::new(body, guard)))
+            Ok::<_, Infallible>(response.map(|body| GuardedBody::new(body, guard)))
         }
     });
-    let io = TokioIo::new(ReadTimeout::new(stream, Arc::clone(&stage)));
+    let (reader, writer) = split(stream);
+    let io = TokioIo::new(join(ReadTimeout::new(reader, Arc::clone(&stage)), writer));
     // The timeouts are the stream's: hyper's own would end idle connections with slow headers.
     let connection = http1::Builder::new()
         .header_read_timeout(None)
@@ -234,7 +236,7 @@ pub async fn serve_connection(
 }
 
 /// Makes its connection idle when the answer has been sent.
-struct Answering(Arc<Stage>);
+struct Answering(Arc<ConnectionStage>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
@@ -255,7 +257,7 @@ mod tests {
     async fn a_connection_that_is_too_old_ends_with_an_answer() {
         let (mut near, far) = duplex(64 << 10);
         let address = ClientAddress(Ipv4Addr::LOCALHOST.into());
-        let client = Client { address, stage: Arc::new(Stage::new()) };
+        let client = ClientConnection { address, stage: Arc::new(ConnectionStage::new()) };
         let (_stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(serve_connection(far, client, Router::new(), stopped));
         let start = Instant::now();
@@ -279,7 +281,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_of_failures_is_logged_once_a_minute() {
-        let mut failures = Failures::default();
+        let mut failures = AcceptFailures::default();
         let mut log = || {
             failures.log(&io::Error::from(Errno::MFILE));
             failures.count

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -16,6 +16,8 @@ use crate::telemetry::web::Rejected;
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 /// Its values for pages of other sites, and of other hosts of the same site.
 const FOREIGN_SITES: [&str; 2] = ["cross-site", "same-site"];
+/// Its values for the exporter's own pages, and for addresses that a user typed.
+const HARMLESS_SITES: [&str; 2] = ["same-origin", "none"];
 
 /// A host as a client names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,9 +64,16 @@ fn host(version: Version, headers: &HeaderMap) -> Result<Option<Host>, ()> {
 
 /// Reports whether a browser sends the request to `host` for a page of another origin. The scheme
 /// does not count, since a proxy may speak TLS for the exporter.
+///
+/// `Sec-Fetch-Site` is one token, after Fetch Metadata. Where it is anything but a known one, `Origin`
+/// decides, and where there is none the request counts as foreign.
 fn is_foreign(host: Option<&Host>, headers: &HeaderMap) -> bool {
-    let is_foreign_site =
-        |value: &str| FOREIGN_SITES.iter().any(|site| value.trim().eq_ignore_ascii_case(site));
+    let is_foreign_site = |value: &HeaderValue| {
+        let mut tokens = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        tokens.any(|token| {
+            FOREIGN_SITES.iter().any(|site| token.eq_ignore_ascii_case(site.as_bytes()))
+        })
+    };
     let is_ours = |origin: &str| {
         let (scheme, rest) = origin.split_once("://")?;
         let default = match scheme {
@@ -75,10 +84,16 @@ fn is_foreign(host: Option<&Host>, headers: &HeaderMap) -> bool {
         let (origin, host) = (Host::parse(rest)?, host?);
         (origin.name == host.name && origin.port.or(default) == host.port.or(default)).then_some(())
     };
-    let sites = headers.get_all(SEC_FETCH_SITE).iter();
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    let has_harmless_site = match (sites.next(), sites.next()) {
+        (None, _) => true,
+        (Some(site), None) => HARMLESS_SITES.iter().any(|harmless| site == harmless),
+        _ => false,
+    };
     let mut origins = headers.get_all(header::ORIGIN).iter();
-    sites.filter_map(|site| site.to_str().ok()).any(is_foreign_site)
+    headers.get_all(SEC_FETCH_SITE).iter().any(is_foreign_site)
         || origins.any(|origin| origin.to_str().ok().and_then(is_ours).is_none())
+        || (!has_harmless_site && !headers.contains_key(header::ORIGIN))
 }
 
 /// Answers 400 to a request that does not say, once and readably, which host it is for. HTTP/1.0 knows
@@ -113,7 +128,7 @@ pub async fn refuse_foreign(
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, HeaderValue};
+    use axum::http::HeaderName;
 
     use super::*;
 
@@ -202,6 +217,9 @@ mod tests {
             ("x:443", &[("origin", "https://x")]),
             ("x:80", &[("origin", "http://x")]),
             ("x", &[("origin", "http://x:80")]),
+            // A value that is not known, or none at all, where the origin is.
+            ("x", &[("sec-fetch-site", "same-planet"), ("origin", "http://x")]),
+            ("x", &[("sec-fetch-site", "same-origin, none"), ("origin", "http://x")]),
             ("[::1]:10054", &[("origin", "http://[::1]:10054")]),
         ] {
             assert!(!foreign(host, pairs), "{host} {pairs:?}");
@@ -211,6 +229,15 @@ mod tests {
             ("x", &[("sec-fetch-site", "Same-Site ")]),
             ("x", &[("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")]),
             ("x", &[("sec-fetch-site", "cross-site"), ("origin", "http://x")]),
+            ("x", &[("sec-fetch-site", "same-origin, cross-site")]),
+            ("x", &[("sec-fetch-site", "none,same-site"), ("origin", "http://x")]),
+            ("x", &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "none")]),
+            ("x", &[("sec-fetch-site", "same-planet")]),
+            ("x", &[("sec-fetch-site", "same-planet"), ("origin", "http://y")]),
+            ("x", &[("sec-fetch-site", "same-origin;a")]),
+            ("x", &[("sec-fetch-site", "Same-Origin")]),
+            ("x", &[("sec-fetch-site", "\u{e9}")]),
+            ("x", &[("sec-fetch-site", "")]),
             ("x", &[("origin", "null")]),
             ("x", &[("origin", "")]),
             ("x", &[("origin", "x")]),

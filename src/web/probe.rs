@@ -8,11 +8,11 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
-use super::{Web, metrics, query};
+use super::{WebState, metrics, query};
 use crate::observation::{Failure, Reason};
 use crate::poll::{ProbeError, report};
-use crate::reload::Probed;
-use crate::store::record::Record;
+use crate::record::Record;
+use crate::reload::ProbeOutcome;
 use crate::store::{Snapshot, TasksView};
 use crate::telemetry;
 
@@ -25,7 +25,7 @@ const MARGIN: Duration = Duration::from_millis(500);
 
 /// The query of `/probe`.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Question {
+pub struct ProbeParams {
     /// Who is asked.
     pub provider: Option<String>,
     /// For what.
@@ -33,41 +33,41 @@ pub struct Question {
     /// Whether the whole story is wanted.
     pub debug: bool,
     /// What `param.NAME=…` says: for an ID that is not in the configuration.
-    pub params: Vec<(String, String)>,
+    pub task_params: Vec<(String, String)>,
 }
 
-impl Question {
+impl ProbeParams {
     /// Reads a query.
     ///
     /// # Errors
     /// What cannot be understood, as a sentence.
     pub fn parse(query: &str) -> Result<Self, String> {
-        let mut question = Self::default();
-        for (key, value) in query::pairs(query)? {
+        let mut params = Self::default();
+        for (key, value) in query::parse_pairs(query)? {
             match (key.as_str(), value.as_str()) {
-                ("provider", _) => question.provider = Some(value),
-                ("task_id", _) => question.task_id = Some(value),
-                ("debug", "true" | "1") => question.debug = true,
-                ("debug", "false" | "0" | "") => question.debug = false,
+                ("provider", _) => params.provider = Some(value),
+                ("task_id", _) => params.task_id = Some(value),
+                ("debug", "true" | "1") => params.debug = true,
+                ("debug", "false" | "0" | "") => params.debug = false,
                 ("debug", _) => return Err("debug is true or false".to_owned()),
                 _ => match key.strip_prefix("param.") {
-                    Some(name) => question.params.push((name.to_owned(), value)),
+                    Some(name) => params.task_params.push((name.to_owned(), value)),
                     None => return Err(format!("unknown parameter {key:?}")),
                 },
             }
         }
-        Ok(question)
+        Ok(params)
     }
 }
 
 /// Polls and tells: metrics, or with `debug=true` plain text.
 pub async fn probe(
-    State(web): State<Arc<Web>>,
+    State(web): State<Arc<WebState>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    match Question::parse(&query.unwrap_or_default()) {
-        Ok(question) => answer(&web, question, &headers).await,
+    match ProbeParams::parse(&query.unwrap_or_default()) {
+        Ok(params) => answer(&web, params, &headers).await,
         Err(message) => Err(message),
     }
     .unwrap_or_else(|message| (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response())
@@ -92,15 +92,19 @@ fn budget(headers: &HeaderMap) -> Result<Option<Duration>, String> {
     }
 }
 
-async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Response, String> {
+async fn answer(
+    web: &WebState,
+    params: ProbeParams,
+    headers: &HeaderMap,
+) -> Result<Response, String> {
     let start = Instant::now();
-    let provider = question.provider.ok_or("the parameter provider is missing")?;
-    let task_id = question.task_id.ok_or("the parameter task_id is missing")?;
+    let provider = params.provider.ok_or("the parameter provider is missing")?;
+    let task_id = params.task_id.ok_or("the parameter task_id is missing")?;
     let deadline = budget(headers)?.and_then(|budget| start.checked_add(budget));
-    let probed = web.live.probe(&provider, &task_id, &question.params, deadline);
-    let Probed { upstream, task, polled } = probed.await?;
+    let probed = web.live.probe(&provider, &task_id, &params.task_params, deadline);
+    let ProbeOutcome { upstream, task, polled } = probed.await?;
     let now = web.live.now();
-    if question.debug {
+    if params.debug {
         let polled = match polled {
             Ok(polled) => polled,
             Err(no_turn) => return Ok(unavailable(no_turn, start.elapsed())),

@@ -1,17 +1,21 @@
-//! An answer that is written while it is sent, as fast as it is read.
+//! Responses that are computed on blocking threads, and written while they are sent.
 
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::Frame;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::compute_turns::{Turn, Turns};
 use super::connection_stage::ANSWER_TIMEOUT;
 use crate::exposition::out::Out;
 
@@ -26,7 +30,7 @@ pub const CHUNKS_AHEAD: usize = 2;
 /// also when the reader went away before the end.
 pub fn stream(
     gzip: bool,
-    turns: Turns,
+    turns: ComputePermits,
     write: impl FnOnce(&mut Out<Chunks>) -> io::Result<()> + Send + 'static,
     on_done: impl FnOnce(Duration) + Send + 'static,
 ) -> Body {
@@ -68,7 +72,7 @@ enum Chunk {
 pub struct Chunks {
     /// `None` once the reader has failed: nobody is waited for twice.
     sender: Option<Sender<Chunk>>,
-    turn: Turn,
+    turn: ComputePermit,
     deadline: tokio::time::Instant,
     chunk: Vec<u8>,
 }
@@ -133,5 +137,93 @@ impl http_body::Body for ChunkedBody {
             Some(Chunk::End) => None,
             None => Some(Err(io::Error::other("the answer broke off"))),
         })
+    }
+}
+
+/// ComputePermits at making answers: one at once for each core but one, and at least one. Answers that wait for
+/// their reader have none.
+#[derive(Clone, Debug)]
+pub struct ComputePermits(Arc<Semaphore>);
+
+impl ComputePermits {
+    /// As many turns as this machine has cores to spare.
+    pub fn new() -> Self {
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        Self::at_once(cores.saturating_sub(1).max(1))
+    }
+
+    /// So many turns at once.
+    pub fn at_once(turns: usize) -> Self {
+        Self(Arc::new(Semaphore::new(turns)))
+    }
+
+    /// Waits for a turn, in the order of those who wait. Blocks the thread, which must be one of a
+    /// runtime where that is allowed.
+    pub fn take(&self) -> ComputePermit {
+        let mut turn =
+            ComputePermit { turns: self.clone(), runtime: Handle::current(), permit: None };
+        turn.begin();
+        turn
+    }
+}
+
+impl Default for ComputePermits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A turn, until it is dropped.
+#[derive(Debug)]
+pub struct ComputePermit {
+    turns: ComputePermits,
+    runtime: Handle,
+    /// `None` in a pause.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl ComputePermit {
+    /// Lets others compute while this thread waits for something.
+    pub fn pause<T>(&mut self, wait: impl Future<Output = T>) -> T {
+        self.permit = None;
+        let waited = self.runtime.block_on(wait);
+        self.begin();
+        waited
+    }
+
+    fn begin(&mut self) {
+        let turn = Arc::clone(&self.turns.0).acquire_owned();
+        // The semaphore is never closed; if it were, there would be no order to keep.
+        self.permit = self.runtime.block_on(turn).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use tokio::task::spawn_blocking;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn others_compute_in_a_pause_only() {
+        let turns = ComputePermits::at_once(1);
+        let (begin, has_begun) = oneshot::channel();
+        let (go_on, wait) = oneshot::channel();
+        let first = spawn_blocking({
+            let turns = turns.clone();
+            move || {
+                let mut turn = turns.take();
+                assert!(turns.0.try_acquire().is_err(), "there is one turn");
+                begin.send(()).unwrap();
+                turn.pause(async { wait.await.unwrap() });
+                assert!(turns.0.try_acquire().is_err(), "it has its turn again");
+            }
+        });
+        has_begun.await.unwrap();
+        // The first thread pauses, and cannot go on before this one has had its turn.
+        spawn_blocking(move || drop(turns.take())).await.unwrap();
+        go_on.send(()).unwrap();
+        first.await.unwrap();
     }
 }

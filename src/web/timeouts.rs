@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::connection_stage::{HEADER_TIMEOUT, Stage, Waiting};
+use super::connection_stage::{ConnectionStage, HEADER_TIMEOUT, WaitingFor};
 use crate::telemetry::web::Closed;
 
 /// A client that takes nothing for so long has gone.
@@ -26,7 +26,7 @@ const HEAD_PIECE_BYTES: usize = 4 << 10;
 #[derive(Debug)]
 pub struct ReadTimeout<S> {
     stream: S,
-    stage: Arc<Stage>,
+    stage: Arc<ConnectionStage>,
     timer: Pin<Box<Sleep>>,
     /// The last bytes that were read.
     tail: [u8; 3],
@@ -34,7 +34,7 @@ pub struct ReadTimeout<S> {
 
 impl<S> ReadTimeout<S> {
     /// Sees to it that `stream` keeps to `stage`.
-    pub fn new(stream: S, stage: Arc<Stage>) -> Self {
+    pub fn new(stream: S, stage: Arc<ConnectionStage>) -> Self {
         let timer = Box::pin(tokio::time::sleep(HEADER_TIMEOUT));
         Self { stream, stage, timer, tail: [0; 3] }
     }
@@ -60,8 +60,8 @@ impl<S> ReadTimeout<S> {
             match self.stage.read_deadline() {
                 Some(deadline) if deadline <= now => {
                     self.stage.close(match self.stage.waiting() {
-                        Waiting::Request => Closed::Idle,
-                        Waiting::Head | Waiting::Answer => Closed::Head,
+                        WaitingFor::Request => Closed::Idle,
+                        WaitingFor::Head | WaitingFor::Answer => Closed::Head,
                     });
                     return Poll::Ready(io::ErrorKind::TimedOut.into());
                 }
@@ -100,12 +100,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadTimeout<S> {
         let this = &mut *self;
         let before = buf.filled().len();
         let read = match this.stage.waiting() {
-            Waiting::Answer => Pin::new(&mut this.stream).poll_read(cx, buf),
-            Waiting::Head | Waiting::Request => read_piece(Pin::new(&mut this.stream), cx, buf),
+            WaitingFor::Answer => Pin::new(&mut this.stream).poll_read(cx, buf),
+            WaitingFor::Head | WaitingFor::Request => {
+                read_piece(Pin::new(&mut this.stream), cx, buf)
+            }
         };
         this.note(buf.filled().get(before..).unwrap_or_default());
         // The first bytes of the next request: from now on it has to hurry.
-        if read.is_ready() && this.stage.waiting() == Waiting::Request {
+        if read.is_ready() && this.stage.waiting() == WaitingFor::Request {
             this.stage.begin_head();
         }
         match this.check_deadline(cx) {
@@ -115,48 +117,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadTimeout<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for ReadTimeout<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
 /// A socket that fails to write once its client has taken nothing for too long, or not the whole
 /// answer.
 #[derive(Debug)]
 pub struct WriteTimeout<S> {
     stream: S,
-    stage: Arc<Stage>,
+    stage: Arc<ConnectionStage>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> WriteTimeout<S> {
     /// Watches what is written to `stream`.
-    pub const fn new(stream: S, stage: Arc<Stage>) -> Self {
+    pub const fn new(stream: S, stage: Arc<ConnectionStage>) -> Self {
         Self { stream, stage, timer: None }
     }
 
@@ -180,16 +152,6 @@ impl<S> WriteTimeout<S> {
         ready!(timer.as_mut().poll(cx));
         stage.close(Closed::SlowReader);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
@@ -229,7 +191,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
 mod tests {
     use rustls::pki_types::{PrivateKeyDer, ServerName};
     use rustls::{ClientConfig, RootCertStore, ServerConfig};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, join, split};
     use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
     use super::*;
@@ -271,8 +233,8 @@ mod tests {
         start.elapsed().as_secs()
     }
 
-    fn taken(stream: DuplexStream) -> WriteTimeout<DuplexStream> {
-        WriteTimeout::new(stream, Arc::new(Stage::new()))
+    fn taken<W>(stream: W) -> WriteTimeout<W> {
+        WriteTimeout::new(stream, Arc::new(ConnectionStage::new()))
     }
 
     #[tokio::test(start_paused = true)]
@@ -282,7 +244,8 @@ mod tests {
 
         // What TLS has taken in but not sent is not sent yet.
         let (ours, theirs) = duplex(16 << 10);
-        let (mut ours, _theirs) = handshake(taken(ours), theirs).await;
+        let (reader, writer) = split(ours);
+        let (mut ours, _theirs) = handshake(join(reader, taken(writer)), theirs).await;
         let send = async {
             ours.write_all(&vec![0; 32 << 10]).await?;
             ours.flush().await
@@ -307,7 +270,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_client_has_more_than_2_minutes_for_an_answer() {
         let (ours, mut theirs) = duplex(16);
-        let stage = Arc::new(Stage::new());
+        let stage = Arc::new(ConnectionStage::new());
         stage.begin_request();
         stage.begin_answer();
         let take = tokio::spawn(async move {
@@ -339,7 +302,7 @@ mod tests {
     async fn headers_have_5_seconds_and_the_next_request_60_under_tls_too() {
         let (ours, theirs) = duplex(16 << 10);
         let (ours, mut theirs) = handshake(ours, theirs).await;
-        let stage = Arc::new(Stage::new());
+        let stage = Arc::new(ConnectionStage::new());
         let mut ours = ReadTimeout::new(ours, Arc::clone(&stage));
         let mut byte = [0];
         pass(&mut theirs, &mut ours, "GET").await;

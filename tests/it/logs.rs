@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aitask_exporter::visible::is_invisible;
+use aitask_exporter::printable::is_invisible;
 use serde_json::{Value, json};
 
 use crate::harness::{Dir, Exporter, Gateway, eventually};

@@ -26,9 +26,11 @@ fn the_page_of_another_site_neither_reloads_nor_probes() {
     let asked = |method, target, headers: &[_]| {
         http::send(exporter.address, method, target, headers, "").unwrap()
     };
-    let foreign: [&[(&str, &str)]; 6] = [
+    let foreign: [&[(&str, &str)]; 8] = [
         &[("Sec-Fetch-Site", "cross-site")],
         &[("Sec-Fetch-Site", "same-site")],
+        &[("Sec-Fetch-Site", "same-origin, cross-site")],
+        &[("Sec-Fetch-Site", "same-planet")],
         &[("Origin", "null")],
         &[("Origin", "http://evil.example")],
         &[("Origin", &other_port)],
@@ -45,16 +47,17 @@ fn the_page_of_another_site_neither_reloads_nor_probes() {
     }
     assert_eq!(gateway.requests("running-1"), 0, "nothing was asked");
     assert!(!exporter.process.log().contains("configuration reloaded"));
-    assert_eq!(rejected(&exporter.scrape(), "cross_site"), 24.0);
+    assert_eq!(rejected(&exporter.scrape(), "cross_site"), 32.0);
     // What only shows something may be linked to from anywhere.
     assert_eq!(asked("GET", "/tasks", foreign[0]).status, 200);
 
     let (plain, encrypted) = (format!("http://{host}"), format!("https://{host}"));
-    let ours: [&[(&str, &str)]; 4] = [
+    let ours: [&[(&str, &str)]; 5] = [
         &[],
         &[("Sec-Fetch-Site", "same-origin"), ("Origin", &plain)],
         &[("Origin", &encrypted)],
         &[("Sec-Fetch-Site", "none")],
+        &[("Sec-Fetch-Site", "same-planet"), ("Origin", &plain)],
     ];
     for headers in ours {
         assert_eq!(asked("POST", "/-/reload", headers).status, 200, "{headers:?}");

@@ -10,7 +10,7 @@ use aitask_exporter::fetch::credentials::ProviderCredentials;
 use aitask_exporter::mapping::{ProviderResponse, ResponseBody};
 use aitask_exporter::observation::{Failure, Observation};
 use aitask_exporter::task::Task;
-use aitask_exporter::task::group::TaskGroup;
+use aitask_exporter::task::TaskGroup;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};

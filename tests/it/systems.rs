@@ -11,8 +11,8 @@ use aitask_exporter::config::{self, preset};
 use aitask_exporter::fetch::resolver::Resolver;
 use aitask_exporter::observation::{Observation, Reason, State};
 use aitask_exporter::poll::{self, ProviderClient};
-use aitask_exporter::task::group::TaskGroup;
-use aitask_exporter::task::{Common, Task};
+use aitask_exporter::task::TaskGroup;
+use aitask_exporter::task::{Task, TaskCommon};
 use aitask_exporter::tls;
 use aitask_simulator::{self as simulator, Options, Simulator};
 use serde_json::{Value, json};
@@ -84,7 +84,7 @@ impl Gateway {
 fn task(preset: &str, id: impl AsRef<str>) -> Task {
     let params = [("kind".into(), "avatar/image2video".into())];
     let params = if preset == "kling" { Arc::from(params) } else { Arc::from([]) };
-    let common = Common { provider: preset.into(), labels: [].into(), params };
+    let common = TaskCommon { provider: preset.into(), labels: [].into(), params };
     Task { id: id.as_ref().into(), common: Arc::new(common) }
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use aitask_exporter::config::diagnostic::{Diagnostic, Diagnostics};
+use aitask_exporter::config::diagnostic::{Diagnostics, RenderedDiagnostic};
 use aitask_exporter::config::{self, Loaded, preset};
+use aitask_exporter::printable::is_printable;
 use aitask_exporter::task::check_id;
-use aitask_exporter::visible::is_plain;
 
 use crate::harness::root;
 
@@ -53,11 +53,11 @@ fn told(diagnostics: &Diagnostics, text: &str) {
         if let Some(source) = source {
             assert!(in_place(diagnostic, source), "{diagnostic:?} is not in {source:?}");
         }
-        assert!(diagnostic.message.chars().all(is_plain), "{diagnostic:?}");
+        assert!(diagnostic.message.chars().all(is_printable), "{diagnostic:?}");
         if let Some((line, column)) = &diagnostic.excerpt {
             // White space at the end of a line is not shown.
             assert!(*column <= 120 && line.chars().count() <= 120, "{diagnostic:?}");
-            assert!(line.chars().all(is_plain), "{diagnostic:?}");
+            assert!(line.chars().all(is_printable), "{diagnostic:?}");
         }
     }
     let said = diagnostics.to_string();
@@ -65,7 +65,7 @@ fn told(diagnostics: &Diagnostics, text: &str) {
 }
 
 /// Whether the position is one of the text, the end of a line included.
-fn in_place(diagnostic: &Diagnostic, text: &str) -> bool {
+fn in_place(diagnostic: &RenderedDiagnostic, text: &str) -> bool {
     let Some((line, column)) = diagnostic.position else { return true };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
     let mut lines = text.split(['\n', '\r']);

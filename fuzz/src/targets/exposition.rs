@@ -11,9 +11,9 @@ use aitask_exporter::exposition::out::Out;
 use aitask_exporter::exposition::{Format, write};
 use aitask_exporter::label::bounded;
 use aitask_exporter::observation::{Failure, Observation, Reason, State};
-use aitask_exporter::store::record::Record;
+use aitask_exporter::record::Record;
 use aitask_exporter::store::{ProviderView, Snapshot, TasksView};
-use aitask_exporter::task::{Common, Task, check_id, stable_hash};
+use aitask_exporter::task::{Task, TaskCommon, check_id, stable_hash};
 use aitask_exporter::telemetry::Telemetry;
 use flate2::read::GzDecoder;
 
@@ -39,7 +39,7 @@ pub fn run(data: &[u8]) {
             continue;
         }
         let labels = [("own".into(), own.as_str().into())].into();
-        let common = Common { provider: Arc::clone(&provider), labels, params: [].into() };
+        let common = TaskCommon { provider: Arc::clone(&provider), labels, params: [].into() };
         let record = Record::new(Task { id: id.into(), common: Arc::new(common) }, NOW);
         records.push(lived(record, [&status, &job_type, &code], dice.as_bytes()));
         counted.code(&code);

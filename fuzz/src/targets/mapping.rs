@@ -9,8 +9,8 @@ use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, Provider, preset};
 use aitask_exporter::mapping::{ProviderResponse, ResponseBody};
 use aitask_exporter::observation::{Failure, Observation, OddField, State};
-use aitask_exporter::store::record::Record;
-use aitask_exporter::task::{Common, Task};
+use aitask_exporter::record::Record;
+use aitask_exporter::task::{Task, TaskCommon};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::harness::root;
@@ -145,7 +145,7 @@ fn failed(failure: &Failure) {
 
 /// Any answer may follow any other, by whatever clock.
 fn keep(outcome: &Result<Observation, Failure>, id: &str) {
-    let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
+    let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
     let task = Task { id: id.into(), common: Arc::new(common) };
     let mut record = Record::new(task, Timestamp::from_micros(1_750_000_000_000_000));
     for now in [i64::MIN, 0, 1_750_000_000_000_001, i64::MAX] {

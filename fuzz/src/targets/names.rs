@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use aitask_exporter::config::{self, Loaded};
-use aitask_exporter::visible::is_plain;
+use aitask_exporter::printable::is_printable;
 
 /// What one run may leave on the disk for its time.
 const MOST_FILES: usize = 8;
@@ -44,7 +44,7 @@ pub fn run(data: &[u8]) {
         }
         Err(told) => {
             for diagnostic in told.shown() {
-                assert!(diagnostic.message.chars().all(is_plain), "{diagnostic:?}");
+                assert!(diagnostic.message.chars().all(is_printable), "{diagnostic:?}");
             }
         }
     }

@@ -40,19 +40,36 @@ fn encode(secret: &str, recipe: &[u8]) -> String {
     let mut form: String = match outer.first().copied().unwrap_or_default() % 4 {
         // Base64 is of the secret as it is, and may be escaped.
         0 => base64(secret, outer),
-        _ => secret.chars().map(each).collect(),
+        _ => join(secret.chars().map(each)),
     };
     for how in outer.iter().skip(1) {
-        form = match how % 6 {
+        form = match how % 8 {
             0 => json(&form),
             1 => json(&form).replace('/', "\\/").replace('&', "\\u0026"),
             2 => form.chars().map(|c| character(c, 2)).collect(),
             3 => utf8_percent_encode(&form, NON_ALPHANUMERIC).to_string(),
             4 => form.chars().map(|c| character(c, 5)).collect(),
+            5 => join(form.chars().map(|c| character(c, 9))),
+            6 => form.chars().map(|c| character(c, 11)).collect(),
             _ => form,
         };
     }
     form
+}
+
+/// Puts the forms of characters one behind another, and closes a reference without a semicolon where
+/// what follows may be taken for a part of it.
+fn join(forms: impl Iterator<Item = String>) -> String {
+    let (mut joined, mut forms) = (String::new(), forms.peekable());
+    while let Some(form) = forms.next() {
+        joined.push_str(&form);
+        let is_part = |c: char| c.is_ascii_hexdigit() || c == ';';
+        let is_open = form.starts_with("&#") && !form.ends_with(';');
+        if is_open && forms.peek().is_none_or(|next| next.starts_with(is_part)) {
+            joined.push(';');
+        }
+    }
+    joined
 }
 
 /// One character in one of the forms that it can have beside others.
@@ -61,7 +78,7 @@ fn character(c: char, form: u8) -> String {
     let utf16 = |digits: fn(&u16) -> String| -> String {
         c.encode_utf16(&mut [0; 2]).iter().map(digits).collect()
     };
-    match form % 9 {
+    match form % 12 {
         1 => utf16(|unit| format!("\\u{unit:04x}")),
         2 => utf16(|unit| format!("\\u{unit:04X}")),
         3 => c.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect(),
@@ -75,6 +92,9 @@ fn character(c: char, form: u8) -> String {
         6 => format!("&#x{code:X};"),
         7 => format!("\\u{{{code:x}}}"),
         8 => json(&c.to_string()),
+        9 => format!("&#{code}"),
+        10 => format!("&#x{code:x}"),
+        11 => c.to_string().bytes().map(|byte| format!("\\x{byte:02x}")).collect(),
         _ => c.to_string(),
     }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::exposition::{self, Format, out::Out};
+use aitask_exporter::record::Record;
 use aitask_exporter::storage::frame::{self, Frames};
 use aitask_exporter::storage::log_record::{self, LogRecord, ProviderFinishes, TaskChange};
 use aitask_exporter::storage::recovery::Recovered;
-use aitask_exporter::store::record::Record;
 use aitask_exporter::store::{Snapshot, TasksView};
-use aitask_exporter::task::{Common, Task};
+use aitask_exporter::task::{Task, TaskCommon};
 use aitask_exporter::telemetry::Telemetry;
 
 const NOW: Timestamp = Timestamp::from_micros(1_750_403_000_000_000);
@@ -46,7 +46,7 @@ pub fn run(data: &[u8]) {
             LogRecord::TaskChange(TaskChange { sequence, provider, id, known, finished }) => {
                 assert!(known.progress().is_none_or(|progress| (0.0..=1.0).contains(&progress)));
                 let labels = Arc::from([]);
-                let common = Common { provider, labels: Arc::clone(&labels), params: labels };
+                let common = TaskCommon { provider, labels: Arc::clone(&labels), params: labels };
                 let task = Task { id: (&*id).into(), common: Arc::new(common) };
                 log_record::encode_change(sequence, &task, &known, finished, &mut frames);
                 if seen.insert((Arc::clone(&task.common.provider), id)) {

@@ -4,38 +4,38 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::{Decoder, Error, Sink};
-use crate::config::diagnostic::Mistake;
-use crate::config::document::{Kind, Node};
-use crate::config::placed;
+use super::{DecodeError, NodeDecoder, Sink};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::document::{NodeKind, YamlNode};
+use crate::config::span;
 
 /// The place of a node, then its value, unless that is a mistake.
-pub struct Placed<'de> {
+pub struct SpannedAccess<'de> {
     /// The node.
-    pub decoder: Decoder<'de>,
+    pub decoder: NodeDecoder<'de>,
     /// Which of the two comes next.
     pub next: u8,
 }
 
-impl<'de> SeqAccess<'de> for Placed<'de> {
-    type Error = Error;
+impl<'de> SeqAccess<'de> for SpannedAccess<'de> {
+    type Error = DecodeError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Error> {
+    ) -> Result<Option<T::Value>, DecodeError> {
         self.next += 1;
         if self.next == 1 {
             return seed
-                .deserialize(placed::pack(self.decoder.node.place).into_deserializer())
+                .deserialize(span::pack(self.decoder.node.location).into_deserializer())
                 .map(Some);
         }
         if self.decoder.is_reported {
             return Ok(None);
         }
-        if matches!(self.decoder.node.kind, Kind::Null) {
-            let mistake = Mistake::new(self.decoder.node.place, "has no value");
-            self.decoder.sink.borrow_mut().push(mistake.hint("give it one, or remove it"));
+        if matches!(self.decoder.node.kind, NodeKind::Null) {
+            let diagnostic = Diagnostic::new(self.decoder.node.location, "has no value");
+            self.decoder.sink.borrow_mut().push(diagnostic.hint("give it one, or remove it"));
             return Ok(None);
         }
         Ok(seed.deserialize(self.decoder).map_err(|error| self.decoder.report(error)).ok())
@@ -43,36 +43,36 @@ impl<'de> SeqAccess<'de> for Placed<'de> {
 }
 
 /// The nodes of a list.
-pub struct Elements<'de> {
+pub struct ListAccess<'de> {
     /// Those that are to come.
-    pub nodes: std::slice::Iter<'de, Node>,
+    pub nodes: std::slice::Iter<'de, YamlNode>,
     /// Where mistakes go.
     pub sink: &'de Sink,
 }
 
-impl<'de> SeqAccess<'de> for Elements<'de> {
-    type Error = Error;
+impl<'de> SeqAccess<'de> for ListAccess<'de> {
+    type Error = DecodeError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Error> {
+    ) -> Result<Option<T::Value>, DecodeError> {
         let Some(node) = self.nodes.next() else { return Ok(None) };
-        seed.deserialize(Decoder::new(node, self.sink)).map(Some)
+        seed.deserialize(NodeDecoder::new(node, self.sink)).map(Some)
     }
 }
 
 /// A key and its value.
-pub struct Entry<'de> {
+pub struct BlockEntry<'de> {
     /// The key.
-    pub key: &'de Node,
+    pub key: &'de YamlNode,
     /// What a misspelt key means.
     pub field: Option<&'static str>,
     /// The value.
-    pub value: &'de Node,
+    pub value: &'de YamlNode,
 }
 
-impl<'de> Entry<'de> {
+impl<'de> BlockEntry<'de> {
     /// What the key means.
     pub fn name(&self) -> Option<&'de str> {
         self.field.or_else(|| self.key.text())
@@ -80,53 +80,56 @@ impl<'de> Entry<'de> {
 }
 
 /// The entries of a map.
-pub struct Entries<'de> {
-    rest: std::vec::IntoIter<Entry<'de>>,
-    value: Option<Decoder<'de>>,
+pub struct BlockAccess<'de> {
+    rest: std::vec::IntoIter<BlockEntry<'de>>,
+    value: Option<NodeDecoder<'de>>,
     sink: &'de Sink,
 }
 
-impl<'de> Entries<'de> {
+impl<'de> BlockAccess<'de> {
     /// Those of `entries`, in their order.
-    pub fn new(entries: Vec<Entry<'de>>, sink: &'de Sink) -> Self {
+    pub fn new(entries: Vec<BlockEntry<'de>>, sink: &'de Sink) -> Self {
         Self { rest: entries.into_iter(), value: None, sink }
     }
 }
 
-impl<'de> MapAccess<'de> for Entries<'de> {
-    type Error = Error;
+impl<'de> MapAccess<'de> for BlockAccess<'de> {
+    type Error = DecodeError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, Error> {
-        let Some(Entry { key, field, value }) = self.rest.next() else { return Ok(None) };
-        let of = |node| Decoder::new(node, self.sink);
+    ) -> Result<Option<K::Value>, DecodeError> {
+        let Some(BlockEntry { key, field, value }) = self.rest.next() else { return Ok(None) };
+        let of = |node| NodeDecoder::new(node, self.sink);
         match field {
             Some(field) => {
-                self.value = Some(Decoder { is_reported: true, ..of(key) });
+                self.value = Some(NodeDecoder { is_reported: true, ..of(key) });
                 seed.deserialize(StrDeserializer::new(field)).map(Some)
             }
             None => {
                 self.value = Some(of(value));
-                seed.deserialize(Key(of(key))).map(Some)
+                seed.deserialize(KeyDecoder(of(key))).map(Some)
             }
         }
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, DecodeError> {
         let value = self.value.take().ok_or_else(|| de::Error::custom("a value without a key"))?;
         seed.deserialize(value)
     }
 }
 
 /// A key is text, whatever it looks like.
-struct Key<'de>(Decoder<'de>);
+struct KeyDecoder<'de>(NodeDecoder<'de>);
 
-impl<'de> de::Deserializer<'de> for Key<'de> {
-    type Error = Error;
+impl<'de> de::Deserializer<'de> for KeyDecoder<'de> {
+    type Error = DecodeError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         self.0.deserialize_str(visitor)
     }
 
@@ -134,7 +137,7 @@ impl<'de> de::Deserializer<'de> for Key<'de> {
         self,
         name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, DecodeError> {
         self.0.deserialize_newtype_struct(name, visitor)
     }
 
@@ -145,35 +148,41 @@ impl<'de> de::Deserializer<'de> for Key<'de> {
 }
 
 /// One of the two variants of an `Either`, chosen by what the node is.
-pub struct Variant<'de> {
+pub struct EitherAccess<'de> {
     /// Its name.
     pub variant: &'static str,
     /// The node.
-    pub decoder: Decoder<'de>,
+    pub decoder: NodeDecoder<'de>,
 }
 
-impl<'de> de::EnumAccess<'de> for Variant<'de> {
-    type Error = Error;
+impl<'de> de::EnumAccess<'de> for EitherAccess<'de> {
+    type Error = DecodeError;
     type Variant = Self;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Error> {
-        let variant = seed.deserialize(StrDeserializer::<Error>::new(self.variant))?;
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Self), DecodeError> {
+        let variant = seed.deserialize(StrDeserializer::<DecodeError>::new(self.variant))?;
         Ok((variant, self))
     }
 }
 
-impl<'de> de::VariantAccess<'de> for Variant<'de> {
-    type Error = Error;
+impl<'de> de::VariantAccess<'de> for EitherAccess<'de> {
+    type Error = DecodeError;
 
-    fn unit_variant(self) -> Result<(), Error> {
+    fn unit_variant(self) -> Result<(), DecodeError> {
         Ok(())
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
+        self,
+        seed: T,
+    ) -> Result<T::Value, DecodeError> {
         seed.deserialize(self.decoder)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, DecodeError> {
         Err(self.decoder.mismatch(&visitor))
     }
 
@@ -181,7 +190,7 @@ impl<'de> de::VariantAccess<'de> for Variant<'de> {
         self,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, DecodeError> {
         Err(self.decoder.mismatch(&visitor))
     }
 }

@@ -1,14 +1,14 @@
 //! The core schema of YAML 1.2: what a scalar without quotes stands for.
 
-use super::Kind;
+use super::NodeKind;
 
 /// Returns what a scalar without quotes stands for.
-pub fn scalar(text: &str) -> Kind {
+pub fn scalar(text: &str) -> NodeKind {
     match text {
-        "" | "~" | "null" | "Null" | "NULL" => Kind::Null,
-        "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => Kind::Bool(text.into()),
-        _ if is_number(text) => Kind::Number(text.into()),
-        _ => Kind::Text(text.into()),
+        "" | "~" | "null" | "Null" | "NULL" => NodeKind::Null,
+        "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => NodeKind::Bool(text.into()),
+        _ if is_number(text) => NodeKind::Number(text.into()),
+        _ => NodeKind::Text(text.into()),
     }
 }
 

@@ -32,20 +32,20 @@ fn a_long_list_is_no_tree() {
     let error = parse(&list, 0).unwrap_err();
     assert_eq!(error.message, "more keys and values than a configuration has");
     let sections = format!("a: &b [1]\ntasks: {list}\nother: *b\ntasks: [z]\n");
-    for (text, long) in [(&list, LongList::Root), (&sections, LongList::At("tasks"))] {
+    for (text, long) in [(&list, LongList::Root), (&sections, LongList::Section("tasks"))] {
         let mut count = 0;
         for_each_item(text, 0, long, &mut |_| count += 1);
         assert_eq!(count, MAX_TREE_NODES + 1);
         let root = outline(text, 0, long).unwrap();
         let list = if long == LongList::Root { &root } else { root.get("tasks").unwrap() };
-        assert!(matches!(&list.kind, Kind::List(items) if items.is_empty()));
+        assert!(matches!(&list.kind, NodeKind::List(items) if items.is_empty()));
         // Its items are read nevertheless.
         let broken = text.replace("{ id: y }", "!x y");
         assert!(outline(&broken, 0, long).unwrap_err().message.contains("tags"));
     }
     // The one of an alias is in the tree.
-    let root = outline("a: &b [1]\ntasks: *b\n", 0, LongList::At("tasks")).unwrap();
-    assert!(matches!(&root.get("tasks").unwrap().kind, Kind::List(items) if items.len() == 1));
+    let root = outline("a: &b [1]\ntasks: *b\n", 0, LongList::Section("tasks")).unwrap();
+    assert!(matches!(&root.get("tasks").unwrap().kind, NodeKind::List(items) if items.len() == 1));
 }
 
 #[test]
@@ -71,8 +71,8 @@ fn scalars_stand_for_what_the_core_schema_says() {
         ("12:30", "text"),
     ] {
         let root = parse(&format!("[{text}, \"{text}\", !!str {text}]"), 0).unwrap();
-        let Kind::List(items) = root.kind else { panic!("{text}") };
-        let names: Vec<_> = items.iter().map(Node::kind_name).collect();
+        let NodeKind::List(items) = root.kind else { panic!("{text}") };
+        let names: Vec<_> = items.iter().map(YamlNode::kind_name).collect();
         assert_eq!(names, [name, "text", "text"], "{text}");
     }
 }
@@ -104,16 +104,18 @@ fn nodes_know_where_they_stand() {
     );
 }
 
-fn collect<'t>(node: &Node, text: &'t str, found: &mut Vec<((u32, u32), &'t str)>) {
+fn collect<'t>(node: &YamlNode, text: &'t str, found: &mut Vec<((u32, u32), &'t str)>) {
     match &node.kind {
-        Kind::List(items) => items.iter().for_each(|node| collect(node, text, found)),
-        Kind::Map(entries) => entries.iter().for_each(|(key, value)| {
+        NodeKind::List(items) => items.iter().for_each(|node| collect(node, text, found)),
+        NodeKind::Map(entries) => entries.iter().for_each(|(key, value)| {
             collect(key, text, found);
             collect(value, text, found);
         }),
         _ => {
-            let Spot::At(line, column) = node.place.spot else { panic!("{node:?}") };
-            found.push(((line, column), node.extent.of(text).unwrap().trim_end()));
+            let Position::LineColumn(line, column) = node.location.position else {
+                panic!("{node:?}")
+            };
+            found.push(((line, column), node.bytes.of(text).unwrap().trim_end()));
         }
     }
 }

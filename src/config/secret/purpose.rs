@@ -5,7 +5,7 @@ use std::fmt;
 
 use http::HeaderName;
 
-use crate::visible::find_invisible;
+use crate::printable::find_invisible;
 
 /// Types of authorization that people write in front of a token.
 const SCHEMES: [&str; 7] = ["bearer", "basic", "token", "key", "apikey", "api-key", "digest"];

@@ -1,6 +1,9 @@
 //! Decoding of escaped characters: escapes of JSON and JavaScript, percent-encoding and HTML's
 //! character references, also nested.
 
+#[cfg(test)]
+mod tests;
+
 use arrayvec::ArrayVec;
 
 /// Depth up to which escapes whose own characters are escaped are decoded.
@@ -37,6 +40,17 @@ pub struct DecodedChar {
     pub end: usize,
 }
 
+impl DecodedChar {
+    /// Returns the number of a Latin-1 character beyond ASCII.
+    fn latin1(&self) -> Option<u8> {
+        match *self.utf8 {
+            [0xc2, low] => Some(low),
+            [0xc3, low] => Some(low + 0x40),
+            _ => None,
+        }
+    }
+}
+
 /// An escape, and those that begin with its decoded character, from the inside out: `\u0026#43;` is `&`,
 /// and decoded twice `+`.
 #[derive(Debug)]
@@ -49,6 +63,18 @@ pub struct EscapeChain {
     depth: u8,
     /// Number of escapes decoded so far.
     read: usize,
+    /// Latin-1 character of the last escape, which was also decoded as a byte.
+    latin1: Option<DecodedChar>,
+}
+
+/// A byte, literal or decoded.
+#[derive(Clone, Copy)]
+struct Decoded {
+    byte: u8,
+    /// Position after it.
+    end: usize,
+    /// Number of escapes decoded for it.
+    layers: usize,
 }
 
 /// Reports whether an escape can begin with this byte.
@@ -101,8 +127,12 @@ impl<'t> EscapeDecoder<'t> {
         self.byte_at(at, MAX_DEPTH)
     }
 
-    /// Decodes the next escape of a chain.
+    /// Decodes the next escape of a chain. An escape of a Latin-1 character is decoded twice, since
+    /// encoders that write bytes of UTF-8 write each of them as the character with its number.
     pub fn next(&mut self, chain: &mut EscapeChain) -> Option<DecodedChar> {
+        if let Some(symbol) = chain.latin1.take() {
+            return Some(symbol);
+        }
         if !is_lead(chain.lead) || chain.read == MAX_CHAIN {
             return None;
         }
@@ -120,44 +150,58 @@ impl<'t> EscapeDecoder<'t> {
         chain.read += 1;
         chain.end = symbol.end;
         chain.lead = if let [byte] = *symbol.utf8 { byte } else { 0 };
+        if let Some(code) = symbol.latin1() {
+            let byte = byte(code, symbol.end);
+            chain.latin1 = Some(symbol);
+            return Some(byte);
+        }
         Some(symbol)
     }
 
     fn chain_within(&self, at: usize, depth: u8) -> EscapeChain {
         let lead = self.get(at).unwrap_or_default();
-        EscapeChain { lead, end: at + 1, is_raw: true, depth, read: 0 }
+        EscapeChain { lead, end: at + 1, is_raw: true, depth, read: 0, latin1: None }
     }
 
     fn get(&self, at: usize) -> Option<u8> {
         self.text.get(at).copied()
     }
 
-    /// Returns the first wanted byte decoded from nested escapes, and the position after it.
+    /// Returns the first wanted byte decoded from nested escapes.
     fn nested(
         &mut self,
         at: usize,
         depth: u8,
+        max_layers: usize,
         is_wanted: impl Fn(u8, &EscapeChain) -> bool,
-    ) -> Option<(u8, usize)> {
+    ) -> Option<Decoded> {
+        let depth = depth.checked_sub(1).filter(|_| max_layers > 0)?;
         self.left_here = self.left_here.checked_sub(1)?;
         self.left = self.left.checked_sub(1)?;
-        let mut chain = self.chain_within(at, depth.checked_sub(1)?);
-        while let Some(symbol) = self.next(&mut chain) {
+        let mut chain = self.chain_within(at, depth);
+        while chain.read < max_layers
+            && let Some(symbol) = self.next(&mut chain)
+        {
             if let [byte] = *symbol.utf8
                 && is_wanted(byte, &chain)
             {
-                return Some((byte, symbol.end));
+                return Some(Decoded { byte, end: symbol.end, layers: chain.read });
             }
         }
         None
     }
 
     fn byte_at(&mut self, at: usize, depth: u8) -> Option<(u8, usize)> {
+        self.decoded_at(at, depth, MAX_CHAIN).map(|decoded| (decoded.byte, decoded.end))
+    }
+
+    /// Returns the first byte at `at` that begins no escape, decoded from at most `max_layers` escapes.
+    fn decoded_at(&mut self, at: usize, depth: u8, max_layers: usize) -> Option<Decoded> {
         let byte = self.get(at)?;
         if is_lead(byte) {
-            return self.nested(at, depth, |byte, _| !is_lead(byte));
+            return self.nested(at, depth, max_layers, |byte, _| !is_lead(byte));
         }
-        Some((byte, at + 1))
+        Some(Decoded { byte, end: at + 1, layers: 0 })
     }
 
     /// Decodes the text after a backslash that is itself escaped `layers` times.
@@ -166,10 +210,11 @@ impl<'t> EscapeDecoder<'t> {
             lead if is_lead(lead) => {
                 // A backslash, if it is escaped as often as the one before. Literal ones only double
                 // the backslash of the next escape.
-                self.nested(at, depth, |byte, chain| match byte {
+                let decoded = self.nested(at, depth, MAX_CHAIN, |byte, chain| match byte {
                     b'\\' => !chain.is_raw && chain.read >= layers,
                     byte => !is_lead(byte),
-                })?
+                })?;
+                (decoded.byte, decoded.end)
             }
             letter => (letter, at + 1),
         };
@@ -195,7 +240,7 @@ impl<'t> EscapeDecoder<'t> {
     fn unicode(&mut self, at: usize, depth: u8, layers: usize) -> Option<DecodedChar> {
         let (first, at) = self.byte_at(at, depth)?;
         if first == b'{' {
-            return self.number(at, 16, b'}', depth);
+            return self.braced(at, depth);
         }
         let (rest, end) = self.hex(at, 3, depth)?;
         let code = (char::from(first).to_digit(16)? << 12) + rest;
@@ -205,8 +250,9 @@ impl<'t> EscapeDecoder<'t> {
         // The low surrogate follows after as many backslashes, or after one that is escaped as often.
         let behind = self.text.get(end..)?.iter().take(MAX_CHAIN);
         let raw = end + behind.take_while(|byte| **byte == b'\\').count();
-        let escaped = self.nested(end, depth, |byte, chain| byte == b'\\' && chain.read >= layers);
-        let (low, end) = [Some(raw), escaped.map(|(_, at)| at)]
+        let escaped =
+            self.nested(end, depth, MAX_CHAIN, |byte, chain| byte == b'\\' && chain.read >= layers);
+        let (low, end) = [Some(raw), escaped.map(|escaped| escaped.end)]
             .into_iter()
             .flatten()
             .find_map(|at| self.low_surrogate(at, depth))?;
@@ -234,13 +280,16 @@ impl<'t> EscapeDecoder<'t> {
         }
     }
 
-    /// Decodes the text after `&`: a number or a name, closed by a semicolon.
+    /// Decodes the text after `&`: a number, or a name and a semicolon.
     fn reference(&mut self, at: usize, depth: u8) -> Option<DecodedChar> {
-        let (first, mut end) = self.byte_at(at, depth)?;
+        let hash = self.decoded_at(at, depth, MAX_CHAIN)?;
+        let (first, mut end) = (hash.byte, hash.end);
         if first == b'#' {
-            return match self.byte_at(end, depth)? {
-                (b'x' | b'X', at) => self.number(at, 16, b';', depth),
-                _ => self.number(end, 10, b';', depth),
+            return match self.decoded_at(end, depth, hash.layers)? {
+                Decoded { byte: b'x' | b'X', end, .. } => {
+                    self.reference_number(end, 16, hash.layers, depth)
+                }
+                _ => self.reference_number(end, 10, hash.layers, depth),
             };
         }
         let mut name = ArrayVec::<u8, { MAX_NAME }>::new();
@@ -252,16 +301,44 @@ impl<'t> EscapeDecoder<'t> {
         if letter == b';' { Some(byte(html_character(&name)?, end)) } else { None }
     }
 
-    /// Decodes digits up to `close`.
-    fn number(&mut self, mut at: usize, radix: u32, close: u8, depth: u8) -> Option<DecodedChar> {
+    /// Decodes the number of a reference. It ends with a semicolon or, as in HTML, before anything that is no
+    /// digit. An encoder escapes all digits equally often, and neither them nor the semicolon more often
+    /// than `#`: other escapes are not part of the reference.
+    fn reference_number(
+        &mut self,
+        mut at: usize,
+        radix: u32,
+        hash_layers: usize,
+        depth: u8,
+    ) -> Option<DecodedChar> {
+        let (mut code, mut layers) = (0_u32, None);
+        for count in 0..=MAX_DIGITS {
+            let next = self.decoded_at(at, depth, hash_layers);
+            let digit = next.and_then(|next| {
+                let digit = char::from(next.byte).to_digit(radix)?;
+                (*layers.get_or_insert(next.layers) == next.layers).then_some((digit, next.end))
+            });
+            let Some((digit, end)) = digit else {
+                let close = next.filter(|next| next.byte == b';');
+                let end = close.map_or(at, |close| close.end);
+                return if count > 0 { character(code, end) } else { None };
+            };
+            code = code.checked_mul(radix)?.checked_add(digit)?;
+            at = end;
+        }
+        None
+    }
+
+    /// Decodes hexadecimal digits up to a closing brace.
+    fn braced(&mut self, mut at: usize, depth: u8) -> Option<DecodedChar> {
         let mut code = 0_u32;
         for count in 0..=MAX_DIGITS {
             let (digit, end) = self.byte_at(at, depth)?;
-            if digit == close {
+            if digit == b'}' {
                 return if count > 0 { character(code, end) } else { None };
             }
-            let digit = char::from(digit).to_digit(radix)?;
-            code = code.checked_mul(radix)?.checked_add(digit)?;
+            let digit = char::from(digit).to_digit(16)?;
+            code = code.checked_mul(16)?.checked_add(digit)?;
             at = end;
         }
         None

@@ -1,8 +1,8 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::observation::Observation;
-use crate::store::record::{Finished, Known};
-use crate::task::{Common, Task};
+use crate::record::{Finished, Known};
+use crate::task::{Task, TaskCommon};
 use crate::telemetry::finishes::FinishTotals;
 
 /// A file, as it is written.
@@ -74,7 +74,7 @@ impl TestFile {
 }
 
 fn task(id: &str) -> Task {
-    let common = Common { provider: "p".into(), labels: [].into(), params: [].into() };
+    let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
     Task { id: id.into(), common: Arc::new(common) }
 }
 

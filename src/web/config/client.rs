@@ -18,7 +18,7 @@ use crate::tls::{TrustedCertificates, TrustingVerifier};
 
 /// Whether clients need certificates, and whose. The names are those of Go's `tls.ClientAuthType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
+pub enum ClientAuthPolicy {
     /// None is asked for.
     NoClientCert,
     /// One is asked for and not looked at.
@@ -31,7 +31,7 @@ pub enum Policy {
     RequireAndVerifyClientCert,
 }
 
-impl Policy {
+impl ClientAuthPolicy {
     /// What the file may say. The fifth is an older name for the third.
     pub const NAMES: [(&str, Self); 6] = [
         ("NoClientCert", Self::NoClientCert),
@@ -55,46 +55,47 @@ impl Policy {
 /// # Errors
 /// There are no authorities to verify certificates with.
 pub fn verifier(
-    policy: Policy,
+    policy: ClientAuthPolicy,
     authorities: RootCertStore,
     trusted: TrustedCertificates,
     allowed: Vec<String>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, String> {
-    let anybody = |mandatory| Anybody {
+    let anybody = |mandatory| AnyCertificate {
         mandatory,
         hints: authorities.subjects(),
         provider: Arc::clone(provider),
     };
     let verifier: Arc<dyn ClientCertVerifier> = match policy {
-        Policy::NoClientCert => WebPkiClientVerifier::no_client_auth(),
-        Policy::RequestClientCert => Arc::new(anybody(false)),
-        Policy::RequireAnyClientCert => Arc::new(anybody(true)),
-        Policy::VerifyClientCertIfGiven | Policy::RequireAndVerifyClientCert => {
+        ClientAuthPolicy::NoClientCert => WebPkiClientVerifier::no_client_auth(),
+        ClientAuthPolicy::RequestClientCert => Arc::new(anybody(false)),
+        ClientAuthPolicy::RequireAnyClientCert => Arc::new(anybody(true)),
+        ClientAuthPolicy::VerifyClientCertIfGiven
+        | ClientAuthPolicy::RequireAndVerifyClientCert => {
             let builder = WebPkiClientVerifier::builder_with_provider(
                 Arc::new(authorities),
                 Arc::clone(provider),
             );
             let builder = match policy {
-                Policy::VerifyClientCertIfGiven => builder.allow_unauthenticated(),
+                ClientAuthPolicy::VerifyClientCertIfGiven => builder.allow_unauthenticated(),
                 _ => builder,
             };
             let chains = builder.build().map_err(|error| error.to_string())?;
             Arc::new(TrustingVerifier::new(chains, trusted))
         }
     };
-    Ok(if allowed.is_empty() { verifier } else { Arc::new(Named { verifier, allowed }) })
+    Ok(if allowed.is_empty() { verifier } else { Arc::new(AllowedNames { verifier, allowed }) })
 }
 
 /// Takes any certificate whose key the client has.
 #[derive(Debug)]
-struct Anybody {
+struct AnyCertificate {
     mandatory: bool,
     hints: Vec<DistinguishedName>,
     provider: Arc<CryptoProvider>,
 }
 
-impl ClientCertVerifier for Anybody {
+impl ClientCertVerifier for AnyCertificate {
     fn client_auth_mandatory(&self) -> bool {
         self.mandatory
     }
@@ -139,7 +140,7 @@ impl ClientCertVerifier for Anybody {
 
 /// Takes of the certificates that another takes those with an allowed name.
 #[derive(Debug)]
-struct Named {
+struct AllowedNames {
     verifier: Arc<dyn ClientCertVerifier>,
     allowed: Vec<String>,
 }
@@ -155,7 +156,7 @@ fn has_name(certificate: &EndEntityCert<'_>, allowed: &[String]) -> bool {
         })
 }
 
-impl ClientCertVerifier for Named {
+impl ClientCertVerifier for AllowedNames {
     fn client_auth_mandatory(&self) -> bool {
         self.verifier.client_auth_mandatory()
     }

@@ -12,16 +12,15 @@ use rustls::{
 };
 use secrecy::ExposeSecret;
 
-use super::client::{self, Policy};
-use super::files::Files;
-use super::raw;
-use crate::config::client::{missing, reason};
+use super::client::{self, ClientAuthPolicy};
+use super::{RawTls, WatchedFiles};
 use crate::config::decode::Sink;
-use crate::config::diagnostic::Mistake;
+use crate::config::diagnostic::Diagnostic;
+use crate::config::http_client::{missing, reason};
 use crate::config::pem::{self, Half};
-use crate::config::place::Place;
-use crate::config::placed::At;
+use crate::config::place::Location;
 use crate::config::scalar::SecretText;
+use crate::config::span::Spanned;
 use crate::tls::TrustedCertificates;
 
 /// The groups that there are, by the names that Go gives them.
@@ -36,17 +35,21 @@ const VERSIONS: [(&str, &SupportedProtocolVersion); 2] =
     [("TLS12", &version::TLS12), ("TLS13", &version::TLS13)];
 
 /// What checking needs.
-pub struct Check<'c> {
+pub struct TlsCheck<'c> {
     /// Where relative files are.
     pub dir: &'c Path,
     /// Where it is kept what was read.
-    pub files: &'c mut Files,
+    pub files: &'c mut WatchedFiles,
     /// Where mistakes go.
     pub sink: &'c Sink,
 }
 
 /// The server that the section at `place` describes; `None` after mistakes.
-pub fn server(place: Place, raw: &raw::Tls, check: &mut Check<'_>) -> Option<Arc<ServerConfig>> {
+pub fn server_config(
+    place: Location,
+    raw: &RawTls,
+    check: &mut TlsCheck<'_>,
+) -> Option<Arc<ServerConfig>> {
     let key = check.pem(("key", &raw.key), ("key_file", &raw.key_file));
     let chain = check.pem(("cert", &raw.cert), ("cert_file", &raw.cert_file));
     for (is_inline, file, name) in [
@@ -56,7 +59,7 @@ pub fn server(place: Place, raw: &raw::Tls, check: &mut Check<'_>) -> Option<Arc
         // What is there but wrong has been reported.
         let is_missing = file.is_absent() || file.get().is_some_and(String::is_empty);
         if is_missing && !is_inline {
-            let mistake = Mistake::new(place, format!("missing key: {name}"));
+            let mistake = Diagnostic::new(place, format!("missing key: {name}"));
             check.report(mistake.hint("TLS needs cert_file and key_file"));
         }
     }
@@ -68,7 +71,7 @@ pub fn server(place: Place, raw: &raw::Tls, check: &mut Check<'_>) -> Option<Arc
         let pair = pem::check_pair(chain.clone(), key.clone_key(), &ring::default_provider());
         if let Err((half, message)) = pair {
             let place = if half == Half::Key { key_place } else { chain_place };
-            check.report(Mistake::new(*place, message));
+            check.report(Diagnostic::new(*place, message));
         }
     }
     let versions = check.versions(raw);
@@ -83,7 +86,7 @@ pub fn server(place: Place, raw: &raw::Tls, check: &mut Check<'_>) -> Option<Arc
         return None;
     }
     let refused = |error: &dyn std::fmt::Display, place| {
-        check.report(Mistake::new(place, format!("TLS cannot be set up: {error}")));
+        check.report(Diagnostic::new(place, format!("TLS cannot be set up: {error}")));
     };
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&versions);
     let builder = builder.map_err(|error| refused(&error, place)).ok()?;
@@ -98,18 +101,18 @@ pub fn server(place: Place, raw: &raw::Tls, check: &mut Check<'_>) -> Option<Arc
 }
 
 /// The text of a key; an empty one is as good as none.
-fn text(at: &At<String>) -> Option<(Place, &str)> {
-    at.placed().map(|(place, text)| (place, text.as_str())).filter(|(_, text)| !text.is_empty())
+fn text(at: &Spanned<String>) -> Option<(Location, &str)> {
+    at.located().map(|(place, text)| (place, text.as_str())).filter(|(_, text)| !text.is_empty())
 }
 
 /// The words of a list.
-fn words(at: &At<Vec<At<String>>>) -> impl Iterator<Item = (Place, &str)> {
-    let words = at.get().into_iter().flatten().filter_map(At::placed);
+fn words(at: &Spanned<Vec<Spanned<String>>>) -> impl Iterator<Item = (Location, &str)> {
+    let words = at.get().into_iter().flatten().filter_map(Spanned::located);
     words.map(|(place, word)| (place, word.as_str()))
 }
 
 /// Whether the section has no key, and so wants no TLS.
-pub fn is_empty(raw: &raw::Tls) -> bool {
+pub fn is_empty(raw: &RawTls) -> bool {
     raw.cert.is_absent()
         && raw.key.is_absent()
         && raw.client_ca.is_absent()
@@ -126,24 +129,24 @@ pub fn is_empty(raw: &raw::Tls) -> bool {
             &raw.max_version,
         ]
         .into_iter()
-        .all(At::is_absent)
+        .all(Spanned::is_absent)
 }
 
-impl Check<'_> {
-    fn report(&self, mistake: Mistake) {
+impl TlsCheck<'_> {
+    fn report(&self, mistake: Diagnostic) {
         self.sink.borrow_mut().push(mistake);
     }
 
     /// What stands inline or in a file, but not both.
     fn pem(
         &mut self,
-        (name, inline): (&str, &At<SecretText>),
-        (file_name, file): (&str, &At<String>),
-    ) -> Option<(Place, Vec<u8>)> {
-        match (inline.placed(), text(file)) {
+        (name, inline): (&str, &Spanned<SecretText>),
+        (file_name, file): (&str, &Spanned<String>),
+    ) -> Option<(Location, Vec<u8>)> {
+        match (inline.located(), text(file)) {
             (Some((place, _)), Some(_)) => {
                 let message = format!("both {name} and {file_name}");
-                self.report(Mistake::new(place, message).hint("give one of them"));
+                self.report(Diagnostic::new(place, message).hint("give one of them"));
                 None
             }
             (Some((place, SecretText(pem))), None) => {
@@ -154,7 +157,8 @@ impl Check<'_> {
                 let read = self.files.read(&path);
                 let report = |error| {
                     let message = format!("cannot read {file_name}: {}", reason(&error));
-                    let mistake = Mistake::new(place, message).detail(path.display().to_string());
+                    let mistake =
+                        Diagnostic::new(place, message).detail(path.display().to_string());
                     self.report(missing(mistake, &error, &path));
                 };
                 read.map(|pem| (place, pem)).map_err(report).ok()
@@ -163,32 +167,33 @@ impl Check<'_> {
         }
     }
 
-    fn parsed<T>(&self, place: Place, parsed: Result<T, &'static str>) -> Option<T> {
-        parsed.map_err(|wrong| self.report(Mistake::new(place, wrong))).ok()
+    fn parsed<T>(&self, place: Location, parsed: Result<T, &'static str>) -> Option<T> {
+        parsed.map_err(|wrong| self.report(Diagnostic::new(place, wrong))).ok()
     }
 
     /// One of the values that a key can have.
     fn one_of<T: Copy>(
         &self,
         key: &str,
-        (place, text): (Place, &str),
+        (place, text): (Location, &str),
         known: &[(&str, T)],
     ) -> Option<T> {
         let found = known.iter().find(|(name, _)| *name == text);
         if found.is_none() {
             let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-            let mistake = Mistake::new(place, format!("{key}: unknown or not supported"));
+            let mistake = Diagnostic::new(place, format!("{key}: unknown or not supported"));
             self.report(mistake.quote(text).hint(format!("there is {}", names.join(", "))));
         }
         found.map(|(_, value)| *value)
     }
 
     /// The versions between the lowest and the highest.
-    fn versions(&self, raw: &raw::Tls) -> Vec<&'static SupportedProtocolVersion> {
+    fn versions(&self, raw: &RawTls) -> Vec<&'static SupportedProtocolVersion> {
         let bound = |key, at| {
             let (place, text) = text(at)?;
             if ["TLS10", "TLS11"].contains(&text) {
-                let mistake = Mistake::new(place, format!("{key}: this version is not supported"));
+                let mistake =
+                    Diagnostic::new(place, format!("{key}: this version is not supported"));
                 self.report(mistake.quote(text).hint("TLS 1.0 and 1.1 are broken: write TLS12"));
                 return None;
             }
@@ -200,7 +205,7 @@ impl Check<'_> {
         if let (Some((_, lowest)), Some((place, highest))) = (lowest, highest)
             && number(lowest) > number(highest)
         {
-            self.report(Mistake::new(place, "max_version is below min_version"));
+            self.report(Diagnostic::new(place, "max_version is below min_version"));
         }
         let within = |version: &&SupportedProtocolVersion| {
             lowest.is_none_or(|(_, lowest)| number(version) >= number(lowest))
@@ -213,7 +218,7 @@ impl Check<'_> {
     /// TLS 1.2 only, as in Go.
     fn suites(
         &self,
-        raw: &raw::Tls,
+        raw: &RawTls,
         versions: &[&SupportedProtocolVersion],
     ) -> Vec<SupportedCipherSuite> {
         let all: Vec<_> =
@@ -232,11 +237,11 @@ impl Check<'_> {
             suites.iter().any(|suite| suite.version().version == version.version)
         };
         let v12 = versions.iter().any(|version| version.version == version::TLS12.version);
-        if let Some(place) = raw.cipher_suites.place
+        if let Some(place) = raw.cipher_suites.location
             && v12
             && !has(&suites, &version::TLS12)
         {
-            let mistake = Mistake::new(place, "cipher_suites has none for TLS 1.2");
+            let mistake = Diagnostic::new(place, "cipher_suites has none for TLS 1.2");
             self.report(mistake.hint("name one, or write min_version: TLS13"));
         }
         if !has(&suites, &version::TLS13) {
@@ -247,7 +252,7 @@ impl Check<'_> {
     }
 
     /// The groups in the order of the list, or all.
-    fn curves(&self, raw: &raw::Tls) -> Vec<&'static dyn SupportedKxGroup> {
+    fn curves(&self, raw: &RawTls) -> Vec<&'static dyn SupportedKxGroup> {
         let named: Vec<_> = words(&raw.curve_preferences)
             .filter_map(|word| self.one_of("curve_preferences", word, &CURVES))
             .collect();
@@ -257,15 +262,15 @@ impl Check<'_> {
     /// What clients are held to; `None` after mistakes.
     fn clients(
         &mut self,
-        section: Place,
-        raw: &raw::Tls,
+        section: Location,
+        raw: &RawTls,
         provider: &Arc<CryptoProvider>,
     ) -> Option<Arc<dyn ClientCertVerifier>> {
         let policy = match text(&raw.client_auth_type) {
-            Some(word) => self.one_of("client_auth_type", word, &Policy::NAMES),
-            None => Some(Policy::NoClientCert),
+            Some(word) => self.one_of("client_auth_type", word, &ClientAuthPolicy::NAMES),
+            None => Some(ClientAuthPolicy::NoClientCert),
         };
-        let place = raw.client_auth_type.place.unwrap_or(section);
+        let place = raw.client_auth_type.location.unwrap_or(section);
         let is_given = raw.client_ca.get().is_some() || text(&raw.client_ca_file).is_some();
         let pem = self.pem(("client_ca", &raw.client_ca), ("client_ca_file", &raw.client_ca_file));
         let mut authorities = RootCertStore::empty();
@@ -275,7 +280,7 @@ impl Check<'_> {
             trusted = certificates.iter().collect();
             for certificate in certificates {
                 if authorities.add(certificate).is_err() {
-                    self.report(Mistake::new(place, "a certificate here is no authority's"));
+                    self.report(Diagnostic::new(place, "a certificate here is no authority's"));
                     return None;
                 }
             }
@@ -283,43 +288,44 @@ impl Check<'_> {
             return None;
         }
         let policy = policy?;
-        if is_given && policy == Policy::NoClientCert {
-            let place = raw.client_ca_file.place.or(raw.client_ca.place).unwrap_or(place);
-            let mistake = Mistake::new(place, "authorities of clients without client_auth_type");
+        if is_given && policy == ClientAuthPolicy::NoClientCert {
+            let place = raw.client_ca_file.location.or(raw.client_ca.location).unwrap_or(place);
+            let mistake = Diagnostic::new(place, "authorities of clients without client_auth_type");
             self.report(mistake.hint("write client_auth_type: RequireAndVerifyClientCert"));
             return None;
         }
         if !is_given && policy.verifies() {
-            let mistake = Mistake::new(place, "client_auth_type needs client_ca_file");
+            let mistake = Diagnostic::new(place, "client_auth_type needs client_ca_file");
             self.report(mistake.hint("name the file with the authorities that sign for clients"));
             return None;
         }
         let allowed = self.allowed(raw, policy)?;
         let verifier = client::verifier(policy, authorities, trusted, allowed, provider);
-        verifier.map_err(|error| self.report(Mistake::new(place, error))).ok()
+        verifier.map_err(|error| self.report(Diagnostic::new(place, error))).ok()
     }
 
     /// The names of which a client's certificate needs one.
-    fn allowed(&self, raw: &raw::Tls, policy: Policy) -> Option<Vec<String>> {
+    fn allowed(&self, raw: &RawTls, policy: ClientAuthPolicy) -> Option<Vec<String>> {
         let mut allowed = Vec::new();
         for (place, name) in words(&raw.client_allowed_sans) {
             // An address of mail has no scheme; a URI may have a user.
             if name.contains('@') && !name.contains(':') {
-                let mistake = Mistake::new(place, "client_allowed_sans: e-mail is not supported");
+                let mistake =
+                    Diagnostic::new(place, "client_allowed_sans: e-mail is not supported");
                 self.report(mistake.hint("name a host, an IP address or a URI"));
             }
             allowed.push(name.to_owned());
         }
-        if let Some(place) = raw.client_allowed_sans.place
-            && policy != Policy::RequireAndVerifyClientCert
+        if let Some(place) = raw.client_allowed_sans.location
+            && policy != ClientAuthPolicy::RequireAndVerifyClientCert
         {
             let message = "client_allowed_sans needs client_auth_type: RequireAndVerifyClientCert";
             let hint = "any other lets in clients whose names nobody has verified";
-            self.report(Mistake::new(place, message).hint(hint));
+            self.report(Diagnostic::new(place, message).hint(hint));
             return None;
         }
-        if let (Some(place), true) = (raw.client_allowed_sans.place, allowed.is_empty()) {
-            self.report(Mistake::new(place, "client_allowed_sans is empty"));
+        if let (Some(place), true) = (raw.client_allowed_sans.location, allowed.is_empty()) {
+            self.report(Diagnostic::new(place, "client_allowed_sans is empty"));
         }
         Some(allowed)
     }

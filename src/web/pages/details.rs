@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::duration;
 use crate::history::Entry;
 use crate::observation::State;
-use crate::store::record::{Record, Stuck};
+use crate::record::{Record, Stuck};
 
 /// A line of what is known: a value or a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,9 +61,9 @@ pub fn troubles(
         troubles.push(sentence.to_owned());
     }
     match record.error() {
-        Some(("task", "")) => troubles.push("FailedPoll; the provider tells no code.".to_owned()),
+        Some(("task", "")) => troubles.push("Failed; the provider tells no code.".to_owned()),
         Some(("task", code)) => {
-            troubles.push(format!("FailedPoll, with the code “{}”.", format::whole(code)));
+            troubles.push(format!("Failed, with the code “{}”.", format::whole(code)));
         }
         Some((reason, code)) => {
             // One that is remembered may be older than the last poll, after a restart say.
@@ -218,7 +218,7 @@ mod tests {
 
     use super::*;
     use crate::observation::{Failure, Observation, Reason};
-    use crate::task::{Common, Task};
+    use crate::task::{Task, TaskCommon};
 
     const START: Timestamp = Timestamp::from_micros(1_750_000_000_000_000);
     const STUCK_AFTER: Duration = Duration::from_secs(90);
@@ -229,7 +229,7 @@ mod tests {
 
     fn record() -> Record {
         let params = [("api_key".into(), "zq".into())].into();
-        let common = Common { provider: "p".into(), labels: [].into(), params };
+        let common = TaskCommon { provider: "p".into(), labels: [].into(), params };
         Record::new(Task { id: "a".into(), common: Arc::new(common) }, START)
     }
 
@@ -279,11 +279,11 @@ mod tests {
     fn it_is_told_how_a_task_failed_or_was_lost() {
         let mut failed = record();
         failed.observe(&told(State::Failed, Some("E1")), after(5));
-        let trouble = ["FailedPoll, with the code “E1”."];
+        let trouble = ["Failed, with the code “E1”."];
         assert_eq!(troubles(&failed, STUCK_AFTER, None, after(6)), trouble);
         assert_eq!(fact(&failed, "Failure code", START), Some(("E1".into(), String::new())));
         failed.observe(&told(State::Failed, None), after(5));
-        let trouble = ["FailedPoll; the provider tells no code."];
+        let trouble = ["Failed; the provider tells no code."];
         assert_eq!(troubles(&failed, STUCK_AFTER, None, after(6)), trouble);
 
         let mut lost = record();

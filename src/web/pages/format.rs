@@ -1,10 +1,11 @@
-//! How moments, durations and texts are shown to a person.
+//! Times, durations, texts and links as they are shown to a person.
 
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use crate::clock::Timestamp;
-use crate::duration;
-use crate::visible;
+use crate::{duration, printable};
 
 /// Characters of a text that stands beside others in a table; the page of the task has all of it.
 const IN_A_TABLE: usize = 80;
@@ -73,7 +74,7 @@ pub fn count(number: u64) -> String {
 pub fn whole(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        match visible::is_plain(c) {
+        match printable::is_printable(c) {
             true => shown.push(c),
             false => shown.extend(c.escape_default()),
         }
@@ -87,6 +88,47 @@ pub fn short(text: &str) -> String {
         Some((end, _)) => whole(text.get(..end).unwrap_or_default()) + "…",
         None => whole(text),
     }
+}
+
+/// All that RFC 3986 does not call unreserved.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The page of a task.
+pub fn task_link(provider: &str, id: &str) -> String {
+    format!("/tasks/{}/{}", encode(provider), encode(id))
+}
+
+/// The probe of a task that shows the whole story.
+pub fn probe_link(provider: &str, id: &str) -> String {
+    link("/probe", &[("provider", provider), ("task_id", id), ("debug", "true")])
+}
+
+/// The table of the tasks that fit.
+pub fn tasks_link(query: &[(&str, &str)]) -> String {
+    link("/tasks", query)
+}
+
+/// The same as JSON.
+pub fn tasks_json_link(query: &[(&str, &str)]) -> String {
+    link("/api/v1/tasks", query)
+}
+
+/// `path` with the parameters.
+fn link(path: &str, query: &[(&str, &str)]) -> String {
+    let mut link = path.to_owned();
+    let mut separator = '?';
+    for (name, value) in query {
+        link.push(separator);
+        link.push_str(name);
+        link.push('=');
+        link.push_str(&encode(value));
+        separator = '&';
+    }
+    link
+}
+
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 #[cfg(test)]
@@ -133,5 +175,16 @@ mod tests {
         assert_eq!(whole("a\nb\u{202e}c é<"), "a\\nb\\u{202e}c é<");
         assert_eq!(short(&"é".repeat(80)), "é".repeat(80));
         assert_eq!(short(&"é".repeat(81)), "é".repeat(80) + "…");
+    }
+
+    #[test]
+    fn any_text_stays_one_piece() {
+        assert_eq!(
+            task_link("p/q", "a/../%2F?é#-._~"),
+            "/tasks/p%2Fq/a%2F..%2F%252F%3F%C3%A9%23-._~"
+        );
+        assert_eq!(probe_link("p", "a&b=c"), "/probe?provider=p&task_id=a%26b%3Dc&debug=true");
+        assert_eq!(tasks_link(&[]), "/tasks");
+        assert_eq!(tasks_link(&[("provider", "a b")]), "/tasks?provider=a%20b");
     }
 }

@@ -1,6 +1,8 @@
 //! `/tasks`: the worst tasks in a table, for a person.
 
+use std::collections::BinaryHeap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use axum::Extension;
@@ -9,36 +11,36 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::format::{self, FormattedTime};
-use super::link;
-use super::ranking::{TaskRow, worst};
-use super::{Head, Page, answer, ok};
+use super::{PageHead, RenderedPage, ok_page, render};
 use crate::clock::Timestamp;
 use crate::observation;
-use crate::web::Web;
-use crate::web::limit::Permit;
-use crate::web::task_filter::TaskFilter;
+use crate::record::Record;
+use crate::store::TasksView;
+use crate::web::WebState;
+use crate::web::middleware::RequestPermit;
+use crate::web::query::TaskFilter;
 
 /// What a person reads and a browser draws at once; a fleet can have a million.
 const MOST_ROWS: usize = 200;
 
 #[derive(Template)]
 #[template(path = "tasks.html")]
-struct Table<'a> {
-    head: Head<'a>,
-    question: &'a TaskFilter,
+struct TasksPage<'a> {
+    head: PageHead<'a>,
+    filter: &'a TaskFilter,
     is_narrowed: bool,
     /// Their names, and what is shown of them.
     providers: Vec<(&'a str, String)>,
     states: [observation::State; observation::State::ALL.len()],
     unknown_provider: Option<String>,
     json: String,
-    rows: Vec<Shown>,
+    rows: Vec<FormattedRow>,
     count: String,
     is_cut: bool,
 }
 
 /// A task as its row has it.
-struct Shown {
+struct FormattedRow {
     provider: String,
     id: String,
     link: String,
@@ -54,32 +56,32 @@ struct Shown {
 
 /// The table of the tasks that the query asks for.
 pub async fn page(
-    State(web): State<Arc<Web>>,
-    Extension(permit): Extension<Permit>,
+    State(web): State<Arc<WebState>>,
+    Extension(permit): Extension<RequestPermit>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    match TaskFilter::of_form(&query.unwrap_or_default()) {
-        Ok(question) => answer(web.turns.clone(), permit, move || table(&web, &question)).await,
+    match TaskFilter::parse_form(&query.unwrap_or_default()) {
+        Ok(filter) => render(web.turns.clone(), permit, move || table(&web, &filter)).await,
         Err(message) => (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
     }
 }
 
-fn table(web: &Web, question: &TaskFilter) -> Page {
+fn table(web: &WebState, filter: &TaskFilter) -> RenderedPage {
     let config = web.live.config();
     let names = config.providers.iter().map(|provider| &*provider.name);
     let providers: Vec<_> = names.map(|name| (name, format::short(name))).collect();
-    let asked = question.provider.as_deref();
+    let asked = filter.provider.as_deref();
     let unknown = asked.filter(|asked| providers.iter().all(|(name, _)| name != asked));
     let (now, tasks) = web.live.store.tasks(asked);
-    let worst = worst(&tasks, question, now, MOST_ROWS);
+    let worst = rank_tasks(&tasks, filter, now, MOST_ROWS);
     let rows: Vec<_> = worst.rows.iter().map(|row| row_of(*row, now)).collect();
-    ok(&Table {
-        head: Head::new(web),
-        question,
-        is_narrowed: *question != TaskFilter::default(),
+    ok_page(&TasksPage {
+        head: PageHead::new(web),
+        filter,
+        is_narrowed: *filter != TaskFilter::default(),
         states: observation::State::ALL,
         unknown_provider: unknown.map(format::short),
-        json: link::json(&question.pairs()),
+        json: format::tasks_json_link(&filter.pairs()),
         is_cut: u64::try_from(rows.len()).is_ok_and(|shown| shown < worst.count),
         count: format::count(worst.count),
         providers,
@@ -87,15 +89,15 @@ fn table(web: &Web, question: &TaskFilter) -> Page {
     })
 }
 
-fn row_of(row: TaskRow<'_>, now: Timestamp) -> Shown {
+fn row_of(row: TaskRow<'_>, now: Timestamp) -> FormattedRow {
     let record = row.record;
     let (provider, id) = (&*record.task.common.provider, &*record.task.id);
     let took = || record.duration().map(|took| format!("took {}", format::rough(took)));
     let age = record.queue_age(now).map(format::rough).or_else(took);
-    Shown {
+    FormattedRow {
         provider: format::short(provider),
         id: format::short(id),
-        link: link::task(provider, id),
+        link: format::task_link(provider, id),
         state: record.state().as_str(),
         is_stuck: row.is_stuck,
         is_bad: row.is_bad(),
@@ -114,5 +116,244 @@ fn error(reason: &str, code: &str) -> String {
         ("task", _) => code,
         (_, "") => reason.to_owned(),
         _ => format!("{reason}, code {code}"),
+    }
+}
+
+/// The worst of the tasks that were asked for.
+#[derive(Debug)]
+pub struct RankedTasks<'a> {
+    /// The worst first.
+    pub rows: Vec<TaskRow<'a>>,
+    /// How many fit the filter.
+    pub count: u64,
+}
+
+/// A task.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskRow<'a> {
+    /// What is known of it.
+    pub record: &'a Record,
+    /// Whether it is stuck.
+    pub is_stuck: bool,
+}
+
+impl TaskRow<'_> {
+    /// Whether it needs a person: stuck, failed or lost.
+    pub fn is_bad(self) -> bool {
+        matches!(Rank::of(self).trouble, Severity::Stuck | Severity::Failed)
+    }
+}
+
+/// What a person has to look at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Severity {
+    /// The oldest first.
+    Stuck,
+    /// Failed, or lost by the provider; the newest first.
+    Failed,
+    /// The last poll failed, so what is shown may be old; the oldest first.
+    Unanswered,
+    /// The oldest first.
+    Open,
+    /// Waits for its user; the oldest first.
+    Waiting,
+    /// The newest first.
+    Ended,
+}
+
+/// Where a task stands: the smaller, the worse. Provider and ID make it one of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank<'a> {
+    trouble: Severity,
+    moment: i64,
+    provider: &'a str,
+    id: &'a str,
+}
+
+impl<'a> Rank<'a> {
+    fn of(TaskRow { record, is_stuck }: TaskRow<'a>) -> Self {
+        let trouble = match record.state() {
+            _ if is_stuck => Severity::Stuck,
+            observation::State::Failed => Severity::Failed,
+            observation::State::NotFound if record.is_final() => Severity::Failed,
+            _ if record.is_final() => Severity::Ended,
+            _ if record.up() == Some(false) => Severity::Unanswered,
+            observation::State::Waiting => Severity::Waiting,
+            _ => Severity::Open,
+        };
+        let moment = match trouble {
+            Severity::Failed | Severity::Ended => record.state_since().micros().saturating_neg(),
+            _ => record.enqueued().micros(),
+        };
+        Self { trouble, moment, provider: &record.task.common.provider, id: &record.task.id }
+    }
+}
+
+/// A row and its rank, which alone counts.
+#[derive(Debug)]
+struct Ranked<'a>(Rank<'a>, TaskRow<'a>);
+
+impl PartialEq for Ranked<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Ranked<'_> {}
+
+impl PartialOrd for Ranked<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ranked<'_> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+/// The `most` worst of `tasks` that fit the filter.
+pub fn rank_tasks<'a>(
+    tasks: &'a [TasksView],
+    filter: &TaskFilter,
+    now: Timestamp,
+    most: usize,
+) -> RankedTasks<'a> {
+    let mut count = 0;
+    // The least bad of them is on top.
+    let mut heap = BinaryHeap::with_capacity(most + 1);
+    for (record, stuck_after) in records(tasks) {
+        if !filter.matches(record, stuck_after, now) {
+            continue;
+        }
+        count += 1;
+        let row = TaskRow { record, is_stuck: record.is_stuck(stuck_after, now) };
+        let rank = Rank::of(row);
+        if heap.len() < most {
+            heap.push(Ranked(rank, row));
+        } else if let Some(mut least) = heap.peek_mut()
+            && rank < least.0
+        {
+            *least = Ranked(rank, row);
+        }
+    }
+    let rows = heap.into_sorted_vec().into_iter().map(|Ranked(_, row)| row).collect();
+    RankedTasks { rows, count }
+}
+
+/// Every task, and after how long one of its provider counts as stuck.
+fn records(tasks: &[TasksView]) -> impl Iterator<Item = (&Record, Duration)> {
+    tasks.iter().flat_map(|view| view.records().map(|record| (record, view.stuck_after)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::observation::{Failure, Observation, Reason, State};
+    use crate::task::{Task, TaskCommon};
+
+    const NOW: Timestamp = Timestamp::from_micros(1_750_000_000_000_000);
+    const STUCK_AFTER: Duration = Duration::from_secs(600);
+
+    /// A task that was enqueued, and has ended if it has, so many seconds ago.
+    fn record(id: &str, state: State, seconds: u64, fails: bool) -> Record {
+        let at = NOW - Duration::from_secs(seconds);
+        let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
+        let mut record = Record::new(Task { id: id.into(), common: Arc::new(common) }, at);
+        match state {
+            State::Unpolled => {}
+            State::NotFound => {
+                record.observe(&Observation::new(State::Running, "word"), at);
+                for ago in [seconds, seconds, seconds.saturating_sub(61)] {
+                    let denied = Failure::new(Reason::NotFound, "404");
+                    let at = NOW - Duration::from_secs(ago);
+                    record.fail(&denied, at, STUCK_AFTER);
+                }
+            }
+            _ => {
+                record.observe(&Observation::new(state, "word"), at);
+            }
+        }
+        if fails {
+            record.fail(&Failure::new(Reason::Http, "500"), NOW, STUCK_AFTER);
+        }
+        record
+    }
+
+    fn ids<'a>(worst: &RankedTasks<'a>) -> Vec<&'a str> {
+        worst.rows.iter().map(|row| &*row.record.task.id).collect()
+    }
+
+    #[test]
+    fn what_needs_a_person_first_stands_first() {
+        let records = [
+            record("succeeded-late", State::Succeeded, 10, false),
+            record("open-young", State::Running, 10, false),
+            record("stuck", State::Queued, 700, false),
+            record("failed-long-ago", State::Failed, 9_000, false),
+            record("waiting", State::Waiting, 99_999, false),
+            record("lost", State::NotFound, 200, false),
+            record("unanswered", State::Running, 5, true),
+            record("cancelled-early", State::Cancelled, 800, false),
+            record("open-old", State::Unknown, 600, false),
+            record("failed", State::Failed, 3, false),
+            record("stuck-longest", State::Unpolled, 9_000, false),
+        ];
+        assert!(records[5].is_final() && records[5].state() == State::NotFound);
+        let tasks = [TasksView::of(records, STUCK_AFTER)];
+        let all = rank_tasks(&tasks, &TaskFilter::default(), NOW, 100);
+        let expected = [
+            "stuck-longest",
+            "stuck",
+            "failed",
+            "lost",
+            "failed-long-ago",
+            "unanswered",
+            "open-old",
+            "open-young",
+            "waiting",
+            "succeeded-late",
+            "cancelled-early",
+        ];
+        assert_eq!((ids(&all), all.count), (expected.to_vec(), 11));
+        let stuck: Vec<_> = all.rows.iter().map(|row| row.is_stuck).collect();
+        assert_eq!(stuck, [vec![true; 2], vec![false; 9]].concat());
+        let first = rank_tasks(&tasks, &TaskFilter::default(), NOW, 3);
+        assert_eq!((ids(&first), first.count), (expected[..3].to_vec(), 11));
+
+        let failed = TaskFilter { state: Some(State::Failed), ..TaskFilter::default() };
+        let failed = rank_tasks(&tasks, &failed, NOW, 1);
+        assert_eq!((ids(&failed), failed.count), (vec!["failed"], 2));
+        let one = TaskFilter { task_id: Some("waiting".to_owned()), ..TaskFilter::default() };
+        assert_eq!(ids(&rank_tasks(&tasks, &one, NOW, 1)), ["waiting"]);
+        let stuck = TaskFilter { stuck: Some(true), ..TaskFilter::default() };
+        assert_eq!(rank_tasks(&tasks, &stuck, NOW, 0).count, 2);
+    }
+
+    proptest! {
+        #[test]
+        fn the_worst_are_the_beginning_of_all(
+            tasks in prop::collection::vec((0..State::ALL.len(), 0..1_200_u64, any::<bool>()), 0..60),
+            most in 0..70_usize,
+        ) {
+            let made = tasks.iter().enumerate();
+            let made = made.map(|(n, (state, age, fails))| {
+                record(&n.to_string(), State::ALL[*state], *age, *fails)
+            });
+            let tasks = [TasksView::of(made, STUCK_AFTER)];
+            let mut all: Vec<_> = records(&tasks)
+                .map(|(record, after)| TaskRow { record, is_stuck: record.is_stuck(after, NOW) })
+                .collect();
+            all.sort_by_key(|row| Rank::of(*row));
+            let expected: Vec<_> = all.iter().map(|row| &*row.record.task.id).take(most).collect();
+            let found = rank_tasks(&tasks, &TaskFilter::default(), NOW, most);
+            prop_assert_eq!(ids(&found), expected);
+            prop_assert_eq!(found.count, u64::try_from(all.len()).unwrap());
+        }
     }
 }

@@ -263,17 +263,10 @@ fn columns_are_the_expected(shown: &[Value]) {
         (
             "stuck-a1",
             "Times",
-            &[
-                "Enqueued",
-                "As told by",
-                "In this state since",
-                "Last poll",
-                "Last answer",
-                "Duration",
-            ],
+            &["Enqueued", "Source", "In this state since", "Last poll", "Last answer", "Duration"],
         ),
         ("stuck-a1", "State and status", &["Time", "State", "Status"]),
-        ("code-1203-a", "What its polls found", &["Time", "Error"]),
+        ("code-1203-a", "Poll results", &["Time", "Error"]),
     ] {
         let panel = find(shown, dashboard, name);
         assert_eq!(panel["frames"].as_array().unwrap().len(), 1, "{}", place(panel));
@@ -292,13 +285,13 @@ fn the_fleet_is_counted_once(shown: &[Value]) {
     assert_eq!(stat(shown, "fleet", "Providers down"), "3", "dead, locked, busy");
     assert_eq!(stat(shown, "fleet", "Exporters down"), "1");
     assert_eq!(stat(shown, "exporter", "Exporters down"), "1");
-    assert_eq!(stat(shown, "exporter", "Configurations refused"), "1");
+    assert_eq!(stat(shown, "exporter", "Rejected configurations"), "1");
     assert_eq!(stat(shown, "exporter", "Tasks not polled"), "1");
     assert_eq!(stat(shown, "exporter", "Storage down"), "1");
     let instances = rows(find(shown, "exporter", "Exporters"));
     assert_eq!(instances.len(), 3, "the one that is down too: {instances:?}");
     let configurations: BTreeSet<_> = instances.iter().map(|row| row["Configuration"]).collect();
-    assert_eq!(configurations, BTreeSet::from(["in force", "refused", "–"]));
+    assert_eq!(configurations, BTreeSet::from(["in force", "rejected", "–"]));
     let storage: BTreeSet<_> =
         instances.iter().map(|row| (row["Storage"], row["Damaged"])).collect();
     let expected = [("written", "0 B"), ("refused", "7 B"), ("–", "–")];

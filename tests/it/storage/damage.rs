@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use aitask_exporter::clock::Timestamp;
+use aitask_exporter::record::Known;
 use aitask_exporter::storage::frame;
 use aitask_exporter::storage::log_record::{self, LogRecord};
-use aitask_exporter::store::record::Known;
-use aitask_exporter::task::{Common, Task};
+use aitask_exporter::task::{Task, TaskCommon};
 
 use super::{config, finished, finishing, flags, kill, newest_journal};
 use crate::harness::{Dir, Exporter, Gateway, until};
@@ -233,7 +233,7 @@ fn a_journal_that_is_truncated_under_the_process_is_noticed() {
 #[test]
 fn what_no_exporter_can_have_written_is_not_shown() {
     let stage = Stage::new();
-    let common = Common { provider: "mj".into(), labels: [].into(), params: [].into() };
+    let common = TaskCommon { provider: "mj".into(), labels: [].into(), params: [].into() };
     let task = Task { id: "timeless".into(), common: common.into() };
     let next = fs::read(stage.journal()).unwrap();
     let next = frame::read(&next).payloads.len() as u64;

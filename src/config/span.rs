@@ -7,9 +7,9 @@ use std::marker::PhantomData;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{self, Deserialize, MapAccess, SeqAccess, Visitor};
 
-use super::place::{Place, Spot};
+use super::place::{Location, Position};
 
-/// The name by which an [`At`] asks the decoder for a place.
+/// The name by which an [`Spanned`] asks the decoder for a place.
 pub const PLACED: &str = "$placed";
 /// The name by which an [`Either`] asks the decoder which of the two a node is.
 pub const EITHER: &str = "$either";
@@ -19,17 +19,17 @@ pub const ONE_OR_MANY: &str = "$one_or_many";
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub struct At<T> {
+pub struct Spanned<T> {
     /// `None` where nothing was written.
-    pub place: Option<Place>,
+    pub location: Option<Location>,
     /// `None` where nothing was written, or a mistake, which has then been reported.
     pub value: Option<T>,
 }
 
-impl<T> At<T> {
+impl<T> Spanned<T> {
     /// A value that was a mistake.
-    pub const fn mistaken(place: Place) -> Self {
-        Self { place: Some(place), value: None }
+    pub const fn invalid(location: Location) -> Self {
+        Self { location: Some(location), value: None }
     }
 
     /// The value, if there is a good one.
@@ -38,44 +38,44 @@ impl<T> At<T> {
     }
 
     /// The value and where it stands, if there is a good one.
-    pub const fn placed(&self) -> Option<(Place, &T)> {
-        match (self.place, &self.value) {
-            (Some(place), Some(value)) => Some((place, value)),
+    pub const fn located(&self) -> Option<(Location, &T)> {
+        match (self.location, &self.value) {
+            (Some(location), Some(value)) => Some((location, value)),
             _ => None,
         }
     }
 
     /// Whether what was written is a mistake, which has been reported.
-    pub const fn is_mistaken(&self) -> bool {
-        self.place.is_some() && self.value.is_none()
+    pub const fn is_invalid(&self) -> bool {
+        self.location.is_some() && self.value.is_none()
     }
 
     /// Whether nothing was written.
     pub const fn is_absent(&self) -> bool {
-        self.place.is_none()
+        self.location.is_none()
     }
 }
 
-impl<T> Default for At<T> {
+impl<T> Default for Spanned<T> {
     fn default() -> Self {
-        Self { place: None, value: None }
+        Self { location: None, value: None }
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
     fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct PlacedVisitor<T>(PhantomData<T>);
 
         impl<'de, T: Deserialize<'de>> Visitor<'de> for PlacedVisitor<T> {
-            type Value = At<T>;
+            type Value = Spanned<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a place and a value")
+                f.write_str("a location and a value")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<At<T>, A::Error> {
-                let place = parts.next_element()?.map(unpack);
-                Ok(At { place, value: parts.next_element()? })
+            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Spanned<T>, A::Error> {
+                let location = parts.next_element()?.map(unpack);
+                Ok(Spanned { location, value: parts.next_element()? })
             }
         }
 
@@ -84,25 +84,25 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
 }
 
 /// A place as one number, which serde can carry through a derived `Deserialize`.
-pub fn pack(place: Place) -> u128 {
+pub fn pack(location: Location) -> u128 {
     // Lines are counted from 1.
-    let (line, column) = match place.spot {
-        Spot::At(line, column) => (line, column),
-        Spot::File => (0, 0),
+    let (line, column) = match location.position {
+        Position::LineColumn(line, column) => (line, column),
+        Position::File => (0, 0),
     };
-    (u128::from(place.document) << 64) | (u128::from(line) << 32) | u128::from(column)
+    (u128::from(location.document) << 64) | (u128::from(line) << 32) | u128::from(column)
 }
 
-fn unpack(packed: u128) -> Place {
+fn unpack(packed: u128) -> Location {
     let part = |shift| u32::try_from((packed >> shift) & u128::from(u32::MAX)).unwrap_or_default();
-    let spot = match (part(32), part(0)) {
-        (0, _) => Spot::File,
-        (line, column) => Spot::At(line, column),
+    let position = match (part(32), part(0)) {
+        (0, _) => Position::File,
+        (line, column) => Position::LineColumn(line, column),
     };
-    Place { document: part(64), spot }
+    Location { document: part(64), position }
 }
 
-impl<T: JsonSchema> JsonSchema for At<T> {
+impl<T: JsonSchema> JsonSchema for Spanned<T> {
     fn inline_schema() -> bool {
         T::inline_schema()
     }
@@ -122,35 +122,35 @@ impl<T: JsonSchema> JsonSchema for At<T> {
 
 /// A map in the order of the file.
 #[derive(Clone, Debug)]
-pub struct Table<T>(pub Vec<(At<String>, At<T>)>);
+pub struct OrderedMap<T>(pub Vec<(Spanned<String>, Spanned<T>)>);
 
-impl<T> Table<T> {
+impl<T> OrderedMap<T> {
     /// The entries whose key and value are good, with the key's place.
-    pub fn entries(&self) -> impl Iterator<Item = (Place, &str, &T)> {
+    pub fn entries(&self) -> impl Iterator<Item = (Location, &str, &T)> {
         self.0.iter().filter_map(|(key, value)| {
-            let (place, key) = key.placed()?;
-            Some((place, key.as_str(), value.get()?))
+            let (location, key) = key.located()?;
+            Some((location, key.as_str(), value.get()?))
         })
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OrderedMap<T> {
     fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct TableVisitor<T>(PhantomData<T>);
 
         impl<'de, T: Deserialize<'de>> Visitor<'de> for TableVisitor<T> {
-            type Value = Table<T>;
+            type Value = OrderedMap<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("a block of keys")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Table<T>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<OrderedMap<T>, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(entry) = map.next_entry()? {
                     entries.push(entry);
                 }
-                Ok(Table(entries))
+                Ok(OrderedMap(entries))
             }
         }
 
@@ -158,7 +158,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
     }
 }
 
-impl<T: JsonSchema> JsonSchema for Table<T> {
+impl<T: JsonSchema> JsonSchema for OrderedMap<T> {
     fn inline_schema() -> bool {
         true
     }
@@ -192,5 +192,5 @@ pub enum OneOrMany<T> {
     /// One.
     One(T),
     /// A list, possibly empty.
-    Many(Vec<At<T>>),
+    Many(Vec<Spanned<T>>),
 }

@@ -3,17 +3,17 @@
 
 use serde_yaml::{Mapping, Value};
 
-use super::check::Global;
-use super::document::{Kind, Node};
-use super::privacy::{Shape, Shown, redact_template};
+use super::document::{NodeKind, YamlNode};
+use super::privacy::{Shape, Visibility, redact_template};
 use super::raw;
 use super::scalar::SECRET;
+use super::validate::GlobalSettings;
 use crate::duration;
 
 /// The main file as YAML, with `global` filled in and without secrets. The providers of `root`
 /// have their presets filled in already; `tasks` are those that are not in it.
-pub fn config(root: &Node, global: &Global, tasks: Tasks) -> String {
-    let shape = Shape::of::<raw::Main>();
+pub fn config(root: &YamlNode, global: &GlobalSettings, tasks: EffectiveTasks) -> String {
+    let shape = Shape::of::<raw::RawConfig>();
     let mut shown = section("global", Value::Mapping(globals(global)));
     let mut tasks = Some(tasks.finish()).filter(|tasks| !tasks.is_empty());
     for (key, block) in root.entries() {
@@ -23,7 +23,7 @@ pub fn config(root: &Node, global: &Global, tasks: Tasks) -> String {
             shown.push_str(&tasks);
             continue;
         }
-        let view = View { users: root.place.document, around: Some(root) };
+        let view = Redaction { users: root.location.document, around: Some(root) };
         let block = shape.entry(name, None).map_or(Value::Null, |shape| view.of(block, shape));
         shown.push_str(&section(name, block));
     }
@@ -40,14 +40,14 @@ const TASKS_AT_ONCE: usize = 1_000;
 
 /// Tasks of the main file as YAML.
 #[derive(Default)]
-pub struct Tasks {
+pub struct EffectiveTasks {
     text: String,
     next: Vec<Value>,
 }
 
-impl Tasks {
+impl EffectiveTasks {
     /// Adds a task without mistakes, all of which may be shown.
-    pub fn push(&mut self, task: &Node) {
+    pub fn push(&mut self, task: &YamlNode) {
         self.next.push(value(task));
         if self.next.len() == TASKS_AT_ONCE {
             self.write();
@@ -67,7 +67,7 @@ impl Tasks {
     }
 }
 
-fn globals(global: &Global) -> Mapping {
+fn globals(global: &GlobalSettings) -> Mapping {
     let limits = &global.limits;
     let duration = |duration: std::time::Duration| Value::from(duration::format(duration));
     let number = |number: usize| Value::from(number);
@@ -98,33 +98,33 @@ fn globals(global: &Global) -> Mapping {
 
 /// How a value is looked at.
 #[derive(Clone, Copy)]
-struct View<'n> {
+struct Redaction<'n> {
     /// The file that the user wrote; presets hold no secrets.
     users: u32,
     /// The block in which the value stands.
-    around: Option<&'n Node>,
+    around: Option<&'n YamlNode>,
 }
 
-impl<'n> View<'n> {
+impl<'n> Redaction<'n> {
     /// What may be shown of a value of this shape. What has no shape is not shown.
-    fn of(self, node: &'n Node, shape: &Shape) -> Value {
+    fn of(self, node: &'n YamlNode, shape: &Shape) -> Value {
         let within = Self { around: Some(node), ..self };
         match (&node.kind, shape) {
-            (Kind::Map(_) | Kind::List(_), Shape::Either(_, block)) => self.of(node, block),
-            (Kind::Map(entries), _) => {
+            (NodeKind::Map(_) | NodeKind::List(_), Shape::Either(_, block)) => self.of(node, block),
+            (NodeKind::Map(entries), _) => {
                 let shown = entries.iter().filter_map(|(key, value)| {
                     let name = key.text()?;
                     Some((Value::from(name), within.of(value, shape.entry(name, self.around)?)))
                 });
                 Value::Mapping(shown.collect())
             }
-            (Kind::List(items), Shape::List(item)) => {
+            (NodeKind::List(items), Shape::List(item)) => {
                 Value::Sequence(items.iter().map(|node| self.of(node, item)).collect())
             }
-            (Kind::List(items), Shape::Template) => {
+            (NodeKind::List(items), Shape::Template) => {
                 Value::Sequence(items.iter().map(|node| self.of(node, shape)).collect())
             }
-            (Kind::List(_) | Kind::Null, _) => Value::Null,
+            (NodeKind::List(_) | NodeKind::Null, _) => Value::Null,
             _ => match shape.scalar() {
                 Some(shown) => self.scalar(node, shown),
                 None => SECRET.into(),
@@ -132,15 +132,17 @@ impl<'n> View<'n> {
         }
     }
 
-    fn scalar(self, node: &Node, shown: Shown) -> Value {
+    fn scalar(self, node: &YamlNode, shown: Visibility) -> Value {
         let text = node.text().unwrap_or_default();
-        let is_flag = matches!(node.kind, Kind::Bool(_));
+        let is_flag = matches!(node.kind, NodeKind::Bool(_));
         match shown {
-            Shown::PlainUrl => reqwest::Url::parse(text).map_or(SECRET.into(), url_text).into(),
-            Shown::Placeholders if node.place.document == self.users && !is_flag => {
+            Visibility::PlainUrl => {
+                reqwest::Url::parse(text).map_or(SECRET.into(), url_text).into()
+            }
+            Visibility::Placeholders if node.location.document == self.users && !is_flag => {
                 redact_template(text).into()
             }
-            Shown::Never | Shown::Word if !shown.shows(text) => SECRET.into(),
+            Visibility::Never | Visibility::Word if !shown.shows(text) => SECRET.into(),
             _ => value(node),
         }
     }
@@ -159,18 +161,18 @@ fn url_text(mut url: reqwest::Url) -> String {
 }
 
 /// A tree as it is, secrets and all.
-pub fn value(node: &Node) -> Value {
+pub fn value(node: &YamlNode) -> Value {
     match &node.kind {
-        Kind::Null => Value::Null,
-        Kind::Bool(text) => Value::Bool(text.eq_ignore_ascii_case("true")),
+        NodeKind::Null => Value::Null,
+        NodeKind::Bool(text) => Value::Bool(text.eq_ignore_ascii_case("true")),
         // A number that would be written differently stays text.
-        Kind::Number(text) => match text.parse::<u64>() {
+        NodeKind::Number(text) => match text.parse::<u64>() {
             Ok(number) if number.to_string() == **text => number.into(),
             _ => Value::from(&**text),
         },
-        Kind::Text(text) => Value::from(&**text),
-        Kind::List(nodes) => Value::Sequence(nodes.iter().map(value).collect()),
-        Kind::Map(entries) => {
+        NodeKind::Text(text) => Value::from(&**text),
+        NodeKind::List(nodes) => Value::Sequence(nodes.iter().map(value).collect()),
+        NodeKind::Map(entries) => {
             let entries = entries
                 .iter()
                 .filter_map(|(key, node)| Some((Value::from(key.text()?), value(node))));

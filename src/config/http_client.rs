@@ -8,15 +8,15 @@ use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::check::{Check, unknown_preset};
-use super::diagnostic::Mistake;
-use super::place::Place;
-use super::placed::{At, Table};
+use super::diagnostic::Diagnostic;
+use super::place::Location;
 use super::privacy;
-use super::scalar::{SecretText, Text, UrlText};
+use super::scalar::{PublicText, SecretText, UrlText};
 use super::secret::purpose::{self, Misuse, Purpose};
 use super::secret::{Secret, SecretFile};
-use super::{Auth, Client, raw};
+use super::span::{OrderedMap, Spanned};
+use super::validate::{Validator, unknown_preset};
+use super::{Auth, HttpClientConfig, raw};
 
 /// Headers that belong to the connection, or that would change how an answer must be read.
 const FORBIDDEN: [HeaderName; 10] = [
@@ -36,11 +36,15 @@ const FORBIDDEN: [HeaderName; 10] = [
 const KLING_JWT: &str = "kling-jwt";
 
 /// A header that is sent, and where its value stands.
-type Placed = (Place, HeaderName, Secret);
+type HeaderEntry = (Location, HeaderName, Secret);
 
-impl Check<'_> {
+impl Validator<'_> {
     /// The client block of a provider, and its base URL.
-    pub fn client(&self, raw: &raw::Provider, block: Place) -> Option<(Url, Client)> {
+    pub fn client(
+        &self,
+        raw: &raw::RawProvider,
+        block: Location,
+    ) -> Option<(Url, HttpClientConfig)> {
         let url = self.base_url(raw, block);
         let headers = raw.http_headers.get();
         let credentials = credential_headers(raw.authorization.get());
@@ -52,23 +56,23 @@ impl Check<'_> {
         let proxy = self.proxy(raw, url.as_ref().map(|(url, _)| url));
         let headers = headers.into_iter().map(|(_, name, value)| (name, value)).collect();
         let http2 = raw.enable_http2.get().copied().unwrap_or(true);
-        Some((url?.0, Client { auth, headers, tls, proxy, http2 }))
+        Some((url?.0, HttpClientConfig { auth, headers, tls, proxy, http2 }))
     }
 
     /// The base URL without its user and password, and these.
     fn base_url(
         &self,
-        raw: &raw::Provider,
-        block: Place,
+        raw: &raw::RawProvider,
+        block: Location,
     ) -> Option<(Url, Option<(String, Secret)>)> {
         if raw.base_url.is_absent() && !unknown_preset(raw) {
-            self.report(Mistake::new(block, "missing key: base_url"));
+            self.report(Diagnostic::new(block, "missing key: base_url"));
         }
         let mut url = self.http_url(&raw.base_url)?;
-        let place = raw.base_url.place?;
+        let location = raw.base_url.location?;
         if url.query().is_some() || url.fragment().is_some() {
-            let mistake = Mistake::new(place, "a base URL has neither `?` nor `#`");
-            self.report(mistake.hint("query parameters belong into request.query"));
+            let diagnostic = Diagnostic::new(location, "a base URL has neither `?` nor `#`");
+            self.report(diagnostic.hint("query parameters belong into request.query"));
             return None;
         }
         if url.username().is_empty() && url.password().is_none() {
@@ -81,11 +85,11 @@ impl Check<'_> {
         Some((url, Some(user)))
     }
 
-    fn http_url(&self, at: &At<UrlText>) -> Option<Url> {
-        let (place, UrlText(text)) = at.placed()?;
+    fn http_url(&self, at: &Spanned<UrlText>) -> Option<Url> {
+        let (location, UrlText(text)) = at.located()?;
         if purpose::is_unfilled(text) {
-            let mistake = Mistake::new(place, "a placeholder that nothing fills");
-            self.report(mistake.hint(purpose::UNFILLED));
+            let diagnostic = Diagnostic::new(location, "a placeholder that nothing fills");
+            self.report(diagnostic.hint(purpose::UNFILLED));
             return None;
         }
         let wrong = match Url::parse(text) {
@@ -96,32 +100,38 @@ impl Check<'_> {
             Ok(url) => return Some(url),
             Err(_) => "not a URL",
         };
-        self.report(Mistake::new(place, wrong).hint("write https://host or https://host/path"));
+        self.report(
+            Diagnostic::new(location, wrong).hint("write https://host or https://host/path"),
+        );
         None
     }
 
     /// The further headers. `credentials` are those that carry credentials: their values may never
     /// be seen, whatever they stand under.
-    fn headers(&self, table: &Table<raw::Header>, credentials: &[&str]) -> Vec<Placed> {
-        let mut headers: Vec<Placed> = Vec::new();
-        for (place, name, values) in table.entries() {
-            let Some(name) = self.header_name(place, name) else { continue };
+    fn headers(
+        &self,
+        table: &OrderedMap<raw::RawHeader>,
+        credentials: &[&str],
+    ) -> Vec<HeaderEntry> {
+        let mut headers: Vec<HeaderEntry> = Vec::new();
+        for (location, name, values) in table.entries() {
+            let Some(name) = self.header_name(location, name) else { continue };
             if let Some((first, ..)) = headers.iter().find(|(_, other, _)| *other == name) {
-                self.report(Mistake::new(place, "duplicate header").first(*first));
+                self.report(Diagnostic::new(location, "duplicate header").first(*first));
             }
             let before = headers.len();
             let is_secret =
                 is_among(&name, credentials) || is_among(&name, &privacy::CREDENTIAL_HEADERS);
             for (at, secret) in self.header_values(values, &name, is_secret) {
                 self.usable(at, &secret, &Purpose::Header(name.clone()));
-                headers.push((place, name.clone(), secret));
+                headers.push((location, name.clone(), secret));
             }
-            let is_mistaken = values.values.is_mistaken()
-                || values.secrets.is_mistaken()
-                || values.files.is_mistaken();
-            if headers.len() == before && !is_mistaken {
-                let mistake = Mistake::new(place, "a header without a value");
-                self.report(mistake.hint("write values: […], secrets: […] or files: […]"));
+            let is_invalid = values.values.is_invalid()
+                || values.secrets.is_invalid()
+                || values.files.is_invalid();
+            if headers.len() == before && !is_invalid {
+                let diagnostic = Diagnostic::new(location, "a header without a value");
+                self.report(diagnostic.hint("write values: […], secrets: […] or files: […]"));
             }
         }
         headers
@@ -129,16 +139,16 @@ impl Check<'_> {
 
     fn header_values(
         &self,
-        header: &raw::Header,
+        header: &raw::RawHeader,
         name: &HeaderName,
         is_secret: bool,
-    ) -> Vec<(Place, Secret)> {
-        let values = header.values.get().into_iter().flatten().filter_map(At::placed);
-        let values = values.map(|(at, Text(text))| match is_secret {
+    ) -> Vec<(Location, Secret)> {
+        let values = header.values.get().into_iter().flatten().filter_map(Spanned::located);
+        let values = values.map(|(at, PublicText(text))| match is_secret {
             true => (at, Secret::inline(text)),
             false => (at, Secret::Value(SecretString::from(&**text))),
         });
-        let secrets = header.secrets.get().into_iter().flatten().filter_map(At::placed);
+        let secrets = header.secrets.get().into_iter().flatten().filter_map(Spanned::located);
         let secrets = secrets.map(|(at, SecretText(text))| (at, Secret::Inline(text.clone())));
         let purpose = Purpose::Header(name.clone());
         let files = header.files.get().into_iter().flatten();
@@ -146,18 +156,19 @@ impl Check<'_> {
         values.chain(secrets).chain(files).collect()
     }
 
-    fn header_name(&self, place: Place, name: &str) -> Option<HeaderName> {
+    fn header_name(&self, location: Location, name: &str) -> Option<HeaderName> {
         let parsed = HeaderName::from_bytes(name.as_bytes());
-        let name =
-            parsed.map_err(|_| self.report(Mistake::new(place, "not a header's name"))).ok()?;
+        let name = parsed
+            .map_err(|_| self.report(Diagnostic::new(location, "not a header's name")))
+            .ok()?;
         if FORBIDDEN.contains(&name) {
-            self.report(Mistake::new(place, "this header is the exporter's own business"));
+            self.report(Diagnostic::new(location, "this header is the exporter's own business"));
         }
         Some(name)
     }
 
     /// Reports a secret that cannot be read, or cannot be what it is for.
-    fn usable(&self, place: Place, secret: &Secret, purpose: &Purpose) {
+    fn usable(&self, location: Location, secret: &Secret, purpose: &Purpose) {
         let (what, checked) = match secret {
             Secret::Inline(text) | Secret::Value(text) => {
                 ("the value", purpose.check(text.expose_secret(), false).map_err(io::Error::other))
@@ -171,67 +182,69 @@ impl Check<'_> {
         });
         let Err(error) = fits else { return };
         let message = format!("{what} cannot be used: {}", reason(&error));
-        let mut mistake = Mistake::new(place, message);
+        let mut diagnostic = Diagnostic::new(location, message);
         if let Secret::File(file) = secret {
-            mistake = mistake.detail(file.path.display().to_string());
+            diagnostic = diagnostic.detail(file.path.display().to_string());
         }
         let misuse = error.get_ref().and_then(|inner| inner.downcast_ref::<Misuse>());
-        mistake = match (misuse, secret) {
-            (Some(misuse), _) => mistake.hint(misuse.hint),
-            (None, Secret::File(file)) => missing(mistake, &error, &file.path),
-            (None, _) => mistake,
+        diagnostic = match (misuse, secret) {
+            (Some(misuse), _) => diagnostic.hint(misuse.hint),
+            (None, Secret::File(file)) => missing(diagnostic, &error, &file.path),
+            (None, _) => diagnostic,
         };
-        self.report(mistake);
+        self.report(diagnostic);
     }
 
     /// A secret that stands under one of two keys.
     fn secret(
         &self,
-        inline: &At<SecretText>,
-        file: &At<String>,
+        inline: &Spanned<SecretText>,
+        file: &Spanned<String>,
         purpose: &Purpose,
     ) -> Option<Secret> {
-        if let (Some(_), Some(place)) = (inline.place, file.place) {
-            self.report(Mistake::new(place, "written twice: here and as a file"));
+        if let (Some(_), Some(location)) = (inline.location, file.location) {
+            self.report(Diagnostic::new(location, "written twice: here and as a file"));
         }
-        let (place, secret) = match inline.placed() {
-            Some((place, SecretText(text))) if text.expose_secret().is_empty() => {
-                self.report(Mistake::new(place, "must not be empty"));
+        let (location, secret) = match inline.located() {
+            Some((location, SecretText(text))) if text.expose_secret().is_empty() => {
+                self.report(Diagnostic::new(location, "must not be empty"));
                 return None;
             }
-            Some((place, SecretText(text))) => (place, Secret::Inline(text.clone())),
+            Some((location, SecretText(text))) => (location, Secret::Inline(text.clone())),
             None => self.secret_file(file, purpose)?,
         };
-        self.usable(place, &secret, purpose);
+        self.usable(location, &secret, purpose);
         Some(secret)
     }
 
-    fn secret_file(&self, file: &At<String>, purpose: &Purpose) -> Option<(Place, Secret)> {
-        let (place, path) = self.path(file)?;
+    fn secret_file(&self, file: &Spanned<String>, purpose: &Purpose) -> Option<(Location, Secret)> {
+        let (location, path) = self.path(file)?;
         self.named_as_secret.borrow_mut().insert(path.clone());
-        Some((place, Secret::File(SecretFile { path, purpose: purpose.clone() })))
+        Some((location, Secret::File(SecretFile { path, purpose: purpose.clone() })))
     }
 
     /// The one way in which credentials travel.
     fn auth(
         &self,
-        raw: &raw::Provider,
+        raw: &raw::RawProvider,
         user: Option<(String, Secret)>,
-        headers: &[Placed],
+        headers: &[HeaderEntry],
     ) -> Auth {
         let header = self.authorization(raw.authorization.get());
-        let basic = raw.basic_auth.placed().and_then(|(place, raw)| self.basic_auth(place, raw));
-        if let (Some(place), Some(Auth::Header { .. } | Auth::KlingJwt { .. })) =
-            (raw.basic_auth.place, &header)
+        let basic =
+            raw.basic_auth.located().and_then(|(location, raw)| self.basic_auth(location, raw));
+        if let (Some(location), Some(Auth::Header { .. } | Auth::KlingJwt { .. })) =
+            (raw.basic_auth.location, &header)
         {
-            let mistake = Mistake::new(place, "both authorization and basic_auth have credentials");
-            self.report(mistake.hint("remove one of them"));
+            let diagnostic =
+                Diagnostic::new(location, "both authorization and basic_auth have credentials");
+            self.report(diagnostic.hint("remove one of them"));
         }
         let overridden = self.auth_header(raw.authorization.get(), headers);
         let others = header.is_some() || basic.is_some() || overridden;
-        if let (true, true, Some(place)) = (user.is_some(), others, raw.base_url.place) {
+        if let (true, true, Some(location)) = (user.is_some(), others, raw.base_url.location) {
             let message = "both the base URL and another key have credentials";
-            self.report(Mistake::new(place, message).hint("remove one of them"));
+            self.report(Diagnostic::new(location, message).hint("remove one of them"));
         }
         if overridden {
             return Auth::None;
@@ -243,21 +256,21 @@ impl Check<'_> {
 
     /// Whether `http_headers` has a header that carries credentials, as `Authorization` does at any
     /// API. Reports more than one.
-    fn auth_header(&self, raw: Option<&raw::Authorization>, headers: &[Placed]) -> bool {
+    fn auth_header(&self, raw: Option<&raw::RawAuthorization>, headers: &[HeaderEntry]) -> bool {
         let names = credential_headers(raw);
         let mut found = headers.iter().filter(|(_, name, _)| is_among(name, &names));
         let first = found.next();
-        if let (Some((first, ..)), Some((place, ..))) = (first, found.next()) {
-            let mistake = Mistake::new(*place, "credentials in more than one header");
-            self.report(mistake.first(*first).hint("send one: the API may take the wrong one"));
+        if let (Some((first, ..)), Some((location, ..))) = (first, found.next()) {
+            let diagnostic = Diagnostic::new(*location, "credentials in more than one header");
+            self.report(diagnostic.first(*first).hint("send one: the API may take the wrong one"));
         }
         first.is_some()
     }
 
-    fn authorization(&self, raw: Option<&raw::Authorization>) -> Option<Auth> {
+    fn authorization(&self, raw: Option<&raw::RawAuthorization>) -> Option<Auth> {
         let raw = raw?;
-        let name = match raw.header.placed() {
-            Some((place, name)) => self.header_name(place, name)?,
+        let name = match raw.header.located() {
+            Some((location, name)) => self.header_name(location, name)?,
             None => header::AUTHORIZATION,
         };
         let bearer = if name == header::AUTHORIZATION { "Bearer" } else { "" };
@@ -266,20 +279,21 @@ impl Check<'_> {
             return self.kling_jwt(raw);
         }
         for key in [&raw.access_key, &raw.secret_key] {
-            self.only_for_tokens(key.place);
+            self.only_for_tokens(key.location);
         }
         for key in [&raw.access_key_file, &raw.secret_key_file] {
-            self.only_for_tokens(key.place);
+            self.only_for_tokens(key.location);
         }
-        if let Some((place, _)) = raw.scheme.placed() {
+        if let Some((location, _)) = raw.scheme.located() {
             if scheme.eq_ignore_ascii_case("basic") {
-                let mistake = Mistake::new(place, "basic authentication has a key of its own");
-                self.report(mistake.hint("use basic_auth"));
+                let diagnostic =
+                    Diagnostic::new(location, "basic authentication has a key of its own");
+                self.report(diagnostic.hint("use basic_auth"));
             } else if !scheme
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-._~+".contains(&byte))
             {
-                self.report(Mistake::new(place, "not an authorization type"));
+                self.report(Diagnostic::new(location, "not an authorization type"));
                 return None;
             }
         }
@@ -289,52 +303,56 @@ impl Check<'_> {
     }
 
     /// Both keys of a signed token.
-    fn kling_jwt(&self, raw: &raw::Authorization) -> Option<Auth> {
-        for place in [raw.credentials.place, raw.credentials_file.place].into_iter().flatten() {
-            let mistake = Mistake::new(place, "a kling-jwt has keys, not credentials");
-            self.report(mistake.hint("write access_key_file and secret_key_file"));
+    fn kling_jwt(&self, raw: &raw::RawAuthorization) -> Option<Auth> {
+        for location in
+            [raw.credentials.location, raw.credentials_file.location].into_iter().flatten()
+        {
+            let diagnostic = Diagnostic::new(location, "a kling-jwt has keys, not credentials");
+            self.report(diagnostic.hint("write access_key_file and secret_key_file"));
         }
         let access_key = self.secret(&raw.access_key, &raw.access_key_file, &Purpose::Key);
         let secret_key = self.secret(&raw.secret_key, &raw.secret_key_file, &Purpose::Key);
-        let absent =
-            |one: &At<SecretText>, other: &At<String>| one.is_absent() && other.is_absent();
-        if let Some(place) = raw.scheme.place
+        let absent = |one: &Spanned<SecretText>, other: &Spanned<String>| {
+            one.is_absent() && other.is_absent()
+        };
+        if let Some(location) = raw.scheme.location
             && (absent(&raw.access_key, &raw.access_key_file)
                 || absent(&raw.secret_key, &raw.secret_key_file))
         {
-            let mistake = Mistake::new(place, "a kling-jwt needs an access key and a secret key");
-            self.report(mistake.hint("write access_key_file and secret_key_file"));
+            let diagnostic =
+                Diagnostic::new(location, "a kling-jwt needs an access key and a secret key");
+            self.report(diagnostic.hint("write access_key_file and secret_key_file"));
         }
         Some(Auth::KlingJwt { access_key: access_key?, secret_key: secret_key? })
     }
 
-    fn only_for_tokens(&self, place: Option<Place>) {
-        if let Some(place) = place {
-            self.report(Mistake::new(place, "this key belongs to `type: kling-jwt`"));
+    fn only_for_tokens(&self, location: Option<Location>) {
+        if let Some(location) = location {
+            self.report(Diagnostic::new(location, "this key belongs to `type: kling-jwt`"));
         }
     }
 
-    fn basic_auth(&self, place: Place, raw: &raw::BasicAuth) -> Option<Auth> {
+    fn basic_auth(&self, location: Location, raw: &raw::RawBasicAuth) -> Option<Auth> {
         if raw.username.is_absent() {
-            self.report(Mistake::new(place, "missing key: username"));
+            self.report(Diagnostic::new(location, "missing key: username"));
         }
         if raw.password.is_absent() && raw.password_file.is_absent() {
-            let mistake = Mistake::new(place, "missing key: password");
-            self.report(mistake.hint("write password or password_file"));
+            let diagnostic = Diagnostic::new(location, "missing key: password");
+            self.report(diagnostic.hint("write password or password_file"));
         }
-        if let Some((place, username)) = raw.username.placed()
+        if let Some((location, username)) = raw.username.located()
             && (username.0.contains(':') || username.0.chars().any(char::is_control))
         {
-            self.report(Mistake::new(
-                place,
+            self.report(Diagnostic::new(
+                location,
                 "a user's name has neither `:` nor control characters",
             ));
         }
-        if let Some((place, username)) = raw.username.placed()
+        if let Some((location, username)) = raw.username.located()
             && purpose::is_unfilled(&username.0)
         {
-            let mistake = Mistake::new(place, "a placeholder that nothing fills");
-            self.report(mistake.hint(purpose::UNFILLED));
+            let diagnostic = Diagnostic::new(location, "a placeholder that nothing fills");
+            self.report(diagnostic.hint(purpose::UNFILLED));
         }
         let password = self.secret(&raw.password, &raw.password_file, &Purpose::Password)?;
         Some(Auth::Basic { username: raw.username.get()?.0.clone(), password })
@@ -342,10 +360,10 @@ impl Check<'_> {
 }
 
 /// Returns the names of the headers in which a provider takes credentials.
-pub fn credential_headers(raw: Option<&raw::Authorization>) -> Vec<&str> {
+pub fn credential_headers(raw: Option<&raw::RawAuthorization>) -> Vec<&str> {
     let own = raw.and_then(|raw| raw.header.get()).map_or("authorization", String::as_str);
     let alternatives = raw.and_then(|raw| raw.alternatives.get()).into_iter().flatten();
-    let alternatives = alternatives.filter_map(At::get).map(String::as_str);
+    let alternatives = alternatives.filter_map(Spanned::get).map(String::as_str);
     alternatives.chain([own, "authorization"]).collect()
 }
 
@@ -354,19 +372,19 @@ fn is_among(name: &HeaderName, names: &[&str]) -> bool {
 }
 
 /// Adds to a mistake about a file that cannot be read what a shell would have made of its name.
-pub fn missing(mistake: Mistake, error: &io::Error, path: &Path) -> Mistake {
+pub fn missing(diagnostic: Diagnostic, error: &io::Error, path: &Path) -> Diagnostic {
     match error.kind() {
-        io::ErrorKind::NotFound => unexpanded(mistake, &path.to_string_lossy()),
-        _ => mistake,
+        io::ErrorKind::NotFound => unexpanded(diagnostic, &path.to_string_lossy()),
+        _ => diagnostic,
     }
 }
 
 /// Adds to a mistake about files what a shell would have made of their name.
-pub fn unexpanded(mistake: Mistake, name: &str) -> Mistake {
+pub fn unexpanded(diagnostic: Diagnostic, name: &str) -> Diagnostic {
     match name {
-        _ if has_tilde(name) => mistake.hint("`~` is not expanded: write the whole path"),
-        _ if is_unexpanded(name) => mistake.hint(purpose::UNFILLED),
-        _ => mistake,
+        _ if has_tilde(name) => diagnostic.hint("`~` is not expanded: write the whole path"),
+        _ if is_unexpanded(name) => diagnostic.hint(purpose::UNFILLED),
+        _ => diagnostic,
     }
 }
 

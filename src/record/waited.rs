@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::poll_time::PollTime;
+use super::PollTime;
 use crate::clock::Timestamp;
 
 /// The time that one task has spent in `waiting`: from the poll that saw it begin to wait to the

@@ -3,7 +3,7 @@
 
 /// Whether a character ends no line, moves no cursor and turns no direction of writing. Those that
 /// do let a text pass for something else: for a line of its own, say.
-pub fn is_plain(c: char) -> bool {
+pub fn is_printable(c: char) -> bool {
     let turns = matches!(
         c,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
@@ -51,7 +51,7 @@ pub fn find_invisible(text: &str) -> Option<(usize, String)> {
 pub fn excerpt(text: &str, max: usize) -> String {
     let shown = text.chars().take(max);
     let mut shown: String =
-        shown.map(|c| if is_plain(c) { c } else { char::REPLACEMENT_CHARACTER }).collect();
+        shown.map(|c| if is_printable(c) { c } else { char::REPLACEMENT_CHARACTER }).collect();
     if text.chars().nth(max).is_some() {
         shown.push('…');
     }

@@ -2,20 +2,20 @@
 //! that has been renewed, or a user that has been removed, needs neither a restart nor a signal.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex as StdMutex, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 
-use super::auth::Passwords;
-use super::config::{self, Files, WebConfig};
+use super::{WatchedFiles, WebConfig, load};
 use crate::config::diagnostic::Diagnostics;
-use crate::lock::{lock, read, write};
+use crate::web::auth::PasswordVerifier;
 
 /// How long what was read counts as read just now: some small files are read again at most once
 /// in that time, however many requests there are.
-const FRESH: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The web configuration in force.
 #[derive(Debug)]
@@ -23,19 +23,19 @@ pub struct ReloadableWebConfig {
     path: PathBuf,
     /// Whether TLS is spoken, which stays as it was at the start.
     is_tls: bool,
-    /// Passwords that were right, whatever else of the file changes.
-    pub passwords: Arc<Passwords>,
+    /// PasswordVerifier that were right, whatever else of the file changes.
+    pub passwords: Arc<PasswordVerifier>,
     current: RwLock<Arc<WebConfig>>,
-    look: Arc<Mutex<Look>>,
+    last_check: Arc<Mutex<LastCheck>>,
     /// Time of the last log line about the look under way, which hangs; `None` while none does.
-    hang_logged: StdMutex<Option<Instant>>,
+    hang_logged: parking_lot::Mutex<Option<Instant>>,
 }
 
 /// The last look at the files.
 #[derive(Debug)]
-struct Look {
+struct LastCheck {
     at: Instant,
-    files: Files,
+    files: WatchedFiles,
 }
 
 impl ReloadableWebConfig {
@@ -44,21 +44,21 @@ impl ReloadableWebConfig {
     /// # Errors
     /// All mistakes of the file and of those that it names.
     pub fn load(path: PathBuf) -> Result<Self, Diagnostics> {
-        let (config, files) = config::load(&path);
+        let (config, files) = load(&path);
         let config = config?;
         Ok(Self {
             path,
             is_tls: config.tls.is_some(),
-            passwords: Arc::new(Passwords::new()),
+            passwords: Arc::new(PasswordVerifier::new()),
             current: RwLock::new(Arc::new(config)),
-            look: Arc::new(Mutex::new(Look { at: Instant::now(), files })),
-            hang_logged: StdMutex::default(),
+            last_check: Arc::new(Mutex::new(LastCheck { at: Instant::now(), files })),
+            hang_logged: parking_lot::Mutex::default(),
         })
     }
 
     /// Logs what was read.
     pub fn log(&self) {
-        let users = read(&self.current).users.len();
+        let users = self.current.read().users.len();
         tracing::info!(tls = self.is_tls, users, "web configuration read");
     }
 
@@ -70,35 +70,35 @@ impl ReloadableWebConfig {
     /// What is in force now, at most a second behind the files. Who comes while somebody else
     /// looks at them does not wait, so that a file system that hangs holds up one at a time.
     pub async fn current(self: &Arc<Self>) -> Arc<WebConfig> {
-        match Arc::clone(&self.look).try_lock_owned() {
-            Ok(look) if look.at.elapsed() >= FRESH => {
+        match Arc::clone(&self.last_check).try_lock_owned() {
+            Ok(last_check) if last_check.at.elapsed() >= CHECK_INTERVAL => {
                 let this = Arc::clone(self);
                 // If it panics or hangs, what was in force stays.
-                let looking = tokio::task::spawn_blocking(move || this.look(look));
-                if tokio::time::timeout(PATIENCE, looking).await.is_err() {
+                let looking = tokio::task::spawn_blocking(move || this.check_files(last_check));
+                if tokio::time::timeout(CHECK_TIMEOUT, looking).await.is_err() {
                     self.log_hang();
                 }
             }
-            Err(_) if lock(&self.hang_logged).is_some() => self.log_hang(),
+            Err(_) if self.hang_logged.lock().is_some() => self.log_hang(),
             _ => {}
         }
-        Arc::clone(&read(&self.current))
+        Arc::clone(&self.current.read())
     }
 
     /// Logs that a look at the files hangs, from time to time for as long as it does.
     fn log_hang(&self) {
-        let mut logged = lock(&self.hang_logged);
-        if logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
-            let error = format!("a file system does not answer within {PATIENCE:?}");
+        let mut logged = self.hang_logged.lock();
+        if logged.is_none_or(|at| at.elapsed() >= HANG_LOG_INTERVAL) {
+            let error = format!("a file system does not answer within {CHECK_TIMEOUT:?}");
             tracing::error!(error, "{KEPT}");
             *logged = Some(Instant::now());
         }
     }
 
-    fn look(&self, mut look: OwnedMutexGuard<Look>) {
-        if look.files.have_changed() {
-            let (config, files) = config::load(&self.path);
-            look.files = files;
+    fn check_files(&self, mut last_check: OwnedMutexGuard<LastCheck>) {
+        if last_check.files.have_changed() {
+            let (config, files) = load(&self.path);
+            last_check.files = files;
             match config {
                 Ok(config) if config.tls.is_some() != self.is_tls => {
                     let error = "tls_server_config has come or gone, which needs a restart";
@@ -107,21 +107,21 @@ impl ReloadableWebConfig {
                 Ok(config) => {
                     let users = config.users.len();
                     tracing::info!(users, "web configuration reloaded");
-                    *write(&self.current) = Arc::new(config);
+                    *self.current.write() = Arc::new(config);
                 }
                 // Told once: the next look compares with these files.
                 Err(error) => tracing::error!(%error, "{KEPT}"),
             }
         }
-        *lock(&self.hang_logged) = None;
-        look.at = Instant::now();
+        *self.hang_logged.lock() = None;
+        last_check.at = Instant::now();
     }
 }
 
 /// How long who comes first waits for the files.
-const PATIENCE: Duration = Duration::from_secs(1);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The shortest time between two log lines about a look that hangs.
-const LOG_EVERY: Duration = Duration::from_secs(60);
+const HANG_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 const KEPT: &str = "web configuration not reloaded, the old one stays in force";

@@ -9,25 +9,25 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::diagnostic::Mistake;
-use super::document::Node;
+use super::diagnostic::Diagnostic;
+use super::document::YamlNode;
 use super::load::Refusal;
 use super::masked_headers::MaskedHeaders;
-use super::place::Place;
-use super::placed::At;
-use super::scalar::{self, Count};
+use super::place::Location;
+use super::scalar::{self, PositiveInteger};
+use super::span::Spanned;
 use super::{Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, decode, definition, raw};
 use crate::mapping::{Mapping, definition as definition_of};
+use crate::printable::find_invisible;
 use crate::request::Request;
-use crate::task::group::TaskGroup;
-use crate::task::{Common, Task};
-use crate::visible::find_invisible;
+use crate::task::TaskGroup;
+use crate::task::{Task, TaskCommon};
 
 /// The longest name of a provider, in bytes: it is a label's value in every series.
 const MAX_NAME_BYTES: usize = 1_024;
 
 /// What every check needs.
-pub struct Check<'c> {
+pub struct Validator<'c> {
     /// Where relative files are.
     pub dir: &'c Path,
     /// Where mistakes go.
@@ -38,7 +38,7 @@ pub struct Check<'c> {
 
 /// `global`, with the built-in defaults filled in.
 #[derive(Debug)]
-pub struct Global {
+pub struct GlobalSettings {
     /// The limits of a provider that sets none itself.
     pub limits: Limits,
     /// How many tasks are polled.
@@ -51,7 +51,7 @@ pub struct Global {
     pub label_value_length_limit: usize,
 }
 
-impl Default for Global {
+impl Default for GlobalSettings {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
@@ -65,7 +65,7 @@ impl Default for Global {
 
 /// A provider that the file names, whether or not all of it is right.
 #[derive(Debug)]
-pub struct Named {
+pub struct NamedProvider {
     /// The name, by which tasks find it.
     pub name: Arc<str>,
     /// Its position in the list.
@@ -76,14 +76,14 @@ pub struct Named {
     pub provider: Option<Arc<Provider>>,
 }
 
-impl<'c> Check<'c> {
+impl<'c> Validator<'c> {
     /// A check of a configuration whose relative files are in `dir`.
     pub fn new(dir: &'c Path, sink: &'c decode::Sink) -> Self {
         Self { dir, sink, named_as_secret: RefCell::default() }
     }
 }
 
-impl Check<'_> {
+impl Validator<'_> {
     /// The secret files that were named so far, each as the file system resolves it.
     pub fn secret_files(&self) -> HashSet<PathBuf> {
         let named = self.named_as_secret.borrow();
@@ -91,30 +91,30 @@ impl Check<'_> {
     }
 
     /// Reports a mistake.
-    pub fn report(&self, mistake: Mistake) {
-        self.sink.borrow_mut().push(mistake);
+    pub fn report(&self, diagnostic: Diagnostic) {
+        self.sink.borrow_mut().push(diagnostic);
     }
 
     /// Reports a mistake at a place, which is made only where it is kept: a list may have millions.
-    pub fn report_at(&self, place: Place, make: impl FnOnce(Place) -> Mistake) {
-        if !self.sink.borrow_mut().count_beyond(place) {
-            self.report(make(place));
+    pub fn report_at(&self, location: Location, make: impl FnOnce(Location) -> Diagnostic) {
+        if !self.sink.borrow_mut().count_beyond(location) {
+            self.report(make(location));
         }
     }
 
     /// A file that the configuration names, relative to its directory.
-    pub fn path(&self, file: &At<String>) -> Option<(Place, PathBuf)> {
-        let (place, file) = file.placed()?;
+    pub fn path(&self, file: &Spanned<String>) -> Option<(Location, PathBuf)> {
+        let (location, file) = file.located()?;
         if file.is_empty() || file.contains('\0') {
-            self.report(Mistake::new(place, "not the name of a file"));
+            self.report(Diagnostic::new(location, "not the name of a file"));
             return None;
         }
-        Some((place, self.dir.join(file)))
+        Some((location, self.dir.join(file)))
     }
 
     /// `global` over the built-in defaults.
-    pub fn global(&self, raw: &raw::Global) -> Global {
-        let built_in = Global::default();
+    pub fn global(&self, raw: &raw::RawGlobal) -> GlobalSettings {
+        let built_in = GlobalSettings::default();
         let limits = Limits {
             poll_interval: self.positive(&raw.poll_interval, built_in.limits.poll_interval),
             poll_timeout: self.positive(&raw.poll_timeout, built_in.limits.poll_timeout),
@@ -125,7 +125,7 @@ impl Check<'_> {
             probe: probe(&raw.probe, built_in.limits.probe),
             ..built_in.limits
         };
-        Global {
+        GlobalSettings {
             limits,
             max_tasks: count(&raw.max_tasks, built_in.max_tasks),
             label_limit: count(&raw.label_limit, built_in.label_limit),
@@ -140,7 +140,7 @@ impl Check<'_> {
         }
     }
 
-    fn limits(&self, raw: &raw::Provider, global: &Limits) -> Limits {
+    fn limits(&self, raw: &raw::RawProvider, global: &Limits) -> Limits {
         Limits {
             poll_interval: self.positive(&raw.poll_interval, global.poll_interval),
             poll_timeout: self.positive(&raw.poll_timeout, global.poll_timeout),
@@ -157,41 +157,41 @@ impl Check<'_> {
     }
 
     /// A duration that must not be zero.
-    fn positive(&self, at: &At<scalar::Duration>, default: Duration) -> Duration {
-        if let Some((place, scalar::Duration(Duration::ZERO))) = at.placed() {
-            self.report(Mistake::new(place, "must be more than zero"));
+    fn positive(&self, at: &Spanned<scalar::PrometheusDuration>, default: Duration) -> Duration {
+        if let Some((location, scalar::PrometheusDuration(Duration::ZERO))) = at.located() {
+            self.report(Diagnostic::new(location, "must be more than zero"));
         }
         duration(at, default)
     }
 
-    fn rate_limit(&self, raw: &raw::Provider) -> Option<RateLimit> {
-        let (place, raw) = raw.rate_limit.placed()?;
+    fn rate_limit(&self, raw: &raw::RawProvider) -> Option<RateLimit> {
+        let (location, raw) = raw.rate_limit.located()?;
         if raw.requests.is_absent() {
-            self.report(Mistake::new(place, "missing key: requests"));
+            self.report(Diagnostic::new(location, "missing key: requests"));
         }
         let per = self.positive(&raw.per, Duration::from_secs(1));
-        let Count(requests) = *raw.requests.get()?;
-        let burst = raw.burst.get().map_or(requests, |Count(burst)| *burst);
+        let PositiveInteger(requests) = *raw.requests.get()?;
+        let burst = raw.burst.get().map_or(requests, |PositiveInteger(burst)| *burst);
         Some(RateLimit { requests, per, burst })
     }
 
     /// All providers. `blocks` are the nodes that `raw` was decoded from.
     pub fn providers(
         &self,
-        raw: &[At<raw::Provider>],
-        blocks: &[Node],
-        global: &Global,
-    ) -> Vec<Named> {
-        let (mut all, mut places) = (Vec::new(), HashMap::new());
+        raw: &[Spanned<raw::RawProvider>],
+        blocks: &[YamlNode],
+        global: &GlobalSettings,
+    ) -> Vec<NamedProvider> {
+        let (mut all, mut locations) = (Vec::new(), HashMap::new());
         for (index, (raw, block)) in raw.iter().zip(blocks).enumerate() {
-            let Some((place, raw)) = raw.placed() else { continue };
+            let Some((location, raw)) = raw.located() else { continue };
             let before = self.sink.borrow().len();
-            let name = self.name(raw, place, &mut places);
+            let name = self.name(raw, location, &mut locations);
             let provider = self.provider(raw, block, name.as_ref(), global);
             let provider = provider.filter(|_| self.sink.borrow().len() == before).map(Arc::new);
             if let Some(name) = name {
                 let max_tasks = raw.max_tasks.get().map(|count| usize_of(*count));
-                all.push(Named { name, index, max_tasks, provider });
+                all.push(NamedProvider { name, index, max_tasks, provider });
             }
         }
         all
@@ -201,19 +201,19 @@ impl Check<'_> {
     /// decoded from.
     pub fn build<B>(
         &self,
-        named: &[Named],
-        blocks: &[Node],
+        named: &[NamedProvider],
+        blocks: &[YamlNode],
         mut make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
     ) -> Vec<B> {
         let mut all = Vec::new();
-        for Named { provider, index, .. } in named {
+        for NamedProvider { provider, index, .. } in named {
             let (Some(provider), Some(block)) = (provider, blocks.get(*index)) else { continue };
             match make(provider) {
                 Ok(built) => all.push(built),
                 Err(Refusal { key, message }) => {
                     let steps = key.split('.');
                     let node = steps.fold(block, |node, step| node.get(step).unwrap_or(node));
-                    self.report(Mistake::new(node.place, message));
+                    self.report(Diagnostic::new(node.location, message));
                 }
             }
         }
@@ -223,46 +223,46 @@ impl Check<'_> {
     /// A provider's name. `places` is where each was given first.
     fn name(
         &self,
-        raw: &raw::Provider,
-        block: Place,
-        places: &mut HashMap<Arc<str>, Place>,
+        raw: &raw::RawProvider,
+        block: Location,
+        locations: &mut HashMap<Arc<str>, Location>,
     ) -> Option<Arc<str>> {
         if raw.name.is_absent() {
-            self.report(Mistake::new(block, "missing key: name"));
+            self.report(Diagnostic::new(block, "missing key: name"));
         }
-        let (place, name) = raw.name.placed()?;
+        let (location, name) = raw.name.located()?;
         let name: Arc<str> = Arc::from(&*name.0);
         if name.is_empty() || name.len() > MAX_NAME_BYTES {
-            self.report(Mistake::new(place, "a name has 1 to 1024 bytes"));
+            self.report(Diagnostic::new(location, "a name has 1 to 1024 bytes"));
         } else if name.chars().any(char::is_control) {
-            self.report(Mistake::new(place, "a name has no control characters"));
+            self.report(Diagnostic::new(location, "a name has no control characters"));
         } else if let Some((_, found)) = find_invisible(&name) {
-            self.report(Mistake::new(place, format!("a name holds {found}")));
+            self.report(Diagnostic::new(location, format!("a name holds {found}")));
         } else if matches!(&*name, "." | "..") {
             self.report(
-                Mistake::new(place, "a name is neither `.` nor `..`")
+                Diagnostic::new(location, "a name is neither `.` nor `..`")
                     .hint("it stands in the address of a page, where they mean a folder"),
             );
-        } else if let Some(first) = places.get(&name) {
-            self.report(Mistake::new(place, "duplicate provider").quote(&name).first(*first));
+        } else if let Some(first) = locations.get(&name) {
+            self.report(Diagnostic::new(location, "duplicate provider").quote(&name).first(*first));
             return None;
         }
-        places.insert(Arc::clone(&name), place);
+        locations.insert(Arc::clone(&name), location);
         Some(name)
     }
 
     fn provider(
         &self,
-        raw: &raw::Provider,
-        block: &Node,
+        raw: &raw::RawProvider,
+        block: &YamlNode,
         name: Option<&Arc<str>>,
-        global: &Global,
+        global: &GlobalSettings,
     ) -> Option<Provider> {
         let limits = self.limits(raw, &global.limits);
         let request = self.request(raw, block);
         let batch = self.batch(raw, block);
         let mapping = self.mapping(raw, block);
-        let client = self.client(raw, block.place);
+        let client = self.client(raw, block.location);
         let (base_url, client) = client?;
         let preset = raw.preset.get().map(|preset| preset.as_str().into());
         let (name, request, mapping) = (Arc::clone(name?), request?, mapping?);
@@ -284,15 +284,15 @@ impl Check<'_> {
         })
     }
 
-    fn request(&self, raw: &raw::Provider, block: &Node) -> Option<Request> {
+    fn request(&self, raw: &raw::RawProvider, block: &YamlNode) -> Option<Request> {
         self.need(raw.request.is_absent() && !unknown_preset(raw), block, "request");
         let compiled = Request::compile(definition::request(raw.request.get()?));
         self.compiled(compiled, block.get("request")?)
     }
 
     /// Reports a request that no URL can be made of: one that is too long, say.
-    fn check_target(&self, base: &Url, request: Option<&Request>, key: &str, block: &Node) {
-        let common = Common { provider: "x".into(), labels: [].into(), params: [].into() };
+    fn check_target(&self, base: &Url, request: Option<&Request>, key: &str, block: &YamlNode) {
+        let common = TaskCommon { provider: "x".into(), labels: [].into(), params: [].into() };
         let task = Task { id: "x".into(), common: Arc::new(common) };
         let tasks = TaskGroup::one(task);
         let Some(target) = request.map(|request| request.target(&tasks)) else { return };
@@ -300,12 +300,12 @@ impl Check<'_> {
         let url = Url::parse(&url).ok().map(|url| http::Uri::try_from(url.as_str()));
         if !matches!(url, Some(Ok(_))) {
             let request = block.get("request").unwrap_or(block);
-            let place = request.get(key).unwrap_or(request).place;
-            self.report(Mistake::new(place, "no URL can be made of base_url and this"));
+            let location = request.get(key).unwrap_or(request).location;
+            self.report(Diagnostic::new(location, "no URL can be made of base_url and this"));
         }
     }
 
-    fn batch(&self, raw: &raw::Provider, block: &Node) -> Option<Request> {
+    fn batch(&self, raw: &raw::RawProvider, block: &YamlNode) -> Option<Request> {
         let batch = raw.request.get()?.batch.get()?;
         self.compiled(
             Request::compile(definition::batch(batch)),
@@ -313,27 +313,27 @@ impl Check<'_> {
         )
     }
 
-    fn mapping(&self, raw: &raw::Provider, block: &Node) -> Option<Mapping> {
+    fn mapping(&self, raw: &raw::RawProvider, block: &YamlNode) -> Option<Mapping> {
         self.need(raw.response.is_absent() && !unknown_preset(raw), block, "response");
         let compiled = Mapping::compile(&definition::mapping(raw.response.get()?));
         self.compiled(compiled, block.get("response")?)
     }
 
-    fn need(&self, missing: bool, block: &Node, key: &str) {
+    fn need(&self, missing: bool, block: &YamlNode, key: &str) {
         if missing {
-            let mistake = Mistake::new(block.place, format!("missing key: {key}"));
-            self.report(mistake.hint("name a preset, or write both request and response"));
+            let diagnostic = Diagnostic::new(block.location, format!("missing key: {key}"));
+            self.report(diagnostic.hint("name a preset, or write both request and response"));
         }
     }
 
     fn compiled<T>(
         &self,
-        compiled: Result<T, Vec<definition_of::Mistake>>,
-        block: &Node,
+        compiled: Result<T, Vec<definition_of::DefinitionError>>,
+        block: &YamlNode,
     ) -> Option<T> {
-        let report = |mistakes: Vec<definition_of::Mistake>| {
-            for mistake in mistakes {
-                self.report(definition::place(mistake, block));
+        let report = |diagnostics: Vec<definition_of::DefinitionError>| {
+            for diagnostic in diagnostics {
+                self.report(definition::location(diagnostic, block));
             }
         };
         compiled.map_err(report).ok()
@@ -341,20 +341,20 @@ impl Check<'_> {
 }
 
 /// A preset that was not found has been reported, and what it would bring is not missed.
-pub fn unknown_preset(raw: &raw::Provider) -> bool {
-    raw.preset.place.is_some()
+pub fn unknown_preset(raw: &raw::RawProvider) -> bool {
+    raw.preset.location.is_some()
         && raw.preset.get().is_none_or(|name| super::preset::get(name).is_none())
 }
 
-fn duration(at: &At<scalar::Duration>, default: Duration) -> Duration {
-    at.get().map_or(default, |scalar::Duration(duration)| *duration)
+fn duration(at: &Spanned<scalar::PrometheusDuration>, default: Duration) -> Duration {
+    at.get().map_or(default, |scalar::PrometheusDuration(duration)| *duration)
 }
 
-fn size(at: &At<scalar::Size>, default: usize) -> usize {
-    at.get().map_or(default, |scalar::Size(bytes)| *bytes)
+fn size(at: &Spanned<scalar::ByteSize>, default: usize) -> usize {
+    at.get().map_or(default, |scalar::ByteSize(bytes)| *bytes)
 }
 
-fn probe(at: &At<raw::Probe>, default: ProbeLimits) -> ProbeLimits {
+fn probe(at: &Spanned<raw::RawProbe>, default: ProbeLimits) -> ProbeLimits {
     let Some(raw) = at.get() else { return default };
     ProbeLimits {
         max_in_flight: count(&raw.max_in_flight, default.max_in_flight),
@@ -362,14 +362,14 @@ fn probe(at: &At<raw::Probe>, default: ProbeLimits) -> ProbeLimits {
     }
 }
 
-fn series(at: &At<PerTaskSeries>, default: PerTaskSeries) -> PerTaskSeries {
+fn series(at: &Spanned<PerTaskSeries>, default: PerTaskSeries) -> PerTaskSeries {
     at.get().copied().unwrap_or(default)
 }
 
-fn count(at: &At<Count>, default: usize) -> usize {
+fn count(at: &Spanned<PositiveInteger>, default: usize) -> usize {
     at.get().map_or(default, |count| usize_of(*count))
 }
 
-fn usize_of(Count(count): Count) -> usize {
+fn usize_of(PositiveInteger(count): PositiveInteger) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }

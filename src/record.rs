@@ -1,6 +1,7 @@
-//! One task's history, as far as it matters: from an observation to what changed. Pure.
+//! One task's record: what is known of the task from its polls. Pure.
 
-mod plausible;
+mod transition;
+mod waited;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -8,37 +9,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::denials::{Denials, Weight};
-use super::poll_time::PollTime;
-use super::waited::Waited;
+use self::transition::Denials;
+pub use self::transition::{Change, Finished, PollTime};
+use self::waited::Waited;
 use crate::clock::Timestamp;
-use crate::observation::{Failure, Observation, Reason, State};
+use crate::observation::{Reason, State};
 use crate::task::Task;
 
-/// What a poll changed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Change {
-    /// The state before and after.
-    pub from: State,
-    /// The state now.
-    pub to: State,
-    /// Whether the task is polled no more.
-    pub is_final: bool,
-    /// Whether it is something that a restart should not undo.
-    pub is_lasting: bool,
-    /// Time after which one denial more ends the task; `None` if the poll was no denial, or if one
-    /// more does not suffice.
-    pub final_denial_in: Option<Duration>,
-    /// Present if the task ended while it was watched, which the finished counters count once.
-    pub finished: Option<Finished>,
-}
-
-/// The end of a task that was watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finished {
-    /// How long the task took, where that is known.
-    pub duration: Option<Duration>,
-}
+/// No clock and no API gives a moment outside of these: the mapping reads none before 1970
+/// and none after the year 9999.
+const EARLIEST: Timestamp = Timestamp::from_micros(0);
+const LATEST: Timestamp = Timestamp::from_micros(253_402_300_799_999_999);
 
 /// Why a task counts as stuck: what of it is above `stuck_after`, one of them at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -297,154 +278,33 @@ impl Known {
         WordsMut { status: &mut self.status, job_type: self.job_type.as_mut(), codes }
     }
 
-    /// Takes in how a poll ended. `stuck_after` is the provider's.
-    pub fn take_in(
-        &mut self,
-        outcome: &Result<Observation, Failure>,
-        at: impl Into<PollTime>,
-        stuck_after: Duration,
-    ) -> Change {
-        let at = at.into();
-        let before = self.lasting();
-        let (status, job_type) = (Arc::clone(&self.status), self.job_type.clone());
-        let change = match outcome {
-            Ok(observation) => self.observe(observation, at),
-            Err(failure) => self.fail(failure, at, stuck_after),
+    /// Reports whether polls can have led to this. A checksum that is right does not say so.
+    pub fn is_plausible(&self) -> bool {
+        self.times_are_plausible()
+            && self.progress.is_none_or(|progress| (0.0..=1.0).contains(&progress))
+            && self.flags_fit_state()
+    }
+
+    fn times_are_plausible(&self) -> bool {
+        let trouble = self.trouble.as_deref();
+        let last_success = trouble.and_then(|trouble| trouble.last_success);
+        let waited = trouble.and_then(|trouble| trouble.waited.as_deref());
+        let waited = waited.into_iter().flat_map(Waited::moments);
+        let known = [self.enqueued, self.state_since, self.moved];
+        let mut times = known.into_iter().chain(self.last_poll).chain(last_success).chain(waited);
+        times.all(|moment| (EARLIEST..=LATEST).contains(&moment))
+    }
+
+    fn flags_fit_state(&self) -> bool {
+        let is_final = match self.state {
+            State::Succeeded | State::Failed | State::Cancelled => self.is_final,
+            State::NotFound => true,
+            State::Queued | State::Running | State::Waiting | State::Unknown => !self.is_final,
+            State::Unpolled => !self.is_final && !self.seen_open && self.status.is_empty(),
         };
-        let is_lasting =
-            before != self.lasting() || status != self.status || job_type != self.job_type;
-        Change { is_lasting, ..change }
-    }
-
-    /// Takes in a usable answer.
-    pub fn observe(&mut self, observation: &Observation, at: impl Into<PollTime>) -> Change {
-        let at = at.into();
-        let now = at.now;
-        self.last_poll = Some(now);
-        let from = self.state;
-        let waited = self.waited_after(observation.state, at);
-        if self.state != observation.state || self.progress != observation.progress {
-            self.moved = now;
-        }
-        if self.state != observation.state {
-            self.state = observation.state;
-            self.state_since = now;
-        }
-        if *self.status != *observation.status {
-            self.status = Arc::clone(&observation.status);
-        }
-        // Known once, known for life: a label that came and went would tear the series.
-        if self.job_type.as_deref().is_none_or(str::is_empty) {
-            self.job_type = Some(observation.job_type.clone().unwrap_or_default());
-        }
-        if let Some(enqueued) = observation.enqueue_time {
-            self.enqueued = enqueued;
-            self.enqueued_since = Since::Api;
-        }
-        self.progress = observation.progress;
-        let failure_code = observation.failure_code.clone();
-        let is_needed = failure_code.is_some() || waited.is_some();
-        self.trouble =
-            is_needed.then(|| Box::new(Trouble { failure_code, waited, ..Trouble::default() }));
-        if !observation.state.is_final() {
-            self.seen_open = true;
-            return self.change(from, false);
-        }
-        if let Some(finish) = observation.finish_time {
-            self.state_since = finish;
-        }
-        self.end(from, observation.finish_time.is_some(), now)
-    }
-
-    /// Returns the time in `waiting` after a poll that saw the task in `state`, if it ever waited.
-    fn waited_after(&mut self, state: State, at: PollTime) -> Option<Box<Waited>> {
-        let (is_first_answer, is_waiting) = (self.job_type.is_none(), state == State::Waiting);
-        let known = self.trouble.as_mut().and_then(|trouble| trouble.waited.take());
-        match known.filter(|_| !state.is_final()) {
-            Some(mut waited) => {
-                waited.observe(is_waiting, at);
-                Some(waited)
-            }
-            None => is_waiting.then(|| Box::new(Waited::begin(is_first_answer, at))),
-        }
-    }
-
-    /// Takes in a failed poll. What was known stays known.
-    pub fn fail(
-        &mut self,
-        failure: &Failure,
-        at: impl Into<PollTime>,
-        stuck_after: Duration,
-    ) -> Change {
-        let at = at.into();
-        let last_success = self.last_success();
-        let trouble = self.trouble.get_or_insert_default();
-        trouble.last_success = last_success;
-        trouble.failure = Some((failure.reason, Arc::clone(&failure.code)));
-        self.last_poll = Some(at.now);
-        match failure.reason {
-            Reason::NotFound if !self.is_final => self.deny(at, stuck_after),
-            // Nothing was said, so nothing was contradicted.
-            Reason::Timeout | Reason::Tls | Reason::Connect | Reason::Empty => {
-                self.change(self.state, false)
-            }
-            _ => {
-                trouble.denials = None;
-                self.change(self.state, false)
-            }
-        }
-    }
-
-    /// Takes in that the provider does not know the task.
-    fn deny(&mut self, PollTime { now, steady }: PollTime, stuck_after: Duration) -> Change {
-        let from = self.state;
-        let trouble = self.trouble.get_or_insert_default();
-        let denials = Denials::one_more(trouble.denials, steady);
-        trouble.denials = Some(denials);
-        let was_known = !matches!(from, State::Unpolled | State::NotFound);
-        let weight = denials.weigh(was_known, stuck_after, steady);
-        if weight == Weight::Final {
-            trouble.waited = None;
-        }
-        if weight == Weight::Final || from == State::Unpolled {
-            self.enter(State::NotFound, now);
-        }
-        self.seen_open = true;
-        match weight {
-            Weight::Final => self.end(from, false, now),
-            Weight::FinalIn(wait) => {
-                Change { final_denial_in: Some(wait), ..self.change(from, false) }
-            }
-            Weight::Open => self.change(from, false),
-        }
-    }
-
-    /// What a restart should not undo, words not included. When the last poll was, and whether it
-    /// failed, the next poll tells.
-    fn lasting(&self) -> (State, Timestamp, Timestamp, Since, [bool; 2]) {
-        let seen = [self.seen_open, self.is_final];
-        (self.state, self.moved, self.enqueued, self.enqueued_since, seen)
-    }
-
-    fn enter(&mut self, state: State, now: Timestamp) {
-        self.state = state;
-        self.state_since = now;
-        self.moved = now;
-        self.status = Arc::default();
-    }
-
-    /// The task has come to its end. The moment is the API's word, else now, though only where a
-    /// poll saw it before: otherwise it may have ended long ago.
-    fn end(&mut self, from: State, api_told: bool, now: Timestamp) -> Change {
-        self.is_final = true;
-        self.moved = now;
-        self.has_end = api_told || self.seen_open;
-        self.change(from, self.seen_open)
-    }
-
-    fn change(&self, from: State, finished: bool) -> Change {
-        let finished = finished.then(|| Finished { duration: self.duration() });
-        let (to, is_final) = (self.state, self.is_final);
-        Change { from, to, is_final, is_lasting: false, final_denial_in: None, finished }
+        is_final && (self.is_final || !self.has_end)
     }
 }
+
+#[cfg(test)]
+mod tests;

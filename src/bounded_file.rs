@@ -7,9 +7,9 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use crate::task::StableHasher;
+use crate::task::{StableHasher, stable_hash};
 
-/// How many bytes are in memory at once where only a hash is wanted.
+/// The number of bytes that are in memory at once where only a hash is wanted.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// Returns the content of the regular file at `path`. Blocks on the file system.
@@ -52,7 +52,19 @@ pub fn hash(path: &Path, limit: usize) -> io::Result<u64> {
     Ok(hasher.finish())
 }
 
-/// Opens a regular file of at most `limit` bytes, and tells how many it has now.
+/// Returns the fingerprint of a file, from its hash, by which a change is noticed: `None` where there is
+/// no file. The reason for which a file cannot be read counts like a content.
+pub fn fingerprint(hash: Result<u64, &io::Error>) -> Option<u64> {
+    match hash {
+        Ok(hash) => Some(hash),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => {
+            Some(stable_hash([b"cannot be read".as_slice(), error.to_string().as_bytes()]))
+        }
+    }
+}
+
+/// Opens a regular file of at most `limit` bytes, and returns its length.
 fn open(path: &Path, limit: usize) -> io::Result<(File, usize)> {
     // A device may begin to work when it is opened, so nothing is opened before it is known for a
     // file. It may be replaced meanwhile: then opening it does not wait for the other end of a pipe,
@@ -95,7 +107,6 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::task::stable_hash;
 
     const LIMIT: usize = 256 << 10;
 

@@ -1,19 +1,18 @@
-//! The configuration as meant: every value here is valid by construction, mapping paths and
-//! request templates are parsed, durations are durations. [`load`] is the only way to one.
+//! The validated configuration: every value is valid by construction, mapping paths and request
+//! templates are parsed. [`load`] and its variants are the only way to get one.
 
-pub mod http_client;
-mod definition;
+pub(crate) mod http_client;
 mod effective;
 mod load;
-pub mod preset;
-pub mod privacy;
+pub(crate) mod preset;
+pub(crate) mod privacy;
 mod proxy;
 mod raw;
-pub mod read_yaml;
-pub mod secret;
+pub(crate) mod read_yaml;
+pub(crate) mod secret;
 mod task_glob;
 mod tasks;
-pub mod tls;
+pub(crate) mod tls;
 mod validate;
 
 use std::path::PathBuf;
@@ -34,23 +33,23 @@ pub use load::{Input, Refusal, load, load_after, load_text, load_with};
 pub use raw::schema;
 use secret::Secret;
 
-/// What one set of configuration files says.
+/// The content of one set of configuration files.
 #[derive(Debug)]
 pub struct Loaded {
-    /// All but the tasks.
+    /// The configuration without the tasks.
     pub config: Config,
-    /// In the order of the files, cut at `max_tasks`; no provider and ID twice.
+    /// The tasks in the order of the files, up to `max_tasks`; no provider and ID twice.
     pub tasks: Vec<Task>,
 }
 
-/// What stays in force. The tasks are not here: there may be a million, and the store has them.
+/// The configuration in force, without the tasks: there may be a million, and the store has them.
 #[derive(Debug)]
 pub struct Config {
-    /// In the order of the file.
+    /// The providers in the order of the file.
     pub providers: Vec<Arc<Provider>>,
-    /// How many listed tasks `max_tasks` left out.
+    /// The number of tasks beyond `max_tasks`.
     pub dropped_tasks: usize,
-    /// Every file that was read, secrets not included, and a hash of their names and contents.
+    /// The files that were read, without secret files, and a hash of their names and contents.
     pub sources: Sources,
     /// The main file in YAML with defaults and presets filled in and `<secret>` for secrets.
     pub shown: String,
@@ -65,20 +64,20 @@ pub struct Provider {
     pub preset: Option<Box<str>>,
     /// `http` or `https`; without user, password, query and fragment; its path may be a prefix.
     pub base_url: Url,
-    /// How a task is asked for.
+    /// The request for one task.
     pub request: Request,
-    /// The same as people may see it: without what the configuration writes beside the placeholders
-    /// of its query and body.
+    /// The request for one task as people may see it: without the text that the configuration writes
+    /// beside the placeholders of query and body.
     pub redacted_request: Option<Request>,
-    /// Headers whose values are not shown, in an answer neither.
+    /// The headers whose values are masked, in answers too.
     pub masked_headers: MaskedHeaders,
-    /// How several tasks are asked for at once, where the API can.
+    /// The request for several tasks at once, where the API has one.
     pub batch: Option<Request>,
-    /// How an answer is understood.
+    /// The meaning of an answer.
     pub mapping: Mapping,
-    /// How the provider is spoken to.
+    /// The settings of the HTTP client.
     pub client: HttpClientConfig,
-    /// How often, how long, how much.
+    /// The limits of polls and probes.
     pub limits: Limits,
 }
 
@@ -117,11 +116,11 @@ pub struct HttpClientConfig {
     pub auth: Auth,
     /// Further headers, the preset's and the user's; a name may stand more than once.
     pub headers: Vec<(HeaderName, Secret)>,
-    /// How TLS is spoken.
+    /// The TLS settings.
     pub tls: TlsConfig,
     /// The proxy on the way to the provider.
     pub proxy: Option<Proxy>,
-    /// True where HTTP/2 is offered to servers of `https`.
+    /// True if HTTP/2 is offered to servers of `https`.
     pub http2: bool,
 }
 
@@ -134,10 +133,10 @@ pub struct Proxy {
     pub is_from_environment: bool,
 }
 
-/// How credentials travel.
+/// The way in which credentials are sent.
 #[derive(Debug)]
 pub enum Auth {
-    /// None, or in `http_headers`.
+    /// No credentials, or those in `http_headers`.
     None,
     /// `name: scheme credentials`, or `name: credentials` where the scheme is empty.
     Header {
@@ -145,7 +144,7 @@ pub enum Auth {
         name: HeaderName,
         /// `Bearer`, say; may be empty.
         scheme: Box<str>,
-        /// What stands behind the scheme.
+        /// The credentials behind the scheme.
         credentials: Secret,
     },
     /// RFC 7617.
@@ -155,16 +154,16 @@ pub enum Auth {
         /// The user's password.
         password: Secret,
     },
-    /// A token that is signed for each while, behind `Bearer`.
+    /// A token behind `Bearer` that is signed again before it expires.
     KlingJwt {
-        /// Who signs.
+        /// The access key.
         access_key: Secret,
-        /// With what.
+        /// The key that signs.
         secret_key: Secret,
     },
 }
 
-/// `tls_config`.
+/// The TLS settings of a provider.
 #[derive(Debug, Default)]
 pub struct TlsConfig {
     /// A bundle that replaces the system's certificate authorities.
@@ -173,7 +172,7 @@ pub struct TlsConfig {
     pub identity: Option<(PathBuf, PathBuf)>,
     /// Accept any certificate of the server.
     pub insecure_skip_verify: bool,
-    /// The lowest version that is spoken.
+    /// The minimum version.
     pub min_version: TlsVersion,
 }
 
@@ -189,16 +188,16 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// Whose series are exported.
+/// The tasks whose series are exported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PerTaskSeries {
-    /// Every task's, final ones for `retain_finished`.
+    /// All tasks, final ones for `retain_finished`.
     #[default]
     All,
-    /// Those of tasks that are not final.
+    /// Tasks that are not final.
     Active,
-    /// Nobody's: the families of the provider go on counting.
+    /// No tasks. The families of the provider are exported nevertheless.
     None,
 }
 
@@ -241,25 +240,25 @@ impl Default for ProbeLimits {
 /// The numbers of a provider, with `global`'s and the built-in defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
-    /// Time between two polls of a task; at least 1 ms. Default 15 s.
+    /// Time between two polls of a task; at least 1 ms.
     pub poll_interval: Duration,
-    /// Total time of one poll; above zero. Default 10 s.
+    /// Total time of one poll; above zero.
     pub poll_timeout: Duration,
-    /// After how long a task counts as stuck; above zero. Default 10 min.
+    /// Time after which a task counts as stuck; above zero.
     pub stuck_after: Duration,
-    /// How long a final task keeps its series. Default 1 h.
+    /// Time for which a final task keeps its series.
     pub retain_finished: Duration,
-    /// Whose series are exported.
+    /// The tasks whose series are exported.
     pub per_task_series: PerTaskSeries,
-    /// No limit unless one is set.
+    /// The limit of the rate of requests, if one is set.
     pub rate_limit: Option<RateLimit>,
-    /// Requests under way at once; at least 1. Default 16.
+    /// Requests under way at once; at least 1.
     pub max_in_flight: usize,
-    /// How many tasks one request asks for; at least 1. Default 50.
+    /// The most tasks of one request; at least 1.
     pub batch_size: usize,
-    /// How long the first task of a batch waits for others. Default 200 ms.
+    /// Time for which the first task of a batch waits for others.
     pub batch_wait: Duration,
-    /// The largest answer that is read, in bytes. Default 1 MiB.
+    /// The largest answer that is read, in bytes.
     pub body_size_limit: usize,
     /// The part of the requests that may be those of `/probe`.
     pub probe: ProbeLimits,

@@ -1,8 +1,7 @@
-//! Which characters only stand in their place, wherever a person or a program reads them, and which
-//! nobody sees.
+//! Printable and invisible characters.
 
-/// Whether a character ends no line, moves no cursor and turns no direction of writing. Those that
-/// do let a text pass for something else: for a line of its own, say.
+/// Reports whether a character ends no line, moves no cursor and changes no direction of writing. Other
+/// characters let a text pass for something else, such as a line of its own.
 pub fn is_printable(c: char) -> bool {
     let turns = matches!(
         c,
@@ -11,7 +10,7 @@ pub fn is_printable(c: char) -> bool {
     !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}') && !turns
 }
 
-/// Reports whether nobody sees a character though it makes a text another one: those that Unicode
+/// Reports whether a character is invisible, though it makes a text another one: those that Unicode
 /// calls default-ignorable (zero-width ones, marks of direction, soft hyphens, tags), fillers,
 /// separators of lines, and control characters other than tabs and line breaks.
 pub fn is_invisible(c: char) -> bool {
@@ -39,15 +38,15 @@ pub fn is_invisible(c: char) -> bool {
     is_ignorable || c.is_control() && !matches!(c, '\t' | '\n' | '\r')
 }
 
-/// Finds the first character of a text that nobody sees. Returns at which byte it is, and what to
-/// call it: `the invisible character U+200B`.
+/// Finds the first invisible character of a text. Returns its byte offset, and its description:
+/// `the invisible character U+200B`.
 pub fn find_invisible(text: &str) -> Option<(usize, String)> {
     let (at, c) = text.char_indices().find(|(_, c)| is_invisible(*c))?;
     Some((at, format!("the invisible character U+{:04X}", u32::from(c))))
 }
 
 /// Returns the first `max` characters of a text from outside, `…` behind them where there are more,
-/// and U+FFFD for each that is not plain.
+/// and U+FFFD for each that is not printable.
 pub fn excerpt(text: &str, max: usize) -> String {
     let shown = text.chars().take(max);
     let mut shown: String =

@@ -1,4 +1,4 @@
-//! The configuration in force: read, checked and swapped as a whole, or not at all.
+//! The configuration in force: it is read, validated and swapped as a whole, or not at all.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,9 @@ use crate::clock::Timestamp;
 use crate::coalesce::Coalesced;
 use crate::config::{self, Config, Input, Loaded, Sources};
 use crate::fetch::resolver::Resolver;
-use crate::poll::probes::NoTurn;
-use crate::poll::worker::{Context, Worker};
-use crate::poll::{Polled, Upstream};
-use crate::reading::{Reading, ReadingError};
+use crate::poll::worker::{Services, Worker};
+use crate::poll::{PollResult, ProbeError, ProviderClient};
+use crate::single_flight::{SingleFlight, SingleFlightError};
 use crate::store::Store;
 use crate::task::Task;
 use crate::yaml::diagnostic::Diagnostics;
@@ -31,10 +30,10 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 /// it ended is known by then.
 const PROBE_MARGIN: Duration = Duration::from_millis(50);
 
-/// How long the files may take: a list of a million tasks takes a second or two.
+/// The longest time for reading the files: a list of a million tasks takes a second or two.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where the configuration comes from.
+/// The source of the configuration.
 #[derive(Clone, Debug)]
 pub enum ConfigSource {
     /// A file, which can change.
@@ -43,7 +42,7 @@ pub enum ConfigSource {
     Text(&'static str, String),
 }
 
-/// Why a configuration was not taken on.
+/// The reason for which a configuration was not taken into force.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
     /// Mistakes in the files.
@@ -54,24 +53,24 @@ pub enum ReloadError {
     Internal(String),
 }
 
-/// Reloads, whatever asks for them. One is done at a time, and those who ask meanwhile share the next.
+/// Reloads, for every kind of trigger. One runs at a time; requests meanwhile share the next one.
 pub type Reloads = Coalesced<Result<(), Arc<ReloadError>>>;
 
 /// A configuration, and the means to ask each of its providers, in their order.
-pub type Built = (Loaded, Vec<Arc<Upstream>>);
+pub type Built = (Loaded, Vec<Arc<ProviderClient>>);
 
 /// The means to ask each provider, by its name.
-pub type Upstreams = HashMap<Arc<str>, Arc<Upstream>>;
+pub type Upstreams = HashMap<Arc<str>, Arc<ProviderClient>>;
 
 /// The configuration in force and the workers that poll for it.
 #[derive(Debug)]
 pub struct ConfigManager {
     source: ConfigSource,
-    reading: Reading<Result<Built, Diagnostics>>,
-    /// Whether the files are others.
-    looking: Reading<u64>,
-    context: Context,
-    /// What is known of the tasks.
+    reading: SingleFlight<Result<Built, Diagnostics>>,
+    /// The look whether the files have changed.
+    looking: SingleFlight<u64>,
+    context: Services,
+    /// The records of the tasks.
     pub store: Arc<Store>,
     config: RwLock<Arc<Config>>,
     /// Held during a swap, so that one follows the other.
@@ -79,26 +78,26 @@ pub struct ConfigManager {
     /// `None` once the process is ending.
     workers: RwLock<Option<HashMap<Arc<str>, RunningProvider>>>,
     ready: AtomicBool,
-    /// Why the files are not those in force, as far as is known; `None` where they are.
+    /// The reason for which the files are not in force, or `None` if they are.
     refusal: RwLock<Option<Arc<str>>>,
     /// The number of refusals so far.
     refusals: AtomicU64,
 }
 
-/// What a probe came to.
+/// The outcome of a probe.
 #[derive(Debug)]
 pub struct ProbeOutcome {
-    /// Who was asked.
-    pub upstream: Arc<Upstream>,
-    /// For what.
+    /// The provider.
+    pub upstream: Arc<ProviderClient>,
+    /// The task.
     pub task: Task,
     /// The answer, or the reason for which there is none.
-    pub polled: Result<Polled, NoTurn>,
+    pub polled: Result<PollResult, ProbeError>,
 }
 
 #[derive(Clone, Debug)]
 struct RunningProvider {
-    upstream: Arc<Upstream>,
+    upstream: Arc<ProviderClient>,
     worker: Arc<Worker>,
 }
 
@@ -106,19 +105,19 @@ impl ConfigManager {
     /// Starts to poll for a configuration that was read from `source`.
     ///
     /// # Errors
-    /// When the process is ending.
+    /// The process is ending.
     pub async fn start(
         source: ConfigSource,
         built: Built,
         store: Arc<Store>,
-        context: Context,
+        context: Services,
     ) -> Result<Self, ReloadError> {
         let (Loaded { config, tasks }, upstreams) = built;
         let config = Arc::new(config);
         let live = Self {
             source,
-            reading: Reading::default(),
-            looking: Reading::default(),
+            reading: SingleFlight::default(),
+            looking: SingleFlight::default(),
             store,
             config: RwLock::new(Arc::clone(&config)),
             swapping: Mutex::default(),
@@ -165,26 +164,26 @@ impl ConfigManager {
         result.map(|_| ())
     }
 
-    /// Notes why what is in force may not be what the files say.
+    /// Records the reason for which the configuration in force may differ from the files.
     fn refuse(&self, error: &impl std::fmt::Display) {
         self.context.telemetry.reload_failed();
         *self.refusal.write() = Some(error.to_string().into());
         self.refusals.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns why the files are not what is in force, where a reload or a look at them has failed. Holds
-    /// no secret.
+    /// Returns the reason for which the files are not in force, if a reload or a look at them has failed.
+    /// Contains no secret.
     pub fn refusal(&self) -> Option<Arc<str>> {
         self.refusal.read().clone()
     }
 
     /// Looks at the files: returns the hash that a configuration read from them now would have.
-    async fn look(&self) -> Result<u64, ReadingError> {
+    async fn look(&self) -> Result<u64, SingleFlightError> {
         let sources = self.config().sources.clone();
-        self.looking.read(PATIENCE, move || sources.current_hash()).await
+        self.looking.run(PATIENCE, move || sources.current_hash()).await
     }
 
-    /// Asks for a reload whenever the files are others than those in force, looking every `interval`.
+    /// Looks at the files every `interval`, and asks for a reload when they differ from those in force.
     pub async fn follow_files(&self, interval: Duration, reloads: &Arc<Reloads>) {
         let mut tried = Some(self.config().sources.hash);
         let (mut refusals, mut is_blind) = (self.refusals.load(Ordering::Relaxed), false);
@@ -223,17 +222,17 @@ impl ConfigManager {
         }
     }
 
-    /// The present moment.
+    /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         self.context.clock.now()
     }
 
-    /// The configuration in force.
+    /// Returns the configuration in force.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read())
     }
 
-    /// Whether each provider has been tried once, or its first poll is due later. Stays true.
+    /// Reports whether each provider has been tried once, or its first poll is due later. Stays true.
     pub fn is_ready(&self) -> bool {
         if !self.ready.load(Ordering::Relaxed) {
             let workers = self.workers.read();
@@ -247,7 +246,7 @@ impl ConfigManager {
     /// ID that is not in the configuration. Whatever happens is known by `deadline`.
     ///
     /// # Errors
-    /// What is wrong with the question.
+    /// A message about the request.
     pub async fn probe(
         &self,
         provider: &str,
@@ -273,7 +272,7 @@ impl ConfigManager {
         });
         let until = deadline.map_or(patience, |deadline| deadline.min(patience));
         let polled = timeout_at(until, worker.probe(task.clone(), end_poll)).await;
-        Ok(ProbeOutcome { upstream, task, polled: polled.unwrap_or(Err(NoTurn::TimedOut)) })
+        Ok(ProbeOutcome { upstream, task, polled: polled.unwrap_or(Err(ProbeError::TimedOut)) })
     }
 
     /// The task of a provider with this ID. Among a million that takes some milliseconds, for
@@ -283,11 +282,11 @@ impl ConfigManager {
         tokio::task::spawn_blocking(move || store.find(&provider, &id)).await.ok().flatten()
     }
 
-    /// Starts no more polls and waits for those that are under way.
+    /// Starts no more polls, and waits for those in flight.
     pub async fn end(&self) {
         let _swapping = self.swapping.lock().await;
         let workers = self.workers.write().take().unwrap_or_default();
-        join_all(workers.values().map(|running| running.worker.end())).await;
+        join_all(workers.values().map(|running| running.worker.stop())).await;
     }
 
     /// Lists the means to ask each provider now.
@@ -301,7 +300,7 @@ impl ConfigManager {
         &self,
         config: Arc<Config>,
         tasks: Vec<Task>,
-        upstreams: Vec<Arc<Upstream>>,
+        upstreams: Vec<Arc<ProviderClient>>,
     ) -> Result<(), ReloadError> {
         let _swapping = self.swapping.lock().await;
         let Some(mut before) = self.workers.read().clone() else {
@@ -355,14 +354,14 @@ impl ConfigManager {
 }
 
 async fn read(
-    reading: &Reading<Result<Built, Diagnostics>>,
+    reading: &SingleFlight<Result<Built, Diagnostics>>,
     source: &ConfigSource,
     before: Upstreams,
     sources: Sources,
     resolver: Resolver,
 ) -> Result<Built, ReloadError> {
     let source = source.clone();
-    let read = reading.read(PATIENCE, move || load(&source, &before, &sources, &resolver)).await;
+    let read = reading.run(PATIENCE, move || load(&source, &before, &sources, &resolver)).await;
     let read =
         read.map_err(|error| ReloadError::Internal(format!("the configuration: {error}")))?;
     read.map_err(ReloadError::Config)
@@ -386,6 +385,6 @@ pub fn load(
     };
     config::load_after(input, sources, |provider| {
         let before = before.get(&provider.name).map(|before| &**before);
-        Ok(Arc::new(Upstream::new(Arc::clone(provider), before, resolver)?))
+        Ok(Arc::new(ProviderClient::new(Arc::clone(provider), before, resolver)?))
     })
 }

@@ -1,4 +1,4 @@
-//! Identity: what a task is before anything is known of it.
+//! The identity of a task, without anything that polls have learned.
 
 mod dot_segments;
 
@@ -21,11 +21,11 @@ pub type Labels = Arc<[(Box<str>, Box<str>)]>;
 pub struct Task {
     /// The ID as the provider gave it: 1 to 4,096 bytes, no NUL, no dot segments.
     pub id: TaskId,
-    /// All that it shares with other tasks.
+    /// The properties that it shares with other tasks.
     pub common: Arc<TaskCommon>,
 }
 
-/// What many tasks have in common.
+/// The properties that many tasks have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TaskCommon {
     /// The provider's name.
@@ -37,13 +37,13 @@ pub struct TaskCommon {
 }
 
 impl Task {
-    /// A hash of provider and ID that is the same in every run and on every machine: it places
+    /// Returns a hash of provider and ID that is the same in every run and on every machine: it places
     /// the task in the schedule.
     pub fn hash(&self) -> u64 {
         stable_hash([self.common.provider.as_bytes(), self.id.as_bytes()])
     }
 
-    /// Equal for tasks that one request can ask for together.
+    /// Returns a hash that is equal for tasks which one request can ask for together.
     pub fn group(&self) -> u64 {
         let parts =
             self.common.params.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
@@ -51,11 +51,11 @@ impl Task {
     }
 }
 
-/// The longest ID that stands in place, in bytes: a UUID has 36.
+/// The longest ID that is stored inline, in bytes: a UUID has 36.
 const SHORT: usize = 39;
 
-/// A task's ID. One of the usual length stands in place: it takes less memory than one behind a
-/// pointer, and who goes through all tasks in turn does not jump about for it.
+/// The ID of a task. An ID of the usual length is stored inline, which takes less memory than a pointer
+/// and keeps a scan of all tasks sequential.
 #[derive(Clone)]
 pub struct TaskId(IdText);
 
@@ -110,7 +110,7 @@ pub struct TaskGroup {
 }
 
 impl TaskGroup {
-    /// A single task.
+    /// Returns a group of a single task.
     pub fn one(task: Task) -> Self {
         Self { first: task, rest: Vec::new() }
     }
@@ -121,17 +121,17 @@ impl TaskGroup {
         Some(Self { first: tasks.next()?, rest: tasks.collect() })
     }
 
-    /// The task whose params stand for those of all.
+    /// Returns the first task, which has the same params as all others.
     pub fn first(&self) -> &Task {
         &self.first
     }
 
-    /// Every task, in their order.
+    /// Returns the tasks in their order.
     pub fn iter(&self) -> impl Iterator<Item = &Task> {
         std::iter::once(&self.first).chain(&self.rest)
     }
 
-    /// The number of tasks, at least 1.
+    /// Returns the number of tasks, at least 1.
     pub fn count(&self) -> usize {
         1 + self.rest.len()
     }
@@ -146,7 +146,7 @@ pub struct TaskIndex {
 }
 
 impl TaskIndex {
-    /// An index of `tasks`, of which none is there twice.
+    /// Returns an index of `tasks`, which are distinct.
     pub fn of(tasks: &[Task]) -> Self {
         let mut index = Self::default();
         index.reserve(tasks.len(), tasks);
@@ -156,13 +156,13 @@ impl TaskIndex {
         index
     }
 
-    /// Makes room for so many more.
+    /// Reserves memory for `more` tasks.
     pub fn reserve(&mut self, more: usize, tasks: &[Task]) {
         let Self { positions, state } = self;
         positions.reserve(more, |position| hash_in(state, tasks.get(*position)));
     }
 
-    /// Where `task` stands in `tasks`.
+    /// Returns the position of `task` in `tasks`.
     pub fn find(&self, task: &Task, tasks: &[Task]) -> Option<usize> {
         let is_it =
             |position: &usize| tasks.get(*position).is_some_and(|other| is_same(task, other));
@@ -174,7 +174,7 @@ impl TaskIndex {
         hash_in(&self.state, Some(task))
     }
 
-    /// Takes in `task`, which stands at `position` or is about to.
+    /// Inserts `task`, which is or will be at `position` of the list.
     pub fn insert(&mut self, position: usize, task: &Task, tasks: &[Task]) {
         let Self { positions, state } = self;
         let of = |position: &usize| hash_in(state, tasks.get(*position));
@@ -190,7 +190,8 @@ fn is_same(task: &Task, other: &Task) -> bool {
     *task.id == *other.id && task.common.provider == other.common.provider
 }
 
-/// Longer than any API's IDs, and short enough for every server's limit on URLs once encoded.
+/// The longest ID, in bytes: longer than the IDs of any API, and short enough for the limits of servers
+/// on URLs once encoded.
 const MAX_ID_BYTES: usize = 4096;
 
 /// The rule that an ID with [dot segments](has_dot_segment) breaks.

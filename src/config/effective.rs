@@ -1,5 +1,5 @@
-//! The configuration for people: presets and defaults filled in, and only what the type of its place
-//! makes public.
+//! The effective configuration, as `/config` shows it: presets and defaults filled in, and secrets
+//! replaced by `<secret>`, by the type of the place.
 
 use serde_yaml::{Mapping, Value};
 
@@ -7,11 +7,12 @@ use super::privacy::{Shape, Visibility, redact_template};
 use super::raw;
 use super::validate::GlobalSettings;
 use crate::duration;
-use crate::yaml::scalar::SECRET;
+use crate::request::RawRequest;
+use crate::yaml::scalar::{SECRET, TemplateBody, TemplateText};
 use crate::yaml::tree::{NodeKind, YamlNode};
 
-/// The main file as YAML, with `global` filled in and without secrets. The providers of `root`
-/// have their presets filled in already; `tasks` are those that are not in it.
+/// Returns the main file as YAML, with `global` filled in and without secrets. The providers of `root`
+/// have their presets filled in already; `tasks` are those that are not in the tree.
 pub fn config(root: &YamlNode, global: &GlobalSettings, tasks: EffectiveTasks) -> String {
     let shape = Shape::of::<raw::RawConfig>();
     let mut shown = section("global", Value::Mapping(globals(global)));
@@ -35,10 +36,10 @@ fn section(name: &str, block: Value) -> String {
     serde_yaml::to_string(&Value::Mapping(section)).unwrap_or_default()
 }
 
-/// How many tasks are written at once.
+/// The number of tasks that are serialized at once.
 const TASKS_AT_ONCE: usize = 1_000;
 
-/// Tasks of the main file as YAML.
+/// The tasks of the main file as YAML.
 #[derive(Default)]
 pub struct EffectiveTasks {
     text: String,
@@ -46,7 +47,7 @@ pub struct EffectiveTasks {
 }
 
 impl EffectiveTasks {
-    /// Adds a task without mistakes, all of which may be shown.
+    /// Adds a valid task, which is public as a whole.
     pub fn push(&mut self, task: &YamlNode) {
         self.next.push(value(task));
         if self.next.len() == TASKS_AT_ONCE {
@@ -96,17 +97,17 @@ fn globals(global: &GlobalSettings) -> Mapping {
     .collect()
 }
 
-/// How a value is looked at.
+/// The context in which values are redacted.
 #[derive(Clone, Copy)]
 struct Redaction<'n> {
-    /// The file that the user wrote; presets hold no secrets.
+    /// The number of the user's file; presets hold no secrets.
     users: u32,
-    /// The block in which the value stands.
+    /// The block around the value.
     around: Option<&'n YamlNode>,
 }
 
 impl<'n> Redaction<'n> {
-    /// What may be shown of a value of this shape. What has no shape is not shown.
+    /// Returns the public part of a value of this shape. A value without a shape is left out.
     fn of(self, node: &'n YamlNode, shape: &Shape) -> Value {
         let within = Self { around: Some(node), ..self };
         match (&node.kind, shape) {
@@ -148,7 +149,7 @@ impl<'n> Redaction<'n> {
     }
 }
 
-/// A URL whose user and password are not shown. A user's name alone can be a token.
+/// Returns a URL with `<secret>` in place of user and password. A user's name alone can be a token.
 fn url_text(mut url: reqwest::Url) -> String {
     let has_user = !url.username().is_empty() || url.password().is_some();
     // Fails only for URLs without a host, which have no user.
@@ -160,7 +161,7 @@ fn url_text(mut url: reqwest::Url) -> String {
     url.into()
 }
 
-/// A tree as it is, secrets and all.
+/// Converts a tree as it is, including secrets.
 pub fn value(node: &YamlNode) -> Value {
     match &node.kind {
         NodeKind::Null => Value::Null,
@@ -178,5 +179,49 @@ pub fn value(node: &YamlNode) -> Value {
                 .filter_map(|(key, node)| Some((Value::from(key.text()?), value(node))));
             Value::Mapping(entries.collect())
         }
+    }
+}
+
+/// Returns a request as people may see it: without the text that the user wrote beside the
+/// placeholders of the query and the body, which may be a token. `block` is the provider's, merged
+/// with its preset.
+pub fn redacted_request(raw: &RawRequest, block: &YamlNode) -> RawRequest {
+    let users = block.location.document;
+    let mut redacted = raw.clone();
+    for (_, text) in redacted.query.value.iter_mut().flat_map(|query| &mut query.0) {
+        let is_users = text.location.is_some_and(|location| location.document == users);
+        if let Some(TemplateText(text)) = text.value.as_mut().filter(|_| is_users) {
+            *text = redact_template(text).into();
+        }
+    }
+    let node = block.get("request").and_then(|request| request.get("body"));
+    if let (Some(TemplateBody(body)), Some(node)) = (&mut redacted.body.value, node) {
+        redact_body(body, node, users);
+    }
+    redacted
+}
+
+/// Replaces the text beside placeholders in a JSON value, where it comes from the file `users`.
+fn redact_body(value: &mut serde_json::Value, node: &YamlNode, users: u32) {
+    match (value, &node.kind) {
+        (serde_json::Value::Array(items), NodeKind::List(nodes)) => {
+            items.iter_mut().zip(nodes).for_each(|(value, node)| redact_body(value, node, users));
+        }
+        (serde_json::Value::Object(entries), NodeKind::Map(_)) => {
+            for (key, value) in entries {
+                if let Some(node) = node.get(key) {
+                    redact_body(value, node, users);
+                }
+            }
+        }
+        (value @ (serde_json::Value::String(_) | serde_json::Value::Number(_)), _)
+            if node.location.document == users =>
+        {
+            *value = match &value {
+                serde_json::Value::String(text) => redact_template(text).into(),
+                _ => SECRET.into(),
+            };
+        }
+        _ => {}
     }
 }

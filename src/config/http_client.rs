@@ -1,4 +1,4 @@
-//! The HTTP client block: where the API is, and what goes along with every request.
+//! The HTTP client block: the base URL, credentials, headers, and the headers that are masked.
 
 use super::privacy::CREDENTIAL_HEADERS;
 use super::secret::{self, Misuse, Purpose, Secret, SecretFile};
@@ -32,11 +32,11 @@ const FORBIDDEN: [HeaderName; 10] = [
 /// The type of authorization whose token we sign ourselves.
 const KLING_JWT: &str = "kling-jwt";
 
-/// A header that is sent, and where its value stands.
+/// A header that is sent, with the location of its value.
 type HeaderEntry = (Location, HeaderName, Secret);
 
 impl Validator<'_> {
-    /// The client block of a provider, and its base URL.
+    /// Validates the client block of a provider, and returns it with the base URL.
     pub fn client(
         &self,
         raw: &raw::RawProvider,
@@ -56,7 +56,7 @@ impl Validator<'_> {
         Some((url?.0, HttpClientConfig { auth, headers, tls, proxy, http2 }))
     }
 
-    /// The base URL without its user and password, and these.
+    /// Returns the base URL without user and password, and these separately.
     fn base_url(
         &self,
         raw: &raw::RawProvider,
@@ -103,8 +103,8 @@ impl Validator<'_> {
         None
     }
 
-    /// The further headers. `credentials` are those that carry credentials: their values may never
-    /// be seen, whatever they stand under.
+    /// Returns the further headers. `credentials` are the names of those that carry credentials: their
+    /// values are never shown, under whichever key they are written.
     fn headers(
         &self,
         table: &OrderedMap<raw::RawHeader>,
@@ -191,7 +191,7 @@ impl Validator<'_> {
         self.report(diagnostic);
     }
 
-    /// A secret that stands under one of two keys.
+    /// Returns a secret that is written under one of two keys.
     fn secret(
         &self,
         inline: &Spanned<SecretText>,
@@ -219,7 +219,7 @@ impl Validator<'_> {
         Some((location, Secret::File(SecretFile { path, purpose: purpose.clone() })))
     }
 
-    /// The one way in which credentials travel.
+    /// Returns the one way in which credentials are sent.
     fn auth(
         &self,
         raw: &raw::RawProvider,
@@ -250,8 +250,8 @@ impl Validator<'_> {
         header.or(basic).or(user).unwrap_or(Auth::None)
     }
 
-    /// Whether `http_headers` has a header that carries credentials, as `Authorization` does at any
-    /// API. Reports more than one.
+    /// Returns true if `http_headers` has a header that carries credentials, as `Authorization` does at
+    /// any API. Reports more than one.
     fn auth_header(&self, raw: Option<&raw::RawAuthorization>, headers: &[HeaderEntry]) -> bool {
         let names = credential_headers(raw);
         let mut found = headers.iter().filter(|(_, name, _)| is_among(name, &names));
@@ -298,7 +298,7 @@ impl Validator<'_> {
         Some(Auth::Header { name, scheme: scheme.into(), credentials })
     }
 
-    /// Both keys of a signed token.
+    /// Returns both keys of a signed token.
     fn kling_jwt(&self, raw: &raw::RawAuthorization) -> Option<Auth> {
         for location in
             [raw.credentials.location, raw.credentials_file.location].into_iter().flatten()
@@ -367,7 +367,7 @@ fn is_among(name: &HeaderName, names: &[&str]) -> bool {
     names.iter().any(|other| name.as_str().eq_ignore_ascii_case(other))
 }
 
-/// Adds to a mistake about a file that cannot be read what a shell would have made of its name.
+/// Adds a hint about the name to a diagnostic about a missing file, if a shell would expand the name.
 pub fn missing(diagnostic: Diagnostic, error: &io::Error, path: &Path) -> Diagnostic {
     match error.kind() {
         io::ErrorKind::NotFound => unexpanded(diagnostic, &path.to_string_lossy()),
@@ -375,7 +375,7 @@ pub fn missing(diagnostic: Diagnostic, error: &io::Error, path: &Path) -> Diagno
     }
 }
 
-/// Adds to a mistake about files what a shell would have made of their name.
+/// Adds a hint to a diagnostic about files, if a shell would expand their name.
 pub fn unexpanded(diagnostic: Diagnostic, name: &str) -> Diagnostic {
     match name {
         _ if has_tilde(name) => diagnostic.hint("`~` is not expanded: write the whole path"),
@@ -384,7 +384,7 @@ pub fn unexpanded(diagnostic: Diagnostic, name: &str) -> Diagnostic {
     }
 }
 
-/// Reports whether a shell would have made another name of a file's.
+/// Reports whether a shell would expand the name of a file.
 pub fn is_unexpanded(name: &str) -> bool {
     let is_variable = |(at, _): (usize, &str)| {
         let behind = name.get(at + 1..).unwrap_or_default();
@@ -397,13 +397,13 @@ fn has_tilde(name: &str) -> bool {
     name.starts_with("~/") || name.contains("/~/")
 }
 
-/// What an error of the file system says, without the number that Rust adds.
+/// Returns the message of a file system error, without the number that Rust adds.
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-/// Headers by which a server hands out what a client then shows as its credentials.
+/// Headers in which a server issues credentials to a client.
 const HANDED_OUT: [&str; 6] = [
     "authentication-info",
     "proxy-authentication-info",
@@ -412,15 +412,15 @@ const HANDED_OUT: [&str; 6] = [
     "set-cookie2",
     "www-authentication-info",
 ];
-/// Ends of the names of headers that APIs have made up for their credentials.
+/// Suffixes of the names of headers that APIs have invented for their credentials.
 const ENDINGS: [&str; 6] = ["-token", "-secret", "-password", "-api-key", "-apikey", "-cookie"];
 
-/// The names of headers of which the configuration says that they carry a secret.
+/// The names of the headers that carry a secret according to the configuration.
 #[derive(Debug, Default)]
 pub struct MaskedHeaders(Vec<HeaderName>);
 
 impl MaskedHeaders {
-    /// Returns those of a provider.
+    /// Returns the names for a provider.
     pub fn of(raw: &raw::RawProvider) -> Self {
         let table = raw.http_headers.get().into_iter().flat_map(|headers| headers.0.entries());
         let secret =

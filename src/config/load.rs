@@ -1,4 +1,4 @@
-//! Files to a configuration: reads the main file and the task files, and gathers what is wrong.
+//! Loading: reads the main file and the task files, and collects all diagnostics.
 
 pub(super) mod task_files;
 
@@ -16,7 +16,8 @@ use super::validate::Validator;
 use super::{Config, Loaded, Provider, effective, preset, raw};
 use crate::bounded_file;
 use crate::yaml::decode;
-use crate::yaml::diagnostic::{Diagnostic, DiagnosticSink, Diagnostics, SourceFormat, SourceText};
+use crate::yaml::diagnostic::{Diagnostic, DiagnosticSink, Diagnostics};
+use crate::yaml::source::{SourceFormat, SourceText};
 use crate::yaml::span::Spanned;
 use crate::yaml::span::{Location, Position};
 use crate::yaml::tree::{self, LongList, NodeKind, YamlNode};
@@ -25,35 +26,35 @@ use task_files::{ExpandedGlob, SourceHasher, Sources};
 /// The list of tasks in the main file.
 const TASKS: LongList = LongList::Section("tasks");
 
-/// Where a configuration is read from.
+/// The origin of a configuration.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'i> {
     /// A file; those that it names are relative to its directory.
     File(&'i Path),
     /// A text.
     Text {
-        /// What it is called in mistakes.
+        /// The name in diagnostics.
         name: &'i str,
         /// The text.
         text: &'i str,
-        /// The directory that files which it names are relative to.
+        /// The directory of relative files.
         dir: &'i Path,
     },
 }
 
-/// Why nothing can be built for a provider.
+/// The reason for which no client can be built for a provider.
 #[derive(Debug)]
 pub struct Refusal {
-    /// The key that it is about, below the provider's and with dots between its parts; may be empty.
+    /// The key below the provider, with dots between its parts; may be empty.
     pub key: &'static str,
-    /// What is wrong. Holds no secret.
+    /// The message, without secrets.
     pub message: String,
 }
 
 /// Reads a configuration and everything that it names.
 ///
 /// # Errors
-/// All mistakes of all files.
+/// All diagnostics of all files.
 pub fn load(main: &Path) -> Result<Loaded, Diagnostics> {
     load_with(Input::File(main), |_| Ok(())).map(|(loaded, _)| loaded)
 }
@@ -61,16 +62,16 @@ pub fn load(main: &Path) -> Result<Loaded, Diagnostics> {
 /// Reads a configuration from a text; files that it names are relative to `dir`.
 ///
 /// # Errors
-/// All mistakes of all files.
+/// All diagnostics of all files.
 pub fn load_text(name: &str, text: &str, dir: &Path) -> Result<Loaded, Diagnostics> {
     load_with(Input::Text { name, text, dir }, |_| Ok(())).map(|(loaded, _)| loaded)
 }
 
-/// Reads a configuration, and makes what each of its providers needs with `make`, so that what cannot be
-/// made is a mistake like any other.
+/// Reads a configuration, and builds the client of each provider with `make`, so that a refusal is a
+/// diagnostic like any other.
 ///
 /// # Errors
-/// All mistakes of all files.
+/// All diagnostics of all files.
 pub fn load_with<B>(
     input: Input<'_>,
     make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
@@ -81,7 +82,7 @@ pub fn load_with<B>(
 /// Reads a configuration as [`load_with`] does, where another is in force, which was read from `before`.
 ///
 /// # Errors
-/// All mistakes of all files. One is a glob that matched files before and matches none now, while a
+/// All diagnostics of all files. One is a glob that matched files before and matches none now, while a
 /// directory of these files is gone or cannot be read.
 pub fn load_after<B>(
     input: Input<'_>,
@@ -113,7 +114,7 @@ fn file(document: u32) -> Location {
     Location { document, position: Position::File }
 }
 
-/// What has been read so far.
+/// The state of one load.
 struct Loader<'d> {
     dir: &'d Path,
     /// The files of the configuration in force.
@@ -121,11 +122,11 @@ struct Loader<'d> {
     sources: Vec<SourceText>,
     files: Vec<PathBuf>,
     globs: Vec<ExpandedGlob>,
-    /// How many bytes of task files may still be read.
+    /// The number of bytes of task files that may still be read.
     left: usize,
-    /// Task files that have been read, and for which provider.
+    /// The task files that have been read, each with its provider.
     lists: HashSet<(PathBuf, Option<usize>)>,
-    /// Secret files, each as the file system resolves it.
+    /// The canonical paths of the secret files.
     secret_files: HashSet<PathBuf>,
     hasher: SourceHasher,
     sink: DiagnosticSink,
@@ -217,7 +218,7 @@ impl<'d> Loader<'d> {
         (Loaded { config, tasks }, built)
     }
 
-    /// Notes which texts of a tree must not be shown.
+    /// Records the texts of a tree that must not be shown.
     fn hide<T: JsonSchema>(&mut self, root: &YamlNode) {
         for hidden in privacy::hidden(root, &Shape::of::<T>()) {
             let number = usize::try_from(hidden.location.document).ok();
@@ -227,7 +228,7 @@ impl<'d> Loader<'d> {
         }
     }
 
-    /// Lays every provider over its preset.
+    /// Merges each provider with its preset.
     fn fill_in_presets(&mut self, root: &mut YamlNode) {
         let NodeKind::Map(sections) = &mut root.kind else { return };
         let providers = sections.iter_mut().filter(|(key, _)| key.text() == Some("providers"));
@@ -257,7 +258,7 @@ impl<'d> Loader<'d> {
         self.sink.push(diagnostic);
     }
 
-    /// Keeps a file's text, for positions, and gives its number.
+    /// Keeps the text of a file, for excerpts, and returns its number.
     fn source(&mut self, name: String, content: Vec<u8>, format: SourceFormat) -> Option<u32> {
         let number = u32::try_from(self.sources.len()).ok()?;
         let (mut text, valid) = match String::from_utf8(content) {
@@ -274,12 +275,12 @@ impl<'d> Loader<'d> {
         valid.then_some(number)
     }
 
-    /// The tree of a text that has been kept.
+    /// Parses a text that has been kept.
     fn parse(&mut self, number: u32) -> Option<YamlNode> {
         self.outline(number, LongList::Nowhere)
     }
 
-    /// The same without the items of a long list.
+    /// Parses a text that has been kept, without the items of a long list.
     fn outline(&mut self, number: u32, list: LongList) -> Option<YamlNode> {
         let source = self.sources.get_mut(usize::try_from(number).ok()?)?;
         let error = match tree::outline(&source.text, number, list) {

@@ -40,11 +40,14 @@ presets! {
     "viggle",
 }
 
-/// What makes a request another one.
+/// The keys that make a request another one.
 const REQUEST_KEYS: [&str; 4] = ["method", "path", "query", "body"];
 
-/// `provider` with what `preset` has in addition. Lists and scalars replace the preset's; in the
-/// mapping, null removes a key of the preset's.
+/// Returns `provider` with the keys that only `preset` has. Lists and scalars replace the preset's; in
+/// the mapping, null removes a key of the preset's.
+///
+/// Both are merged as trees, before either is decoded: a preset is written in the same language as a
+/// provider.
 pub fn merge(preset: &YamlNode, provider: &YamlNode) -> YamlNode {
     blocks(preset, provider, |key, base, value| match key {
         "authorization" => Some(authorization(base, value)),
@@ -55,7 +58,7 @@ pub fn merge(preset: &YamlNode, provider: &YamlNode) -> YamlNode {
     })
 }
 
-/// Both blocks as one: `merge` decides on the keys that both have.
+/// Merges two blocks: `merge` decides on the keys that both have.
 fn blocks(
     base: &YamlNode,
     over: &YamlNode,
@@ -78,8 +81,8 @@ fn blocks(
     YamlNode { location: over.location, bytes: over.bytes, kind }
 }
 
-/// The preset's request for one that the user changes. Its batch asks the preset's question, so it
-/// goes where the user asks another.
+/// Returns the preset's request, to be merged with the user's. Its batch belongs to the preset's own
+/// request, so it is left out where the user's request differs.
 fn for_request(base: &YamlNode, over: &YamlNode) -> YamlNode {
     let asks_anew = REQUEST_KEYS.iter().any(|key| over.get(key).is_some());
     let mut base = base.clone();
@@ -99,8 +102,8 @@ fn deep(base: &YamlNode, over: &YamlNode) -> Option<YamlNode> {
     }
 }
 
-/// Another header than the preset's is not sent with the preset's scheme, and the preset's
-/// header is then one of those that it must not be sent together with.
+/// Merges authorization blocks. Another header than the preset's is not sent with the preset's scheme,
+/// and the preset's header becomes one of its alternatives, which are never sent together with it.
 fn authorization(base: &YamlNode, over: &YamlNode) -> YamlNode {
     let header =
         |block: &YamlNode| block.get("header").and_then(YamlNode::text).map(str::to_lowercase);
@@ -124,7 +127,7 @@ fn authorization(base: &YamlNode, over: &YamlNode) -> YamlNode {
     merged
 }
 
-/// The user's header replaces the preset's of the same name, in whatever case.
+/// Merges headers. The user's header replaces the preset's of the same name, in any case.
 fn headers(base: &YamlNode, over: &YamlNode) -> YamlNode {
     let (NodeKind::Map(base_entries), NodeKind::Map(entries)) = (&base.kind, &over.kind) else {
         return over.clone();

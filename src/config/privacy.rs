@@ -1,6 +1,5 @@
-//! Which texts of a file may be secrets, by the type of the place where each stands. The types are
-//! those of the structs that a file is decoded into, read from their JSON Schema, so that what a
-//! key holds is said once.
+//! Secrets by type: the texts of a file that must not be shown, by the types of the structs that the
+//! file is decoded into. The types are read from the JSON Schema, so that each is declared once.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +15,10 @@ use crate::yaml::tree::{NodeKind, YamlNode};
 /// Headers that carry credentials at any API, in lower case.
 pub const CREDENTIAL_HEADERS: [&str; 2] = ["authorization", "cookie"];
 
-/// What may stand at a place.
+/// The type of a value, as far as it matters for secrets.
 #[derive(Debug)]
 pub enum Shape {
-    /// A scalar, and which of its texts are shown.
+    /// A scalar with the visibility of its texts.
     Scalar(Visibility),
     /// A list of values of one shape.
     List(Box<Self>),
@@ -43,23 +42,23 @@ pub enum Shape {
     Template,
 }
 
-/// Which texts of a scalar are shown.
+/// The visibility of the texts of a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visibility {
-    /// All.
+    /// All texts.
     Always,
-    /// None.
+    /// No texts.
     Never,
     /// URLs that have neither a user nor a query.
     PlainUrl,
-    /// Those without white space.
+    /// Texts without white space.
     Word,
-    /// Those that are nothing but placeholders.
+    /// Texts of placeholders alone.
     Placeholders,
 }
 
 impl Visibility {
-    /// Reports whether this text is shown. There is nothing to hide in an empty one.
+    /// Reports whether a text is shown. An empty text hides nothing.
     pub fn shows(self, text: &str) -> bool {
         text.is_empty()
             || match self {
@@ -85,7 +84,7 @@ impl Shape {
             let name = reference.rsplit('/').next().unwrap_or_default();
             return Self::named(name).unwrap_or_else(|| {
                 let definition = definitions.get(name).unwrap_or(&Value::Null);
-                match name == raw::RawHeaders::schema_name() {
+                match name == raw::RawHttpHeaders::schema_name() {
                     true => Self::headers(definition, definitions),
                     false => *build(definition),
                 }
@@ -109,7 +108,7 @@ impl Shape {
         Self::Block { keys, others: others.map(build) }
     }
 
-    /// The shape of the scalars of [`crate::yaml::scalar`] that may hold secrets.
+    /// Returns the shape of a scalar type that may hold secrets.
     fn named(name: &str) -> Option<Self> {
         [
             (SecretText::schema_name(), Self::Scalar(Visibility::Never)),
@@ -241,15 +240,15 @@ pub fn redact_template(template: &str) -> String {
     shown
 }
 
-/// Returns what must not be shown of a tree of this shape: what stands where a secret belongs, and
-/// what stands where nothing belongs and so has no type. Ends soon after [`MAX_HIDDEN`] of them.
+/// Returns the hidden nodes of a tree of this shape: values of secret types, and values at unknown
+/// keys, which have no type. Stops soon after [`MAX_HIDDEN`] of them.
 pub fn hidden(root: &YamlNode, shape: &Shape) -> Vec<HiddenNode> {
     let mut found = Vec::new();
     find(root, shape, None, &mut found);
     found
 }
 
-/// Returns what must not be shown of an item of a list of this shape.
+/// Returns the hidden nodes of an item of a list of this shape.
 pub fn hidden_in_item(item: &YamlNode, list: &Shape) -> Vec<HiddenNode> {
     let mut found = Vec::new();
     if let Shape::List(shape) = list {
@@ -258,14 +257,14 @@ pub fn hidden_in_item(item: &YamlNode, list: &Shape) -> Vec<HiddenNode> {
     found
 }
 
-/// Looks through a value of this shape, which stands in the block `around`.
+/// Finds the hidden nodes of a value of this shape, which is in the block `around`.
 fn find(node: &YamlNode, shape: &Shape, around: Option<&YamlNode>, found: &mut Vec<HiddenNode>) {
     if found.len() > MAX_HIDDEN {
         return;
     }
     match (&node.kind, shape) {
         (NodeKind::Map(_) | NodeKind::List(_), Shape::Either(_, block)) => {
-            find(node, block, around, found)
+            find(node, block, around, found);
         }
         (NodeKind::Map(entries), Shape::Block { .. } | Shape::Headers { .. } | Shape::Template) => {
             for (key, value) in entries {
@@ -306,7 +305,7 @@ fn find(node: &YamlNode, shape: &Shape, around: Option<&YamlNode>, found: &mut V
     }
 }
 
-/// Keys are names and shown, but for one that may be none.
+/// Finds out whether a key is hidden. Keys are names and shown, except one that may be a value.
 fn find_key(key: &YamlNode, value: &YamlNode, shape: &Shape, found: &mut Vec<HiddenNode>) {
     let is_known = |name: &str| match shape {
         Shape::Block { keys, .. } => keys.contains_key(name),
@@ -321,7 +320,7 @@ fn find_key(key: &YamlNode, value: &YamlNode, shape: &Shape, found: &mut Vec<Hid
     }
 }
 
-/// Hides all of a value, keys among it.
+/// Hides all of a value, including keys.
 fn hide_all(node: &YamlNode, found: &mut Vec<HiddenNode>) {
     if found.len() > MAX_HIDDEN {
         return;

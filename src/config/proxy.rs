@@ -17,7 +17,7 @@ use crate::yaml::span::Location;
 /// The schemes of a proxy.
 const SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 
-/// Advice for a URL that is none of a proxy.
+/// Advice for a URL that is not that of a proxy.
 const HINT: &str = "write http://host:port; there are http, https, socks5 and socks5h";
 
 impl Validator<'_> {
@@ -117,7 +117,7 @@ impl Environment {
     /// Returns the URL of the proxy through which `base_url` is asked, if any.
     ///
     /// # Errors
-    /// When the variable is not the URL of a proxy. A bare `host:port` is one of `http`.
+    /// The variable is not the URL of a proxy. A bare `host:port` is one of `http`.
     fn proxy(&self, base_url: &Url) -> Result<Option<SecretString>, ()> {
         let Some(text) = &self.proxy else { return Ok(None) };
         let text = text.expose_secret();

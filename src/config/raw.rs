@@ -1,13 +1,14 @@
-//! The configuration as written: what keys there are and what kind of value each has. The JSON
-//! Schema is made from these structs, so their comments are what an editor shows.
+//! The configuration as written: its keys and the types of their values. The JSON Schema is generated
+//! from these structs, so editors show their comments.
 
 use super::{PerTaskSeries, TlsVersion, preset};
+use crate::mapping::schema::RawResponse;
 use crate::request::RawRequest;
 use crate::yaml::scalar::{
     ByteSize, PositiveInteger, PrometheusDuration, PublicText, SchemeText, SecretText, Share,
     UrlText,
 };
-use crate::yaml::span::{Either, OneOrMany, OrderedMap, Spanned};
+use crate::yaml::span::{Either, OrderedMap, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -38,24 +39,24 @@ pub struct RawGlobal {
     pub poll_interval: Spanned<PrometheusDuration>,
     /// Total time of one poll. Default 10s.
     pub poll_timeout: Spanned<PrometheusDuration>,
-    /// After how long a task counts as stuck. Default 10m.
+    /// Time after which a task counts as stuck. Default 10m.
     pub stuck_after: Spanned<PrometheusDuration>,
-    /// How long a final task keeps its series. Default 1h.
+    /// Time for which a final task keeps its series. Default 1h.
     pub retain_finished: Spanned<PrometheusDuration>,
-    /// Whose series are exported: of `all` tasks, of `active` ones, or `none`. Default all.
+    /// The tasks whose series are exported: `all`, `active` ones, or `none`. Default all.
     pub per_task_series: Spanned<PerTaskSeries>,
     /// The largest answer that is read. Default 1MiB.
     pub body_size_limit: Spanned<ByteSize>,
-    /// How many of the requests may be those of `/probe`.
+    /// Limits of the requests for `/probe`.
     pub probe: Spanned<RawProbe>,
-    /// How many tasks are polled, all providers together; further ones are counted and left
+    /// The most tasks that are polled, all providers together; further ones are counted and left
     /// out. Default 1000000.
     pub max_tasks: Spanned<PositiveInteger>,
-    /// How many static labels a task may have. Default 30.
+    /// The most static labels of a task. Default 30.
     pub label_limit: Spanned<PositiveInteger>,
-    /// How many bytes a label's name may have. Default 128.
+    /// The longest name of a label, in bytes. Default 128.
     pub label_name_length_limit: Spanned<PositiveInteger>,
-    /// How many bytes a label's value may have. Default 1024.
+    /// The longest value of a label, in bytes. Default 1024.
     pub label_value_length_limit: Spanned<PositiveInteger>,
 }
 
@@ -69,15 +70,15 @@ pub struct RawProvider {
     /// The mapping to start from.
     #[schemars(extend("enum" = preset::NAMES))]
     pub preset: Spanned<String>,
-    /// Where the API is: `http` or `https`, possibly with a path. Default: the preset's.
+    /// The URL of the API: `http` or `https`, possibly with a path. Default: the preset's.
     pub base_url: Spanned<UrlText>,
     /// Credentials in a header.
     pub authorization: Spanned<RawAuthorization>,
     /// Credentials as user and password.
     pub basic_auth: Spanned<RawBasicAuth>,
     /// Further headers by name.
-    pub http_headers: Spanned<RawHeaders>,
-    /// How TLS is spoken.
+    pub http_headers: Spanned<RawHttpHeaders>,
+    /// TLS settings.
     pub tls_config: Spanned<RawTlsConfig>,
     /// A proxy to go through: `http`, `https`, `socks5` or `socks5h`. Default: none.
     pub proxy_url: Spanned<UrlText>,
@@ -87,33 +88,33 @@ pub struct RawProvider {
     pub proxy_from_environment: Spanned<bool>,
     /// Speak HTTP/2 where a server of `https` does. Default true.
     pub enable_http2: Spanned<bool>,
-    /// How many requests may begin in a time. Default: no limit.
+    /// Limit of the rate at which requests start. Default: no limit.
     pub rate_limit: Spanned<RawRateLimit>,
-    /// How many requests may be under way at once. Default 16.
+    /// The most requests in flight at once. Default 16.
     pub max_in_flight: Spanned<PositiveInteger>,
-    /// How many tasks one request asks for, where the API has batches. Default 50.
+    /// The most tasks of one request, where the API has batches. Default 50.
     pub batch_size: Spanned<PositiveInteger>,
-    /// How long the first task of a batch waits for others. Default 200ms.
+    /// Time for which the first task of a batch waits for others. Default 200ms.
     pub batch_wait: Spanned<PrometheusDuration>,
     /// Time between two polls of a task. Default: global's.
     pub poll_interval: Spanned<PrometheusDuration>,
     /// Total time of one poll. Default: global's.
     pub poll_timeout: Spanned<PrometheusDuration>,
-    /// After how long a task counts as stuck. Default: global's.
+    /// Time after which a task counts as stuck. Default: global's.
     pub stuck_after: Spanned<PrometheusDuration>,
-    /// How long a final task keeps its series. Default: global's.
+    /// Time for which a final task keeps its series. Default: global's.
     pub retain_finished: Spanned<PrometheusDuration>,
-    /// Whose series are exported. Default: global's.
+    /// The tasks whose series are exported. Default: global's.
     pub per_task_series: Spanned<PerTaskSeries>,
     /// The largest answer that is read. Default: global's.
     pub body_size_limit: Spanned<ByteSize>,
-    /// How many of the requests may be those of `/probe`.
+    /// Limits of the requests for `/probe`.
     pub probe: Spanned<RawProbe>,
-    /// How many tasks of this provider are polled. Default: no limit but global's.
+    /// The most tasks of this provider that are polled. Default: no limit but global's.
     pub max_tasks: Spanned<PositiveInteger>,
-    /// How a task is asked for. Keys that are given replace the preset's.
+    /// The request for a task. Keys that are given replace the preset's.
     pub request: Spanned<RawRequest>,
-    /// How an answer is understood. Keys that are given replace the preset's.
+    /// The meaning of an answer. Keys that are given replace the preset's.
     pub response: Spanned<RawResponse>,
 }
 
@@ -121,7 +122,7 @@ pub struct RawProvider {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawAuthorization {
-    /// What stands before the credentials. Default: Bearer in the header Authorization, nothing
+    /// The type before the credentials. Default: Bearer in the header Authorization, nothing
     /// in others. `kling-jwt`: a signed token of Kling's, from access key and secret key.
     #[serde(rename = "type")]
     pub scheme: Spanned<SchemeText>,
@@ -129,11 +130,11 @@ pub struct RawAuthorization {
     pub credentials: Spanned<SecretText>,
     /// A file with the credentials, read again when it changes.
     pub credentials_file: Spanned<String>,
-    /// Who signs a `kling-jwt`.
+    /// The access key of a `kling-jwt`.
     pub access_key: Spanned<SecretText>,
     /// A file with the access key, read again when it changes.
     pub access_key_file: Spanned<String>,
-    /// What signs a `kling-jwt`.
+    /// The key that signs a `kling-jwt`.
     pub secret_key: Spanned<SecretText>,
     /// A file with the secret key, read again when it changes.
     pub secret_key_file: Spanned<String>,
@@ -158,21 +159,21 @@ pub struct RawBasicAuth {
 
 /// Headers by name.
 #[derive(Debug, Deserialize, JsonSchema)]
-pub struct RawHeaders(pub OrderedMap<RawHeader>);
+pub struct RawHttpHeaders(pub OrderedMap<RawHeader>);
 
 /// The values of a header; each is sent.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawHeader {
-    /// Values that anybody may see, unless the header is one that carries credentials.
+    /// Public values, unless the header is one that carries credentials.
     pub values: Spanned<Vec<Spanned<PublicText>>>,
-    /// Values that nobody may see.
+    /// Secret values.
     pub secrets: Spanned<Vec<Spanned<SecretText>>>,
     /// Files with a value each, read again when they change.
     pub files: Spanned<Vec<Spanned<String>>>,
 }
 
-/// How TLS is spoken.
+/// TLS settings.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawTlsConfig {
@@ -184,108 +185,31 @@ pub struct RawTlsConfig {
     pub key_file: Spanned<String>,
     /// Accept any certificate. Default false.
     pub insecure_skip_verify: Spanned<bool>,
-    /// The lowest version that is spoken. Default TLS12.
+    /// The minimum version of TLS. Default TLS12.
     pub min_version: Spanned<TlsVersion>,
 }
 
-/// How many requests may begin in a time.
+/// Limit of the rate at which requests start.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["requests"]))]
 pub struct RawRateLimit {
-    /// How many requests.
+    /// The most requests that start in the time `per`.
     pub requests: Spanned<PositiveInteger>,
-    /// In which time. Default 1s.
+    /// The time. Default 1s.
     pub per: Spanned<PrometheusDuration>,
-    /// How many may begin at once after a pause. Default: `requests`.
+    /// The most requests that start at once after a pause. Default: `requests`.
     pub burst: Spanned<PositiveInteger>,
 }
 
-/// How many of the requests may be those of `/probe`.
+/// Limits of the requests for `/probe`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawProbe {
-    /// How many may be under way at once. Default: global's, or 1.
+    /// The most probes in flight at once. Default: global's, or 1.
     pub max_in_flight: Spanned<PositiveInteger>,
-    /// Which part of the requests they may be while polls are due. Default: global's, or 0.1.
+    /// The share of the requests that may be probes while polls are due. Default: global's, or 0.1.
     pub share: Spanned<Share>,
-}
-
-/// How an answer is understood.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct RawResponse {
-    /// HTTP statuses whose body is read, such as 200 or 2xx. Default 2xx.
-    pub accept: Spanned<RawWords>,
-    /// `json`, or `ignored` where the HTTP status tells the state. Default json.
-    pub body: Spanned<String>,
-    /// Where the body's own code stands.
-    pub code: Spanned<RawField>,
-    /// Where the body's own message stands.
-    pub message: Spanned<RawField>,
-    /// The place of a delay, for which a refusal asks to be left alone.
-    pub retry_after: Spanned<RawField>,
-    /// Codes that mean success. Default: any.
-    pub success: Spanned<RawWords>,
-    /// What codes mean: `auth`, `rate_limited`, `not_found`, or a final state.
-    pub codes: Spanned<OrderedMap<RawWords>>,
-    /// Where the task stands, or an array of tasks. The paths below are relative to it.
-    pub task: Spanned<String>,
-    /// Where the task's ID stands.
-    pub id: Spanned<RawField>,
-    /// Where the provider's word for the state stands.
-    pub status: Spanned<RawField>,
-    /// States, and the provider's words for each.
-    pub states: Spanned<OrderedMap<RawWords>>,
-    /// Exceptions from `states`.
-    pub refine: Spanned<Vec<Spanned<RawRefine>>>,
-    /// Where the kind of job stands.
-    pub job_type: Spanned<RawField>,
-    /// Where the time stands at which the task was taken.
-    pub enqueue_time: Spanned<RawField>,
-    /// Where the time stands at which the task ended.
-    pub finish_time: Spanned<RawField>,
-    /// Where the progress stands.
-    pub progress: Spanned<RawField>,
-    /// Where the provider's code for a failure stands.
-    pub failure_code: Spanned<RawField>,
-    /// Where the provider's words for a failure stand.
-    pub failure_reason: Spanned<RawField>,
-}
-
-/// Words of an API; numbers are words too.
-pub type RawWords = Vec<Spanned<PublicText>>;
-
-/// A JSON Pointer, or a block that says more.
-pub type RawField = Either<String, RawLongField>;
-
-/// Where a value stands and how it is written.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct RawLongField {
-    /// A JSON Pointer, or a list of them of which the first with a value counts, or `http_status`.
-    pub path: Spanned<OneOrMany<String>>,
-    /// A header of the answer, instead of a path.
-    pub header: Spanned<String>,
-    /// The value's format: `rfc3339`, `epoch_seconds`, `epoch_milliseconds`, `epoch`;
-    /// `percent`, `ratio`; `seconds`, `milliseconds`.
-    pub format: Spanned<String>,
-    /// The offset from UTC of times without one, such as `+08:00`. Default UTC.
-    pub zone: Spanned<PublicText>,
-    /// Only what stands before this text counts.
-    pub until: Spanned<PublicText>,
-}
-
-/// An exception from the table of states.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["if", "state"]))]
-pub struct RawRefine {
-    /// Fields and the text each must have.
-    #[serde(rename = "if")]
-    pub when: Spanned<OrderedMap<PublicText>>,
-    /// What the state is then.
-    pub state: Spanned<String>,
 }
 
 /// A task with more than an ID.
@@ -322,15 +246,15 @@ pub fn schema() -> String {
     text
 }
 
-/// Advice where Prometheus would get a token by itself.
+/// Advice for keys by which Prometheus would get a token by itself.
 const TOKEN: &str =
     "have the token written to a file, and name it in authorization.credentials_file";
 const REFERENCE: &str = "there is no secret manager: name a file instead";
 const INLINE: &str = "write it to a file, and name the file";
 
-/// A key that there is not.
+/// A key of Prometheus that is not supported here.
 struct ForeignKey {
-    /// The struct of `raw` in whose block Prometheus has it.
+    /// The name of the struct in whose block Prometheus has the key.
     block: &'static str,
     name: &'static str,
     hint: &'static str,

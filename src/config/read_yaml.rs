@@ -3,7 +3,8 @@
 use super::http_client;
 use super::privacy::{self, Shape};
 use crate::yaml::decode;
-use crate::yaml::diagnostic::{Diagnostic, DiagnosticSink, Diagnostics, SourceFormat, SourceText};
+use crate::yaml::diagnostic::{Diagnostic, DiagnosticSink, Diagnostics};
+use crate::yaml::source::{SourceFormat, SourceText};
 use crate::yaml::span::Spanned;
 use crate::yaml::span::{Location, Position};
 use crate::yaml::tree::{self, NodeKind, YamlNode};

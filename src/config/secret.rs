@@ -28,26 +28,26 @@ pub enum Secret {
 pub struct SecretFile {
     /// Relative to the working directory.
     pub path: PathBuf,
-    /// What the secret is for.
+    /// The use of the secret.
     pub purpose: Purpose,
 }
 
 impl Secret {
-    /// A secret that is known.
+    /// Returns a secret that is written in the configuration.
     pub fn inline(text: &str) -> Self {
         Self::Inline(text.into())
     }
 
-    /// Whether it is said nowhere, not even where a provider sends it back.
+    /// Reports whether the secret is masked everywhere, even where a provider sends it back.
     pub fn is_masked(&self) -> bool {
         !matches!(self, Self::Value(_))
     }
 
-    /// The text, without white space around it where it comes from a file.
+    /// Reads the text, without white space around it if it comes from a file.
     ///
     /// # Errors
     /// The file cannot be read, is empty, too large, not UTF-8, or holds something else than the
-    /// secret, which the inner error then is a [`secret::Misuse`] of. Errors never hold the text.
+    /// secret; then the inner error is a [`Misuse`]. Errors never contain the text.
     pub fn read(&self) -> io::Result<SecretString> {
         let SecretFile { path, purpose } = match self {
             Self::Inline(text) | Self::Value(text) => return Ok(text.clone()),
@@ -65,7 +65,7 @@ impl Secret {
         }
     }
 
-    /// The value of a header that carries the secret behind `scheme`, which may be empty.
+    /// Returns the value of a header that carries the secret behind `scheme`, which may be empty.
     ///
     /// # Errors
     /// As [`Secret::read`], or the text cannot stand in a header.
@@ -98,7 +98,7 @@ const SCHEMES: [&str; 7] = ["bearer", "basic", "token", "key", "apikey", "api-ke
 const QUOTES: [(char, char); 5] =
     [('"', '"'), ('\'', '\''), ('`', '`'), ('\u{201c}', '\u{201d}'), ('\u{2018}', '\u{2019}')];
 
-/// What a secret is for.
+/// The use of a secret.
 #[derive(Clone, Debug)]
 pub enum Purpose {
     /// Credentials in the header `header` behind the type `scheme`, which may be empty.
@@ -116,11 +116,11 @@ pub enum Purpose {
     Header(HeaderName),
 }
 
-/// Why a text is no secret. Never holds anything of the text but a character that nobody sees.
+/// The reason for which a text is no secret. Contains nothing of the text but an invisible character.
 #[derive(Debug)]
 pub struct Misuse {
     message: String,
-    /// What to do.
+    /// Advice.
     pub hint: &'static str,
 }
 
@@ -210,7 +210,7 @@ impl Purpose {
     }
 }
 
-/// What to do about a placeholder.
+/// Advice for a placeholder.
 pub const UNFILLED: &str =
     "variables and templates are not filled in: write the value, or fill them in beforehand";
 

@@ -1,4 +1,4 @@
-//! Globs of `task_files`: the files that they match now, and whether their directories are there.
+//! Globs of `task_files`: the files that they match now, and the state of their directories.
 //!
 //! The `glob` crate matches the names. It does not look for them: it has no place for names that are
 //! not UTF-8, and takes a directory that is gone for one without files.
@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
 
-/// How many files a glob may match. Each is read, and a directory with more of them is no list.
+/// The most files that a glob may match. Each is read, and a directory with more files is no list.
 pub const MAX_FILES: usize = 10_000;
-/// How many directories a glob may look into: with `**` it may begin at the root of a file system.
+/// The most directories that a glob may search: with `**` a search may start at the root of a
+/// file system.
 const MAX_DIRECTORIES: usize = 100_000;
 
 /// Names that begin with a dot are not matched by wildcards, so that the directories of a mounted
@@ -28,7 +29,7 @@ const OPTIONS: MatchOptions = MatchOptions {
 /// A glob of `task_files`, below a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskGlob {
-    /// As the configuration writes it.
+    /// The glob as the configuration writes it.
     text: String,
     base: PathBuf,
     parts: Vec<GlobPart>,
@@ -48,9 +49,9 @@ enum GlobPart {
 /// The files that a glob matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Matches {
-    /// By name; directories are none.
+    /// The matched files, by name, without directories.
     pub files: Vec<PathBuf>,
-    /// The first directory that was to be looked into and is not there.
+    /// The first directory to be searched that does not exist.
     pub missing: Option<PathBuf>,
 }
 
@@ -58,7 +59,7 @@ impl TaskGlob {
     /// Compiles a glob; a relative one is below `dir`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A message about the glob.
     pub fn new(dir: &Path, text: &str) -> Result<Self, &'static str> {
         let base = if text.starts_with('/') { Path::new("/") } else { dir };
         let parts = text.split('/').filter(|part| !matches!(*part, "" | "."));

@@ -12,8 +12,9 @@ use crate::task::{DOT_SEGMENT, Labels, Task, TaskCommon, check_id};
 use crate::yaml::decode;
 use crate::yaml::diagnostic::{Diagnostic, shorten};
 use crate::yaml::scalar::PublicText;
+use crate::yaml::source::lines;
 use crate::yaml::span::{Either, OrderedMap, Spanned};
-use crate::yaml::span::{Location, Position, lines};
+use crate::yaml::span::{Location, Position};
 
 /// The length of a line with a short ID, in bytes. Room for a task takes five times as much.
 const SHORT_LINE: usize = 16;
@@ -24,24 +25,24 @@ pub struct TaskCollector<'c> {
     global: &'c GlobalSettings,
     providers: &'c [NamedProvider],
     by_name: HashMap<&'c str, usize>,
-    /// Whether each provider of the file has a name, so that a task without one among them is wrong.
+    /// True if each provider of the file has a name, so that a task with an unknown name is an error.
     all_named: bool,
-    /// In the order of the files, without those that limits leave out.
+    /// The tasks in the order of the files, without those beyond the limits.
     listed: Vec<Task>,
-    /// Where each was listed.
+    /// The locations of the tasks in `listed`.
     locations: Vec<Location>,
     index: TaskIndex,
     /// Hashes of those that limits leave out, by which a second one of them is known: there may be a
     /// hundred million, and then two have the same hash in one case of three thousand.
     left_out: HashSet<u64>,
     kept_of: Vec<usize>,
-    /// Every combination of provider, labels and params is there once.
+    /// Each combination of provider, labels and params, once.
     commons: HashSet<Arc<TaskCommon>>,
     no_labels: Labels,
 }
 
 impl<'c> TaskCollector<'c> {
-    /// An empty list. `all_named` says whether `providers` are all that the file has.
+    /// Returns an empty collector. `all_named` is true if `providers` are all that the file has.
     pub fn new(
         validator: &'c Validator<'c>,
         global: &'c GlobalSettings,
@@ -69,7 +70,7 @@ impl<'c> TaskCollector<'c> {
         self.validator.sink.len()
     }
 
-    /// The tasks within the limits, in the order of the files, and how many more there are.
+    /// Returns the tasks within the limits, in the order of the files, and the number of the others.
     pub fn finish(self) -> (Vec<Task>, usize) {
         (self.listed, self.left_out.len())
     }
@@ -201,7 +202,7 @@ impl<'c> TaskCollector<'c> {
         common
     }
 
-    /// The provider of a task that names none.
+    /// Returns the provider of a task that names none.
     fn only_provider(&self, location: Location, default: Option<usize>) -> Option<usize> {
         if let (None, [_], true) = (default, self.providers, self.all_named) {
             return Some(0);
@@ -218,7 +219,7 @@ impl<'c> TaskCollector<'c> {
         default
     }
 
-    /// A provider by its name.
+    /// Finds a provider by its name.
     pub fn find_provider(&self, location: Location, name: &str) -> Option<usize> {
         let found = self.by_name.get(name).copied();
         if found.is_none() && self.all_named {
@@ -281,7 +282,7 @@ impl<'c> TaskCollector<'c> {
         labels.into()
     }
 
-    /// The params of the task `id`.
+    /// Validates the params of the task `id`.
     fn params(&self, table: &OrderedMap<PublicText>, provider: Option<usize>, id: &str) -> Labels {
         let named = provider.and_then(|provider| self.providers.get(provider));
         let provider = named.and_then(|named| named.provider.as_ref());
@@ -328,14 +329,14 @@ fn a_task_id() -> String {
     "a task ID".to_owned()
 }
 
-/// What to do about an ID with dot segments.
+/// Advice for an ID with dot segments.
 const AS_GIVEN: &str =
     "a gateway that decodes it would ask for another path: write it as the provider's API gave it";
 
-/// What to do about a character that nobody sees.
+/// Advice for an invisible character.
 const REMOVE: &str = "remove the character: it counts, though nobody sees it";
 
-/// What a line of a text list holds beside an ID: at which byte, what, and what to do.
+/// Finds text beside the ID in a line of a text list. Returns its byte, a message and a hint.
 fn odd_in_list(id: &str) -> Option<(usize, String, &'static str)> {
     if let Some((at, found)) = find_invisible(id) {
         return Some((at, format!("a task ID holds {found}"), REMOVE));

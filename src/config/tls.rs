@@ -1,4 +1,4 @@
-//! `tls_config`: whether its files are there, are what they should be, and belong together.
+//! `tls_config`, and certificates and keys in PEM.
 
 use super::http_client::{missing, reason};
 use super::validate::Validator;
@@ -16,7 +16,7 @@ use rustls::sign::CertifiedKey;
 use std::path::PathBuf;
 
 impl Validator<'_> {
-    /// How TLS is spoken to a provider.
+    /// Validates the TLS settings of a provider.
     pub fn tls(&self, raw: &raw::RawTlsConfig) -> TlsConfig {
         let ca = self.pem(&raw.ca_file, certificates);
         if let Some((location, _, certificates)) = &ca {
@@ -54,7 +54,7 @@ impl Validator<'_> {
         }
     }
 
-    /// A PEM file, with its place and what is in it.
+    /// Reads and parses a PEM file. Returns its location, path and content.
     fn pem<T>(
         &self,
         at: &Spanned<String>,
@@ -80,7 +80,7 @@ impl Validator<'_> {
 /// The largest PEM file, in bytes: several times the bundle of all public authorities.
 pub const MAX_PEM_BYTES: usize = 4 << 20;
 
-/// Which of two a mistake is about.
+/// The certificate or its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Half {
     /// The certificate.
@@ -92,7 +92,7 @@ pub enum Half {
 /// Returns the certificates of a text, at least one.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A message about the text.
 pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match all {
@@ -105,7 +105,7 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static
 /// Returns the private key of a text.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A message about the text.
 pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, &'static str> {
     let is_encrypted = memchr::memmem::find(pem, b"ENCRYPTED").is_some();
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| match is_encrypted {
@@ -117,7 +117,7 @@ pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, &'static str> {
 /// Checks that a key can be used and is that of the first certificate of a chain.
 ///
 /// # Errors
-/// Which of the two is wrong, and how.
+/// The wrong half, with a message.
 pub fn check_pair(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,

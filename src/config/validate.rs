@@ -1,5 +1,5 @@
-//! As written to as meant: limits and providers. Whatever is wrong is reported, and checking
-//! goes on with what is left.
+//! Validation of `global` and of the providers: from the blocks as written to the typed configuration.
+//! Each error is reported, and validation goes on with the rest.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -11,7 +11,7 @@ use reqwest::Url;
 
 use super::http_client::MaskedHeaders;
 use super::load::Refusal;
-use super::{Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, definition, raw};
+use super::{Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, effective, raw};
 use crate::mapping::Mapping;
 use crate::printable::find_invisible;
 use crate::request::Request;
@@ -26,28 +26,28 @@ use crate::yaml::tree::YamlNode;
 /// The longest name of a provider, in bytes: it is a label's value in every series.
 const MAX_NAME_BYTES: usize = 1_024;
 
-/// What every check needs.
+/// The context of the validation.
 pub struct Validator<'c> {
-    /// Where relative files are.
+    /// The directory of relative files.
     pub dir: &'c Path,
-    /// Where mistakes go.
+    /// The sink of the diagnostics.
     pub sink: &'c DiagnosticSink,
-    /// Files that are named as holding a secret.
+    /// The secret files that were named so far.
     pub named_as_secret: RefCell<HashSet<PathBuf>>,
 }
 
 /// `global`, with the built-in defaults filled in.
 #[derive(Debug)]
 pub struct GlobalSettings {
-    /// The limits of a provider that sets none itself.
+    /// The limits of a provider that sets none.
     pub limits: Limits,
-    /// How many tasks are polled.
+    /// The most tasks that are polled.
     pub max_tasks: usize,
-    /// How many static labels a task may have.
+    /// The most static labels of a task.
     pub label_limit: usize,
-    /// How many bytes a label's name may have.
+    /// The longest name of a label, in bytes.
     pub label_name_length_limit: usize,
-    /// How many bytes a label's value may have.
+    /// The longest value of a label, in bytes.
     pub label_value_length_limit: usize,
 }
 
@@ -63,46 +63,62 @@ impl Default for GlobalSettings {
     }
 }
 
-/// A provider that the file names, whether or not all of it is right.
+/// A provider with a valid name, even if other parts of it are invalid.
 #[derive(Debug)]
 pub struct NamedProvider {
-    /// The name, by which tasks find it.
+    /// The name.
     pub name: Arc<str>,
     /// Its position in the list.
     pub index: usize,
-    /// How many of its tasks are polled.
+    /// The most tasks of the provider that are polled.
     pub max_tasks: Option<usize>,
-    /// `None` after mistakes.
+    /// The provider, if all of it is valid.
     pub provider: Option<Arc<Provider>>,
 }
 
+/// Returns the limits that both `global` and a provider may set, over those of `$default`.
+macro_rules! shared_limits {
+    ($validator:expr, $raw:expr, $default:expr) => {
+        Limits {
+            poll_interval: $validator.positive(&$raw.poll_interval, $default.poll_interval),
+            poll_timeout: $validator.positive(&$raw.poll_timeout, $default.poll_timeout),
+            stuck_after: $validator.positive(&$raw.stuck_after, $default.stuck_after),
+            retain_finished: duration(&$raw.retain_finished, $default.retain_finished),
+            per_task_series: series(&$raw.per_task_series, $default.per_task_series),
+            body_size_limit: size(&$raw.body_size_limit, $default.body_size_limit),
+            probe: probe(&$raw.probe, $default.probe),
+            ..$default.clone()
+        }
+    };
+}
+
 impl<'c> Validator<'c> {
-    /// A check of a configuration whose relative files are in `dir`.
+    /// Returns a validator of a configuration whose relative files are in `dir`.
     pub fn new(dir: &'c Path, sink: &'c DiagnosticSink) -> Self {
         Self { dir, sink, named_as_secret: RefCell::default() }
     }
 }
 
 impl Validator<'_> {
-    /// The secret files that were named so far, each as the file system resolves it.
+    /// Returns the canonical paths of the secret files that were named so far.
     pub fn secret_files(&self) -> HashSet<PathBuf> {
         let named = self.named_as_secret.borrow();
         named.iter().filter_map(|path| path.canonicalize().ok()).collect()
     }
 
-    /// Reports a mistake.
+    /// Reports a diagnostic.
     pub fn report(&self, diagnostic: Diagnostic) {
         self.sink.push(diagnostic);
     }
 
-    /// Reports a mistake at a place, which is made only where it is kept: a list may have millions.
+    /// Reports a diagnostic at a location. It is made only if it is kept: a list may have millions.
     pub fn report_at(&self, location: Location, make: impl FnOnce(Location) -> Diagnostic) {
         if !self.sink.count_beyond(location) {
             self.report(make(location));
         }
     }
 
-    /// A file that the configuration names, relative to its directory.
+    /// Resolves the name of a file, which is relative to the directory of the configuration.
     pub fn path(&self, file: &Spanned<String>) -> Option<(Location, PathBuf)> {
         let (location, file) = file.located()?;
         if file.is_empty() || file.contains('\0') {
@@ -112,19 +128,10 @@ impl Validator<'_> {
         Some((location, self.dir.join(file)))
     }
 
-    /// `global` over the built-in defaults.
+    /// Validates `global`, and fills in the built-in defaults.
     pub fn global(&self, raw: &raw::RawGlobal) -> GlobalSettings {
         let built_in = GlobalSettings::default();
-        let limits = Limits {
-            poll_interval: self.positive(&raw.poll_interval, built_in.limits.poll_interval),
-            poll_timeout: self.positive(&raw.poll_timeout, built_in.limits.poll_timeout),
-            stuck_after: self.positive(&raw.stuck_after, built_in.limits.stuck_after),
-            retain_finished: duration(&raw.retain_finished, built_in.limits.retain_finished),
-            per_task_series: series(&raw.per_task_series, built_in.limits.per_task_series),
-            body_size_limit: size(&raw.body_size_limit, built_in.limits.body_size_limit),
-            probe: probe(&raw.probe, built_in.limits.probe),
-            ..built_in.limits
-        };
+        let limits = shared_limits!(self, raw, built_in.limits);
         GlobalSettings {
             limits,
             max_tasks: count(&raw.max_tasks, built_in.max_tasks),
@@ -142,21 +149,15 @@ impl Validator<'_> {
 
     fn limits(&self, raw: &raw::RawProvider, global: &Limits) -> Limits {
         Limits {
-            poll_interval: self.positive(&raw.poll_interval, global.poll_interval),
-            poll_timeout: self.positive(&raw.poll_timeout, global.poll_timeout),
-            stuck_after: self.positive(&raw.stuck_after, global.stuck_after),
-            retain_finished: duration(&raw.retain_finished, global.retain_finished),
-            per_task_series: series(&raw.per_task_series, global.per_task_series),
             rate_limit: self.rate_limit(raw),
             max_in_flight: count(&raw.max_in_flight, global.max_in_flight),
             batch_size: count(&raw.batch_size, global.batch_size),
             batch_wait: duration(&raw.batch_wait, global.batch_wait),
-            body_size_limit: size(&raw.body_size_limit, global.body_size_limit),
-            probe: probe(&raw.probe, global.probe),
+            ..shared_limits!(self, raw, global)
         }
     }
 
-    /// A duration that must not be zero.
+    /// Returns a duration that must not be zero.
     fn positive(&self, at: &Spanned<scalar::PrometheusDuration>, default: Duration) -> Duration {
         if let Some((location, scalar::PrometheusDuration(Duration::ZERO))) = at.located() {
             self.report(Diagnostic::new(location, "must be more than zero"));
@@ -175,7 +176,7 @@ impl Validator<'_> {
         Some(RateLimit { requests, per, burst })
     }
 
-    /// All providers. `blocks` are the nodes that `raw` was decoded from.
+    /// Validates all providers. `blocks` are the nodes that `raw` was decoded from.
     pub fn providers(
         &self,
         raw: &[Spanned<raw::RawProvider>],
@@ -197,7 +198,7 @@ impl Validator<'_> {
         all
     }
 
-    /// Builds what the providers need that have no mistakes. `blocks` are the nodes that they were
+    /// Builds the clients of the valid providers with `make`. `blocks` are the nodes that they were
     /// decoded from.
     pub fn build<B>(
         &self,
@@ -220,7 +221,7 @@ impl Validator<'_> {
         all
     }
 
-    /// A provider's name. `places` is where each was given first.
+    /// Validates the name of a provider. `locations` has the first location of each name.
     fn name(
         &self,
         raw: &raw::RawProvider,
@@ -269,7 +270,7 @@ impl Validator<'_> {
         for (request, path) in [(Some(&request), "path"), (batch.as_ref(), "batch")] {
             self.check_target(&base_url, request, path, block);
         }
-        let redacted = definition::redacted_request(raw.request.get()?, block);
+        let redacted = effective::redacted_request(raw.request.get()?, block);
         Some(Provider {
             name,
             preset,
@@ -290,7 +291,7 @@ impl Validator<'_> {
         self.compiled(compiled, block.get("request")?)
     }
 
-    /// Reports a request that no URL can be made of: one that is too long, say.
+    /// Reports a request from which no URL can be made, such as one that is too long.
     fn check_target(&self, base: &Url, request: Option<&Request>, key: &str, block: &YamlNode) {
         let common = TaskCommon { provider: "x".into(), labels: [].into(), params: [].into() };
         let task = Task { id: "x".into(), common: Arc::new(common) };
@@ -312,7 +313,7 @@ impl Validator<'_> {
 
     fn mapping(&self, raw: &raw::RawProvider, block: &YamlNode) -> Option<Mapping> {
         self.need(raw.response.is_absent() && !unknown_preset(raw), block, "response");
-        let compiled = Mapping::compile(&definition::mapping(raw.response.get()?));
+        let compiled = Mapping::compile(raw.response.get()?);
         self.compiled(compiled, block.get("response")?)
     }
 
@@ -333,7 +334,8 @@ impl Validator<'_> {
     }
 }
 
-/// A preset that was not found has been reported, and what it would bring is not missed.
+/// Reports whether a provider names a preset that does not exist. That has been reported, so the keys
+/// which a preset would have are not reported as missing.
 pub fn unknown_preset(raw: &raw::RawProvider) -> bool {
     raw.preset.location.is_some()
         && raw.preset.get().is_none_or(|name| super::preset::get(name).is_none())

@@ -1,46 +1,49 @@
-//! A mapping as written to a mapping as meant: every mistake is found before anything is polled.
+//! Compilation of a `response` block into a mapping. Finds every error before anything is polled.
+
+use std::sync::Arc;
 
 use http::HeaderName;
 use jiff::tz::Offset;
 
-use super::convert::{DelayFormat, ProgressFormat};
-use super::definition::{Definition, Field};
-use super::path::{Paths, parse_pointer};
-use super::row::FieldName;
+use super::fields::{DelayFormat, FieldName, Paths, ProgressFormat, parse_pointer};
+use super::schema::{RawField, RawResponse, words, words_by_key};
 use super::time::{self, TimeFormat};
-use super::{CodeMeaning, Mapping, Place, Refinement, Source, StatusPattern, same_word};
+use super::{CodeMeaning, FieldSource, Mapping, Origin, Refinement, StatusPattern, same_word};
 use crate::observation::{Reason, State};
 use crate::yaml::diagnostic::BlockError;
+use crate::yaml::scalar::PublicText;
+use crate::yaml::span::{OrderedMap, Spanned};
 
-/// The word that stands for the HTTP status where a pointer could stand.
+/// Word for the HTTP status, in place of a JSON Pointer.
 const HTTP_STATUS: &str = "http_status";
 
-/// The most places that a field may have: no API that is known has more than four.
-const MAX_PLACES: usize = 16;
+/// Most paths of a field; no known API has more than four.
+const MAX_PATHS: usize = 16;
 
 impl Mapping {
-    /// Checks a definition.
+    /// Compiles the `response` block of a provider.
     ///
     /// # Errors
-    /// Every mistake in it, not just the first.
-    pub fn compile(definition: &Definition) -> Result<Self, Vec<BlockError>> {
-        let mut compiler = Compiler { mistakes: Vec::new() };
-        let mapping = compiler.mapping(definition);
-        if compiler.mistakes.is_empty() { Ok(mapping) } else { Err(compiler.mistakes) }
+    /// All errors of the block, with their keys below `response`.
+    pub fn compile(raw: &RawResponse) -> Result<Self, Vec<BlockError>> {
+        let mut compiler = Compiler { errors: Vec::new() };
+        let mapping = compiler.mapping(raw);
+        if compiler.errors.is_empty() { Ok(mapping) } else { Err(compiler.errors) }
     }
 }
 
+/// Compiler of one block, with the errors found so far.
 struct Compiler {
-    mistakes: Vec<BlockError>,
+    errors: Vec<BlockError>,
 }
 
 impl Compiler {
-    fn mapping(&mut self, definition: &Definition) -> Mapping {
-        let task_pointer = definition.task.clone().unwrap_or_default();
-        let task = self.pointer(&task_pointer, &["task"]);
-        let id_until = definition.id.as_ref().and_then(|id| id.until.as_deref());
+    fn mapping(&mut self, raw: &RawResponse) -> Mapping {
+        let task_pointer = raw.task.get().map_or("", String::as_str);
+        let task = self.pointer(task_pointer, &["task"]);
+        let id_until = raw.id.get().and_then(RawField::until);
         let mut paths = Paths::new(&task, id_until);
-        let ignores_body = match definition.body.as_deref() {
+        let ignores_body = match raw.body.get().map(String::as_str) {
             None | Some("json") => false,
             Some("ignored") => true,
             Some(_) => {
@@ -49,61 +52,61 @@ impl Compiler {
             }
         };
         let mut fields = Vec::new();
-        let mut code_places = Vec::new();
-        let mut failure_code_places = Vec::new();
+        let mut code_paths = Vec::new();
+        let mut failure_code_paths = Vec::new();
         for name in FieldName::ALL {
-            let Some(field) = definition.field(name) else { continue };
-            let Some(place) = self.place(field, name) else { continue };
-            if let Place::Json(_) = &place {
+            let Some(field) = raw.field(name) else { continue };
+            let Some(origin) = self.origin(field, name) else { continue };
+            if let Origin::Body(_) = &origin {
                 if ignores_body {
                     self.wrong(&[name.as_str()], "the body is ignored, so no path leads into it");
                 }
-                let places = self.pointers(field, name);
-                for (rank, keys) in (0..).zip(&places) {
+                let pointers = self.pointers(field, name);
+                for (rank, keys) in (0..).zip(&pointers) {
                     paths.add(name, rank, keys);
                 }
                 match name {
-                    FieldName::Code => code_places = places,
-                    FieldName::FailureCode => failure_code_places = places,
+                    FieldName::Code => code_paths = pointers,
+                    FieldName::FailureCode => failure_code_paths = pointers,
                     _ => {}
                 }
             }
-            if field.until.as_deref() == Some("") {
+            if field.until() == Some("") {
                 self.wrong(&[name.as_str(), "until"], "`until` is empty");
             }
-            fields.push((name, Source { place, until: field.until.as_deref().map(Into::into) }));
+            fields.push((name, FieldSource { origin, until: field.until().map(Into::into) }));
         }
         let is_of_task = |code: &Vec<String>| {
-            failure_code_places.iter().any(|place| *code == [&*task, &**place].concat())
+            failure_code_paths.iter().any(|path| *code == [&*task, &**path].concat())
         };
-        let task_code_rank = (0..).zip(&code_places).find(|(_, code)| is_of_task(code));
-        if definition.status.is_none() {
+        let task_code_rank = (0..).zip(&code_paths).find(|(_, code)| is_of_task(code));
+        if raw.status.get().is_none() {
             self.wrong(&[], "the response has no `status`: nothing tells a task's state");
         }
         Mapping {
-            accept: self.accept(&definition.accept),
+            accept: self.accept(&words(&raw.accept)),
             ignores_body,
             paths,
-            task_pointer,
-            success: definition.success.iter().map(|word| word.as_str().into()).collect(),
-            codes: self.codes(definition),
-            states: self.states(definition),
-            refine: self.refinements(definition, &fields),
-            enqueue_format: self.time_format(definition, FieldName::EnqueueTime),
-            finish_format: self.time_format(definition, FieldName::FinishTime),
-            progress_format: self.progress_format(definition),
-            delay_format: self.delay_format(definition),
+            task_pointer: task_pointer.to_owned(),
+            success: words(&raw.success).into_iter().map(Into::into).collect(),
+            codes: self.codes(raw),
+            states: self.states(raw),
+            refine: self.refinements(raw, &fields),
+            enqueue_format: self.time_format(raw, FieldName::EnqueueTime),
+            finish_format: self.time_format(raw, FieldName::FinishTime),
+            progress_format: self.progress_format(raw),
+            delay_format: self.delay_format(raw),
             task_code_rank: task_code_rank.map(|(rank, _)| rank),
             fields,
         }
     }
 
     fn wrong(&mut self, at: &[&str], message: impl Into<String>) {
-        self.mistakes.push(BlockError::new(at, message));
+        self.errors.push(BlockError::new(at, message));
     }
 
     fn hinted(&mut self, at: &[&str], message: impl Into<String>, hint: &str) {
-        self.mistakes.push(BlockError::new(at, message).hint(hint));
+        self.errors.push(BlockError::new(at, message).hint(hint));
     }
 
     fn pointer(&mut self, text: &str, at: &[&str]) -> Vec<String> {
@@ -117,10 +120,10 @@ impl Compiler {
         })
     }
 
-    /// The keys that lead to each place of a field.
-    fn pointers(&mut self, field: &Field, name: FieldName) -> Vec<Vec<String>> {
-        let places = field.paths.iter().take(MAX_PLACES).enumerate();
-        let pointers = places.map(|(index, path)| {
+    /// Parses the JSON Pointers of a field.
+    fn pointers(&mut self, field: &RawField, name: FieldName) -> Vec<Vec<String>> {
+        let paths = field.paths().into_iter().take(MAX_PATHS).enumerate();
+        let pointers = paths.map(|(index, path)| {
             let at = [name.as_str(), "path", &index.to_string()];
             if path == HTTP_STATUS {
                 self.wrong(&at, "`http_status` is no place in the body, and stands alone");
@@ -131,9 +134,9 @@ impl Compiler {
         pointers.collect()
     }
 
-    fn place(&mut self, field: &Field, name: FieldName) -> Option<Place> {
+    fn origin(&mut self, field: &RawField, name: FieldName) -> Option<Origin> {
         let key = name.as_str();
-        match (&*field.paths, &field.header) {
+        match (&*field.paths(), field.header()) {
             ([_, ..], Some(_)) => {
                 self.wrong(&[key], "a field has a `path` or a `header`, not both");
                 None
@@ -142,15 +145,15 @@ impl Compiler {
                 self.wrong(&[key], "a field has a `path` or a `header`");
                 None
             }
-            ([path], None) if path == HTTP_STATUS => Some(Place::HttpStatus),
+            ([path], None) if *path == HTTP_STATUS => Some(Origin::HttpStatus),
             (paths, None) => {
-                if paths.len() > MAX_PLACES {
-                    self.wrong(&[key, "path"], format!("more than {MAX_PLACES} paths"));
+                if paths.len() > MAX_PATHS {
+                    self.wrong(&[key, "path"], format!("more than {MAX_PATHS} paths"));
                 }
-                Some(Place::Json(paths.join(", ")))
+                Some(Origin::Body(paths.join(", ")))
             }
             ([], Some(header)) => match HeaderName::from_bytes(header.as_bytes()) {
-                Ok(header) => Some(Place::Header(header)),
+                Ok(header) => Some(Origin::Header(header)),
                 Err(_) => {
                     self.wrong(&[key, "header"], "this is not the name of a header");
                     None
@@ -159,7 +162,7 @@ impl Compiler {
         }
     }
 
-    fn accept(&mut self, accept: &[String]) -> Vec<StatusPattern> {
+    fn accept(&mut self, accept: &[&str]) -> Vec<StatusPattern> {
         if accept.is_empty() {
             return vec![StatusPattern::Hundred(2)];
         }
@@ -180,14 +183,15 @@ impl Compiler {
         patterns
     }
 
-    fn codes(&mut self, definition: &Definition) -> Vec<(Box<str>, CodeMeaning)> {
+    fn codes(&mut self, raw: &RawResponse) -> Vec<(Box<str>, CodeMeaning)> {
         let mut codes: Vec<(Box<str>, CodeMeaning)> = Vec::new();
-        for (key, words) in &definition.codes {
-            let meaning = match key.as_str() {
+        let (success, by_meaning) = (words(&raw.success), words_by_key(&raw.codes));
+        for (key, words) in &by_meaning {
+            let meaning = match *key {
                 "auth" => CodeMeaning::Fails(Reason::Auth),
                 "rate_limited" => CodeMeaning::Fails(Reason::RateLimited),
                 "not_found" => CodeMeaning::Fails(Reason::NotFound),
-                key => match state(key).filter(|state| state.is_final()) {
+                key => match parse_state(key).filter(|state| state.is_final()) {
                     Some(state) => CodeMeaning::Ends(state),
                     None => {
                         let hint = "write one of auth, rate_limited, not_found, succeeded, failed, \
@@ -203,20 +207,19 @@ impl Compiler {
             };
             for (index, word) in words.iter().enumerate() {
                 let at = ["codes", key, &index.to_string()];
-                if definition.success.iter().any(|success| same_word(success, word)) {
+                if success.iter().any(|success| same_word(success, word)) {
                     self.wrong(&at, format!("code `{word}` also means success"));
                 }
                 if codes.iter().any(|(other, _)| same_word(other, word)) {
                     self.wrong(&at, format!("code `{word}` has a meaning already"));
                 }
-                codes.push((word.as_str().into(), meaning));
+                codes.push(((*word).into(), meaning));
             }
         }
-        if definition.code.is_none() {
-            for (key, given) in [
-                ("codes", !definition.codes.is_empty()),
-                ("success", !definition.success.is_empty()),
-            ] {
+        if raw.code.get().is_none() {
+            for (key, given) in
+                [("codes", !by_meaning.is_empty()), ("success", !success.is_empty())]
+            {
                 if given {
                     self.wrong(&[key], format!("`{key}` needs `code`: where the code stands"));
                 }
@@ -225,19 +228,20 @@ impl Compiler {
         codes
     }
 
-    fn states(&mut self, definition: &Definition) -> Vec<(std::sync::Arc<str>, State)> {
-        let mut states: Vec<(std::sync::Arc<str>, State)> = Vec::new();
-        for (key, words) in &definition.states {
+    fn states(&mut self, raw: &RawResponse) -> Vec<(Arc<str>, State)> {
+        let mut states: Vec<(Arc<str>, State)> = Vec::new();
+        let by_state = words_by_key(&raw.states);
+        for (key, words) in &by_state {
             let Some(state) = self.state(key, &["states", key]) else { continue };
             for (index, word) in words.iter().enumerate() {
                 if let Some((_, other)) = states.iter().find(|(other, _)| same_word(other, word)) {
                     let at = ["states", key, &index.to_string()];
                     self.wrong(&at, format!("status `{word}` already means {other}"));
                 }
-                states.push((word.as_str().into(), state));
+                states.push(((*word).into(), state));
             }
         }
-        if definition.states.is_empty() {
+        if by_state.is_empty() {
             self.hinted(
                 &[],
                 "the response has no `states`: every status would be unknown",
@@ -247,36 +251,42 @@ impl Compiler {
         states
     }
 
-    /// A state that an answer can tell.
+    /// Parses a state that a response can have.
     fn state(&mut self, word: &str, at: &[&str]) -> Option<State> {
-        let told = state(word).filter(|s| !matches!(s, State::Unknown | State::Unpolled));
-        if told.is_none() {
+        let state = parse_state(word).filter(|s| !matches!(s, State::Unknown | State::Unpolled));
+        if state.is_none() {
             self.hinted(
                 at,
                 format!("`{word}` is no state"),
                 "write one of queued, running, waiting, succeeded, failed, cancelled, not_found",
             );
         }
-        told
+        state
     }
 
     fn refinements(
         &mut self,
-        definition: &Definition,
-        fields: &[(FieldName, Source)],
+        raw: &RawResponse,
+        fields: &[(FieldName, FieldSource)],
     ) -> Vec<Refinement> {
         let mut refinements = Vec::new();
-        for (index, refine) in definition.refine.iter().enumerate() {
+        let valid = raw.refine.get().into_iter().flatten().filter_map(Spanned::get);
+        for (index, refine) in valid.enumerate() {
             let number = index.to_string();
-            let state = self.state(&refine.state, &["refine", &number, "state"]);
-            if refine.when.is_empty() {
+            let state = self.state(
+                refine.state.get().map_or("", String::as_str),
+                &["refine", &number, "state"],
+            );
+            let conditions = refine.when.get().into_iter().flat_map(OrderedMap::entries);
+            let conditions: Vec<_> = conditions.collect();
+            if conditions.is_empty() {
                 self.wrong(&["refine", &number], "`if` says nothing, so it would always hold");
             }
             let mut when = Vec::new();
-            for (key, word) in &refine.when {
+            for (_, key, PublicText(word)) in conditions {
                 let mapped = fields.iter().map(|(name, _)| *name).find(|name| name.as_str() == key);
                 match mapped {
-                    Some(name) => when.push((name, word.as_str().into())),
+                    Some(name) => when.push((name, word.clone())),
                     None => self.hinted(
                         &["refine", &number, "if", key],
                         format!("`{key}` is no field of this response"),
@@ -291,10 +301,10 @@ impl Compiler {
         refinements
     }
 
-    fn time_format(&mut self, definition: &Definition, name: FieldName) -> TimeFormat {
+    fn time_format(&mut self, raw: &RawResponse, name: FieldName) -> TimeFormat {
         let utc = TimeFormat::Rfc3339(Offset::UTC);
-        let Some(field) = definition.field(name) else { return utc };
-        let named = |(word, _): &&(&str, _)| field.format.as_deref() == Some(*word);
+        let Some(field) = raw.field(name) else { return utc };
+        let named = |(word, _): &&(&str, _)| field.format() == Some(*word);
         let Some((_, format)) = TimeFormat::NAMES.iter().find(named) else {
             self.hinted(
                 &[name.as_str(), "format"],
@@ -303,7 +313,7 @@ impl Compiler {
             );
             return utc;
         };
-        let Some(text) = &field.zone else { return *format };
+        let Some(text) = field.zone() else { return *format };
         let at = [name.as_str(), "zone"];
         match (format, time::zone(text)) {
             (TimeFormat::Rfc3339(_), Some(zone)) => return TimeFormat::Rfc3339(zone),
@@ -319,8 +329,8 @@ impl Compiler {
         *format
     }
 
-    fn delay_format(&mut self, definition: &Definition) -> DelayFormat {
-        let format = definition.retry_after.as_ref().and_then(|field| field.format.as_deref());
+    fn delay_format(&mut self, raw: &RawResponse) -> DelayFormat {
+        let format = raw.retry_after.get().and_then(RawField::format);
         let Some(text) = format else { return DelayFormat::Seconds };
         match DelayFormat::NAMES.iter().find(|(word, _)| *word == text) {
             Some((_, format)) => *format,
@@ -335,9 +345,9 @@ impl Compiler {
         }
     }
 
-    fn progress_format(&mut self, definition: &Definition) -> ProgressFormat {
-        let Some(field) = &definition.progress else { return ProgressFormat::Ratio };
-        let named = |(word, _): &&(&str, _)| field.format.as_deref() == Some(*word);
+    fn progress_format(&mut self, raw: &RawResponse) -> ProgressFormat {
+        let Some(field) = raw.progress.get() else { return ProgressFormat::Ratio };
+        let named = |(word, _): &&(&str, _)| field.format() == Some(*word);
         match ProgressFormat::NAMES.iter().find(named) {
             Some((_, format)) => *format,
             None => {
@@ -352,7 +362,7 @@ impl Compiler {
     }
 }
 
-/// The first placeholder in a pointer, braces included.
+/// Returns the first placeholder in a pointer, with its braces.
 fn placeholder(pointer: &str) -> Option<&str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     pointer.match_indices('{').find_map(|(start, _)| {
@@ -364,6 +374,7 @@ fn placeholder(pointer: &str) -> Option<&str> {
     })
 }
 
-fn state(word: &str) -> Option<State> {
+/// Parses any state.
+fn parse_state(word: &str) -> Option<State> {
     State::ALL.into_iter().find(|state| state.as_str() == word)
 }

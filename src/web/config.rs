@@ -109,7 +109,7 @@ fn headers(table: &RawHeaders, sink: &DiagnosticSink) -> HeaderMap {
                 headers.insert(known, value);
             }
             Err(_) => {
-                report(Diagnostic::new(value_place, format!("{name} cannot have this value")))
+                report(Diagnostic::new(value_place, format!("{name} cannot have this value")));
             }
         }
     }
@@ -268,7 +268,7 @@ pub fn users(table: &OrderedMap<SecretText>, sink: &DiagnosticSink) -> Users {
 /// authorities.
 const MAX_BYTES: usize = 4 << 20;
 
-/// Files, each with a hash of its content; `None` if it could not be read.
+/// Files, each with its fingerprint.
 #[derive(Debug, Default)]
 pub struct WatchedFiles(Vec<(PathBuf, Option<u64>)>);
 
@@ -279,13 +279,16 @@ impl WatchedFiles {
     /// The file cannot be read, is not a regular file, or is larger than 4 MiB.
     pub fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         let content = bounded_file::read(path, MAX_BYTES);
-        let hash = content.as_deref().ok().map(|content| stable_hash([content]));
-        self.0.push((path.to_owned(), hash));
+        let hash = content.as_deref().map(|content| stable_hash([content]));
+        self.0.push((path.to_owned(), bounded_file::fingerprint(hash)));
         content
     }
 
     /// Reports whether the content of any file has changed. Blocks on the file system.
     pub fn have_changed(&self) -> bool {
-        self.0.iter().any(|(path, hash)| bounded_file::hash(path, MAX_BYTES).ok() != *hash)
+        self.0.iter().any(|(path, before)| {
+            let hash = bounded_file::hash(path, MAX_BYTES);
+            bounded_file::fingerprint(hash.as_ref().copied()) != *before
+        })
     }
 }

@@ -1,5 +1,5 @@
-//! Trees to the structs of [`super::raw`]. A mistake does not end the decoding: whatever stands in an
-//! [`Spanned`] reports it and is left out, so that one run finds all mistakes of a file.
+//! Decoding of trees into structs. An error does not end the decoding: a [`Spanned`] reports it and has
+//! no value, so that one run finds all errors of a file.
 
 mod access;
 
@@ -14,7 +14,7 @@ use super::span::{EITHER, ONE_OR_MANY, PLACED, Spanned};
 use super::tree::{NodeKind, YamlNode};
 use access::{BlockAccess, BlockEntry, EitherAccess, ListAccess, SpannedAccess};
 
-/// Decodes a tree; its mistakes go into `sink`.
+/// Decodes a tree, and reports its errors to `sink`.
 pub fn decode<'de, T: Deserialize<'de>>(
     node: &'de YamlNode,
     sink: &'de DiagnosticSink,
@@ -29,11 +29,11 @@ pub fn decode<'de, T: Deserialize<'de>>(
 struct NodeDecoder<'de> {
     node: &'de YamlNode,
     sink: &'de DiagnosticSink,
-    /// Whether the node has been reported already, so that it only lends its place.
+    /// True if the node has been reported already, so that only its location is used.
     is_reported: bool,
 }
 
-/// A mistake whose place is that of the nearest [`Spanned`] around it.
+/// An error that is reported at the location of the nearest [`Spanned`] around it.
 #[derive(Debug)]
 pub struct DecodeError {
     message: String,
@@ -78,7 +78,7 @@ impl<'de> NodeDecoder<'de> {
         self.sink.push(diagnostic);
     }
 
-    /// The entries of a map; a key that stands twice or is none is reported and left out.
+    /// Returns the entries of a map. A duplicate key and one that is not text are reported and left out.
     fn entries(self) -> Vec<&'de (YamlNode, YamlNode)> {
         let entries = self.node.entries();
         let mut order: Vec<_> = entries.iter().enumerate().collect();
@@ -125,8 +125,8 @@ impl<'de> NodeDecoder<'de> {
         nearest
     }
 
-    /// The entries of a map that is decoded into a struct with these fields. For a misspelt key the
-    /// field counts as written and mistaken, so that it is not missed as well.
+    /// Returns the entries of a map that is decoded into a struct with these fields. A misspelt key counts
+    /// as the field with an invalid value, so that the field is not reported as missing, too.
     fn fields(self, block: &str, fields: &[&'static str]) -> Vec<BlockEntry<'de>> {
         let (mut entries, mut misspelt) = (Vec::new(), Vec::new());
         for (key, value) in self.entries() {
@@ -145,7 +145,7 @@ impl<'de> NodeDecoder<'de> {
     }
 }
 
-/// A mistake about a key, whose name is said.
+/// Returns a diagnostic about a key, with its name.
 fn key_mistake(message: &str, key: &YamlNode) -> Diagnostic {
     let diagnostic = Diagnostic::new(key.location, message);
     match key.text() {
@@ -154,7 +154,7 @@ fn key_mistake(message: &str, key: &YamlNode) -> Diagnostic {
     }
 }
 
-/// The candidate that a misspelt name is likely to mean.
+/// Returns the candidate that a misspelt name is likely to mean.
 pub fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
     let most = (name.chars().count() / 3).max(1);
     candidates

@@ -1,37 +1,38 @@
-//! DiagnosticSink, and how they are told: where, what, the line, and what to do.
+//! Diagnostics: location, message, excerpt and hint.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
-use super::hidden::{HiddenNode, HiddenRegions};
-use super::span::{self, Location, Position};
+use super::hidden::HiddenRegions;
+use super::source::{FoundLines, SourceFormat, SourceText};
+use super::span::{Location, Position};
 use super::tree::{NodeKind, YamlNode};
 use crate::printable::{is_invisible, is_printable};
 
-/// How many mistakes are kept and shown, the first ones of the text; the rest are counted, since a list
-/// may have millions. More than a screen helps no reader.
+/// The most diagnostics that are kept and shown, the first ones of the text. The rest are counted, since
+/// a list may have millions. More than a screen helps no reader.
 const MAX_SHOWN: usize = 50;
-/// How many characters of a line are shown around the column.
+/// The number of characters of a line that are shown around the column.
 const EXCERPT_CHARS: usize = 120;
 
-/// Something wrong with the configuration, at a place.
+/// An error in a file, at a location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Where.
+    /// The location.
     pub location: Location,
-    /// What is wrong, in our own words: holds no text of the file but names.
+    /// The message, in our own words: contains no text of the file but names.
     pub message: String,
-    /// Text of the file. Left out where what stands at the place may be a secret.
+    /// Text of the file. Left out if the value at the location may be a secret.
     pub detail: Option<String>,
-    /// What to do, in our own words.
+    /// Advice, in our own words.
     pub hint: Option<String>,
-    /// Where the same thing stands for the first time.
+    /// The location of the first occurrence of a duplicate.
     pub first: Option<Location>,
 }
 
 impl Diagnostic {
-    /// A mistake without detail and hint.
+    /// Returns a diagnostic without detail and hint.
     pub fn new(location: Location, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { location, message, detail: None, hint: None, first: None }
@@ -50,14 +51,14 @@ impl Diagnostic {
         self
     }
 
-    /// Adds what to do.
+    /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Adds where the same thing stands for the first time.
+    /// Adds the location of the first occurrence.
     #[must_use]
     pub const fn first(mut self, location: Location) -> Self {
         self.first = Some(location);
@@ -178,7 +179,9 @@ impl DiagnosticSink {
     pub fn append(&self, others: Self) {
         let Found { kept, more, total } = others.found.into_inner();
         let count = kept.len();
-        kept.into_iter().for_each(|diagnostic| self.push(diagnostic));
+        for diagnostic in kept {
+            self.push(diagnostic);
+        }
         let found = &mut *self.found.borrow_mut();
         found.more += more;
         found.total += total.saturating_sub(count);
@@ -203,7 +206,7 @@ impl From<Diagnostic> for DiagnosticSink {
     }
 }
 
-/// Returns as much of a text of a file as a message quotes.
+/// Returns the first 80 characters of a text, to be quoted in a message.
 pub fn shorten(text: &str) -> String {
     const MOST: usize = 80;
     match text.char_indices().nth(MOST) {
@@ -212,105 +215,30 @@ pub fn shorten(text: &str) -> String {
     }
 }
 
-/// The text that a mistake is in.
-#[derive(Clone)]
-pub struct SourceText {
-    /// The file's name as the user gave it.
-    pub name: String,
-    /// Its content without byte-order mark.
-    pub text: String,
-    /// What the text is.
-    pub format: SourceFormat,
-    /// The scalars of it that must not be shown.
-    pub hidden: Vec<HiddenNode>,
-}
-
-/// What the text of a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceFormat {
-    /// YAML.
-    Yaml,
-    /// Meant to be YAML, but not even that, so that nothing tells of which type a place is.
-    Broken,
-    /// One task ID a line.
-    Lines,
-}
-
-impl SourceText {
-    /// A file's name and content, in which nothing is hidden yet.
-    pub const fn new(name: String, text: String, format: SourceFormat) -> Self {
-        Self { name, text, format, hidden: Vec::new() }
-    }
-
-    /// Its lines, as those count them who look for a place.
-    fn lines(&self) -> Box<dyn Iterator<Item = &str> + '_> {
-        match self.format {
-            SourceFormat::Lines => Box::new(span::lines(&self.text)),
-            SourceFormat::Yaml | SourceFormat::Broken => Box::new(span::yaml_lines(&self.text)),
-        }
-    }
-}
-
-/// Some lines of a file, found in one way through it.
-#[derive(Default)]
-struct FoundLines<'s> {
-    found: BTreeMap<u32, &'s str>,
-    /// The last line that is not blank.
-    last: Option<(u32, &'s str)>,
-}
-
-impl<'s> FoundLines<'s> {
-    fn find(source: &'s SourceText, wanted: &BTreeSet<u32>) -> Self {
-        let mut lines = Self::default();
-        for (number, line) in (1..).zip(source.lines()) {
-            if wanted.contains(&number) {
-                lines.found.insert(number, line);
-            }
-            if !line.trim().is_empty() {
-                lines.last = Some((number, line));
-            }
-        }
-        lines
-    }
-
-    /// Where something is, and its line. What is missing at the end is missing behind the last line that
-    /// is not blank.
-    fn position(&self, position: Position) -> Option<((u32, u32), &'s str)> {
-        let Position::LineColumn(line, column) = position else { return None };
-        let (last, text) = self.last?;
-        if let Some(text) = self.found.get(&line).filter(|_| line <= last) {
-            return Some(((line, column), text));
-        }
-        let line = last;
-        let column = u32::try_from(text.chars().count()).ok()?.saturating_add(1);
-        Some(((line, column), text))
-    }
-}
-
-/// All that is wrong with a configuration, ready to be printed. Holds no secret.
+/// All diagnostics of a configuration, ready to be printed. Contains no secret.
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
     shown: Vec<RenderedDiagnostic>,
     more: usize,
 }
 
-/// One mistake, ready to be printed.
+/// One diagnostic, ready to be printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderedDiagnostic {
     /// The file's name as the user gave it.
     pub file: String,
     /// Line and column, from 1.
     pub position: Option<(u32, u32)>,
-    /// What is wrong.
+    /// The message.
     pub message: String,
-    /// The line, unless it may hold a secret, and how far to the right the mistake stands in it.
+    /// The line, unless it may hold a secret, with the offset of the column in it.
     pub excerpt: Option<(String, usize)>,
-    /// What to do.
+    /// Advice.
     pub hint: Option<String>,
 }
 
 impl Diagnostics {
-    /// Looks up the places of mistakes.
+    /// Renders the diagnostics of a sink with the texts that they refer to.
     pub fn new(sink: DiagnosticSink, sources: &[SourceText]) -> Self {
         let Found { kept, more, .. } = sink.found.into_inner();
         let mut wanted: HashMap<u32, BTreeSet<u32>> = HashMap::new();
@@ -342,7 +270,7 @@ impl Diagnostics {
         Self { shown, more }
     }
 
-    /// Adds those of other files.
+    /// Adds the diagnostics of other files.
     #[must_use]
     pub fn and(mut self, others: Self) -> Self {
         self.shown.extend(others.shown);
@@ -351,13 +279,13 @@ impl Diagnostics {
         self
     }
 
-    /// The mistakes that are told, by file and position.
+    /// Returns the diagnostics that are shown, by file and position.
     pub fn shown(&self) -> &[RenderedDiagnostic] {
         &self.shown
     }
 }
 
-/// A file that has mistakes.
+/// A file with diagnostics.
 struct SourceView<'s> {
     source: &'s SourceText,
     lines: FoundLines<'s>,
@@ -394,8 +322,8 @@ impl RenderedDiagnostic {
     }
 }
 
-/// The part of a line around a column, and where the column stands in it. A comment of YAML is left
-/// out: it has no type, and may be what stood there before.
+/// Returns the part of a line around a column, with the offset of the column in it. YAML comments are
+/// left out: they have no type, and may contain a former value.
 fn excerpt(line: &str, column: usize, format: SourceFormat) -> Option<(String, usize)> {
     let indent = line.chars().take_while(|c| c.is_whitespace()).count();
     let at = column.saturating_sub(1);

@@ -1,12 +1,12 @@
-//! The events of a YAML text, one after another: what is not kept of them takes no memory.
+//! The events of a YAML text, one after another, so that memory is used only for those that are kept.
 
 use super::span::Position;
 use granit_parser::{ErrorKind, ScanError};
 use granit_parser::{Event as Parsed, Marker, Parser, ScalarStyle, Span, StrInput, options};
 use std::borrow::Cow;
 
-/// How many lists and blocks may stand within one another, in brackets and by indentation: trees are
-/// gone through by recursion.
+/// The greatest depth of nested lists and blocks, in brackets and by indentation: trees are traversed
+/// by recursion.
 const MAX_DEPTH: usize = 64;
 
 /// The range of a text in bytes.
@@ -25,7 +25,7 @@ impl ByteSpan {
     }
 }
 
-/// An event, and where it stands.
+/// An event with its position.
 #[derive(Debug)]
 pub struct YamlEvent<'t> {
     /// The event.
@@ -38,10 +38,10 @@ pub struct YamlEvent<'t> {
     pub anchor: Option<usize>,
 }
 
-/// What an event says.
+/// The kind of an event.
 #[derive(Debug, PartialEq, Eq)]
 pub enum EventKind<'t> {
-    /// A scalar without quotes, which may stand for something else than text.
+    /// A scalar without quotes, which may be something else than text.
     Plain(Cow<'t, str>),
     /// Any other scalar.
     Text(Cow<'t, str>),
@@ -173,22 +173,22 @@ impl<'t> YamlEvents<'t> {
         start.and_then(|start| self.text.get(start..)).unwrap_or_default()
     }
 
-    /// Returns where the header of a block scalar is whose text begins at `start`.
+    /// Returns the position of the header of a block scalar whose text starts at `start`.
     fn header(&self, behind: &Marker, start: &Marker) -> Marker {
         self.find(behind, start, |before, c| {
             matches!(c, '|' | '>') && before.is_none_or(char::is_whitespace)
         })
     }
 
-    /// Returns where a tag is that stands before `start`.
+    /// Returns the position of the tag before `start`.
     fn tag(&self, behind: &Marker, start: &Marker) -> Marker {
         self.find(behind, start, |before, c| {
             c == '!' && before.is_none_or(|c| !c.is_alphanumeric())
         })
     }
 
-    /// Returns the first place between the last scalar and `start` where a character is the one that is
-    /// looked for, given the one before it, or else `start`.
+    /// Returns the first position between the last scalar and `start` at which `is_it` holds for the
+    /// character and the one before it, or else `start`.
     fn find(
         &self,
         behind: &Marker,
@@ -215,7 +215,7 @@ impl<'t> YamlEvents<'t> {
     }
 }
 
-/// Tags that say no more than what we make of a value anyway.
+/// Tags that do not change the value.
 const CORE_TAGS: [&str; 7] = ["str", "int", "float", "bool", "null", "seq", "map"];
 
 fn byte_offset(marker: &Marker) -> u32 {
@@ -228,14 +228,15 @@ pub fn position(marker: &Marker) -> Position {
     Position::LineColumn(number(marker.line()), number(marker.col()).saturating_add(1))
 }
 
-/// Why a text has no tree. Never holds anything of the text.
+/// The reason for which a text has no tree. Contains nothing of the text: messages of a parser may echo
+/// values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
-    /// Where, if it is about a place.
+    /// The position.
     pub position: Position,
-    /// What is wrong.
+    /// The message.
     pub message: &'static str,
-    /// What to do.
+    /// Advice.
     pub hint: Option<&'static str>,
 }
 
@@ -245,7 +246,7 @@ impl SyntaxError {
         Self { position, message, hint: None }
     }
 
-    /// Adds what to do.
+    /// Adds a hint.
     #[must_use]
     pub const fn hint(mut self, hint: &'static str) -> Self {
         self.hint = Some(hint);

@@ -1,34 +1,35 @@
-//! Where the texts that must not be shown stand in a YAML file.
+//! The regions of a YAML file that must not be shown.
 
 use std::collections::{BTreeSet, HashSet};
 
 use super::events::ByteSpan;
-use super::span::{Location, Position, yaml_lines};
+use super::source::yaml_lines;
+use super::span::{Location, Position};
 use super::tree::YamlNode;
 
-/// How many hidden things of a file are told apart; where there are more, all of the file is hidden.
+/// The most hidden nodes of a file that are told apart; if there are more, all of the file is hidden.
 /// Each is looked for in its text, and a file of secrets for as many providers has fewer.
 pub const MAX_HIDDEN: usize = 20_000;
 
-/// Something that must not be shown.
+/// A node that must not be shown.
 #[derive(Clone)]
 pub struct HiddenNode {
-    /// Where it stands.
+    /// The location of its first character.
     pub location: Location,
     /// Its bytes, where it is a scalar.
     pub bytes: ByteSpan,
-    /// What it is.
+    /// The kind of node.
     pub kind: HiddenKind,
 }
 
 impl HiddenNode {
-    /// Returns what hides a node.
+    /// Hides a node.
     pub fn new(node: &YamlNode, kind: HiddenKind) -> Self {
         Self { location: node.location, bytes: node.bytes, kind }
     }
 }
 
-/// What must not be shown.
+/// The kind of a hidden node.
 #[derive(Clone)]
 pub enum HiddenKind {
     /// A scalar with this text.
@@ -47,15 +48,15 @@ pub enum HiddenKind {
 /// The lines and places of a file that must not be shown.
 #[derive(Debug, Default)]
 pub struct HiddenRegions {
-    /// Where values begin. A text with an anchor is hidden wherever one of its aliases is.
+    /// The positions at which hidden values start. A text with an anchor is hidden at each alias, too.
     starts: HashSet<Position>,
     lines: BTreeSet<u32>,
-    /// True where a place could not be found, so that it may be anywhere.
+    /// True if a node was not found in the text, so that it may be anywhere.
     everywhere: bool,
 }
 
 impl HiddenRegions {
-    /// Finds the places of what is hidden in a text.
+    /// Finds the regions of the hidden nodes in a text.
     pub fn find(text: &str, hidden: &[HiddenNode]) -> Self {
         let mut found = Self { everywhere: hidden.len() > MAX_HIDDEN, ..Self::default() };
         for HiddenNode { location, bytes, kind } in hidden {
@@ -79,12 +80,12 @@ impl HiddenRegions {
         found
     }
 
-    /// Reports whether a part of something hidden stands on a line.
+    /// Reports whether a part of a hidden node is on a line.
     pub fn has_line(&self, line: u32) -> bool {
         self.everywhere || self.lines.contains(&line)
     }
 
-    /// Reports whether what begins at a place is hidden.
+    /// Reports whether the node at a location is hidden.
     pub fn has(&self, location: Location) -> bool {
         self.everywhere || self.starts.contains(&location.position)
     }

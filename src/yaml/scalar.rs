@@ -14,7 +14,7 @@ use crate::duration;
 const MAX_SIZE: u64 = 1 << 30;
 /// The largest count. Nothing that is counted here is ever larger, and it fits every integer.
 const MAX_COUNT: u64 = 1_000_000_000;
-/// The smallest share but none: with less a probe gets no turn in the time for which a client waits.
+/// The smallest share. With less, a probe would not be admitted while its client waits.
 const MIN_SHARE: f64 = 0.001;
 
 /// Any scalar but null, as it is written: `007` and `1e5` are text too.
@@ -29,11 +29,11 @@ pub struct SecretText(pub secrecy::SecretString);
 #[derive(Clone, PartialEq, Eq)]
 pub struct UrlText(pub Box<str>);
 
-/// The type of an authorization: one word, behind which somebody may have written the credentials.
+/// The type of an authorization: one word, unless the credentials were written behind it by mistake.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SchemeText(pub Box<str>);
 
-/// Text with placeholders. What stands beside them goes out as it is and may be a token.
+/// Text with placeholders. The text beside them is sent as it is and may be a token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TemplateText(pub Box<str>);
 
@@ -76,18 +76,18 @@ macro_rules! hidden {
 
 hidden!(SecretText, UrlText, SchemeText, TemplateText, TemplateBody);
 
-/// What stands where a secret is.
+/// The text that is shown in place of a secret.
 pub const SECRET: &str = "<secret>";
 
 /// A scalar that is made from its text.
 trait Scalar: Sized {
-    /// What is expected, with its article.
+    /// The description of the type, with its article.
     const EXPECTED: &'static str;
 
-    /// Reads the text. An error is a message, and a hint on a second line.
+    /// Parses the text. An error is a message, with a hint on a second line.
     fn parse(text: &str) -> Result<Self, String>;
 
-    /// The part of the JSON Schema that is more than `EXPECTED`.
+    /// Returns the JSON Schema without its description.
     fn schema() -> Schema;
 }
 

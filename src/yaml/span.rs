@@ -1,4 +1,4 @@
-//! Values that know where they were written, for use in structs that derive `Deserialize`.
+//! Values with their locations, for structs that derive `Deserialize`.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{self, Deserialize, MapAccess, SeqAccess, Visitor};
@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// The name by which an [`Spanned`] asks the decoder for a place.
+/// The name by which a [`Spanned`] asks the decoder for the location.
 pub const PLACED: &str = "$placed";
 /// The name by which an [`Either`] asks the decoder which of the two a node is.
 pub const EITHER: &str = "$either";
@@ -14,27 +14,27 @@ pub const EITHER: &str = "$either";
 /// The name by which a [`OneOrMany`] asks the decoder which of the two a node is.
 pub const ONE_OR_MANY: &str = "$one_or_many";
 
-/// A value and where it stands.
+/// A value with its location.
 #[derive(Clone, Debug)]
 pub struct Spanned<T> {
-    /// `None` where nothing was written.
+    /// The location, or `None` if nothing was written.
     pub location: Option<Location>,
-    /// `None` where nothing was written, or a mistake, which has then been reported.
+    /// The value, or `None` if nothing was written or the value was invalid, which has been reported.
     pub value: Option<T>,
 }
 
 impl<T> Spanned<T> {
-    /// A value that was a mistake.
+    /// Returns an invalid value.
     pub const fn invalid(location: Location) -> Self {
         Self { location: Some(location), value: None }
     }
 
-    /// The value, if there is a good one.
+    /// Returns the value, if there is a valid one.
     pub const fn get(&self) -> Option<&T> {
         self.value.as_ref()
     }
 
-    /// The value and where it stands, if there is a good one.
+    /// Returns the location and the value, if there is a valid one.
     pub const fn located(&self) -> Option<(Location, &T)> {
         match (self.location, &self.value) {
             (Some(location), Some(value)) => Some((location, value)),
@@ -42,12 +42,12 @@ impl<T> Spanned<T> {
         }
     }
 
-    /// Whether what was written is a mistake, which has been reported.
+    /// Reports whether an invalid value was written, which has been reported.
     pub const fn is_invalid(&self) -> bool {
         self.location.is_some() && self.value.is_none()
     }
 
-    /// Whether nothing was written.
+    /// Reports whether nothing was written.
     pub const fn is_absent(&self) -> bool {
         self.location.is_none()
     }
@@ -87,7 +87,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
     }
 }
 
-/// A place as one number, which serde can carry through a derived `Deserialize`.
+/// Packs a location into one number, which serde can carry through a derived `Deserialize`.
 pub fn pack(location: Location) -> u128 {
     // Lines are counted from 1.
     let (line, column) = match location.position {
@@ -129,7 +129,7 @@ impl<T: JsonSchema> JsonSchema for Spanned<T> {
 pub struct OrderedMap<T>(pub Vec<(Spanned<String>, Spanned<T>)>);
 
 impl<T> OrderedMap<T> {
-    /// The entries whose key and value are good, with the key's place.
+    /// Returns the entries with a valid key and value, each with the location of the key.
     pub fn entries(&self) -> impl Iterator<Item = (Location, &str, &T)> {
         self.0.iter().filter_map(|(key, value)| {
             let (location, key) = key.located()?;
@@ -177,7 +177,7 @@ impl<T: JsonSchema> JsonSchema for OrderedMap<T> {
     }
 }
 
-/// Something that can be written short, as a scalar, or long, as a block.
+/// A value that is written short, as a scalar, or long, as a block.
 #[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
 #[serde(rename = "$either")]
 #[schemars(untagged, inline)]
@@ -199,45 +199,20 @@ pub enum OneOrMany<T> {
     Many(Vec<Spanned<T>>),
 }
 
-/// Where something stands.
+/// A location in the files of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
-    /// Which of the files.
+    /// The number of the file.
     pub document: u32,
-    /// Where in it.
+    /// The position in the file.
     pub position: Position,
 }
 
-/// Where in a file.
+/// A position in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Position {
     /// The file as a whole.
     File,
     /// Line and column, from 1; columns count characters.
     LineColumn(u32, u32),
-}
-
-/// The lines of a text list: whatever a program that has written it takes for a line break is one.
-pub fn lines(text: &str) -> impl Iterator<Item = &str> {
-    split(text, &['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
-}
-
-/// The lines of a YAML text.
-pub fn yaml_lines(text: &str) -> impl Iterator<Item = &str> {
-    split(text, &['\n', '\r'])
-}
-
-fn split<'t>(text: &'t str, breaks: &'static [char]) -> impl Iterator<Item = &'t str> {
-    let mut rest = Some(text);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let Some((line, after)) = text.split_once(breaks) else {
-            rest = None;
-            return Some(text);
-        };
-        // "\r\n" is one break.
-        let carriage_return = text.get(line.len()..).is_some_and(|tail| tail.starts_with("\r\n"));
-        rest = if carriage_return { after.get(1..) } else { Some(after) };
-        Some(line)
-    })
 }

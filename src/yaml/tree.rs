@@ -14,38 +14,38 @@ use std::collections::HashMap;
 /// The largest YAML file that is read, in bytes. A million tasks with labels fit; lists beyond
 /// that belong into `*.txt`, which take less time.
 pub const MAX_YAML_BYTES: usize = 64 << 20;
-/// How many nodes a tree may have: a thousand providers have fewer, and a task far fewer. A node takes
-/// some hundred bytes by the time it is understood.
+/// The most nodes of a tree: a thousand providers have fewer, and a task far fewer. A node takes some
+/// hundred bytes by the time it is decoded.
 const MAX_TREE_NODES: usize = 100_000;
-/// How many nodes a text may have beyond what it holds, because of aliases.
+/// The most nodes that aliases may add to those of the text.
 const MAX_ALIASED_NODES: usize = 100_000;
-/// Bytes of text that they may add.
+/// The most bytes of text that aliases may add.
 const MAX_ALIASED_BYTES: usize = 4 << 20;
-/// How many nodes are kept because an alias may mean them, and how many bytes of text.
+/// The most nodes that are kept for aliases, and the most bytes of their texts.
 const MAX_KEPT_NODES: usize = 20_000;
 const MAX_KEPT_BYTES: usize = 4 << 20;
-/// How many anchors a text may have. The parser remembers each.
+/// The most anchors of a text. The parser remembers each.
 const MAX_ANCHORS: usize = 10_000;
 
 /// A value or a key.
 #[derive(Clone, Debug)]
 pub struct YamlNode {
-    /// Where it stands.
+    /// The location of its first character.
     pub location: Location,
     /// The bytes of the text that it is, where it is a scalar.
     pub bytes: ByteSpan,
-    /// What it is.
+    /// The kind and content.
     pub kind: NodeKind,
 }
 
-/// What a node is. Scalars hold their text exactly as written, without quotes.
+/// The kind and content of a node. Scalars hold their text exactly as written, without quotes.
 #[derive(Clone, Debug)]
 pub enum NodeKind {
     /// `null`, `~` or nothing at all.
     Null,
     /// `true` or `false`.
     Bool(Box<str>),
-    /// What YAML takes for a number: `15`, `0x1F`, `1e5`.
+    /// A number by the rules of YAML: `15`, `0x1F`, `1e5`.
     Number(Box<str>),
     /// Any other scalar.
     Text(Box<str>),
@@ -56,7 +56,7 @@ pub enum NodeKind {
 }
 
 impl YamlNode {
-    /// The text of a scalar other than null.
+    /// Returns the text of a scalar other than null.
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
             NodeKind::Bool(text) | NodeKind::Number(text) | NodeKind::Text(text) => Some(text),
@@ -64,7 +64,7 @@ impl YamlNode {
         }
     }
 
-    /// The entries, where this is a map.
+    /// Returns the entries of a map.
     pub fn entries(&self) -> &[(Self, Self)] {
         match &self.kind {
             NodeKind::Map(entries) => entries,
@@ -72,12 +72,12 @@ impl YamlNode {
         }
     }
 
-    /// The value of a key, where this is a map that has it.
+    /// Returns the value of a key, if this is a map that has it.
     pub fn get(&self, key: &str) -> Option<&Self> {
         self.entries().iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
     }
 
-    /// What this is, for people.
+    /// Returns the kind in words.
     pub fn kind_name(&self) -> &'static str {
         match self.kind {
             NodeKind::Null => "nothing",
@@ -90,14 +90,14 @@ impl YamlNode {
     }
 }
 
-/// The list of a text whose items are read one after another.
+/// The list of a text whose items are read one after another, because there may be millions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LongList {
-    /// None.
+    /// No list.
     Nowhere,
     /// The whole of the text.
     Root,
-    /// The value of a key of the block that the text is, where the key stands for the first time.
+    /// The value of a key of the block at the root; the first one, if the key is duplicate.
     Section(&'static str),
 }
 
@@ -109,7 +109,8 @@ pub fn parse(text: &str, document: u32) -> Result<YamlNode, SyntaxError> {
     outline(text, document, LongList::Nowhere)
 }
 
-/// The same with an empty list in the place of the long one, whose items are checked nevertheless.
+/// Reads a text into a tree, with an empty list in place of the long one, whose items are checked
+/// nevertheless.
 ///
 /// # Errors
 /// The text is not YAML, or too much of it.
@@ -144,7 +145,7 @@ fn read(
     }
 }
 
-/// Returns where the first character is that no YAML text may have.
+/// Returns the position of the first character that YAML forbids.
 fn find_control(text: &str) -> Option<Position> {
     let is_control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
     let at = text.find(is_control)?;
@@ -155,14 +156,14 @@ fn find_control(text: &str) -> Option<Position> {
     Some(Position::LineColumn(line, u32::try_from(column).unwrap_or(u32::MAX).saturating_add(1)))
 }
 
-/// A way through a text.
+/// A reader of one text.
 struct TreeReader<'t> {
     events: YamlEvents<'t>,
     document: u32,
-    /// What aliases may mean, by the numbers of the anchors.
+    /// The nodes with anchors, by the numbers of the anchors.
     anchored: HashMap<usize, YamlNode>,
     kept: NodeBudget,
-    /// What may still come.
+    /// The nodes and bytes that may still come.
     left: NodeBudget,
     /// Nodes that the present tree may still have.
     tree_left: usize,
@@ -176,7 +177,7 @@ struct NodeBudget {
 }
 
 impl NodeBudget {
-    /// Takes a tree out of it, as far as it goes.
+    /// Subtracts a tree. Returns `None` if the budget does not suffice.
     fn spend(&mut self, node: &YamlNode) -> Option<()> {
         self.nodes = self.nodes.checked_sub(1)?;
         self.bytes = self.bytes.checked_sub(node.text().map_or(0, str::len))?;
@@ -238,7 +239,7 @@ impl<'t> TreeReader<'t> {
         }
     }
 
-    /// The block that a text is, without the items of the list at `long`.
+    /// Reads the block at the root, without the items of the list at `long`.
     fn sections(
         &mut self,
         (position, bytes): (Position, ByteSpan),
@@ -265,7 +266,7 @@ impl<'t> TreeReader<'t> {
         }
     }
 
-    /// A list whose items are taken one after another.
+    /// Reads a list whose items are taken one after another.
     fn long_list(
         &mut self,
         (position, bytes): (Position, ByteSpan),
@@ -283,7 +284,7 @@ impl<'t> TreeReader<'t> {
         }
     }
 
-    /// The node that begins with an event.
+    /// Reads the node that starts with an event.
     fn node(&mut self, start: YamlEvent<'t>) -> Result<YamlNode, SyntaxError> {
         let too_many = SyntaxError::new(start.position, TOO_MANY);
         self.left.nodes = self.left.nodes.checked_sub(1).ok_or(too_many)?;
@@ -351,7 +352,7 @@ impl<'t> TreeReader<'t> {
     }
 }
 
-/// Returns what a scalar without quotes stands for.
+/// Returns the kind of a scalar without quotes, by the core schema of YAML 1.2.
 pub fn scalar(text: &str) -> NodeKind {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => NodeKind::Null,

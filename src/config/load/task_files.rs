@@ -1,4 +1,4 @@
-//! The lists of tasks: the files that globs lead to, and the tasks in them.
+//! Task files: the files that globs match, the tasks in them, and the detection of changes.
 
 use super::Loader;
 use crate::bounded_file;
@@ -10,8 +10,9 @@ use crate::config::task_glob::{Directories, MAX_FILES, Matches, TaskGlob, has_wi
 use crate::config::tasks::TaskCollector;
 use crate::task;
 use crate::yaml::decode;
-use crate::yaml::diagnostic::{Diagnostic, SourceFormat};
+use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::hidden::MAX_HIDDEN;
+use crate::yaml::source::SourceFormat;
 use crate::yaml::span::Location;
 use crate::yaml::span::{Either, Spanned};
 use crate::yaml::tree::{self, LongList, MAX_YAML_BYTES, NodeKind, YamlNode};
@@ -50,7 +51,7 @@ impl Loader<'_> {
         }
     }
 
-    /// The files that a glob leads to, by name.
+    /// Returns the files that a glob matches, by name.
     fn expand(&mut self, location: Location, glob: &str) -> Vec<PathBuf> {
         if !has_extension(glob, LISTS) {
             let diagnostic = Diagnostic::new(location, "a task file ends in .yml, .yaml or .txt");
@@ -83,7 +84,7 @@ impl Loader<'_> {
         matches.files
     }
 
-    /// What is wrong with a glob that matches no file.
+    /// Returns the diagnostic for a glob that matches no file, if that is an error.
     fn unmatched(
         &self,
         location: Location,
@@ -193,7 +194,7 @@ impl Loader<'_> {
     }
 }
 
-/// How the names of task files end.
+/// The extensions of task files.
 const LISTS: &[&str] = &[".yml", ".yaml", ".txt"];
 
 fn has_extension(name: &str, extensions: &[&str]) -> bool {
@@ -204,13 +205,13 @@ fn has_extension(name: &str, extensions: &[&str]) -> bool {
 /// All are in memory until the last one is read.
 pub const MAX_LIST_BYTES: usize = 512 << 20;
 
-/// What the configuration was read from. Secret files and certificates are not among it: they
-/// are read whenever they are needed.
+/// The files that a configuration was read from. Secret files and certificates are not among them:
+/// they are read whenever they are needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
-    /// The main file first, then the task files in the order in which they were read.
+    /// The main file, then the task files in the order in which they were read.
     pub files: Vec<PathBuf>,
-    /// Changes when a file's content changes and when a glob matches other files.
+    /// The hash of names and contents, which changes when a glob matches other files, too.
     pub hash: u64,
     globs: Vec<ExpandedGlob>,
 }
@@ -224,18 +225,18 @@ pub struct ExpandedGlob {
 }
 
 impl ExpandedGlob {
-    /// Notes what a glob has just matched.
+    /// Records the matches of a glob.
     pub fn new(glob: TaskGlob, matches: &Matches) -> Self {
         let directories = Directories::of(&matches.files);
         Self { glob, missing: matches.missing.clone(), directories }
     }
 }
 
-/// The hash of files, each with its name.
+/// A hasher of files with their names.
 #[derive(Default)]
 pub struct SourceHasher(BTreeMap<PathBuf, u64>);
 
-/// What the hash of a file is made of that must not be read.
+/// The content that is hashed for a file that must not be read.
 const UNREAD: &[u8] = b"cannot be read";
 
 impl SourceHasher {
@@ -245,22 +246,20 @@ impl SourceHasher {
     }
 
     /// Adds a file as it is now, without holding it in memory. One that is not there is left out;
-    /// one that must not be read, because it is too large or not a regular file, is told from one
-    /// that may, and costs nothing.
+    /// one that must not be read, because it is too large or not a regular file, has another hash
+    /// than one that may, and costs nothing.
     fn add_current(&mut self, path: PathBuf, limit: usize) {
         // Two globs may match one file.
         if self.0.contains_key(&path) {
             return;
         }
-        let hash = match bounded_file::hash(&path, limit) {
-            Ok(hash) => hash,
-            Err(error) if error.kind() == ErrorKind::NotFound => return,
-            Err(error) => task::stable_hash([UNREAD, error.to_string().as_bytes()]),
-        };
-        self.0.insert(path, hash);
+        let hash = bounded_file::hash(&path, limit);
+        if let Some(fingerprint) = bounded_file::fingerprint(hash.as_ref().copied()) {
+            self.0.insert(path, fingerprint);
+        }
     }
 
-    /// Adds the files that a glob matches now. That it cannot be told is a change like any other.
+    /// Adds the files that a glob matches now. A failed search is a change like any other.
     fn add_matches(&mut self, glob: &TaskGlob, left: &mut u64) {
         let files = match glob.find() {
             Ok(Matches { files, .. }) => files,
@@ -298,13 +297,13 @@ impl SourceHasher {
 }
 
 impl Sources {
-    /// The files that were read, their hash, and the globs that led to them.
+    /// Returns the sources: the files that were read, and the globs that matched them.
     pub fn new(files: Vec<PathBuf>, hasher: &SourceHasher, globs: Vec<ExpandedGlob>) -> Self {
         Self { files, hash: hasher.finish(), globs }
     }
 
-    /// What [`Sources::hash`] would be if the configuration were read now. Blocks on the file
-    /// system.
+    /// Returns the value that [`Sources::hash`] would have if the configuration were read now. Blocks on
+    /// the file system.
     pub fn current_hash(&self) -> u64 {
         let (mut hasher, mut left) =
             (SourceHasher::default(), u64::try_from(MAX_LIST_BYTES).unwrap_or(u64::MAX));

@@ -1,4 +1,4 @@
-//! How a visitor goes through what a node holds.
+//! Access of serde's visitors to the content of a node.
 
 use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor};
@@ -10,11 +10,11 @@ use crate::yaml::diagnostic::DiagnosticSink;
 use crate::yaml::span;
 use crate::yaml::tree::{NodeKind, YamlNode};
 
-/// The place of a node, then its value, unless that is a mistake.
+/// The location of a node, then its value, unless that is invalid.
 pub struct SpannedAccess<'de> {
     /// The node.
     pub decoder: NodeDecoder<'de>,
-    /// Which of the two comes next.
+    /// The number of parts that were read: location, value.
     pub next: u8,
 }
 
@@ -45,9 +45,9 @@ impl<'de> SeqAccess<'de> for SpannedAccess<'de> {
 
 /// The nodes of a list.
 pub struct ListAccess<'de> {
-    /// Those that are to come.
+    /// The remaining nodes.
     pub nodes: std::slice::Iter<'de, YamlNode>,
-    /// Where mistakes go.
+    /// The sink of the diagnostics.
     pub sink: &'de DiagnosticSink,
 }
 
@@ -67,14 +67,14 @@ impl<'de> SeqAccess<'de> for ListAccess<'de> {
 pub struct BlockEntry<'de> {
     /// The key.
     pub key: &'de YamlNode,
-    /// What a misspelt key means.
+    /// The field that a misspelt key means.
     pub field: Option<&'static str>,
     /// The value.
     pub value: &'de YamlNode,
 }
 
 impl<'de> BlockEntry<'de> {
-    /// What the key means.
+    /// Returns the name of the field that the key means.
     pub fn name(&self) -> Option<&'de str> {
         self.field.or_else(|| self.key.text())
     }
@@ -88,7 +88,7 @@ pub struct BlockAccess<'de> {
 }
 
 impl<'de> BlockAccess<'de> {
-    /// Those of `entries`, in their order.
+    /// Returns an access to `entries`, in their order.
     pub fn new(entries: Vec<BlockEntry<'de>>, sink: &'de DiagnosticSink) -> Self {
         Self { rest: entries.into_iter(), value: None, sink }
     }

@@ -25,7 +25,7 @@ fn aliases_have_ends() {
     assert!(parse("a: &a { b: &b c, d: *b }\ne: [*a, *b]", 0).is_ok());
 }
 
-/// What the parts of a long list are together does not count as one tree.
+/// The items of a long list are counted one by one, not as one tree.
 #[test]
 fn a_long_list_is_no_tree() {
     let list = format!("[{}{{ id: y }}]", "x, ".repeat(MAX_TREE_NODES));

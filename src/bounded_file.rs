@@ -151,7 +151,7 @@ mod tests {
         fs::remove_file(&socket).unwrap();
     }
 
-    /// Its size says that it is empty.
+    /// The size of such a file is zero.
     #[test]
     fn a_file_that_the_kernel_makes_up_is_bounded_too() {
         let error = read(Path::new("/proc/self/maps"), 10).unwrap_err();

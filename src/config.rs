@@ -114,7 +114,7 @@ impl Provider {
 pub struct HttpClientConfig {
     /// The one header that carries credentials, unless `headers` has it.
     pub auth: Auth,
-    /// Further headers, the preset's and the user's; a name may stand more than once.
+    /// Further headers, the preset's and the user's; a name may occur more than once.
     pub headers: Vec<(HeaderName, Secret)>,
     /// The TLS settings.
     pub tls: TlsConfig,

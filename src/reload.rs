@@ -26,7 +26,7 @@ use crate::yaml::diagnostic::Diagnostics;
 /// Time that a probe waits for its turn, besides the time of the poll itself, where the client does
 /// not say how long it waits: most give up after ten seconds or so.
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
-/// A poll with a deadline ends so much before it, or a tenth of the time that is left, so that how
+/// A poll with a deadline ends so much earlier, or a tenth of the time that is left, so that how
 /// it ended is known by then.
 const PROBE_MARGIN: Duration = Duration::from_millis(50);
 
@@ -131,7 +131,7 @@ impl ConfigManager {
         Ok(live)
     }
 
-    /// Reloads of this configuration. Where the files have a mistake, or a client cannot be built, the
+    /// Reloads of this configuration. If the files have an error, or a client cannot be built, the
     /// old one stays in force, and the outcome is the error.
     pub fn reloads(self: &Arc<Self>) -> Arc<Reloads> {
         let live = Arc::clone(self);
@@ -276,7 +276,7 @@ impl ConfigManager {
     }
 
     /// The task of a provider with this ID. Among a million that takes some milliseconds, for
-    /// which nobody else has to wait.
+    /// which no other task has to wait.
     async fn find(&self, provider: &str, id: &str) -> Option<Task> {
         let (store, provider, id) = (Arc::clone(&self.store), provider.to_owned(), id.to_owned());
         tokio::task::spawn_blocking(move || store.find(&provider, &id)).await.ok().flatten()
@@ -372,7 +372,7 @@ async fn read(
 /// files of the configuration in force, if there is one. Blocks on the file system.
 ///
 /// # Errors
-/// All mistakes of all files.
+/// All diagnostics of all files.
 pub fn load(
     source: &ConfigSource,
     before: &Upstreams,

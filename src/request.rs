@@ -208,7 +208,7 @@ enum Placeholder {
 enum Slashes {
     /// As of any other sign, for `{name}`.
     Encoded,
-    /// They part segments of the path, for `{+name}`.
+    /// Slashes separate segments of the path, for `{+name}`.
     Kept,
 }
 
@@ -360,7 +360,7 @@ fn target(raw: &RawRequest, errors: &mut Vec<BlockError>) -> Template {
     target
 }
 
-/// `text` as it stands between the quotes of a JSON string.
+/// Returns `text` as written between the quotes of a JSON string.
 fn json_inner(text: &str) -> String {
     let quoted = Value::String(text.to_owned()).to_string();
     quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()

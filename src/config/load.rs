@@ -315,7 +315,7 @@ mod tests {
             });
             let said = made.unwrap_err().to_string();
             assert!(said.starts_with(&format!("c.yml:{location}: cannot be made\n")), "{said}");
-            // The other mistakes are reported as well.
+            // The other errors are reported as well.
             assert!(said.contains("c.yml:4:9: which provider?"), "{said}");
         }
         let text = text.replace("[x]", "[]");

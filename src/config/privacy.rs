@@ -134,7 +134,7 @@ impl Shape {
         Self::Headers { plain: header(), credentials }
     }
 
-    /// Returns the shape of the value of the key `name` in a block of this shape, which stands in the
+    /// Returns the shape of the value of the key `name` in a block of this shape, which is in the
     /// block `around`; `None` where there is no such key.
     pub fn entry(&self, name: &str, around: Option<&YamlNode>) -> Option<&Self> {
         match self {
@@ -168,7 +168,7 @@ impl Shape {
         }
     }
 
-    /// Returns which scalars are shown where one stands at a place of this shape; `None` where none
+    /// Returns the visibility of scalars at a place of this shape; `None` where none
     /// belongs there.
     pub fn scalar(&self) -> Option<Visibility> {
         match self {
@@ -179,7 +179,7 @@ impl Shape {
         }
     }
 
-    /// Reports whether a secret can stand somewhere in a value of this shape.
+    /// Reports whether there can be a secret somewhere in a value of this shape.
     fn has_secrets(&self) -> bool {
         match self {
             Self::Scalar(shown) => *shown != Visibility::Always,
@@ -210,7 +210,7 @@ fn carries_credentials(name: &str, provider: Option<&YamlNode>) -> bool {
 fn is_plain_url(text: &str) -> bool {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or_default();
-    // An IPv6 address stands in brackets.
+    // An IPv6 address is written in brackets.
     let port = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((_, port)) => port.strip_prefix(':'),
         None => authority.split_once(':').map(|(_, port)| port),

@@ -129,9 +129,9 @@ impl Environment {
 }
 
 /// Reports whether a proxy is used for `url` at all: not on the way to this machine itself, nor to
-/// what the list `no_proxy` has, separated by commas. In it may stand `*` for everything; a
+/// what the list `no_proxy` has, separated by commas. An entry is `*` for everything; a
 /// network as 10.0.0.0/8; an IP address or a domain, either with a port behind a colon or without.
-/// `example.com` stands for the domain and all below it, `.example.com` and `*.example.com` for
+/// `example.com` means the domain and all below it, `.example.com` and `*.example.com` for
 /// those below it alone.
 fn is_proxied(url: &Url, no_proxy: &str) -> bool {
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');

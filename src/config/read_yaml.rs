@@ -1,4 +1,4 @@
-//! A single YAML file of another kind, read with the same care and the same words for mistakes.
+//! Reading of a single YAML file of another kind, with the same diagnostics, and merge keys.
 
 use super::http_client;
 use super::privacy::{self, Shape};
@@ -13,14 +13,14 @@ use serde::Deserialize;
 use std::collections::HashSet;
 use std::io;
 
-/// The file as a whole, where a mistake is about nothing in particular.
+/// The file as a whole, for errors without a position.
 const FILE: Location = Location { document: 0, position: Position::File };
 
 /// Decodes the `content` of the file `name`, and makes of it what `check` does. A section without a
 /// value is an absent one.
 ///
 /// # Errors
-/// All mistakes: those of the file, and those that `check` has reported.
+/// All diagnostics: those of the file, and those that `check` has reported.
 pub fn read<T, R>(
     name: &str,
     content: io::Result<Vec<u8>>,

@@ -19,7 +19,7 @@ pub enum Secret {
     Inline(SecretString),
     /// Written in the configuration as a value like any other, which an answer may have as well.
     Value(SecretString),
-    /// In a file, which is read whenever the secret is needed anew.
+    /// In a file, which is read each time the secret is needed.
     File(SecretFile),
 }
 
@@ -68,7 +68,7 @@ impl Secret {
     /// Returns the value of a header that carries the secret behind `scheme`, which may be empty.
     ///
     /// # Errors
-    /// As [`Secret::read`], or the text cannot stand in a header.
+    /// As [`Secret::read`], or the text cannot be part of a header.
     pub fn header_value(&self, scheme: &str) -> io::Result<HeaderValue> {
         let secret = self.read()?;
         let text = match scheme {
@@ -192,7 +192,7 @@ impl Purpose {
     }
 
     /// Reports whether a text is a line of a shell or of a file with variables. `=` ends a token in
-    /// base64, and stands in values such as those of cookies.
+    /// base64, and occurs in values such as those of cookies.
     fn is_assignment(&self, text: &str) -> bool {
         let (is_exported, text) = match text.strip_prefix("export ") {
             Some(rest) => (true, rest.trim_start()),

@@ -157,7 +157,7 @@ impl GlobSearch {
             let entry = entry.map_err(|error| named(at, &error))?;
             let (name, path) = (entry.file_name(), at.join(entry.file_name()));
             match part {
-                // A link may lead back to where it stands.
+                // A link may lead back to its own directory.
                 GlobPart::Recursive if !is_hidden(&name) && entry.file_type()?.is_dir() => {
                     self.list(&path, part, rest)?;
                 }
@@ -241,7 +241,7 @@ impl Directories {
         self.0.is_empty()
     }
 
-    /// Returns the first directory that has vanished with its files, and what stands there now. One that
+    /// Returns the first directory that has vanished with its files, and the reason. One that
     /// is as it was, and from which the files were taken, has not.
     pub fn vanished(&self) -> Option<(&Path, String)> {
         self.0.iter().find_map(|(directory, device)| {

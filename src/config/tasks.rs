@@ -65,7 +65,7 @@ impl<'c> TaskCollector<'c> {
         }
     }
 
-    /// Returns the number of mistakes so far.
+    /// Returns the number of diagnostics so far.
     pub fn diagnostics(&self) -> usize {
         self.validator.sink.len()
     }
@@ -132,7 +132,7 @@ impl<'c> TaskCollector<'c> {
         }
         let provider = match raw.provider.located() {
             Some((at, PublicText(name))) => self.find_provider(at, name),
-            // A mistake in the name has been reported.
+            // An error in the name has been reported.
             None if raw.provider.location.is_some() => None,
             None => self.only_provider(location, provider),
         };

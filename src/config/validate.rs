@@ -68,7 +68,7 @@ impl Default for GlobalSettings {
 pub struct NamedProvider {
     /// The name.
     pub name: Arc<str>,
-    /// Its position in the list.
+    /// The position of the provider in the list.
     pub index: usize,
     /// The most tasks of the provider that are polled.
     pub max_tasks: Option<usize>,

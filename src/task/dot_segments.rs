@@ -1,7 +1,7 @@
 //! Dot segments, by which a path leads elsewhere than where it begins: `a/../b`.
 //!
 //! An ID goes out percent-encoded, and a gateway may decode it before it passes the request on, once or
-//! more often. What then stands between two slashes must not be `.` or `..`.
+//! more often. The text between two slashes must not be `.` or `..`.
 
 /// Reports whether a text has a segment `.` or `..` between slashes or backslashes, or where it begins
 /// or ends, also one that appears only when the text is percent-decoded, however often. Of a segment

@@ -66,7 +66,7 @@ impl Diagnostic {
     }
 }
 
-/// Something wrong in a block, at a path of keys. Found where the block's locations are not known.
+/// An error in a block, at a path of keys, found by code that does not know the locations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockError {
     /// The keys that lead to it, an index as its decimal digits: `["states", "running", "0"]`.

@@ -32,7 +32,7 @@ pub struct YamlEvent<'t> {
     pub kind: EventKind<'t>,
     /// Line and column of its first character.
     pub position: Position,
-    /// Its bytes.
+    /// The bytes of the event in the text.
     pub bytes: ByteSpan,
     /// The number of its anchor, from 1.
     pub anchor: Option<usize>,

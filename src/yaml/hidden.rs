@@ -16,7 +16,7 @@ pub const MAX_HIDDEN: usize = 20_000;
 pub struct HiddenNode {
     /// The location of its first character.
     pub location: Location,
-    /// Its bytes, where it is a scalar.
+    /// The bytes of the node in the text, if it is a scalar.
     pub bytes: ByteSpan,
     /// The kind of node.
     pub kind: HiddenKind,

@@ -25,7 +25,7 @@ pub struct PublicText(pub Box<str>);
 #[derive(Clone)]
 pub struct SecretText(pub secrecy::SecretString);
 
-/// A URL, in which a user and a password may stand, or a query with a token.
+/// A URL, which may contain a user and a password, or a query with a token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UrlText(pub Box<str>);
 

@@ -10,7 +10,7 @@ use super::span::Position;
 pub struct SourceText {
     /// The file's name as the user gave it.
     pub name: String,
-    /// Its content without byte-order mark.
+    /// The content without byte-order mark.
     pub text: String,
     /// The format of the text.
     pub format: SourceFormat,

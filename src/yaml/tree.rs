@@ -1,5 +1,5 @@
 //! A YAML file as a tree that keeps the exact text of scalars, the order of keys, duplicate keys, null,
-//! and where everything stands.
+//! and all locations.
 //!
 //! A long list is no tree: its items are read one after another, each a tree of its own for as long as
 //! it is looked at.
@@ -51,7 +51,7 @@ pub enum NodeKind {
     Text(Box<str>),
     /// A sequence.
     List(Vec<YamlNode>),
-    /// A mapping in the order of the text; a key may stand in it twice.
+    /// A mapping in the order of the text; a key may occur twice.
     Map(Vec<(YamlNode, YamlNode)>),
 }
 
@@ -121,7 +121,7 @@ pub fn outline(text: &str, document: u32, long: LongList) -> Result<YamlNode, Sy
 /// Reads the items of the long list of a text that has an outline. There are none where the list is an
 /// alias, since the outline has these.
 pub fn for_each_item(text: &str, document: u32, long: LongList, take: &mut dyn FnMut(YamlNode)) {
-    // What it stops at was told with the outline.
+    // The error was reported with the outline.
     let _ = read(text, document, long, take);
 }
 
@@ -202,7 +202,7 @@ impl<'t> TreeReader<'t> {
             anchored: HashMap::new(),
             kept: NodeBudget { nodes: MAX_KEPT_NODES, bytes: MAX_KEPT_BYTES },
             // Two bytes, as in `a,`, make two nodes at most: a key and its null. An escape, as in
-            // `"\L"`, is at most half as long as what it stands for.
+            // `"\L"`, is at most half as long as its value.
             left: NodeBudget {
                 nodes: text.len() * 2 + MAX_ALIASED_NODES,
                 bytes: text.len() * 2 + MAX_ALIASED_BYTES,

@@ -163,7 +163,7 @@ impl Loader<'_> {
     }
 
     /// Adds the tasks of a long list, one after another: there may be a million. Each that has no
-    /// mistake is seen by `see`.
+    /// error is passed to `see`.
     pub fn task_items(
         &mut self,
         number: u32,
@@ -183,7 +183,7 @@ impl Loader<'_> {
             if sink.len() + tasks.diagnostics() == before {
                 see(&item);
             } else if hidden.len() <= MAX_HIDDEN {
-                // In one without mistakes there is nothing to hide.
+                // A task without errors has nothing to hide.
                 hidden.extend(privacy::hidden_in_item(&item, &shape));
             }
         });
@@ -317,7 +317,7 @@ impl Sources {
     }
 
     /// Returns a directory from which files of this glob were read and that has vanished since, and what
-    /// stands there now. Blocks on the file system.
+    /// the reason. Blocks on the file system.
     pub fn vanished(&self, glob: &TaskGlob) -> Option<(&Path, String)> {
         let same = self.globs.iter().filter(|expanded| expanded.glob == *glob);
         same.into_iter().find_map(|expanded| expanded.directories.vanished())

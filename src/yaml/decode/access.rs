@@ -150,7 +150,7 @@ impl<'de> de::Deserializer<'de> for KeyDecoder<'de> {
 
 /// One of the two variants of an `Either`, chosen by what the node is.
 pub struct EitherAccess<'de> {
-    /// Its name.
+    /// The name of the variant.
     pub variant: &'static str,
     /// The node.
     pub decoder: NodeDecoder<'de>,

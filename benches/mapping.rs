@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config;
-use aitask_exporter::mapping::{Mapping, ProviderResponse, ResponseBody};
+use aitask_exporter::mapping::{Mapping, ProviderResponse, ReceivedBody};
 use http::HeaderMap;
 use serde_json::Value;
 
@@ -67,7 +67,7 @@ fn main() {
             status: 200,
             headers: HeaderMap::new(),
             sent: Timestamp::from_micros(1_796_022_000_000_000),
-            body: ResponseBody::Whole(body.clone().into()),
+            body: ReceivedBody::Whole(body.clone().into()),
         };
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         // In turn, so that a slower machine slows down both.

@@ -60,8 +60,6 @@ pub struct OpenJournal {
     pub number: u64,
     /// Size in bytes.
     pub size: u64,
-    /// True if the file was created.
-    pub is_new: bool,
 }
 
 /// A directory that this process has locked.
@@ -187,7 +185,7 @@ impl StorageFiles {
             let _ = fs::remove_file(self.journal(number));
         })?;
         let size = u64::try_from(content.len()).unwrap_or(u64::MAX);
-        Ok(OpenJournal { file, number, size, is_new: true })
+        Ok(OpenJournal { file, number, size })
     }
 
     /// Opens a journal of an earlier run to continue it after its intact part, of `size` bytes.
@@ -199,7 +197,7 @@ impl StorageFiles {
         if file.metadata()?.len() != size {
             file.set_len(size)?;
         }
-        Ok(OpenJournal { file, number, size, is_new: false })
+        Ok(OpenJournal { file, number, size })
     }
 
     /// Creates a snapshot under a temporary name.

@@ -351,7 +351,7 @@ mod tests {
         telemetry.storage_opened(0);
         let file = File::options().append(true).open("/dev/null").unwrap();
         let ledger = Ledger::new(Finishes::default(), Finishes::default(), true);
-        let journal = Some(OpenJournal { file, number: 0, size: 0, is_new: true });
+        let journal = Some(OpenJournal { file, number: 0, size: 0 });
         let start = JournalStart { journal, next: 0, former: Vec::new(), ledger };
         let journal = Journal::new(start, Arc::clone(&queue), telemetry);
         let id = "t".repeat(ID);

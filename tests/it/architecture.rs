@@ -78,7 +78,8 @@ fn sources() -> Vec<Source> {
 
 /// The modules in the order of `lib.rs`.
 fn ranks(lib: &str) -> Vec<&str> {
-    lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect()
+    let modules = lib.lines().map(|line| line.strip_prefix("pub ").unwrap_or(line));
+    modules.filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')).collect()
 }
 
 /// What the sources import against the order.

@@ -69,11 +69,15 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
             telemetry,
             history,
             telemetry_path: "/metrics".to_owned(),
-            turns: ComputePermits::new(),
+            compute_permits: ComputePermits::new(),
             stopping: AtomicBool::new(false),
         }
     });
-    let guard = Authentication { settings: None, open: &[], telemetry: Arc::clone(&web.telemetry) };
+    let guard = Authentication {
+        web_config: None,
+        unauthenticated_paths: &[],
+        telemetry: Arc::clone(&web.telemetry),
+    };
     let router = web::router(Arc::new(web), 40, guard);
     Server { runtime, router, stop: watch::Sender::new(false) }
 });

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, Provider, preset};
-use aitask_exporter::mapping::{ProviderResponse, ResponseBody};
+use aitask_exporter::mapping::{ProviderResponse, ReceivedBody};
 use aitask_exporter::observation::{Failure, Observation, OddField, State};
 use aitask_exporter::record::Record;
 use aitask_exporter::task::{Task, TaskCommon};
@@ -79,14 +79,14 @@ pub fn run(data: &[u8]) {
     }
     for provider in &*PROVIDERS {
         let bodies = match provider.mapping.ignores_body {
-            true => vec![ResponseBody::Ignored],
+            true => vec![ReceivedBody::Ignored],
             false => {
                 let half = &body[..body.len() / 2];
-                let start = |start: &[u8]| ResponseBody::Truncated {
+                let start = |start: &[u8]| ReceivedBody::Truncated {
                     start: start.to_vec().into(),
                     limit: body.len(),
                 };
-                let whole = ResponseBody::Whole(body.to_vec().into());
+                let whole = ReceivedBody::Whole(body.to_vec().into());
                 vec![whole, start(body), start(half)]
             }
         };

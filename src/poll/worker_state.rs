@@ -98,7 +98,7 @@ impl<'s> WorkerState<'s> {
         loop {
             let wake = self.start_due().await;
             tokio::select! {
-                Some(completed) = self.in_flight.next() => self.complete_ready(completed),
+                Some(completed) = self.in_flight.next() => self.complete(completed),
                 command = self.context.inbox.recv() => match command {
                     Some(WorkerCommand::Update(update, done)) => {
                         self.update(*update);
@@ -284,14 +284,6 @@ impl<'s> WorkerState<'s> {
     fn end_hold(&mut self) {
         self.schedule.admission.end_hold();
         self.held.set(0);
-    }
-
-    /// Completes a request, and the others that have ended as well, before new ones start.
-    fn complete_ready(&mut self, first: Completed) {
-        self.complete(first);
-        while let Some(Some(completed)) = self.in_flight.next().now_or_never() {
-            self.complete(completed);
-        }
     }
 
     fn complete(&mut self, (in_flight, result): Completed) {

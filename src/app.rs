@@ -17,7 +17,6 @@ use tokio::task::JoinSet;
 use crate::cli::{DemoFlags, ExporterFlags, ListenAddress, SimulateFlags, WebFlags};
 use crate::clock::Clock;
 use crate::config::Sources;
-use crate::config::diagnostic::Diagnostics;
 use crate::fetch::resolver::Resolver;
 use crate::history::History;
 use crate::logging;
@@ -37,6 +36,7 @@ use crate::web::listen::WebServer;
 use crate::web::middleware::Authentication;
 use crate::web::stream::ComputePermits;
 use crate::web::{self, WebState, listen};
+use crate::yaml::diagnostic::Diagnostics;
 
 /// Address of the simulated gateway in `config/demo.yml`.
 const DEMO_GATEWAY: &str = "127.0.0.1:10055";

@@ -27,6 +27,7 @@ pub mod family;
 pub mod cli;
 pub mod logging;
 pub mod tls;
+pub mod yaml;
 pub mod mapping;
 pub mod request;
 pub mod config;

@@ -14,7 +14,6 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Timestamp;
 use crate::coalesce::Coalesced;
-use crate::config::diagnostic::Diagnostics;
 use crate::config::{self, Config, Input, Loaded, Sources};
 use crate::fetch::resolver::Resolver;
 use crate::poll::probes::NoTurn;
@@ -23,6 +22,7 @@ use crate::poll::{Polled, Upstream};
 use crate::reading::{Reading, ReadingError};
 use crate::store::Store;
 use crate::task::Task;
+use crate::yaml::diagnostic::Diagnostics;
 
 /// Time that a probe waits for its turn, besides the time of the poll itself, where the client does
 /// not say how long it waits: most give up after ten seconds or so.

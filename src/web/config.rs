@@ -20,12 +20,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::bounded_file;
-use crate::config::decode::{Sink, nearest};
-use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::read_yaml;
-use crate::config::scalar::{PublicText, SecretText};
-use crate::config::span::{OrderedMap, Spanned};
 use crate::task::stable_hash;
+use crate::yaml::decode::nearest;
+use crate::yaml::diagnostic::{Diagnostic, DiagnosticSink, Diagnostics};
+use crate::yaml::scalar::{PublicText, SecretText};
+use crate::yaml::span::{OrderedMap, Spanned};
 
 /// The headers that can be set, in the spelling of exporter-toolkit, with the accepted values where
 /// not every value is accepted.
@@ -59,7 +59,7 @@ pub fn load(path: &Path) -> (Result<WebConfig, Diagnostics>, WatchedFiles) {
     let config = read_yaml::read(&name, content, |raw: RawWebConfig, sink| {
         if let Some(place) = raw.rate_limit.location {
             let mistake = Diagnostic::new(place, "rate_limit is not supported");
-            sink.borrow_mut().push(mistake.hint("--web.max-requests limits requests at once"));
+            sink.push(mistake.hint("--web.max-requests limits requests at once"));
         }
         let users = raw.basic_auth_users.get().map(|table| users(table, sink));
         let headers =
@@ -80,9 +80,9 @@ pub fn load(path: &Path) -> (Result<WebConfig, Diagnostics>, WatchedFiles) {
     (config, files)
 }
 
-fn headers(table: &RawHeaders, sink: &Sink) -> HeaderMap {
+fn headers(table: &RawHeaders, sink: &DiagnosticSink) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let report = |mistake| sink.borrow_mut().push(mistake);
+    let report = |mistake| sink.push(mistake);
     for (key, value) in &table.0 {
         let (Some((place, name)), Some((value_place, value))) = (key.located(), value.located())
         else {
@@ -233,9 +233,9 @@ impl FromIterator<User> for Users {
 }
 
 /// Checks names and hashes.
-pub fn users(table: &OrderedMap<SecretText>, sink: &Sink) -> Users {
+pub fn users(table: &OrderedMap<SecretText>, sink: &DiagnosticSink) -> Users {
     let mut users = Vec::new();
-    let report = |mistake: Diagnostic| sink.borrow_mut().push(mistake);
+    let report = |mistake: Diagnostic| sink.push(mistake);
     for (name, hash) in &table.0 {
         let (Some((name_place, name)), Some((place, SecretText(hash)))) =
             (name.located(), hash.located())

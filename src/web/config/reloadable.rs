@@ -10,8 +10,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use super::{WatchedFiles, WebConfig, load};
-use crate::config::diagnostic::Diagnostics;
 use crate::web::auth::PasswordVerifier;
+use crate::yaml::diagnostic::Diagnostics;
 
 /// Minimum time between two checks of the files: a few small files are read at most once in that
 /// time, however many requests there are.

@@ -14,14 +14,14 @@ use secrecy::ExposeSecret;
 
 use super::client::{self, ClientAuthPolicy};
 use super::{RawTls, WatchedFiles};
-use crate::config::decode::Sink;
-use crate::config::diagnostic::Diagnostic;
 use crate::config::http_client::{missing, reason};
-use crate::config::pem::{self, Half};
-use crate::config::place::Location;
-use crate::config::scalar::SecretText;
-use crate::config::span::Spanned;
+use crate::config::tls::{self as pem, Half};
 use crate::tls::trust::TrustedCertificates;
+use crate::yaml::diagnostic::Diagnostic;
+use crate::yaml::diagnostic::DiagnosticSink;
+use crate::yaml::scalar::SecretText;
+use crate::yaml::span::Location;
+use crate::yaml::span::Spanned;
 
 /// The supported key exchange groups, by their names in Go.
 const CURVES: [(&str, &dyn SupportedKxGroup); 3] = [
@@ -40,8 +40,8 @@ pub struct TlsCheck<'c> {
     pub dir: &'c Path,
     /// The files that were read.
     pub files: &'c mut WatchedFiles,
-    /// Sink of mistakes.
-    pub sink: &'c Sink,
+    /// Sink of errors.
+    pub sink: &'c DiagnosticSink,
 }
 
 /// Builds the server configuration of the section at `place`; `None` after mistakes.
@@ -82,7 +82,7 @@ pub fn server_config(
     });
     let clients = check.clients(place, raw, &provider);
     let (clients, (_, chain), (key_place, key)) = (clients?, chain?, key?);
-    if !check.sink.borrow().is_empty() {
+    if !check.sink.is_empty() {
         return None;
     }
     let refused = |error: &dyn std::fmt::Display, place| {
@@ -135,7 +135,7 @@ pub fn is_empty(raw: &RawTls) -> bool {
 
 impl TlsCheck<'_> {
     fn report(&self, mistake: Diagnostic) {
-        self.sink.borrow_mut().push(mistake);
+        self.sink.push(mistake);
     }
 
     /// Reads PEM that is given inline or as a file, but not as both.

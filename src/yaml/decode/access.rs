@@ -4,10 +4,11 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::{DecodeError, NodeDecoder, Sink};
-use crate::config::diagnostic::Diagnostic;
-use crate::config::document::{NodeKind, YamlNode};
-use crate::config::span;
+use super::{DecodeError, NodeDecoder};
+use crate::yaml::diagnostic::Diagnostic;
+use crate::yaml::diagnostic::DiagnosticSink;
+use crate::yaml::span;
+use crate::yaml::tree::{NodeKind, YamlNode};
 
 /// The place of a node, then its value, unless that is a mistake.
 pub struct SpannedAccess<'de> {
@@ -35,7 +36,7 @@ impl<'de> SeqAccess<'de> for SpannedAccess<'de> {
         }
         if matches!(self.decoder.node.kind, NodeKind::Null) {
             let diagnostic = Diagnostic::new(self.decoder.node.location, "has no value");
-            self.decoder.sink.borrow_mut().push(diagnostic.hint("give it one, or remove it"));
+            self.decoder.sink.push(diagnostic.hint("give it one, or remove it"));
             return Ok(None);
         }
         Ok(seed.deserialize(self.decoder).map_err(|error| self.decoder.report(error)).ok())
@@ -47,7 +48,7 @@ pub struct ListAccess<'de> {
     /// Those that are to come.
     pub nodes: std::slice::Iter<'de, YamlNode>,
     /// Where mistakes go.
-    pub sink: &'de Sink,
+    pub sink: &'de DiagnosticSink,
 }
 
 impl<'de> SeqAccess<'de> for ListAccess<'de> {
@@ -83,12 +84,12 @@ impl<'de> BlockEntry<'de> {
 pub struct BlockAccess<'de> {
     rest: std::vec::IntoIter<BlockEntry<'de>>,
     value: Option<NodeDecoder<'de>>,
-    sink: &'de Sink,
+    sink: &'de DiagnosticSink,
 }
 
 impl<'de> BlockAccess<'de> {
     /// Those of `entries`, in their order.
-    pub fn new(entries: Vec<BlockEntry<'de>>, sink: &'de Sink) -> Self {
+    pub fn new(entries: Vec<BlockEntry<'de>>, sink: &'de DiagnosticSink) -> Self {
         Self { rest: entries.into_iter(), value: None, sink }
     }
 }

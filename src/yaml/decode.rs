@@ -3,7 +3,6 @@
 
 mod access;
 
-use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::value::StrDeserializer;
@@ -11,16 +10,15 @@ use serde::de::{self, Deserialize, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::diagnostic::{Diagnostic, DiagnosticSink};
-use super::document::{NodeKind, YamlNode};
-use super::foreign;
 use super::span::{EITHER, ONE_OR_MANY, PLACED, Spanned};
+use super::tree::{NodeKind, YamlNode};
 use access::{BlockAccess, BlockEntry, EitherAccess, ListAccess, SpannedAccess};
 
-/// Where mistakes go.
-pub type Sink = RefCell<DiagnosticSink>;
-
 /// Decodes a tree; its mistakes go into `sink`.
-pub fn decode<'de, T: Deserialize<'de>>(node: &'de YamlNode, sink: &'de Sink) -> Spanned<T> {
+pub fn decode<'de, T: Deserialize<'de>>(
+    node: &'de YamlNode,
+    sink: &'de DiagnosticSink,
+) -> Spanned<T> {
     // An `Spanned` never fails: it reports.
     Spanned::deserialize(NodeDecoder::new(node, sink))
         .unwrap_or_else(|_| Spanned::invalid(node.location))
@@ -30,7 +28,7 @@ pub fn decode<'de, T: Deserialize<'de>>(node: &'de YamlNode, sink: &'de Sink) ->
 #[derive(Clone, Copy)]
 struct NodeDecoder<'de> {
     node: &'de YamlNode,
-    sink: &'de Sink,
+    sink: &'de DiagnosticSink,
     /// Whether the node has been reported already, so that it only lends its place.
     is_reported: bool,
 }
@@ -63,7 +61,7 @@ impl de::Error for DecodeError {
 }
 
 impl<'de> NodeDecoder<'de> {
-    const fn new(node: &'de YamlNode, sink: &'de Sink) -> Self {
+    const fn new(node: &'de YamlNode, sink: &'de DiagnosticSink) -> Self {
         Self { node, sink, is_reported: false }
     }
 
@@ -77,7 +75,7 @@ impl<'de> NodeDecoder<'de> {
         if let Some(text) = self.node.text() {
             diagnostic = diagnostic.quote(text);
         }
-        self.sink.borrow_mut().push(diagnostic);
+        self.sink.push(diagnostic);
     }
 
     /// The entries of a map; a key that stands twice or is none is reported and left out.
@@ -93,13 +91,13 @@ impl<'de> NodeDecoder<'de> {
             {
                 doubles.push(*index);
                 let diagnostic = key_mistake("duplicate key", second).first(first.location);
-                self.sink.borrow_mut().push(diagnostic);
+                self.sink.push(diagnostic);
             }
         }
         doubles.sort_unstable();
         let kept = entries.iter().enumerate().filter(|(index, (key, _))| {
             if key.text().is_none() {
-                self.sink.borrow_mut().push(key_mistake("a key must be text", key));
+                self.sink.push(key_mistake("a key must be text", key));
             }
             key.text().is_some() && doubles.binary_search(index).is_err()
         });
@@ -114,8 +112,8 @@ impl<'de> NodeDecoder<'de> {
         fields: &[&'static str],
     ) -> Option<&'static str> {
         let name = key.text().unwrap_or_default();
-        if let Some(diagnostic) = foreign::diagnostic(block, name, key.location) {
-            self.sink.borrow_mut().push(diagnostic);
+        if let Some((message, hint)) = (self.sink.foreign_keys)(block, name) {
+            self.sink.push(Diagnostic::new(key.location, message).hint(hint));
             return None;
         }
         let nearest = nearest(name, fields.iter().copied());
@@ -123,7 +121,7 @@ impl<'de> NodeDecoder<'de> {
             Some(nearest) => format!("did you mean {nearest:?}?"),
             None => format!("the keys here are {}", fields.join(", ")),
         };
-        self.sink.borrow_mut().push(key_mistake("unknown key", key).hint(hint));
+        self.sink.push(key_mistake("unknown key", key).hint(hint));
         nearest
     }
 

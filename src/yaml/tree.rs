@@ -4,16 +4,12 @@
 //! A long list is no tree: its items are read one after another, each a tree of its own for as long as
 //! it is looked at.
 
-mod core_schema;
 #[cfg(test)]
 mod tests;
 
+use super::events::{ByteSpan, EventKind, SyntaxError, YamlEvent, YamlEvents};
+use super::span::{Location, Position};
 use std::collections::HashMap;
-
-use super::events::{ByteSpan, EventKind, YamlEvent, YamlEvents};
-use super::place::{Location, Position};
-use super::syntax::SyntaxError;
-use core_schema::scalar;
 
 /// The largest YAML file that is read, in bytes. A million tasks with labels fit; lists beyond
 /// that belong into `*.txt`, which take less time.
@@ -353,4 +349,32 @@ impl<'t> TreeReader<'t> {
     fn make(&self, position: Position, bytes: ByteSpan, kind: NodeKind) -> YamlNode {
         YamlNode { location: Location { document: self.document, position }, bytes, kind }
     }
+}
+
+/// Returns what a scalar without quotes stands for.
+pub fn scalar(text: &str) -> NodeKind {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => NodeKind::Null,
+        "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => NodeKind::Bool(text.into()),
+        _ if is_number(text) => NodeKind::Number(text.into()),
+        _ => NodeKind::Text(text.into()),
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let radix = [("0x", 16), ("0o", 8), ("0b", 2)];
+    let digits =
+        radix.iter().find_map(|(prefix, radix)| Some((unsigned.strip_prefix(prefix)?, *radix)));
+    if let Some((digits, radix)) = digits {
+        return !digits.starts_with(['+', '-']) && u128::from_str_radix(digits, radix).is_ok();
+    }
+    // By YAML 1.2 a number does not begin with a zero.
+    let is_padded = unsigned.len() > 1
+        && unsigned.starts_with('0')
+        && unsigned.bytes().all(|byte| byte.is_ascii_digit());
+    let is_special =
+        matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN");
+    let is_finite = || unsigned.parse::<f64>().is_ok_and(f64::is_finite);
+    is_special || (!is_padded && !unsigned.starts_with(['+', '-']) && is_finite())
 }

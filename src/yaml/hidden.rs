@@ -2,8 +2,47 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::place::{Location, Position, yaml_lines};
-use super::privacy::{HiddenKind, HiddenNode, MAX_HIDDEN};
+use super::events::ByteSpan;
+use super::span::{Location, Position, yaml_lines};
+use super::tree::YamlNode;
+
+/// How many hidden things of a file are told apart; where there are more, all of the file is hidden.
+/// Each is looked for in its text, and a file of secrets for as many providers has fewer.
+pub const MAX_HIDDEN: usize = 20_000;
+
+/// Something that must not be shown.
+#[derive(Clone)]
+pub struct HiddenNode {
+    /// Where it stands.
+    pub location: Location,
+    /// Its bytes, where it is a scalar.
+    pub bytes: ByteSpan,
+    /// What it is.
+    pub kind: HiddenKind,
+}
+
+impl HiddenNode {
+    /// Returns what hides a node.
+    pub fn new(node: &YamlNode, kind: HiddenKind) -> Self {
+        Self { location: node.location, bytes: node.bytes, kind }
+    }
+}
+
+/// What must not be shown.
+#[derive(Clone)]
+pub enum HiddenKind {
+    /// A scalar with this text.
+    Text(Box<str>),
+    /// A key without a value. One that no `:` follows is not meant as a key: it may be a value that
+    /// has lost its key. One that a `:` follows is a name, and shown.
+    BareKey(Box<str>),
+    /// No text, where a secret belongs.
+    Empty,
+    /// No text, where nothing belongs. What looks like an anchor or a tag may be a text.
+    Nothing,
+    /// A list or a block, whose texts are listed too.
+    Collection,
+}
 
 /// The lines and places of a file that must not be shown.
 #[derive(Debug, Default)]
@@ -63,12 +102,12 @@ fn is_shown(own: &str, behind: &str, kind: &HiddenKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::document::{self, NodeKind, YamlNode};
+    use crate::yaml::tree::{self, NodeKind, YamlNode};
 
     /// The lines of the texts that hold `x`, in a file that is hidden as far as they go.
     fn lines(text: &str) -> Vec<u32> {
         let mut hidden = Vec::new();
-        collect(&document::parse(text, 0).expect(text), &mut hidden);
+        collect(&tree::parse(text, 0).expect(text), &mut hidden);
         assert!(!hidden.is_empty(), "{text}");
         let locations = HiddenRegions::find(text, &hidden);
         assert!(!locations.everywhere, "{text}");
@@ -129,14 +168,14 @@ mod tests {
     fn many_texts_are_found_or_hide_everything() {
         let text = format!("[{}]", "xé, ".repeat(MAX_HIDDEN - 1));
         assert_eq!(lines(&text), [1]);
-        let root = document::parse("\n\nx", 0).unwrap();
+        let root = tree::parse("\n\nx", 0).unwrap();
         let hidden = vec![HiddenNode::new(&root, HiddenKind::Text("x".into())); MAX_HIDDEN + 1];
         assert!(HiddenRegions::find("\n\nx", &hidden).has_line(2));
     }
 
     #[test]
     fn what_is_not_found_hides_everything() {
-        let root = document::parse("a: x\nb: cc", 0).unwrap();
+        let root = tree::parse("a: x\nb: cc", 0).unwrap();
         let hidden = HiddenNode::new(root.get("b").unwrap(), HiddenKind::Text("cc".into()));
         let location = root.get("a").unwrap().location;
         let whole = HiddenRegions::find("a: x\nb: cc", std::slice::from_ref(&hidden));

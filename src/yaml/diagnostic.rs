@@ -1,11 +1,11 @@
 //! DiagnosticSink, and how they are told: where, what, the line, and what to do.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use super::extent::HiddenRegions;
-use super::place::{self, Location, Position};
-use super::privacy::HiddenNode;
+use super::hidden::{HiddenNode, HiddenRegions};
+use super::span::{self, Location, Position};
 use crate::printable::{is_invisible, is_printable};
 
 /// How many mistakes are kept and shown, the first ones of the text; the rest are counted, since a list
@@ -64,71 +64,100 @@ impl Diagnostic {
     }
 }
 
-/// The mistakes that were found so far: the first ones of the text, and the number of the others.
-#[derive(Debug, Default)]
+/// A function that returns the message and the hint for a key of another program, given the name of
+/// the struct that does not have it and the key.
+pub type ForeignKeys = fn(&str, &str) -> Option<(String, &'static str)>;
+
+/// Collects diagnostics: keeps the first ones of the text, and counts the others.
+#[derive(Debug)]
 pub struct DiagnosticSink {
-    /// In the order of their places, at most [`MAX_SHOWN`].
+    found: RefCell<Found>,
+    /// Explains unknown keys that another program has.
+    pub foreign_keys: ForeignKeys,
+}
+
+/// The diagnostics that were found so far.
+#[derive(Debug, Default)]
+struct Found {
+    /// The kept ones in the order of their locations, at most [`MAX_SHOWN`].
     kept: Vec<Diagnostic>,
-    /// The number of those that are not kept, but for the equal of one that is.
+    /// The number of distinct diagnostics that are not kept. Equals of a kept one are not counted.
     more: usize,
-    /// The number of all.
-    found: usize,
+    /// The number of all diagnostics, equal ones included.
+    total: usize,
+}
+
+impl Default for DiagnosticSink {
+    fn default() -> Self {
+        Self::new(|_, _| None)
+    }
 }
 
 impl DiagnosticSink {
-    /// Adds a mistake. A block with an anchor is read once for each alias, and its mistakes, which are
-    /// then equal, count once as far as they are kept.
-    pub fn push(&mut self, diagnostic: Diagnostic) {
+    /// Returns an empty sink.
+    pub fn new(foreign_keys: ForeignKeys) -> Self {
+        Self { found: RefCell::default(), foreign_keys }
+    }
+
+    /// Adds a diagnostic. A block with an anchor is decoded once for each alias; its diagnostics, which
+    /// are then equal, are kept once.
+    pub fn push(&self, diagnostic: Diagnostic) {
         if self.count_beyond(diagnostic.location) {
             return;
         }
-        let behind = self.kept.partition_point(|kept| kept.location <= diagnostic.location);
-        let before = self.kept.get(..behind).unwrap_or_default();
-        let mut same_place =
+        let Found { kept, more, total } = &mut *self.found.borrow_mut();
+        let behind = kept.partition_point(|kept| kept.location <= diagnostic.location);
+        let before = kept.get(..behind).unwrap_or_default();
+        let mut same_location =
             before.iter().rev().take_while(|kept| kept.location == diagnostic.location);
-        self.found += 1;
-        if same_place.any(|kept| *kept == diagnostic) {
+        *total += 1;
+        if same_location.any(|kept| *kept == diagnostic) {
             return;
         }
-        self.kept.insert(behind, diagnostic);
-        if self.kept.len() > MAX_SHOWN {
-            self.kept.pop();
-            self.more += 1;
+        kept.insert(behind, diagnostic);
+        if kept.len() > MAX_SHOWN {
+            kept.pop();
+            *more += 1;
         }
     }
 
-    /// Counts a mistake that would not be kept, so that it need not be made, and returns true. Returns
-    /// false for one that is to be pushed.
-    pub fn count_beyond(&mut self, location: Location) -> bool {
-        let is_beyond = self.kept.len() == MAX_SHOWN
-            && self.kept.last().is_some_and(|last| last.location < location);
-        self.more += usize::from(is_beyond);
-        self.found += usize::from(is_beyond);
+    /// Counts a diagnostic at a location behind all kept ones, so that it need not be made, and returns
+    /// true. Returns false for one that is to be pushed.
+    pub fn count_beyond(&self, location: Location) -> bool {
+        let Found { kept, more, total } = &mut *self.found.borrow_mut();
+        let is_beyond =
+            kept.len() == MAX_SHOWN && kept.last().is_some_and(|last| last.location < location);
+        *more += usize::from(is_beyond);
+        *total += usize::from(is_beyond);
         is_beyond
     }
 
-    /// Adds all of `others`.
-    pub fn append(&mut self, others: Self) {
-        let kept = others.kept.len();
-        others.kept.into_iter().for_each(|diagnostic| self.push(diagnostic));
-        self.more += others.more;
-        self.found += others.found.saturating_sub(kept);
+    /// Adds all diagnostics of another sink.
+    pub fn append(&self, others: Self) {
+        let Found { kept, more, total } = others.found.into_inner();
+        let count = kept.len();
+        kept.into_iter().for_each(|diagnostic| self.push(diagnostic));
+        let found = &mut *self.found.borrow_mut();
+        found.more += more;
+        found.total += total.saturating_sub(count);
     }
 
-    /// Returns the number of mistakes, with those that are equal to others.
-    pub const fn len(&self) -> usize {
-        self.found
+    /// Returns the number of diagnostics, equal ones included.
+    pub fn len(&self) -> usize {
+        self.found.borrow().total
     }
 
-    /// Reports whether there are no mistakes.
-    pub const fn is_empty(&self) -> bool {
+    /// Reports whether there are no diagnostics.
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
 impl From<Diagnostic> for DiagnosticSink {
     fn from(diagnostic: Diagnostic) -> Self {
-        Self { kept: vec![diagnostic], more: 0, found: 1 }
+        let sink = Self::default();
+        sink.push(diagnostic);
+        sink
     }
 }
 
@@ -174,8 +203,8 @@ impl SourceText {
     /// Its lines, as those count them who look for a place.
     fn lines(&self) -> Box<dyn Iterator<Item = &str> + '_> {
         match self.format {
-            SourceFormat::Lines => Box::new(place::lines(&self.text)),
-            SourceFormat::Yaml | SourceFormat::Broken => Box::new(place::yaml_lines(&self.text)),
+            SourceFormat::Lines => Box::new(span::lines(&self.text)),
+            SourceFormat::Yaml | SourceFormat::Broken => Box::new(span::yaml_lines(&self.text)),
         }
     }
 }
@@ -240,8 +269,8 @@ pub struct RenderedDiagnostic {
 
 impl Diagnostics {
     /// Looks up the places of mistakes.
-    pub fn new(diagnostics: DiagnosticSink, sources: &[SourceText]) -> Self {
-        let DiagnosticSink { kept, more, .. } = diagnostics;
+    pub fn new(sink: DiagnosticSink, sources: &[SourceText]) -> Self {
+        let Found { kept, more, .. } = sink.found.into_inner();
         let mut wanted: HashMap<u32, BTreeSet<u32>> = HashMap::new();
         for location in kept
             .iter()
@@ -395,14 +424,17 @@ mod tests {
         let text = "a\n".repeat(1_000);
         let source = SourceText::new("list".to_owned(), text, SourceFormat::Lines);
         for step in [1, 7, 999] {
-            let mut diagnostics = DiagnosticSink::default();
+            let diagnostics = DiagnosticSink::default();
             for n in 0..1_000 {
                 diagnostics.push(Diagnostic::new(at(n * step % 1_000 + 1), "wrong"));
             }
-            assert_eq!((diagnostics.len(), diagnostics.kept.len()), (1_000, MAX_SHOWN));
-            let mut all = DiagnosticSink::from(Diagnostic::new(at(7), "also wrong"));
+            assert_eq!(
+                (diagnostics.len(), diagnostics.found.borrow().kept.len()),
+                (1_000, MAX_SHOWN)
+            );
+            let all = DiagnosticSink::from(Diagnostic::new(at(7), "also wrong"));
             all.append(diagnostics);
-            assert_eq!((all.len(), all.kept.len()), (1_001, MAX_SHOWN));
+            assert_eq!((all.len(), all.found.borrow().kept.len()), (1_001, MAX_SHOWN));
             let diagnostics = Diagnostics::new(all, std::slice::from_ref(&source));
             let lines = diagnostics.shown().iter().map(|d| d.position.unwrap().0);
             let expected =
@@ -414,7 +446,7 @@ mod tests {
 
     #[test]
     fn equal_mistakes_are_shown_once() {
-        let mut diagnostics = DiagnosticSink::default();
+        let diagnostics = DiagnosticSink::default();
         for n in 0..1_000 {
             diagnostics.push(Diagnostic::new(at(n % 3 + 1), "wrong"));
         }

@@ -3,12 +3,11 @@
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
+use parking_lot::Mutex;
 use tokio::sync::watch;
-
-use crate::lock::lock;
 
 /// Work that is done again and again. A caller gets the outcome of a run that began after the call, so
 /// that the run has seen what made the caller call. However many there are, two runs serve all that
@@ -54,7 +53,7 @@ impl<T: Clone + Send + Sync + 'static> Coalesced<T> {
 
     /// Joins the next run, and begins it where none is under way.
     fn join_next(self: &Arc<Self>) -> watch::Receiver<Option<T>> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let next = state.next.get_or_insert_with(|| watch::channel(None).0);
         let outcome = next.subscribe();
         if !std::mem::replace(&mut state.is_running, true) {
@@ -74,7 +73,7 @@ impl<T: Clone + Send + Sync + 'static> Coalesced<T> {
     }
 
     fn take_next(&self) -> Option<watch::Sender<Option<T>>> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let next = state.next.take();
         state.is_running = next.is_some();
         next

@@ -1,10 +1,10 @@
 //! The failed polls of late, for a person who looks at the pages.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+
+use parking_lot::Mutex;
 
 use crate::clock::Timestamp;
-use crate::lock::lock;
 use crate::observation::Failure;
 
 /// A ring of failed polls.
@@ -35,20 +35,20 @@ impl History {
 
     /// Adds an entry; the oldest gives way.
     pub fn push(&self, entry: Entry) {
-        let mut entries = lock(&self.entries);
+        let mut entries = self.entries.lock();
         entries.push_front(entry);
         entries.truncate(self.limit);
     }
 
     /// The newest first.
     pub fn newest(&self) -> Vec<Entry> {
-        lock(&self.entries).iter().cloned().collect()
+        self.entries.lock().iter().cloned().collect()
     }
 
     /// Those of one task, the newest first.
     pub fn of(&self, provider: &str, task_id: &str) -> Vec<Entry> {
         let is_it = |entry: &&Entry| entry.task_id == task_id && entry.provider == provider;
-        let entries = lock(&self.entries);
+        let entries = self.entries.lock();
         entries.iter().filter(is_it).cloned().collect()
     }
 }

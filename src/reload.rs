@@ -2,27 +2,27 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use parking_lot::RwLock;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Timestamp;
 use crate::coalesce::Coalesced;
-use crate::config::diagnostic::Diagnostics;
 use crate::config::{self, Config, Input, Loaded, Sources};
 use crate::fetch::resolver::Resolver;
-use crate::lock;
 use crate::poll::probes::NoTurn;
 use crate::poll::worker::{Context, Worker};
 use crate::poll::{Polled, Upstream};
 use crate::reading::{Reading, ReadingError};
 use crate::store::Store;
 use crate::task::Task;
+use crate::yaml::diagnostic::Diagnostics;
 
 /// Time that a probe waits for its turn, besides the time of the poll itself, where the client does
 /// not say how long it waits: most give up after ten seconds or so.
@@ -154,7 +154,7 @@ impl ConfigManager {
         let result = result.await;
         match &result {
             Ok(tasks) => {
-                *lock::write(&self.refusal) = None;
+                *self.refusal.write() = None;
                 tracing::info!(tasks, "configuration reloaded");
             }
             Err(error) => {
@@ -168,14 +168,14 @@ impl ConfigManager {
     /// Notes why what is in force may not be what the files say.
     fn refuse(&self, error: &impl std::fmt::Display) {
         self.context.telemetry.reload_failed();
-        *lock::write(&self.refusal) = Some(error.to_string().into());
+        *self.refusal.write() = Some(error.to_string().into());
         self.refusals.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns why the files are not what is in force, where a reload or a look at them has failed. Holds
     /// no secret.
     pub fn refusal(&self) -> Option<Arc<str>> {
-        lock::read(&self.refusal).clone()
+        self.refusal.read().clone()
     }
 
     /// Looks at the files: returns the hash that a configuration read from them now would have.
@@ -230,13 +230,13 @@ impl ConfigManager {
 
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
-        Arc::clone(&lock::read(&self.config))
+        Arc::clone(&self.config.read())
     }
 
     /// Whether each provider has been tried once, or its first poll is due later. Stays true.
     pub fn is_ready(&self) -> bool {
         if !self.ready.load(Ordering::Relaxed) {
-            let workers = lock::read(&self.workers);
+            let workers = self.workers.read();
             let mut running = workers.iter().flat_map(HashMap::values);
             self.ready.store(running.all(|running| running.worker.is_settled()), Ordering::Relaxed);
         }
@@ -255,7 +255,7 @@ impl ConfigManager {
         params: &[(String, String)],
         deadline: Option<Instant>,
     ) -> Result<ProbeOutcome, String> {
-        let running = lock::read(&self.workers).as_ref().and_then(|workers| {
+        let running = self.workers.read().as_ref().and_then(|workers| {
             let running = workers.get(provider)?;
             Some((Arc::clone(&running.upstream), Arc::clone(&running.worker)))
         });
@@ -286,13 +286,13 @@ impl ConfigManager {
     /// Starts no more polls and waits for those that are under way.
     pub async fn end(&self) {
         let _swapping = self.swapping.lock().await;
-        let workers = lock::write(&self.workers).take().unwrap_or_default();
+        let workers = self.workers.write().take().unwrap_or_default();
         join_all(workers.values().map(|running| running.worker.end())).await;
     }
 
     /// Lists the means to ask each provider now.
     fn upstreams(&self) -> Upstreams {
-        let workers = lock::read(&self.workers);
+        let workers = self.workers.read();
         let running = workers.iter().flatten();
         running.map(|(name, running)| (Arc::clone(name), Arc::clone(&running.upstream))).collect()
     }
@@ -304,7 +304,7 @@ impl ConfigManager {
         upstreams: Vec<Arc<Upstream>>,
     ) -> Result<(), ReloadError> {
         let _swapping = self.swapping.lock().await;
-        let Some(mut before) = lock::read(&self.workers).clone() else {
+        let Some(mut before) = self.workers.read().clone() else {
             return Err(ReloadError::Internal("the process is ending".to_owned()));
         };
         // On a thread where it may take long: with a million tasks it does.
@@ -334,7 +334,7 @@ impl ConfigManager {
         // All hear of it at once: while one is slow to answer, others must not go on asking for tasks
         // that have left.
         join_all(updates).await;
-        *lock::write(&self.workers) = Some(workers);
+        *self.workers.write() = Some(workers);
         for name in before.keys() {
             self.context.telemetry.remove_provider(name);
         }
@@ -349,7 +349,7 @@ impl ConfigManager {
         if config.dropped_tasks > 0 {
             tracing::warn!(tasks = config.dropped_tasks, "max_tasks leaves tasks unpolled");
         }
-        *lock::write(&self.config) = config;
+        *self.config.write() = config;
         Ok(())
     }
 }

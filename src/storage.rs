@@ -20,12 +20,13 @@ use std::fs::File;
 use std::io;
 use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
-use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::lock::lock;
+use parking_lot::Mutex;
+
 use crate::store::{Remembered, Store};
 use crate::telemetry::Telemetry;
 use compactor::Compactor;
@@ -209,7 +210,7 @@ impl Storage {
     /// Writes the changes that wait, and ends the threads. Takes as long as the disk takes.
     pub fn end(&self) {
         self.queue.close();
-        if let Some(Threads { writer, compactor }) = lock(&self.threads).take() {
+        if let Some(Threads { writer, compactor }) = self.threads.lock().take() {
             // Threads that panicked have ended as well.
             let _ = writer.join();
             let _ = self.commands.send(Command::End);

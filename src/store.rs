@@ -8,26 +8,22 @@
 //! copy. So a scrape holds no lock while it writes, however slowly its answer is read.
 
 pub mod area;
-pub mod denials;
-pub mod facet;
 pub mod kept;
-pub mod poll_time;
-pub mod record;
 pub mod shard;
 mod vocabulary;
-pub mod waited;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::{PerTaskSeries, Provider};
-use crate::lock::{lock, read, write};
 use crate::observation::{Failure, Observation, State};
+use crate::record::{Known, Record};
 use crate::task::Task;
 use area::{Area, Block};
-use record::{Known, Record};
 use shard::{Shard, Taken};
 
 /// Everything the exposition writes, as it stood at one moment.
@@ -132,7 +128,7 @@ impl Store {
 
     /// Hands over what an earlier life knew of the tasks that are taken on next.
     pub fn remember(&self, remembered: Remembered) {
-        *lock(&self.remembered) = remembered;
+        *self.remembered.lock() = remembered;
     }
 
     /// Takes on providers and tasks. Tasks that stay keep their history and their slot. What
@@ -162,9 +158,8 @@ impl Store {
                 (shard, &**provider, diff)
             })
             .collect();
-        let remembered = self.remembered.lock().map(|mut guard| std::mem::take(&mut *guard));
-        let mut remembered = remembered.unwrap_or_default();
-        let mut shards = write(&self.shards);
+        let mut remembered = std::mem::take(&mut *self.remembered.lock());
+        let mut shards = self.shards.write();
         let now = self.clock.now();
         let mut apply = |(shard, provider, diff): (Arc<Shard>, _, _)| {
             let mut of_shard = remembered.remove(&*shard.name).unwrap_or_default();
@@ -184,7 +179,7 @@ impl Store {
 
     /// Reports whether the configuration has a provider called `name`.
     pub fn has_provider(&self, name: &str) -> bool {
-        read(&self.shards).iter().any(|shard| *shard.name == *name)
+        self.shards.read().iter().any(|shard| *shard.name == *name)
     }
 
     /// The task of `provider` with this ID.
@@ -194,7 +189,7 @@ impl Store {
 
     /// Puts the words that are shown in the place of those of an answer of `provider`.
     pub fn admit_words(&self, provider: &str, outcome: &mut Result<Observation, Failure>) {
-        let shards = read(&self.shards);
+        let shards = self.shards.read();
         if let Some(shard) = shards.iter().find(|shard| *shard.name == *provider) {
             shard.admit_words(outcome);
         }
@@ -212,7 +207,7 @@ impl Store {
     /// Everything as it stands now.
     pub fn snapshot(&self) -> Snapshot {
         let (now, taken) = {
-            let shards = read(&self.shards);
+            let shards = self.shards.read();
             let now = self.clock.now();
             let take = |shard: &Arc<Shard>| (Arc::clone(&shard.name), shard.take(now));
             (now, shards.iter().map(take).collect::<Vec<_>>())
@@ -225,7 +220,7 @@ impl Store {
     }
 
     fn shards(&self) -> Vec<Arc<Shard>> {
-        read(&self.shards).clone()
+        self.shards.read().clone()
     }
 }
 

@@ -10,9 +10,10 @@ mod sample;
 pub mod web;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
@@ -20,7 +21,6 @@ use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::family::{self, Family};
-use crate::lock::lock;
 use finishes::Finishes;
 use process::Process;
 use provider::ProviderTelemetry;
@@ -92,7 +92,7 @@ impl Telemetry {
 
     /// The handle of the provider called `name`; its series exist from the first call on.
     pub fn provider(&self, name: &str) -> Arc<ProviderTelemetry> {
-        let mut providers = self.providers.lock();
+        let mut providers = self.providers.0.lock();
         let Known { handles, finishes } = &mut *providers;
         let handle = handles.entry(name.into()).or_insert_with_key(|name| {
             let finished = finishes.get(name).cloned().unwrap_or_default();
@@ -104,13 +104,13 @@ impl Telemetry {
     /// Ends the series of the provider called `name`; what its old handles still count is not
     /// shown.
     pub fn remove_provider(&self, name: &str) {
-        self.providers.lock().handles.remove(name);
+        self.providers.0.lock().handles.remove(name);
     }
 
     /// Shows these finished tasks instead of those that were shown so far, also of providers that
     /// come later.
     pub fn show_finished(&self, finishes: Finishes) {
-        let mut providers = self.providers.lock();
+        let mut providers = self.providers.0.lock();
         for (name, handle) in &providers.handles {
             handle.show_finished(finishes.get(name).cloned().unwrap_or_default());
         }
@@ -195,12 +195,6 @@ struct Known {
     finishes: Finishes,
 }
 
-impl Providers {
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        lock(&self.0)
-    }
-}
-
 impl Collector for Providers {
     /// None: the registry takes a collector without descriptions as one that changes.
     fn desc(&self) -> Vec<&Desc> {
@@ -210,7 +204,7 @@ impl Collector for Providers {
     /// One family for each handle; the registry joins those of one name.
     fn collect(&self) -> Vec<MetricFamily> {
         let now = Instant::now();
-        let known = self.lock();
+        let known = self.0.lock();
         let handles = known.handles.iter();
         handles.flat_map(|(name, handle)| handle.collect(name, now)).collect()
     }

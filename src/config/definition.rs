@@ -3,14 +3,14 @@
 
 use serde_json::Value;
 
-use super::diagnostic::Diagnostic;
-use super::document::{NodeKind, YamlNode};
 use super::privacy::redact_template;
 use super::raw;
-use super::scalar::{PublicText, SECRET, TemplateText};
-use super::span::{Either, OneOrMany, OrderedMap, Spanned};
 use crate::mapping::definition::{self as mapping, Definition, Field};
 use crate::request::RequestDefinition;
+use crate::yaml::diagnostic::Diagnostic;
+use crate::yaml::scalar::{PublicText, SECRET, TemplateText};
+use crate::yaml::span::{Either, OneOrMany, OrderedMap, Spanned};
+use crate::yaml::tree::{NodeKind, YamlNode};
 
 /// The definition of a request.
 pub fn request(raw: &raw::RawRequest) -> RequestDefinition {

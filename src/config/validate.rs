@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::diagnostic::Diagnostic;
-use super::document::YamlNode;
+use super::http_client::MaskedHeaders;
 use super::load::Refusal;
-use super::masked_headers::MaskedHeaders;
-use super::place::Location;
-use super::scalar::{self, PositiveInteger};
-use super::span::Spanned;
-use super::{Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, decode, definition, raw};
+use super::{Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, definition, raw};
 use crate::mapping::{Mapping, definition as definition_of};
 use crate::printable::find_invisible;
 use crate::request::Request;
 use crate::task::TaskGroup;
 use crate::task::{Task, TaskCommon};
+use crate::yaml::diagnostic::{Diagnostic, DiagnosticSink};
+use crate::yaml::scalar::{self, PositiveInteger};
+use crate::yaml::span::Location;
+use crate::yaml::span::Spanned;
+use crate::yaml::tree::YamlNode;
 
 /// The longest name of a provider, in bytes: it is a label's value in every series.
 const MAX_NAME_BYTES: usize = 1_024;
@@ -31,7 +31,7 @@ pub struct Validator<'c> {
     /// Where relative files are.
     pub dir: &'c Path,
     /// Where mistakes go.
-    pub sink: &'c decode::Sink,
+    pub sink: &'c DiagnosticSink,
     /// Files that are named as holding a secret.
     pub named_as_secret: RefCell<HashSet<PathBuf>>,
 }
@@ -78,7 +78,7 @@ pub struct NamedProvider {
 
 impl<'c> Validator<'c> {
     /// A check of a configuration whose relative files are in `dir`.
-    pub fn new(dir: &'c Path, sink: &'c decode::Sink) -> Self {
+    pub fn new(dir: &'c Path, sink: &'c DiagnosticSink) -> Self {
         Self { dir, sink, named_as_secret: RefCell::default() }
     }
 }
@@ -92,12 +92,12 @@ impl Validator<'_> {
 
     /// Reports a mistake.
     pub fn report(&self, diagnostic: Diagnostic) {
-        self.sink.borrow_mut().push(diagnostic);
+        self.sink.push(diagnostic);
     }
 
     /// Reports a mistake at a place, which is made only where it is kept: a list may have millions.
     pub fn report_at(&self, location: Location, make: impl FnOnce(Location) -> Diagnostic) {
-        if !self.sink.borrow_mut().count_beyond(location) {
+        if !self.sink.count_beyond(location) {
             self.report(make(location));
         }
     }
@@ -185,10 +185,10 @@ impl Validator<'_> {
         let (mut all, mut locations) = (Vec::new(), HashMap::new());
         for (index, (raw, block)) in raw.iter().zip(blocks).enumerate() {
             let Some((location, raw)) = raw.located() else { continue };
-            let before = self.sink.borrow().len();
+            let before = self.sink.len();
             let name = self.name(raw, location, &mut locations);
             let provider = self.provider(raw, block, name.as_ref(), global);
-            let provider = provider.filter(|_| self.sink.borrow().len() == before).map(Arc::new);
+            let provider = provider.filter(|_| self.sink.len() == before).map(Arc::new);
             if let Some(name) = name {
                 let max_tasks = raw.max_tasks.get().map(|count| usize_of(*count));
                 all.push(NamedProvider { name, index, max_tasks, provider });

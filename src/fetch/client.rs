@@ -16,7 +16,7 @@ use secrecy::ExposeSecret;
 
 use super::resolver::Resolver;
 use crate::bounded_file;
-use crate::config::pem::MAX_PEM_BYTES;
+use crate::config::tls::MAX_PEM_BYTES;
 use crate::config::{self, Provider, Refusal, TlsConfig, TlsVersion};
 use crate::task::stable_hash;
 use crate::tls;

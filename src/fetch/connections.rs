@@ -4,18 +4,18 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use http::header::CONNECTION;
 use http::{HeaderMap, StatusCode, Version};
 use hyper_util::client::legacy::connect::HttpInfo;
+use parking_lot::Mutex;
 use reqwest::{Client, RequestBuilder, Response};
 use tokio::time::Instant;
 
 use super::client::{BuildError, ClientSettings};
 use super::failure;
-use crate::lock::lock;
 
 /// Below the minute after which most gateways close an idle connection.
 const MAX_IDLE_SECONDS: u64 = 50;
@@ -125,7 +125,7 @@ impl Connections {
             // Over HTTP/2 others may have broken with it, so that its address stays known. A fresh
             // connection that gets the same one meanwhile may cost a request too many.
             Err(error) => failure::broken_connection(error)
-                .is_some_and(|address| lock(&self.pool).answered.contains(&address)),
+                .is_some_and(|address| self.pool.lock().answered.contains(&address)),
         };
         match has_broken.then(|| self.fresh()).flatten() {
             Some(fresh) => request(&fresh).send().await,
@@ -135,7 +135,7 @@ impl Connections {
 
     /// Returns the client for requests that begin at `now`.
     fn client(&self, now: Instant) -> Client {
-        let mut pool = lock(&self.pool);
+        let mut pool = self.pool.lock();
         if now >= pool.renew_at
             && let Ok(client) = self.settings.build(pool.idle)
         {
@@ -165,7 +165,7 @@ impl Connections {
     fn note_answer(&self, response: &Response) -> bool {
         let idle = announced(response.headers()).and_then(idle_time);
         let address = response.extensions().get::<HttpInfo>().map(HttpInfo::local_addr);
-        let mut pool = lock(&self.pool);
+        let mut pool = self.pool.lock();
         if let Some(idle) = idle.filter(|idle| *idle < pool.idle)
             && let Ok(client) = self.settings.build(idle)
         {

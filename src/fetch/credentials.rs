@@ -3,13 +3,14 @@
 
 mod secrets;
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use ring::hmac;
@@ -20,7 +21,6 @@ use super::client::BuildError;
 use super::redact::Redactor;
 use crate::config::secret::Secret;
 use crate::config::{Auth, HttpClientConfig};
-use crate::lock::lock;
 use crate::reading::Reading;
 use crate::task::stable_hash;
 use secrets::{SecretHistory, Secrets, basic};
@@ -111,13 +111,13 @@ impl Credentials {
 
     /// Returns the headers as they were last read, and what takes their secrets out of an answer.
     pub fn current(&self) -> (HeaderMap, Arc<Redactor>) {
-        let current = self.lock();
+        let current = self.current.lock();
         (current.headers.clone(), Arc::clone(&current.history.redactor))
     }
 
     /// Hash of the headers as they were last read, signatures aside.
     pub fn fingerprint(&self) -> u64 {
-        self.lock().fingerprint
+        self.current.lock().fingerprint
     }
 
     /// Whether the headers can change while the configuration does not.
@@ -139,14 +139,10 @@ impl Credentials {
             .read(PATIENCE, move || read_all(&this.parts, this.proxy_url.as_ref()))
             .await;
         let read = read.map_err(|error| BuildError::Secret(format!("secrets: {error}")))??;
-        let mut current = self.lock();
+        let mut current = self.current.lock();
         let before = current.fingerprint;
         current.replace(read);
         Ok(before != current.fingerprint)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Current> {
-        lock(&self.current)
     }
 }
 

@@ -5,13 +5,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 
+use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::watch;
-
-use crate::lock::lock;
 
 /// The most look-ups under way, each of another name: a provider has one name, its own or that of its
 /// proxy. A look-up costs a thread for as long as the system waits for the name server, which is
@@ -69,7 +68,7 @@ impl Resolver {
 
     /// Reports whether a name is being looked up.
     pub fn is_looking_up(&self, name: &str) -> bool {
-        lock(&self.0.under_way).contains_key(name)
+        self.0.under_way.lock().contains_key(name)
     }
 
     /// Looks a name up. The caller may give up at any time; the look-up then goes on, and the next
@@ -88,7 +87,7 @@ impl Resolver {
 
     /// Joins the look-up of a name, and begins it where none is under way.
     fn join(&self, name: &str) -> Result<Outcomes, ResolveError> {
-        let mut under_way = lock(&self.0.under_way);
+        let mut under_way = self.0.under_way.lock();
         if let Some(outcomes) = under_way.get(name) {
             return Ok(outcomes.clone());
         }
@@ -143,17 +142,17 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        lock(&self.shared.under_way).remove(&self.name);
+        self.shared.under_way.lock().remove(&self.name);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{Condvar, PoisonError};
 
     use futures_util::FutureExt;
     use futures_util::future::join_all;
+    use parking_lot::Condvar;
 
     use super::*;
 
@@ -172,8 +171,7 @@ mod tests {
                 let number = servers.asked.fetch_add(1, Ordering::SeqCst);
                 if name.starts_with("silent") {
                     let is_silent = |answers: &mut bool| !*answers;
-                    let waiting = servers.changed.wait_while(lock(&servers.answers), is_silent);
-                    drop(waiting.unwrap_or_else(PoisonError::into_inner));
+                    servers.changed.wait_while(&mut servers.answers.lock(), is_silent);
                 }
                 assert_ne!(name, "panic.test", "on purpose");
                 match name {
@@ -191,7 +189,7 @@ mod tests {
         }
 
         fn answer(&self) {
-            *lock(&self.answers) = true;
+            *self.answers.lock() = true;
             self.changed.notify_all();
         }
     }

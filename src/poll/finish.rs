@@ -8,13 +8,13 @@ use super::Polled;
 use super::batch::Assessment;
 use super::polling::Polling;
 use crate::observation::{Failure, Observation, State};
+use crate::record::Change;
 use crate::schedule::bisection::Abandoned;
 use crate::schedule::dispatch::Dispatch;
 use crate::schedule::division::{BatchReply, Consequences};
 use crate::schedule::outcome::PollOutcome;
 use crate::storage::queue::QueuedChange;
 use crate::store::Slot;
-use crate::store::record::Change;
 use crate::task::Task;
 use crate::task::TaskGroup;
 

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::history::{Entry, History};
 use crate::observation::{Failure, Observation, OddField, Oddity, Reason, State};
+use crate::record::Change;
 use crate::schedule::batches::BatchChange;
 use crate::store::Slot;
-use crate::store::record::Change;
 use crate::task::Task;
 
 /// The same failure is logged again after this time, and so many distinct ones in it: what an

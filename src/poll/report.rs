@@ -8,13 +8,13 @@ use percent_encoding::percent_decode_str;
 
 use super::{Polled, Upstream};
 use crate::config::Provider;
-use crate::config::scalar::SECRET;
 use crate::fetch::Response;
 use crate::fetch::redact::Redactor;
 use crate::mapping::{Answer, Body};
 use crate::observation::{Observation, Oddity, State};
 use crate::task::Task;
 use crate::task::TaskGroup;
+use crate::yaml::scalar::SECRET;
 
 /// As much of a body as shows its shape.
 const MAX_BODY: usize = 4096;

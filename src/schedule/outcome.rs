@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::cadence::Cadence;
 use crate::observation::{Failure, Reason};
-use crate::store::record::Change;
+use crate::record::Change;
 
 /// The end of a poll, as far as the schedule depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

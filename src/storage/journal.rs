@@ -5,13 +5,14 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::mem;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::files::{self, Files, OpenJournal};
 use super::ledger::{Ledger, PendingTotals};
 use super::log_record;
 use super::queue::{Batch, Queue};
-use crate::lock::lock;
 use crate::telemetry::Telemetry;
 use crate::telemetry::finishes::Finishes;
 
@@ -121,7 +122,7 @@ impl Journal {
 
     /// Writes all changes that wait.
     pub fn write_waiting(&self) {
-        self.write(&mut lock(&self.inner));
+        self.write(&mut self.inner.lock());
     }
 
     /// Takes changes from the queue while it holds the lock, so that they are written in order.
@@ -177,7 +178,7 @@ impl Journal {
         files: &Files,
         is_configured: impl Fn(&str) -> bool,
     ) -> io::Result<SnapshotStart> {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         // For a later change of the same task there may have been no room: it is in the snapshot,
         // over which nothing older may be read.
         self.write(&mut inner);
@@ -196,7 +197,7 @@ impl Journal {
 
     /// Reports whether the snapshot that was begun last may replace the files before it.
     pub fn may_replace(&self) -> bool {
-        lock(&self.inner).ledger.may_replace()
+        self.inner.lock().ledger.may_replace()
     }
 
     /// Notes that the snapshot that was begun last is durable.
@@ -205,7 +206,7 @@ impl Journal {
     /// Those of the disk, if the journal cannot record it.
     pub fn replaced(&self, begun: SnapshotStart) -> io::Result<()> {
         let is_behind = {
-            let mut inner = lock(&self.inner);
+            let mut inner = self.inner.lock();
             inner.ledger.replaced();
             inner.ledger.is_behind()
         };
@@ -214,12 +215,12 @@ impl Journal {
 
     /// Notes that the snapshot that was begun last has failed, and that its journal was removed.
     pub fn removed(&self, begun: &SnapshotStart) {
-        lock(&self.inner).follows = begun.follows;
+        self.inner.lock().follows = begun.follows;
     }
 
     /// Sets the size at which a compaction is asked for, after a snapshot of `size` bytes.
     pub fn set_compaction_threshold(&self, size: u64) {
-        lock(&self.inner).compaction_threshold = COMPACTION_THRESHOLD.max(2 * size);
+        self.inner.lock().compaction_threshold = COMPACTION_THRESHOLD.max(2 * size);
     }
 
     /// Reports whether the queue is closed.
@@ -229,7 +230,7 @@ impl Journal {
 
     /// Reports whether the disk takes what is written, and updates the metric.
     pub fn is_working(&self) -> bool {
-        let inner = lock(&self.inner);
+        let inner = self.inner.lock();
         if inner.file.is_some() && !self.telemetry.storage_works(true) {
             tracing::info!("the storage path can be written again");
         }
@@ -242,7 +243,7 @@ impl Journal {
     /// Those of the disk, and when the journal was removed or truncated.
     pub fn sync(&self) -> io::Result<()> {
         let (file, size, due, covered) = {
-            let mut inner = lock(&self.inner);
+            let mut inner = self.inner.lock();
             let Some(file) = inner.file.clone() else { return Ok(()) };
             let due = (mem::take(&mut inner.former), mem::take(&mut inner.unsynced));
             let covered = inner.ledger.covered().map(|covered| (covered, inner.next));
@@ -265,7 +266,7 @@ impl Journal {
     /// hangs at the start.
     fn show(&self, covered: PendingTotals, before: u64) -> io::Result<()> {
         let file = {
-            let mut inner = lock(&self.inner);
+            let mut inner = self.inner.lock();
             let Some(file) = inner.file.clone().filter(|_| inner.ledger.may_show()) else {
                 return Ok(());
             };
@@ -277,7 +278,7 @@ impl Journal {
             file
         };
         file.sync_data().inspect_err(|_| note_failure(&file))?;
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         if inner.ledger.may_show() {
             self.telemetry.show_finished(inner.ledger.show(covered).clone());
         }
@@ -287,14 +288,14 @@ impl Journal {
     /// Records that changes are missing, in case the next run starts before a compaction.
     fn note_truncation(&self, mut file: &File) {
         let mut frame = Vec::new();
-        log_record::encode_follows(lock(&self.inner).follows, &mut frame);
+        log_record::encode_follows(self.inner.lock().follows, &mut frame);
         // A disk that refuses this too has nothing to add.
         let _ = file.write_all(&frame);
     }
 
     /// Disables the journal after an error of the disk.
     pub fn fail(&self, error: &io::Error) {
-        self.disable(&mut lock(&self.inner), error);
+        self.disable(&mut self.inner.lock(), error);
     }
 
     fn disable(&self, inner: &mut Inner, error: &io::Error) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::frame;
-use crate::store::record::{Finished, Known};
+use crate::record::{Finished, Known};
 use crate::task::Task;
 use crate::telemetry::finishes::FinishTotals;
 

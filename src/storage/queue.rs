@@ -3,10 +3,10 @@
 
 use std::mem;
 use std::sync::mpsc::SyncSender;
-use std::sync::{Condvar, Mutex, PoisonError};
 
-use crate::lock::lock;
-use crate::store::record::{Change, Finished, Known, Record};
+use parking_lot::{Condvar, Mutex};
+
+use crate::record::{Change, Finished, Known, Record};
 use crate::task::Task;
 use crate::telemetry::finishes::Finishes;
 
@@ -94,7 +94,7 @@ impl Queue {
 
     /// Adds a change.
     pub fn push(&self, entry: QueuedChange) {
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         if !waiting.is_closed && waiting.batch.entries.len() < MAX_CHANGES {
             waiting.batch.entries.push(entry);
             self.changed.notify_one();
@@ -116,26 +116,27 @@ impl Queue {
 
     /// Closes the queue: further changes are not written.
     pub fn close(&self) {
-        lock(&self.waiting).is_closed = true;
+        self.waiting.lock().is_closed = true;
         self.changed.notify_one();
     }
 
     /// Reports whether the queue is closed.
     pub fn is_closed(&self) -> bool {
-        lock(&self.waiting).is_closed
+        self.waiting.lock().is_closed
     }
 
     /// Takes all changes that wait.
     pub fn take(&self) -> Batch {
-        mem::take(&mut lock(&self.waiting).batch)
+        mem::take(&mut self.waiting.lock().batch)
     }
 
     /// Waits for changes. Returns false once the queue is closed and empty.
     pub fn wait(&self) -> bool {
         let nothing =
             |waiting: &mut Waiting| waiting.batch.entries.is_empty() && !waiting.is_closed;
-        let waiting = self.changed.wait_while(lock(&self.waiting), nothing);
-        !waiting.unwrap_or_else(PoisonError::into_inner).batch.entries.is_empty()
+        let mut waiting = self.waiting.lock();
+        self.changed.wait_while(&mut waiting, nothing);
+        !waiting.batch.entries.is_empty()
     }
 }
 

@@ -1,10 +1,10 @@
 //! Compressed text that is kept until what it shows changes.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use crate::lock::lock;
 use flate2::Crc;
+use parking_lot::Mutex;
 
 /// The lines of some tasks in one family, as a piece of a deflate stream that refers to nothing
 /// before it and ends on a whole byte.
@@ -29,7 +29,7 @@ impl Kept {
     /// what the text depends on besides the records.
     pub fn get(&self, marks: &[u64], make: impl FnOnce() -> Part) -> Arc<Part> {
         // A panic while a part is made leaves none.
-        let mut kept = lock(&self.0);
+        let mut kept = self.0.lock();
         if let Some((_, part)) = kept.as_ref().filter(|(of, _)| **of == *marks) {
             return Arc::clone(part);
         }

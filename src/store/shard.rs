@@ -1,18 +1,19 @@
 //! The tasks of one provider, under a lock of their own.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::area::{Area, Block};
-use super::poll_time::PollTime;
-use super::record::{Change, Known, Record};
 use super::vocabulary::Vocabulary;
 use super::{Changes, Placed, Slot, TasksView, position};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Limits, Provider};
-use crate::lock::lock;
 use crate::observation::{Failure, Observation, State};
+use crate::record::PollTime;
+use crate::record::{Change, Known, Record};
 use crate::task::Task;
 use crate::task::TaskIndex;
 
@@ -105,7 +106,7 @@ impl Shard {
         tell: impl FnOnce(&Record, &Change),
     ) -> Option<Change> {
         let at = PollTime { now: self.clock.now(), steady: self.clock.steady() };
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         let place = table.place(slot)?;
         let stuck_after = table.limits.stuck_after;
         let mut outcome = outcome.clone();
@@ -119,29 +120,29 @@ impl Shard {
 
     /// Puts the words that are shown in the place of those of an answer.
     pub fn admit_words(&self, outcome: &mut Outcome) {
-        self.lock().vocabulary.admit(outcome);
+        self.table.lock().vocabulary.admit(outcome);
     }
 
     /// Returns the code that is shown for one of an answer.
     pub fn admit_code(&self, code: &Arc<str>) -> Arc<str> {
         let mut code = Arc::clone(code);
-        self.lock().vocabulary.admit_code(&mut code);
+        self.table.lock().vocabulary.admit_code(&mut code);
         code
     }
 
     /// The task of a slot, unless it has left.
     pub fn task(&self, slot: Slot) -> Option<Task> {
-        self.lock().get(slot).map(|record| record.task.clone())
+        self.table.lock().get(slot).map(|record| record.task.clone())
     }
 
     /// The number of tasks that are polled.
     pub fn open_count(&self) -> usize {
-        self.lock().open.count()
+        self.table.lock().open.count()
     }
 
     /// Lists every task that is polled as one that has come: for a worker that begins.
     pub fn all_as_new(self: Arc<Self>) -> Changes {
-        let table = self.lock();
+        let table = self.table.lock();
         let rows = table.open.blocks().iter().flat_map(|block| block.rows());
         let placed = rows.filter_map(|(row, record)| {
             let slot = table.slot(row)?;
@@ -159,14 +160,14 @@ impl Shard {
 
     /// All tasks, whether or not their series are shown.
     pub fn all(&self) -> TasksView {
-        let table = self.lock();
+        let table = self.table.lock();
         let blocks = table.areas().flat_map(Area::blocks).cloned().collect();
         TasksView { stuck_after: table.limits.stuck_after, blocks }
     }
 
     /// The tasks as they stand. What is no longer to be shown is put aside first.
     pub fn take(&self, now: Timestamp) -> Taken {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         table.retire(now);
         Taken {
             limits: table.limits.clone(),
@@ -212,7 +213,7 @@ impl Shard {
         remembered: &mut HashMap<Arc<str>, Known>,
         now: Timestamp,
     ) -> Changes {
-        let mut guard = self.lock();
+        let mut guard = self.table.lock();
         let table = &mut *guard;
         table.limits = provider.limits.clone();
         table.vocabulary.declare(&provider.mapping);
@@ -236,13 +237,8 @@ impl Shard {
     pub fn clear(&self) {
         let empty = |table: &mut Table| std::mem::replace(table, Table::new(table.limits.clone()));
         // Many tasks take long to drop: not while the lock is held.
-        let left = empty(&mut self.lock());
+        let left = empty(&mut self.table.lock());
         drop(left);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        // A panic elsewhere leaves records whole: each is changed by plain assignments.
-        lock(&self.table)
     }
 }
 

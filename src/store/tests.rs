@@ -3,14 +3,11 @@ use std::path::Path;
 
 use tokio::time::Instant;
 
-use super::poll_time::PollTime;
-use super::record::{Change, Finished};
 use super::*;
 use crate::config::{Limits, load_text};
 use crate::observation::{Failure, Observation, Reason};
 use crate::task::TaskCommon;
 
-const SECOND: Duration = Duration::from_secs(1);
 const STUCK_AFTER: Duration = Duration::from_secs(600);
 
 fn at(seconds: u64) -> Timestamp {
@@ -26,284 +23,8 @@ fn record() -> Record {
     Record::new(task("t"), at(0))
 }
 
-fn seen(state: State) -> Observation {
-    Observation::new(state, state.as_str().to_uppercase())
-}
-
 fn failure(reason: Reason) -> Failure {
     Failure { reason, code: "7".into(), detail: String::new() }
-}
-
-#[test]
-fn an_end_is_counted_once_and_only_if_it_was_watched() {
-    let mut watched = record();
-    assert_eq!(watched.observe(&seen(State::Queued), at(1)).finished, None);
-    assert_eq!(watched.observe(&seen(State::Running), at(2)).finished, None);
-    let change = watched.observe(&seen(State::Succeeded), at(9));
-    assert_eq!((change.from, change.to), (State::Running, State::Succeeded));
-    assert_eq!(change.finished, Some(Finished { duration: Some(9 * SECOND) }));
-
-    let mut unwatched = record();
-    let change = unwatched.observe(&seen(State::Failed), at(1));
-    assert!(change.is_final && change.finished.is_none());
-    assert_eq!(unwatched.duration(), None);
-
-    // A failed poll saw nothing, so it is no reason to count.
-    let mut unseen = record();
-    unseen.fail(&failure(Reason::Timeout), at(1), STUCK_AFTER);
-    assert_eq!(unseen.observe(&seen(State::Cancelled), at(2)).finished, None);
-}
-
-#[test]
-fn durations_prefer_the_word_of_the_api() {
-    let told = Observation {
-        enqueue_time: Some(at(100)),
-        finish_time: Some(at(130)),
-        ..seen(State::Succeeded)
-    };
-    let mut unwatched = record();
-    unwatched.observe(&told, at(500));
-    assert_eq!(unwatched.duration(), Some(30 * SECOND));
-    assert_eq!(unwatched.state_since(), at(130));
-
-    let mut watched = record();
-    watched.observe(&Observation { enqueue_time: Some(at(100)), ..seen(State::Running) }, at(101));
-    let change = watched.observe(&Observation { finish_time: None, ..told.clone() }, at(150));
-    assert_eq!(change.finished, Some(Finished { duration: Some(50 * SECOND) }));
-
-    // An end before the beginning is no duration.
-    let mut odd = record();
-    odd.observe(&Observation { finish_time: Some(at(99)), ..told }, at(500));
-    assert_eq!(odd.duration(), None);
-}
-
-#[test]
-fn a_failed_poll_erases_nothing() {
-    let mut record = record();
-    let progress = Some(0.4);
-    let known = Observation {
-        progress,
-        enqueue_time: Some(at(3)),
-        job_type: Some("video".into()),
-        ..seen(State::Running)
-    };
-    record.observe(&known, at(10));
-    record.fail(&failure(Reason::Http), at(20), STUCK_AFTER);
-    assert_eq!((record.state(), record.status()), (State::Running, "RUNNING"));
-    assert_eq!((record.enqueued(), record.enqueued_since()), (at(3), "api"));
-    assert_eq!((record.progress(), record.up()), (progress, Some(false)));
-    assert_eq!(record.error(), Some(("http", "7")));
-    assert_eq!((record.last_poll(), record.last_success()), (Some(at(20)), Some(at(10))));
-    record.observe(&seen(State::Running), at(30));
-    assert_eq!((record.up(), record.error()), (Some(true), None));
-    assert_eq!((record.job_type(), record.last_success()), (Some("video"), Some(at(30))));
-}
-
-#[test]
-fn a_failed_task_is_an_error_of_its_own() {
-    let mut record = record();
-    record
-        .observe(&Observation { failure_code: Some("nsfw".into()), ..seen(State::Failed) }, at(1));
-    assert_eq!(record.error(), Some(("task", "nsfw")));
-    assert_eq!(record.up(), Some(true));
-}
-
-/// A poll that ended so many seconds after the start, by the wall clock and by the steady one.
-fn poll(now: u64, steady: u64) -> PollTime {
-    PollTime { now: at(now), steady: at(steady) }
-}
-
-fn deny(record: &mut Record, second: u64) -> Change {
-    record.fail(&failure(Reason::NotFound), at(second), STUCK_AFTER)
-}
-
-#[test]
-fn an_id_that_was_never_known_is_lost_after_three_denials_over_stuck_after() {
-    let mut unknown = record();
-    let change = deny(&mut unknown, 1);
-    assert_eq!((change.to, change.is_final, change.finished), (State::NotFound, false, None));
-    assert_eq!(change.final_denial_in, None);
-    assert_eq!(deny(&mut unknown, 100).final_denial_in, Some(501 * SECOND));
-    assert_eq!(deny(&mut unknown, 600).final_denial_in, Some(SECOND));
-    // Nothing is said, so nothing is contradicted.
-    unknown.fail(&failure(Reason::Timeout), at(610), STUCK_AFTER);
-    assert!(unknown.is_stuck(STUCK_AFTER, at(610)));
-    let change = deny(&mut unknown, 620);
-    assert_eq!((change.from, change.to), (State::NotFound, State::NotFound));
-    assert!(change.is_final && !unknown.is_stuck(STUCK_AFTER, at(9_000)));
-    assert_eq!(change.finished, Some(Finished { duration: Some(620 * SECOND) }));
-    assert_eq!((unknown.state_since(), unknown.moved()), (at(620), at(620)));
-    assert_eq!((unknown.queue_age(at(700)), unknown.denied()), (None, Some(4)));
-    assert_eq!(deny(&mut unknown, 9_000).finished, None, "once in its life");
-}
-
-#[test]
-fn what_is_said_of_a_task_meanwhile_begins_the_count_of_denials_again() {
-    let mut answered = record();
-    for second in [1, 300, 599] {
-        assert!(!deny(&mut answered, second).is_final);
-    }
-    assert_eq!(answered.observe(&seen(State::Queued), at(600)).to, State::Queued);
-    assert_eq!(answered.denied(), None);
-    for (second, state, is_final) in
-        [(700, State::Queued, false), (701, State::Queued, false), (760, State::NotFound, true)]
-    {
-        let change = deny(&mut answered, second);
-        assert_eq!((change.to, change.is_final), (state, is_final), "once known, at {second}");
-    }
-
-    let mut refused = record();
-    deny(&mut refused, 1);
-    deny(&mut refused, 2);
-    refused.fail(&failure(Reason::Auth), at(599), STUCK_AFTER);
-    for (second, is_final) in [(700, false), (701, false), (1_299, false), (1_300, true)] {
-        assert_eq!(deny(&mut refused, second).is_final, is_final, "{second}");
-    }
-}
-
-#[test]
-fn a_known_task_is_lost_after_three_denials_over_a_minute() {
-    let mut known = record();
-    known.observe(&seen(State::Running), at(1));
-    for (second, reason) in [
-        (10, Reason::NotFound),
-        (40, Reason::NotFound),
-        (50, Reason::Http),
-        (60, Reason::NotFound),
-        (90, Reason::NotFound),
-        (100, Reason::Timeout),
-        (119, Reason::NotFound),
-    ] {
-        let change = known.fail(&failure(reason), at(second), STUCK_AFTER);
-        assert_eq!(change.to, State::Running, "{second}");
-    }
-    let change = deny(&mut known, 120);
-    assert_eq!((change.to, change.is_final), (State::NotFound, true));
-    assert_eq!(change.finished, Some(Finished { duration: Some(120 * SECOND) }));
-    assert_eq!(known.error(), Some(("not_found", "7")));
-}
-
-#[test]
-fn no_step_of_the_clock_ends_a_task_that_is_missing_for_a_moment() {
-    let hours = 3 * 3_600;
-    let missing = failure(Reason::NotFound);
-    let mut known = record();
-    known.observe(&seen(State::Running), at(hours));
-    for (wall, steady) in [(hours, 1), (2 * hours, 2), (0, 3), (3 * hours, 60)] {
-        let change = known.fail(&missing, poll(wall, steady), STUCK_AFTER);
-        assert_eq!(change.to, State::Running, "after {steady} s");
-    }
-    let change = known.fail(&missing, poll(0, 61), STUCK_AFTER);
-    assert!(change.is_final, "set back, though missing for a minute");
-}
-
-#[test]
-fn stuck_is_old_or_without_movement_but_never_waiting_or_final() {
-    let mut record = record();
-    assert!(!record.is_stuck(STUCK_AFTER, at(600)));
-    assert!(record.is_stuck(STUCK_AFTER, at(601)), "never answered");
-
-    record.observe(&Observation { enqueue_time: Some(at(5000)), ..seen(State::Queued) }, at(1000));
-    assert!(!record.is_stuck(STUCK_AFTER, at(1600)));
-    assert!(record.is_stuck(STUCK_AFTER, at(1601)), "unmoved, though the API's clock runs ahead");
-    let moved =
-        Observation { enqueue_time: Some(at(5000)), progress: Some(0.5), ..seen(State::Queued) };
-    record.observe(&moved, at(1601));
-    assert!(!record.is_stuck(STUCK_AFTER, at(2201)));
-    record.observe(&seen(State::Waiting), at(2202));
-    assert!(!record.is_stuck(STUCK_AFTER, at(90_000)));
-    record.observe(&seen(State::Failed), at(90_002));
-    assert!(!record.is_stuck(STUCK_AFTER, at(99_000)));
-    assert_eq!((record.moved(), record.waited(at(99_000))), (at(90_002), Duration::ZERO));
-}
-
-/// From when on a task is stuck that was seen in these states at these seconds.
-fn stuck_from(polls: &[(u64, State)]) -> u64 {
-    let mut record = record();
-    for (number, (second, state)) in (0_u32..).zip(polls) {
-        // Its progress moves: it is the age that counts.
-        let progress = Some(f64::from(number));
-        record.observe(&Observation { progress, ..seen(*state) }, at(*second));
-    }
-    let mut after = polls.last().unwrap().0..;
-    let from = after.find(|second| record.is_stuck(STUCK_AFTER, at(*second))).unwrap();
-    let why = record.stuck(STUCK_AFTER, at(from)).unwrap();
-    assert_eq!(why.age.unwrap(), why.waited + STUCK_AFTER + SECOND);
-    from
-}
-
-#[test]
-fn the_time_in_waiting_does_not_make_a_task_stuck() {
-    use State::{Queued, Running, Unknown, Waiting};
-    assert_eq!(stuck_from(&[(10, Queued), (50, Running)]), 601);
-    // First seen waiting: since its enqueueing.
-    assert_eq!(stuck_from(&[(50_000, Waiting), (90_000, Running)]), 90_601);
-    assert_eq!(stuck_from(&[(50_000, Waiting), (90_000, Unknown)]), 90_601);
-    // Seen before: from the poll that saw it wait to the poll that saw it run.
-    assert_eq!(stuck_from(&[(200, Queued), (300, Waiting), (90_000, Running)]), 90_301);
-    // Again and again.
-    let polls = [(100, Running), (200, Waiting), (5_000, Running), (5_100, Waiting)];
-    assert_eq!(stuck_from(&[&polls[..], &[(90_000, Waiting), (95_000, Running)]].concat()), 95_301);
-}
-
-#[test]
-fn failed_polls_leave_a_task_waiting() {
-    let mut record = record();
-    deny(&mut record, 5);
-    record.observe(&seen(State::Waiting), at(10));
-    for (second, reason) in [(500, Reason::Timeout), (700, Reason::NotFound), (900, Reason::Http)] {
-        record.fail(&failure(reason), at(second), STUCK_AFTER);
-        assert_eq!(record.waited(at(second)), Duration::from_secs(second));
-        assert!(!record.is_stuck(STUCK_AFTER, at(second)));
-    }
-    record.observe(&seen(State::Running), at(1_000));
-    record.fail(&failure(Reason::Timeout), at(1_100), STUCK_AFTER);
-    assert_eq!(record.waited(at(1_200)), 1_000 * SECOND, "a failed poll erases nothing");
-    assert_eq!(record.net_queue_age(at(1_200)), Some(200 * SECOND));
-    assert_eq!(record.queue_age(at(1_200)), Some(1_200 * SECOND), "the age stays what it is");
-}
-
-#[test]
-fn a_corrected_enqueue_time_leaves_no_waiting_that_exceeds_the_age() {
-    let given = |second, state| Observation { enqueue_time: Some(at(second)), ..seen(state) };
-    let mut record = Record::new(task("t"), at(50_000));
-    record.observe(&seen(State::Waiting), at(50_010));
-    record.observe(&given(10, State::Waiting), at(50_020));
-    assert_eq!(record.waited(at(50_020)), 50_010 * SECOND, "since its enqueueing");
-    record.observe(&given(10, State::Running), at(50_030));
-    assert_eq!(record.net_queue_age(at(50_100)), Some(70 * SECOND));
-    record.observe(&given(50_060, State::Running), at(50_070));
-    assert_eq!(record.waited(at(50_070)), 10 * SECOND);
-    assert_eq!(record.net_queue_age(at(50_100)), Some(20 * SECOND));
-    record.observe(&given(99_000, State::Running), at(50_080));
-    assert_eq!(record.waited(at(50_100)), Duration::ZERO);
-    assert_eq!(record.net_queue_age(at(50_100)), Some(Duration::ZERO));
-}
-
-#[test]
-fn the_time_in_waiting_goes_on_in_the_next_life() {
-    let mut first = record();
-    first.observe(&seen(State::Queued), poll(10, 10));
-    let change = first.take_in(&Ok(seen(State::Waiting)), poll(100, 100), STUCK_AFTER);
-    assert!(change.is_lasting);
-    let change = first.take_in(&Ok(seen(State::Waiting)), poll(200, 200), STUCK_AFTER);
-    assert!(!change.is_lasting, "no write at each poll");
-    let kept = postcard::to_allocvec(&first.known).unwrap();
-    let known = postcard::from_bytes(&kept).unwrap();
-    let mut second = Record { task: task("t"), known };
-    // Another life's steady clock says something else.
-    let change = second.take_in(&Ok(seen(State::Running)), poll(90_000, 3), STUCK_AFTER);
-    assert!(change.is_lasting);
-    assert_eq!(second.waited(at(90_000)), 89_900 * SECOND);
-    let known = postcard::from_bytes(&postcard::to_allocvec(&second.known).unwrap()).unwrap();
-    let third = Record { task: task("t"), known };
-    assert!(!third.is_stuck(STUCK_AFTER, at(90_500)) && third.is_stuck(STUCK_AFTER, at(90_501)));
-}
-
-/// A million tasks have one each.
-#[test]
-fn what_is_known_of_a_task_is_small() {
-    assert_eq!(size_of::<Known>(), 96);
 }
 
 /// A provider's tasks, which are one, and where it is.
@@ -328,9 +49,16 @@ fn shard_with(remembered: &mut HashMap<Arc<str>, Known>) -> (Arc<Shard>, Slot) {
 fn a_provider_that_has_left_takes_nothing_in() {
     let (shard, slot) = shard();
     let mut told = 0;
-    assert!(shard.record(slot, &Ok(seen(State::Queued)), |_, _| told += 1).is_some());
+    assert!(
+        shard
+            .record(slot, &Ok(Observation::new(State::Queued, "WORD")), |_, _| told += 1)
+            .is_some()
+    );
     shard.clear();
-    assert_eq!(shard.record(slot, &Ok(seen(State::Failed)), |_, _| told += 1), None);
+    assert_eq!(
+        shard.record(slot, &Ok(Observation::new(State::Failed, "WORD")), |_, _| told += 1),
+        None
+    );
     assert_eq!((told, shard.open_count(), shard.task(slot)), (1, 0, None));
 }
 

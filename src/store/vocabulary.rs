@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::record::Known;
 use crate::label::{MAX_DISTINCT, OTHER, bounded};
 use crate::mapping::{Mapping, same_word};
 use crate::observation::{Failure, Observation};
+use crate::record::Known;
 
 /// The words of one provider, for as long as the configuration has it.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! Polls that are due and have not started, as they grow older between two looks of the schedule.
 
-use std::sync::Mutex;
+use parking_lot::Mutex;
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
@@ -8,7 +8,6 @@ use prometheus::{Counter, Gauge, IntGauge};
 use tokio::time::Instant;
 
 use crate::family;
-use crate::lock::lock;
 
 /// The due polls of a provider, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +51,7 @@ impl DueTelemetry {
     /// Takes in the state at `now`, which lasts until the next call.
     pub fn set(&self, due: Due, now: Instant) {
         self.queue_length.set(i64::try_from(due.count).unwrap_or(i64::MAX));
-        let mut latest = lock(&self.latest);
+        let mut latest = self.latest.lock();
         self.count_throttled(&mut latest, now);
         latest.oldest = due.oldest;
         latest.throttled_until = due.is_throttled.then_some(now);
@@ -60,7 +59,7 @@ impl DueTelemetry {
 
     /// Returns a family for each handle, as of `now`.
     pub fn collect(&self, now: Instant) -> Vec<MetricFamily> {
-        let mut latest = lock(&self.latest);
+        let mut latest = self.latest.lock();
         self.count_throttled(&mut latest, now);
         let overdue = latest.oldest.map_or(0.0, |due| now.duration_since(due).as_secs_f64());
         self.overdue.set(overdue);

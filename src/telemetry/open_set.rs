@@ -6,16 +6,15 @@
 //! reads it meanwhile.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::proto::MetricFamily;
 use tokio::time::Instant;
 
 use super::sample;
 use crate::family::Family;
 use crate::label::{MAX_DISTINCT, OTHER};
-use crate::lock::lock;
 
 /// How long a series that could not be known beforehand stays at 0: longer than between two scrapes
 /// of a minute's interval, of which the second may come late.
@@ -45,7 +44,7 @@ impl OpenSet {
 
     /// Adds the series of values that are known beforehand. They are never turned into [`OTHER`].
     pub fn expect<T: AsRef<str>>(&self, values: impl IntoIterator<Item = T>) {
-        let mut series = lock(&self.series);
+        let mut series = self.series.lock();
         for value in values {
             let expected = Series { count: 0, counts_from: None };
             series.entry(value.as_ref().into()).or_insert(expected);
@@ -54,7 +53,7 @@ impl OpenSet {
 
     /// Counts an answer with this value.
     pub fn inc(&self, value: &str, now: Instant) {
-        let mut series = lock(&self.series);
+        let mut series = self.series.lock();
         let known = series.keys().filter(|known| ***known != *OTHER).count();
         let is_known = series.contains_key(value);
         let value = if is_known || known < MAX_DISTINCT { value } else { OTHER };
@@ -68,7 +67,7 @@ impl OpenSet {
 
     /// Returns the family as it is shown at `now`.
     pub fn collect(&self, now: Instant) -> MetricFamily {
-        let series = lock(&self.series);
+        let series = self.series.lock();
         let samples = series.iter().map(|(value, series)| {
             // In the order of their names.
             let mut labels = [("provider", &*self.provider), (self.label, &**value)];

@@ -1,9 +1,9 @@
 //! The work of polling one provider, counted. Handles are made once, so counting is a few atomic
 //! additions; only codes and HTTP statuses, which no table lists beforehand, are looked up.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, IntCounter, IntGauge};
@@ -14,7 +14,6 @@ use super::finishes::FinishTotals;
 use super::open_set::OpenSet;
 use crate::family;
 use crate::label;
-use crate::lock::lock;
 use crate::mapping::Mapping;
 use crate::observation::{OddField, Reason, State};
 
@@ -165,12 +164,12 @@ impl ProviderTelemetry {
     /// A task was seen to end in `state`, `duration` after it was enqueued, where that is known.
     /// States that are not in [`State::FINAL`] do not count.
     pub fn finished(&self, state: State, duration: Option<Duration>) {
-        lock(&self.finished).add(state, duration);
+        self.finished.lock().add(state, duration);
     }
 
     /// Shows these finished tasks instead of those that were shown so far.
     pub(super) fn show_finished(&self, totals: FinishTotals) {
-        *lock(&self.finished) = totals;
+        *self.finished.lock() = totals;
     }
 
     /// A probe has ended, with this result.
@@ -195,7 +194,7 @@ impl ProviderTelemetry {
         families.extend(self.probes.iter().flat_map(|(_, total)| total.collect()));
         families.extend(self.due.collect(now));
         families.extend(self.odd_answers.iter().flat_map(|(_, total)| total.collect()));
-        families.extend(lock(&self.finished).collect(provider));
+        families.extend(self.finished.lock().collect(provider));
         families.extend([self.http_responses.collect(now), self.codes.collect(now)]);
         families
     }

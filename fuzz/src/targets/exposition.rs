@@ -11,7 +11,7 @@ use aitask_exporter::exposition::out::Out;
 use aitask_exporter::exposition::{Format, write};
 use aitask_exporter::label::bounded;
 use aitask_exporter::observation::{Failure, Observation, Reason, State};
-use aitask_exporter::store::record::Record;
+use aitask_exporter::record::Record;
 use aitask_exporter::store::{ProviderView, Snapshot, TasksView};
 use aitask_exporter::task::{Task, TaskCommon, check_id, stable_hash};
 use aitask_exporter::telemetry::Telemetry;

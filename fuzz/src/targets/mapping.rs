@@ -9,7 +9,7 @@ use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, Provider, preset};
 use aitask_exporter::mapping::{Answer, Body};
 use aitask_exporter::observation::{Failure, Observation, OddField, State};
-use aitask_exporter::store::record::Record;
+use aitask_exporter::record::Record;
 use aitask_exporter::task::{Task, TaskCommon};
 use http::{HeaderMap, HeaderName, HeaderValue};
 

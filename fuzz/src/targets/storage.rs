@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::exposition::{self, Format, out::Out};
+use aitask_exporter::record::Record;
 use aitask_exporter::storage::frame::{self, Frames};
 use aitask_exporter::storage::log_record::{self, LogRecord, ProviderFinishes, TaskChange};
 use aitask_exporter::storage::recovery::Recovered;
-use aitask_exporter::store::record::Record;
 use aitask_exporter::store::{Snapshot, TasksView};
 use aitask_exporter::task::{Task, TaskCommon};
 use aitask_exporter::telemetry::Telemetry;

@@ -172,7 +172,7 @@ async fn follow(tls: Option<TlsAcceptor>) {
     let address = Arc::new(Mutex::new(SocketAddr::from(([127, 0, 0, 1], 0))));
     let resolver = {
         let address = Arc::clone(&address);
-        Resolver::with(move |_| Ok(vec![*lock(&address)]))
+        Resolver::with(move |_| Ok(vec![*address.lock()]))
     };
     let url = format!("{}://moved.test:{port}", if tls.is_some() { "https" } else { "http" });
     let text = format!(
@@ -197,7 +197,7 @@ async fn follow(tls: Option<TlsAcceptor>) {
         }
         // One that is kept, and not in use, stands beside it.
         send("/", start).await;
-        *lock(&address) = SocketAddr::from(([127, 0, 0, 2], 0));
+        *address.lock() = SocketAddr::from(([127, 0, 0, 2], 0));
         send("/", young).await;
         assert_eq!((old.counts(), new.counts()), ([old_connections, 3], [0, 0]));
         send("/", start + MAX_AGE).await;

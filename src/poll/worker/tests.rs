@@ -1,11 +1,11 @@
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::*;
 use crate::clock::Timestamp;
 use crate::config;
-use crate::lock::lock;
 use crate::store::Store;
 
 type Run = Box<dyn for<'s> Fn(&'s mut Seat, Changes) -> BoxFuture<'s, ()> + Send + Sync>;
@@ -68,7 +68,7 @@ async fn another_worker_takes_over_where_one_panics() {
         let begun = Arc::clone(&begun);
         move |seat: &mut Seat, changes: Changes| {
             let interval = seat.upstream.provider.limits.poll_interval;
-            lock(&begun).push((start.elapsed(), interval, changes.added.len()));
+            begun.lock().push((start.elapsed(), interval, changes.added.len()));
         }
     };
     let telemetry_of_run = Arc::clone(&telemetry);
@@ -107,7 +107,7 @@ async fn another_worker_takes_over_where_one_panics() {
         (Duration::from_secs(1), hours(2), 3),
         (Duration::from_secs(7), hours(3), 2),
     ];
-    assert_eq!(*lock(&begun), expected);
+    assert_eq!(*begun.lock(), expected);
     worker.end().await;
     drop(telemetry.request_started());
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::observation::Observation;
-use crate::store::record::{Finished, Known};
+use crate::record::{Finished, Known};
 use crate::task::{Task, TaskCommon};
 use crate::telemetry::finishes::FinishTotals;
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use aitask_exporter::clock::Timestamp;
+use aitask_exporter::record::Known;
 use aitask_exporter::storage::frame;
 use aitask_exporter::storage::log_record::{self, LogRecord};
-use aitask_exporter::store::record::Known;
 use aitask_exporter::task::{Task, TaskCommon};
 
 use super::{config, finished, finishing, flags, kill, newest_journal};

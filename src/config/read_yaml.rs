@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::diagnostic::{Diagnostic, Diagnostics, SourceFormat, SourceText};
-use super::document::{self, NodeKind};
+use super::document;
 use super::place::{Location, Position};
 use super::privacy::{self, Shape};
 use super::span::Spanned;
@@ -15,8 +15,7 @@ use super::{decode, http_client, merge_keys};
 /// The file as a whole, where a mistake is about nothing in particular.
 const FILE: Location = Location { document: 0, position: Position::File };
 
-/// Decodes the `content` of the file `name`, and makes of it what `check` does. A section without a
-/// value is an absent one.
+/// Decodes the `content` of the file `name`, and makes of it what `check` does.
 ///
 /// # Errors
 /// All mistakes: those of the file, and those that `check` has reported.
@@ -53,9 +52,6 @@ where
     };
     let sink = decode::Sink::default();
     merge_keys::expand(&mut root, &mut |diagnostic| sink.borrow_mut().push(diagnostic));
-    if let NodeKind::Map(sections) = &mut root.kind {
-        sections.retain(|(_, section)| !matches!(section.kind, NodeKind::Null));
-    }
     let decoded: Spanned<T> = decode::decode(&root, &sink);
     let made = check(decoded.value.unwrap_or_default(), &sink);
     let diagnostics = sink.into_inner();

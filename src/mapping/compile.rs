@@ -5,11 +5,12 @@ use std::sync::Arc;
 use http::HeaderName;
 use jiff::tz::Offset;
 
-use super::definition::{Definition, DefinitionError, Field};
+use super::definition::{Definition, Field};
 use super::fields::{DelayFormat, FieldName, Paths, ProgressFormat, parse_pointer};
 use super::time::{self, TimeFormat};
 use super::{CodeMeaning, FieldSource, Mapping, Origin, Refinement, StatusPattern, same_word};
 use crate::observation::{Reason, State};
+use crate::yaml::diagnostic::BlockError;
 
 /// Word for the HTTP status, in place of a JSON Pointer.
 const HTTP_STATUS: &str = "http_status";
@@ -22,7 +23,7 @@ impl Mapping {
     ///
     /// # Errors
     /// When the definition has mistakes: all of them, not just the first.
-    pub fn compile(definition: &Definition) -> Result<Self, Vec<DefinitionError>> {
+    pub fn compile(definition: &Definition) -> Result<Self, Vec<BlockError>> {
         let mut compiler = Compiler { mistakes: Vec::new() };
         let mapping = compiler.mapping(definition);
         if compiler.mistakes.is_empty() { Ok(mapping) } else { Err(compiler.mistakes) }
@@ -31,7 +32,7 @@ impl Mapping {
 
 /// Compiler of one definition, with the mistakes found so far.
 struct Compiler {
-    mistakes: Vec<DefinitionError>,
+    mistakes: Vec<BlockError>,
 }
 
 impl Compiler {
@@ -102,11 +103,11 @@ impl Compiler {
     }
 
     fn wrong(&mut self, at: &[&str], message: impl Into<String>) {
-        self.mistakes.push(DefinitionError::new(at, message));
+        self.mistakes.push(BlockError::new(at, message));
     }
 
     fn hinted(&mut self, at: &[&str], message: impl Into<String>, hint: &str) {
-        self.mistakes.push(DefinitionError::new(at, message).hint(hint));
+        self.mistakes.push(BlockError::new(at, message).hint(hint));
     }
 
     fn pointer(&mut self, text: &str, at: &[&str]) -> Vec<String> {

@@ -88,29 +88,3 @@ pub struct Refine {
     /// The state.
     pub state: String,
 }
-
-/// An error in a definition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DefinitionError {
-    /// Keys that lead to it below `response` (or `request`), with indices in decimal digits:
-    /// `["states", "running", "0"]`.
-    pub at: Vec<String>,
-    /// Description of the error.
-    pub message: String,
-    /// Advice on how to correct it.
-    pub hint: Option<String>,
-}
-
-impl DefinitionError {
-    /// Returns an error at these keys, without a hint.
-    pub fn new(at: &[&str], message: impl Into<String>) -> Self {
-        let at = at.iter().map(|key| (*key).to_owned()).collect();
-        Self { at, message: message.into(), hint: None }
-    }
-
-    /// Adds a hint.
-    #[must_use]
-    pub fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
-    }
-}

@@ -1,4 +1,5 @@
-//! What it costs to map one answer, beside `serde_json::Value` with pointers on the same bodies.
+//! The cost of mapping one response, compared with `serde_json::Value` and pointers on the same
+//! bodies.
 //!
 //! `cargo bench --bench mapping` measures; without `--bench`, as in `cargo test`, one short round
 //! shows that it still runs.
@@ -15,7 +16,7 @@ use aitask_exporter::mapping::{Answer, Body, Mapping};
 use http::HeaderMap;
 use serde_json::Value;
 
-/// A body, the preset that reads it, the task, and where its fields are.
+/// A body, the preset that maps it, the task, and the pointers to its fields.
 struct Case {
     preset: &'static str,
     file: &'static str,
@@ -64,7 +65,7 @@ fn main() {
         let body = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(case.file)).unwrap();
         let mapping = mapping(case.preset);
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        // In turn, so that a machine that slows down slows both.
+        // In turn, so that a machine that slows down affects both.
         for _ in 0..rounds {
             ours.push(nanos(time, || read(&mapping, case, &body)));
             theirs.push(nanos(time, || pointers(case, &body)));
@@ -98,7 +99,7 @@ fn read(mapping: &Mapping, case: &Case, body: &[u8]) {
     black_box(reading);
 }
 
-/// What a mapping without a trie would do at the least.
+/// Reads the fields with pointers: the least that a mapping without a trie would do.
 fn pointers(case: &Case, body: &[u8]) {
     let value: Value = serde_json::from_slice(body).unwrap();
     for pointer in case.pointers {
@@ -106,7 +107,7 @@ fn pointers(case: &Case, body: &[u8]) {
     }
 }
 
-/// Nanoseconds of one call, over as many as take about `time`.
+/// Returns the nanoseconds of one call, averaged over about `time`.
 fn nanos(time: Duration, call: impl Fn()) -> f64 {
     let start = Instant::now();
     let mut calls = 0_u32;

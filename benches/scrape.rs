@@ -1,8 +1,8 @@
-//! What a scrape costs, in this process and without sending: the exposition of 10,000, 100,000
-//! and 1,000,000 tasks, 1 in 100 of them open and polled since the scrape before.
+//! The cost of a scrape, in this process and without sending: the exposition of 10,000, 100,000 and
+//! 1,000,000 tasks, 1 in 100 of them open and polled since the previous scrape.
 //!
-//! As text, beside a copy of the same bytes into fresh memory; compressed, beside the same text
-//! through a compressor, which is what an exporter does that keeps nothing.
+//! As text, it is compared with a copy of the same bytes into fresh memory; compressed, with the
+//! same text through a compressor, as in an exporter that caches nothing.
 //!
 //! `cargo bench --bench scrape` measures; without `--bench`, as in `cargo test`, one short round
 //! shows that it still runs.
@@ -30,7 +30,7 @@ mod figures;
 
 use figures::{id, median};
 
-/// The share of tasks that are open.
+/// One task in so many is open.
 const OPEN: usize = 100;
 
 fn main() {
@@ -87,7 +87,7 @@ fn write(store: &Store, gzip: bool, to: &mut dyn Write) {
     out.finish().unwrap();
 }
 
-/// How long it takes to copy into memory that the process does not have yet.
+/// Returns the time of a copy into memory that the process does not have yet.
 fn copied(bytes: &[u8]) -> Duration {
     let start = Instant::now();
     black_box(bytes.to_vec());
@@ -102,7 +102,7 @@ fn through_a_compressor(store: &Store) -> Duration {
     start.elapsed()
 }
 
-/// Takes the answer in the pieces in which it would be sent.
+/// Takes the response in the chunks in which it would be sent.
 struct Sink;
 
 impl Write for Sink {

@@ -1,5 +1,5 @@
-//! Processes beside each other: the exporter, a responder for it to ask, and how much CPU and
-//! memory one has.
+//! Processes that run beside each other: the exporter and a responder that it polls, and the CPU
+//! and memory that they use.
 
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// An answer of the seed's gateway, 977 bytes with an ID of 36.
+/// Response of the recorded gateway, 977 bytes with an ID of 36.
 pub const ANSWER: &str = include_str!("../../simulator/src/recorded-response.json");
-/// The ID in it.
+/// The ID in the response.
 pub const ANSWERED_ID: &str = "42a28dda-dc7a-4186-ac86-6e16c1fcef17";
 
 /// A process that ends with the benchmark.
@@ -54,7 +54,7 @@ impl Process {
             let address = line.contains("Listening on").then(|| line.split("address=").nth(1));
             address.flatten().map(str::to_owned)
         });
-        // What else it logs has nowhere to go otherwise.
+        // The rest of the log must be read, or the process would block.
         thread::spawn(move || lines.for_each(drop));
         (Self(child), address.unwrap())
     }
@@ -65,13 +65,13 @@ impl Process {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
-    /// CPU time since [`Process::cpu`] gave `before`. A thread that has ended meanwhile is left
-    /// out.
+    /// Returns the CPU time since [`Process::cpu`] returned `before`, without threads that have
+    /// ended since.
     pub fn cpu_since(&self, before: Duration) -> Duration {
         self.cpu().saturating_sub(before)
     }
 
-    /// CPU time of all threads that there are, to the nanosecond.
+    /// Returns the CPU time of all running threads, to the nanosecond.
     pub fn cpu(&self) -> Duration {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap();
         let nanos = tasks.map(|task| {
@@ -82,7 +82,7 @@ impl Process {
         Duration::from_nanos(nanos.sum())
     }
 
-    /// Memory that the process holds, in megabytes.
+    /// Returns the resident memory of the process, in megabytes.
     pub fn resident(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -90,7 +90,7 @@ impl Process {
     }
 }
 
-/// A folder of a benchmark, with a file of IDs and a configuration.
+/// Writes a directory for a benchmark, with a file of IDs and a configuration.
 pub fn write_config(name: &str, config: &str, ids: impl IntoIterator<Item = String>) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(&folder).unwrap();
@@ -100,7 +100,7 @@ pub fn write_config(name: &str, config: &str, ids: impl IntoIterator<Item = Stri
     path
 }
 
-/// Reads an answer and throws it away, as fast as it comes.
+/// Reads a response as fast as it comes, and drops it.
 pub fn scrape(address: &str, headers: &str) {
     let mut stream = send(address, "GET /metrics", headers);
     let mut buffer = vec![0; 1 << 20];
@@ -119,7 +119,7 @@ fn send(address: &str, request: &str, headers: &str) -> TcpStream {
     stream
 }
 
-/// The body of an answer; the headers go with the request.
+/// Returns the body of a response to a request with these headers.
 pub fn ask(address: &str, request: &str, headers: &str) -> Vec<u8> {
     let mut answer = Vec::new();
     send(address, request, headers).read_to_end(&mut answer).unwrap();
@@ -128,15 +128,15 @@ pub fn ask(address: &str, request: &str, headers: &str) -> Vec<u8> {
     answer.split_off(head)
 }
 
-/// A number in the answer of a process, behind `before`.
+/// Returns the number after `before` in the response of a process.
 pub fn number(address: &str, path: &str, before: &str) -> f64 {
     let body = ask(address, &format!("GET {path}"), "");
     let body = String::from_utf8_lossy(&body);
     body.lines().find_map(|line| line.strip_prefix(before)).unwrap().parse().unwrap()
 }
 
-/// Answers every request, each connection on a thread of its own: `answer` makes the body from
-/// the request's target and body.
+/// Answers every request, each connection on a thread of its own. `answer` returns the body for the
+/// request's target and body.
 pub fn respond(answer: fn(&str, &str) -> String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     println!("{}", listener.local_addr().unwrap());
@@ -171,7 +171,7 @@ fn converse(mut stream: TcpStream, answer: fn(&str, &str) -> String) -> Option<(
     }
 }
 
-/// The seed's answer, for the ID in a target such as `/api/mj/task/{id}/fetch`.
+/// Returns the recorded response with the ID in a target such as `/api/mj/task/{id}/fetch`.
 pub fn answer_one(target: &str, _: &str) -> String {
     let id = target.split('/').nth(4).unwrap_or_default();
     ANSWER.replacen(ANSWERED_ID, id, 1)

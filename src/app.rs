@@ -20,10 +20,10 @@ use crate::config::Sources;
 use crate::fetch::resolver::Resolver;
 use crate::history::History;
 use crate::logging;
-use crate::poll::worker::Context;
-use crate::reading::{Reading, ReadingError};
+use crate::poll::worker::Services;
 use crate::reload::{self, Built, ConfigManager, ConfigSource, ReloadError, Reloads};
 use crate::signals::{Signals, abort_on_second};
+use crate::single_flight::{SingleFlight, SingleFlightError};
 use crate::storage::files::StorageError;
 use crate::storage::{self, Storage};
 use crate::store::Store;
@@ -59,7 +59,7 @@ pub enum AppError {
     Files(#[from] Diagnostics),
     /// The files were not read in time.
     #[error("the configuration: {0}")]
-    Reading(#[from] ReadingError),
+    SingleFlight(#[from] SingleFlightError),
     /// Polling cannot start.
     #[error(transparent)]
     ConfigManager(#[from] ReloadError),
@@ -160,15 +160,15 @@ async fn run_exporter(
         let started = start_polling(source, built, resolver, retention).await?;
         Ok::<_, AppError>((web_config.map(Arc::new), listeners, started))
     };
-    let (web_config, listeners, Started { context, live }) = tokio::select! {
+    let (web_config, listeners, Started { services, live }) = tokio::select! {
         started = start => started?,
         // If anything hangs, what has started ends with the process, and loses no more than if it
         // were killed.
         () = signals.stop() => return Ok(()),
     };
-    let storage = context.storage.clone();
-    let connections = OpenConnections::new(open_files, Arc::clone(&context.telemetry));
-    let web = Arc::new(web_state(Arc::clone(&live), context, flags));
+    let storage = services.storage.clone();
+    let connections = OpenConnections::new(open_files, Arc::clone(&services.telemetry));
+    let web = Arc::new(web_state(Arc::clone(&live), services, flags));
     let guard = authentication(&web, web_config.clone(), flags);
     let router = web::router(Arc::clone(&web), flags.max_requests, guard);
     let (stop, stopped) = watch::channel(false);
@@ -197,12 +197,12 @@ async fn run_exporter(
     result
 }
 
-fn web_state(live: Arc<ConfigManager>, context: Context, flags: &WebFlags) -> WebState {
+fn web_state(live: Arc<ConfigManager>, services: Services, flags: &WebFlags) -> WebState {
     WebState {
         reloads: live.reloads(),
         live,
-        telemetry: context.telemetry,
-        history: context.history,
+        telemetry: services.telemetry,
+        history: services.history,
         telemetry_path: flags.telemetry_path.clone(),
         compute_permits: ComputePermits::new(),
         stopping: AtomicBool::new(false),
@@ -290,7 +290,7 @@ impl LoadedFiles {
     async fn read_in_time(source: &ConfigSource, flags: &WebFlags) -> Result<Self, AppError> {
         let (source, web) = (source.clone(), flags.config_file());
         let read = move || Self::read(&source, web);
-        Ok(Reading::default().read(reload::PATIENCE, read).await??)
+        Ok(SingleFlight::default().run(reload::PATIENCE, read).await??)
     }
 }
 
@@ -304,7 +304,7 @@ struct Retention<'a> {
 
 /// The parts that poll.
 struct Started {
-    context: Context,
+    services: Services,
     live: Arc<ConfigManager>,
 }
 
@@ -333,9 +333,9 @@ async fn start_polling(
     };
     let history = Arc::new(History::new(retention.history));
     let runtime = polling_thread()?;
-    let context = Context { runtime, resolver, clock, storage, telemetry, history };
-    let live = Arc::new(ConfigManager::start(source, built, store, context.clone()).await?);
-    Ok(Started { context, live })
+    let services = Services { runtime, resolver, clock, storage, telemetry, history };
+    let live = Arc::new(ConfigManager::start(source, built, store, services.clone()).await?);
+    Ok(Started { services, live })
 }
 
 fn open_storage(

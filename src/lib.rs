@@ -16,7 +16,7 @@ pub mod clock;
 pub mod duration;
 pub(crate) mod supervisor;
 pub(crate) mod coalesce;
-pub(crate) mod reading;
+pub(crate) mod single_flight;
 pub mod task;
 pub(crate) mod bounded_file;
 pub mod observation;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// A response of a real gateway: 977 bytes, with an ID of 36.
 pub const ANSWER: &str = include_str!("../../simulator/src/recorded-response.json");
-/// The ID in it.
+/// The ID in the response.
 pub const ANSWERED_ID: &str = "42a28dda-dc7a-4186-ac86-6e16c1fcef17";
 
 /// A process that is killed at the end of the benchmark.

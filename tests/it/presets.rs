@@ -1,5 +1,5 @@
-//! Every preset against recorded answers. `tests/data/presets/<preset>` holds the bodies, and
-//! `expected.yml` says what is asked and what each answer means.
+//! Every preset against recorded responses. `tests/data/presets/<preset>` holds the bodies;
+//! `expected.yml` defines the requests and the meaning of each response.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 
 use crate::harness::root;
 
-/// Where software is that everybody hosts for themselves.
+/// Base URL of self-hosted software.
 const SELF_HOSTED: &str = "https://gateway.example";
 
-/// After every answer that is recorded: 2026-11-30T07:00:00Z.
+/// A time after every recorded response: 2026-11-30T07:00:00Z.
 const SENT: Timestamp = Timestamp::from_micros(1_796_022_000_000_000);
 
-/// What a file `expected.yml` says.
+/// The content of a file `expected.yml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expected {
@@ -35,7 +35,7 @@ struct Expected {
     answers: Vec<Recorded>,
 }
 
-/// What goes out for several tasks, and what the answer means for each.
+/// The expected request for several tasks, and the expected meaning of the response for each.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Batch {
@@ -47,7 +47,7 @@ struct Batch {
     means: Vec<BTreeMap<String, Value>>,
 }
 
-/// What goes out for the task.
+/// The expected request for the task.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
@@ -57,7 +57,7 @@ struct Request {
     body: Option<Value>,
 }
 
-/// An answer, and what it means.
+/// A response and its expected meaning.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Recorded {
@@ -139,7 +139,7 @@ fn text(scalar: &Value) -> String {
     scalar.as_str().map_or(scalar.to_string(), str::to_owned)
 }
 
-/// What an answer says, as `expected.yml` writes it.
+/// Formats the meaning of a response as in `expected.yml`.
 fn meaning(result: &Result<Observation, Failure>, code: Option<&str>) -> BTreeMap<String, String> {
     let facts = match result {
         Ok(seen) => vec![
@@ -232,8 +232,8 @@ fn answers() {
     }
 }
 
-/// An answer to many tells of each what it says of it: what is missing is not found, and what is
-/// wrong with one harms no other.
+/// A response to a batch is mapped task by task: a missing task is not found, and an error of one
+/// task affects no other.
 #[test]
 fn batches() {
     for System { name, directory, config, tasks, expected, .. } in systems() {
@@ -262,8 +262,8 @@ fn batches() {
     }
 }
 
-/// Every word for a state, every refinement and every meaning of a code has an answer that shows
-/// it, and so have an unknown ID, an error and another task.
+/// Every word for a state, every refinement and every meaning of a code has a recorded response,
+/// and so have an unknown ID, an error and another task.
 #[test]
 fn answers_cover_the_mapping() {
     for System { name, expected, response, .. } in systems() {

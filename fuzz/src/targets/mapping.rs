@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::harness::root;
 
-/// A mapping with what no preset has, or not together.
+/// A mapping with features that no preset has or combines.
 const ODD: &str = "
   - name: odd
     base_url: https://gateway.example
@@ -40,7 +40,7 @@ const ODD: &str = "
       refine: [{ if: { status: done, failure_reason: no }, state: failed }]
 ";
 
-/// The moment at which every answer was sent: 2026-11-30T07:00:00Z.
+/// The time at which every response was sent: 2026-11-30T07:00:00Z.
 const SENT: Timestamp = Timestamp::from_micros(1_796_022_000_000_000);
 
 /// 1 January 2000, in microseconds.
@@ -143,7 +143,7 @@ fn failed(failure: &Failure) {
     assert!(failure.detail.len() <= 2_048, "{failure:?}");
 }
 
-/// Any answer may follow any other, by whatever clock.
+/// Asserts that any response may follow any other, whatever the clock shows.
 fn keep(outcome: &Result<Observation, Failure>, id: &str) {
     let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
     let task = Task { id: id.into(), common: Arc::new(common) };

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::config::Sources;
 use crate::config::diagnostic::Diagnostics;
 use crate::fetch::resolver::Resolver;
-use crate::history::History;
+use crate::history::FailureHistory;
 use crate::logging;
 use crate::poll::worker::Context;
 use crate::reading::{Reading, ReadingError};
@@ -305,7 +305,7 @@ async fn begin(
         }
         None => None,
     };
-    let history = Arc::new(History::new(keep.history));
+    let history = Arc::new(FailureHistory::new(keep.history));
     let runtime = polling_thread()?;
     let context = Context { runtime, resolver, clock, storage, telemetry, history };
     let live = Arc::new(ConfigManager::start(source, built, store, context.clone()).await?);
@@ -327,7 +327,7 @@ fn open_storage(
             "the storage path is damaged: used what is intact, finished tasks are counted from 0"
         );
     }
-    store.remember(std::mem::take(&mut opened.remembered));
+    store.set_recovered(std::mem::take(&mut opened.remembered));
     Ok(opened.start(Arc::clone(store), Arc::clone(telemetry))?)
 }
 

@@ -34,7 +34,7 @@ use axum::routing::{any, get};
 use axum::{Extension, Router, middleware};
 
 use crate::config::Config;
-use crate::history::History;
+use crate::history::FailureHistory;
 use crate::reload::{ConfigManager, Reloads};
 use crate::telemetry::Telemetry;
 use compute_turns::Turns;
@@ -56,7 +56,7 @@ pub struct Web {
     /// The collector's own metrics.
     pub telemetry: Arc<Telemetry>,
     /// Failed polls of late.
-    pub history: Arc<History>,
+    pub history: Arc<FailureHistory>,
     /// Where the metrics are.
     pub telemetry_path: String,
     /// Turns at making answers.

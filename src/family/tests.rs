@@ -7,8 +7,8 @@ fn names_are_unique_and_fit_the_type() {
     let names: BTreeSet<_> = all().map(|family| family.name).collect();
     assert_eq!(names.len(), all().count());
     for Family { name, kind, labels, help, buckets } in all() {
-        assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
-        assert_eq!(buckets.is_empty(), kind != Kind::Histogram, "{name}");
+        assert_eq!(name.ends_with("_total"), kind == MetricKind::Counter, "{name}");
+        assert_eq!(buckets.is_empty(), kind != MetricKind::Histogram, "{name}");
         assert!(buckets.is_sorted() && !labels.contains(&"le"), "{name}");
         assert!(help.ends_with('.') && !help.contains(['|', '\n', '\\']), "{name}");
     }

@@ -8,7 +8,7 @@ use super::Polled;
 use super::batch::Assessment;
 use super::polling::Polling;
 use crate::observation::{Failure, Observation, State};
-use crate::record::Change;
+use crate::record::Transition;
 use crate::schedule::bisection::Abandoned;
 use crate::schedule::dispatch::Dispatch;
 use crate::schedule::division::{BatchReply, Consequences};
@@ -25,7 +25,7 @@ impl Polling<'_> {
             self.telemetry.answered(response.status);
         }
         if let Some(code) = &polled.code {
-            self.telemetry.code(&self.seat.shard.admit_code(code));
+            self.telemetry.code(&self.seat.shard.limit_code(code));
         }
         let now = Instant::now();
         let assessment = Assessment::of(polled, dispatch.is_batch);
@@ -120,10 +120,10 @@ impl Polling<'_> {
         (slot, PollOutcome::of(failure, change))
     }
 
-    fn record(&mut self, slot: Slot, outcome: &Result<Observation, Failure>) -> Option<Change> {
+    fn record(&mut self, slot: Slot, outcome: &Result<Observation, Failure>) -> Option<Transition> {
         let storage = self.seat.context.storage.as_deref();
-        let change = self.seat.shard.record(slot, outcome, |record, change| {
-            if let Some(storage) = storage.filter(|_| change.is_lasting) {
+        let change = self.seat.shard.record_poll(slot, outcome, |record, change| {
+            if let Some(storage) = storage.filter(|_| change.should_persist) {
                 storage.save(QueuedChange::new(record, change));
             }
         })?;

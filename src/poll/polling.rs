@@ -19,11 +19,11 @@ use crate::schedule::Schedule;
 use crate::schedule::cadence::Cadence;
 use crate::schedule::dispatch::{Dispatch, Next, Start};
 use crate::schedule::outcome::PollOutcome;
-use crate::store::Changes;
+use crate::store::TaskChanges;
 use crate::task::TaskGroup;
 use crate::task::stable_hash;
 use crate::telemetry::Telemetry;
-use crate::telemetry::due::Due;
+use crate::telemetry::provider::DuePolls;
 use crate::telemetry::provider::{ProviderTelemetry, RequestInFlight};
 
 /// Shortest time between two readings of the secret files.
@@ -61,7 +61,7 @@ enum Asked {
 
 impl<'s> Polling<'s> {
     /// Polls the tasks of `changes` and all that come, until the worker is to end.
-    pub async fn run(seat: &'s mut Seat, changes: Changes) {
+    pub async fn run(seat: &'s mut Seat, changes: TaskChanges) {
         let now = Instant::now();
         let mut polling = Self::new(seat, now);
         polling.apply(changes, now);
@@ -73,7 +73,7 @@ impl<'s> Polling<'s> {
         let cadence = Cadence::new(provider.limits.poll_interval, now, context.clock.now());
         let hash = stable_hash([provider.name.as_bytes()]);
         let telemetry = Arc::clone(&seat.telemetry);
-        telemetry.expect(&provider.mapping);
+        telemetry.declare(&provider.mapping);
         Self {
             telemetry,
             schedule: Schedule::new(&provider.limits, provider.batch.is_some(), cadence, hash),
@@ -123,7 +123,7 @@ impl<'s> Polling<'s> {
         let new = Arc::clone(&self.seat.upstream);
         let limits = &new.provider.limits;
         let has_batches = new.provider.batch.is_some();
-        self.telemetry.expect(&new.provider.mapping);
+        self.telemetry.declare(&new.provider.mapping);
         self.schedule.reconfigure(&old.provider.limits, limits, has_batches, now);
         if !new.fetcher.is_same_account(&old.fetcher) {
             self.schedule.admission.reset_auth_backoff();
@@ -139,7 +139,7 @@ impl<'s> Polling<'s> {
         self.unlock();
     }
 
-    fn apply(&mut self, changes: Changes, now: Instant) {
+    fn apply(&mut self, changes: TaskChanges, now: Instant) {
         for slot in changes.removed {
             self.schedule.remove(slot);
         }
@@ -229,7 +229,7 @@ impl<'s> Polling<'s> {
 
     fn show_due(&mut self, now: Instant) {
         let (count, oldest) = (self.schedule.ready(), self.schedule.oldest_due());
-        let due = Due { count, oldest, is_throttled: self.schedule.is_throttled() };
+        let due = DuePolls { count, oldest, is_throttled: self.schedule.is_throttled() };
         self.telemetry.due.set(due, now);
     }
 

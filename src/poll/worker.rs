@@ -14,10 +14,10 @@ use super::probes::{MAX_PROBES, NoTurn, Probe, Reply};
 use super::{Polled, Upstream};
 use crate::clock::Clock;
 use crate::fetch::resolver::Resolver;
-use crate::history::History;
+use crate::history::FailureHistory;
 use crate::storage::Storage;
-use crate::store::Changes;
-use crate::store::shard::Shard;
+use crate::store::TaskChanges;
+use crate::store::provider_tasks::ProviderTasks;
 use crate::supervisor::Restarts;
 use crate::task::Task;
 use crate::telemetry::Telemetry;
@@ -37,7 +37,7 @@ pub struct Context {
     /// The collector's own metrics.
     pub telemetry: Arc<Telemetry>,
     /// Recently failed polls.
-    pub history: Arc<History>,
+    pub history: Arc<FailureHistory>,
 }
 
 /// A handle to a running worker, which starts no more polls once the handle is dropped.
@@ -62,17 +62,17 @@ pub enum Command {
 pub struct Update {
     /// The means to ask it.
     pub upstream: Arc<Upstream>,
-    /// Changes of its tasks.
-    pub changes: Changes,
+    /// TaskChanges of its tasks.
+    pub changes: TaskChanges,
 }
 
 impl Worker {
     /// Starts to poll the tasks of `changes`.
-    pub fn spawn(context: Context, upstream: Arc<Upstream>, changes: Changes) -> Self {
+    pub fn spawn(context: Context, upstream: Arc<Upstream>, changes: TaskChanges) -> Self {
         let (commands, inbox) = mpsc::channel(MAX_PROBES);
         let settled = Arc::new(AtomicBool::new(false));
         let runtime = context.runtime.clone();
-        let shard = Arc::clone(&changes.shard);
+        let shard = Arc::clone(&changes.tasks);
         // The provider's series are there from now on, and not from its first poll.
         let telemetry = context.telemetry.provider(&upstream.provider.name);
         let worker =
@@ -83,7 +83,7 @@ impl Worker {
     }
 
     /// Takes on another configuration; returns once it is in force.
-    pub async fn update(&self, upstream: Arc<Upstream>, changes: Changes) {
+    pub async fn update(&self, upstream: Arc<Upstream>, changes: TaskChanges) {
         let (done, wait) = oneshot::channel();
         let command = Command::Update(Box::new(Update { upstream, changes }), done);
         if self.commands.send(command).await.is_ok() {
@@ -128,7 +128,7 @@ pub struct Seat {
     /// The means to ask the provider.
     pub upstream: Arc<Upstream>,
     /// The provider's tasks.
-    pub shard: Arc<Shard>,
+    pub shard: Arc<ProviderTasks>,
     /// Messages to the worker.
     pub inbox: mpsc::Receiver<Command>,
     /// Set once a poll has ended, or none was due yet.
@@ -138,9 +138,9 @@ pub struct Seat {
 impl Seat {
     /// Takes over what an update says of the provider. Returns how it was asked until then. To be
     /// called before anything else is done with the update.
-    pub fn take_over(&mut self, update: Update) -> (Arc<Upstream>, Changes) {
+    pub fn take_over(&mut self, update: Update) -> (Arc<Upstream>, TaskChanges) {
         let Update { upstream, changes } = update;
-        self.shard = Arc::clone(&changes.shard);
+        self.shard = Arc::clone(&changes.tasks);
         (std::mem::replace(&mut self.upstream, upstream), changes)
     }
 
@@ -169,7 +169,7 @@ impl Seat {
     }
 }
 
-fn poll(seat: &mut Seat, changes: Changes) -> BoxFuture<'_, ()> {
+fn poll(seat: &mut Seat, changes: TaskChanges) -> BoxFuture<'_, ()> {
     Polling::run(seat, changes).boxed()
 }
 
@@ -177,8 +177,8 @@ fn poll(seat: &mut Seat, changes: Changes) -> BoxFuture<'_, ()> {
 /// are in the store.
 async fn supervise(
     mut seat: Seat,
-    mut changes: Changes,
-    run: impl for<'s> Fn(&'s mut Seat, Changes) -> BoxFuture<'s, ()>,
+    mut changes: TaskChanges,
+    run: impl for<'s> Fn(&'s mut Seat, TaskChanges) -> BoxFuture<'s, ()>,
 ) {
     let mut restarts = Restarts::new(Instant::now());
     loop {
@@ -195,7 +195,7 @@ async fn supervise(
         if !seat.rest(until).await {
             return;
         }
-        changes = Arc::clone(&seat.shard).all_as_new();
+        changes = Arc::clone(&seat.shard).open_tasks_as_added();
     }
 }
 

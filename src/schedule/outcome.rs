@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::cadence::Cadence;
 use crate::observation::{Failure, Reason};
-use crate::record::Change;
+use crate::record::Transition;
 
 /// The end of a poll, as far as the schedule depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub enum PollOutcome {
 
 impl PollOutcome {
     /// Returns the verdict on a poll that ended with this failure, if any, and with this change.
-    pub fn of(failure: Option<&Failure>, change: Option<Change>) -> Self {
-        let denied = change.and_then(|change| change.final_denial_in);
+    pub fn of(failure: Option<&Failure>, change: Option<Transition>) -> Self {
+        let denied = change.and_then(|change| change.final_not_found_in);
         match failure.map(|failure| failure.reason) {
             _ if change.is_some_and(|change| change.is_final) => Self::Final,
             None => Self::Open,

@@ -16,8 +16,8 @@ use super::stream::stream;
 use super::task_filter::TaskFilter;
 use super::{Web, negotiation};
 use crate::clock::Timestamp;
-use crate::record::Record;
-use crate::store::TasksView;
+use crate::record::TrackedTask;
+use crate::store::TaskList;
 
 /// The tasks that the query asks for.
 pub async fn tasks(
@@ -49,7 +49,7 @@ pub async fn tasks(
 
 /// One task a line, so that a person and `grep` can read it as well.
 fn write_tasks(
-    tasks: &[TasksView],
+    tasks: &[TaskList],
     question: &TaskFilter,
     now: Timestamp,
     out: &mut impl Write,
@@ -57,7 +57,7 @@ fn write_tasks(
     out.write_all(b"{\"tasks\":[")?;
     let mut separator = "\n";
     for view in tasks {
-        for record in view.records() {
+        for record in view.tasks() {
             if question.fits(record, view.stuck_after, now) {
                 out.write_all(separator.as_bytes())?;
                 separator = ",\n";
@@ -69,7 +69,7 @@ fn write_tasks(
 }
 
 /// A task in the words of the metrics; what is not known is null.
-fn describe(record: &Record, stuck_after: Duration, now: Timestamp) -> Value {
+fn describe(record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Value {
     let seconds = |moment: Timestamp| micros(moment.micros());
     let common = &record.task.common;
     let labels: Map<_, _> = common

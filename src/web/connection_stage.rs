@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::lock::lock;
-use crate::telemetry::web::Closed;
+use crate::telemetry::web::CloseReason;
 
 /// Prometheus sends its headers in one packet, and needs two for its part of a TLS handshake.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ struct State {
     /// The moment by which the client must have taken the whole answer.
     send_by: Option<Instant>,
     /// The reason for which the exporter closes the connection, if it does.
-    closed: Option<Closed>,
+    closed: Option<CloseReason>,
 }
 
 /// The stages of a connection. Those that are closed first for a new one come first.
@@ -131,12 +131,12 @@ impl Stage {
     }
 
     /// Notes why the connection fails now. The first reason stays.
-    pub fn close(&self, reason: Closed) {
+    pub fn close(&self, reason: CloseReason) {
         lock(&self.0).closed.get_or_insert(reason);
     }
 
     /// Returns the reason for which the exporter closed the connection, if it did.
-    pub fn closed(&self) -> Option<Closed> {
+    pub fn closed(&self) -> Option<CloseReason> {
         lock(&self.0).closed
     }
 }

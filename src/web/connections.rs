@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::connection_stage::{Stage, Waiting};
 use crate::lock::lock;
 use crate::telemetry::Telemetry;
-use crate::telemetry::web::Closed;
+use crate::telemetry::web::CloseReason;
 
 /// Many times what Prometheus servers and people need. Each connection can cost a file descriptor
 /// and the head of a request.
@@ -96,7 +96,7 @@ impl Connections {
         if let Some(Open { evict, .. }) = idlest.and_then(|number| open.remove(&number)) {
             // It may just have ended by itself.
             if evict.send(()).is_ok() {
-                self.telemetry.web.closed(Closed::Evicted);
+                self.telemetry.web.closed(CloseReason::Evicted);
             }
         }
     }

@@ -12,7 +12,7 @@ use super::auth::{ClientAddress, Credentials};
 use super::config::WebConfig;
 use super::settings::ReloadableWebConfig;
 use crate::telemetry::Telemetry;
-use crate::telemetry::web::Rejected;
+use crate::telemetry::web::RejectReason;
 
 /// The policy of the pages: they show their own style and send their own form. The text on them comes
 /// from outside in good part, and is not to run even where the escaping has a hole.
@@ -58,7 +58,7 @@ pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> 
     let mut response = if admitted {
         next.run(request).await
     } else {
-        guard.telemetry.web.rejected(Rejected::Unauthorized);
+        guard.telemetry.web.rejected(RejectReason::Unauthorized);
         let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic"))];
         (StatusCode::UNAUTHORIZED, challenge, "Unauthorized\n").into_response()
     };

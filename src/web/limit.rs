@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::guarded::Guarded;
 use crate::telemetry::Telemetry;
-use crate::telemetry::web::Rejected;
+use crate::telemetry::web::RejectReason;
 
 /// Pages for people, lists of tasks and `/config`: several people look at once, and each answer under
 /// way may hold a thread and some megabytes.
@@ -24,7 +24,7 @@ const PROBES: usize = 64;
 /// The limit of one kind of requests.
 #[derive(Clone, Debug)]
 pub struct Limit {
-    reason: Rejected,
+    reason: RejectReason,
     /// The answer to one too many.
     message: Arc<str>,
     permits: Arc<Semaphore>,
@@ -38,24 +38,24 @@ impl Limit {
             "{most} scrapes are being answered, which is the limit of --web.max-requests; try again\n"
         );
         let most = if most == 0 { Semaphore::MAX_PERMITS } else { most };
-        Self::new(most, Rejected::Scrapes, message, telemetry)
+        Self::new(most, RejectReason::Scrapes, message, telemetry)
     }
 
     /// The limit of pages, lists of tasks and the configuration.
     pub fn pages(telemetry: &Arc<Telemetry>) -> Self {
-        Self::constant(PAGES, "pages and lists are being answered", Rejected::Pages, telemetry)
+        Self::constant(PAGES, "pages and lists are being answered", RejectReason::Pages, telemetry)
     }
 
     /// The limit of probes.
     pub fn probes(telemetry: &Arc<Telemetry>) -> Self {
-        Self::constant(PROBES, "probes are under way", Rejected::Probes, telemetry)
+        Self::constant(PROBES, "probes are under way", RejectReason::Probes, telemetry)
     }
 
-    fn constant(most: usize, what: &str, reason: Rejected, telemetry: &Arc<Telemetry>) -> Self {
+    fn constant(most: usize, what: &str, reason: RejectReason, telemetry: &Arc<Telemetry>) -> Self {
         Self::new(most, reason, format!("{most} {what}, which is the most; try again\n"), telemetry)
     }
 
-    fn new(most: usize, reason: Rejected, message: String, telemetry: &Arc<Telemetry>) -> Self {
+    fn new(most: usize, reason: RejectReason, message: String, telemetry: &Arc<Telemetry>) -> Self {
         let permits = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         Self { reason, message: message.into(), permits, telemetry: Arc::clone(telemetry) }
     }

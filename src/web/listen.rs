@@ -29,7 +29,7 @@ use super::fd_reserve::FdReserve;
 use super::guarded::Guarded;
 use super::settings::ReloadableWebConfig;
 use super::timeouts::{ReadTimeout, WriteTimeout};
-use crate::telemetry::web::Closed;
+use crate::telemetry::web::CloseReason;
 use crate::tls::explain::{Peer, explain};
 
 /// After a failure to accept, which mostly is a lack of file descriptors.
@@ -169,7 +169,7 @@ impl Server {
             }
             // Scanners and wrong certificates are no trouble of ours, but of those who look for them.
             Err(error) => {
-                client.stage.close(Closed::Handshake);
+                client.stage.close(CloseReason::Handshake);
                 let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
                 let error =
                     inner.map_or_else(|| error.to_string(), |error| explain(error, Peer::Client));
@@ -229,7 +229,7 @@ pub async fn serve_connection(
         }
     };
     if ended.is_err_and(|error| error.is_parse()) {
-        stage.close(Closed::Head);
+        stage.close(CloseReason::Head);
     }
 }
 

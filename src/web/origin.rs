@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::telemetry::Telemetry;
-use crate::telemetry::web::Rejected;
+use crate::telemetry::web::RejectReason;
 
 /// The header in which a browser names the site of the page that makes it send a request.
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
@@ -106,7 +106,7 @@ pub async fn require_host(
     if host(request.version(), request.headers()).is_ok() {
         return next.run(request).await;
     }
-    telemetry.web.rejected(Rejected::Host);
+    telemetry.web.rejected(RejectReason::Host);
     let message = "the header Host is missing, given twice or not readable\n";
     (StatusCode::BAD_REQUEST, message).into_response()
 }
@@ -122,7 +122,7 @@ pub async fn refuse_foreign(
     if !is_foreign(host.as_ref(), request.headers()) {
         return next.run(request).await;
     }
-    telemetry.web.rejected(Rejected::CrossSite);
+    telemetry.web.rejected(RejectReason::CrossSite);
     (StatusCode::FORBIDDEN, "the page of another site may not ask for this\n").into_response()
 }
 

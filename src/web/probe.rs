@@ -12,9 +12,9 @@ use super::{Web, metrics, query};
 use crate::observation::{Failure, Reason};
 use crate::poll::probes::NoTurn;
 use crate::poll::report;
-use crate::record::Record;
+use crate::record::TrackedTask;
 use crate::reload::ProbeOutcome;
-use crate::store::{Snapshot, TasksView};
+use crate::store::{Snapshot, TaskList};
 use crate::telemetry;
 
 /// Header with the time for which Prometheus waits for the answer, in seconds.
@@ -117,17 +117,17 @@ async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Re
         Err(_) => Vec::new(),
     };
     for outcome in &mut outcomes {
-        web.live.store.admit_words(&provider, outcome);
+        web.live.store.limit_words(&provider, outcome);
     }
     let success = !outcomes.is_empty() && outcomes.iter().all(Result::is_ok);
     let stuck_after = upstream.provider.limits.stuck_after;
-    let mut record = Record::new(task, now);
+    let mut record = TrackedTask::new(task, now);
     for outcome in &outcomes {
-        record.take_in(outcome, now, stuck_after);
+        record.apply(outcome, now, stuck_after);
     }
     // Of a task that was not asked for there is nothing to show.
     let records = Some(record).filter(|_| !outcomes.is_empty());
-    let tasks = TasksView::of(records, stuck_after);
+    let tasks = TaskList::of(records, stuck_after);
     let snapshot = Snapshot::of(vec![tasks], now);
     let probe = telemetry::probe_families(success, start.elapsed());
     Ok(metrics::respond(headers, snapshot, probe, web.turns.clone(), |_| {}))

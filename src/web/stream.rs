@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::compute_turns::{Turn, Turns};
 use super::connection_stage::ANSWER_TIMEOUT;
-use crate::exposition::out::Out;
+use crate::exposition::BodyWriter;
 
 /// What is sent at once: enough that the threads which write and send seldom wake each other.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -27,7 +27,7 @@ pub const CHUNKS_AHEAD: usize = 2;
 pub fn stream(
     gzip: bool,
     turns: Turns,
-    write: impl FnOnce(&mut Out<Chunks>) -> io::Result<()> + Send + 'static,
+    write: impl FnOnce(&mut BodyWriter<Chunks>) -> io::Result<()> + Send + 'static,
     on_done: impl FnOnce(Duration) + Send + 'static,
 ) -> Body {
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
@@ -45,10 +45,10 @@ pub fn stream(
 
 fn write_all(
     gzip: bool,
-    write: impl FnOnce(&mut Out<Chunks>) -> io::Result<()>,
+    write: impl FnOnce(&mut BodyWriter<Chunks>) -> io::Result<()>,
     chunks: Chunks,
 ) -> io::Result<()> {
-    let mut out = Out::new(gzip, chunks)?;
+    let mut out = BodyWriter::new(gzip, chunks)?;
     write(&mut out)?;
     let mut chunks = out.finish()?;
     chunks.flush()?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::query;
 use crate::clock::Timestamp;
 use crate::observation::State;
-use crate::record::Record;
+use crate::record::TrackedTask;
 
 /// What narrows the list. What is `None` fits any task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl TaskFilter {
     }
 
     /// Whether a task of the provider fits.
-    pub fn fits(&self, record: &Record, stuck_after: Duration, now: Timestamp) -> bool {
+    pub fn fits(&self, record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> bool {
         self.state.is_none_or(|state| record.state() == state)
             && self.stuck.is_none_or(|stuck| record.is_stuck(stuck_after, now) == stuck)
             && self.task_id.as_ref().is_none_or(|id| **id == *record.task.id)

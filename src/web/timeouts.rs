@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::connection_stage::{HEADER_TIMEOUT, Stage, Waiting};
-use crate::telemetry::web::Closed;
+use crate::telemetry::web::CloseReason;
 
 /// A client that takes nothing for so long has gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -60,8 +60,8 @@ impl<S> ReadTimeout<S> {
             match self.stage.read_deadline() {
                 Some(deadline) if deadline <= now => {
                     self.stage.close(match self.stage.waiting() {
-                        Waiting::Request => Closed::Idle,
-                        Waiting::Head | Waiting::Answer => Closed::Head,
+                        Waiting::Request => CloseReason::Idle,
+                        Waiting::Head | Waiting::Answer => CloseReason::Head,
                     });
                     return Poll::Ready(io::ErrorKind::TimedOut.into());
                 }
@@ -178,7 +178,7 @@ impl<S> WriteTimeout<S> {
             Box::pin(tokio::time::sleep_until(deadline))
         });
         ready!(timer.as_mut().poll(cx));
-        stage.close(Closed::SlowReader);
+        stage.close(CloseReason::SlowReader);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -320,7 +320,7 @@ mod tests {
             timed_out(WriteTimeout::new(ours, Arc::clone(&stage)).write_all(&[0; 64])).await,
             120
         );
-        assert_eq!(stage.closed(), Some(Closed::SlowReader));
+        assert_eq!(stage.closed(), Some(CloseReason::SlowReader));
         take.abort();
     }
 
@@ -344,7 +344,7 @@ mod tests {
         let mut byte = [0];
         pass(&mut theirs, &mut ours, "GET").await;
         assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 5);
-        assert_eq!(stage.closed(), Some(Closed::Head));
+        assert_eq!(stage.closed(), Some(CloseReason::Head));
         for end in ["\r\n\r\n", "\n\n"] {
             stage.begin_head();
             pass(&mut theirs, &mut ours, end).await;

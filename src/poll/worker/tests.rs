@@ -8,7 +8,7 @@ use crate::config;
 use crate::lock::lock;
 use crate::store::Store;
 
-type Run = Box<dyn for<'s> Fn(&'s mut Seat, Changes) -> BoxFuture<'s, ()> + Send + Sync>;
+type Run = Box<dyn for<'s> Fn(&'s mut Seat, TaskChanges) -> BoxFuture<'s, ()> + Send + Sync>;
 
 fn upstream(interval: &str) -> Arc<Upstream> {
     crate::tls::install();
@@ -32,7 +32,7 @@ fn context() -> Context {
         clock: Clock::starting_at(Timestamp::from_micros(0)),
         storage: None,
         telemetry: Arc::new(Telemetry::new()),
-        history: Arc::new(History::new(9)),
+        history: Arc::new(FailureHistory::new(9)),
     }
 }
 
@@ -42,7 +42,7 @@ fn supervised(context: Context, store: &Store, ids: &[&str], run: Run) -> Worker
     let changes = apply(store, &upstream, ids);
     let (commands, inbox) = mpsc::channel(MAX_PROBES);
     let settled = Arc::new(AtomicBool::new(false));
-    let (runtime, shard) = (context.runtime.clone(), Arc::clone(&changes.shard));
+    let (runtime, shard) = (context.runtime.clone(), Arc::clone(&changes.tasks));
     let telemetry = context.telemetry.provider("p");
     let worker =
         Worker { commands, settled: Arc::clone(&settled), telemetry: Arc::clone(&telemetry) };
@@ -51,9 +51,9 @@ fn supervised(context: Context, store: &Store, ids: &[&str], run: Run) -> Worker
     worker
 }
 
-fn apply(store: &Store, upstream: &Upstream, ids: &[&str]) -> Changes {
+fn apply(store: &Store, upstream: &Upstream, ids: &[&str]) -> TaskChanges {
     let tasks = ids.iter().map(|id| task(id)).collect();
-    store.apply(&[Arc::clone(&upstream.provider)], tasks).remove(0)
+    store.apply_config(&[Arc::clone(&upstream.provider)], tasks).remove(0)
 }
 
 /// A worker that panics while it has probes, an update and requests to answer for: each of them gets
@@ -66,7 +66,7 @@ async fn another_worker_takes_over_where_one_panics() {
     let begun = Arc::new(Mutex::new(Vec::new()));
     let run = {
         let begun = Arc::clone(&begun);
-        move |seat: &mut Seat, changes: Changes| {
+        move |seat: &mut Seat, changes: TaskChanges| {
             let interval = seat.upstream.provider.limits.poll_interval;
             lock(&begun).push((start.elapsed(), interval, changes.added.len()));
         }

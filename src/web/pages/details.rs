@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::format::{self, FormattedTime};
 use crate::clock::Timestamp;
 use crate::duration;
-use crate::history::Entry;
+use crate::history::FailureEntry;
 use crate::observation::State;
-use crate::record::{Record, Stuck};
+use crate::record::{StuckReason, TrackedTask};
 
 /// A line of what is known: a value or a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,14 +44,14 @@ impl Fact {
 /// Why a task needs a person, the gravest first. `last` is the last failed poll of it that is
 /// remembered.
 pub fn troubles(
-    record: &Record,
+    record: &TrackedTask,
     stuck_after: Duration,
-    last: Option<&Entry>,
+    last: Option<&FailureEntry>,
     now: Timestamp,
 ) -> Vec<String> {
     let mut troubles = Vec::new();
     if let Some(stuck) = record.stuck(stuck_after, now) {
-        troubles.push(format!("Stuck: {}.", why(stuck, stuck_after)));
+        troubles.push(format!("StuckReason: {}.", why(stuck, stuck_after)));
     }
     if record.is_final() && record.state() == State::NotFound {
         let sentence = match record.last_success() {
@@ -84,7 +84,10 @@ pub fn troubles(
 }
 
 /// Why a task is stuck: the end of a sentence.
-fn why(Stuck { age, waited, still }: Stuck, stuck_after: Duration) -> String {
+fn why(
+    StuckReason { age, waited, unchanged_for: still }: StuckReason,
+    stuck_after: Duration,
+) -> String {
     let age = age.map(|age| {
         let enqueued = format!("enqueued {} ago", format::rough(age));
         match waited.is_zero() {
@@ -103,16 +106,16 @@ fn why(Stuck { age, waited, still }: Stuck, stuck_after: Duration) -> String {
 
 /// All that is known of a task. `last` is the last failed poll of it that is remembered.
 pub fn facts(
-    record: &Record,
+    record: &TrackedTask,
     stuck_after: Duration,
-    last: Option<&Entry>,
+    last: Option<&FailureEntry>,
     now: Timestamp,
 ) -> Vec<Fact> {
     [standing(record, stuck_after, now), identity(record), polls(record, last, now)].concat()
 }
 
 /// Where it stands, and since when.
-fn standing(record: &Record, stuck_after: Duration, now: Timestamp) -> Vec<Fact> {
+fn standing(record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Vec<Fact> {
     let provider = format::whole(&record.task.common.provider);
     let status = Fact::text("Status", Some(record.status()), "none").note("the provider's word");
     let enqueued = Fact::at("Enqueued", record.enqueued(), now);
@@ -133,11 +136,11 @@ fn standing(record: &Record, stuck_after: Duration, now: Timestamp) -> Vec<Fact>
             false => format!("{} of that it waited for the user", format::rough(waited)),
         }));
         facts.push(stuck(record, stuck_after, now));
-        facts.push(Fact::at("Last change of state or progress", record.moved(), now));
+        facts.push(Fact::at("Last change of state or progress", record.last_changed(), now));
     } else {
         let took = record.duration().map(format::rough);
         facts.push(Fact::text("Duration", took.as_deref(), "unknown"));
-        facts.push(Fact::at("End seen", record.moved(), now));
+        facts.push(Fact::at("End seen", record.last_changed(), now));
     }
     let progress = record.progress().map(format::percent);
     facts.push(Fact::text("Progress", progress.as_deref(), "not told"));
@@ -145,7 +148,7 @@ fn standing(record: &Record, stuck_after: Duration, now: Timestamp) -> Vec<Fact>
 }
 
 /// What it is.
-fn identity(record: &Record) -> Vec<Fact> {
+fn identity(record: &TrackedTask) -> Vec<Fact> {
     let common = &record.task.common;
     let fact = |what: &str, name: &str, value: &str| {
         Fact::new(&format!("{what} {}", format::whole(name)), format::whole(value))
@@ -157,7 +160,7 @@ fn identity(record: &Record) -> Vec<Fact> {
 }
 
 /// How its polls went.
-fn polls(record: &Record, last: Option<&Entry>, now: Timestamp) -> Vec<Fact> {
+fn polls(record: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) -> Vec<Fact> {
     let moment = |name: &str, at: Option<Timestamp>, never: &str| {
         at.map_or_else(|| Fact::new(name, never), |at| Fact::at(name, at, now))
     };
@@ -173,7 +176,7 @@ fn polls(record: &Record, last: Option<&Entry>, now: Timestamp) -> Vec<Fact> {
     if let Some(("task", code)) = record.error() {
         facts.push(Fact::text("Failure code", Some(code), "not told"));
     }
-    if let Some(times) = record.denied() {
+    if let Some(times) = record.consecutive_not_found() {
         let times = times.to_string();
         facts.push(Fact::new("Denied in a row", times).note("the provider knows no such task"));
     }
@@ -182,7 +185,7 @@ fn polls(record: &Record, last: Option<&Entry>, now: Timestamp) -> Vec<Fact> {
 
 /// The last failed poll: of the record, while there has been no usable answer since; else the last
 /// that is remembered.
-fn failure(record: &Record, last: Option<&Entry>, now: Timestamp) -> Option<Fact> {
+fn failure(record: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) -> Option<Fact> {
     let (reason, code, at) = match record.error().filter(|(reason, _)| *reason != "task") {
         Some((reason, code)) => (reason, code, record.last_poll()?),
         None => last.map(|last| (last.failure.reason.as_str(), &*last.failure.code, last.at))?,
@@ -192,22 +195,22 @@ fn failure(record: &Record, last: Option<&Entry>, now: Timestamp) -> Option<Fact
     Some(Fact { value: reason.to_owned(), ..Fact::at("Last failure", at, now).note(note) })
 }
 
-fn state(record: &Record) -> Fact {
+fn state(record: &TrackedTask) -> Fact {
     Fact::new("State", record.state().as_str()).note(match record.is_final() {
         true => "final: it is polled no more",
         false => "",
     })
 }
 
-fn stuck(record: &Record, stuck_after: Duration, now: Timestamp) -> Fact {
+fn stuck(record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Fact {
     match record.stuck(stuck_after, now) {
-        Some(stuck) => Fact::new("Stuck", "yes").note(why(stuck, stuck_after)),
+        Some(stuck) => Fact::new("StuckReason", "yes").note(why(stuck, stuck_after)),
         None if record.state() == State::Waiting => {
-            Fact::new("Stuck", "no").note("it waits for the user, not for the provider")
+            Fact::new("StuckReason", "no").note("it waits for the user, not for the provider")
         }
         None => {
             let after = duration::format(stuck_after);
-            Fact::new("Stuck", "no").note(format!("stuck_after is {after}"))
+            Fact::new("StuckReason", "no").note(format!("stuck_after is {after}"))
         }
     }
 }
@@ -227,10 +230,10 @@ mod tests {
         START + Duration::from_secs(seconds)
     }
 
-    fn record() -> Record {
+    fn record() -> TrackedTask {
         let params = [("api_key".into(), "zq".into())].into();
         let common = TaskCommon { provider: "p".into(), labels: [].into(), params };
-        Record::new(Task { id: "a".into(), common: Arc::new(common) }, START)
+        TrackedTask::new(Task { id: "a".into(), common: Arc::new(common) }, START)
     }
 
     fn told(state: State, code: Option<&str>) -> Observation {
@@ -238,7 +241,7 @@ mod tests {
         Observation { failure_code, ..Observation::new(state, "word") }
     }
 
-    fn fact(record: &Record, name: &str, now: Timestamp) -> Option<(String, String)> {
+    fn fact(record: &TrackedTask, name: &str, now: Timestamp) -> Option<(String, String)> {
         let facts = facts(record, STUCK_AFTER, None, now).into_iter();
         let mut found = facts.filter(|fact| fact.name == name);
         let at = |fact: &Fact| fact.at.as_ref().map(|at| at.ago.clone()).unwrap_or_default();
@@ -249,12 +252,13 @@ mod tests {
     fn it_is_told_why_a_task_is_stuck() {
         let mut record = record();
         assert_eq!(troubles(&record, STUCK_AFTER, None, after(90)), [""; 0]);
-        let old =
-            ["Stuck: enqueued 1m31s ago, and state and progress have not changed for 1m31s; \
-                    stuck_after is 1m30s."];
+        let old = [
+            "StuckReason: enqueued 1m31s ago, and state and progress have not changed for 1m31s; \
+                    stuck_after is 1m30s.",
+        ];
         assert_eq!(troubles(&record, STUCK_AFTER, None, after(91)), old);
         record.observe(&told(State::Running, None), after(80));
-        let old = ["Stuck: enqueued 1m31s ago; stuck_after is 1m30s."];
+        let old = ["StuckReason: enqueued 1m31s ago; stuck_after is 1m30s."];
         assert_eq!(troubles(&record, STUCK_AFTER, None, after(91)), old);
     }
 
@@ -262,15 +266,16 @@ mod tests {
     fn the_time_that_a_task_waited_for_the_user_is_shown() {
         let days = 3 * 86_400;
         let mut record = record();
-        let queue_age = |record: &Record, now| fact(record, "Queue age", after(now)).unwrap();
+        let queue_age = |record: &TrackedTask, now| fact(record, "Queue age", after(now)).unwrap();
         record.observe(&told(State::Waiting, None), after(5));
         let waits = ("3d".to_owned(), "3d of that it waited for the user".to_owned());
         assert_eq!(queue_age(&record, days), waits);
         record.observe(&told(State::Running, None), after(days));
         assert_eq!(troubles(&record, STUCK_AFTER, None, after(days + 90)), [""; 0]);
-        let stuck =
-            ["Stuck: enqueued 3d ago and waited for the user for all but 1m31s of that, and \
-                      state and progress have not changed for 1m31s; stuck_after is 1m30s."];
+        let stuck = [
+            "StuckReason: enqueued 3d ago and waited for the user for all but 1m31s of that, and \
+                      state and progress have not changed for 1m31s; stuck_after is 1m30s.",
+        ];
         assert_eq!(troubles(&record, STUCK_AFTER, None, after(days + 91)), stuck);
         assert_eq!(queue_age(&record, days + 91), waits);
     }
@@ -301,7 +306,7 @@ mod tests {
         let found = fact(&lost, "Denied in a row", after(62)).unwrap();
         assert_eq!((found.0.as_str(), found.1.as_str()), denied);
         assert_eq!(fact(&lost, "Last usable answer", after(3)).unwrap().0, "2s ago");
-        assert_eq!(fact(&lost, "Stuck", after(999)), None);
+        assert_eq!(fact(&lost, "StuckReason", after(999)), None);
 
         let mut never_known = record();
         for seconds in [1, 2, 91] {

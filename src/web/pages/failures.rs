@@ -3,7 +3,7 @@
 use super::format::{self, FormattedTime};
 use super::link;
 use crate::clock::Timestamp;
-use crate::history::Entry;
+use crate::history::FailureEntry;
 
 /// The row.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub struct FailedPoll {
 
 impl FailedPoll {
     /// What is remembered, seen from `now`.
-    pub fn new(entry: &Entry, now: Timestamp) -> Self {
+    pub fn new(entry: &FailureEntry, now: Timestamp) -> Self {
         Self {
             at: FormattedTime::new(entry.at, now),
             provider: format::short(&entry.provider),

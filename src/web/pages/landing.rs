@@ -12,7 +12,7 @@ use super::format;
 use super::link;
 use super::{Head, answer, ok};
 use crate::observation;
-use crate::store::ProviderView;
+use crate::store::ProviderSummary;
 use crate::web::Web;
 use crate::web::limit::Permit;
 
@@ -69,7 +69,7 @@ fn excerpt(refusal: &str) -> String {
     lines.join("\n")
 }
 
-fn provider(view: &ProviderView) -> Provider {
+fn provider(view: &ProviderSummary) -> Provider {
     let of_provider = ("provider", &*view.name);
     let count = |count: u64, narrowed: (&str, &str)| Count {
         text: format::count(count),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::observation::State;
-use crate::record::Record;
-use crate::store::TasksView;
+use crate::record::TrackedTask;
+use crate::store::TaskList;
 use crate::web::task_filter::TaskFilter;
 
 /// The worst of the tasks that were asked for.
@@ -22,7 +22,7 @@ pub struct RankedTasks<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct TaskRow<'a> {
     /// What is known of it.
-    pub record: &'a Record,
+    pub record: &'a TrackedTask,
     /// Whether it is stuck.
     pub is_stuck: bool,
 }
@@ -30,7 +30,7 @@ pub struct TaskRow<'a> {
 impl TaskRow<'_> {
     /// Whether it needs a person: stuck, failed or lost.
     pub fn is_bad(self) -> bool {
-        matches!(Rank::of(self).trouble, Severity::Stuck | Severity::Failed)
+        matches!(Rank::of(self).trouble, Severity::StuckReason | Severity::Failed)
     }
 }
 
@@ -38,7 +38,7 @@ impl TaskRow<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Severity {
     /// The oldest first.
-    Stuck,
+    StuckReason,
     /// Failed, or lost by the provider; the newest first.
     Failed,
     /// The last poll failed, so what is shown may be old; the oldest first.
@@ -63,7 +63,7 @@ struct Rank<'a> {
 impl<'a> Rank<'a> {
     fn of(TaskRow { record, is_stuck }: TaskRow<'a>) -> Self {
         let trouble = match record.state() {
-            _ if is_stuck => Severity::Stuck,
+            _ if is_stuck => Severity::StuckReason,
             State::Failed => Severity::Failed,
             State::NotFound if record.is_final() => Severity::Failed,
             _ if record.is_final() => Severity::Ended,
@@ -105,7 +105,7 @@ impl Ord for Ranked<'_> {
 
 /// The `most` worst of `tasks` that fit the question.
 pub fn worst<'a>(
-    tasks: &'a [TasksView],
+    tasks: &'a [TaskList],
     question: &TaskFilter,
     now: Timestamp,
     most: usize,
@@ -133,8 +133,8 @@ pub fn worst<'a>(
 }
 
 /// Every task, and after how long one of its provider counts as stuck.
-fn records(tasks: &[TasksView]) -> impl Iterator<Item = (&Record, Duration)> {
-    tasks.iter().flat_map(|view| view.records().map(|record| (record, view.stuck_after)))
+fn records(tasks: &[TaskList]) -> impl Iterator<Item = (&TrackedTask, Duration)> {
+    tasks.iter().flat_map(|view| view.tasks().map(|record| (record, view.stuck_after)))
 }
 
 #[cfg(test)]
@@ -151,10 +151,10 @@ mod tests {
     const STUCK_AFTER: Duration = Duration::from_secs(600);
 
     /// A task that was enqueued, and has ended if it has, so many seconds ago.
-    fn record(id: &str, state: State, seconds: u64, fails: bool) -> Record {
+    fn record(id: &str, state: State, seconds: u64, fails: bool) -> TrackedTask {
         let at = NOW - Duration::from_secs(seconds);
         let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
-        let mut record = Record::new(Task { id: id.into(), common: Arc::new(common) }, at);
+        let mut record = TrackedTask::new(Task { id: id.into(), common: Arc::new(common) }, at);
         match state {
             State::Unpolled => {}
             State::NotFound => {
@@ -195,7 +195,7 @@ mod tests {
             record("stuck-longest", State::Unpolled, 9_000, false),
         ];
         assert!(records[5].is_final() && records[5].state() == State::NotFound);
-        let tasks = [TasksView::of(records, STUCK_AFTER)];
+        let tasks = [TaskList::of(records, STUCK_AFTER)];
         let all = worst(&tasks, &TaskFilter::default(), NOW, 100);
         let expected = [
             "stuck-longest",
@@ -235,7 +235,7 @@ mod tests {
             let made = made.map(|(n, (state, age, fails))| {
                 record(&n.to_string(), State::ALL[*state], *age, *fails)
             });
-            let tasks = [TasksView::of(made, STUCK_AFTER)];
+            let tasks = [TaskList::of(made, STUCK_AFTER)];
             let mut all: Vec<_> = records(&tasks)
                 .map(|(record, after)| TaskRow { record, is_stuck: record.is_stuck(after, NOW) })
                 .collect();

@@ -1,11 +1,10 @@
 //! The latest failed polls, for the pages.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 
 use crate::clock::Timestamp;
-use crate::lock::lock;
 use crate::observation::Failure;
+use parking_lot::Mutex;
 
 /// The latest failed polls, up to a limit.
 #[derive(Debug)]
@@ -35,20 +34,20 @@ impl FailureHistory {
 
     /// Adds an entry, and removes the oldest one if the history is full.
     pub fn push(&self, entry: FailureEntry) {
-        let mut entries = lock(&self.entries);
+        let mut entries = self.entries.lock();
         entries.push_front(entry);
         entries.truncate(self.limit);
     }
 
     /// Returns all entries, the newest first.
     pub fn newest(&self) -> Vec<FailureEntry> {
-        lock(&self.entries).iter().cloned().collect()
+        self.entries.lock().iter().cloned().collect()
     }
 
     /// Returns the entries of one task, the newest first.
     pub fn of(&self, provider: &str, task_id: &str) -> Vec<FailureEntry> {
         let is_it = |entry: &&FailureEntry| entry.task_id == task_id && entry.provider == provider;
-        let entries = lock(&self.entries);
+        let entries = self.entries.lock();
         entries.iter().filter(is_it).cloned().collect()
     }
 }

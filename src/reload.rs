@@ -2,27 +2,26 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use parking_lot::RwLock;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Timestamp;
 use crate::coalesce::Coalesced;
-use crate::config::diagnostic::Diagnostics;
 use crate::config::{self, Config, Input, Loaded, Sources};
 use crate::fetch::resolver::Resolver;
-use crate::lock;
-use crate::poll::probes::NoTurn;
-use crate::poll::worker::{Context, Worker};
-use crate::poll::{Polled, Upstream};
-use crate::reading::{Reading, ReadingError};
+use crate::poll::worker::{Services, Worker};
+use crate::poll::{PollResult, ProbeError, ProviderClient};
+use crate::single_flight::{SingleFlight, SingleFlightError};
 use crate::store::Store;
 use crate::task::Task;
+use crate::yaml::diagnostic::Diagnostics;
 
 /// Time that a probe waits for its turn, besides the time of the poll itself, where the client does
 /// not say how long it waits: most give up after ten seconds or so.
@@ -58,19 +57,19 @@ pub enum ReloadError {
 pub type Reloads = Coalesced<Result<(), Arc<ReloadError>>>;
 
 /// A configuration, and the means to ask each of its providers, in their order.
-pub type Built = (Loaded, Vec<Arc<Upstream>>);
+pub type Built = (Loaded, Vec<Arc<ProviderClient>>);
 
 /// The means to ask each provider, by its name.
-pub type Upstreams = HashMap<Arc<str>, Arc<Upstream>>;
+pub type Upstreams = HashMap<Arc<str>, Arc<ProviderClient>>;
 
 /// The configuration in force and the workers that poll for it.
 #[derive(Debug)]
 pub struct ConfigManager {
     source: ConfigSource,
-    reading: Reading<Result<Built, Diagnostics>>,
+    reading: SingleFlight<Result<Built, Diagnostics>>,
     /// Whether the files are others.
-    looking: Reading<u64>,
-    context: Context,
+    looking: SingleFlight<u64>,
+    context: Services,
     /// What is known of the tasks.
     pub store: Arc<Store>,
     config: RwLock<Arc<Config>>,
@@ -89,16 +88,16 @@ pub struct ConfigManager {
 #[derive(Debug)]
 pub struct ProbeOutcome {
     /// Who was asked.
-    pub upstream: Arc<Upstream>,
+    pub upstream: Arc<ProviderClient>,
     /// For what.
     pub task: Task,
     /// The answer, or the reason for which there is none.
-    pub polled: Result<Polled, NoTurn>,
+    pub polled: Result<PollResult, ProbeError>,
 }
 
 #[derive(Clone, Debug)]
 struct RunningProvider {
-    upstream: Arc<Upstream>,
+    upstream: Arc<ProviderClient>,
     worker: Arc<Worker>,
 }
 
@@ -111,14 +110,14 @@ impl ConfigManager {
         source: ConfigSource,
         built: Built,
         store: Arc<Store>,
-        context: Context,
+        context: Services,
     ) -> Result<Self, ReloadError> {
         let (Loaded { config, tasks }, upstreams) = built;
         let config = Arc::new(config);
         let live = Self {
             source,
-            reading: Reading::default(),
-            looking: Reading::default(),
+            reading: SingleFlight::default(),
+            looking: SingleFlight::default(),
             store,
             config: RwLock::new(Arc::clone(&config)),
             swapping: Mutex::default(),
@@ -154,7 +153,7 @@ impl ConfigManager {
         let result = result.await;
         match &result {
             Ok(tasks) => {
-                *lock::write(&self.refusal) = None;
+                *self.refusal.write() = None;
                 tracing::info!(tasks, "configuration reloaded");
             }
             Err(error) => {
@@ -168,20 +167,20 @@ impl ConfigManager {
     /// Notes why what is in force may not be what the files say.
     fn refuse(&self, error: &impl std::fmt::Display) {
         self.context.telemetry.reload_failed();
-        *lock::write(&self.refusal) = Some(error.to_string().into());
+        *self.refusal.write() = Some(error.to_string().into());
         self.refusals.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns why the files are not what is in force, where a reload or a look at them has failed. Holds
     /// no secret.
     pub fn refusal(&self) -> Option<Arc<str>> {
-        lock::read(&self.refusal).clone()
+        self.refusal.read().clone()
     }
 
     /// Looks at the files: returns the hash that a configuration read from them now would have.
-    async fn look(&self) -> Result<u64, ReadingError> {
+    async fn look(&self) -> Result<u64, SingleFlightError> {
         let sources = self.config().sources.clone();
-        self.looking.read(PATIENCE, move || sources.current_hash()).await
+        self.looking.run(PATIENCE, move || sources.current_hash()).await
     }
 
     /// Asks for a reload whenever the files are others than those in force, looking every `interval`.
@@ -230,13 +229,13 @@ impl ConfigManager {
 
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
-        Arc::clone(&lock::read(&self.config))
+        Arc::clone(&self.config.read())
     }
 
     /// Whether each provider has been tried once, or its first poll is due later. Stays true.
     pub fn is_ready(&self) -> bool {
         if !self.ready.load(Ordering::Relaxed) {
-            let workers = lock::read(&self.workers);
+            let workers = self.workers.read();
             let mut running = workers.iter().flat_map(HashMap::values);
             self.ready.store(running.all(|running| running.worker.is_settled()), Ordering::Relaxed);
         }
@@ -255,7 +254,7 @@ impl ConfigManager {
         params: &[(String, String)],
         deadline: Option<Instant>,
     ) -> Result<ProbeOutcome, String> {
-        let running = lock::read(&self.workers).as_ref().and_then(|workers| {
+        let running = self.workers.read().as_ref().and_then(|workers| {
             let running = workers.get(provider)?;
             Some((Arc::clone(&running.upstream), Arc::clone(&running.worker)))
         });
@@ -273,7 +272,7 @@ impl ConfigManager {
         });
         let until = deadline.map_or(patience, |deadline| deadline.min(patience));
         let polled = timeout_at(until, worker.probe(task.clone(), end_poll)).await;
-        Ok(ProbeOutcome { upstream, task, polled: polled.unwrap_or(Err(NoTurn::TimedOut)) })
+        Ok(ProbeOutcome { upstream, task, polled: polled.unwrap_or(Err(ProbeError::TimedOut)) })
     }
 
     /// The task of a provider with this ID. Among a million that takes some milliseconds, for
@@ -286,13 +285,13 @@ impl ConfigManager {
     /// Starts no more polls and waits for those that are under way.
     pub async fn end(&self) {
         let _swapping = self.swapping.lock().await;
-        let workers = lock::write(&self.workers).take().unwrap_or_default();
-        join_all(workers.values().map(|running| running.worker.end())).await;
+        let workers = self.workers.write().take().unwrap_or_default();
+        join_all(workers.values().map(|running| running.worker.stop())).await;
     }
 
     /// Lists the means to ask each provider now.
     fn upstreams(&self) -> Upstreams {
-        let workers = lock::read(&self.workers);
+        let workers = self.workers.read();
         let running = workers.iter().flatten();
         running.map(|(name, running)| (Arc::clone(name), Arc::clone(&running.upstream))).collect()
     }
@@ -301,10 +300,10 @@ impl ConfigManager {
         &self,
         config: Arc<Config>,
         tasks: Vec<Task>,
-        upstreams: Vec<Arc<Upstream>>,
+        upstreams: Vec<Arc<ProviderClient>>,
     ) -> Result<(), ReloadError> {
         let _swapping = self.swapping.lock().await;
-        let Some(mut before) = lock::read(&self.workers).clone() else {
+        let Some(mut before) = self.workers.read().clone() else {
             return Err(ReloadError::Internal("the process is ending".to_owned()));
         };
         // On a thread where it may take long: with a million tasks it does.
@@ -335,7 +334,7 @@ impl ConfigManager {
         // All hear of it at once: while one is slow to answer, others must not go on asking for tasks
         // that have left.
         join_all(updates).await;
-        *lock::write(&self.workers) = Some(workers);
+        *self.workers.write() = Some(workers);
         for name in before.keys() {
             self.context.telemetry.remove_provider(name);
         }
@@ -350,20 +349,20 @@ impl ConfigManager {
         if config.dropped_tasks > 0 {
             tracing::warn!(tasks = config.dropped_tasks, "max_tasks leaves tasks unpolled");
         }
-        *lock::write(&self.config) = config;
+        *self.config.write() = config;
         Ok(())
     }
 }
 
 async fn read(
-    reading: &Reading<Result<Built, Diagnostics>>,
+    reading: &SingleFlight<Result<Built, Diagnostics>>,
     source: &ConfigSource,
     before: Upstreams,
     sources: Sources,
     resolver: Resolver,
 ) -> Result<Built, ReloadError> {
     let source = source.clone();
-    let read = reading.read(PATIENCE, move || load(&source, &before, &sources, &resolver)).await;
+    let read = reading.run(PATIENCE, move || load(&source, &before, &sources, &resolver)).await;
     let read =
         read.map_err(|error| ReloadError::Internal(format!("the configuration: {error}")))?;
     read.map_err(ReloadError::Config)
@@ -387,6 +386,6 @@ pub fn load(
     };
     config::load_after(input, sources, |provider| {
         let before = before.get(&provider.name).map(|before| &**before);
-        Ok(Arc::new(Upstream::new(Arc::clone(provider), before, resolver)?))
+        Ok(Arc::new(ProviderClient::new(Arc::clone(provider), before, resolver)?))
     })
 }

@@ -13,16 +13,16 @@ pub mod provider_tasks;
 mod vocabulary;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::{PerTaskSeries, Provider};
-use crate::lock::{lock, read, write};
 use crate::observation::{Failure, Observation, State};
 use crate::record::{TaskRecord, TrackedTask};
 use crate::task::Task;
 use blocks::{Block, BlockList};
+use parking_lot::{Mutex, RwLock};
 use provider_tasks::{ProviderSnapshot, ProviderTasks};
 
 /// A snapshot of everything that the exposition writes from the store.
@@ -130,7 +130,7 @@ impl Store {
 
     /// Sets the records that the tasks of the next configuration start with.
     pub fn set_recovered(&self, recovered: RecoveredRecords) {
-        *lock(&self.recovered) = recovered;
+        *self.recovered.lock() = recovered;
     }
 
     /// Applies the providers and tasks of a configuration. Tasks that stay keep their record and slot.
@@ -161,9 +161,8 @@ impl Store {
                 (tasks, &**provider, diff)
             })
             .collect();
-        let recovered = self.recovered.lock().map(|mut guard| std::mem::take(&mut *guard));
-        let mut recovered = recovered.unwrap_or_default();
-        let mut current = write(&self.providers);
+        let mut recovered = std::mem::take(&mut *self.recovered.lock());
+        let mut current = self.providers.write();
         let now = self.clock.now();
         let mut apply = |(tasks, provider, diff): (Arc<ProviderTasks>, _, _)| {
             let mut records = recovered.remove(&*tasks.name).unwrap_or_default();
@@ -184,7 +183,7 @@ impl Store {
 
     /// Reports whether the configuration has a provider called `name`.
     pub fn has_provider(&self, name: &str) -> bool {
-        read(&self.providers).iter().any(|provider| *provider.name == *name)
+        self.providers.read().iter().any(|provider| *provider.name == *name)
     }
 
     /// Returns the task of `provider` with this ID.
@@ -195,7 +194,7 @@ impl Store {
     /// Limits the number of distinct words: replaces those of an answer of `provider` that are over
     /// the limit.
     pub fn limit_words(&self, provider: &str, outcome: &mut Result<Observation, Failure>) {
-        let providers = read(&self.providers);
+        let providers = self.providers.read();
         if let Some(known) = providers.iter().find(|known| *known.name == *provider) {
             known.limit_words(outcome);
         }
@@ -214,7 +213,7 @@ impl Store {
     /// Returns a snapshot of all providers and of the tasks whose series are exported.
     pub fn snapshot(&self) -> Snapshot {
         let (now, snapshots) = {
-            let providers = read(&self.providers);
+            let providers = self.providers.read();
             let now = self.clock.now();
             let snapshot = |provider: &Arc<ProviderTasks>| {
                 (Arc::clone(&provider.name), provider.snapshot(now))
@@ -231,7 +230,7 @@ impl Store {
     }
 
     fn providers(&self) -> Vec<Arc<ProviderTasks>> {
-        read(&self.providers).clone()
+        self.providers.read().clone()
     }
 }
 

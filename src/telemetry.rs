@@ -7,9 +7,10 @@ pub mod provider;
 pub mod web;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{self, LabelPair, Metric, MetricFamily, MetricType};
@@ -19,7 +20,6 @@ use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::family::{self, Family, MetricKind};
-use crate::lock::lock;
 use finishes::Finishes;
 use provider::ProviderTelemetry;
 use web::WebTelemetry;
@@ -90,7 +90,7 @@ impl Telemetry {
 
     /// Returns the metrics of a provider. Their series exist from the first call on.
     pub fn provider(&self, name: &str) -> Arc<ProviderTelemetry> {
-        let mut providers = self.providers.lock();
+        let mut providers = self.providers.0.lock();
         let ProviderHandles { handles, finishes } = &mut *providers;
         let handle = handles.entry(name.into()).or_insert_with_key(|name| {
             let finished = finishes.get(name).cloned().unwrap_or_default();
@@ -101,12 +101,12 @@ impl Telemetry {
 
     /// Removes the series of a provider. What its metrics still count is not shown.
     pub fn remove_provider(&self, name: &str) {
-        self.providers.lock().handles.remove(name);
+        self.providers.0.lock().handles.remove(name);
     }
 
     /// Replaces the finished tasks that are shown, also of providers that are added later.
     pub fn show_finished(&self, finishes: Finishes) {
-        let mut providers = self.providers.lock();
+        let mut providers = self.providers.0.lock();
         for (name, handle) in &providers.handles {
             handle.show_finished(finishes.get(name).cloned().unwrap_or_default());
         }
@@ -191,12 +191,6 @@ struct ProviderHandles {
     finishes: Finishes,
 }
 
-impl ProviderCollector {
-    fn lock(&self) -> MutexGuard<'_, ProviderHandles> {
-        lock(&self.0)
-    }
-}
-
 impl Collector for ProviderCollector {
     /// Returns no descriptions, which makes the registry treat the collector as one that changes.
     fn desc(&self) -> Vec<&Desc> {
@@ -206,7 +200,7 @@ impl Collector for ProviderCollector {
     /// Returns one family for each handle; the registry merges those with the same name.
     fn collect(&self) -> Vec<MetricFamily> {
         let now = Instant::now();
-        let providers = self.lock();
+        let providers = self.0.lock();
         let handles = providers.handles.iter();
         handles.flat_map(|(name, handle)| handle.collect(name, now)).collect()
     }

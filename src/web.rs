@@ -1,26 +1,19 @@
-//! What the exporter serves, and within which limits.
+//! The HTTP endpoints and their limits.
 
 pub mod api;
 pub mod auth;
 pub mod config;
 pub mod connections;
-pub mod guard;
-pub mod guarded;
-pub mod lifecycle;
-pub mod limit;
 pub mod listen;
 pub mod metrics;
+pub mod middleware;
 mod negotiation;
 mod origin;
 mod pages;
 pub mod probe;
-mod query;
-pub mod task_filter;
-pub mod fd_reserve;
-pub mod settings;
+pub mod query;
 pub mod connection_stage;
-mod stream;
-pub mod compute_turns;
+pub mod stream;
 pub mod timeouts;
 
 use std::sync::Arc;
@@ -28,84 +21,85 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use axum::{Extension, Router, middleware};
+use axum::{Extension, Router};
 
 use crate::config::Config;
 use crate::history::FailureHistory;
 use crate::reload::{ConfigManager, Reloads};
 use crate::telemetry::Telemetry;
-use compute_turns::Turns;
-use guard::Guard;
-use limit::{Limit, Permit};
+use middleware::{Authentication, RequestLimit, RequestPermit};
+use stream::ComputePermits;
 
-/// Answers while the process lives.
+/// Path of the endpoint that returns 200 while the process is alive.
 pub const HEALTHY: &str = "/-/healthy";
-/// Answers 200 once there is something to scrape.
+/// Path of the endpoint that returns 200 once there is something to scrape.
 pub const READY: &str = "/-/ready";
 
-/// What the handlers need.
+/// State shared by the handlers.
 #[derive(Debug)]
-pub struct Web {
+pub struct WebState {
     /// The configuration in force and its tasks.
     pub live: Arc<ConfigManager>,
-    /// Reloads of it.
+    /// Reloads of the configuration.
     pub reloads: Arc<Reloads>,
-    /// The collector's own metrics.
+    /// Metrics about the exporter itself.
     pub telemetry: Arc<Telemetry>,
-    /// Failed polls of late.
+    /// Recently failed polls.
     pub history: Arc<FailureHistory>,
-    /// Where the metrics are.
+    /// Path of the metrics.
     pub telemetry_path: String,
-    /// Turns at making answers.
-    pub turns: Turns,
-    /// Whether the process is ending.
+    /// Permits to compute responses.
+    pub compute_permits: ComputePermits,
+    /// True once the process is stopping.
     pub stopping: AtomicBool,
 }
 
-/// Every endpoint. At most `max_scrapes` are answered at once (0: no limit); other kinds of requests
-/// have limits of their own, and those that tell whether the process lives have none. `guard`
-/// decides who is let in.
-pub fn router(web: Arc<Web>, max_scrapes: usize, guard: Guard) -> Router {
-    let limited = |routes: Router<Arc<Web>>, limit| {
-        routes.layer(middleware::from_fn_with_state(limit, limit::limit))
+/// Builds the router of all endpoints.
+///
+/// At most `max_scrapes` scrapes are answered at once (0: no limit). Other kinds of requests have
+/// limits of their own; the health endpoints have none. `guard` authenticates clients.
+pub fn router(web: Arc<WebState>, max_scrapes: usize, guard: Authentication) -> Router {
+    let limited = |routes: Router<Arc<WebState>>, limit| {
+        routes.layer(from_fn_with_state(limit, middleware::limit_requests))
     };
-    let scrapes = Router::new().route(&web.telemetry_path, get(metrics_of));
+    let scrapes = Router::new().route(&web.telemetry_path, get(scrape));
     let pages = Router::new()
-        .route("/", get(pages::landing::page))
+        .route("/", get(pages::landing))
         .route("/tasks", get(pages::tasks::page))
-        // An ID may hold `/`, which some proxies decode on the way.
-        .route("/tasks/{provider}/{*id}", get(pages::task::page))
+        // An ID may contain `/`, which some proxies decode on the way.
+        .route("/tasks/{provider}/{*id}", get(pages::task))
         .route("/api/v1/tasks", get(api::tasks))
-        .route("/config", get(config));
+        .route("/config", get(effective_config));
     let probes = Router::new().route("/probe", get(probe::probe));
-    // One reload runs and one waits: more clients join it, and cost no more than their connections.
-    let reloads = Router::new().route("/-/reload", any(lifecycle::reload));
+    // One reload runs and one waits. Further clients join the waiting one, so that each costs no
+    // more than its connection.
+    let reloads = Router::new().route("/-/reload", any(reload));
     let telemetry = &web.telemetry;
-    let refuse_foreign =
-        middleware::from_fn_with_state(Arc::clone(telemetry), origin::refuse_foreign);
-    let require_host = middleware::from_fn_with_state(Arc::clone(telemetry), origin::require_host);
+    let refuse_foreign = from_fn_with_state(Arc::clone(telemetry), origin::refuse_foreign);
+    let require_host = from_fn_with_state(Arc::clone(telemetry), origin::require_host);
     Router::new()
-        .merge(limited(scrapes, Limit::scrapes(max_scrapes, telemetry)))
-        .merge(limited(pages, Limit::pages(telemetry)))
-        .merge(limited(probes, Limit::probes(telemetry)).layer(refuse_foreign.clone()))
+        .merge(limited(scrapes, RequestLimit::scrapes(max_scrapes, telemetry)))
+        .merge(limited(pages, RequestLimit::pages(telemetry)))
+        .merge(limited(probes, RequestLimit::probes(telemetry)).layer(refuse_foreign.clone()))
         .merge(reloads.layer(refuse_foreign))
-        .route(HEALTHY, get(lifecycle::healthy))
-        .route(READY, get(lifecycle::ready))
+        .route(HEALTHY, get(healthy))
+        .route(READY, get(ready))
         .fallback(|| async { (StatusCode::NOT_FOUND, "nothing is here; / has the links\n") })
         .method_not_allowed_fallback(|| async {
             (StatusCode::METHOD_NOT_ALLOWED, "this path takes another method\n")
         })
         .with_state(web)
         .layer(require_host)
-        .layer(middleware::from_fn_with_state(guard, guard::guard))
+        .layer(from_fn_with_state(guard, middleware::authenticate_and_set_headers))
 }
 
-async fn metrics_of(
-    State(web): State<Arc<Web>>,
-    Extension(permit): Extension<Permit>,
+async fn scrape(
+    State(web): State<Arc<WebState>>,
+    Extension(permit): Extension<RequestPermit>,
     headers: HeaderMap,
 ) -> Response {
     let snapshot = {
@@ -117,8 +111,8 @@ async fn metrics_of(
     };
     match snapshot.await {
         Ok(((snapshot, registry), permit)) => {
-            let turns = web.turns.clone();
-            metrics::respond(&headers, snapshot, registry, turns, move |took| {
+            let compute_permits = web.compute_permits.clone();
+            metrics::respond(&headers, snapshot, registry, compute_permits, move |took| {
                 web.telemetry.scrape_finished(took);
                 drop(permit);
             })
@@ -127,22 +121,57 @@ async fn metrics_of(
     }
 }
 
-/// The configuration in force, secrets masked. All answers share its text.
-async fn config(State(web): State<Arc<Web>>) -> Response {
-    let shown = Bytes::from_owner(Shown(web.live.config()));
+/// Returns the configuration in force with secrets masked. All responses share its text.
+async fn effective_config(State(web): State<Arc<WebState>>) -> Response {
+    let shown = Bytes::from_owner(ConfigText(web.live.config()));
     ([(header::CONTENT_TYPE, "text/yaml; charset=utf-8")], Body::from(shown)).into_response()
 }
 
 /// The text of a configuration.
-struct Shown(Arc<Config>);
+struct ConfigText(Arc<Config>);
 
-impl AsRef<[u8]> for Shown {
+impl AsRef<[u8]> for ConfigText {
     fn as_ref(&self) -> &[u8] {
         self.0.shown.as_bytes()
     }
 }
 
-impl Web {
+/// Returns 200 while the process is alive.
+pub async fn healthy() -> &'static str {
+    "aitask_exporter is healthy.\n"
+}
+
+/// Returns 200 once the first configuration is in force and each provider has been polled or has
+/// had enough time.
+pub async fn ready(State(web): State<Arc<WebState>>) -> Response {
+    if web.is_stopping() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "aitask_exporter is stopping.\n").into_response();
+    }
+    if web.live.is_ready() {
+        return "aitask_exporter is ready.\n".into_response();
+    }
+    let waits = "aitask_exporter waits for the first answer of a provider.\n";
+    (StatusCode::SERVICE_UNAVAILABLE, waits).into_response()
+}
+
+/// Reloads the configuration, and responds once it is in force or was rejected.
+pub async fn reload(State(web): State<Arc<WebState>>, method: Method) -> Response {
+    if method != Method::POST && method != Method::PUT {
+        let hint = "reload with POST or PUT\n";
+        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST, PUT")], hint)
+            .into_response();
+    }
+    match web.reloads.run().await {
+        Ok(Ok(())) => "configuration reloaded\n".into_response(),
+        Ok(Err(error)) => {
+            let text = format!("configuration not reloaded, the old one stays in force\n{error}\n");
+            (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+impl WebState {
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }

@@ -44,7 +44,7 @@ impl From<String> for Status {
 
 /// One step of a lifecycle.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Step {
+pub(crate) struct LifecycleStep {
     /// Status of the task during the step.
     pub(crate) status: Status,
     /// Duration of the step; `None` if it never ends.
@@ -71,7 +71,7 @@ impl TaskState {
     ///
     /// Before `enqueued_at` the task is in its first step, after the end of all steps in its last.
     /// A task without steps is queued.
-    pub(crate) fn compute(now: Timestamp, enqueued_at: Timestamp, steps: &[Step]) -> Self {
+    pub(crate) fn compute(now: Timestamp, enqueued_at: Timestamp, steps: &[LifecycleStep]) -> Self {
         let mut elapsed = Duration::try_from(now.duration_since(enqueued_at)).unwrap_or_default();
         let status = Status::Queued;
         let mut state = Self {
@@ -109,7 +109,7 @@ impl TaskState {
 ///
 /// A running task whose step never ends is at 50. A task that is neither running nor completed is
 /// at 0.
-fn compute_progress(step: &Step, elapsed: Duration) -> u8 {
+fn compute_progress(step: &LifecycleStep, elapsed: Duration) -> u8 {
     match (&step.status, step.duration) {
         (Status::Completed, _) => 100,
         (Status::Running, None) => 50,
@@ -127,11 +127,14 @@ mod tests {
 
     #[test]
     fn the_status_changes_when_a_step_ends() {
-        let step = |status, seconds| Step { status, duration: Some(Duration::from_secs(seconds)) };
+        let step = |status, seconds| LifecycleStep {
+            status,
+            duration: Some(Duration::from_secs(seconds)),
+        };
         let steps = [
             step(Status::Queued, 2),
             step(Status::Running, 5),
-            Step { status: Status::Completed, duration: None },
+            LifecycleStep { status: Status::Completed, duration: None },
             step(Status::Failed, 1),
         ];
         let at = |seconds: i64| {
@@ -148,7 +151,8 @@ mod tests {
 
     #[test]
     fn the_last_step_never_ends_and_no_steps_mean_queued() {
-        let steps = [Step { status: Status::Failed, duration: Some(Duration::from_secs(1)) }];
+        let steps =
+            [LifecycleStep { status: Status::Failed, duration: Some(Duration::from_secs(1)) }];
         let at = |steps| TaskState::compute(Timestamp::now(), Timestamp::UNIX_EPOCH, steps).status;
         assert_eq!(at(&steps), Status::Failed);
         assert_eq!(at(&[]), Status::Queued);
@@ -157,11 +161,14 @@ mod tests {
     #[test]
     fn the_state_has_start_change_and_end_times() {
         let second = |second| Timestamp::from_second(second).unwrap();
-        let step = |status, seconds| Step { status, duration: Some(Duration::from_secs(seconds)) };
+        let step = |status, seconds| LifecycleStep {
+            status,
+            duration: Some(Duration::from_secs(seconds)),
+        };
         let steps = [
             step(Status::Queued, 10),
             step(Status::Running, 40),
-            Step { status: Status::Completed, duration: None },
+            LifecycleStep { status: Status::Completed, duration: None },
         ];
         let times_and_progress = |now| {
             let state = TaskState::compute(second(now), second(100), &steps);

@@ -2,10 +2,11 @@
 //! requests.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use http::{HeaderMap, Uri};
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
@@ -124,7 +125,7 @@ impl TaskRegistry {
         headers: &HeaderMap,
     ) -> Result<ActiveRequest, RegistryFull> {
         let now = self.now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !state.has_room_for(&ids) {
             return Err(RegistryFull);
         }
@@ -154,7 +155,7 @@ impl TaskRegistry {
     /// Returns [`RegistryFull`] if there is no room for a new task.
     pub(crate) fn set_script(&self, id: &[u8], script: Script) -> Result<(), RegistryFull> {
         let enqueued_at = script.enqueued_ago.map(|enqueued_ago| self.now() - enqueued_ago);
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !state.has_room_for(&[id]) {
             return Err(RegistryFull);
         }
@@ -167,7 +168,7 @@ impl TaskRegistry {
     /// Removes the script of the task `id`. The next request for the task starts the lifecycle of
     /// the scenario that its ID selects.
     pub(crate) fn remove_script(&self, id: &[u8]) {
-        if let Some(task) = self.lock().tasks.get_mut(id) {
+        if let Some(task) = self.state.lock().tasks.get_mut(id) {
             task.script = None;
             task.enqueued_at = None;
         }
@@ -175,24 +176,20 @@ impl TaskRegistry {
 
     /// Returns the statistics of the task `id`, all zero if the task is unknown.
     pub(crate) fn task_stats(&self, id: &[u8]) -> TaskStats {
-        self.lock().tasks.get(id).map(|task| task.stats.clone()).unwrap_or_default()
+        self.state.lock().tasks.get(id).map(|task| task.stats.clone()).unwrap_or_default()
     }
 
     /// Returns the statistics of all requests.
     pub(crate) fn gateway_stats(&self) -> GatewayStats {
-        let state = self.lock();
+        let state = self.state.lock();
         GatewayStats { tasks: state.tasks.len(), ..state.stats.clone() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, RegistryState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ActiveRequest {
     /// Adds `bytes`, the number of body bytes handed to the network, to the statistics of each task.
     pub(crate) fn record_sent_bytes(&self, bytes: usize) {
-        let mut state = self.registry.lock();
+        let mut state = self.registry.state.lock();
         for requested_task in &self.tasks {
             if let Some(task) = state.tasks.get_mut(&requested_task.id) {
                 task.stats.body_bytes += bytes;
@@ -203,7 +200,7 @@ impl ActiveRequest {
 
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
-        let mut state = self.registry.lock();
+        let mut state = self.registry.state.lock();
         state.stats.in_flight = state.stats.in_flight.saturating_sub(1);
         for requested_task in &self.tasks {
             if let Some(task) = state.tasks.get_mut(&requested_task.id) {

@@ -10,7 +10,7 @@ use http::StatusCode;
 use http::header::{HeaderName, LOCATION, RETRY_AFTER};
 use jiff::SignedDuration;
 
-use super::lifecycle::{Status, Step};
+use super::lifecycle::{LifecycleStep, Status};
 use super::script::{NetworkFault, ResponseFault, Script, ScriptedBody, ScriptedFault};
 
 /// ID of the recorded task, for which every system returns the recorded response.
@@ -112,8 +112,9 @@ fn keep_status(status: Status) -> Script {
 
 /// Returns the script of a task that has each status for a number of seconds, then `final_status`.
 fn run_steps<const N: usize>(steps: [(Status, u64); N], final_status: Status) -> Script {
-    let step = |(status, seconds)| Step { status, duration: Some(Duration::from_secs(seconds)) };
-    let final_step = Step { status: final_status, duration: None };
+    let step =
+        |(status, seconds)| LifecycleStep { status, duration: Some(Duration::from_secs(seconds)) };
+    let final_step = LifecycleStep { status: final_status, duration: None };
     Script { steps: steps.into_iter().map(step).chain([final_step]).collect(), ..Script::default() }
 }
 
@@ -125,13 +126,14 @@ fn derive_script_from_hash(id: &str) -> Script {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);
     let hash = hasher.finish();
-    let step = |status, millis| Step { status, duration: Some(Duration::from_millis(millis)) };
+    let step =
+        |status, millis| LifecycleStep { status, duration: Some(Duration::from_millis(millis)) };
     let final_status =
         if (hash >> 32).is_multiple_of(10) { Status::Failed } else { Status::Completed };
     let steps = vec![
         step(Status::Queued, 2_000 + hash % 8_000),
         step(Status::Running, 5_000 + hash / 8_000 % 20_000),
-        Step { status: final_status, duration: None },
+        LifecycleStep { status: final_status, duration: None },
     ];
     Script { steps, ..Script::default() }
 }

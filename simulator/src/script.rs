@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::Value;
 
-use super::lifecycle::{Status, Step};
+use super::lifecycle::{LifecycleStep, Status};
 
 /// Longest time before the script that a lifecycle may begin: 100 years, so that every timestamp
 /// that follows from it is a valid date.
@@ -30,7 +30,7 @@ pub(crate) struct Script {
     pub(crate) enqueued_ago: Option<SignedDuration>,
     /// Steps of the lifecycle, in order.
     #[serde(deserialize_with = "deserialize_steps")]
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<LifecycleStep>,
     /// Fault in the responses about the task.
     pub(crate) fault: Option<ScriptedFault>,
     /// Interval of the fault: every n-th request for the task has the fault. Every request if
@@ -174,7 +174,9 @@ fn deserialize_enqueued_ago<'de, D: Deserializer<'de>>(
     seconds.map(SignedDuration::try_from_secs_f64).transpose().map_err(D::Error::custom)
 }
 
-fn deserialize_steps<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Step>, D::Error> {
+fn deserialize_steps<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<LifecycleStep>, D::Error> {
     #[derive(serde::Deserialize)]
     #[serde(deny_unknown_fields)]
     struct RawStep {
@@ -183,7 +185,7 @@ fn deserialize_steps<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<S
     }
     let convert_step = |RawStep { status, seconds }| {
         let duration = seconds.map(Duration::try_from_secs_f64).transpose();
-        Ok(Step { status, duration: duration.map_err(D::Error::custom)? })
+        Ok(LifecycleStep { status, duration: duration.map_err(D::Error::custom)? })
     };
     Vec::<RawStep>::deserialize(deserializer)?.into_iter().map(convert_step).collect()
 }

@@ -3,19 +3,20 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::diagnostic::{Diagnostic, shorten};
-use super::place::{Location, Position, lines};
-use super::scalar::PublicText;
-use super::span::{Either, OrderedMap, Spanned};
+use super::raw;
 use super::validate::{GlobalSettings, NamedProvider, Validator};
-use super::{decode, raw};
 use crate::family;
 use crate::printable::find_invisible;
 use crate::task::TaskIndex;
 use crate::task::{DOT_SEGMENT, Labels, Task, TaskCommon, check_id};
+use crate::yaml::decode;
+use crate::yaml::diagnostic::{Diagnostic, shorten};
+use crate::yaml::scalar::PublicText;
+use crate::yaml::span::{Either, OrderedMap, Spanned};
+use crate::yaml::span::{Location, Position, lines};
 
-/// How many tasks room is made for before they are read.
-const MAX_RESERVED: usize = 1 << 20;
+/// The length of a line with a short ID, in bytes. Room for a task takes five times as much.
+const SHORT_LINE: usize = 16;
 
 /// Collects tasks and refuses duplicates.
 pub struct TaskCollector<'c> {
@@ -65,7 +66,7 @@ impl<'c> TaskCollector<'c> {
 
     /// Returns the number of mistakes so far.
     pub fn diagnostics(&self) -> usize {
-        self.validator.sink.borrow().len()
+        self.validator.sink.len()
     }
 
     /// The tasks within the limits, in the order of the files, and how many more there are.
@@ -89,8 +90,9 @@ impl<'c> TaskCollector<'c> {
     /// Adds the tasks of a text with one ID a line. Blank lines and lines that begin with `#`
     /// are none.
     pub fn add_lines(&mut self, text: &str, document: u32, provider: Option<usize>) {
-        // Lines may be blank or hold one ID again and again, so only so many are believed.
-        let count = text.bytes().filter(|byte| *byte == b'\n').count().min(MAX_RESERVED);
+        // Lines may be blank or hold one ID again and again, so room is made for few in a short text.
+        let lines_of_text = text.bytes().filter(|byte| *byte == b'\n').count();
+        let count = lines_of_text.min(text.len() / SHORT_LINE);
         self.listed.reserve(count);
         self.locations.reserve(count);
         self.index.reserve(count, &self.listed);

@@ -5,13 +5,14 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::mem;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use super::files::{self, Files, OpenJournal};
+use parking_lot::Mutex;
+
+use super::files::{self, OpenJournal, StorageFiles};
 use super::ledger::{Ledger, PendingTotals};
 use super::log_record;
-use super::queue::{Batch, Queue};
-use crate::lock::lock;
+use super::queue::{ChangeBatch, ChangeQueue};
 use crate::telemetry::Telemetry;
 use crate::telemetry::finishes::Finishes;
 
@@ -24,7 +25,7 @@ const COMPACTION_THRESHOLD: u64 = 16 << 20;
 /// The journal and the queue before it.
 #[derive(Debug)]
 pub struct Journal {
-    queue: Arc<Queue>,
+    queue: Arc<ChangeQueue>,
     telemetry: Arc<Telemetry>,
     inner: Mutex<Inner>,
 }
@@ -91,7 +92,7 @@ impl Drop for CloseOnDrop<'_> {
 
 impl Journal {
     /// A journal that continues from `start`.
-    pub fn new(start: JournalStart, queue: Arc<Queue>, telemetry: Arc<Telemetry>) -> Self {
+    pub fn new(start: JournalStart, queue: Arc<ChangeQueue>, telemetry: Arc<Telemetry>) -> Self {
         let JournalStart { journal, next, former, ledger } = start;
         let former = former.into_iter().map(Arc::new).collect();
         let mut inner = Inner {
@@ -121,12 +122,12 @@ impl Journal {
 
     /// Writes all changes that wait.
     pub fn write_waiting(&self) {
-        self.write(&mut lock(&self.inner));
+        self.write(&mut self.inner.lock());
     }
 
     /// Takes changes from the queue while it holds the lock, so that they are written in order.
     fn write(&self, inner: &mut Inner) {
-        let Batch { entries, without_room } = self.queue.take();
+        let ChangeBatch { entries, without_room } = self.queue.take();
         for entries in entries.chunks(MAX_BATCH) {
             let mut frames = Vec::new();
             for entry in entries {
@@ -174,10 +175,10 @@ impl Journal {
     /// Those of the disk; then the journal keeps its file.
     pub fn begin(
         &self,
-        files: &Files,
+        files: &StorageFiles,
         is_configured: impl Fn(&str) -> bool,
     ) -> io::Result<SnapshotStart> {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         // For a later change of the same task there may have been no room: it is in the snapshot,
         // over which nothing older may be read.
         self.write(&mut inner);
@@ -196,7 +197,7 @@ impl Journal {
 
     /// Reports whether the snapshot that was begun last may replace the files before it.
     pub fn may_replace(&self) -> bool {
-        lock(&self.inner).ledger.may_replace()
+        self.inner.lock().ledger.may_replace()
     }
 
     /// Notes that the snapshot that was begun last is durable.
@@ -205,7 +206,7 @@ impl Journal {
     /// Those of the disk, if the journal cannot record it.
     pub fn replaced(&self, begun: SnapshotStart) -> io::Result<()> {
         let is_behind = {
-            let mut inner = lock(&self.inner);
+            let mut inner = self.inner.lock();
             inner.ledger.replaced();
             inner.ledger.is_behind()
         };
@@ -214,12 +215,12 @@ impl Journal {
 
     /// Notes that the snapshot that was begun last has failed, and that its journal was removed.
     pub fn removed(&self, begun: &SnapshotStart) {
-        lock(&self.inner).follows = begun.follows;
+        self.inner.lock().follows = begun.follows;
     }
 
     /// Sets the size at which a compaction is asked for, after a snapshot of `size` bytes.
     pub fn set_compaction_threshold(&self, size: u64) {
-        lock(&self.inner).compaction_threshold = COMPACTION_THRESHOLD.max(2 * size);
+        self.inner.lock().compaction_threshold = COMPACTION_THRESHOLD.max(2 * size);
     }
 
     /// Reports whether the queue is closed.
@@ -229,7 +230,7 @@ impl Journal {
 
     /// Reports whether the disk takes what is written, and updates the metric.
     pub fn is_working(&self) -> bool {
-        let inner = lock(&self.inner);
+        let inner = self.inner.lock();
         if inner.file.is_some() && !self.telemetry.storage_works(true) {
             tracing::info!("the storage path can be written again");
         }
@@ -242,7 +243,7 @@ impl Journal {
     /// Those of the disk, and when the journal was removed or truncated.
     pub fn sync(&self) -> io::Result<()> {
         let (file, size, due, covered) = {
-            let mut inner = lock(&self.inner);
+            let mut inner = self.inner.lock();
             let Some(file) = inner.file.clone() else { return Ok(()) };
             let due = (mem::take(&mut inner.former), mem::take(&mut inner.unsynced));
             let covered = inner.ledger.covered().map(|covered| (covered, inner.next));
@@ -265,7 +266,7 @@ impl Journal {
     /// hangs at the start.
     fn show(&self, covered: PendingTotals, before: u64) -> io::Result<()> {
         let file = {
-            let mut inner = lock(&self.inner);
+            let mut inner = self.inner.lock();
             let Some(file) = inner.file.clone().filter(|_| inner.ledger.may_show()) else {
                 return Ok(());
             };
@@ -277,7 +278,7 @@ impl Journal {
             file
         };
         file.sync_data().inspect_err(|_| note_failure(&file))?;
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         if inner.ledger.may_show() {
             self.telemetry.show_finished(inner.ledger.show(covered).clone());
         }
@@ -287,14 +288,14 @@ impl Journal {
     /// Records that changes are missing, in case the next run starts before a compaction.
     fn note_truncation(&self, mut file: &File) {
         let mut frame = Vec::new();
-        log_record::encode_follows(lock(&self.inner).follows, &mut frame);
+        log_record::encode_follows(self.inner.lock().follows, &mut frame);
         // A disk that refuses this too has nothing to add.
         let _ = file.write_all(&frame);
     }
 
     /// Disables the journal after an error of the disk.
     pub fn fail(&self, error: &io::Error) {
-        self.disable(&mut lock(&self.inner), error);
+        self.disable(&mut self.inner.lock(), error);
     }
 
     fn disable(&self, inner: &mut Inner, error: &io::Error) {
@@ -337,7 +338,7 @@ impl Inner {
 mod tests {
     use std::sync::mpsc;
 
-    use super::super::queue::Command;
+    use super::super::queue::CompactorCommand;
     use super::super::queue::QueuedChange;
     use super::*;
 
@@ -345,7 +346,7 @@ mod tests {
     fn what_has_become_long_is_to_be_renewed_and_given_up_if_nobody_does() {
         const ID: usize = 4_096;
         let (sender, commands) = mpsc::sync_channel(1);
-        let queue = Arc::new(Queue::new(sender));
+        let queue = Arc::new(ChangeQueue::new(sender));
         let telemetry = Arc::new(Telemetry::new());
         telemetry.storage_opened(0);
         let file = File::options().append(true).open("/dev/null").unwrap();
@@ -359,7 +360,7 @@ mod tests {
                 queue.push(QueuedChange::example(&id, false));
             }
             journal.write_waiting();
-            (matches!(commands.try_recv(), Ok(Command::Compact)), journal.is_working())
+            (matches!(commands.try_recv(), Ok(CompactorCommand::Compact)), journal.is_working())
         };
         assert_eq!(write(COMPACTION_THRESHOLD / 2), (false, true));
         assert_eq!(write(COMPACTION_THRESHOLD), (true, true));

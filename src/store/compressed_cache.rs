@@ -1,11 +1,10 @@
 //! Compressed text that is cached until the samples in it change.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use flate2::Crc;
-
-use crate::lock::lock;
+use parking_lot::Mutex;
 
 /// The lines of some tasks in one family, as a piece of a deflate stream that refers to nothing
 /// before it and ends on a whole byte.
@@ -33,7 +32,7 @@ impl CachedChunk {
         encode: impl FnOnce() -> CompressedChunk,
     ) -> Arc<CompressedChunk> {
         // A panic in `encode` leaves the entry as it was.
-        let mut cached = lock(&self.0);
+        let mut cached = self.0.lock();
         if let Some((_, chunk)) = cached.as_ref().filter(|(known, _)| **known == *key) {
             return Arc::clone(chunk);
         }

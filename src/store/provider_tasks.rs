@@ -1,7 +1,7 @@
 //! The tasks of one provider, under one lock.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::blocks::{Block, BlockList};
@@ -9,11 +9,11 @@ use super::vocabulary::Vocabulary;
 use super::{PollTarget, Slot, TaskChanges, TaskList, row_index};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Limits, Provider};
-use crate::lock::lock;
 use crate::observation::{Failure, Observation, State};
 use crate::record::{PollTime, TaskRecord, TrackedTask, Transition};
 use crate::task::Task;
 use crate::task::TaskIndex;
+use parking_lot::Mutex;
 
 /// The outcome of a poll.
 type Outcome = Result<Observation, Failure>;
@@ -109,7 +109,7 @@ impl ProviderTasks {
         before_visible: impl FnOnce(&TrackedTask, &Transition),
     ) -> Option<Transition> {
         let at = PollTime { wall: self.clock.now(), monotonic: self.clock.monotonic() };
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         let position = table.position(slot)?;
         let stuck_after = table.limits.stuck_after;
         let mut outcome = outcome.clone();
@@ -123,29 +123,29 @@ impl ProviderTasks {
 
     /// Limits the number of distinct words: replaces those of an answer that are over the limit.
     pub fn limit_words(&self, outcome: &mut Outcome) {
-        self.lock().vocabulary.limit(outcome);
+        self.table.lock().vocabulary.limit(outcome);
     }
 
     /// Returns the code of an answer, replaced if it is over the limit of distinct codes.
     pub fn limit_code(&self, code: &Arc<str>) -> Arc<str> {
         let mut code = Arc::clone(code);
-        self.lock().vocabulary.limit_code(&mut code);
+        self.table.lock().vocabulary.limit_code(&mut code);
         code
     }
 
     /// Returns the task of a slot, unless it was removed.
     pub fn task(&self, slot: Slot) -> Option<Task> {
-        self.lock().get(slot).map(|tracked| tracked.task.clone())
+        self.table.lock().get(slot).map(|tracked| tracked.task.clone())
     }
 
     /// Returns the number of tasks that are not final.
     pub fn open_count(&self) -> usize {
-        self.lock().open.count()
+        self.table.lock().open.count()
     }
 
     /// Returns every task that is not final as added, for a worker that starts.
     pub fn open_tasks_as_added(self: Arc<Self>) -> TaskChanges {
-        let table = self.lock();
+        let table = self.table.lock();
         let rows = table.open.blocks().iter().flat_map(|block| block.rows());
         let targets = rows.filter_map(|(row, tracked)| {
             let slot = table.slot(row)?;
@@ -163,14 +163,14 @@ impl ProviderTasks {
 
     /// Returns all tasks, whether or not their series are shown.
     pub fn list(&self) -> TaskList {
-        let table = self.lock();
+        let table = self.table.lock();
         let blocks = table.partitions().flat_map(BlockList::blocks).cloned().collect();
         TaskList { stuck_after: table.limits.stuck_after, blocks }
     }
 
     /// Retires the final tasks that have been shown for long enough, then returns a snapshot.
     pub fn snapshot(&self, now: Timestamp) -> ProviderSnapshot {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         table.retire(now);
         ProviderSnapshot {
             limits: table.limits.clone(),
@@ -217,7 +217,7 @@ impl ProviderTasks {
         recovered: &mut HashMap<Arc<str>, TaskRecord>,
         now: Timestamp,
     ) -> TaskChanges {
-        let mut guard = self.lock();
+        let mut guard = self.table.lock();
         let table = &mut *guard;
         table.limits = provider.limits.clone();
         table.vocabulary.declare(&provider.mapping);
@@ -241,13 +241,8 @@ impl ProviderTasks {
         let empty =
             |table: &mut TaskTable| std::mem::replace(table, TaskTable::new(table.limits.clone()));
         // Dropping many tasks takes long, so it happens after the lock is released.
-        let removed = empty(&mut self.lock());
+        let removed = empty(&mut self.table.lock());
         drop(removed);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, TaskTable> {
-        // A panic while the lock is held leaves records intact: plain assignments change them.
-        lock(&self.table)
     }
 }
 

@@ -5,16 +5,15 @@
 //! starts at 0 and shows its count [`BIRTH_DELAY`] later, whether or not it is scraped meanwhile.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::proto::MetricFamily;
 use tokio::time::Instant;
 
 use super::{counter_sample, family_of_samples};
 use crate::family::Family;
 use crate::label::{MAX_DISTINCT, OTHER};
-use crate::lock::lock;
 
 /// Time for which a series of a value that was not known beforehand stays at 0: longer than a scrape
 /// interval of a minute, of which the second scrape may be late.
@@ -44,7 +43,7 @@ impl DynamicCounters {
 
     /// Adds series of values that are known beforehand, which are never replaced by [`OTHER`].
     pub fn declare<T: AsRef<str>>(&self, values: impl IntoIterator<Item = T>) {
-        let mut series = lock(&self.series);
+        let mut series = self.series.lock();
         for value in values {
             let declared = Series { count: 0, counts_from: None };
             series.entry(value.as_ref().into()).or_insert(declared);
@@ -53,7 +52,7 @@ impl DynamicCounters {
 
     /// Increments the counter of this value.
     pub fn inc(&self, value: &str, now: Instant) {
-        let mut series = lock(&self.series);
+        let mut series = self.series.lock();
         let known = series.keys().filter(|known| ***known != *OTHER).count();
         let is_known = series.contains_key(value);
         let value = if is_known || known < MAX_DISTINCT { value } else { OTHER };
@@ -67,7 +66,7 @@ impl DynamicCounters {
 
     /// Returns the family as of `now`.
     pub fn collect(&self, now: Instant) -> MetricFamily {
-        let series = lock(&self.series);
+        let series = self.series.lock();
         let samples = series.iter().map(|(value, series)| {
             // A sample has its labels in the order of their names.
             let mut labels = [("provider", &*self.provider), (self.label, &**value)];

@@ -1,9 +1,9 @@
 //! Metrics of polling one provider. Handles are made once, so that counting is a few atomic additions;
 //! only response codes and HTTP statuses, which are not known beforehand, are looked up.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
@@ -14,7 +14,6 @@ use super::finishes::FinishTotals;
 use super::{counter, gauge, histogram, int_counter, int_gauge};
 use crate::family;
 use crate::label;
-use crate::lock::lock;
 use crate::mapping::Mapping;
 use crate::observation::{OddField, Reason, State};
 
@@ -164,12 +163,12 @@ impl ProviderTelemetry {
     /// Counts a task that ended in `state`, `duration` after it was enqueued, if that is known. States
     /// that are not in [`State::FINAL`] are ignored.
     pub fn finished(&self, state: State, duration: Option<Duration>) {
-        lock(&self.finished).add(state, duration);
+        self.finished.lock().add(state, duration);
     }
 
     /// Replaces the finished tasks that are shown.
     pub(super) fn show_finished(&self, totals: FinishTotals) {
-        *lock(&self.finished) = totals;
+        *self.finished.lock() = totals;
     }
 
     /// Counts a probe with this result.
@@ -194,7 +193,7 @@ impl ProviderTelemetry {
         families.extend(self.probes.iter().flat_map(|(_, total)| total.collect()));
         families.extend(self.due.collect(now));
         families.extend(self.odd_answers.iter().flat_map(|(_, total)| total.collect()));
-        families.extend(lock(&self.finished).collect(provider));
+        families.extend(self.finished.lock().collect(provider));
         families.extend([self.http_responses.collect(now), self.codes.collect(now)]);
         families
     }
@@ -253,7 +252,7 @@ impl DuePollMetrics {
     /// Sets the due polls at `now`, which are valid until the next call.
     pub fn set(&self, due: DuePolls, now: Instant) {
         self.queue_length.set(i64::try_from(due.count).unwrap_or(i64::MAX));
-        let mut latest = lock(&self.latest);
+        let mut latest = self.latest.lock();
         self.count_throttled(&mut latest, now);
         latest.oldest = due.oldest;
         latest.throttled_until = due.is_throttled.then_some(now);
@@ -261,7 +260,7 @@ impl DuePollMetrics {
 
     /// Returns a family for each handle, as of `now`.
     pub fn collect(&self, now: Instant) -> Vec<MetricFamily> {
-        let mut latest = lock(&self.latest);
+        let mut latest = self.latest.lock();
         self.count_throttled(&mut latest, now);
         let overdue = latest.oldest.map_or(0.0, |due| now.duration_since(due).as_secs_f64());
         self.overdue.set(overdue);

@@ -1,4 +1,4 @@
-//! `/api/v1/tasks`: every task of the configuration as JSON, final ones included.
+//! `/api/v1/tasks`: every task of the configuration as JSON, including final ones.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -11,33 +11,33 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::limit::Permit;
+use super::middleware::RequestPermit;
+use super::query::TaskFilter;
 use super::stream::stream;
-use super::task_filter::TaskFilter;
-use super::{Web, negotiation};
+use super::{WebState, negotiation};
 use crate::clock::Timestamp;
 use crate::record::TrackedTask;
 use crate::store::TaskList;
 
-/// The tasks that the query asks for.
+/// Returns the tasks that the query selects.
 pub async fn tasks(
-    State(web): State<Arc<Web>>,
-    Extension(permit): Extension<Permit>,
+    State(web): State<Arc<WebState>>,
+    Extension(permit): Extension<RequestPermit>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let question = match TaskFilter::parse(&query.unwrap_or_default()) {
-        Ok(question) => question,
+    let filter = match TaskFilter::parse(&query.unwrap_or_default()) {
+        Ok(filter) => filter,
         Err(message) => return (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
     };
     let gzip = negotiation::gzip(&headers);
-    let turns = web.turns.clone();
+    let compute_permits = web.compute_permits.clone();
     let write = move |out: &mut _| {
         let _permit = permit;
-        let (now, tasks) = web.live.store.tasks(question.provider.as_deref());
-        write_tasks(&tasks, &question, now, out)
+        let (now, tasks) = web.live.store.tasks(filter.provider.as_deref());
+        write_tasks(&tasks, &filter, now, out)
     };
-    let mut response = Response::new(stream(gzip, turns, write, |_| {}));
+    let mut response = Response::new(stream(gzip, compute_permits, write, |_| {}));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
@@ -47,10 +47,10 @@ pub async fn tasks(
     response
 }
 
-/// One task a line, so that a person and `grep` can read it as well.
+/// Writes one task per line, so that the output is also readable for people and for `grep`.
 fn write_tasks(
     tasks: &[TaskList],
-    question: &TaskFilter,
+    filter: &TaskFilter,
     now: Timestamp,
     out: &mut impl Write,
 ) -> io::Result<()> {
@@ -58,7 +58,7 @@ fn write_tasks(
     let mut separator = "\n";
     for view in tasks {
         for record in view.tasks() {
-            if question.fits(record, view.stuck_after, now) {
+            if filter.matches(record, view.stuck_after, now) {
                 out.write_all(separator.as_bytes())?;
                 separator = ",\n";
                 serde_json::to_writer(&mut *out, &describe(record, view.stuck_after, now))?;
@@ -68,7 +68,7 @@ fn write_tasks(
     out.write_all(b"\n]}\n")
 }
 
-/// A task in the words of the metrics; what is not known is null.
+/// Describes a task in the terms of the metrics; unknown values are null.
 fn describe(record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Value {
     let seconds = |moment: Timestamp| micros(moment.micros());
     let common = &record.task.common;
@@ -100,7 +100,8 @@ fn describe(record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Valu
     })
 }
 
-/// Microseconds as seconds; a double holds today's to a quarter of a microsecond.
+/// Converts microseconds to seconds. A double represents current times to within a quarter of a
+/// microsecond.
 #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "exact to the year 2255")]
 fn micros(micros: i64) -> f64 {
     micros as f64 / 1e6

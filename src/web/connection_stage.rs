@@ -1,57 +1,58 @@
-//! The stage of a connection: what it is waiting for, and until when.
+//! The stage of a connection: the event that it waits for, and the deadline.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::lock::lock;
 use crate::telemetry::web::CloseReason;
 
-/// Prometheus sends its headers in one packet, and needs two for its part of a TLS handshake.
+/// Maximum time for the head of a request, and for a TLS handshake. Prometheus sends its headers in
+/// one packet, and needs two for its part of a handshake.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longer than the scrape intervals in use, so that scrapes share a connection.
+/// Maximum time between two requests: longer than usual scrape intervals, so that scrapes share a
+/// connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// The longest time for taking a whole answer: Prometheus itself gives up after less, and each
-/// answer under way keeps a thread, and a snapshot, which keeps what has changed since.
+/// Maximum time for taking a whole response. Prometheus itself gives up earlier, and each response
+/// in flight holds a thread and a snapshot, which keeps the replaced data alive.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The stage of a connection, and since when it has lasted.
+/// The stage of a connection and the time since when it has lasted.
 #[derive(Debug)]
-pub struct Stage(Mutex<State>);
+pub struct ConnectionStage(Mutex<StageState>);
 
 #[derive(Debug)]
-struct State {
-    waiting: Waiting,
+struct StageState {
+    waiting: WaitingFor,
     since: Instant,
-    /// Requests that were read, and whose answers have not been sent. More than one where a client
-    /// sends the next before it has the answer.
+    /// Number of requests that were read and whose responses have not been sent. More than one if
+    /// the client sends requests without waiting for responses.
     unanswered: usize,
-    /// Whether a part of the next head has been read already.
+    /// True if a part of the next head has been read.
     is_head_begun: bool,
-    /// The moment by which the client must have taken the whole answer.
+    /// Time by which the client must have taken the whole response.
     send_by: Option<Instant>,
-    /// The reason for which the exporter closes the connection, if it does.
+    /// Reason for which the exporter closes the connection.
     closed: Option<CloseReason>,
 }
 
-/// The stages of a connection. Those that are closed first for a new one come first.
+/// The events that a connection can wait for. Connections with lesser values are evicted first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Waiting {
-    /// The next request, if there is to be one.
+pub enum WaitingFor {
+    /// The next request, if there will be one.
     Request,
     /// The end of a TLS handshake or of the head of a request.
     Head,
-    /// An answer, or its reader.
+    /// A response, or its reader.
     Answer,
 }
 
-impl Stage {
-    /// The stage of a connection whose first request may come.
+impl ConnectionStage {
+    /// Creates the stage of a new connection, which waits for its first request.
     pub fn new() -> Self {
         let now = Instant::now();
-        Self(Mutex::new(State {
-            waiting: Waiting::Head,
+        Self(Mutex::new(StageState {
+            waiting: WaitingFor::Head,
             since: now,
             unanswered: 0,
             is_head_begun: false,
@@ -62,86 +63,89 @@ impl Stage {
 
     /// Notes that the head of a request begins: the first one after a handshake, or the next one.
     pub fn begin_head(&self) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         if state.unanswered == 0 {
-            (state.waiting, state.since) = (Waiting::Head, Instant::now());
+            (state.waiting, state.since) = (WaitingFor::Head, Instant::now());
         }
     }
 
-    /// Notes whether what was read last ends within the head of a request, be it the next one.
+    /// Notes whether the bytes read last end within the head of a request, possibly the next one.
     pub fn set_head_begun(&self, is_begun: bool) {
-        lock(&self.0).is_head_begun = is_begun;
+        self.0.lock().is_head_begun = is_begun;
     }
 
-    /// Notes that the head of a request is whole.
+    /// Notes that the head of a request is complete.
     pub fn begin_request(&self) {
-        let mut state = lock(&self.0);
-        (state.waiting, state.since) = (Waiting::Answer, Instant::now());
+        let mut state = self.0.lock();
+        (state.waiting, state.since) = (WaitingFor::Answer, Instant::now());
         state.unanswered += 1;
     }
 
-    /// Notes that an answer is there and its client may take it.
+    /// Notes that a response is ready for its client to take.
     pub fn begin_answer(&self) {
-        lock(&self.0).send_by = Some(Instant::now() + ANSWER_TIMEOUT);
+        self.0.lock().send_by = Some(Instant::now() + ANSWER_TIMEOUT);
     }
 
-    /// Notes that an answer was sent or given up.
+    /// Notes that a response was sent or abandoned.
     pub fn end_answer(&self) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         state.unanswered = state.unanswered.saturating_sub(1);
         if state.unanswered == 0 {
-            state.waiting = if state.is_head_begun { Waiting::Head } else { Waiting::Request };
+            state.waiting =
+                if state.is_head_begun { WaitingFor::Head } else { WaitingFor::Request };
             state.since = Instant::now();
             state.send_by = None;
         }
     }
 
-    /// Notes that the client took a part of an answer.
+    /// Notes that the client took a part of a response.
     pub fn progress(&self) {
-        let mut state = lock(&self.0);
-        if state.waiting == Waiting::Answer {
+        let mut state = self.0.lock();
+        if state.waiting == WaitingFor::Answer {
             state.since = Instant::now();
         }
     }
 
-    /// Returns the stage.
-    pub fn waiting(&self) -> Waiting {
-        lock(&self.0).waiting
+    /// Returns the event that the connection waits for.
+    pub fn waiting(&self) -> WaitingFor {
+        self.0.lock().waiting
     }
 
-    /// Returns the stage, and since when nothing has come or gone.
-    pub fn idleness(&self) -> (Waiting, Instant) {
-        let state = lock(&self.0);
+    /// Returns the event that the connection waits for, and the time of the last activity.
+    pub fn idleness(&self) -> (WaitingFor, Instant) {
+        let state = self.0.lock();
         (state.waiting, state.since)
     }
 
-    /// Returns the moment by which the client must have sent something; `None` while it waits for an answer.
+    /// Returns the time by which the client must have sent something; `None` while it waits for a
+    /// response.
     pub fn read_deadline(&self) -> Option<Instant> {
-        let state = lock(&self.0);
+        let state = self.0.lock();
         match state.waiting {
-            Waiting::Head => Some(state.since + HEADER_TIMEOUT),
-            Waiting::Answer => None,
-            Waiting::Request => Some(state.since + IDLE_TIMEOUT),
+            WaitingFor::Head => Some(state.since + HEADER_TIMEOUT),
+            WaitingFor::Answer => None,
+            WaitingFor::Request => Some(state.since + IDLE_TIMEOUT),
         }
     }
 
-    /// Returns the moment by which the client must have taken the whole answer; `None` while there is none.
+    /// Returns the time by which the client must have taken the whole response; `None` while there
+    /// is none.
     pub fn send_deadline(&self) -> Option<Instant> {
-        lock(&self.0).send_by
+        self.0.lock().send_by
     }
 
-    /// Notes why the connection fails now. The first reason stays.
+    /// Notes why the connection is being closed. The first reason stays.
     pub fn close(&self, reason: CloseReason) {
-        lock(&self.0).closed.get_or_insert(reason);
+        self.0.lock().closed.get_or_insert(reason);
     }
 
     /// Returns the reason for which the exporter closed the connection, if it did.
     pub fn closed(&self) -> Option<CloseReason> {
-        lock(&self.0).closed
+        self.0.lock().closed
     }
 }
 
-impl Default for Stage {
+impl Default for ConnectionStage {
     fn default() -> Self {
         Self::new()
     }
@@ -153,36 +157,36 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_idle_once_every_answer_was_sent() {
-        let stage = Stage::new();
-        assert_eq!(stage.waiting(), Waiting::Head);
-        // The second request comes before the first answer has gone.
+        let stage = ConnectionStage::new();
+        assert_eq!(stage.waiting(), WaitingFor::Head);
+        // The second request arrives before the first response is sent.
         stage.begin_request();
         assert_eq!(stage.send_deadline(), None);
         stage.begin_answer();
         stage.begin_request();
         stage.end_answer();
-        assert_eq!((stage.waiting(), stage.read_deadline()), (Waiting::Answer, None));
-        // Bytes of the third do not make the connection wait for them.
+        assert_eq!((stage.waiting(), stage.read_deadline()), (WaitingFor::Answer, None));
+        // Bytes of the third request do not make the connection wait for its head.
         stage.begin_head();
-        assert_eq!(stage.waiting(), Waiting::Answer);
+        assert_eq!(stage.waiting(), WaitingFor::Answer);
         stage.begin_answer();
         assert_eq!(stage.send_deadline(), Some(Instant::now() + ANSWER_TIMEOUT));
         stage.end_answer();
-        assert_eq!((stage.waiting(), stage.send_deadline()), (Waiting::Request, None));
+        assert_eq!((stage.waiting(), stage.send_deadline()), (WaitingFor::Request, None));
         stage.begin_head();
-        assert_eq!(stage.waiting(), Waiting::Head);
+        assert_eq!(stage.waiting(), WaitingFor::Head);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_something_is_not_idle() {
-        let stage = Stage::new();
+        let stage = ConnectionStage::new();
         let start = Instant::now();
         tokio::time::advance(Duration::from_secs(3)).await;
         stage.progress();
-        assert_eq!(stage.idleness(), (Waiting::Head, start), "nothing was asked for yet");
+        assert_eq!(stage.idleness(), (WaitingFor::Head, start), "nothing was asked for yet");
         stage.begin_request();
         tokio::time::advance(Duration::from_secs(3)).await;
         stage.progress();
-        assert_eq!(stage.idleness(), (Waiting::Answer, start + Duration::from_secs(6)));
+        assert_eq!(stage.idleness(), (WaitingFor::Answer, start + Duration::from_secs(6)));
     }
 }

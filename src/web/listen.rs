@@ -1,4 +1,4 @@
-//! Listening: accepts connections and sees to it that a slow or idle client costs little.
+//! The listeners: they accept connections, and ensure that a slow or idle client costs little.
 
 use std::convert::Infallible;
 use std::io;
@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, join, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -23,42 +23,44 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::auth::ClientAddress;
-use super::connection_stage::{HEADER_TIMEOUT, Stage, Waiting};
-use super::connections::{Connections, MAX_HEAD_BYTES, Place};
-use super::fd_reserve::FdReserve;
-use super::guarded::Guarded;
-use super::settings::ReloadableWebConfig;
+use super::config::reloadable::ReloadableWebConfig;
+use super::connection_stage::{ConnectionStage, HEADER_TIMEOUT, WaitingFor};
+use super::connections::FdReserve;
+use super::connections::{ConnectionSlot, MAX_HEAD_BYTES, OpenConnections};
+use super::middleware::GuardedBody;
 use super::timeouts::{ReadTimeout, WriteTimeout};
 use crate::telemetry::web::CloseReason;
 use crate::tls::explain::{Peer, explain};
 
-/// After a failure to accept, which mostly is a lack of file descriptors.
+/// Delay after a failure to accept, which is mostly caused by a lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// The age of a connection after which an answer is its last. A client's certificate is looked at when
-/// a connection is made, so one that has expired or is trusted no more counts for no longer than that.
+/// Maximum age of a connection; the first response after it is the last one.
+///
+/// A client certificate is verified when a connection is made, so a certificate that has expired or
+/// is no longer trusted is accepted for no longer than that.
 const MAX_AGE: Duration = Duration::from_secs(300);
-/// The shortest time between two log lines of such failures.
+/// Minimum time between two log lines about such failures.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// The common part of all listeners.
+/// The state that all listeners share.
 #[derive(Clone, Debug)]
-pub struct Server {
-    /// Every endpoint.
+pub struct WebServer {
+    /// Router of all endpoints.
     pub router: Router,
-    /// The settings of TLS, if it is spoken.
-    pub settings: Option<Arc<ReloadableWebConfig>>,
-    /// The connections of all listeners.
-    pub connections: Arc<Connections>,
-    /// File descriptors for connections of all listeners.
+    /// The web configuration, if there is one.
+    pub web_config: Option<Arc<ReloadableWebConfig>>,
+    /// Open connections of all listeners.
+    pub connections: Arc<OpenConnections>,
+    /// File descriptors reserved for connections of all listeners.
     pub reserve: Arc<FdReserve>,
-    /// Turns true when the process ends.
+    /// Becomes true when the process stops.
     pub stop: watch::Receiver<bool>,
 }
 
-/// Serves on `listener` until the server stops; then finishes what is under way.
-pub async fn serve(listener: TcpListener, server: Server) {
+/// Serves on `listener` until the server stops, then completes the requests in flight.
+pub async fn serve(listener: TcpListener, server: WebServer) {
     let mut stop = server.stop.clone();
-    let mut failures = Failures::default();
+    let mut failures = AcceptFailures::default();
     let mut serving = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -70,7 +72,7 @@ pub async fn serve(listener: TcpListener, server: Server) {
             Err(error) if is_lack_of_files(&error) => {
                 server.failed(&mut failures, &error);
                 let again = server.reserve.open(|| listener.accept().now_or_never());
-                // It may have left meanwhile.
+                // The client may have disconnected in the meantime.
                 let Some(again) = again else { continue };
                 again
             }
@@ -78,24 +80,24 @@ pub async fn serve(listener: TcpListener, server: Server) {
         };
         match accepted {
             Ok((stream, address)) => {
-                let place = tokio::select! {
-                    place = server.connections.admit() => place,
+                let slot = tokio::select! {
+                    slot = server.connections.admit() => slot,
                     _ = stop.wait_for(|stop| *stop) => break,
                 };
-                if let Some(place) = place {
+                if let Some(slot) = slot {
                     serving.spawn(server.clone().connection(
                         stream,
                         ClientAddress(address.ip()),
-                        place,
+                        slot,
                     ));
                 }
             }
-            // The client has left before it was its turn.
+            // The client disconnected before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 server.failed(&mut failures, &error);
                 if is_lack_of_files(&error) {
-                    server.connections.evict_idlest(Waiting::Head);
+                    server.connections.evict_idlest(WaitingFor::Head);
                 }
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
@@ -110,16 +112,16 @@ fn is_lack_of_files(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| lacks.contains(&code))
 }
 
-/// Failures to accept, which come in floods.
+/// Failures to accept connections, which come in floods.
 #[derive(Debug, Default)]
-struct Failures {
+struct AcceptFailures {
     logged: Option<Instant>,
-    /// Since then.
+    /// Number of failures since then.
     count: u64,
 }
 
-impl Failures {
-    /// Logs a failure, unless one was logged a short time ago.
+impl AcceptFailures {
+    /// Logs a failure, unless another one was logged recently.
     fn log(&mut self, error: &io::Error) {
         self.count += 1;
         if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
@@ -130,32 +132,33 @@ impl Failures {
     }
 }
 
-impl Server {
+impl WebServer {
     /// Counts and logs a failure to accept.
-    fn failed(&self, failures: &mut Failures, error: &io::Error) {
+    fn failed(&self, failures: &mut AcceptFailures, error: &io::Error) {
         self.connections.telemetry().web.accept_failed();
         failures.log(error);
     }
 
-    /// Serves a connection until it ends, or until another one needs its place.
-    async fn connection(self, stream: TcpStream, address: ClientAddress, mut place: Place) {
-        let client = Client { address, stage: Arc::clone(&place.stage) };
+    /// Serves a connection until it ends or another connection needs its slot.
+    async fn connection(self, stream: TcpStream, address: ClientAddress, mut slot: ConnectionSlot) {
+        let client = ClientConnection { address, stage: Arc::clone(&slot.stage) };
         tokio::select! {
             () = self.serve_stream(stream, client) => {}
-            () = place.evicted() => {}
+            () = slot.evicted() => {}
         }
     }
 
-    /// Speaks TLS first, where the settings want it.
-    async fn serve_stream(self, stream: TcpStream, client: Client) {
-        let Self { router, settings, mut stop, .. } = self;
+    /// Serves a connection, after a TLS handshake if TLS is enabled.
+    async fn serve_stream(self, stream: TcpStream, client: ClientConnection) {
+        let Self { router, web_config, mut stop, .. } = self;
         stream.set_nodelay(true).ok();
-        let stream = WriteTimeout::new(stream, Arc::clone(&client.stage));
-        let Some(settings) = settings.filter(|settings| settings.is_tls()) else {
+        let (reader, writer) = stream.into_split();
+        let stream = join(reader, WriteTimeout::new(writer, Arc::clone(&client.stage)));
+        let Some(web_config) = web_config.filter(|web_config| web_config.is_tls()) else {
             return serve_connection(stream, client, router, stop).await;
         };
         let handshake = async {
-            let tls = settings.current().await.tls.clone().ok_or(io::ErrorKind::Unsupported)?;
+            let tls = web_config.current().await.tls.clone().ok_or(io::ErrorKind::Unsupported)?;
             TlsAcceptor::from(tls).accept(stream).await
         };
         let shaken = tokio::select! {
@@ -167,7 +170,8 @@ impl Server {
                 client.stage.begin_head();
                 serve_connection(stream, client, router, stop).await;
             }
-            // Scanners and wrong certificates are no trouble of ours, but of those who look for them.
+            // Scanners and wrong certificates are logged at debug level only: they are no fault of
+            // the exporter.
             Err(error) => {
                 client.stage.close(CloseReason::Handshake);
                 let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
@@ -179,19 +183,20 @@ impl Server {
     }
 }
 
-/// The other end of a connection.
+/// The client's end of a connection.
 #[derive(Debug)]
-pub struct Client {
-    /// The address that it comes from.
+pub struct ClientConnection {
+    /// Address of the client.
     pub address: ClientAddress,
-    /// The stage of the connection.
-    pub stage: Arc<Stage>,
+    /// Stage of the connection.
+    pub stage: Arc<ConnectionStage>,
 }
 
-/// Answers the requests that come by a stream. How that ends is the client's own affair.
+/// Serves the requests on a stream. Errors are ignored, because only the client can do something
+/// about them.
 pub async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    Client { address, stage }: Client,
+    ClientConnection { address, stage }: ClientConnection,
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -207,11 +212,13 @@ pub async fn serve_connection(
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             guard.0.begin_answer();
-            Ok::<_, Infallible>(response.map(|body| Guarded::new(body, guard)))
+            Ok::<_, Infallible>(response.map(|body| GuardedBody::new(body, guard)))
         }
     });
-    let io = TokioIo::new(ReadTimeout::new(stream, Arc::clone(&stage)));
-    // The timeouts are the stream's: hyper's own would end idle connections with slow headers.
+    let (reader, writer) = split(stream);
+    let io = TokioIo::new(join(ReadTimeout::new(reader, Arc::clone(&stage)), writer));
+    // The stream has timeouts of its own, because those of hyper would end idle connections with
+    // slow headers.
     let connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_BYTES)
@@ -233,8 +240,8 @@ pub async fn serve_connection(
     }
 }
 
-/// Makes its connection idle when the answer has been sent.
-struct Answering(Arc<Stage>);
+/// A guard that notes the end of a response in the stage of the connection when it is dropped.
+struct Answering(Arc<ConnectionStage>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
@@ -250,12 +257,12 @@ mod tests {
 
     use super::*;
 
-    /// A client that asks again and again is answered, and its connection ends all the same.
+    /// A client that keeps sending requests is answered, and its connection ends nevertheless.
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_is_too_old_ends_with_an_answer() {
         let (mut near, far) = duplex(64 << 10);
         let address = ClientAddress(Ipv4Addr::LOCALHOST.into());
-        let client = Client { address, stage: Arc::new(Stage::new()) };
+        let client = ClientConnection { address, stage: Arc::new(ConnectionStage::new()) };
         let (_stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(serve_connection(far, client, Router::new(), stopped));
         let start = Instant::now();
@@ -279,7 +286,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_of_failures_is_logged_once_a_minute() {
-        let mut failures = Failures::default();
+        let mut failures = AcceptFailures::default();
         let mut log = || {
             failures.log(&io::Error::from(Errno::MFILE));
             failures.count

@@ -1,57 +1,63 @@
-//! The pages for people. What they have in common: `templates/base.html`, and how they are
-//! answered.
+//! The pages for people: their common parts, the landing page and the page of one task. The common
+//! template is `templates/base.html`.
 
 mod details;
-mod failures;
-pub mod landing;
-mod link;
 mod format;
-pub mod task;
 pub mod tasks;
-mod ranking;
+
+use std::sync::Arc;
 
 use askama::Template;
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
-use super::Web;
-use super::compute_turns::Turns;
-use super::limit::Permit;
+use super::middleware::RequestPermit;
+use super::stream::ComputePermits;
+use super::{WebState, query};
+use crate::clock::Timestamp;
+use crate::history::FailureEntry;
+use crate::observation;
+use crate::store::ProviderSummary;
+use details::{Fact, facts, troubles};
+use format::FormattedTime;
 
-/// What stands on top of each page.
+/// The head of each page.
 #[derive(Clone, Copy, Debug)]
-pub struct Head<'a> {
-    /// Of the program.
+pub struct PageHead<'a> {
+    /// Version of the exporter.
     pub version: &'static str,
-    /// Where the metrics are.
+    /// Path of the metrics.
     pub telemetry_path: &'a str,
 }
 
-impl<'a> Head<'a> {
-    /// What `web` has on top of its pages.
-    pub fn new(web: &'a Web) -> Self {
+impl<'a> PageHead<'a> {
+    /// Creates the head of the pages of `web`.
+    pub fn new(web: &'a WebState) -> Self {
         Self { version: env!("CARGO_PKG_VERSION"), telemetry_path: &web.telemetry_path }
     }
 }
 
-/// A page, and the status that it is answered with.
-pub type Page = (StatusCode, askama::Result<String>);
+/// A rendered page and its HTTP status.
+pub type RenderedPage = (StatusCode, askama::Result<String>);
 
-/// The page of a template.
-pub fn ok(template: &impl Template) -> Page {
+/// Renders a page with the status 200.
+pub fn ok_page(template: &impl Template) -> RenderedPage {
     (StatusCode::OK, template.render())
 }
 
-/// Answers with what `make` makes, in its turn, on a thread where that may take a while: with a
-/// million tasks it does.
-pub async fn answer(
-    turns: Turns,
-    permit: Permit,
-    make: impl FnOnce() -> Page + Send + 'static,
+/// Responds with the page that `make` renders, on a blocking thread and with a permit from `compute_permits`:
+/// with a million tasks that takes a while.
+pub async fn render(
+    compute_permits: ComputePermits,
+    permit: RequestPermit,
+    make: impl FnOnce() -> RenderedPage + Send + 'static,
 ) -> Response {
     let make = move || {
         let _permit = permit;
-        let _turn = turns.take();
+        let _turn = compute_permits.acquire();
         make()
     };
     let error = match tokio::task::spawn_blocking(make).await {
@@ -62,6 +68,190 @@ pub async fn answer(
         Err(error) => error.to_string(),
     };
     (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response()
+}
+
+/// A failed poll as a row of a table.
+#[derive(Clone, Debug)]
+pub struct FailedPoll {
+    /// Time of the end of the poll.
+    pub at: FormattedTime,
+    /// Name of the provider.
+    pub provider: String,
+    /// ID of the task.
+    pub task_id: String,
+    /// Link to the page of the task.
+    pub link: String,
+    /// Reason of the failure.
+    pub reason: &'static str,
+    /// Error code, if there was one.
+    pub code: String,
+    /// Further details.
+    pub detail: String,
+}
+
+impl FailedPoll {
+    /// Formats a failed poll at the time `now`.
+    pub fn new(entry: &FailureEntry, now: Timestamp) -> Self {
+        Self {
+            at: FormattedTime::new(entry.at, now),
+            provider: format::short(&entry.provider),
+            task_id: format::short(&entry.task_id),
+            link: format::task_link(&entry.provider, &entry.task_id),
+            reason: entry.failure.reason.as_str(),
+            code: format::short(&entry.failure.code),
+            detail: format::whole(&entry.failure.detail),
+        }
+    }
+}
+
+/// Maximum number of lines of a rejected reload on the page: some five mistakes, so that the
+/// providers below remain visible.
+const REFUSAL_LINES: usize = 20;
+
+#[derive(Template)]
+#[template(path = "landing.html")]
+struct LandingPage<'a> {
+    head: PageHead<'a>,
+    refusal: Option<String>,
+    states: [observation::State; observation::State::ALL.len()],
+    providers: Vec<ProviderRow>,
+    failures: Vec<FailedPoll>,
+}
+
+struct ProviderRow {
+    name: String,
+    link: String,
+    counts: Vec<LinkedCount>,
+    stuck: LinkedCount,
+    oldest: String,
+}
+
+/// A number of tasks, with a link to them if there are any.
+struct LinkedCount {
+    text: String,
+    link: Option<String>,
+}
+
+/// Returns the landing page.
+pub async fn landing(
+    State(web): State<Arc<WebState>>,
+    Extension(permit): Extension<RequestPermit>,
+) -> Response {
+    render(web.compute_permits.clone(), permit, move || {
+        let snapshot = web.live.store.snapshot();
+        let failures = web.history.newest().into_iter();
+        ok_page(&LandingPage {
+            head: PageHead::new(&web),
+            refusal: web.live.refusal().map(|refusal| excerpt(&refusal)),
+            states: observation::State::ALL,
+            providers: snapshot.providers.iter().map(provider_row).collect(),
+            failures: failures.map(|entry| FailedPoll::new(&entry, snapshot.now)).collect(),
+        })
+    })
+    .await
+}
+
+/// Returns the first mistakes; the log has the others.
+fn excerpt(refusal: &str) -> String {
+    let mut lines: Vec<_> = refusal.lines().take(REFUSAL_LINES + 1).collect();
+    if lines.len() > REFUSAL_LINES {
+        lines.pop();
+        lines.push("…");
+    }
+    lines.join("\n")
+}
+
+fn provider_row(view: &ProviderSummary) -> ProviderRow {
+    let of_provider = ("provider", &*view.name);
+    let count = |count: u64, narrowed: (&str, &str)| LinkedCount {
+        text: format::count(count),
+        link: (count > 0).then(|| format::tasks_link(&[of_provider, narrowed])),
+    };
+    let states = observation::State::ALL.into_iter().zip(view.tasks);
+    let oldest = view.oldest.iter().max().copied().unwrap_or_default();
+    ProviderRow {
+        name: format::short(&view.name),
+        link: format::tasks_link(&[of_provider]),
+        counts: states.map(|(state, tasks)| count(tasks, ("state", state.as_str()))).collect(),
+        stuck: count(view.stuck, ("stuck", "true")),
+        oldest: format::rough(oldest),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "task.html")]
+struct TaskPage<'a> {
+    head: PageHead<'a>,
+    id: String,
+    short: String,
+    /// Reason why nothing is known about the task.
+    problem: Option<String>,
+    /// Reasons why the task needs attention.
+    troubles: Vec<String>,
+    links: Vec<(&'static str, String)>,
+    facts: Vec<Fact>,
+    failures: Vec<FailedPoll>,
+}
+
+/// Returns the page of the task that the path names.
+pub async fn task(
+    State(web): State<Arc<WebState>>,
+    Extension(permit): Extension<RequestPermit>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let refused = |message: &str| (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response();
+    let Ok(Path((provider, id))) = path else {
+        return refused("the path is not UTF-8 text");
+    };
+    match query::parse_pairs(&query.unwrap_or_default()) {
+        Ok(pairs) if pairs.is_empty() => {
+            render(web.compute_permits.clone(), permit, move || render_task(&web, &provider, &id))
+                .await
+        }
+        Ok(_) => refused("this page takes no parameters; a ? in an ID is written %3F"),
+        Err(message) => refused(&message),
+    }
+}
+
+fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
+    let (now, tasks) = web.live.store.tasks(Some(provider));
+    let found = tasks.iter().find_map(|view| Some((view.find(id)?, view)));
+    let history = web.history.of(provider, id);
+    let is_configured = web.live.config().providers.iter().any(|known| *known.name == *provider);
+    let (of_provider, of_task) = (("provider", provider), ("task_id", id));
+    let poll =
+        ("Poll it now, and show request, answer and mapping", format::probe_link(provider, id));
+    let json = ("As JSON", format::tasks_json_link(&[of_provider, of_task]));
+    let beside = ("All tasks of the provider", format::tasks_link(&[of_provider]));
+    let (problem, links) = match found {
+        Some(_) => (None, vec![poll, json, beside]),
+        None if is_configured => {
+            let name = format::whole(provider);
+            let problem = format!("The configuration lists no such task of the provider “{name}”.");
+            (Some(problem), vec![poll, beside])
+        }
+        None => {
+            let problem = format!("No provider “{}” is configured.", format::whole(provider));
+            (Some(problem), vec![("All tasks", format::tasks_link(&[]))])
+        }
+    };
+    let status = if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    let page = TaskPage {
+        head: PageHead::new(web),
+        id: format::whole(id),
+        short: format::short(id),
+        problem,
+        troubles: found.map_or_else(Vec::new, |(record, view)| {
+            troubles(record, view.stuck_after, history.first(), now)
+        }),
+        links,
+        facts: found.map_or_else(Vec::new, |(record, view)| {
+            facts(record, view.stuck_after, history.first(), now)
+        }),
+        failures: history.iter().map(|entry| FailedPoll::new(entry, now)).collect(),
+    };
+    (status, page.render())
 }
 
 #[cfg(test)]
@@ -82,11 +272,15 @@ mod tests {
             let _ = wait.recv();
             (StatusCode::OK, Ok(String::new()))
         };
-        let reading = tokio::spawn(answer(Turns::new(), Permit::take(&permits).unwrap(), make));
+        let reading = tokio::spawn(render(
+            ComputePermits::new(),
+            RequestPermit::take(&permits).unwrap(),
+            make,
+        ));
         begun.await.unwrap();
         reading.abort();
         assert!(reading.await.unwrap_err().is_cancelled());
-        assert!(Permit::take(&permits).is_none(), "its page is still being made");
+        assert!(RequestPermit::take(&permits).is_none(), "its page is still being made");
         go_on.send(()).unwrap();
         assert!(permits.acquire().await.is_ok());
     }

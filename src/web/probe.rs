@@ -1,4 +1,4 @@
-//! `/probe`: poll one task now, at a configured provider and nowhere else.
+//! `/probe`: polls one task at a configured provider, immediately.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,84 +8,83 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
-use super::{Web, metrics, query};
+use super::{WebState, metrics, query};
 use crate::observation::{Failure, Reason};
-use crate::poll::probes::NoTurn;
-use crate::poll::report;
+use crate::poll::{ProbeError, report};
 use crate::record::TrackedTask;
 use crate::reload::ProbeOutcome;
 use crate::store::{Snapshot, TaskList};
 use crate::telemetry;
 
-/// Header with the time for which Prometheus waits for the answer, in seconds.
+/// Header with the time for which Prometheus waits for the response, in seconds.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 
-/// So much before Prometheus gives up a probe is over: time for the answer to be written and sent.
-/// Of a shorter timeout it is at most a half.
+/// Time between the end of a probe and the timeout of Prometheus, in which the response is written
+/// and sent; at most half of the timeout.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// The query of `/probe`.
+/// The parameters of `/probe`.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Question {
-    /// Who is asked.
+pub struct ProbeParams {
+    /// Name of the provider.
     pub provider: Option<String>,
-    /// For what.
+    /// ID of the task.
     pub task_id: Option<String>,
-    /// Whether the whole story is wanted.
+    /// True if the response is a report instead of metrics.
     pub debug: bool,
-    /// What `param.NAME=…` says: for an ID that is not in the configuration.
-    pub params: Vec<(String, String)>,
+    /// Values of `param.NAME=…`, for an ID that is not in the configuration.
+    pub task_params: Vec<(String, String)>,
 }
 
-impl Question {
-    /// Reads a query.
+impl ProbeParams {
+    /// Parses a query.
     ///
     /// # Errors
-    /// What cannot be understood, as a sentence.
+    /// The query is invalid; the error is a sentence.
     pub fn parse(query: &str) -> Result<Self, String> {
-        let mut question = Self::default();
-        for (key, value) in query::pairs(query)? {
+        let mut params = Self::default();
+        for (key, value) in query::parse_pairs(query)? {
             match (key.as_str(), value.as_str()) {
-                ("provider", _) => question.provider = Some(value),
-                ("task_id", _) => question.task_id = Some(value),
-                ("debug", "true" | "1") => question.debug = true,
-                ("debug", "false" | "0" | "") => question.debug = false,
+                ("provider", _) => params.provider = Some(value),
+                ("task_id", _) => params.task_id = Some(value),
+                ("debug", "true" | "1") => params.debug = true,
+                ("debug", "false" | "0" | "") => params.debug = false,
                 ("debug", _) => return Err("debug is true or false".to_owned()),
                 _ => match key.strip_prefix("param.") {
-                    Some(name) => question.params.push((name.to_owned(), value)),
+                    Some(name) => params.task_params.push((name.to_owned(), value)),
                     None => return Err(format!("unknown parameter {key:?}")),
                 },
             }
         }
-        Ok(question)
+        Ok(params)
     }
 }
 
-/// Polls and tells: metrics, or with `debug=true` plain text.
+/// Polls a task and responds with metrics, or with a report in plain text if `debug` is true.
 pub async fn probe(
-    State(web): State<Arc<Web>>,
+    State(web): State<Arc<WebState>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    match Question::parse(&query.unwrap_or_default()) {
-        Ok(question) => answer(&web, question, &headers).await,
+    match ProbeParams::parse(&query.unwrap_or_default()) {
+        Ok(params) => answer(&web, params, &headers).await,
         Err(message) => Err(message),
     }
     .unwrap_or_else(|message| (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response())
 }
 
-/// Returns the time that a probe may take, where the client says for how long it waits.
+/// Returns the maximum duration of a probe, if the client reports its timeout.
 ///
 /// # Errors
-/// When the header is no number of seconds, as a sentence.
+/// The header is not a number of seconds; the error is a sentence.
 fn budget(headers: &HeaderMap) -> Result<Option<Duration>, String> {
     let Some(value) = headers.get(SCRAPE_TIMEOUT) else { return Ok(None) };
     let seconds = value.to_str().ok().and_then(|text| text.trim().parse::<f64>().ok());
     match seconds {
-        // As blackbox_exporter takes it.
+        // As in blackbox_exporter, 0 means no timeout.
         Some(0.0) => Ok(None),
         Some(seconds) if seconds > 0.0 => {
-            // More than a duration can hold is no limit.
+            // A timeout that no duration can represent is no limit.
             let timeout = Duration::try_from_secs_f64(seconds).ok();
             Ok(timeout.map(|timeout| timeout.saturating_sub(MARGIN.min(timeout / 2))))
         }
@@ -93,15 +92,19 @@ fn budget(headers: &HeaderMap) -> Result<Option<Duration>, String> {
     }
 }
 
-async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Response, String> {
+async fn answer(
+    web: &WebState,
+    params: ProbeParams,
+    headers: &HeaderMap,
+) -> Result<Response, String> {
     let start = Instant::now();
-    let provider = question.provider.ok_or("the parameter provider is missing")?;
-    let task_id = question.task_id.ok_or("the parameter task_id is missing")?;
+    let provider = params.provider.ok_or("the parameter provider is missing")?;
+    let task_id = params.task_id.ok_or("the parameter task_id is missing")?;
     let deadline = budget(headers)?.and_then(|budget| start.checked_add(budget));
-    let probed = web.live.probe(&provider, &task_id, &question.params, deadline);
+    let probed = web.live.probe(&provider, &task_id, &params.task_params, deadline);
     let ProbeOutcome { upstream, task, polled } = probed.await?;
     let now = web.live.now();
-    if question.debug {
+    if params.debug {
         let polled = match polled {
             Ok(polled) => polled,
             Err(no_turn) => return Ok(unavailable(no_turn, start.elapsed())),
@@ -111,8 +114,8 @@ async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Re
     }
     let mut outcomes = match polled {
         Ok(polled) => polled.outcomes,
-        Err(NoTurn::TimedOut) => {
-            vec![Err(Failure::new(Reason::Timeout, NoTurn::TimedOut.to_string()))]
+        Err(ProbeError::TimedOut) => {
+            vec![Err(Failure::new(Reason::Timeout, ProbeError::TimedOut.to_string()))]
         }
         Err(_) => Vec::new(),
     };
@@ -125,19 +128,19 @@ async fn answer(web: &Web, question: Question, headers: &HeaderMap) -> Result<Re
     for outcome in &outcomes {
         record.apply(outcome, now, stuck_after);
     }
-    // Of a task that was not asked for there is nothing to show.
+    // A task that was not polled has no metrics.
     let records = Some(record).filter(|_| !outcomes.is_empty());
     let tasks = TaskList::of(records, stuck_after);
     let snapshot = Snapshot::of(vec![tasks], now);
     let probe = telemetry::probe_families(success, start.elapsed());
-    Ok(metrics::respond(headers, snapshot, probe, web.turns.clone(), |_| {}))
+    Ok(metrics::respond(headers, snapshot, probe, web.compute_permits.clone(), |_| {}))
 }
 
-/// The answer to a person whose probe got no turn.
-fn unavailable(no_turn: NoTurn, took: Duration) -> Response {
+/// Builds the response to a person whose probe was not admitted.
+fn unavailable(no_turn: ProbeError, took: Duration) -> Response {
     let text = format!("{no_turn}; this took {:.3} s\n", took.as_secs_f64());
     let mut response = (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
-    if let NoTurn::Paused(_, left) = no_turn {
+    if let ProbeError::Paused(_, left) = no_turn {
         // A pause lasts for minutes at most.
         let seconds = left.saturating_add(Duration::from_millis(999)).as_secs().max(1);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

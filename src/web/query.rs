@@ -1,15 +1,23 @@
-//! The query of a URL, read strictly: what is not understood is refused, and nothing is guessed.
+//! The queries of URLs, which are parsed strictly: unknown and ambiguous parameters are rejected.
+//!
+//! axum's `Query` would accept a parameter that is given twice, and replace bytes that are not
+//! UTF-8.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-/// The parameters of `query`, decoded, in their order.
+use crate::clock::Timestamp;
+use crate::observation::State;
+use crate::record::TrackedTask;
+
+/// Parses and decodes the parameters of `query`, in their order.
 ///
 /// # Errors
-/// A parameter stands twice, or is not UTF-8 text: which one, as a sentence.
-pub fn pairs(query: &str) -> Result<Vec<(String, String)>, String> {
+/// A parameter is given twice or is not UTF-8 text; the error is a sentence that names it.
+pub fn parse_pairs(query: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
     let mut seen = HashSet::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -25,10 +33,87 @@ pub fn pairs(query: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
-/// A form writes a space as `+`.
+/// Decodes a percent-encoded text, in which forms encode a space as `+`.
 fn decode(text: &str) -> Option<String> {
     let spaced = text.replace('+', " ");
     percent_decode_str(&spaced).decode_utf8().ok().map(Cow::into_owned)
+}
+
+/// A filter of tasks. A field that is `None` matches any task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskFilter {
+    /// Name of the provider.
+    pub provider: Option<String>,
+    /// State of the task.
+    pub state: Option<State>,
+    /// True for stuck tasks, false for all others.
+    pub stuck: Option<bool>,
+    /// Whole ID of the task.
+    pub task_id: Option<String>,
+}
+
+impl TaskFilter {
+    /// Parses a query.
+    ///
+    /// # Errors
+    /// The query is invalid; the error is a sentence.
+    pub fn parse(query: &str) -> Result<Self, String> {
+        Self::from_pairs(parse_pairs(query)?)
+    }
+
+    /// Parses the query that a form sends, in which an empty field matches any task.
+    ///
+    /// # Errors
+    /// The query is invalid; the error is a sentence.
+    pub fn parse_form(query: &str) -> Result<Self, String> {
+        let mut pairs = parse_pairs(query)?;
+        pairs.retain(|(_, value)| !value.is_empty());
+        Self::from_pairs(pairs)
+    }
+
+    fn from_pairs(pairs: Vec<(String, String)>) -> Result<Self, String> {
+        let mut filter = Self::default();
+        for (key, value) in pairs {
+            match (key.as_str(), value.as_str()) {
+                ("provider", _) => filter.provider = Some(value),
+                ("task_id", _) => filter.task_id = Some(value),
+                ("state", _) => {
+                    let known = State::ALL.into_iter().find(|state| state.as_str() == value);
+                    filter.state = Some(known.ok_or_else(|| format!("no state {value:?}"))?);
+                }
+                ("stuck", "true" | "1") => filter.stuck = Some(true),
+                ("stuck", "false" | "0") => filter.stuck = Some(false),
+                ("stuck", _) => return Err("stuck is true or false".to_owned()),
+                _ => {
+                    return Err(format!(
+                        "unknown parameter {key:?}: provider, state, stuck and task_id narrow"
+                    ));
+                }
+            }
+        }
+        Ok(filter)
+    }
+
+    /// Returns the parameters from which [`TaskFilter::parse`] parses this filter.
+    pub fn pairs(&self) -> Vec<(&'static str, &str)> {
+        let stuck = self.stuck.map(|stuck| if stuck { "true" } else { "false" });
+        [
+            ("provider", self.provider.as_deref()),
+            ("state", self.state.map(State::as_str)),
+            ("stuck", stuck),
+            ("task_id", self.task_id.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+    }
+
+    /// Reports whether a task of the provider matches.
+    pub fn matches(&self, record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> bool {
+        self.state.is_none_or(|state| record.state() == state)
+            && self.stuck.is_none_or(|stuck| record.is_stuck(stuck_after, now) == stuck)
+            && self.task_id.as_ref().is_none_or(|id| **id == *record.task.id)
+    }
 }
 
 #[cfg(test)]
@@ -50,7 +135,7 @@ mod tests {
             ("task%5Fid=a+b%2B%26%C3%A9", &[("task_id", "a b+&é")]),
             ("a=100%&b=%zz", &[("a", "100%"), ("b", "%zz")]),
         ] {
-            assert_eq!(pairs(query), Ok(owned(expected)), "{query}");
+            assert_eq!(parse_pairs(query), Ok(owned(expected)), "{query}");
         }
     }
 
@@ -64,7 +149,35 @@ mod tests {
             ("a=%ED%A0%80", r#"the parameter "a" is not UTF-8 text"#),
             ("%FF=a", "the name of a parameter is not UTF-8 text"),
         ] {
-            assert_eq!(pairs(query), Err(expected.to_owned()), "{query}");
+            assert_eq!(parse_pairs(query), Err(expected.to_owned()), "{query}");
+        }
+    }
+
+    #[test]
+    fn queries_are_read_strictly_and_a_form_may_leave_fields_empty() {
+        let all = TaskFilter {
+            provider: Some("a b".to_owned()),
+            state: Some(State::NotFound),
+            stuck: Some(false),
+            task_id: Some("x/y".to_owned()),
+        };
+        let query = "provider=a+b&state=not_found&stuck=false&task_id=x%2Fy";
+        assert_eq!(TaskFilter::parse(query), Ok(all.clone()));
+        assert_eq!(TaskFilter::parse_form(query), Ok(all.clone()));
+        let pairs = [("provider", "a b"), ("state", "not_found"), ("stuck", "false")];
+        assert_eq!(all.pairs(), [&pairs[..], &[("task_id", "x/y")]].concat());
+        let nothing = "provider=&state=&stuck=&task_id=";
+        assert_eq!(TaskFilter::parse_form(nothing), Ok(TaskFilter::default()));
+        assert_eq!(TaskFilter::parse(nothing), Err(r#"no state """#.to_owned()));
+        for (query, message) in [
+            ("state=lost", r#"no state "lost""#),
+            ("stuck=maybe", "stuck is true or false"),
+            ("a=1", r#"unknown parameter "a": provider, state, stuck and task_id narrow"#),
+            ("state=queued&state=queued", r#"the parameter "state" is given twice"#),
+        ] {
+            for read in [TaskFilter::parse, TaskFilter::parse_form] {
+                assert_eq!(read(query), Err(message.to_owned()), "{query}");
+            }
         }
     }
 }

@@ -8,9 +8,11 @@ mod transfer;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::harness::{Exporter, until};
 
@@ -48,17 +50,17 @@ impl Api {
         let body = body.as_ref();
         let head = format!("HTTP/1.1 {head}Content-Length: {}\r\n\r\n", body.len());
         let answer = [head.as_bytes(), body].concat();
-        self.answers.lock().unwrap().insert(path.to_owned(), answer);
+        self.answers.lock().insert(path.to_owned(), answer);
     }
 
     /// The paths that were asked for so far.
     fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().iter().map(|(path, _)| path.clone()).collect()
+        self.asked.lock().iter().map(|(path, _)| path.clone()).collect()
     }
 
     /// The longest time between two requests.
     fn longest_pause(&self) -> Duration {
-        let asked = self.asked.lock().unwrap();
+        let asked = self.asked.lock();
         let pauses = asked.windows(2).map(|pair| pair[1].1 - pair[0].1);
         pauses.max().unwrap_or_default()
     }
@@ -102,8 +104,8 @@ fn serve(
         }
         reader.read_exact(&mut vec![0; length])?;
         let Some(path) = first.split(' ').nth(1) else { return Ok(()) };
-        asked.lock().unwrap().push((path.to_owned(), Instant::now()));
-        let answer = answers.lock().unwrap().get(path).cloned();
+        asked.lock().push((path.to_owned(), Instant::now()));
+        let answer = answers.lock().get(path).cloned();
         let missing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec();
         stream.write_all(&answer.unwrap_or(missing))?;
     }

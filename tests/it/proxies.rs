@@ -3,8 +3,10 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
+
+use parking_lot::Mutex;
 
 use crate::harness::certificates::make;
 use crate::harness::upstream::{Reply, Upstream, answer};
@@ -163,7 +165,7 @@ fn proxy(
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let host = greet(&mut stream).unwrap();
-            log.lock().unwrap().push(host);
+            log.lock().push(host);
             join(stream, TcpStream::connect(to).unwrap());
         }
     });
@@ -216,7 +218,7 @@ fn a_proxy_of_socks_is_sent_the_name_of_the_host() {
         let provider = provider("mj", &format!("http://{HOST}:8080"), &url);
         let exporter = Exporter::start(&configuration(&[provider], &[("mj", "running-1")]));
         exporter.await_state("running-1", "running");
-        assert_eq!(asked.lock().unwrap()[0], format!("{HOST}:8080"));
+        assert_eq!(asked.lock()[0], format!("{HOST}:8080"));
         assert!(!exporter.get("/config").text().contains("hunter2"));
     }
 }
@@ -237,5 +239,5 @@ fn https_goes_through_a_tunnel() {
         &[("HTTPS_PROXY", &format!("http://{address}"))],
     );
     exporter.await_state("a", "running");
-    assert_eq!(asked.lock().unwrap()[0], format!("{HOST}:443"));
+    assert_eq!(asked.lock()[0], format!("{HOST}:443"));
 }

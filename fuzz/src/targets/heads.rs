@@ -10,16 +10,16 @@ use aitask_exporter::clock::Clock;
 use aitask_exporter::config::Sources;
 use aitask_exporter::fetch::resolver::Resolver;
 use aitask_exporter::history::FailureHistory;
-use aitask_exporter::poll::worker::Context;
+use aitask_exporter::poll::worker::Services;
 use aitask_exporter::reload::{self, ConfigManager, ConfigSource, Upstreams};
 use aitask_exporter::store::Store;
 use aitask_exporter::telemetry::Telemetry;
 use aitask_exporter::web::auth::ClientAddress;
-use aitask_exporter::web::compute_turns::Turns;
-use aitask_exporter::web::connection_stage::Stage;
-use aitask_exporter::web::guard::Guard;
-use aitask_exporter::web::listen::{self, Client};
-use aitask_exporter::web::{self, Web};
+use aitask_exporter::web::connection_stage::ConnectionStage;
+use aitask_exporter::web::listen::{self, ClientConnection};
+use aitask_exporter::web::middleware::Authentication;
+use aitask_exporter::web::stream::ComputePermits;
+use aitask_exporter::web::{self, WebState};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -49,7 +49,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let web = runtime.block_on(async {
         let (telemetry, clock) = (Arc::new(Telemetry::new()), Clock::system());
         let history = Arc::new(FailureHistory::new(10));
-        let context = Context {
+        let context = Services {
             runtime: runtime.handle().clone(),
             resolver: Resolver::system(),
             clock,
@@ -63,17 +63,21 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         let built = built.unwrap_or_else(|told| panic!("{told}"));
         let store = Arc::new(Store::new(clock));
         let live = Arc::new(ConfigManager::start(source, built, store, context).await.unwrap());
-        Web {
+        WebState {
             reloads: live.reloads(),
             live,
             telemetry,
             history,
             telemetry_path: "/metrics".to_owned(),
-            turns: Turns::new(),
+            compute_permits: ComputePermits::new(),
             stopping: AtomicBool::new(false),
         }
     });
-    let guard = Guard { settings: None, open: &[], telemetry: Arc::clone(&web.telemetry) };
+    let guard = Authentication {
+        web_config: None,
+        unauthenticated_paths: &[],
+        telemetry: Arc::clone(&web.telemetry),
+    };
     let router = web::router(Arc::new(web), 40, guard);
     Server { runtime, router, stop: watch::Sender::new(false) }
 });
@@ -83,7 +87,7 @@ pub fn run(data: &[u8]) {
     let (client, stream) = duplex(STREAM_BYTES);
     let (mut reader, mut writer) = tokio::io::split(client);
     let address = ClientAddress(Ipv4Addr::LOCALHOST.into());
-    let client = Client { address, stage: Arc::new(Stage::new()) };
+    let client = ClientConnection { address, stage: Arc::new(ConnectionStage::new()) };
     let serving =
         listen::serve_connection(stream, client, server.router.clone(), server.stop.subscribe());
     let mut answers = Vec::new();

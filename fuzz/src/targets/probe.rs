@@ -2,8 +2,8 @@
 //! and as text.
 
 use aitask_exporter::printable::is_printable;
-use aitask_exporter::web::probe::Question;
-use aitask_exporter::web::task_filter;
+use aitask_exporter::web::probe::ProbeParams;
+use aitask_exporter::web::query;
 use http::Uri;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -17,25 +17,27 @@ pub fn run(data: &[u8]) {
 }
 
 fn ask(query: &str) {
-    match Question::parse(query) {
-        Ok(question) => assert_eq!(Question::parse(&written(&question)), Ok(question), "{query:?}"),
+    match ProbeParams::parse(query) {
+        Ok(params) => {
+            assert_eq!(ProbeParams::parse(&written(&params)), Ok(params), "{query:?}")
+        }
         Err(told) => assert_plain(query, &told),
     }
 }
 
 fn list(query: &str) {
-    let again = |question: &task_filter::TaskFilter| {
-        let pairs = question.pairs().into_iter();
+    let again = |params: &query::TaskFilter| {
+        let pairs = params.pairs().into_iter();
         let pairs: Vec<_> =
             pairs.map(|(name, value)| format!("{name}={}", encode(value))).collect();
-        task_filter::TaskFilter::parse(&pairs.join("&"))
+        query::TaskFilter::parse(&pairs.join("&"))
     };
-    match task_filter::TaskFilter::parse(query) {
-        Ok(question) => assert_eq!(again(&question), Ok(question), "{query:?}"),
+    match query::TaskFilter::parse(query) {
+        Ok(params) => assert_eq!(again(&params), Ok(params), "{query:?}"),
         Err(told) => assert_plain(query, &told),
     }
-    match task_filter::TaskFilter::of_form(query) {
-        Ok(question) => assert_eq!(again(&question), Ok(question), "{query:?}"),
+    match query::TaskFilter::parse_form(query) {
+        Ok(params) => assert_eq!(again(&params), Ok(params), "{query:?}"),
         Err(told) => assert_plain(query, &told),
     }
 }
@@ -49,12 +51,12 @@ fn encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-fn written(question: &Question) -> String {
-    let mut pairs = vec![format!("debug={}", question.debug)];
-    for (key, value) in [("provider", &question.provider), ("task_id", &question.task_id)] {
+fn written(params: &ProbeParams) -> String {
+    let mut pairs = vec![format!("debug={}", params.debug)];
+    for (key, value) in [("provider", &params.provider), ("task_id", &params.task_id)] {
         pairs.extend(value.iter().map(|value| format!("{key}={}", encode(value))));
     }
-    for (name, value) in &question.params {
+    for (name, value) in &params.task_params {
         pairs.push(format!("{}={}", encode(&format!("param.{name}")), encode(value)));
     }
     pairs.join("&")

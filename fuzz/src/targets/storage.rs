@@ -50,7 +50,7 @@ pub fn run(data: &[u8]) {
                 let task = Task { id: (&*id).into(), common: Arc::new(common) };
                 log_record::encode_change(sequence, &task, &known, finished, &mut frames);
                 if seen.insert((Arc::clone(&task.common.provider), id)) {
-                    records.push(TrackedTask { task, known });
+                    records.push(TrackedTask { task, record: known });
                 }
             }
         }

@@ -1,58 +1,59 @@
-//! A queue that is fair to those who fill it. Pure.
+//! A fair queue. Pure.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
-/// Items of many flows, which take turns: in each round every flow that has items has one turn. So an
-/// item waits for those of its own flow that were there before it, and meanwhile for one item a round
-/// of each other flow.
+/// A queue of items that belong to flows.
+///
+/// In each round, every flow that has items gets one of them out. An item thus waits for the
+/// earlier items of its own flow, and meanwhile for one item per round of each other flow.
 #[derive(Debug)]
-pub struct Queue<F, T> {
-    items: BTreeMap<Turn, T>,
-    /// The round of the last item of each flow that had one in this round or has one in a later.
+pub struct FairQueue<F, T> {
+    items: BTreeMap<Position, T>,
+    /// Round of the last item of each flow that has an item in the current round or a later one.
     last: HashMap<F, u64>,
     round: u64,
     next: u64,
 }
 
-/// The turn of an item. Earlier turns are less.
+/// The position of an item. Items are taken in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Turn {
+pub struct Position {
     round: u64,
     number: u64,
 }
 
-impl<F, T> Default for Queue<F, T> {
+impl<F, T> Default for FairQueue<F, T> {
     fn default() -> Self {
         Self { items: BTreeMap::new(), last: HashMap::new(), round: 0, next: 0 }
     }
 }
 
-impl<F: Eq + Hash, T> Queue<F, T> {
-    /// Puts an item at the end of its flow.
-    pub fn push(&mut self, flow: F, item: T) -> Turn {
+impl<F: Eq + Hash, T> FairQueue<F, T> {
+    /// Appends an item to its flow.
+    pub fn push(&mut self, flow: F, item: T) -> Position {
         let round = self.last.get(&flow).map_or(self.round, |last| last + 1);
-        let turn = Turn { round, number: self.next };
+        let position = Position { round, number: self.next };
         self.next += 1;
         self.last.insert(flow, round);
-        self.items.insert(turn, item);
-        turn
+        self.items.insert(position, item);
+        position
     }
 
-    /// Takes the item whose turn it is.
-    pub fn pop(&mut self) -> Option<(Turn, T)> {
-        let (turn, item) = self.items.pop_first()?;
-        self.round = turn.round;
-        self.last.retain(|_, last| *last >= turn.round);
-        Some((turn, item))
+    /// Takes the item with the lowest position.
+    pub fn pop(&mut self) -> Option<(Position, T)> {
+        let (position, item) = self.items.pop_first()?;
+        self.round = position.round;
+        self.last.retain(|_, last| *last >= position.round);
+        Some((position, item))
     }
 
-    /// The item of a turn, unless it was taken or removed.
-    pub fn get_mut(&mut self, turn: Turn) -> Option<&mut T> {
-        self.items.get_mut(&turn)
+    /// Returns the item at a position, unless it was taken or removed.
+    pub fn get_mut(&mut self, position: Position) -> Option<&mut T> {
+        self.items.get_mut(&position)
     }
 
-    /// Removes the last of the items that fit if more than `most` do: one of a flow with many.
+    /// Removes the last matching item if more than `most` items match: an item of a flow with many.
     pub fn remove_last_beyond(&mut self, most: usize, fits: impl Fn(&T) -> bool) -> Option<T> {
         let mut fitting = self.items.iter().rev().filter(|(_, item)| fits(item));
         let (last, _) = fitting.next()?;
@@ -65,19 +66,20 @@ impl<F: Eq + Hash, T> Queue<F, T> {
 mod tests {
     use super::*;
 
-    fn drain(queue: &mut Queue<char, u32>) -> Vec<u32> {
+    fn drain(queue: &mut FairQueue<char, u32>) -> Vec<u32> {
         std::iter::from_fn(|| queue.pop().map(|(_, item)| item)).collect()
     }
 
     #[test]
     fn flows_take_turns() {
-        let mut queue = Queue::default();
+        let mut queue = FairQueue::default();
         for item in 1..=4 {
             queue.push('a', item);
         }
         queue.push('b', 10);
         assert_eq!(queue.pop().unwrap().1, 1);
-        // Who comes in a round has a turn in it; who had one waits for the next.
+        // A flow that comes in a round has a position in it; one that already had one waits for the
+        // next.
         queue.push('c', 20);
         queue.push('a', 5);
         queue.push('b', 11);
@@ -90,19 +92,19 @@ mod tests {
 
     #[test]
     fn the_last_of_the_longest_flow_is_removed_first() {
-        let mut queue = Queue::default();
+        let mut queue = FairQueue::default();
         for item in 1..=3 {
             queue.push('a', item);
         }
-        let turn = queue.push('b', 10);
+        let position = queue.push('b', 10);
         queue.push('a', 7);
         let small = |item: &u32| *item != 7;
         assert_eq!(queue.remove_last_beyond(4, small), None);
         assert_eq!(queue.remove_last_beyond(3, small), Some(3));
         assert_eq!(queue.remove_last_beyond(2, small), Some(2));
-        assert_eq!(queue.get_mut(turn), Some(&mut 10));
+        assert_eq!(queue.get_mut(position), Some(&mut 10));
         assert_eq!(drain(&mut queue), [1, 10, 7]);
-        assert_eq!(queue.get_mut(turn), None);
+        assert_eq!(queue.get_mut(position), None);
         assert_eq!(queue.remove_last_beyond(0, small), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of a task, in sentences and lines for a person.
+//! The details of a task, as sentences and table rows for people.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use crate::history::FailureEntry;
 use crate::observation::State;
 use crate::record::{StuckReason, TrackedTask};
 
-/// A line of what is known: a value or a moment.
+/// A row of the details of a task: a value, a time, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// What it is about.
+    /// Name of the row.
     pub name: String,
-    /// In words.
+    /// Value as text.
     pub value: String,
-    /// When.
+    /// Time.
     pub at: Option<FormattedTime>,
-    /// What one has to know of it.
+    /// Explanation of the value.
     pub note: String,
 }
 
@@ -27,7 +27,7 @@ impl Fact {
         Self { name: name.to_owned(), value: value.into(), at: None, note: String::new() }
     }
 
-    /// A text from outside; `none` where it is empty.
+    /// Formats a text from outside; `none` replaces an empty one.
     fn text(name: &str, text: Option<&str>, none: &str) -> Self {
         Self::new(name, format::whole(text.filter(|text| !text.is_empty()).unwrap_or(none)))
     }
@@ -41,8 +41,8 @@ impl Fact {
     }
 }
 
-/// Why a task needs a person, the gravest first. `last` is the last failed poll of it that is
-/// remembered.
+/// Returns the reasons why a task needs attention, the most serious first. `last` is the last
+/// recorded failed poll of the task.
 pub fn troubles(
     record: &TrackedTask,
     stuck_after: Duration,
@@ -51,7 +51,7 @@ pub fn troubles(
 ) -> Vec<String> {
     let mut troubles = Vec::new();
     if let Some(stuck) = record.stuck(stuck_after, now) {
-        troubles.push(format!("StuckReason: {}.", why(stuck, stuck_after)));
+        troubles.push(format!("Stuck: {}.", why(stuck, stuck_after)));
     }
     if record.is_final() && record.state() == State::NotFound {
         let sentence = match record.last_success() {
@@ -61,12 +61,13 @@ pub fn troubles(
         troubles.push(sentence.to_owned());
     }
     match record.error() {
-        Some(("task", "")) => troubles.push("FailedPoll; the provider tells no code.".to_owned()),
+        Some(("task", "")) => troubles.push("Failed; the provider tells no code.".to_owned()),
         Some(("task", code)) => {
-            troubles.push(format!("FailedPoll, with the code “{}”.", format::whole(code)));
+            troubles.push(format!("Failed, with the code “{}”.", format::whole(code)));
         }
         Some((reason, code)) => {
-            // One that is remembered may be older than the last poll, after a restart say.
+            // After a restart, for example, the last recorded failure may be older than the last
+            // poll.
             let last = last.filter(|last| last.failure.reason.as_str() == reason);
             let detail = last.map(|last| format::whole(&last.failure.detail));
             let code = Some(code).filter(|code| !code.is_empty());
@@ -83,7 +84,7 @@ pub fn troubles(
     troubles
 }
 
-/// Why a task is stuck: the end of a sentence.
+/// Explains why a task is stuck, as the end of a sentence.
 fn why(
     StuckReason { age, waited, unchanged_for: still }: StuckReason,
     stuck_after: Duration,
@@ -104,7 +105,7 @@ fn why(
     format!("{}; stuck_after is {}", both.join(", and "), duration::format(stuck_after))
 }
 
-/// All that is known of a task. `last` is the last failed poll of it that is remembered.
+/// Returns all details of a task. `last` is the last recorded failed poll of the task.
 pub fn facts(
     record: &TrackedTask,
     stuck_after: Duration,
@@ -114,7 +115,7 @@ pub fn facts(
     [standing(record, stuck_after, now), identity(record), polls(record, last, now)].concat()
 }
 
-/// Where it stands, and since when.
+/// Returns the details of the state of a task.
 fn standing(record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Vec<Fact> {
     let provider = format::whole(&record.task.common.provider);
     let status = Fact::text("Status", Some(record.status()), "none").note("the provider's word");
@@ -147,7 +148,7 @@ fn standing(record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Vec<
     facts
 }
 
-/// What it is.
+/// Returns the details of the identity of a task.
 fn identity(record: &TrackedTask) -> Vec<Fact> {
     let common = &record.task.common;
     let fact = |what: &str, name: &str, value: &str| {
@@ -159,7 +160,7 @@ fn identity(record: &TrackedTask) -> Vec<Fact> {
     std::iter::once(job_type).chain(labels).chain(params).collect()
 }
 
-/// How its polls went.
+/// Returns the details of the polls of a task.
 fn polls(record: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) -> Vec<Fact> {
     let moment = |name: &str, at: Option<Timestamp>, never: &str| {
         at.map_or_else(|| Fact::new(name, never), |at| Fact::at(name, at, now))
@@ -183,8 +184,8 @@ fn polls(record: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) -> V
     facts
 }
 
-/// The last failed poll: of the record, while there has been no usable answer since; else the last
-/// that is remembered.
+/// Returns the last failed poll: that of the record if there has been no usable response since,
+/// else the last recorded one.
 fn failure(record: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) -> Option<Fact> {
     let (reason, code, at) = match record.error().filter(|(reason, _)| *reason != "task") {
         Some((reason, code)) => (reason, code, record.last_poll()?),
@@ -204,13 +205,13 @@ fn state(record: &TrackedTask) -> Fact {
 
 fn stuck(record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Fact {
     match record.stuck(stuck_after, now) {
-        Some(stuck) => Fact::new("StuckReason", "yes").note(why(stuck, stuck_after)),
+        Some(stuck) => Fact::new("Stuck", "yes").note(why(stuck, stuck_after)),
         None if record.state() == State::Waiting => {
-            Fact::new("StuckReason", "no").note("it waits for the user, not for the provider")
+            Fact::new("Stuck", "no").note("it waits for the user, not for the provider")
         }
         None => {
             let after = duration::format(stuck_after);
-            Fact::new("StuckReason", "no").note(format!("stuck_after is {after}"))
+            Fact::new("Stuck", "no").note(format!("stuck_after is {after}"))
         }
     }
 }
@@ -252,13 +253,12 @@ mod tests {
     fn it_is_told_why_a_task_is_stuck() {
         let mut record = record();
         assert_eq!(troubles(&record, STUCK_AFTER, None, after(90)), [""; 0]);
-        let old = [
-            "StuckReason: enqueued 1m31s ago, and state and progress have not changed for 1m31s; \
-                    stuck_after is 1m30s.",
-        ];
+        let old =
+            ["Stuck: enqueued 1m31s ago, and state and progress have not changed for 1m31s; \
+                    stuck_after is 1m30s."];
         assert_eq!(troubles(&record, STUCK_AFTER, None, after(91)), old);
         record.observe(&told(State::Running, None), after(80));
-        let old = ["StuckReason: enqueued 1m31s ago; stuck_after is 1m30s."];
+        let old = ["Stuck: enqueued 1m31s ago; stuck_after is 1m30s."];
         assert_eq!(troubles(&record, STUCK_AFTER, None, after(91)), old);
     }
 
@@ -272,10 +272,9 @@ mod tests {
         assert_eq!(queue_age(&record, days), waits);
         record.observe(&told(State::Running, None), after(days));
         assert_eq!(troubles(&record, STUCK_AFTER, None, after(days + 90)), [""; 0]);
-        let stuck = [
-            "StuckReason: enqueued 3d ago and waited for the user for all but 1m31s of that, and \
-                      state and progress have not changed for 1m31s; stuck_after is 1m30s.",
-        ];
+        let stuck =
+            ["Stuck: enqueued 3d ago and waited for the user for all but 1m31s of that, and \
+                      state and progress have not changed for 1m31s; stuck_after is 1m30s."];
         assert_eq!(troubles(&record, STUCK_AFTER, None, after(days + 91)), stuck);
         assert_eq!(queue_age(&record, days + 91), waits);
     }
@@ -284,11 +283,11 @@ mod tests {
     fn it_is_told_how_a_task_failed_or_was_lost() {
         let mut failed = record();
         failed.observe(&told(State::Failed, Some("E1")), after(5));
-        let trouble = ["FailedPoll, with the code “E1”."];
+        let trouble = ["Failed, with the code “E1”."];
         assert_eq!(troubles(&failed, STUCK_AFTER, None, after(6)), trouble);
         assert_eq!(fact(&failed, "Failure code", START), Some(("E1".into(), String::new())));
         failed.observe(&told(State::Failed, None), after(5));
-        let trouble = ["FailedPoll; the provider tells no code."];
+        let trouble = ["Failed; the provider tells no code."];
         assert_eq!(troubles(&failed, STUCK_AFTER, None, after(6)), trouble);
 
         let mut lost = record();
@@ -306,7 +305,7 @@ mod tests {
         let found = fact(&lost, "Denied in a row", after(62)).unwrap();
         assert_eq!((found.0.as_str(), found.1.as_str()), denied);
         assert_eq!(fact(&lost, "Last usable answer", after(3)).unwrap().0, "2s ago");
-        assert_eq!(fact(&lost, "StuckReason", after(999)), None);
+        assert_eq!(fact(&lost, "Stuck", after(999)), None);
 
         let mut never_known = record();
         for seconds in [1, 2, 91] {

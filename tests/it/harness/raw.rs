@@ -2,9 +2,11 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
+
+use parking_lot::Mutex;
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -58,7 +60,7 @@ impl RawGateway {
 
     /// The requests so far.
     pub fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().clone()
     }
 }
 
@@ -88,7 +90,7 @@ fn serve(
         let (method, target) = (words.next().unwrap(), words.next().unwrap());
         let asked = Asked { method, target, body: String::from_utf8(body).unwrap() };
         let (status, body) = answer(&asked);
-        seen.lock().unwrap().push(asked);
+        seen.lock().push(asked);
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
         stream.write_all(&[head.into_bytes(), body].concat())?;
     }

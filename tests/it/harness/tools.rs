@@ -4,8 +4,9 @@
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::http::{self, encode};
@@ -204,7 +205,7 @@ impl Webhook {
             for stream in listener.incoming() {
                 let body = http::receive(stream.unwrap());
                 let message: Value = serde_json::from_slice(&body).unwrap();
-                keep.lock().unwrap().push(message);
+                keep.lock().push(message);
             }
         });
         Self { address, told }
@@ -213,7 +214,7 @@ impl Webhook {
     /// Waits for an alert of this name in this status.
     pub fn await_alert(&self, name: &str, status: &str) -> Value {
         eventually(&format!("{name} is {status}"), || {
-            let told = self.told.lock().unwrap();
+            let told = self.told.lock();
             let alerts = told.iter().flat_map(|message| message["alerts"].as_array().unwrap());
             let is =
                 |alert: &&Value| alert["labels"]["alertname"] == name && alert["status"] == status;

@@ -3,8 +3,10 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
+
+use parking_lot::Mutex;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -97,7 +99,7 @@ impl Upstream {
 
     /// The requests so far.
     pub fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().clone()
     }
 }
 
@@ -111,7 +113,7 @@ fn serve(
     let mut stream = stream;
     for number in 0.. {
         let Some(asked) = receive(&mut reader, connection, number)? else { break };
-        log.lock().unwrap().push(asked.clone());
+        log.lock().push(asked.clone());
         match reply(&asked) {
             Reply::Keep(bytes) => stream.write_all(&bytes)?,
             Reply::Close(bytes) => {

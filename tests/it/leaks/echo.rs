@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
+
+use parking_lot::Mutex;
 
 use super::forms::{FORMS, Layers};
 
@@ -69,7 +71,7 @@ fn serve(stream: TcpStream, secrets: &Mutex<BTreeSet<String>>) {
             // Or nothing would be shown by not seeing it.
             assert!(layers.hold(secret), "{secret} is not in {id}");
         }
-        secrets.lock().unwrap().extend(sent);
+        secrets.lock().extend(sent);
         if reader.get_mut().write_all(&answer).is_err() {
             return;
         }

@@ -4,10 +4,12 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::{TIMESTAMP, config, finished, finishing, flags, kill};
 use crate::harness::host::Disk;
@@ -56,7 +58,7 @@ impl Scraper {
                 if let Ok(reply) = http::send(address, "GET", "/metrics", &[], "")
                     && reply.status == 200
                 {
-                    sees.lock().unwrap().read(&Samples::parse(reply.text()));
+                    sees.lock().read(&Samples::parse(reply.text()));
                 }
                 thread::sleep(every);
             }
@@ -65,7 +67,7 @@ impl Scraper {
     }
 
     fn sees(&self) -> Reader {
-        self.reader.lock().unwrap().clone()
+        self.reader.lock().clone()
     }
 }
 

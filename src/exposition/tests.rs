@@ -192,15 +192,15 @@ fn histories() -> Vec<TrackedTask> {
     let succeeded =
         Observation { finish_time: Some(second(-7)), ..with_progress(Some(0.0), State::Succeeded) };
     let failed = Observation { failure_code: Some("7".into()), ..seen(State::Failed, "x") };
-    let timeout = Err(Failure::new(Reason::Timeout, ""));
+    let timeout = || Err(Failure::new(Reason::Timeout, ""));
     let api_error = Err(Failure { code: "8".into(), ..Failure::new(Reason::Api, "") });
     vec![
         history(&[]),
-        history(&[timeout.clone()]),
+        history(&[timeout()]),
         history(&[Ok(queued.clone())]),
         history(&[Ok(queued.clone()), api_error.clone()]),
         history(&[Ok(running.clone())]),
-        history(&[Ok(seen(State::Waiting, "wait")), Ok(running.clone()), timeout]),
+        history(&[Ok(seen(State::Waiting, "wait")), Ok(running.clone()), timeout()]),
         history(&[Ok(running), Ok(succeeded)]),
         history(&[Ok(queued), Ok(failed)]),
     ]

@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 
 use aitask_exporter::clock::Clock;
 use aitask_exporter::config::{self, Loaded};
-use aitask_exporter::exposition::out::Out;
+use aitask_exporter::exposition::BodyWriter;
 use aitask_exporter::exposition::{self, Format};
 use aitask_exporter::observation::{Observation, State};
-use aitask_exporter::store::{Changes, Store};
+use aitask_exporter::store::{Store, TaskChanges};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -82,7 +82,7 @@ fn report(tasks: usize, form: &str, times: Vec<(Duration, Duration)>) {
 }
 
 fn write(store: &Store, gzip: bool, to: &mut dyn Write) {
-    let mut out = Out::new(gzip, to).unwrap();
+    let mut out = BodyWriter::new(gzip, to).unwrap();
     exposition::write(Format::Text, &store.snapshot(), &[], &mut out).unwrap();
     out.finish().unwrap();
 }
@@ -119,7 +119,7 @@ impl Write for Sink {
 /// Returns a store in which every task has been polled once.
 struct Fleet {
     store: Store,
-    changes: Vec<Changes>,
+    changes: Vec<TaskChanges>,
 }
 
 impl Fleet {
@@ -130,7 +130,7 @@ impl Fleet {
         let text = "providers: [{ name: mjdjourney, preset: mjdjourney }]\ntask_files: [ids.txt]\n";
         let Loaded { config, tasks } = config::load_text("bench.yml", text, &folder).unwrap();
         let store = Store::new(Clock::system());
-        let changes = store.apply(&config.providers, tasks);
+        let changes = store.apply_config(&config.providers, tasks);
         let fleet = Self { store, changes };
         fleet.poll(1);
         fleet
@@ -156,7 +156,7 @@ impl Fleet {
                     failure_code: None,
                     odd: Vec::new(),
                 };
-                changes.shard.record(placed.slot, &Ok(observation), |_, _| ()).unwrap();
+                changes.tasks.record_poll(placed.slot, &Ok(observation), |_, _| ()).unwrap();
             }
         }
     }

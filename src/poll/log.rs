@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::history::{Entry, History};
+use crate::history::{FailureEntry, FailureHistory};
 use crate::observation::{Failure, Observation, OddField, Oddity, Reason, State};
-use crate::record::Change;
+use crate::record::Transition;
 use crate::schedule::batches::BatchChange;
 use crate::store::Slot;
 use crate::task::Task;
@@ -23,7 +23,7 @@ const MAX_LOGGED: usize = 256;
 #[derive(Debug)]
 pub struct PollLog {
     clock: Clock,
-    history: Arc<History>,
+    history: Arc<FailureHistory>,
     logged: HashSet<String>,
     logged_since: Instant,
     /// Unknown statuses already logged.
@@ -34,7 +34,7 @@ pub struct PollLog {
 
 impl PollLog {
     /// Returns an empty log.
-    pub fn new(clock: Clock, history: Arc<History>) -> Self {
+    pub fn new(clock: Clock, history: Arc<FailureHistory>) -> Self {
         Self {
             clock,
             history,
@@ -52,7 +52,7 @@ impl PollLog {
         task: &Task,
         outcome: &Result<Observation, Failure>,
         message: Option<&str>,
-        change: Option<Change>,
+        change: Option<Transition>,
     ) {
         let (provider, task_id) = (&*task.common.provider, &*task.id);
         let api_message = message.unwrap_or_default();
@@ -89,7 +89,7 @@ impl PollLog {
                         "poll failed"
                     );
                 }
-                self.history.push(Entry {
+                self.history.push(FailureEntry {
                     at: self.clock.now(),
                     provider: provider.to_owned(),
                     task_id: task_id.to_owned(),

@@ -9,7 +9,7 @@ use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, Provider, preset};
 use aitask_exporter::mapping::{ProviderResponse, ReceivedBody};
 use aitask_exporter::observation::{Failure, Observation, OddField, State};
-use aitask_exporter::record::Record;
+use aitask_exporter::record::TrackedTask;
 use aitask_exporter::task::{Task, TaskCommon};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -147,10 +147,10 @@ fn failed(failure: &Failure) {
 fn keep(outcome: &Result<Observation, Failure>, id: &str) {
     let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
     let task = Task { id: id.into(), common: Arc::new(common) };
-    let mut record = Record::new(task, Timestamp::from_micros(1_750_000_000_000_000));
+    let mut record = TrackedTask::new(task, Timestamp::from_micros(1_750_000_000_000_000));
     for now in [i64::MIN, 0, 1_750_000_000_000_001, i64::MAX] {
         let now = Timestamp::from_micros(now);
-        let change = record.take_in(outcome, now, Duration::from_secs(600));
+        let change = record.apply(outcome, now, Duration::from_secs(600));
         assert_eq!(change.is_final, record.is_final());
         assert!(record.queue_age(now).is_none() || !record.is_final());
         assert!(record.error().is_some() == (outcome.is_err() || record.state() == State::Failed));

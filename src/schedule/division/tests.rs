@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::config::Limits;
 use crate::observation::Reason;
 use crate::schedule::dispatch::PollOutcome;
-use crate::store::Placed;
+use crate::store::PollTarget;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -47,7 +47,7 @@ impl SimulatedProvider {
         for index in 0..tasks {
             let slot = Slot { index, generation: 0 };
             // Less than a batch's wait apart.
-            schedule.add(Placed { slot, hash: 1_000_000 + u64::from(index), group: 0 }, now);
+            schedule.add(PollTarget { slot, hash: 1_000_000 + u64::from(index), group: 0 }, now);
         }
         let (requests, polls, changes) = (Vec::new(), BTreeMap::new(), Vec::new());
         Self { schedule, now, requests, polls, changes }
@@ -329,7 +329,7 @@ fn a_task_that_changes_its_group_leaves_its_part() {
     };
     assert_eq!(take(&mut provider, &[10]).len(), 50);
     let slot = Slot { index: 3, generation: 0 };
-    provider.schedule.regroup(Placed { slot, hash: 1_000_003, group: 8 });
+    provider.schedule.regroup(PollTarget { slot, hash: 1_000_003, group: 8 });
     let half = take(&mut provider, &[]);
     assert!(half.len() == 24 && !half.contains(&3));
     assert_eq!(take(&mut provider, &[]).len(), 25);

@@ -20,10 +20,10 @@ use crate::config::Sources;
 use crate::fetch::resolver::Resolver;
 use crate::history::History;
 use crate::logging;
-use crate::poll::worker::Context;
-use crate::reading::{Reading, ReadingError};
+use crate::poll::worker::Services;
 use crate::reload::{self, Built, ConfigManager, ConfigSource, ReloadError};
 use crate::signals::{Signals, abort_on_second};
+use crate::single_flight::{SingleFlight, SingleFlightError};
 use crate::storage::files::StorageError;
 use crate::storage::{self, Storage};
 use crate::store::Store;
@@ -59,7 +59,7 @@ pub enum AppError {
     Files(#[from] Diagnostics),
     /// The files were not read in time.
     #[error("the configuration: {0}")]
-    Reading(#[from] ReadingError),
+    SingleFlight(#[from] SingleFlightError),
     /// Polling cannot start.
     #[error(transparent)]
     ConfigManager(#[from] ReloadError),
@@ -266,7 +266,7 @@ impl LoadedFiles {
     async fn read_in_time(source: &ConfigSource, flags: &WebFlags) -> Result<Self, AppError> {
         let (source, web) = (source.clone(), flags.config_file());
         let read = move || Self::read(&source, web);
-        Ok(Reading::default().read(reload::PATIENCE, read).await??)
+        Ok(SingleFlight::default().run(reload::PATIENCE, read).await??)
     }
 }
 
@@ -280,7 +280,7 @@ struct Retention<'a> {
 
 /// The parts that poll.
 struct Started {
-    context: Context,
+    context: Services,
     live: Arc<ConfigManager>,
 }
 
@@ -309,7 +309,7 @@ async fn start_polling(
     };
     let history = Arc::new(History::new(retention.history));
     let runtime = polling_thread()?;
-    let context = Context { runtime, resolver, clock, storage, telemetry, history };
+    let context = Services { runtime, resolver, clock, storage, telemetry, history };
     let live = Arc::new(ConfigManager::start(source, built, store, context.clone()).await?);
     Ok(Started { context, live })
 }

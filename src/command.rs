@@ -11,7 +11,7 @@ use crate::cli::{Cli, CliCommand, ExporterFlags, PollFlags};
 use crate::config::{self, Loaded, Provider};
 use crate::logging;
 use crate::poll::report::report;
-use crate::poll::{Upstream, once};
+use crate::poll::{ProviderClient, poll_once};
 use crate::reload::ConfigSource;
 use crate::task::Task;
 use crate::task::TaskGroup;
@@ -79,7 +79,7 @@ fn poll(flags: &PollFlags) -> ExitCode {
         Ok(provider) => provider,
         Err(message) => return fail(WRONG, &message),
     };
-    let is_its = |upstream: &&Arc<Upstream>| Arc::ptr_eq(&upstream.provider, provider);
+    let is_its = |upstream: &&Arc<ProviderClient>| Arc::ptr_eq(&upstream.provider, provider);
     let Some(upstream) = upstreams.iter().find(is_its) else {
         return fail(FAILED, &"the provider has no client");
     };
@@ -96,7 +96,7 @@ fn poll(flags: &PollFlags) -> ExitCode {
     let polls = async {
         let mut all_well = true;
         for task in tasks {
-            let polled = once(upstream, &TaskGroup::one(task.clone()), false).await;
+            let polled = poll_once(upstream, &TaskGroup::one(task.clone()), false, None).await;
             all_well &= polled.outcomes.iter().all(Result::is_ok);
             let printed = print(&report(upstream, &task, &polled));
             all_well &= printed == ExitCode::SUCCESS;

@@ -16,7 +16,7 @@ pub mod clock;
 pub mod duration;
 pub mod supervisor;
 pub mod coalesce;
-pub mod reading;
+pub mod single_flight;
 pub mod task;
 pub mod bounded_file;
 pub mod observation;

@@ -2,9 +2,10 @@
 //! Schema is made from these structs, so their comments are what an editor shows.
 
 use super::{PerTaskSeries, TlsVersion, preset};
+use crate::request::RawRequest;
 use crate::yaml::scalar::{
     ByteSize, PositiveInteger, PrometheusDuration, PublicText, SchemeText, SecretText, Share,
-    TemplateBody, TemplateText, UrlText,
+    UrlText,
 };
 use crate::yaml::span::{Either, OneOrMany, OrderedMap, Spanned};
 use schemars::JsonSchema;
@@ -208,37 +209,6 @@ pub struct RawProbe {
     pub max_in_flight: Spanned<PositiveInteger>,
     /// Which part of the requests they may be while polls are due. Default: global's, or 0.1.
     pub share: Spanned<Share>,
-}
-
-/// How a task is asked for.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct RawRequest {
-    /// GET or POST. Default GET.
-    pub method: Spanned<String>,
-    /// The path below `base_url`. `{task_id}` stands for the ID, other placeholders for the
-    /// task's `params`; `{+kind}` keeps the slashes of a value.
-    pub path: Spanned<String>,
-    /// Query parameters; values may hold placeholders. What stands beside them is not shown.
-    pub query: Spanned<OrderedMap<TemplateText>>,
-    /// A JSON body; its texts may hold placeholders. What stands beside them is not shown.
-    pub body: Spanned<TemplateBody>,
-    /// How several tasks are asked for at once, where the API can.
-    pub batch: Spanned<RawBatch>,
-}
-
-/// How several tasks are asked for at once. The answer has an array where `response.task` points.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct RawBatch {
-    /// GET or POST. Default GET.
-    pub method: Spanned<String>,
-    /// The path below `base_url`. `{task_ids}` stands for the IDs with commas between them.
-    pub path: Spanned<String>,
-    /// Query parameters; values may hold placeholders. What stands beside them is not shown.
-    pub query: Spanned<OrderedMap<TemplateText>>,
-    /// A JSON body; `["{task_ids}"]` stands for the array of all IDs.
-    pub body: Spanned<TemplateBody>,
 }
 
 /// How an answer is understood.

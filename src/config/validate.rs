@@ -12,12 +12,12 @@ use reqwest::Url;
 use super::http_client::MaskedHeaders;
 use super::load::Refusal;
 use super::{Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, definition, raw};
-use crate::mapping::{Mapping, definition as definition_of};
+use crate::mapping::Mapping;
 use crate::printable::find_invisible;
 use crate::request::Request;
 use crate::task::TaskGroup;
 use crate::task::{Task, TaskCommon};
-use crate::yaml::diagnostic::{Diagnostic, DiagnosticSink};
+use crate::yaml::diagnostic::{BlockError, Diagnostic, DiagnosticSink};
 use crate::yaml::scalar::{self, PositiveInteger};
 use crate::yaml::span::Location;
 use crate::yaml::span::Spanned;
@@ -275,7 +275,7 @@ impl Validator<'_> {
             preset,
             base_url,
             request,
-            redacted_request: Request::compile(redacted).ok(),
+            redacted_request: Request::compile(&redacted).ok(),
             masked_headers: MaskedHeaders::of(raw),
             batch,
             mapping,
@@ -286,7 +286,7 @@ impl Validator<'_> {
 
     fn request(&self, raw: &raw::RawProvider, block: &YamlNode) -> Option<Request> {
         self.need(raw.request.is_absent() && !unknown_preset(raw), block, "request");
-        let compiled = Request::compile(definition::request(raw.request.get()?));
+        let compiled = Request::compile(raw.request.get()?);
         self.compiled(compiled, block.get("request")?)
     }
 
@@ -307,10 +307,7 @@ impl Validator<'_> {
 
     fn batch(&self, raw: &raw::RawProvider, block: &YamlNode) -> Option<Request> {
         let batch = raw.request.get()?.batch.get()?;
-        self.compiled(
-            Request::compile(definition::batch(batch)),
-            block.get("request")?.get("batch")?,
-        )
+        self.compiled(Request::compile(&batch.into()), block.get("request")?.get("batch")?)
     }
 
     fn mapping(&self, raw: &raw::RawProvider, block: &YamlNode) -> Option<Mapping> {
@@ -326,14 +323,10 @@ impl Validator<'_> {
         }
     }
 
-    fn compiled<T>(
-        &self,
-        compiled: Result<T, Vec<definition_of::DefinitionError>>,
-        block: &YamlNode,
-    ) -> Option<T> {
-        let report = |diagnostics: Vec<definition_of::DefinitionError>| {
+    fn compiled<T>(&self, compiled: Result<T, Vec<BlockError>>, block: &YamlNode) -> Option<T> {
+        let report = |diagnostics: Vec<BlockError>| {
             for diagnostic in diagnostics {
-                self.report(definition::location(diagnostic, block));
+                self.report(diagnostic.locate(block));
             }
         };
         compiled.map_err(report).ok()

@@ -10,8 +10,7 @@ use tokio::time::Instant;
 
 use super::{WebState, metrics, query};
 use crate::observation::{Failure, Reason};
-use crate::poll::probes::NoTurn;
-use crate::poll::report;
+use crate::poll::{ProbeError, report};
 use crate::record::Record;
 use crate::reload::ProbeOutcome;
 use crate::store::{Snapshot, TasksView};
@@ -115,8 +114,8 @@ async fn answer(
     }
     let mut outcomes = match polled {
         Ok(polled) => polled.outcomes,
-        Err(NoTurn::TimedOut) => {
-            vec![Err(Failure::new(Reason::Timeout, NoTurn::TimedOut.to_string()))]
+        Err(ProbeError::TimedOut) => {
+            vec![Err(Failure::new(Reason::Timeout, ProbeError::TimedOut.to_string()))]
         }
         Err(_) => Vec::new(),
     };
@@ -138,10 +137,10 @@ async fn answer(
 }
 
 /// Builds the response to a person whose probe was not admitted.
-fn unavailable(no_turn: NoTurn, took: Duration) -> Response {
+fn unavailable(no_turn: ProbeError, took: Duration) -> Response {
     let text = format!("{no_turn}; this took {:.3} s\n", took.as_secs_f64());
     let mut response = (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
-    if let NoTurn::Paused(_, left) = no_turn {
+    if let ProbeError::Paused(_, left) = no_turn {
         // A pause lasts for minutes at most.
         let seconds = left.saturating_add(Duration::from_millis(999)).as_secs().max(1);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -6,6 +6,7 @@ use std::fmt;
 
 use super::hidden::{HiddenNode, HiddenRegions};
 use super::span::{self, Location, Position};
+use super::tree::{NodeKind, YamlNode};
 use crate::printable::{is_invisible, is_printable};
 
 /// How many mistakes are kept and shown, the first ones of the text; the rest are counted, since a list
@@ -61,6 +62,47 @@ impl Diagnostic {
     pub const fn first(mut self, location: Location) -> Self {
         self.first = Some(location);
         self
+    }
+}
+
+/// Something wrong in a block, at a path of keys. Found where the block's locations are not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockError {
+    /// The keys that lead to it, an index as its decimal digits: `["states", "running", "0"]`.
+    pub keys: Vec<String>,
+    /// The message, which may hold text of the file.
+    pub message: String,
+    /// Advice, in our own words.
+    pub hint: Option<String>,
+}
+
+impl BlockError {
+    /// Returns an error at these keys, without a hint.
+    pub fn new(keys: &[&str], message: impl Into<String>) -> Self {
+        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+        Self { keys, message: message.into(), hint: None }
+    }
+
+    /// Adds a hint.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Returns the diagnostic at the node that the keys lead to below `block`, or at the last node on
+    /// the way to it.
+    pub fn locate(self, block: &YamlNode) -> Diagnostic {
+        let mut node = block;
+        for key in &self.keys {
+            let below = match &node.kind {
+                NodeKind::List(nodes) => key.parse().ok().and_then(|index: usize| nodes.get(index)),
+                _ => node.get(key),
+            };
+            let Some(below) = below else { break };
+            node = below;
+        }
+        let diagnostic = Diagnostic::new(node.location, "not valid").detail(self.message);
+        Diagnostic { hint: self.hint, ..diagnostic }
     }
 }
 

@@ -53,6 +53,13 @@ impl<T> Spanned<T> {
     }
 }
 
+impl<T> From<T> for Spanned<T> {
+    /// Returns a value that was not written in a file.
+    fn from(value: T) -> Self {
+        Self { location: None, value: Some(value) }
+    }
+}
+
 impl<T> Default for Spanned<T> {
     fn default() -> Self {
         Self { location: None, value: None }

@@ -322,6 +322,16 @@ fn a_bad_reload_changes_nothing_and_says_why() {
     let polls = gateway.requests("queued-a");
     until("polls go on", || gateway.requests("queued-a") > polls + 1);
 
+    // A file that is cut off while it is written takes no task away.
+    let whole = config(&gateway, "300ms", "queued-a");
+    for key in ["tasks:", "providers:", "global:"] {
+        let (before, _) = whole.split_once(key).unwrap();
+        let reply = exporter.reload(&format!("{before}{key}\n"));
+        assert_eq!(reply.status, 500, "{key}");
+        assert!(reply.text().contains("has no value"), "{key}: {}", reply.text());
+        assert_eq!(ids(&exporter.scrape()), ["queued-a"], "{key}");
+    }
+
     assert_eq!(exporter.reload(&config(&gateway, "300ms", "queued-c")).status, 200);
     let right = exporter.scrape();
     assert_eq!(right.value(SUCCESSFUL, &[]), Some(1.0));

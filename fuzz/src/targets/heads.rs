@@ -10,7 +10,7 @@ use aitask_exporter::clock::Clock;
 use aitask_exporter::config::Sources;
 use aitask_exporter::fetch::resolver::Resolver;
 use aitask_exporter::history::History;
-use aitask_exporter::poll::worker::Context;
+use aitask_exporter::poll::worker::Services;
 use aitask_exporter::reload::{self, ConfigManager, ConfigSource, Upstreams};
 use aitask_exporter::store::Store;
 use aitask_exporter::telemetry::Telemetry;
@@ -49,7 +49,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let web = runtime.block_on(async {
         let (telemetry, clock) = (Arc::new(Telemetry::new()), Clock::system());
         let history = Arc::new(History::new(10));
-        let context = Context {
+        let context = Services {
             runtime: runtime.handle().clone(),
             resolver: Resolver::system(),
             clock,

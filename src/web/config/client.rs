@@ -14,7 +14,7 @@ use rustls::{
 };
 use webpki::EndEntityCert;
 
-use crate::tls::trust::{TrustedCertificates, TrustingVerifier};
+use crate::tls::{TrustedCertificates, TrustingVerifier};
 
 /// The policy for client certificates. The names are those of Go's `tls.ClientAuthType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

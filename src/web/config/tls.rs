@@ -16,7 +16,7 @@ use super::client::{self, ClientAuthPolicy};
 use super::{RawTls, WatchedFiles};
 use crate::config::http_client::{missing, reason};
 use crate::config::tls::{self as pem, Half};
-use crate::tls::trust::TrustedCertificates;
+use crate::tls::TrustedCertificates;
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::diagnostic::DiagnosticSink;
 use crate::yaml::scalar::SecretText;

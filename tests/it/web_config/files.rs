@@ -27,7 +27,7 @@ fn promtool_and_we_agree_on_what_is_right() {
     let tls = |more: &str| TLS.replace(" }", &format!(", {more} }}"));
     for config in [
         "{}\n".to_owned(),
-        "tls_server_config:\nhttp_server_config:\nbasic_auth_users:\n".to_owned(),
+        "tls_server_config: {}\nhttp_server_config: {}\nbasic_auth_users: {}\n".to_owned(),
         TLS.to_owned(),
         tls("client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.pem"),
         tls("client_auth_type: VerifyClientCertIfGiven, client_ca_file: ca.pem"),

@@ -51,9 +51,11 @@ fn a_broken_replacement_is_told_once_and_changes_nothing() {
     let (_, other_key) = Authority::new("theirs").sign(&["localhost"]);
     let good_key = dir.read("server.key");
     let plain = users::file(&[("alice", "a")]);
+    let half_written = format!("{TLS}basic_auth_users:\n");
     for (number, (name, broken, good)) in [
         (FILE, "basic_auth_users: { alice: hunter2 }\n", config.as_str()),
         (FILE, "", &config),
+        (FILE, &half_written, &config),
         // A key without its certificate, in the middle of a renewal.
         ("server.key", &other_key, &good_key),
         // TLS does not end by an edit.
@@ -77,6 +79,7 @@ fn a_broken_replacement_is_told_once_and_changes_nothing() {
     for said in [
         "not a bcrypt hash",
         "the file is empty",
+        "has no value",
         "the certificate and the key do not belong together",
         "needs a restart",
     ] {

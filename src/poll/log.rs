@@ -1,4 +1,4 @@
-//! What is told of polls: log lines, and the history for the pages.
+//! Records of polls: log lines, and the history for the pages.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,26 +14,26 @@ use crate::schedule::batches::BatchChange;
 use crate::store::Slot;
 use crate::task::Task;
 
-/// The same failure is logged again after this time, and so many distinct ones in it: what an
-/// answer can vary without end must not fill a disk.
+/// Time after which the same failure is logged again, and most distinct lines in that time: responses
+/// that vary endlessly must not fill a disk.
 const LOG_AGAIN: Duration = Duration::from_secs(600);
 const MAX_LOGGED: usize = 256;
 
-/// Tells of the polls of one provider.
+/// Log of the polls of one provider.
 #[derive(Debug)]
-pub struct Journal {
+pub struct PollLog {
     clock: Clock,
     history: Arc<History>,
     logged: HashSet<String>,
     logged_since: Instant,
-    /// Spellings of unknown statuses, each of which is logged once.
+    /// Unknown statuses already logged.
     statuses: HashSet<Arc<str>>,
-    /// Fields and their oddities, each of which is logged once; of both there are few.
+    /// Fields and oddities already logged; there are few of both.
     odd: HashSet<(OddField, &'static str)>,
 }
 
-impl Journal {
-    /// A journal in which nothing stands yet.
+impl PollLog {
+    /// Returns an empty log.
     pub fn new(clock: Clock, history: Arc<History>) -> Self {
         Self {
             clock,
@@ -45,9 +45,9 @@ impl Journal {
         }
     }
 
-    /// Tells how the poll of a task ended. `message` is the envelope's, for people who look closely;
-    /// a field of that name would stand in the place of the line's own.
-    pub fn tell(
+    /// Records the outcome of a task's poll. `message` is the envelope's, for the level `debug`; it is
+    /// logged as `api_message`, since a field `message` would replace the message of the line.
+    pub fn record(
         &mut self,
         task: &Task,
         outcome: &Result<Observation, Failure>,
@@ -99,8 +99,9 @@ impl Journal {
         }
     }
 
-    /// Logs that the answer to a batch of so many tasks could not be read, so that smaller ones follow.
-    pub fn batch_unread(&mut self, provider: &str, tasks: usize, failure: &Failure) {
+    /// Records that the response to a batch of `tasks` tasks could not be read, so that smaller batches
+    /// follow.
+    pub fn record_unread_batch(&mut self, provider: &str, tasks: usize, failure: &Failure) {
         let (reason, code, detail) = (failure.reason.as_str(), &*failure.code, &*failure.detail);
         let message = "the answer to a batch cannot be read: asking for fewer tasks at once";
         if self.is_new(format!("batch {reason} {code} {detail}")) {
@@ -110,8 +111,8 @@ impl Journal {
         }
     }
 
-    /// Logs a change in how tasks are asked for. `find` returns the task of a slot.
-    pub fn batches_changed(
+    /// Records a change of the batches. `find` returns the task of a slot.
+    pub fn record_batch_change(
         &self,
         provider: &str,
         change: &BatchChange,
@@ -145,7 +146,7 @@ impl Journal {
             BatchChange::Restored => {
                 tracing::info!(provider, "batches are as large as configured again");
             }
-            BatchChange::SetApart(slots) => {
+            BatchChange::Isolated(slots) => {
                 let tasks = slots.len();
                 let task = slots.iter().copied().find_map(find);
                 let task_id = task.as_ref().map(|task| &*task.id);
@@ -163,7 +164,7 @@ impl Journal {
         self.statuses.len() < MAX_LOGGED && self.statuses.insert(Arc::clone(status))
     }
 
-    /// Whether this was not logged of late.
+    /// Reports whether a line has not been logged for [`LOG_AGAIN`].
     fn is_new(&mut self, line: String) -> bool {
         if self.logged_since.elapsed() >= LOG_AGAIN {
             self.logged.clear();

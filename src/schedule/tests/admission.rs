@@ -1,4 +1,4 @@
-//! Probes among the polls of a schedule.
+//! Probes among polls, and credentials that are refused or cannot be read.
 
 use super::*;
 use crate::schedule::admission::PauseReason;
@@ -12,30 +12,30 @@ fn besieged(
     end: Instant,
 ) -> (Vec<Instant>, Vec<Instant>) {
     let (mut polls, mut probes) = (Vec::new(), Vec::new());
-    let mut under_way: VecDeque<(Instant, Option<Slot>)> = VecDeque::new();
+    let mut in_flight: VecDeque<(Instant, Option<Slot>)> = VecDeque::new();
     let mut now = start;
     while now < end {
         let wake = loop {
             match schedule.next(now, true) {
                 Next::Poll(dispatch) => {
                     polls.push(now);
-                    under_way.push_back((now + took, Some(dispatch.starts[0].slot)));
+                    in_flight.push_back((now + took, Some(dispatch.starts[0].slot)));
                 }
                 Next::Probe => {
                     probes.push(now);
-                    under_way.push_back((now + took, None));
+                    in_flight.push_back((now + took, None));
                 }
                 Next::Wait(until) => break Some(until),
                 Next::Idle => break None,
             }
         };
-        match under_way.front().copied() {
+        match in_flight.front().copied() {
             Some((ends, slot)) if wake.is_none_or(|wake| ends <= wake) => {
-                under_way.pop_front();
+                in_flight.pop_front();
                 now = ends;
                 match slot {
-                    Some(slot) => schedule.finish(&[(slot, PollOutcome::Open)], None, now),
-                    None => schedule.probe_ended(PollOutcome::Open, None, took, now),
+                    Some(slot) => schedule.complete(&[(slot, PollOutcome::Open)], None, now),
+                    None => schedule.complete_probe(PollOutcome::Open, None, took, now),
                 }
             }
             _ => now = wake.unwrap(),
@@ -121,12 +121,12 @@ fn slow_probes_leave_most_of_the_time_to_polls() {
         match schedule.next(now, true) {
             Next::Probe => {
                 (now, probing) = (now + 5 * SECOND, probing + 5 * SECOND);
-                schedule.probe_ended(PollOutcome::Unreached, None, 5 * SECOND, now);
+                schedule.complete_probe(PollOutcome::Unreached, None, 5 * SECOND, now);
             }
             Next::Poll(dispatch) => {
                 let took = SECOND / 4;
                 (now, polling) = (now + took, polling + took);
-                schedule.finish(&[(dispatch.starts[0].slot, PollOutcome::Open)], None, now);
+                schedule.complete(&[(dispatch.starts[0].slot, PollOutcome::Open)], None, now);
             }
             Next::Wait(until) => now = until,
             Next::Idle => panic!("tasks wait"),
@@ -140,7 +140,7 @@ fn slow_probes_leave_most_of_the_time_to_polls() {
 fn what_a_probe_is_told_counts_for_polls() {
     let (mut schedule, start) = with_tasks(&limits(), 2);
     assert_eq!(schedule.next(start, true), Next::Probe);
-    schedule.probe_ended(PollOutcome::Failed, Some(60 * SECOND), SECOND, start);
+    schedule.complete_probe(PollOutcome::Failed, Some(60 * SECOND), SECOND, start);
     let pause = schedule.admission.pause_of_probes(start + SECOND).unwrap();
     assert_eq!((pause.reason, pause.until), (PauseReason::RetryAfter, start + 60 * SECOND));
     let due = start + 5 * SECOND;
@@ -157,7 +157,7 @@ fn refusals_of_probes_stop_probes_and_no_polls() {
     let (mut schedule, mut now) = schedule(&limits());
     for longest in [10, 20, 40, 80] {
         assert_eq!(schedule.next(now, true), Next::Probe);
-        schedule.probe_ended(PollOutcome::Refused, None, Duration::ZERO, now);
+        schedule.complete_probe(PollOutcome::Refused, None, Duration::ZERO, now);
         assert_eq!(schedule.admission.pause(now), None);
         assert!(schedule.admission.has_refused_credentials(), "new credentials are looked for");
         let pause = schedule.admission.pause_of_probes(now).unwrap();
@@ -168,25 +168,105 @@ fn refusals_of_probes_stop_probes_and_no_polls() {
     }
     schedule.add(placed(slot(0), place(1), 0), now);
     let (mut now, _) = next_started(&mut schedule, now);
-    schedule.finish(&[(slot(0), PollOutcome::Open)], None, now);
+    schedule.complete(&[(slot(0), PollOutcome::Open)], None, now);
     // Another ID may be refused just as well.
-    schedule.probe_ended(PollOutcome::Refused, None, Duration::ZERO, now);
+    schedule.complete_probe(PollOutcome::Refused, None, Duration::ZERO, now);
     (now, _) = next_started(&mut schedule, now);
-    schedule.finish(&[(slot(0), PollOutcome::Open)], None, now);
+    schedule.complete(&[(slot(0), PollOutcome::Open)], None, now);
     assert!(schedule.admission.has_refused_credentials());
     let pause = schedule.admission.pause_of_probes(now).unwrap();
-    schedule.probe_ended(PollOutcome::Open, None, Duration::ZERO, pause.until);
+    schedule.complete_probe(PollOutcome::Open, None, Duration::ZERO, pause.until);
     assert_eq!(schedule.admission.pause_of_probes(pause.until), None);
     now = pause.until;
 
     // What polls are refused stops both, and a probe keeps nothing refused.
     (now, _) = next_started(&mut schedule, now);
-    schedule.finish(&[(slot(0), PollOutcome::Refused)], None, now);
+    schedule.complete(&[(slot(0), PollOutcome::Refused)], None, now);
     let pause = schedule.admission.pause(now).unwrap();
     assert_eq!(schedule.admission.pause_of_probes(now), Some(pause));
     let later = pause.until;
     started(schedule.next(later, false));
     assert!(schedule.admission.pause_of_probes(later).is_some(), "the credentials are being tried");
-    schedule.finish(&[(slot(0), PollOutcome::Open)], None, later);
+    schedule.complete(&[(slot(0), PollOutcome::Open)], None, later);
     assert_eq!(schedule.admission.pause_of_probes(later), None);
+}
+
+#[test]
+fn refused_credentials_leave_one_poll_at_a_time() {
+    let (mut schedule, start) = schedule(&limits());
+    for index in 0..5 {
+        schedule.add(placed(slot(index), place(1), 0), start);
+    }
+    let mut now = start + SECOND;
+    started(schedule.next(now, false));
+    started(schedule.next(now, false));
+    schedule.complete(&[(slot(0), PollOutcome::Refused)], None, now);
+    let next = schedule.next(now, false);
+    assert!(!matches!(next, Next::Poll(_)), "one that began before is still under way");
+    schedule.complete(&[(slot(1), PollOutcome::Refused)], None, now);
+    for (index, longest) in [(2, 10), (3, 20), (4, 40)] {
+        let (at, trial) = next_started(&mut schedule, now);
+        assert!(at - now <= longest * SECOND && at - now >= longest * SECOND * 3 / 4);
+        now = at;
+        assert!(!matches!(schedule.next(now, false), Next::Poll(_)), "one at a time");
+        assert!(trial.slot.index == index || trial.slot.index < 2);
+        schedule.complete(&[(trial.slot, PollOutcome::Refused)], None, now);
+    }
+    let (at, trial) = next_started(&mut schedule, now);
+    schedule.complete(&[(trial.slot, PollOutcome::Open)], None, at);
+    started(schedule.next(at, false));
+    started(schedule.next(at, false));
+}
+
+/// A vanished secret, or one that was refused, is no throttling; nor is what waits for them.
+#[test]
+fn only_limits_and_pauses_count_as_throttling() {
+    let rate_limit = Some(RateLimit { requests: 1, per: 4 * SECOND, burst: 1 });
+    let (mut schedule, start) = schedule(&Limits { rate_limit, ..limits() });
+    for index in 0..3 {
+        schedule.add(placed(slot(index), place(1), 0), start);
+    }
+    let due = start + SECOND;
+    schedule.admission.hold_until(due + 5 * SECOND);
+    assert_eq!(schedule.next(due, false), Next::Wait(due + 5 * SECOND));
+    assert!(!schedule.is_throttled(), "no secret");
+    schedule.admission.end_hold();
+    let mut now = due + 5 * SECOND;
+    started(schedule.next(now, false));
+    assert_eq!(schedule.next(now, false), Next::Wait(now + 4 * SECOND), "the rate limit");
+    assert!(schedule.is_throttled());
+    now += 2 * SECOND;
+    schedule.complete(&[(slot(0), PollOutcome::Refused)], None, now);
+    let Next::Wait(again) = schedule.next(now, false) else { panic!("a probing poll is to come") };
+    assert!(!schedule.is_throttled(), "refused");
+    schedule.admission.hold_until(again + SECOND);
+    assert_eq!(schedule.next(again, false), Next::Wait(again + SECOND));
+    assert!(!schedule.is_throttled());
+}
+
+#[test]
+fn a_reload_forgets_neither_refusals_nor_failures() {
+    let (mut schedule, start) = schedule(&limits());
+    schedule.add(placed(slot(0), place(3), 0), start);
+    let mut now = start + 3 * SECOND;
+    started(schedule.next(now, false));
+    schedule.complete(&[(slot(0), PollOutcome::Refused)], None, now);
+    schedule.reconfigure(&limits(), &limits(), false, now);
+    assert!(schedule.admission.has_refused_credentials());
+    schedule.admission.reset_auth_backoff();
+    for _ in 0..5 {
+        let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
+        now = due;
+        started(schedule.next(now, false));
+        schedule.complete(&[(slot(0), PollOutcome::Failed)], None, now);
+    }
+    let Next::Wait(backed_off) = schedule.next(now, false) else { panic!("nothing is due") };
+    let other = Limits { poll_interval: 11 * SECOND, ..limits() };
+    now += 100 * SECOND;
+    schedule.reconfigure(&limits(), &other, false, now);
+    assert_eq!(schedule.next(now, false), Next::Wait(backed_off), "neither sooner nor later");
+    let fast = Limits { poll_interval: SECOND, ..limits() };
+    schedule.reconfigure(&other, &fast, false, now);
+    let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
+    assert!(due < backed_off && due - now >= 24 * SECOND, "as far as six failures push it now");
 }

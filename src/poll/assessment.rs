@@ -1,74 +1,74 @@
-//! Assessment of the answer to a request: whether it could be read for each task, or whether asking
-//! for fewer tasks at once may help. Pure.
+//! Assessment of a poll's result: whether the response could be read for each task, or whether a
+//! request for fewer tasks may help. Pure.
 
-use super::Polled;
+use super::PollResult;
 use crate::observation::{Failure, Observation, Reason};
 
-/// HTTP statuses with which a server says that it has no such query.
+/// HTTP statuses of servers without such a query.
 const NO_SUCH_QUERY: [u16; 3] = [404, 405, 501];
 
-/// HTTP statuses with which a server refuses what a request holds: one of its tasks, or their
-/// number. Not those of credentials, of a rate limit, or of a server that is in trouble, where
-/// further requests only add to it.
+/// HTTP statuses with which a server refuses the content of a request: one of its tasks, or their
+/// number. Those of refused credentials, a rate limit or a failing server are not among them, since
+/// further requests would only add to the problem.
 const REFUSES_CONTENT: [u16; 7] = [400, 409, 410, 413, 414, 422, 431];
 
-/// An answer, as far as the choice of the next requests depends on it.
+/// Result of a request, as far as the choice of the next requests depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Assessment {
-    /// Each task has its answer, be it that the task is unknown.
+    /// The response covers every task, even if it says that a task is unknown.
     Read,
     /// The provider has no batch query.
     NoSuchQuery,
-    /// True for each task of which the answer says nothing, though it came: fewer tasks at once may
-    /// have an answer that can be read.
+    /// A response arrived, but says nothing about the tasks marked true: the response to a smaller
+    /// request may be readable.
     Unread(Vec<bool>),
-    /// The provider was not reached, refused the credentials, or is in trouble.
-    Trouble,
+    /// The provider was not reached, refused the credentials, or fails.
+    ProviderFailed,
 }
 
 impl Assessment {
-    /// Assesses what a request brought, which used the batch query if it `is_batch`.
-    pub fn of(polled: &Polled, is_batch: bool) -> Self {
-        let status = polled.response.as_ref().map(|response| response.status);
+    /// Assesses the result of a request, which used the batch query if it `is_batch`.
+    pub fn of(result: &PollResult, is_batch: bool) -> Self {
+        let status = result.fetched.as_ref().map(|fetched| fetched.response.status);
         if is_batch && status.is_some_and(|status| NO_SUCH_QUERY.contains(&status)) {
             return Self::NoSuchQuery;
         }
-        let is_whole = polled.has_failed_whole;
+        let is_whole = result.has_failed_whole;
         let is_unread = |outcome: &Result<Observation, Failure>| {
             let failure = outcome.as_ref().err();
             failure.is_some_and(|failure| is_unread(failure.reason, status, is_whole, is_batch))
         };
-        if polled.outcomes.iter().any(is_unread) {
-            return Self::Unread(polled.outcomes.iter().map(is_unread).collect());
+        if result.outcomes.iter().any(is_unread) {
+            return Self::Unread(result.outcomes.iter().map(is_unread).collect());
         }
-        let is_trouble = |outcome: &Result<Observation, Failure>| {
+        let is_provider_failure = |outcome: &Result<Observation, Failure>| {
             let failure = outcome.as_ref().err();
-            failure.is_some_and(|failure| is_trouble(failure.reason))
+            failure.is_some_and(|failure| is_provider_failure(failure.reason))
         };
-        match polled.outcomes.iter().any(is_trouble) {
-            true => Self::Trouble,
+        match result.outcomes.iter().any(is_provider_failure) {
+            true => Self::ProviderFailed,
             false => Self::Read,
         }
     }
 
-    /// Reports whether the answer says nothing of the task at `index`.
+    /// Reports whether the response says nothing about the task at `index`.
     pub fn is_unread(&self, index: usize) -> bool {
         match self {
             Self::NoSuchQuery => true,
             Self::Unread(unread) => unread.get(index).copied().unwrap_or_default(),
-            Self::Read | Self::Trouble => false,
+            Self::Read | Self::ProviderFailed => false,
         }
     }
 }
 
-/// Reports whether a failure means that the answer came and says nothing of the task.
+/// Reports whether a failure means that a response arrived but says nothing about the task.
 fn is_unread(reason: Reason, status: Option<u16>, is_whole: bool, is_batch: bool) -> bool {
     match reason {
-        // Of a batch that was cut, some tasks may have been read.
+        // Some tasks of a truncated batch may have been read.
         Reason::TooLarge | Reason::Decode => true,
         Reason::Empty | Reason::Api | Reason::Mapping => is_whole,
         Reason::Http => is_whole && status.is_some_and(|status| REFUSES_CONTENT.contains(&status)),
-        // One unknown ID may be meant. Of a single task it is the answer.
+        // In a batch one unknown ID may be meant; for a single task it is the answer.
         Reason::NotFound => is_whole && is_batch,
         Reason::Timeout | Reason::Tls | Reason::Connect | Reason::Auth | Reason::RateLimited => {
             false
@@ -76,7 +76,7 @@ fn is_unread(reason: Reason, status: Option<u16>, is_whole: bool, is_batch: bool
     }
 }
 
-fn is_trouble(reason: Reason) -> bool {
+fn is_provider_failure(reason: Reason) -> bool {
     match reason {
         Reason::Timeout
         | Reason::Tls
@@ -97,27 +97,32 @@ fn is_trouble(reason: Reason) -> bool {
 mod tests {
     use std::path::Path;
 
+    use bytes::Bytes;
     use http::HeaderMap;
 
     use super::*;
     use crate::clock::Timestamp;
     use crate::config;
-    use crate::mapping::{Answer, Body};
+    use crate::mapping::{ProviderResponse, ResponseBody};
     use crate::observation::State;
 
-    fn polled(reasons: &[Option<Reason>], has_failed_whole: bool) -> Polled {
+    fn result(reasons: &[Option<Reason>], has_failed_whole: bool) -> PollResult {
         let outcome = |reason: &Option<Reason>| match reason {
             Some(reason) => Err(Failure::new(*reason, "")),
             None => Ok(Observation::new(State::Running, "run")),
         };
         let outcomes = reasons.iter().map(outcome).collect();
-        Polled { outcomes, has_failed_whole, ..Polled::failed(0, Failure::new(Reason::Api, "")) }
+        PollResult {
+            outcomes,
+            has_failed_whole,
+            ..PollResult::failed(0, Failure::new(Reason::Api, ""))
+        }
     }
 
     #[test]
-    fn every_reason_is_the_answers_the_tasks_or_the_providers() {
+    fn every_reason_is_assessed() {
         let assess = |reason, is_whole, is_batch| {
-            Assessment::of(&polled(&[Some(reason), Some(reason)], is_whole), is_batch)
+            Assessment::of(&result(&[Some(reason), Some(reason)], is_whole), is_batch)
         };
         let unread = Assessment::Unread(vec![true, true]);
         for reason in Reason::ALL {
@@ -128,8 +133,8 @@ mod tests {
                 | Reason::Api
                 | Reason::Mapping
                 | Reason::NotFound => unread.clone(),
-                // Of a status that says nothing of the content.
-                _ => Assessment::Trouble,
+                // With a status that says nothing about the content.
+                _ => Assessment::ProviderFailed,
             };
             assert_eq!(assess(reason, true, true), whole, "{reason}");
         }
@@ -142,8 +147,9 @@ mod tests {
         assert!(!is_unread(Reason::Http, Some(403), true, true));
     }
 
-    /// Reads the answer to a batch of `a` and `b`: whether it failed as a whole, and the failures.
-    fn read(body: &str) -> (bool, [Option<Reason>; 2]) {
+    /// Maps the response to a batch of `a` and `b`. Returns whether it failed as a whole, and the
+    /// reasons of the failures.
+    fn map_batch(body: &str) -> (bool, [Option<Reason>; 2]) {
         let text = "
             providers:
               - name: p
@@ -158,19 +164,21 @@ mod tests {
                   states: { running: [run], succeeded: [done] }";
         let loaded = config::load_text("x.yml", text, Path::new(""));
         let loaded = loaded.unwrap_or_else(|error| panic!("{error}"));
-        let headers = HeaderMap::new();
-        let body = Body::Whole(body.as_bytes());
-        let sent = Timestamp::from_micros(0);
-        let answer = Answer { status: 200, headers: &headers, sent, body };
-        let reading = loaded.config.providers[0].mapping.read(&answer, &["a", "b"]);
-        let [a, b] = &reading.tasks[..] else { panic!("{reading:?}") };
+        let response = ProviderResponse {
+            status: 200,
+            headers: HeaderMap::new(),
+            sent: Timestamp::from_micros(0),
+            body: ResponseBody::Whole(Bytes::copy_from_slice(body.as_bytes())),
+        };
+        let mapped = loaded.config.providers[0].mapping.map_response(&response, &["a", "b"]);
+        let [a, b] = &mapped.outcomes[..] else { panic!("{mapped:?}") };
         let reason = |task: &Result<_, Failure>| task.as_ref().err().map(|failure| failure.reason);
-        (reading.has_failed_whole, [reason(a), reason(b)])
+        (mapped.has_failed_whole, [reason(a), reason(b)])
     }
 
-    /// An answer about one task must not be believed of all.
+    /// A response about one task must not be applied to all.
     #[test]
-    fn an_answer_to_a_batch_is_the_wholes_or_the_elements() {
+    fn a_batch_fails_as_a_whole_or_by_task() {
         let [mapping, not_found] = [Some(Reason::Mapping), Some(Reason::NotFound)];
         for (body, is_whole, reasons) in [
             (r#"{"data": [{"id": "a", "status": "run"}]}"#, false, [None, not_found]),
@@ -191,15 +199,15 @@ mod tests {
             (r#"{"code": 3}"#, true, [not_found; 2]),
             ("<html>", true, [Some(Reason::Decode); 2]),
         ] {
-            assert_eq!(read(body), (is_whole, reasons), "{body}");
+            assert_eq!(map_batch(body), (is_whole, reasons), "{body}");
         }
     }
 
     #[test]
-    fn a_batch_that_was_cut_is_read_in_part() {
-        let cut = polled(&[None, Some(Reason::NotFound), Some(Reason::TooLarge)], false);
+    fn a_truncated_batch_is_read_in_part() {
+        let truncated = result(&[None, Some(Reason::NotFound), Some(Reason::TooLarge)], false);
         let expected = Assessment::Unread(vec![false, false, true]);
-        assert_eq!(Assessment::of(&cut, true), expected);
-        assert_eq!(Assessment::of(&polled(&[None, None], false), true), Assessment::Read);
+        assert_eq!(Assessment::of(&truncated, true), expected);
+        assert_eq!(Assessment::of(&result(&[None, None], false), true), Assessment::Read);
     }
 }

@@ -4,12 +4,12 @@
 pub(crate) mod http_client;
 mod effective;
 mod load;
-pub(crate) mod preset;
+pub mod preset;
 pub(crate) mod privacy;
 mod proxy;
 mod raw;
 pub(crate) mod read_yaml;
-pub(crate) mod secret;
+pub mod secret;
 mod task_glob;
 mod tasks;
 pub(crate) mod tls;

@@ -174,10 +174,6 @@ impl<'d> Loader<'d> {
         mut root: YamlNode,
         make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
     ) -> (Loaded, Vec<B>) {
-        // A section whose lines are all commented out is an absent one.
-        if let NodeKind::Map(sections) = &mut root.kind {
-            sections.retain(|(_, section)| !matches!(section.kind, NodeKind::Null));
-        }
         self.fill_in_presets(&mut root);
         let sink = DiagnosticSink::new(raw::foreign_key);
         let raw: Spanned<raw::RawConfig> = decode::decode(&root, &sink);

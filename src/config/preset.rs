@@ -48,7 +48,7 @@ const REQUEST_KEYS: [&str; 4] = ["method", "path", "query", "body"];
 ///
 /// Both are merged as trees, before either is decoded: a preset is written in the same language as a
 /// provider.
-pub fn merge(preset: &YamlNode, provider: &YamlNode) -> YamlNode {
+pub(crate) fn merge(preset: &YamlNode, provider: &YamlNode) -> YamlNode {
     blocks(preset, provider, |key, base, value| match key {
         "authorization" => Some(authorization(base, value)),
         "http_headers" => Some(headers(base, value)),

@@ -16,8 +16,7 @@ use std::io;
 /// The file as a whole, for errors without a position.
 const FILE: Location = Location { document: 0, position: Position::File };
 
-/// Decodes the `content` of the file `name`, and makes of it what `check` does. A section without a
-/// value is an absent one.
+/// Decodes the `content` of the file `name`, and makes of it what `check` does.
 ///
 /// # Errors
 /// All diagnostics: those of the file, and those that `check` has reported.
@@ -54,9 +53,6 @@ where
     };
     let sink = DiagnosticSink::default();
     expand_merge_keys(&mut root, &mut |diagnostic| sink.push(diagnostic));
-    if let NodeKind::Map(sections) = &mut root.kind {
-        sections.retain(|(_, section)| !matches!(section.kind, NodeKind::Null));
-    }
     let decoded: Spanned<T> = decode::decode(&root, &sink);
     let made = check(decoded.value.unwrap_or_default(), &sink);
     let diagnostics = sink;

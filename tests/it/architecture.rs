@@ -8,7 +8,7 @@ use crate::harness::root;
 /// Data in, data out: none of these may look at a clock, a file or a socket.
 const PURE: [&str; 5] = ["mapping", "request", "schedule", "record", "exposition/text"];
 
-/// What only the outside of a program does.
+/// Imports that pure modules must not have.
 const OUTSIDE: [&str; 8] = [
     "std::net",
     "std::fs",
@@ -78,10 +78,11 @@ fn sources() -> Vec<Source> {
 
 /// The modules in the order of `lib.rs`.
 fn ranks(lib: &str) -> Vec<&str> {
-    lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect()
+    let modules = lib.lines().filter_map(|line| line.strip_suffix(';')?.split_once("mod "));
+    modules.map(|(_, module)| module).collect()
 }
 
-/// What the sources import against the order.
+/// Returns the imports that violate the order.
 fn violations(sources: &[Source], ranks: &[&str]) -> Vec<String> {
     let rank = |module: &str| {
         let found = ranks.iter().position(|known| *known == module);

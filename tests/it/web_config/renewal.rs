@@ -51,9 +51,11 @@ fn a_broken_replacement_is_told_once_and_changes_nothing() {
     let (_, other_key) = Authority::new("theirs").sign(&["localhost"]);
     let good_key = dir.read("server.key");
     let plain = users::file(&[("alice", "a")]);
+    let half_written = format!("{TLS}basic_auth_users:\n");
     for (number, (name, broken, good)) in [
         (FILE, "basic_auth_users: { alice: hunter2 }\n", config.as_str()),
         (FILE, "", &config),
+        (FILE, &half_written, &config),
         // A key without its certificate, in the middle of a renewal.
         ("server.key", &other_key, &good_key),
         // TLS does not end by an edit.
@@ -77,6 +79,7 @@ fn a_broken_replacement_is_told_once_and_changes_nothing() {
     for said in [
         "not a bcrypt hash",
         "the file is empty",
+        "has no value",
         "the certificate and the key do not belong together",
         "needs a restart",
     ] {
@@ -84,7 +87,7 @@ fn a_broken_replacement_is_told_once_and_changes_nothing() {
     }
 }
 
-/// A pipe without a writer stands for a file of a file system that does not answer.
+/// A pipe without a writer simulates a file on a file system that does not respond.
 #[test]
 fn a_look_that_hangs_is_logged_and_ends() {
     let exporter =
@@ -96,10 +99,10 @@ fn a_look_that_hangs_is_logged_and_ends() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     fs::remove_file(dir.path(FILE)).unwrap();
     fs::hard_link(&pipe, dir.path(FILE)).unwrap();
-    // Users stay as they were, and the log says so.
+    // Users stay as they were, and the log reports the problem.
     until("it is told", || asked("alice:a") == 200 && exporter.process.log().contains(KEPT));
     dir.write(FILE, &users::file(&[("bob", "b")]));
-    // It answers again.
+    // The file system responds again.
     drop(fs::OpenOptions::new().read(true).write(true).open(pipe).unwrap());
     until("alice has gone", || asked("alice:a") == 401);
     assert_eq!(asked("bob:b"), 200);

@@ -18,7 +18,7 @@ use crate::cli::{DemoFlags, ExporterFlags, ListenAddress, SimulateFlags, WebFlag
 use crate::clock::Clock;
 use crate::config::Sources;
 use crate::fetch::resolver::Resolver;
-use crate::history::History;
+use crate::history::FailureHistory;
 use crate::logging;
 use crate::poll::worker::Services;
 use crate::reload::{self, Built, ConfigManager, ConfigSource, ReloadError, Reloads};
@@ -331,7 +331,7 @@ async fn start_polling(
         }
         None => None,
     };
-    let history = Arc::new(History::new(retention.history));
+    let history = Arc::new(FailureHistory::new(retention.history));
     let runtime = polling_thread()?;
     let services = Services { runtime, resolver, clock, storage, telemetry, history };
     let live = Arc::new(ConfigManager::start(source, built, store, services.clone()).await?);
@@ -353,7 +353,7 @@ fn open_storage(
             "the storage path is damaged: used what is intact, finished tasks are counted from 0"
         );
     }
-    store.remember(std::mem::take(&mut opened.remembered));
+    store.set_recovered(std::mem::take(&mut opened.remembered));
     Ok(opened.start(Arc::clone(store), Arc::clone(telemetry))?)
 }
 

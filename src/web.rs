@@ -28,7 +28,7 @@ use axum::routing::{any, get};
 use axum::{Extension, Router};
 
 use crate::config::Config;
-use crate::history::History;
+use crate::history::FailureHistory;
 use crate::reload::{ConfigManager, Reloads};
 use crate::telemetry::Telemetry;
 use middleware::{Authentication, RequestLimit, RequestPermit};
@@ -49,7 +49,7 @@ pub struct WebState {
     /// Metrics about the exporter itself.
     pub telemetry: Arc<Telemetry>,
     /// Recently failed polls.
-    pub history: Arc<History>,
+    pub history: Arc<FailureHistory>,
     /// Path of the metrics.
     pub telemetry_path: String,
     /// Permits to compute responses.

@@ -1,4 +1,4 @@
-//! The IDs to measure with, and the median.
+//! IDs for benchmarks, and the median of their figures.
 
 /// Returns a line with an ID that is as hard to compress as a real one.
 pub fn id(number: usize) -> String {

@@ -29,7 +29,7 @@ use super::connections::FdReserve;
 use super::connections::{ConnectionSlot, MAX_HEAD_BYTES, OpenConnections};
 use super::middleware::GuardedBody;
 use super::timeouts::{ReadTimeout, WriteTimeout};
-use crate::telemetry::web::Closed;
+use crate::telemetry::web::CloseReason;
 use crate::tls::explain::{Peer, explain};
 
 /// Delay after a failure to accept, which is mostly caused by a lack of file descriptors.
@@ -173,7 +173,7 @@ impl WebServer {
             // Scanners and wrong certificates are logged at debug level only: they are no fault of
             // the exporter.
             Err(error) => {
-                client.stage.close(Closed::Handshake);
+                client.stage.close(CloseReason::Handshake);
                 let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
                 let error =
                     inner.map_or_else(|| error.to_string(), |error| explain(error, Peer::Client));
@@ -236,7 +236,7 @@ pub async fn serve_connection(
         }
     };
     if ended.is_err_and(|error| error.is_parse()) {
-        stage.close(Closed::Head);
+        stage.close(CloseReason::Head);
     }
 }
 
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(near.read(&mut [0]).await.unwrap(), 0, "nothing more comes");
         assert_eq!(start.elapsed().as_secs(), 60);
         serving.await.unwrap();
-        assert_eq!(stage.closed(), Some(Closed::Idle));
+        assert_eq!(stage.closed(), Some(CloseReason::Idle));
     }
 
     #[tokio::test(start_paused = true)]

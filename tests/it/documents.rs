@@ -7,7 +7,7 @@ use std::process::Command;
 
 use aitask_exporter::cli::Cli;
 use aitask_exporter::config::{self, preset};
-use aitask_exporter::family::{self, Family, Kind};
+use aitask_exporter::family::{self, Family, MetricKind};
 use aitask_exporter::observation::Reason;
 use clap::CommandFactory;
 use serde_json::Value;
@@ -109,7 +109,7 @@ fn every_metric_and_flag_that_is_named_exists() {
     let recorded: Vec<_> = rules::all().into_iter().map(|rule| rule.name).collect();
     let is_recorded = |word: &str| recorded.iter().any(|name| name.split(':').nth(1) == Some(word));
     let exists = |word: &str| {
-        let histogram = |family: &&Family| family.kind == Kind::Histogram;
+        let histogram = |family: &&Family| family.kind == MetricKind::Histogram;
         let stems = ["_bucket", "_sum", "_count"].map(|suffix| word.strip_suffix(suffix));
         families.iter().any(|family| family.name == word)
             || is_recorded(word)

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use aitask_exporter::clock::{Clock, Timestamp};
 use aitask_exporter::config::{self, Loaded};
-use aitask_exporter::exposition::{self, Format, out::Out};
+use aitask_exporter::exposition::{self, BodyWriter, Format};
 use aitask_exporter::observation::{Failure, Observation, Reason, State};
-use aitask_exporter::store::shard::Shard;
+use aitask_exporter::store::provider_tasks::ProviderTasks;
 use aitask_exporter::store::{Slot, Snapshot, Store};
 use flate2::read::GzDecoder;
 use proptest::prelude::*;
@@ -65,7 +65,7 @@ struct Fleet {
     /// Times at which the other tasks ended.
     ended: BTreeMap<(usize, u32), Timestamp>,
     retain: Duration,
-    shards: Vec<Arc<Shard>>,
+    shards: Vec<Arc<ProviderTasks>>,
 }
 
 impl Fleet {
@@ -95,7 +95,7 @@ impl Fleet {
         self.retain = Duration::from_secs(retain);
         self.shards.clear();
         for (provider, changes) in
-            self.store.apply(&config.providers, tasks).into_iter().enumerate()
+            self.store.apply_config(&config.providers, tasks).into_iter().enumerate()
         {
             for slot in changes.removed {
                 self.open.remove(&(provider, slot.index));
@@ -104,13 +104,13 @@ impl Fleet {
             for placed in changes.added {
                 self.open.insert((provider, placed.slot.index), placed.slot);
             }
-            self.shards.push(changes.shard);
+            self.shards.push(changes.tasks);
         }
     }
 
     fn poll(&mut self, every: usize, kind: u8) {
         for (place, slot) in self.open.clone().into_iter().step_by(every) {
-            let change = self.shards[place.0].record(slot, &outcome(kind), |_, _| ()).unwrap();
+            let change = self.shards[place.0].record_poll(slot, &outcome(kind), |_, _| ()).unwrap();
             if change.is_final {
                 self.open.remove(&place);
                 self.ended.insert(place, self.clock.now());
@@ -152,13 +152,13 @@ fn outcome(kind: u8) -> Result<Observation, Failure> {
 }
 
 fn plain(snapshot: &Snapshot) -> String {
-    let mut out = Out::new(false, Vec::new()).unwrap();
+    let mut out = BodyWriter::new(false, Vec::new()).unwrap();
     exposition::write(Format::Text, snapshot, &[], &mut out).unwrap();
     String::from_utf8(out.finish().unwrap()).unwrap()
 }
 
 fn through_gzip(snapshot: &Snapshot) -> String {
-    let mut out = Out::new(true, Vec::new()).unwrap();
+    let mut out = BodyWriter::new(true, Vec::new()).unwrap();
     exposition::write(Format::Text, snapshot, &[], &mut out).unwrap();
     let mut text = String::new();
     GzDecoder::new(&out.finish().unwrap()[..]).read_to_string(&mut text).unwrap();

@@ -7,7 +7,7 @@ use std::fs;
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, Config, Loaded, preset};
 use aitask_exporter::fetch::credentials::ProviderCredentials;
-use aitask_exporter::mapping::{ProviderResponse, ResponseBody};
+use aitask_exporter::mapping::{ProviderResponse, ReceivedBody};
 use aitask_exporter::observation::{Failure, Observation};
 use aitask_exporter::task::Task;
 use aitask_exporter::task::TaskGroup;
@@ -175,7 +175,7 @@ fn check_answer(system: &System, recorded: &Recorded) {
     let file = root(&system.directory).join(&recorded.file);
     let body = fs::read(&file).unwrap();
     let body =
-        if mapping.ignores_body { ResponseBody::Ignored } else { ResponseBody::Whole(body.into()) };
+        if mapping.ignores_body { ReceivedBody::Ignored } else { ReceivedBody::Whole(body.into()) };
     let headers = recorded.headers.iter().map(|(name, value)| {
         (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap())
     });
@@ -250,7 +250,7 @@ fn batches() {
         let body = request.body(&tasks).map(|body| serde_json::from_str(&body).unwrap());
         assert_eq!(body, batch.body, "{name}");
         let body = fs::read(root(&directory).join(&batch.file)).unwrap();
-        let (headers, body) = (HeaderMap::new(), ResponseBody::Whole(body.into()));
+        let (headers, body) = (HeaderMap::new(), ReceivedBody::Whole(body.into()));
         let response = ProviderResponse { status: 200, headers, sent: SENT, body };
         let asked: Vec<_> = batch.tasks.iter().map(String::as_str).collect();
         let mapped = provider.mapping.map_response(&response, &asked);

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aitask_exporter::clock::Timestamp;
-use aitask_exporter::exposition::out::Out;
+use aitask_exporter::exposition::BodyWriter;
 use aitask_exporter::exposition::{Format, write};
 use aitask_exporter::label::bounded;
 use aitask_exporter::observation::{Failure, Observation, Reason, State};
-use aitask_exporter::record::Record;
-use aitask_exporter::store::{ProviderView, Snapshot, TasksView};
+use aitask_exporter::record::TrackedTask;
+use aitask_exporter::store::{ProviderSummary, Snapshot, TaskList};
 use aitask_exporter::task::{Task, TaskCommon, check_id, stable_hash};
 use aitask_exporter::telemetry::Telemetry;
 use flate2::read::GzDecoder;
@@ -40,25 +40,25 @@ pub fn run(data: &[u8]) {
         }
         let labels = [("own".into(), own.as_str().into())].into();
         let common = TaskCommon { provider: Arc::clone(&provider), labels, params: [].into() };
-        let record = Record::new(Task { id: id.into(), common: Arc::new(common) }, NOW);
+        let record = TrackedTask::new(Task { id: id.into(), common: Arc::new(common) }, NOW);
         records.push(lived(record, [&status, &job_type, &code], dice.as_bytes()));
         counted.code(&code);
         told.insert((id.to_owned(), own));
     }
     let most = MOST_OF_A_TASK * records.len();
     let snapshot = Snapshot {
-        providers: vec![ProviderView {
+        providers: vec![ProviderSummary {
             name: provider,
             tasks: [1; State::ALL.len()],
             oldest: [Duration::MAX; State::OPEN.len()],
             oldest_net: [Duration::MAX; State::OPEN.len()],
             stuck: u64::MAX,
         }],
-        ..Snapshot::of(vec![TasksView::of(records, Duration::from_secs(1))], NOW)
+        ..Snapshot::of(vec![TaskList::of(records, Duration::from_secs(1))], NOW)
     };
     let registry = telemetry.gather();
     let written = |format, gzip| {
-        let mut out = Out::new(gzip, Vec::new()).unwrap();
+        let mut out = BodyWriter::new(gzip, Vec::new()).unwrap();
         write(format, &snapshot, &registry, &mut out).unwrap();
         out.finish().unwrap()
     };
@@ -81,7 +81,7 @@ pub fn run(data: &[u8]) {
 }
 
 /// Returns the record of a task after two polls, whose outcomes depend on `dice`.
-fn lived(mut record: Record, [status, job_type, code]: [&str; 3], dice: &[u8]) -> Record {
+fn lived(mut record: TrackedTask, [status, job_type, code]: [&str; 3], dice: &[u8]) -> TrackedTask {
     let dice = |what: &str| stable_hash([what.as_bytes(), dice]);
     let pick = |what: &str, most: usize| usize::try_from(dice(what) % 1_024).unwrap() % most;
     let moment = |what: &str| {

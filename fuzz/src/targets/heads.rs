@@ -9,7 +9,7 @@ use std::time::Duration;
 use aitask_exporter::clock::Clock;
 use aitask_exporter::config::Sources;
 use aitask_exporter::fetch::resolver::Resolver;
-use aitask_exporter::history::History;
+use aitask_exporter::history::FailureHistory;
 use aitask_exporter::poll::worker::Services;
 use aitask_exporter::reload::{self, ConfigManager, ConfigSource, Upstreams};
 use aitask_exporter::store::Store;
@@ -48,7 +48,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let web = runtime.block_on(async {
         let (telemetry, clock) = (Arc::new(Telemetry::new()), Clock::system());
-        let history = Arc::new(History::new(10));
+        let history = Arc::new(FailureHistory::new(10));
         let context = Services {
             runtime: runtime.handle().clone(),
             resolver: Resolver::system(),

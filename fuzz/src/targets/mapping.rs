@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, Provider, preset};
-use aitask_exporter::mapping::{ProviderResponse, ResponseBody};
+use aitask_exporter::mapping::{ProviderResponse, ReceivedBody};
 use aitask_exporter::observation::{Failure, Observation, OddField, State};
-use aitask_exporter::record::Record;
+use aitask_exporter::record::TrackedTask;
 use aitask_exporter::task::{Task, TaskCommon};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -79,14 +79,14 @@ pub fn run(data: &[u8]) {
     }
     for provider in &*PROVIDERS {
         let bodies = match provider.mapping.ignores_body {
-            true => vec![ResponseBody::Ignored],
+            true => vec![ReceivedBody::Ignored],
             false => {
                 let half = &body[..body.len() / 2];
-                let start = |start: &[u8]| ResponseBody::Truncated {
+                let start = |start: &[u8]| ReceivedBody::Truncated {
                     start: start.to_vec().into(),
                     limit: body.len(),
                 };
-                let whole = ResponseBody::Whole(body.to_vec().into());
+                let whole = ReceivedBody::Whole(body.to_vec().into());
                 vec![whole, start(body), start(half)]
             }
         };
@@ -147,10 +147,10 @@ fn failed(failure: &Failure) {
 fn keep(outcome: &Result<Observation, Failure>, id: &str) {
     let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
     let task = Task { id: id.into(), common: Arc::new(common) };
-    let mut record = Record::new(task, Timestamp::from_micros(1_750_000_000_000_000));
+    let mut record = TrackedTask::new(task, Timestamp::from_micros(1_750_000_000_000_000));
     for now in [i64::MIN, 0, 1_750_000_000_000_001, i64::MAX] {
         let now = Timestamp::from_micros(now);
-        let change = record.take_in(outcome, now, Duration::from_secs(600));
+        let change = record.apply(outcome, now, Duration::from_secs(600));
         assert_eq!(change.is_final, record.is_final());
         assert!(record.queue_age(now).is_none() || !record.is_final());
         assert!(record.error().is_some() == (outcome.is_err() || record.state() == State::Failed));

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use aitask_exporter::family::{self, Family, Kind};
+use aitask_exporter::family::{self, Family, MetricKind};
 use serde_json::Value;
 
 use super::board::{ANY, Dashboard, fill, text};
@@ -39,8 +39,8 @@ fn labels(metric: &str, rules: &[Rule]) -> Option<BTreeSet<String>> {
     }
     let is = |family: &Family| {
         let suffixes: &[&str] = match family.kind {
-            Kind::Histogram => &["_bucket", "_sum", "_count"],
-            Kind::Counter | Kind::Gauge => &[""],
+            MetricKind::Histogram => &["_bucket", "_sum", "_count"],
+            MetricKind::Counter | MetricKind::Gauge => &[""],
         };
         suffixes.iter().any(|suffix| metric.strip_suffix(suffix) == Some(family.name))
     };

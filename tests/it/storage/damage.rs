@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use aitask_exporter::clock::Timestamp;
-use aitask_exporter::record::Known;
+use aitask_exporter::record::TaskRecord;
 use aitask_exporter::storage::frame;
 use aitask_exporter::storage::log_record::{self, LogRecord};
 use aitask_exporter::task::{Task, TaskCommon};
@@ -243,7 +243,7 @@ fn what_no_exporter_can_have_written_is_not_shown() {
         log_record::encode_change(
             number,
             &task,
-            &Known::new(Timestamp::from_micros(i64::MAX)),
+            &TaskRecord::new(Timestamp::from_micros(i64::MAX)),
             None,
             &mut frames,
         );

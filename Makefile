@@ -10,7 +10,7 @@ help: ## List the targets
 DENY := target/test-tools/bin/cargo-deny --locked
 
 # Most integration tests wait for another process rather than compute.
-TEST_THREADS ?= $(shell expr 3 \* $$(nproc))
+TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 
 test: tools ## Run everything that CI runs: tools, format, lints, dependencies, all tests
 	cargo fmt --all --check

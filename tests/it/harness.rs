@@ -42,6 +42,13 @@ pub fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
+/// Lowers the priority of this thread, on which a test computes for long, so that it does not delay
+/// tests that measure time.
+pub fn compute_in_background() {
+    // Linux has a priority for each thread, and allows every process to lower its own.
+    let _ = rustix::process::setpriority_process(None, 10);
+}
+
 /// Looks again and again until there is something to see.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();

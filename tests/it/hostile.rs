@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-use crate::harness::root;
+use crate::harness::{compute_in_background, root};
 
 type Target = fn(&[u8]);
 
@@ -62,6 +62,7 @@ fn answers() -> Vec<Vec<u8>> {
 
 /// Runs a target with all of its corpus and with mutations of it.
 fn attack(name: &str, more: Vec<Vec<u8>>) {
+    compute_in_background();
     let (_, target, mutations) = TARGETS.into_iter().find(|(known, ..)| *known == name).unwrap();
     let kept = contents(&root("fuzz/corpus").join(name), "");
     assert!(!kept.is_empty() && kept.len() <= MOST_FILES, "{} files are kept", kept.len());

@@ -16,7 +16,7 @@ use aitask_exporter::store::{Slot, Snapshot, Store};
 use flate2::read::GzDecoder;
 use proptest::prelude::*;
 
-use crate::harness::{Exporter, http, tools};
+use crate::harness::{Exporter, compute_in_background, http, tools};
 
 /// More than a block holds, so that blocks are filled, emptied and refilled from others.
 const TASKS: usize = 1_300;
@@ -176,6 +176,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
     #[test]
     fn compressed_text_is_the_text(steps in prop::collection::vec(step(), 1..60)) {
+        compute_in_background();
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {

@@ -5,6 +5,7 @@ use std::fs;
 use aitask_exporter::config;
 
 use super::load_text;
+use crate::harness::compute_in_background;
 
 /// No rule knows it by a word in it.
 const SECRET: &str = "hunter2-XYZZY";
@@ -176,6 +177,7 @@ fn no_output_ever_has_a_secret() {
 /// Breaks a good file at every byte, in every way that YAML gives a meaning to.
 #[test]
 fn no_slip_of_the_pen_shows_a_secret() {
+    compute_in_background();
     let text = format!(
         "providers:
 - name: a

@@ -1,8 +1,8 @@
-//! What a scrape costs, in this process and without sending: the exposition of 10,000, 100,000
-//! and 1,000,000 tasks, 1 in 100 of them open and polled since the scrape before.
+//! Cost of a scrape, within this process and without sending: the exposition of 10,000, 100,000 and
+//! 1,000,000 tasks, 1 in 100 of them open and polled since the last scrape.
 //!
-//! As text, beside a copy of the same bytes into fresh memory; compressed, beside the same text
-//! through a compressor, which is what an exporter does that keeps nothing.
+//! Text is compared with a copy of the same bytes into fresh memory, and gzip with the same text through a
+//! compressor, as in an exporter without a cache.
 //!
 //! `cargo bench --bench scrape` measures; without `--bench`, as in `cargo test`, one short round
 //! shows that it still runs.
@@ -30,7 +30,7 @@ mod figures;
 
 use figures::{id, median};
 
-/// The share of tasks that are open.
+/// Share of open tasks.
 const OPEN: usize = 100;
 
 fn main() {
@@ -87,7 +87,7 @@ fn write(store: &Store, gzip: bool, to: &mut dyn Write) {
     out.finish().unwrap();
 }
 
-/// How long it takes to copy into memory that the process does not have yet.
+/// Returns the duration of a copy into memory that the process does not have yet.
 fn copied(bytes: &[u8]) -> Duration {
     let start = Instant::now();
     black_box(bytes.to_vec());
@@ -102,7 +102,7 @@ fn through_a_compressor(store: &Store) -> Duration {
     start.elapsed()
 }
 
-/// Takes the answer in the pieces in which it would be sent.
+/// Receives the response in the chunks in which it would be sent.
 struct Sink;
 
 impl Write for Sink {
@@ -116,7 +116,7 @@ impl Write for Sink {
     }
 }
 
-/// A store in which every task has been polled once.
+/// Returns a store in which every task has been polled once.
 struct Fleet {
     store: Store,
     changes: Vec<TaskChanges>,

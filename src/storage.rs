@@ -6,13 +6,13 @@
 //! is durable: see [`ledger`]. A disk that is full, gone or hangs does not stop the exporter: it runs
 //! on from memory, reports so, and writes everything again once it can.
 
-pub mod files;
+pub(crate) mod files;
 pub mod frame;
 mod journal;
 mod compactor;
 mod ledger;
 pub mod recovery;
-pub mod queue;
+pub(crate) mod queue;
 pub mod log_record;
 
 use std::fs::File;

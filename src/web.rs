@@ -1,20 +1,20 @@
 //! The HTTP endpoints and their limits.
 
-pub mod api;
+mod api;
 pub mod auth;
-pub mod config;
-pub mod connections;
+pub(crate) mod config;
+pub mod connection_stage;
+pub(crate) mod connections;
 pub mod listen;
-pub mod metrics;
+mod metrics;
 pub mod middleware;
 mod negotiation;
 mod origin;
 mod pages;
 pub mod probe;
 pub mod query;
-pub mod connection_stage;
 pub mod stream;
-pub mod timeouts;
+mod timeouts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

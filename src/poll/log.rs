@@ -111,55 +111,6 @@ impl PollLog {
         }
     }
 
-    /// Records a change of the batches. `find` returns the task of a slot.
-    pub fn record_batch_change(
-        &self,
-        provider: &str,
-        change: &BatchChange,
-        find: impl FnMut(Slot) -> Option<Task>,
-    ) {
-        match change {
-            BatchChange::Refused { is_new: true } => {
-                let message = "no batch query here: every task is asked for alone for a while";
-                tracing::warn!(provider, "{message}");
-            }
-            BatchChange::Refused { is_new: false } => {
-                tracing::debug!(provider, "still no batch query here");
-            }
-            BatchChange::Shrunk { size, reason, is_new: true } => {
-                let message = match (*size, *reason) {
-                    (0, _) => {
-                        "no batch can be read here: every task is asked for alone for a while"
-                    }
-                    (_, Reason::TooLarge) => {
-                        "the answer to a batch is too large: smaller ones for a while"
-                    }
-                    _ => "the answer to a larger batch cannot be read: smaller ones for a while",
-                };
-                let reason = reason.as_str();
-                tracing::warn!(provider, size, reason, "{message}");
-            }
-            BatchChange::Shrunk { size, reason, is_new: false } => {
-                let reason = reason.as_str();
-                tracing::debug!(provider, size, reason, "a larger batch still cannot be read");
-            }
-            BatchChange::Restored => {
-                tracing::info!(provider, "batches are as large as configured again");
-            }
-            BatchChange::Isolated(slots) => {
-                let tasks = slots.len();
-                let task = slots.iter().copied().find_map(find);
-                let task_id = task.as_ref().map(|task| &*task.id);
-                let message = "with these tasks no batch can be read: they are asked for apart";
-                tracing::warn!(provider, tasks, task_id, "{message}");
-            }
-            BatchChange::GaveUp => {
-                let message = "no part of a batch can be read: none is divided for a while";
-                tracing::warn!(provider, "{message}");
-            }
-        }
-    }
-
     fn is_new_status(&mut self, status: &Arc<str>) -> bool {
         self.statuses.len() < MAX_LOGGED && self.statuses.insert(Arc::clone(status))
     }
@@ -171,5 +122,51 @@ impl PollLog {
             self.logged_since = Instant::now();
         }
         self.logged.len() < MAX_LOGGED && self.logged.insert(line)
+    }
+}
+
+/// Records a change of the batches. `find` returns the task of a slot.
+pub fn record_batch_change(
+    provider: &str,
+    change: &BatchChange,
+    find: impl FnMut(Slot) -> Option<Task>,
+) {
+    match change {
+        BatchChange::Refused { is_new: true } => {
+            let message = "no batch query here: every task is asked for alone for a while";
+            tracing::warn!(provider, "{message}");
+        }
+        BatchChange::Refused { is_new: false } => {
+            tracing::debug!(provider, "still no batch query here");
+        }
+        BatchChange::Shrunk { size, reason, is_new: true } => {
+            let message = match (*size, *reason) {
+                (0, _) => "no batch can be read here: every task is asked for alone for a while",
+                (_, Reason::TooLarge) => {
+                    "the answer to a batch is too large: smaller ones for a while"
+                }
+                _ => "the answer to a larger batch cannot be read: smaller ones for a while",
+            };
+            let reason = reason.as_str();
+            tracing::warn!(provider, size, reason, "{message}");
+        }
+        BatchChange::Shrunk { size, reason, is_new: false } => {
+            let reason = reason.as_str();
+            tracing::debug!(provider, size, reason, "a larger batch still cannot be read");
+        }
+        BatchChange::Restored => {
+            tracing::info!(provider, "batches are as large as configured again");
+        }
+        BatchChange::Isolated(slots) => {
+            let tasks = slots.len();
+            let task = slots.iter().copied().find_map(find);
+            let task_id = task.as_ref().map(|task| &*task.id);
+            let message = "with these tasks no batch can be read: they are asked for apart";
+            tracing::warn!(provider, tasks, task_id, "{message}");
+        }
+        BatchChange::GaveUp => {
+            let message = "no part of a batch can be read: none is divided for a while";
+            tracing::warn!(provider, "{message}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::assessment::Assessment;
-use super::log::PollLog;
+use super::log::{PollLog, record_batch_change};
 use super::probes::{Probe, ProbeQueue, ProbeReply};
 use super::worker::{Update, WorkerCommand, WorkerContext};
 use super::{PollResult, poll_once};
@@ -347,30 +347,19 @@ impl<'s> WorkerState<'s> {
         result: &PollResult,
         now: Instant,
     ) -> Consequences {
-        let unread = result.outcomes.iter().zip(0..).find_map(|(outcome, index)| {
-            let failure = outcome.as_ref().err()?;
-            assessment.is_unread(index).then_some(failure)
-        });
-        let reply = match (assessment, unread) {
-            (Assessment::Unread(_), Some(failure)) => {
-                let slots = dispatch.slots().zip(0..);
-                let slots = slots.filter(|(_, index)| assessment.is_unread(*index));
-                let slots = slots.map(|(slot, _)| slot).collect();
-                BatchReply::Unread { slots, failure, took: result.took }
-            }
-            (Assessment::NoSuchQuery, _) => BatchReply::NoSuchQuery,
-            (Assessment::ProviderFailed, _) => BatchReply::ProviderFailed,
-            (Assessment::Read | Assessment::Unread(_), _) => BatchReply::Read,
+        let reply = assessment.batch_reply(dispatch, result);
+        let unread = match &reply {
+            BatchReply::Unread { failure, .. } => Some(*failure),
+            _ => None,
         };
-        let is_unread = matches!(reply, BatchReply::Unread { .. });
         let consequences = self.schedule.adapt_batches(dispatch, reply, now);
         let provider = &self.context.client.provider.name;
-        if let Some(failure) = unread.filter(|_| is_unread && consequences.are_retried) {
+        if let Some(failure) = unread.filter(|_| consequences.are_retried) {
             self.log.record_unread_batch(provider, dispatch.starts.len(), failure);
         }
         for change in &consequences.changes {
             let task = |slot| self.context.tasks.task(slot);
-            self.log.record_batch_change(provider, change, task);
+            record_batch_change(provider, change, task);
         }
         consequences
     }

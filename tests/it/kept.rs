@@ -1,4 +1,4 @@
-//! Compressed lines that are kept say what would be written now, whatever has happened since.
+//! Cached compressed lines equal newly written ones after any sequence of changes.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -23,14 +23,14 @@ const TASKS: usize = 1_300;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Polls every so many open tasks, with an outcome of this kind.
+    /// Polls one open task in so many, with an outcome of this kind.
     Poll {
         every: usize,
         kind: u8,
     },
-    /// Lets so many seconds pass.
+    /// Advances the clock by so many seconds.
     Wait(u64),
-    /// Lists every task but every so many; labels and the time to show final tasks change.
+    /// Lists every task except one in so many; changes the labels and the retention of final tasks.
     Reload {
         without: usize,
         label: u8,
@@ -62,7 +62,7 @@ struct Fleet {
     clock: Clock,
     /// Tasks that are not final, by provider and row.
     open: BTreeMap<(usize, u32), Slot>,
-    /// When the others ended.
+    /// Times at which the other tasks ended.
     ended: BTreeMap<(usize, u32), Timestamp>,
     retain: Duration,
     shards: Vec<Arc<ProviderTasks>>,
@@ -118,7 +118,7 @@ impl Fleet {
         }
     }
 
-    /// How many tasks have series.
+    /// Returns the number of tasks that have series.
     fn shown(&self) -> usize {
         let now = self.clock.now();
         let retained = self.ended.values().filter(|ended| now.since(**ended) <= self.retain);
@@ -200,7 +200,7 @@ proptest! {
                         let (counted, shown) = counted(&text);
                         assert_eq!(counted, expected as f64);
                         assert_eq!(shown, fleet.shown());
-                        // What has happened since must not show in the one before.
+                        // Later changes must not appear in the earlier snapshot.
                         if let Some((snapshot, text)) = held.replace((snapshot, text)) {
                             assert!(plain(&snapshot) == text, "a snapshot has changed");
                             assert!(through_gzip(&snapshot) == text, "a snapshot has changed");

@@ -24,12 +24,13 @@ pub fn run(data: &[u8]) {
     let Frames { payloads, damaged, torn } = frame::read(data);
     let read: usize = payloads.iter().map(|payload| payload.len()).sum();
     assert!(read + damaged + torn <= data.len(), "{read} read, {damaged} + {torn} not");
-    // Without the checksums, too: they keep accidents out, and nobody who means it.
+    // Decoding is also safe without checksums, which protect against accidents but not against
+    // intent.
     let bare = log_record::decode(data);
     let mut seen = HashSet::new();
     let mut records = Vec::new();
     for record in payloads.into_iter().filter_map(log_record::decode).chain(bare) {
-        // What was read can be written, and is then the same.
+        // A record that was read can be written, and is the same afterwards.
         let (read, mut frames) = (format!("{record:?}"), Vec::new());
         match record {
             LogRecord::Finishes(finishes) => {
@@ -66,7 +67,7 @@ pub fn run(data: &[u8]) {
     assert_eq!(shown, seen.len());
 }
 
-/// Whatever is left can be shown, and no more is shown than is known.
+/// Asserts that recovered data can be shown, and that nothing else is shown.
 fn show(recovered: &Recovered) {
     let telemetry = Telemetry::new();
     for finishes in [&recovered.shown, &recovered.known] {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::clock::Timestamp;
-use crate::{duration, printable};
+use crate::duration;
+use crate::printable;
 
 /// Maximum number of characters of a text in a table; the page of the task has all of it.
 const IN_A_TABLE: usize = 80;

@@ -120,7 +120,7 @@ pub fn all() -> impl Iterator<Item = Family> {
 }
 
 /// Reports whether a family has the label `name`, so that a task's own label cannot have it.
-pub fn has_label(name: &str) -> bool {
+pub(crate) fn has_label(name: &str) -> bool {
     name == "le" || all().any(|family| family.labels.contains(&name))
 }
 

@@ -40,7 +40,7 @@ impl FailureHistory {
     }
 
     /// Returns all entries, the newest first.
-    pub fn newest(&self) -> Vec<FailureEntry> {
+    pub(crate) fn newest(&self) -> Vec<FailureEntry> {
         self.entries.lock().iter().cloned().collect()
     }
 

@@ -149,7 +149,7 @@ impl TaskRecord {
     }
 
     /// EnqueueSource when it has been in its state.
-    pub fn state_since(&self) -> Timestamp {
+    pub(crate) fn state_since(&self) -> Timestamp {
         self.state_since
     }
 
@@ -174,7 +174,7 @@ impl TaskRecord {
     }
 
     /// Returns the source of [`Self::enqueued`] as the value of the label `since`.
-    pub fn enqueued_since(&self) -> &'static str {
+    pub(crate) fn enqueued_since(&self) -> &'static str {
         match self.enqueue_source {
             EnqueueSource::Api => "api",
             EnqueueSource::FirstSeen => "first_seen",
@@ -193,7 +193,7 @@ impl TaskRecord {
     }
 
     /// Returns the queue age minus the time in `waiting`; `None` once final.
-    pub fn net_queue_age(&self, now: Timestamp) -> Option<Duration> {
+    pub(crate) fn net_queue_age(&self, now: Timestamp) -> Option<Duration> {
         self.queue_age(now).map(|age| age.saturating_sub(self.waited(now)))
     }
 
@@ -219,12 +219,12 @@ impl TaskRecord {
     }
 
     /// Returns the time of the last poll, successful or not.
-    pub fn last_poll(&self) -> Option<Timestamp> {
+    pub(crate) fn last_poll(&self) -> Option<Timestamp> {
         self.last_poll
     }
 
     /// Returns the time of the last poll with a usable answer.
-    pub fn last_success(&self) -> Option<Timestamp> {
+    pub(crate) fn last_success(&self) -> Option<Timestamp> {
         match &self.anomalies {
             Some(anomalies) if anomalies.failure.is_some() => anomalies.last_success,
             _ => self.last_poll,
@@ -265,18 +265,18 @@ impl TaskRecord {
 
     /// Returns the number of consecutive answers that the provider does not know the task, since the
     /// exporter started.
-    pub fn consecutive_not_found(&self) -> Option<u32> {
+    pub(crate) fn consecutive_not_found(&self) -> Option<u32> {
         self.anomalies.as_ref()?.not_found_run.map(|run| run.count)
     }
 
     /// Returns the time at which state or progress last changed, by the exporter's clock; of a final
     /// task, when the exporter saw its end.
-    pub fn last_changed(&self) -> Timestamp {
+    pub(crate) fn last_changed(&self) -> Timestamp {
         self.last_changed
     }
 
     /// Returns the provider's words in the record.
-    pub fn words_mut(&mut self) -> RecordWordsMut<'_> {
+    pub(crate) fn words_mut(&mut self) -> RecordWordsMut<'_> {
         let codes = match self.anomalies.as_deref_mut() {
             Some(Anomalies { failure, failure_code, .. }) => {
                 [failure.as_mut().map(|(_, code)| code), failure_code.as_mut()]

@@ -129,7 +129,7 @@ impl Store {
     }
 
     /// Sets the records that the tasks of the next configuration start with.
-    pub fn set_recovered(&self, recovered: RecoveredRecords) {
+    pub(crate) fn set_recovered(&self, recovered: RecoveredRecords) {
         *self.recovered.lock() = recovered;
     }
 
@@ -182,7 +182,7 @@ impl Store {
     }
 
     /// Reports whether the configuration has a provider called `name`.
-    pub fn has_provider(&self, name: &str) -> bool {
+    pub(crate) fn has_provider(&self, name: &str) -> bool {
         self.providers.read().iter().any(|provider| *provider.name == *name)
     }
 
@@ -193,7 +193,7 @@ impl Store {
 
     /// Limits the number of distinct words: replaces those of an answer of `provider` that are over
     /// the limit.
-    pub fn limit_words(&self, provider: &str, outcome: &mut Result<Observation, Failure>) {
+    pub(crate) fn limit_words(&self, provider: &str, outcome: &mut Result<Observation, Failure>) {
         let providers = self.providers.read();
         if let Some(known) = providers.iter().find(|known| *known.name == *provider) {
             known.limit_words(outcome);

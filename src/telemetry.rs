@@ -25,7 +25,7 @@ use provider::ProviderTelemetry;
 use web::WebTelemetry;
 
 /// Returns the families in which `/probe` shows the probe itself.
-pub fn probe_families(success: bool, took: Duration) -> Vec<MetricFamily> {
+pub(crate) fn probe_families(success: bool, took: Duration) -> Vec<MetricFamily> {
     let (succeeded, duration) =
         (gauge(&family::PROBE_SUCCESS, &[]), gauge(&family::PROBE_DURATION, &[]));
     succeeded.set(if success { 1.0 } else { 0.0 });
@@ -100,7 +100,7 @@ impl Telemetry {
     }
 
     /// Removes the series of a provider. What its metrics still count is not shown.
-    pub fn remove_provider(&self, name: &str) {
+    pub(crate) fn remove_provider(&self, name: &str) {
         self.providers.0.lock().handles.remove(name);
     }
 
@@ -119,7 +119,7 @@ impl Telemetry {
     }
 
     /// Records that a configuration with the content hash `hash` was applied at `now`.
-    pub fn reload_succeeded(&self, now: Timestamp, hash: u64) {
+    pub(crate) fn reload_succeeded(&self, now: Timestamp, hash: u64) {
         // A sample is a float and exact up to 53 bits; 48 leave no doubt.
         let hash = hash & ((1 << 48) - 1);
         self.config_hash.set(i64::try_from(hash).unwrap_or_default());
@@ -129,29 +129,29 @@ impl Telemetry {
     }
 
     /// Records that a configuration was refused.
-    pub fn reload_failed(&self) {
+    pub(crate) fn reload_failed(&self) {
         self.reload_successful.set(0);
     }
 
     /// Sets the number of tasks that are not polled because of `max_tasks`.
-    pub fn tasks_over_limit(&self, count: usize) {
+    pub(crate) fn tasks_over_limit(&self, count: usize) {
         self.over_limit.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Changes the number of a provider's tasks that are not polled because its credentials cannot be
     /// read, from `before` to `now`.
-    pub fn tasks_without_credentials(&self, before: usize, now: usize) {
+    pub(crate) fn tasks_without_credentials(&self, before: usize, now: usize) {
         let signed = |count| i64::try_from(count).unwrap_or(i64::MAX);
         self.without_credentials.add(signed(now).saturating_sub(signed(before)));
     }
 
     /// Counts a panic of the exporter's own code.
-    pub fn panicked(&self) {
+    pub(crate) fn panicked(&self) {
         self.panics.inc();
     }
 
     /// Registers the metrics of the storage path, of which `lost` bytes were damaged. Called once at most.
-    pub fn storage_opened(&self, lost: usize) {
+    pub(crate) fn storage_opened(&self, lost: usize) {
         self.storage_up.set(1);
         self.storage_lost.set(i64::try_from(lost).unwrap_or(i64::MAX));
         self.register(self.storage_up.clone());
@@ -159,14 +159,14 @@ impl Telemetry {
     }
 
     /// Sets whether the storage path can be written, and returns whether it could before.
-    pub fn storage_works(&self, works: bool) -> bool {
+    pub(crate) fn storage_works(&self, works: bool) -> bool {
         let before = self.storage_up.get();
         self.storage_up.set(i64::from(works));
         before != 0
     }
 
     /// Counts a scrape that ended after `took`, completely written or not.
-    pub fn scrape_finished(&self, took: Duration) {
+    pub(crate) fn scrape_finished(&self, took: Duration) {
         self.scrape_duration.observe(took.as_secs_f64());
     }
 }

@@ -31,7 +31,7 @@ impl<W: Write> GzipWriter<W> {
     ///
     /// # Errors
     /// Errors of `out`, here and below.
-    pub fn new(mut out: W) -> io::Result<Self> {
+    pub(crate) fn new(mut out: W) -> io::Result<Self> {
         out.write_all(&HEADER)?;
         Ok(Self {
             out,
@@ -44,7 +44,7 @@ impl<W: Write> GzipWriter<W> {
     }
 
     /// Appends a chunk.
-    pub fn append(&mut self, chunk: &CompressedChunk) -> io::Result<()> {
+    pub(crate) fn append(&mut self, chunk: &CompressedChunk) -> io::Result<()> {
         if self.is_pending {
             self.deflate(&[], FlushCompress::Full)?;
             self.is_pending = false;
@@ -54,12 +54,12 @@ impl<W: Write> GzipWriter<W> {
     }
 
     /// Returns the encoder of chunks.
-    pub fn chunk_encoder(&mut self) -> &mut ChunkEncoder {
+    pub(crate) fn chunk_encoder(&mut self) -> &mut ChunkEncoder {
         &mut self.chunk_encoder
     }
 
     /// Completes the member and returns the inner writer.
-    pub fn finish(mut self) -> io::Result<W> {
+    pub(crate) fn finish(mut self) -> io::Result<W> {
         self.deflate(&[], FlushCompress::Finish)?;
         self.out.write_all(&self.crc.sum().to_le_bytes())?;
         self.out.write_all(&self.crc.amount().to_le_bytes())?;
@@ -88,7 +88,7 @@ impl<W: Write> Write for GzipWriter<W> {
 
 /// An encoder of chunks.
 #[derive(Default)]
-pub struct ChunkEncoder {
+pub(crate) struct ChunkEncoder {
     /// The compressor, which is large and therefore made once.
     compressor: Option<Compress>,
     text: Vec<u8>,
@@ -97,7 +97,7 @@ pub struct ChunkEncoder {
 
 impl ChunkEncoder {
     /// Compresses the text that `write` writes.
-    pub fn encode(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> CompressedChunk {
+    pub(crate) fn encode(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> CompressedChunk {
         self.text.clear();
         write(&mut self.text);
         let mut crc = Crc::new();

@@ -14,7 +14,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A writer of an exposition, line by line: [`TextWriter::family`], its samples, the next family,
 /// [`TextWriter::finish`].
-pub struct TextWriter<'a, W> {
+pub(crate) struct TextWriter<'a, W> {
     format: Format,
     out: &'a mut BodyWriter<W>,
     buffer: Vec<u8>,
@@ -25,18 +25,18 @@ pub struct TextWriter<'a, W> {
 }
 
 impl<'a, W: Write> TextWriter<'a, W> {
-    pub fn new(format: Format, out: &'a mut BodyWriter<W>) -> Self {
+    pub(crate) fn new(format: Format, out: &'a mut BodyWriter<W>) -> Self {
         let buffer = Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 8);
         Self { format, out, buffer, name: String::new(), header: Vec::new() }
     }
 
     /// Begins a family.
-    pub fn family(&mut self, family: &Family) {
+    pub(crate) fn family(&mut self, family: &Family) {
         self.header(family.name, family.kind, family.help);
     }
 
     /// Begins a family that is in no table; the name of a counter includes `_total`.
-    pub fn header(&mut self, name: &str, kind: MetricKind, help: &str) {
+    pub(crate) fn header(&mut self, name: &str, kind: MetricKind, help: &str) {
         name.clone_into(&mut self.name);
         self.header.clear();
         // In OpenMetrics the family is called without the suffix that its samples have.
@@ -65,7 +65,7 @@ impl<'a, W: Write> TextWriter<'a, W> {
     }
 
     /// Begins a sample of the current family, with `suffix` appended to its name.
-    pub fn sample(&mut self, suffix: &str) -> SampleWriter<'_, 'a, W> {
+    pub(crate) fn sample(&mut self, suffix: &str) -> SampleWriter<'_, 'a, W> {
         self.buffer.append(&mut self.header);
         self.buffer.extend(self.name.as_bytes());
         self.buffer.extend(suffix.as_bytes());
@@ -73,7 +73,7 @@ impl<'a, W: Write> TextWriter<'a, W> {
     }
 
     /// Appends the lines of the current family that `write` writes, if any.
-    pub fn lines(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+    pub(crate) fn lines(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         let header = self.buffer.len();
         self.buffer.extend_from_slice(&self.header);
         let first = self.buffer.len();
@@ -87,7 +87,7 @@ impl<'a, W: Write> TextWriter<'a, W> {
     }
 
     /// Returns the encoder of chunks, if the body is compressed.
-    pub fn chunk_encoder(&mut self) -> Option<&mut ChunkEncoder> {
+    pub(crate) fn chunk_encoder(&mut self) -> Option<&mut ChunkEncoder> {
         match self.out {
             BodyWriter::Plain(_) => None,
             BodyWriter::Gzip(gzip) => Some(gzip.chunk_encoder()),
@@ -95,7 +95,7 @@ impl<'a, W: Write> TextWriter<'a, W> {
     }
 
     /// Appends a chunk with lines of the current family.
-    pub fn chunk(&mut self, chunk: &CompressedChunk) -> io::Result<()> {
+    pub(crate) fn chunk(&mut self, chunk: &CompressedChunk) -> io::Result<()> {
         if chunk.deflated.is_empty() {
             return Ok(());
         }
@@ -117,7 +117,7 @@ impl<'a, W: Write> TextWriter<'a, W> {
     }
 
     /// Completes the exposition.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub(crate) fn finish(mut self) -> io::Result<()> {
         if self.format == Format::OpenMetrics {
             self.buffer.extend(b"# EOF\n");
         }
@@ -129,21 +129,21 @@ impl<'a, W: Write> TextWriter<'a, W> {
 const UNITS: [&str; 3] = ["seconds", "bytes", "ratio"];
 
 /// A writer of one sample: its labels, then its value.
-pub struct SampleWriter<'t, 'a, W> {
+pub(crate) struct SampleWriter<'t, 'a, W> {
     text: &'t mut TextWriter<'a, W>,
     separator: u8,
 }
 
 impl<W: Write> SampleWriter<'_, '_, W> {
     /// Adds a label. `value` is escaped here, so it must not be escaped before.
-    pub fn label(&mut self, name: &str, value: &str) {
+    pub(crate) fn label(&mut self, name: &str, value: &str) {
         let out = self.begin_label(name);
         escape(out, value, true);
         out.push(b'"');
     }
 
     /// Adds the label `le` with the upper bound of a histogram bucket.
-    pub fn bound(&mut self, bound: f64) {
+    pub(crate) fn bound(&mut self, bound: f64) {
         // OpenMetrics requires a canonical spelling of bounds: 1.0, never 1.
         let canonical = self.text.format == Format::OpenMetrics && bound.is_finite();
         let out = self.begin_label("le");
@@ -165,7 +165,7 @@ impl<W: Write> SampleWriter<'_, '_, W> {
     }
 
     /// Writes the value, which completes the sample.
-    pub fn value(self, value: SampleValue) -> io::Result<()> {
+    pub(crate) fn value(self, value: SampleValue) -> io::Result<()> {
         let out = &mut self.text.buffer;
         out.extend(if self.separator == b'{' { " ".as_bytes() } else { b"} " });
         write_value(out, value);
@@ -175,7 +175,7 @@ impl<W: Write> SampleWriter<'_, '_, W> {
 }
 
 /// Writes a value in the syntax of both formats.
-pub fn write_value(out: &mut Vec<u8>, value: SampleValue) {
+pub(crate) fn write_value(out: &mut Vec<u8>, value: SampleValue) {
     match value {
         SampleValue::Count(count) => integer(out, count),
         SampleValue::Float(value) => float(out, value),
@@ -196,7 +196,7 @@ pub fn write_value(out: &mut Vec<u8>, value: SampleValue) {
 
 /// Appends text with the characters escaped that both formats escape: backslash, line feed and,
 /// inside quotes, the double quote.
-pub fn escape(out: &mut Vec<u8>, text: &str, quotes: bool) {
+pub(crate) fn escape(out: &mut Vec<u8>, text: &str, quotes: bool) {
     let special = |byte: &u8| matches!(byte, b'\\' | b'\n') || (quotes && *byte == b'"');
     // Without an early exit this loop is vectorised; nearly every value has nothing to escape.
     if !text.as_bytes().iter().fold(false, |any, byte| any | special(byte)) {

@@ -185,7 +185,7 @@ impl TaskFamily {
     }
 
     /// Reports whether cached text of the family is stale after a poll has changed a record.
-    pub fn has_changed(&self, before: &TrackedTask, after: &TrackedTask) -> bool {
+    pub(crate) fn has_changed(&self, before: &TrackedTask, after: &TrackedTask) -> bool {
         match self.source {
             Record(sample) => sample(before) != sample(after),
             // The cache key has all flags of a block, and ages are not cached.
@@ -195,7 +195,11 @@ impl TaskFamily {
 
     /// Returns the key under which the text of these tasks is cached: everything that it depends
     /// on and that no poll changes. `None` if the text must not be cached.
-    pub fn cache_key(&self, tasks: &[TrackedTask], scrape: &ScrapeContext) -> Option<Vec<u64>> {
+    pub(crate) fn cache_key(
+        &self,
+        tasks: &[TrackedTask],
+        scrape: &ScrapeContext,
+    ) -> Option<Vec<u64>> {
         match self.source {
             Record(_) => Some(Vec::new()),
             Flag(flag) => {

@@ -39,7 +39,11 @@ impl WaitingTime {
     }
 
     /// Adds the time up to a poll with a usable answer, which saw whether the task still waits.
-    pub fn add_poll(&mut self, is_waiting: bool, PollTime { wall: now, monotonic }: PollTime) {
+    pub(crate) fn add_poll(
+        &mut self,
+        is_waiting: bool,
+        PollTime { wall: now, monotonic }: PollTime,
+    ) {
         if let Some(until) = self.until {
             let passed = match self.monotonic_until {
                 Some(monotonic_until) => monotonic.since(monotonic_until),
@@ -52,12 +56,12 @@ impl WaitingTime {
     }
 
     /// Returns the timestamps in it, all of the wall clock.
-    pub fn timestamps(&self) -> impl Iterator<Item = Timestamp> + use<> {
+    pub(crate) fn timestamps(&self) -> impl Iterator<Item = Timestamp> + use<> {
         self.until.into_iter().chain(self.first_seen)
     }
 
     /// Returns the time up to `now` of a task that was enqueued at `enqueued`, at most its age.
-    pub fn total(&self, enqueued: Timestamp, now: Timestamp) -> Duration {
+    pub(crate) fn total(&self, enqueued: Timestamp, now: Timestamp) -> Duration {
         let before = self.first_seen.map_or(Duration::ZERO, |seen| seen.since(enqueued));
         let running = self.until.map_or(Duration::ZERO, |until| now.since(until));
         before.saturating_add(self.total).saturating_add(running).min(now.since(enqueued))

@@ -63,7 +63,7 @@ struct Life {
     compactor: Compactor,
     queue: Arc<ChangeQueue>,
     telemetry: Arc<Telemetry>,
-    shard: Arc<ProviderTasks>,
+    tasks: Arc<ProviderTasks>,
     slots: Vec<Slot>,
     _errands: SyncSender<CompactorCommand>,
 }
@@ -89,7 +89,7 @@ impl Life {
         let mut changes = store.apply_config(&config.providers, tasks);
         let changes = changes.remove(0);
         let slots = changes.added.iter().map(|placed| placed.slot).collect();
-        Self { compactor, queue, telemetry, shard: changes.tasks, slots, _errands: commands }
+        Self { compactor, queue, telemetry, tasks: changes.tasks, slots, _errands: commands }
     }
 
     /// Polls an open task, which is then in this state.
@@ -99,7 +99,7 @@ impl Life {
         }
         let index = index % self.slots.len();
         let outcome = Ok(Observation::new(state, state.as_str()));
-        let change = self.shard.record_poll(self.slots[index], &outcome, |record, change| {
+        let change = self.tasks.record_poll(self.slots[index], &outcome, |record, change| {
             self.queue.push(QueuedChange::new(record, change));
         });
         if change.unwrap().is_final {

@@ -36,7 +36,7 @@ impl Block {
     }
 
     /// Returns the cached text of the family with this index in [`TASK_FAMILIES`].
-    pub fn cached_chunk(&self, family: usize) -> Option<&CachedChunk> {
+    pub(crate) fn cached_chunk(&self, family: usize) -> Option<&CachedChunk> {
         self.chunks.get(family).map(|chunk| &**chunk)
     }
 
@@ -146,7 +146,7 @@ impl BlockList {
     }
 
     /// Returns the rows of the tasks that last changed before `time`. Skips blocks without any.
-    pub fn rows_changed_before(&mut self, time: Timestamp) -> Vec<u32> {
+    pub(crate) fn rows_changed_before(&mut self, time: Timestamp) -> Vec<u32> {
         let mut rows = Vec::new();
         for block in &mut self.blocks {
             if block.earliest_change.is_none_or(|earliest| earliest >= time) {
@@ -163,7 +163,7 @@ impl BlockList {
     }
 
     /// Returns the rows of the tasks that last changed at `time` or later. Visits every task.
-    pub fn rows_changed_since(&self, time: Timestamp) -> Vec<u32> {
+    pub(crate) fn rows_changed_since(&self, time: Timestamp) -> Vec<u32> {
         let rows = self.blocks.iter().flat_map(|block| block.rows());
         rows.filter(|(_, task)| task.last_changed() >= time).map(|(row, _)| row).collect()
     }

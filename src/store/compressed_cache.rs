@@ -26,7 +26,7 @@ type CacheKey = Box<[u64]>;
 
 impl CachedChunk {
     /// Returns the chunk cached under `key`, else the one that `encode` returns.
-    pub fn get_or_encode(
+    pub(crate) fn get_or_encode(
         &self,
         key: &[u64],
         encode: impl FnOnce() -> CompressedChunk,
@@ -42,7 +42,7 @@ impl CachedChunk {
     }
 
     /// Invalidates a cache entry. A copy of the block that shares the entry keeps it.
-    pub fn invalidate(entry: &mut Arc<Self>) {
+    pub(crate) fn invalidate(entry: &mut Arc<Self>) {
         match Arc::get_mut(entry) {
             Some(cached) => *cached = Self::default(),
             None => *entry = Arc::default(),

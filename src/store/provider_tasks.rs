@@ -122,12 +122,12 @@ impl ProviderTasks {
     }
 
     /// Limits the number of distinct words: replaces those of an answer that are over the limit.
-    pub fn limit_words(&self, outcome: &mut Outcome) {
+    pub(crate) fn limit_words(&self, outcome: &mut Outcome) {
         self.table.lock().vocabulary.limit(outcome);
     }
 
     /// Returns the code of an answer, replaced if it is over the limit of distinct codes.
-    pub fn limit_code(&self, code: &Arc<str>) -> Arc<str> {
+    pub(crate) fn limit_code(&self, code: &Arc<str>) -> Arc<str> {
         let mut code = Arc::clone(code);
         self.table.lock().vocabulary.limit_code(&mut code);
         code
@@ -139,12 +139,12 @@ impl ProviderTasks {
     }
 
     /// Returns the number of tasks that are not final.
-    pub fn open_count(&self) -> usize {
+    pub(crate) fn open_count(&self) -> usize {
         self.table.lock().open.count()
     }
 
     /// Returns every task that is not final as added, for a worker that starts.
-    pub fn open_tasks_as_added(self: Arc<Self>) -> TaskChanges {
+    pub(crate) fn open_tasks_as_added(self: Arc<Self>) -> TaskChanges {
         let table = self.table.lock();
         let rows = table.open.blocks().iter().flat_map(|block| block.rows());
         let targets = rows.filter_map(|(row, tracked)| {
@@ -184,7 +184,7 @@ impl ProviderTasks {
     ///
     /// This takes long if there are many, and holds no lock meanwhile. Only a reload adds and removes
     /// tasks, so the result is still valid when it is applied.
-    pub fn diff(&self, tasks: Vec<Task>) -> TaskDiff {
+    pub(crate) fn diff(&self, tasks: Vec<Task>) -> TaskDiff {
         let blocks = self.list().blocks;
         let (mut removed, mut changed) = (Vec::new(), Vec::new());
         if blocks.is_empty() {
@@ -210,7 +210,7 @@ impl ProviderTasks {
 
     /// Applies the settings of the provider and a diff of its tasks. Tasks that stay keep their record
     /// and their row; added tasks get their record from `recovered`, if it has one.
-    pub fn apply_diff(
+    pub(crate) fn apply_diff(
         self: Arc<Self>,
         provider: &Provider,
         diff: TaskDiff,

@@ -19,7 +19,7 @@ pub struct Vocabulary {
 
 impl Vocabulary {
     /// Adds the words that a mapping names, which are never replaced.
-    pub fn declare(&mut self, mapping: &Mapping) {
+    pub(crate) fn declare(&mut self, mapping: &Mapping) {
         self.statuses.declare(mapping.named_words());
         self.codes.declare(mapping.named_codes().map(|code| bounded(code).into()));
     }
@@ -37,12 +37,12 @@ impl Vocabulary {
     }
 
     /// Replaces a code that is over the limit.
-    pub fn limit_code(&mut self, code: &mut Arc<str>) {
+    pub(crate) fn limit_code(&mut self, code: &mut Arc<str>) {
         self.codes.limit(code);
     }
 
     /// Replaces the words of a recovered record that are over the limit.
-    pub fn limit_record(&mut self, record: &mut TaskRecord) {
+    pub(crate) fn limit_record(&mut self, record: &mut TaskRecord) {
         let Self { statuses, codes, job_types } = self;
         let words = record.words_mut();
         statuses.limit(words.status);

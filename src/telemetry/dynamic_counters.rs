@@ -17,11 +17,11 @@ use crate::label::{MAX_DISTINCT, OTHER};
 
 /// Time for which a series of a value that was not known beforehand stays at 0: longer than a scrape
 /// interval of a minute, of which the second scrape may be late.
-pub const BIRTH_DELAY: Duration = Duration::from_secs(75);
+pub(crate) const BIRTH_DELAY: Duration = Duration::from_secs(75);
 
 /// The counters of one family and provider, by the value of one label.
 #[derive(Debug)]
-pub struct DynamicCounters {
+pub(crate) struct DynamicCounters {
     family: &'static Family,
     label: &'static str,
     provider: Box<str>,
@@ -37,12 +37,12 @@ struct Series {
 
 impl DynamicCounters {
     /// Creates a family without series.
-    pub fn new(family: &'static Family, label: &'static str, provider: &str) -> Self {
+    pub(crate) fn new(family: &'static Family, label: &'static str, provider: &str) -> Self {
         Self { family, label, provider: provider.into(), series: Mutex::default() }
     }
 
     /// Adds series of values that are known beforehand, which are never replaced by [`OTHER`].
-    pub fn declare<T: AsRef<str>>(&self, values: impl IntoIterator<Item = T>) {
+    pub(crate) fn declare<T: AsRef<str>>(&self, values: impl IntoIterator<Item = T>) {
         let mut series = self.series.lock();
         for value in values {
             let declared = Series { count: 0, counts_from: None };
@@ -51,7 +51,7 @@ impl DynamicCounters {
     }
 
     /// Increments the counter of this value.
-    pub fn inc(&self, value: &str, now: Instant) {
+    pub(crate) fn inc(&self, value: &str, now: Instant) {
         let mut series = self.series.lock();
         let known = series.keys().filter(|known| ***known != *OTHER).count();
         let is_known = series.contains_key(value);
@@ -65,7 +65,7 @@ impl DynamicCounters {
     }
 
     /// Returns the family as of `now`.
-    pub fn collect(&self, now: Instant) -> MetricFamily {
+    pub(crate) fn collect(&self, now: Instant) -> MetricFamily {
         let series = self.series.lock();
         let samples = series.iter().map(|(value, series)| {
             // A sample has its labels in the order of their names.

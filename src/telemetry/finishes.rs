@@ -30,7 +30,7 @@ impl Finishes {
     }
 
     /// Adds the totals of `other`.
-    pub fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         for (provider, totals) in &other.0 {
             self.of(provider).merge(totals);
         }

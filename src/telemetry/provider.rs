@@ -109,19 +109,19 @@ impl ProviderTelemetry {
     }
 
     /// Creates a series, at 0, for each code and each HTTP status that `mapping` names.
-    pub fn declare(&self, mapping: &Mapping) {
+    pub(crate) fn declare(&self, mapping: &Mapping) {
         self.codes.declare(mapping.named_codes().map(label::bounded));
         self.http_responses.declare(mapping.named_statuses().map(|status| status.to_string()));
     }
 
     /// Counts a request for one task or several as in flight until the returned guard is dropped.
-    pub fn request_started(&self) -> RequestInFlight {
+    pub(crate) fn request_started(&self) -> RequestInFlight {
         self.in_flight.inc();
         RequestInFlight(self.in_flight.clone())
     }
 
     /// Counts the start of a task's poll, `lag` after it was due; `retry` if the last one failed.
-    pub fn poll_started(&self, lag: Duration, retry: bool) {
+    pub(crate) fn poll_started(&self, lag: Duration, retry: bool) {
         self.lag.observe(lag.as_secs_f64());
         self.retries.inc_by(u64::from(retry));
     }
@@ -145,17 +145,17 @@ impl ProviderTelemetry {
     }
 
     /// Sets whether the last response had a usable answer for any task.
-    pub fn provider_up(&self, up: bool) {
+    pub(crate) fn provider_up(&self, up: bool) {
         self.up.set(i64::from(up));
     }
 
     /// Counts an answer whose status is not in the mapping.
-    pub fn unknown_status(&self) {
+    pub(crate) fn unknown_status(&self) {
         self.unknown_statuses.inc();
     }
 
     /// Counts a value of an answer that was not believed.
-    pub fn odd_answer(&self, field: OddField) {
+    pub(crate) fn odd_answer(&self, field: OddField) {
         let odd = self.odd_answers.iter().find(|(known, _)| *known == field);
         odd.inspect(|(_, total)| total.inc());
     }

@@ -114,17 +114,17 @@ impl WebTelemetry {
     }
 
     /// Counts a connection that was opened.
-    pub fn connection_opened(&self) {
+    pub(crate) fn connection_opened(&self) {
         self.connections.inc();
     }
 
     /// Counts a connection that has ended, for whatever reason.
-    pub fn connection_ended(&self) {
+    pub(crate) fn connection_ended(&self) {
         self.connections.dec();
     }
 
     /// Counts a failure to accept a connection.
-    pub fn accept_failed(&self) {
+    pub(crate) fn accept_failed(&self) {
         self.accept_errors.inc();
     }
 }

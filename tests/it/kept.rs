@@ -65,7 +65,7 @@ struct Fleet {
     /// Times at which the other tasks ended.
     ended: BTreeMap<(usize, u32), Timestamp>,
     retain: Duration,
-    shards: Vec<Arc<ProviderTasks>>,
+    providers: Vec<Arc<ProviderTasks>>,
 }
 
 impl Fleet {
@@ -74,7 +74,7 @@ impl Fleet {
         let store = Store::new(clock);
         let (open, ended) = (BTreeMap::new(), BTreeMap::new());
         let mut fleet =
-            Self { store, clock, open, ended, retain: Duration::ZERO, shards: Vec::new() };
+            Self { store, clock, open, ended, retain: Duration::ZERO, providers: Vec::new() };
         fleet.reload(usize::MAX, 0, 3_600);
         fleet
     }
@@ -93,7 +93,7 @@ impl Fleet {
         );
         let Loaded { config, tasks } = config::load_text("c.yml", &text, Path::new("")).unwrap();
         self.retain = Duration::from_secs(retain);
-        self.shards.clear();
+        self.providers.clear();
         for (provider, changes) in
             self.store.apply_config(&config.providers, tasks).into_iter().enumerate()
         {
@@ -104,13 +104,14 @@ impl Fleet {
             for placed in changes.added {
                 self.open.insert((provider, placed.slot.index), placed.slot);
             }
-            self.shards.push(changes.tasks);
+            self.providers.push(changes.tasks);
         }
     }
 
     fn poll(&mut self, every: usize, kind: u8) {
         for (place, slot) in self.open.clone().into_iter().step_by(every) {
-            let change = self.shards[place.0].record_poll(slot, &outcome(kind), |_, _| ()).unwrap();
+            let change =
+                self.providers[place.0].record_poll(slot, &outcome(kind), |_, _| ()).unwrap();
             if change.is_final {
                 self.open.remove(&place);
                 self.ended.insert(place, self.clock.now());

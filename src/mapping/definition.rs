@@ -8,7 +8,7 @@ use super::fields::FieldName;
 pub struct Definition {
     /// HTTP statuses whose body is mapped, such as `200` or `2xx`. Empty: `2xx`.
     pub accept: Vec<String>,
-    /// `json` (the default) or `ignored`: the body is never read, the HTTP status tells the state.
+    /// `json` (the default) or `ignored`: the body is never read, and the HTTP status determines the state.
     pub body: Option<String>,
     /// Code of the envelope.
     pub code: Option<Field>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// ten.
 pub const MAX_DEPTH: usize = 128;
 
-/// Longest delay: a year. A larger number is no delay but a Unix timestamp, and tells nothing
+/// Longest delay: a year. A larger number is no delay but a Unix timestamp, and says nothing
 /// reliable.
 pub const MAX_DELAY: Duration = Duration::from_secs(365 * 86_400);
 

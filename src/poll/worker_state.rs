@@ -68,7 +68,7 @@ enum RequestPurpose {
 }
 
 impl<'s> WorkerState<'s> {
-    /// Polls the tasks of `changes`, and those of later updates, until the worker is told to stop.
+    /// Polls the tasks of `changes`, and those of later updates, until the worker is stopped.
     pub async fn run(context: &'s mut WorkerContext, changes: TaskChanges) {
         let now = Instant::now();
         let mut state = Self::new(context, now);

@@ -18,7 +18,7 @@ use crate::telemetry::finishes::Finishes;
 
 /// Changes in one write.
 const MAX_BATCH: usize = 1_000;
-/// Size in bytes at which a compaction is asked for, unless twice the snapshot's is more. At twice
+/// Size in bytes at which a compaction is requested, unless twice the snapshot's is more. At twice
 /// that size the disk does not keep up, and the journal is disabled.
 const COMPACTION_THRESHOLD: u64 = 16 << 20;
 
@@ -42,7 +42,7 @@ struct Inner {
     follows: u64,
     /// Size of the file in bytes.
     size: u64,
-    /// Size in bytes above which a compaction is asked for.
+    /// Size in bytes above which a compaction is requested.
     compaction_threshold: u64,
     unsynced: bool,
     /// Journals before this one, and the directory, which have to be synced first.
@@ -218,7 +218,7 @@ impl Journal {
         self.inner.lock().follows = begun.follows;
     }
 
-    /// Sets the size at which a compaction is asked for, after a snapshot of `size` bytes.
+    /// Sets the size at which a compaction is requested, after a snapshot of `size` bytes.
     pub fn set_compaction_threshold(&self, size: u64) {
         self.inner.lock().compaction_threshold = COMPACTION_THRESHOLD.max(2 * size);
     }

@@ -90,7 +90,7 @@ impl Recovered {
                 }
                 Some(LogRecord::TaskChange(changed)) => {
                     found += 1;
-                    // The same for all, and stands in where the others are damaged.
+                    // The same for all, and used if the others are damaged.
                     first = first.max(Some(changed.sequence));
                     self.remember(changed);
                 }

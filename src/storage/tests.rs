@@ -142,7 +142,7 @@ fn a_finished_task_is_shown_once_the_disk_has_it() {
     life.compactor.sync();
     assert_eq!(life.shown(), 1.0);
 
-    // In the next life from the start on, and what was written last once the disk has it.
+    // In the next run from the start, and the last changes once they are durable.
     life.poll(0, State::Running);
     life.poll(0, State::Succeeded);
     life.compactor.journal.write_waiting();
@@ -242,7 +242,7 @@ fn what_another_has_taken_is_left_alone() {
 fn failures_leave_nothing_that_grows() {
     let dir = Dir::new();
     let Life { mut compactor, queue, .. } = Life::begin(&dir.0, 1);
-    // It stands in the way of every snapshot.
+    // It prevents every snapshot.
     let obstacle = dir.0.join("snapshot.new");
     fs::create_dir(&obstacle).unwrap();
     let mut fail = || {
@@ -325,7 +325,7 @@ fn odd_names_harm_nothing() {
     assert_eq!(left, odd, "nothing of it is removed");
 }
 
-/// A step of a life, or its end.
+/// A step of a run, or its end.
 #[derive(Clone, Copy, Debug)]
 enum StorageStep {
     /// A poll sees a task's end.
@@ -342,7 +342,7 @@ enum StorageStep {
     Kill,
     /// The machine loses power: what the disk did not have is gone.
     PowerCut,
-    /// A kill while a new snapshot is written: before it has its name, or behind that.
+    /// A kill while a new snapshot is written: before or after it is renamed.
     KillBeforeRename,
     KillBeforeRemoval,
 }
@@ -388,7 +388,7 @@ fn half_renewed(
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-    /// Over all lives, and however each ends, what is shown never goes down, and each finish is
+    /// Over all runs, and however each ends, the shown totals never decrease, and each finish is
     /// in it once.
     #[test]
     fn every_finish_is_shown_once(steps in prop::collection::vec(step(), 1..60)) {

@@ -195,7 +195,7 @@ async fn follow(tls: Option<TlsAcceptor>) {
         while old.counts()[1] < 1 {
             tokio::task::yield_now().await;
         }
-        // One that is kept, and not in use, stands beside it.
+        // Another one is kept and idle.
         send("/", start).await;
         *address.lock() = SocketAddr::from(([127, 0, 0, 2], 0));
         send("/", young).await;

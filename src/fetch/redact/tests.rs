@@ -215,7 +215,7 @@ fn the_beginning_of_a_secret_at_the_end_is_masked() {
     assert_eq!(Redactor::default().mask_truncated(Bytes::from_static(b"a")), "a");
 }
 
-/// Each of its backslashes is one as it stands, and half of one.
+/// Each of its backslashes can be literal, or half of an escaped one.
 #[test]
 fn a_secret_of_backslashes_is_found_in_bounded_time() {
     let secret = "\\".repeat(120);

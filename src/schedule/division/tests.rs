@@ -287,7 +287,7 @@ fn parts_keep_to_the_limits() {
     let half = next(&mut provider).unwrap();
     assert!(half.is_part() && half.is_batch && half.starts.len() == 25);
     assert!(next(&mut provider).is_none(), "one at a time until one was read");
-    // A task that leaves is not asked for in its part.
+    // A removed task is not requested in its part.
     provider.schedule.remove(Slot { index: 30, generation: 0 });
     provider.take(&half, |_, _| Answer::Garbage(Reason::Decode));
     let quarter = next(&mut provider).unwrap();
@@ -318,7 +318,7 @@ fn a_part_whose_tasks_have_left_holds_up_no_other() {
     assert_eq!(part.slots().map(|slot| slot.index).collect::<Vec<_>>(), [2]);
 }
 
-/// A reload can give a task other params while its batch is divided: it is asked for with them.
+/// A reload can give a task other params while its batch is divided: it is requested with them.
 #[test]
 fn a_task_that_changes_its_group_leaves_its_part() {
     let mut provider = SimulatedProvider::new(50, &limits());

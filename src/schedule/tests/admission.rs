@@ -151,7 +151,7 @@ fn what_a_probe_is_told_counts_for_polls() {
     started(schedule.next(start + 60 * SECOND, false));
 }
 
-/// The task that a client asks for may belong to another account.
+/// The task of a client's probe may belong to another account.
 #[test]
 fn refusals_of_probes_stop_probes_and_no_polls() {
     let (mut schedule, mut now) = schedule(&limits());

@@ -33,7 +33,7 @@ impl TestFile {
         file
     }
 
-    /// A task, of which `known` is to be told from others.
+    /// Returns a task whose `known` differs from that of others.
     fn task(mut self, sequence: u64, id: &str, known: i64) -> Self {
         let known = TaskRecord::new(Timestamp::from_micros(known));
         log_record::encode_change(sequence, &task(id), &known, None, &mut self.0);
@@ -139,7 +139,7 @@ fn what_the_disk_has_is_proven_by_what_was_written_behind_it() {
     assert_eq!(shown(later.clone().synced(8, 8).torn(1)), finishes(3));
     let doubtful = read(Some(&snapshot), &[(5, later.sync_failed())]);
     assert!(doubtful.is_in_doubt && doubtful.lost == 0);
-    // It is not written on, and one behind it is.
+    // It is not appended to, but the one after it is.
     let empty = TestFile::journal(5).sync_failed();
     let doubtful = read(Some(&snapshot), &[(5, empty.clone())]);
     assert_eq!(doubtful.unused_journal(), None);
@@ -157,7 +157,7 @@ fn what_the_snapshot_has_taken_over_is_not_taken_twice() {
     let recovered = read(Some(&TestFile::snapshot(4, &["a"], 1, 0)), &[old, new]);
     assert_eq!(tasks(&recovered), [("a".to_owned(), 9)], "b has left meanwhile");
     assert_eq!((counts(&recovered), recovered.lost), ((finishes(2), finishes(0)), 0));
-    // A journal that stands there twice is read once.
+    // A journal that exists twice is read once.
     let journal = TestFile::journal(0).finished(0, "a").finished(1, "b");
     let recovered = read(None, &[(0, journal.clone()), (9, journal)]);
     assert_eq!((counts(&recovered).0, recovered.next, recovered.lost), (finishes(2), 9, 0));
@@ -187,7 +187,7 @@ fn a_torn_end_is_no_damage() {
         let known = if bytes == 0 { 3 } else { 2 };
         assert_eq!((counts(&recovered).0, recovered.lost), (finishes(known), 0), "{bytes}");
     }
-    // The next life went on in a journal of its own.
+    // The next run continued in a journal of its own.
     let torn = (3, next.torn(5));
     let recovered =
         read(Some(&snapshot), &[torn.clone(), (4, TestFile::journal(4).finished(4, "b"))]);

@@ -37,7 +37,7 @@ fn answers_that_are_too_large_together_shrink_the_batches_for_a_while() {
     }
 }
 
-/// The elements before the cut count; those behind it are asked for in smaller batches.
+/// The elements before the truncation count; those after it are requested in smaller batches.
 #[test]
 fn a_batch_that_was_cut_is_asked_for_in_parts() {
     let cut = |asked: &[u32], _: bool| match asked.split_at_checked(3) {
@@ -92,7 +92,7 @@ fn a_batch_of_one_that_is_not_read_is_asked_for_as_one_task() {
     provider.run(60 * MINUTE, garbage_with(&[1]));
     assert_eq!(provider.failed(), [1]);
     assert!(provider.requests.len() <= 3 * 360, "{} requests", provider.requests.len());
-    // Nor is the provider given up for them, though nothing is read while they are asked for.
+    // Nor is the provider abandoned because of them, although nothing is read meanwhile.
     let mut provider = SimulatedProvider::new(20, &limits);
     provider.run(60 * MINUTE, garbage_with(&[1, 5, 6, 7, 13]));
     assert_eq!(provider.failed(), [1, 5, 6, 7, 13]);

@@ -133,7 +133,7 @@ pub async fn poll_once(
                 }),
             };
             match fetched {
-                Ok(fetched) => interpret(client, tasks, request, fetched),
+                Ok(fetched) => interpret(client, tasks, is_batch, request, fetched),
                 Err(failure) => {
                     let failed = PollResult::failed(tasks.count(), failure);
                     PollResult { request: Some(request), ..failed }
@@ -151,11 +151,12 @@ pub async fn poll_once(
 fn interpret(
     client: &ProviderClient,
     tasks: &TaskGroup,
+    is_batch: bool,
     request: ProviderRequest,
     fetched: Fetched,
 ) -> PollResult {
     let ids: Vec<&str> = tasks.iter().map(|task| &*task.id).collect();
-    let mapped = client.provider.mapping.map_response(&fetched.response, &ids);
+    let mapped = client.provider.mapping.map_response(&fetched.response, &ids, is_batch);
     PollResult {
         outcomes: mapped.outcomes,
         has_failed_whole: mapped.has_failed_whole,

@@ -26,12 +26,14 @@ const CF_MITIGATED: HeaderName = HeaderName::from_static("cf-mitigated");
 const HTML_STARTS: [&[u8]; 2] = [b"<!doctype html", b"<html"];
 
 impl Mapping {
-    /// Interprets the fields of a response to a request for the tasks with these IDs.
+    /// Interprets the fields of a response to a request for the tasks with these IDs, which used the
+    /// batch query if it `is_batch`.
     pub(super) fn observe(
         &self,
         response: &ProviderResponse,
         extract: Option<&Result<Extract<'_>, String>>,
         ids: &[&str],
+        is_batch: bool,
     ) -> MappedResponse {
         let found = extract.and_then(|extract| extract.as_ref().ok());
         let view = View { response, envelope: found.map(|found| &found.envelope), task: None };
@@ -41,11 +43,11 @@ impl Mapping {
         let code_of_whole = code.as_ref().filter(|_| !self.is_code_of_task(found, view));
         let class = self.classify(view, code_of_whole, extract);
         let class = match class {
-            Ok(state) if ids.len() > 1 => classify_batch(state, found, code.as_ref()),
+            Ok(state) if is_batch => classify_batch(state, found, code.as_ref()),
             class => class,
         };
         let has_failed_whole =
-            class.is_err() || found.is_some_and(|found| found.is_indivisible(ids.len()));
+            class.is_err() || found.is_some_and(|found| found.is_indivisible(is_batch));
         let retry_after = class
             .as_ref()
             .err()
@@ -331,12 +333,13 @@ impl Mapping {
 }
 
 impl Extract<'_> {
-    /// Reports whether a response to a request for `tasks` tasks cannot be divided among them. A list
-    /// without the tasks, or null in place of the list, can: it says that they do not exist.
-    fn is_indivisible(&self, tasks: usize) -> bool {
+    /// Reports whether a response cannot be divided among the tasks of its request, of which a batch
+    /// query can have several. A list without the tasks, or null in place of the list, can: it says
+    /// that they do not exist.
+    fn is_indivisible(&self, is_batch: bool) -> bool {
         match &self.tasks {
             Tasks::Missing | Tasks::Other(_) => true,
-            Tasks::One(_) => tasks > 1,
+            Tasks::One(_) => is_batch,
             Tasks::Many { wanted, unnamed } => *unnamed && wanted.is_empty(),
             Tasks::Null => false,
         }

@@ -95,9 +95,7 @@ impl Request {
         });
         let request = Self { method, target, body };
         let mut placeholders = request.placeholders();
-        let names_task = placeholders.any(|(placeholder, _)| {
-            matches!(placeholder, Placeholder::TaskId | Placeholder::TaskIds)
-        });
+        let names_task = placeholders.any(|(placeholder, _)| placeholder.is_of_id());
         drop(placeholders);
         if errors.is_empty() && !names_task {
             errors.push(
@@ -112,19 +110,22 @@ impl Request {
     pub fn param_names(&self) -> impl Iterator<Item = &str> {
         self.placeholders().filter_map(|(placeholder, _)| match placeholder {
             Placeholder::Param(name) => Some(&**name),
-            Placeholder::TaskId | Placeholder::TaskIds => None,
+            Placeholder::TaskId | Placeholder::TaskIds | Placeholder::TaskIdStrings => None,
         })
     }
 
-    /// Checks whether the path can carry a task's ID, which is one.
+    /// Checks whether the request can carry a task's ID, which is one.
     ///
     /// # Errors
     /// The end of a sentence that names it: a rule that it breaks.
     pub fn check_id(&self, id: &str) -> Result<(), &'static str> {
-        self.check(
-            |placeholder| matches!(placeholder, Placeholder::TaskId | Placeholder::TaskIds),
-            id,
-        )
+        let mut placeholders = self.placeholders();
+        let joins_ids = placeholders.any(|(placeholder, _)| *placeholder == Placeholder::TaskIds);
+        // However the comma is encoded, a server that splits the list makes two IDs of it.
+        if joins_ids && id.contains(',') {
+            return Err("has no `,`, since commas separate the IDs of a batch");
+        }
+        self.check(Placeholder::is_of_id, id)
     }
 
     /// Checks whether the path can carry `value` as the param `name`.
@@ -158,13 +159,13 @@ impl Request {
             };
             out.extend(utf8_percent_encode(value, set));
         };
-        self.target.fill(tasks, ",", encode)
+        self.target.fill(tasks, encode)
     }
 
     /// The JSON body for `tasks`, where the request has one.
     pub fn body(&self, tasks: &TaskGroup) -> Option<String> {
         let encode = |value: &str, _, out: &mut String| out.push_str(&json_inner(value));
-        Some(self.body.as_ref()?.fill(tasks, "\",\"", encode))
+        Some(self.body.as_ref()?.fill(tasks, encode))
     }
 
     fn placeholders(&self) -> impl Iterator<Item = (&Placeholder, Slashes)> {
@@ -198,9 +199,17 @@ enum Segment {
 #[derive(Clone, Debug, PartialEq)]
 enum Placeholder {
     TaskId,
-    /// Every ID that is asked for.
+    /// The IDs of all tasks of the request, separated by commas.
     TaskIds,
+    /// The same as strings of a JSON array.
+    TaskIdStrings,
     Param(Box<str>),
+}
+
+impl Placeholder {
+    const fn is_of_id(&self) -> bool {
+        matches!(self, Self::TaskId | Self::TaskIds | Self::TaskIdStrings)
+    }
 }
 
 /// The treatment of the slashes of a value.
@@ -213,12 +222,7 @@ enum Slashes {
 }
 
 impl Template {
-    fn fill(
-        &self,
-        tasks: &TaskGroup,
-        between: &str,
-        encode: impl Fn(&str, Slashes, &mut String),
-    ) -> String {
+    fn fill(&self, tasks: &TaskGroup, encode: impl Fn(&str, Slashes, &mut String)) -> String {
         let mut out = String::with_capacity(128);
         let first = tasks.first();
         for piece in &self.0 {
@@ -227,9 +231,14 @@ impl Template {
                 Segment::Value(Placeholder::TaskId, slashes) => {
                     encode(&first.id, *slashes, &mut out)
                 }
-                Segment::Value(Placeholder::TaskIds, slashes) => {
+                Segment::Value(
+                    placeholder @ (Placeholder::TaskIds | Placeholder::TaskIdStrings),
+                    slashes,
+                ) => {
+                    let are_strings = *placeholder == Placeholder::TaskIdStrings;
+                    let separator = if are_strings { "\",\"" } else { "," };
                     for (index, task) in tasks.iter().enumerate() {
-                        out.push_str(if index == 0 { "" } else { between });
+                        out.push_str(if index == 0 { "" } else { separator });
                         encode(&task.id, *slashes, &mut out);
                     }
                 }
@@ -298,7 +307,7 @@ impl Template {
             // All IDs, each a string of the array that they replace.
             Value::Array(items) if *items == ["{task_ids}"] => {
                 self.push_text("[\"");
-                self.0.push(Segment::Value(Placeholder::TaskIds, Slashes::Encoded));
+                self.0.push(Segment::Value(Placeholder::TaskIdStrings, Slashes::Encoded));
                 self.push_text("\"]");
             }
             Value::String(text) => {

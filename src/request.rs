@@ -67,11 +67,23 @@ pub struct Request {
 }
 
 impl Request {
-    /// Compiles a request, and checks it.
+    /// Compiles a request for one task, and checks it.
     ///
     /// # Errors
     /// Every error in it, not just the first.
     pub fn compile(raw: &RawRequest) -> Result<Self, Vec<BlockError>> {
+        Self::compile_as(raw, false)
+    }
+
+    /// Compiles a request for several tasks, and checks it.
+    ///
+    /// # Errors
+    /// Every error in it, not just the first.
+    pub fn compile_batch(raw: &RawBatch) -> Result<Self, Vec<BlockError>> {
+        Self::compile_as(&raw.into(), true)
+    }
+
+    fn compile_as(raw: &RawRequest, is_batch: bool) -> Result<Self, Vec<BlockError>> {
         let mut errors = Vec::new();
         let method = match raw.method.get().map(String::as_str) {
             None | Some("GET") => http::Method::GET,
@@ -87,10 +99,11 @@ impl Request {
                     .hint("write `method: POST`"),
             );
         }
-        let target = target(raw, &mut errors);
+        let target = target(raw, is_batch, &mut errors);
         let body = raw.body.get().map(|TemplateBody(value)| {
             let mut template = Template::default();
-            template.push_json(value, &mut vec!["body".to_owned()], &mut errors);
+            let scope = Scope { is_path: false, is_batch };
+            template.push_json(value, scope, &mut vec!["body".to_owned()], &mut errors);
             template
         });
         let request = Self { method, target, body };
@@ -98,10 +111,13 @@ impl Request {
         let names_task = placeholders.any(|(placeholder, _)| placeholder.is_of_id());
         drop(placeholders);
         if errors.is_empty() && !names_task {
-            errors.push(
-                BlockError::new(&["path"], "the request does not say which task it asks for")
-                    .hint("write `{task_id}` into the path, the query or the body"),
-            );
+            let message = match is_batch {
+                false => "the request does not say which task it asks for",
+                true => "the batch does not say which tasks it asks for",
+            };
+            let ids = Scope { is_path: true, is_batch }.ids();
+            let hint = format!("write `{ids}` into the path, the query or the body");
+            errors.push(BlockError::new(&["path"], message).hint(hint));
         }
         if errors.is_empty() { Ok(request) } else { Err(errors) }
     }
@@ -221,6 +237,22 @@ enum Slashes {
     Kept,
 }
 
+/// Part of a request that a text belongs to.
+#[derive(Clone, Copy, Debug)]
+struct Scope {
+    /// True in the path, the only part in which a value can keep its slashes.
+    is_path: bool,
+    /// True in a request for several tasks.
+    is_batch: bool,
+}
+
+impl Scope {
+    /// Returns the placeholder for the ID, or the IDs, of the request.
+    const fn ids(self) -> &'static str {
+        if self.is_batch { "{task_ids}" } else { "{task_id}" }
+    }
+}
+
 impl Template {
     fn fill(&self, tasks: &TaskGroup, encode: impl Fn(&str, Slashes, &mut String)) -> String {
         let mut out = String::with_capacity(128);
@@ -260,16 +292,16 @@ impl Template {
         }
     }
 
-    /// Takes in `text`, whose placeholders become gaps and whose rest goes through `encode`. Only
-    /// `in_path` a value may keep its slashes.
+    /// Takes in `text`, whose placeholders become gaps and whose rest goes through `encode`.
     fn push(
         &mut self,
         text: &str,
-        in_path: bool,
+        scope: Scope,
         encode: impl Fn(&str) -> String,
     ) -> Result<(), BlockError> {
         let wrong = |message| {
-            BlockError::new(&[], message).hint("placeholders are `{task_id}` and names of params")
+            let hint = format!("placeholders are `{}` and names of params", scope.ids());
+            BlockError::new(&[], message).hint(hint)
         };
         let mut rest = text;
         while let Some((before, behind)) = rest.split_once('{') {
@@ -284,9 +316,13 @@ impl Template {
             if bare.is_empty() || !bare.chars().all(valid) {
                 return Err(wrong(format!("`{{{name}}}` is not a placeholder")));
             }
-            if slashes == Slashes::Kept && !in_path {
+            if slashes == Slashes::Kept && !scope.is_path {
                 let message = format!("only in a path `{{{name}}}` keeps the slashes of a value");
                 return Err(BlockError::new(&[], message).hint(format!("write `{{{bare}}}`")));
+            }
+            if bare == "task_id" && scope.is_batch {
+                let message = format!("in a batch `{{{name}}}` would be the first task alone");
+                return Err(BlockError::new(&[], message).hint("write `{task_ids}`"));
             }
             self.push_text(&encode(before));
             let placeholder = match bare {
@@ -302,7 +338,13 @@ impl Template {
     }
 
     /// Takes in a JSON value as text; only its strings can have gaps.
-    fn push_json(&mut self, value: &Value, at: &mut Vec<String>, errors: &mut Vec<BlockError>) {
+    fn push_json(
+        &mut self,
+        value: &Value,
+        scope: Scope,
+        at: &mut Vec<String>,
+        errors: &mut Vec<BlockError>,
+    ) {
         match value {
             // All IDs, each a string of the array that they replace.
             Value::Array(items) if *items == ["{task_ids}"] => {
@@ -312,7 +354,7 @@ impl Template {
             }
             Value::String(text) => {
                 self.push_text("\"");
-                if let Err(error) = self.push(text, false, json_inner) {
+                if let Err(error) = self.push(text, scope, json_inner) {
                     errors.push(BlockError { keys: at.clone(), ..error });
                 }
                 self.push_text("\"");
@@ -321,7 +363,7 @@ impl Template {
                 for (index, item) in items.iter().enumerate() {
                     self.push_text(if index == 0 { "[" } else { "," });
                     at.push(index.to_string());
-                    self.push_json(item, at, errors);
+                    self.push_json(item, scope, at, errors);
                     at.pop();
                 }
                 self.push_text(if items.is_empty() { "[]" } else { "]" });
@@ -331,7 +373,7 @@ impl Template {
                     self.push_text(if index == 0 { "{" } else { "," });
                     self.push_text(&format!("\"{}\":", json_inner(key)));
                     at.push(key.clone());
-                    self.push_json(item, at, errors);
+                    self.push_json(item, scope, at, errors);
                     at.pop();
                 }
                 self.push_text(if entries.is_empty() { "{}" } else { "}" });
@@ -342,8 +384,9 @@ impl Template {
 }
 
 /// Path and query of a definition as one template.
-fn target(raw: &RawRequest, errors: &mut Vec<BlockError>) -> Template {
+fn target(raw: &RawRequest, is_batch: bool, errors: &mut Vec<BlockError>) -> Template {
     let mut target = Template::default();
+    let scope = |is_path| Scope { is_path, is_batch };
     let path = raw.path.get().map(String::as_str).unwrap_or_default();
     if !path.starts_with('/') {
         errors.push(BlockError::new(&["path"], "a path starts with `/`"));
@@ -354,7 +397,7 @@ fn target(raw: &RawRequest, errors: &mut Vec<BlockError>) -> Template {
         );
     } else if path.contains(|c: char| c.is_control() || c == ' ') {
         errors.push(BlockError::new(&["path"], "a path holds no space and no control character"));
-    } else if let Err(error) = target.push(path, true, str::to_owned) {
+    } else if let Err(error) = target.push(path, scope(true), str::to_owned) {
         errors.push(BlockError { keys: vec!["path".to_owned()], ..error });
     }
     let query = raw.query.get().into_iter().flat_map(OrderedMap::entries);
@@ -362,7 +405,7 @@ fn target(raw: &RawRequest, errors: &mut Vec<BlockError>) -> Template {
         let encode = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
         target.push_text(if index == 0 { "?" } else { "&" });
         target.push_text(&format!("{}=", encode(name)));
-        if let Err(error) = target.push(value, false, encode) {
+        if let Err(error) = target.push(value, scope(false), encode) {
             errors.push(BlockError { keys: vec!["query".to_owned(), name.to_owned()], ..error });
         }
     }

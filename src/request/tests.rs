@@ -128,6 +128,24 @@ fn every_mistake_is_found() {
             at("body.ids.1", "only in a path `{+task_ids}` keeps the slashes of a value"),
         ]
     );
+    // Otherwise only the first task would be requested, and the others would look lost.
+    let batch = |path: &str, query| {
+        let path = path.to_owned().into();
+        let batch = RawBatch { path, query, ..RawBatch::default() };
+        let errors = Request::compile_batch(&batch).unwrap_err();
+        errors.into_iter().map(|m| (m.keys.join("."), m.message)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        batch("/{+task_id}", query(&[("ids", "{task_ids}"), ("id", "{task_id}")])),
+        [
+            at("path", "in a batch `{+task_id}` would be the first task alone"),
+            at("query.id", "in a batch `{task_id}` would be the first task alone"),
+        ]
+    );
+    assert_eq!(
+        batch("/tasks", query(&[])),
+        [at("path", "the batch does not say which tasks it asks for")]
+    );
     assert_eq!(
         messages(path("/tasks")),
         [at("path", "the request does not say which task it asks for")]

@@ -31,6 +31,8 @@ pub enum Tasks<'de> {
         wanted: Vec<Fields<'de>>,
         /// True if the array has elements, none of them with a readable ID.
         unnamed: bool,
+        /// True where an element is of a task that was not wanted.
+        has_others: bool,
     },
 }
 
@@ -305,7 +307,7 @@ impl<'p, 'de> Extractor<'p, 'de> {
     ) -> Result<(), A::Error> {
         self.is_in_tasks = true;
         let (mut named, mut unnamed) = (false, false);
-        self.tasks = Tasks::Many { wanted: Vec::new(), unnamed };
+        self.tasks = Tasks::Many { wanted: Vec::new(), unnamed, has_others: false };
         for index in 0_usize.. {
             self.task = Fields::default();
             let whole = whole.and_then(|node| node.child(itoa::Buffer::new().format(index)));
@@ -317,8 +319,11 @@ impl<'p, 'de> Extractor<'p, 'de> {
             let id = self.paths.id(&task);
             named |= id.is_some();
             unnamed |= id.is_none();
-            if let (Tasks::Many { wanted, unnamed: is_unnamed }, id) = (&mut self.tasks, id) {
+            if let (Tasks::Many { wanted, unnamed: is_unnamed, has_others }, id) =
+                (&mut self.tasks, id)
+            {
                 *is_unnamed = unnamed && !named;
+                *has_others |= id.is_some_and(|id| !(self.is_wanted)(id));
                 let is_kept = |id| wanted.iter().any(|kept| self.paths.id(kept) == Some(id));
                 // The first element with an ID wins; a million more take no memory.
                 if id.is_some_and(|id| (self.is_wanted)(id) && !is_kept(id)) {

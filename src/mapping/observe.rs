@@ -54,16 +54,18 @@ impl Mapping {
             .and_then(|_| self.delay_format.parse(&self.text(FieldName::RetryAfter, view).ok()??));
         let outcomes = match class {
             Err(failure) => vec![Err(failure); ids.len()],
-            Ok(Some(state)) => vec![Ok(self.observation_by_code(state, view)); ids.len()],
-            Ok(None) => {
+            Ok(ended) => {
                 // Failures carry the envelope's code, success or not, since it is what the API said,
                 // unless the rest of the response is unread.
                 let with_code = |failure: Failure| match failure.reason {
                     Reason::TooLarge => failure,
                     _ => Failure { code: code.clone().unwrap_or_default(), ..failure },
                 };
-                let outcome = |id: &&str| self.observe_task(id, found, view).map_err(with_code);
-                ids.iter().map(outcome).collect()
+                let outcomes = ids.iter().map(|id| match ended {
+                    Some(state) => self.observe_by_code(id, state, found, view),
+                    None => self.observe_task(id, found, view),
+                });
+                outcomes.map(|outcome| outcome.map_err(with_code)).collect()
             }
         };
         MappedResponse { code, message, retry_after, outcomes, has_failed_whole }
@@ -171,7 +173,7 @@ impl Mapping {
         view: View<'_>,
     ) -> Result<Observation, Failure> {
         let Some(extract) = found else { return self.observation(view) };
-        let at = if self.task_pointer.is_empty() { "the body" } else { &*self.task_pointer };
+        let at = self.task_path();
         let fail = |reason, detail| Err(Failure::new(reason, detail));
         // A value that is missing in the part that was read may be in the rest.
         let unread = |end: &[End]| match view.response.body {
@@ -183,21 +185,13 @@ impl Mapping {
         match &extract.tasks {
             Tasks::One(task) => {
                 let view = view.with_task(task);
-                let named = match self.text(FieldName::Id, view) {
-                    Ok(named) => named,
-                    Err(kind) => {
-                        return fail(Reason::Mapping, format!("the task's ID is {kind}"));
-                    }
-                };
-                if named.is_some_and(|named| !named.trim().is_empty() && *named != *id) {
-                    return fail(Reason::Mapping, format!("{at} is of another task"));
-                }
+                self.check_id(id, view)?;
                 match unread(&[End::InTasks]) {
                     Some(failure) if !self.has_status(view) => Err(failure),
                     _ => self.observation(view),
                 }
             }
-            Tasks::Many { wanted, unnamed } => {
+            Tasks::Many { wanted, unnamed, .. } => {
                 let is_it = |task: &&_| self.paths.id(task) == Some(id);
                 match (wanted.iter().find(is_it), unread(&[End::InTasks])) {
                     (Some(task), _) => self.observation(view.with_task(task)),
@@ -268,12 +262,44 @@ impl Mapping {
         })
     }
 
-    /// Returns the observation of a task that has ended by the envelope's code alone.
-    fn observation_by_code(&self, state: State, view: View<'_>) -> Observation {
+    /// Checks that a task object does not have another ID than `id`.
+    fn check_id(&self, id: &str, view: View<'_>) -> Result<(), Failure> {
+        let fail = |detail| Err(Failure::new(Reason::Mapping, detail));
+        match self.text(FieldName::Id, view) {
+            Err(kind) => fail(format!("the task's ID is {kind}")),
+            Ok(Some(named)) if !named.trim().is_empty() && *named != *id => {
+                fail(format!("{} is of another task", self.task_path()))
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Returns the path of the task, for a sentence.
+    fn task_path(&self) -> &str {
+        if self.task_pointer.is_empty() { "the body" } else { &self.task_pointer }
+    }
+
+    /// Interprets the task `id`, which has ended by the envelope's code alone. Fails if the response
+    /// names other tasks only.
+    fn observe_by_code(
+        &self,
+        id: &str,
+        state: State,
+        found: Option<&Extract<'_>>,
+        view: View<'_>,
+    ) -> Result<Observation, Failure> {
+        match found.map(|found| &found.tasks) {
+            Some(Tasks::One(task)) => self.check_id(id, view.with_task(task))?,
+            Some(Tasks::Many { wanted, has_others: true, .. }) if wanted.is_empty() => {
+                let detail = format!("{} holds other tasks only", self.task_path());
+                return Err(Failure::new(Reason::Mapping, detail));
+            }
+            _ => {}
+        }
         let code = self.text(FieldName::Code, view).ok().flatten().unwrap_or_default();
         let code: Arc<str> = bounded(&code).into();
         let failure_code = (state == State::Failed).then(|| Arc::clone(&code));
-        Observation { failure_code, ..Observation::new(state, code) }
+        Ok(Observation { failure_code, ..Observation::new(state, code) })
     }
 
     /// Returns a time in the response, if there is one.
@@ -340,7 +366,7 @@ impl Extract<'_> {
         match &self.tasks {
             Tasks::Missing | Tasks::Other(_) => true,
             Tasks::One(_) => is_batch,
-            Tasks::Many { wanted, unnamed } => *unnamed && wanted.is_empty(),
+            Tasks::Many { wanted, unnamed, .. } => *unnamed && wanted.is_empty(),
             Tasks::Null => false,
         }
     }

@@ -109,7 +109,7 @@ fn of_a_cut_array_count_the_elements_that_are_whole() {
     let whole = r#"{"data": [{"id": "a", "status": "x"}, {"id": "b", "status": "y"}], "z": [1]}"#;
     for end in whole.find('[').unwrap() + 1..whole.len() {
         let extract = extract(&whole[..end], true).unwrap();
-        let Tasks::Many { wanted, unnamed: false } = &extract.tasks else { panic!("{end}") };
+        let Tasks::Many { wanted, unnamed: false, .. } = &extract.tasks else { panic!("{end}") };
         let count = whole[..end].matches("\"}").count();
         assert_eq!(wanted.len(), count, "{end}");
         let is_array_whole = end > whole.find(']').unwrap();

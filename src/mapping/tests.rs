@@ -1,0 +1,55 @@
+use super::definition::{Definition, Field};
+use super::*;
+
+/// A mapping of `status` with these changes.
+fn mapping(definition: Definition) -> Mapping {
+    let words = |key: &str, word: &str| (key.to_owned(), vec![word.to_owned()]);
+    let definition = Definition {
+        status: field("/status"),
+        states: vec![words("running", "run"), words("succeeded", "done")],
+        ..definition
+    };
+    Mapping::compile(&definition).unwrap()
+}
+
+fn field(path: &str) -> Option<Field> {
+    Some(Field { paths: vec![path.to_owned()], ..Field::default() })
+}
+
+/// Maps the response to a request for one task. Returns its state, or the reason of the failure.
+fn outcome(mapping: &Mapping, id: &str, status: u16, body: &str) -> Result<State, Reason> {
+    let response = ProviderResponse {
+        status,
+        headers: HeaderMap::new(),
+        sent: Timestamp::from_micros(0),
+        body: ReceivedBody::Whole(Bytes::copy_from_slice(body.as_bytes())),
+    };
+    let mut outcomes = mapping.map_response(&response, &[id], false).outcomes;
+    assert_eq!(outcomes.len(), 1);
+    outcomes.remove(0).map(|seen| seen.state).map_err(|failure| failure.reason)
+}
+
+#[test]
+fn a_code_ends_no_other_task() {
+    let ends = Ok(State::Cancelled);
+    for (task, body, expected) in [
+        ("", r#"{"code": 8, "id": "1", "status": "run"}"#, ends),
+        ("", r#"{"code": 8, "id": "2", "status": "run"}"#, Err(Reason::Mapping)),
+        ("", r#"{"code": 8, "id": {}}"#, Err(Reason::Mapping)),
+        ("", r#"{"code": 8, "id": ""}"#, ends),
+        ("/data", r#"{"code": 8, "data": null}"#, ends),
+        ("/data", r#"{"code": 8}"#, ends),
+        ("/data", r#"{"code": 8, "data": []}"#, ends),
+        ("/data", r#"{"code": 8, "data": [{"id": 2}]}"#, Err(Reason::Mapping)),
+        ("/data", r#"{"code": 8, "data": [{"id": 2}, {"id": 1}]}"#, ends),
+    ] {
+        let mapping = mapping(Definition {
+            code: field("/code"),
+            codes: vec![("cancelled".to_owned(), vec!["8".to_owned()])],
+            task: Some(task.to_owned()),
+            id: field("/id"),
+            ..Definition::default()
+        });
+        assert_eq!(outcome(&mapping, "1", 200, body), expected, "{body}");
+    }
+}

@@ -108,7 +108,7 @@ impl Mapping {
         if let Some(CodeMeaning::Ends(state)) = meaning {
             return Ok(Some(state));
         }
-        if !self.accepts(status) && status != 204 {
+        if !self.accepts(status) {
             return fail(Reason::Http, format!("HTTP status {status}"));
         }
         match (&response.body, extract) {

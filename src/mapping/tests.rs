@@ -53,3 +53,17 @@ fn a_code_ends_no_other_task() {
         assert_eq!(outcome(&mapping, "1", 200, body), expected, "{body}");
     }
 }
+
+#[test]
+fn a_status_that_is_not_accepted_is_http_without_a_body_too() {
+    let outcome = |accept: &[&str], status| {
+        let accept = accept.iter().map(|&status| status.to_owned()).collect();
+        outcome(&mapping(Definition { accept, ..Definition::default() }), "1", status, "")
+    };
+    for status in [201, 204, 304] {
+        assert_eq!(outcome(&["200"], status), Err(Reason::Http), "{status}");
+    }
+    for accept in [&[][..], &["204"], &["2xx"]] {
+        assert_eq!(outcome(accept, 204), Err(Reason::Empty), "{accept:?}");
+    }
+}

@@ -166,8 +166,8 @@ impl Mapping {
         self.observe(response, extract.as_ref(), ids, is_batch)
     }
 
-    /// Extracts all fields from a body, unless it is ignored. A body with faulty strings or numbers
-    /// is repaired in `buffer`.
+    /// Extracts all fields from a body, unless it is ignored. A body with faulty strings or numbers,
+    /// or with words that are numbers of many digits, is repaired in `buffer`.
     fn extract<'b>(
         &self,
         body: &'b ReceivedBody,
@@ -180,7 +180,7 @@ impl Mapping {
             ReceivedBody::Whole(body) => (body, false),
         };
         let strict = self.paths.extract(body, is_truncated, is_wanted);
-        if strict.is_err()
+        if strict.as_ref().map_or(true, |extract| extract.has_rounded)
             && let Some(repaired) = repair::repair(body)
         {
             *buffer = repaired;

@@ -45,6 +45,8 @@ pub struct Extract<'de> {
     pub tasks: Tasks<'de>,
     /// End of the part that was read.
     pub end: End,
+    /// True if a word is a number that may have lost digits.
+    pub has_rounded: bool,
 }
 
 /// End of the part of a body that was read.
@@ -85,6 +87,7 @@ impl Paths {
             task: Fields::default(),
             tasks: Tasks::Missing,
             is_in_tasks: false,
+            has_rounded: false,
         };
         let mut json = serde_json::Deserializer::from_slice(body);
         let read = Walk { whole: Some(&self.whole), element: None, extractor: &mut extractor }
@@ -96,7 +99,8 @@ impl Paths {
             Err(error) if is_truncated && error.is_eof() => End::Outside,
             Err(error) => return Err(format!("line {} column {}", error.line(), error.column())),
         };
-        Ok(Extract { envelope: extractor.envelope, tasks: extractor.tasks, end })
+        let Extractor { envelope, tasks, has_rounded, .. } = extractor;
+        Ok(Extract { envelope, tasks, end, has_rounded })
     }
 
     /// Returns the ID of a task, up to `id_until`; `None` if it is blank.
@@ -151,6 +155,8 @@ struct Extractor<'p, 'de> {
     tasks: Tasks<'de>,
     /// True while the current value is within the tasks.
     is_in_tasks: bool,
+    /// True once a word has been read as a float.
+    has_rounded: bool,
 }
 
 /// Visitor of one value, with the trie nodes that lead to it.
@@ -260,6 +266,9 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        let nodes = [self.whole, self.element].into_iter().flatten();
+        let is_word = nodes.flat_map(|node| &node.fields).any(|field| !field.name.is_quantity());
+        self.extractor.has_rounded |= is_word;
         self.text(value.to_string().into(), "a number");
         Ok(())
     }

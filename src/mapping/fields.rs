@@ -92,6 +92,12 @@ impl FieldName {
         }
     }
 
+    /// Reports whether the field is a time, a progress or a delay, which has a format, rather than a
+    /// word.
+    pub const fn is_quantity(self) -> bool {
+        matches!(self, Self::RetryAfter | Self::EnqueueTime | Self::FinishTime | Self::Progress)
+    }
+
     /// Reports whether the field belongs to the envelope rather than to a task.
     pub const fn is_envelope(self) -> bool {
         matches!(self, Self::Code | Self::Message | Self::RetryAfter)

@@ -67,3 +67,23 @@ fn a_status_that_is_not_accepted_is_http_without_a_body_too() {
         assert_eq!(outcome(accept, 204), Err(Reason::Empty), "{accept:?}");
     }
 }
+
+#[test]
+fn numbers_are_compared_with_all_their_digits() {
+    let mapping = mapping(Definition { id: field("/id"), ..Definition::default() });
+    let read = |id: &str, named: &str| {
+        let body = format!(r#"{{"id": {named}, "status": "done", "progress": 0.5}}"#);
+        outcome(&mapping, id, 200, &body)
+    };
+    for number in ["18446744073709551616", "20251130165432123456789", "0", "0.1"] {
+        assert_eq!(read(number, number), Ok(State::Succeeded), "{number}");
+    }
+    for (id, named) in [
+        ("202511301654321300000", "202511301654321299999"),
+        ("18446744073709552000", "18446744073709551999"),
+        ("1", "1.0000000000000000001"),
+        ("0.1", "0.1000000000000000055511151231257827"),
+    ] {
+        assert_eq!(read(id, named), Err(Reason::Mapping), "{named}");
+    }
+}

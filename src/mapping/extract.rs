@@ -333,10 +333,11 @@ impl<'p, 'de> Extractor<'p, 'de> {
             {
                 *is_unnamed = unnamed && !named;
                 *has_others |= id.is_some_and(|id| !(self.is_wanted)(id));
-                let is_kept = |id| wanted.iter().any(|kept| self.paths.id(kept) == Some(id));
-                // The first element with an ID wins; a million more take no memory.
-                if id.is_some_and(|id| (self.is_wanted)(id) && !is_kept(id)) {
-                    wanted.push(task);
+                let Some(id) = id.filter(|id| (self.is_wanted)(id)) else { continue };
+                match wanted.iter_mut().find(|kept| self.paths.id(kept) == Some(id)) {
+                    // A million more take no memory.
+                    Some(kept) => kept.merge_status(&task),
+                    None => wanted.push(task),
                 }
             }
         }

@@ -15,6 +15,9 @@ pub const MAX_DELAY: Duration = Duration::from_secs(365 * 86_400);
 /// Kind of [`FieldValue::Boolean`], for messages.
 pub const A_BOOLEAN: &str = "a boolean";
 
+/// Kind of the status of a task that is in one response twice, with different ones.
+const TWO_STATUSES: &str = "different in two elements with the task's ID";
+
 /// The fields that a mapping extracts from a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldName {
@@ -155,6 +158,16 @@ impl<'de> Fields<'de> {
     /// Returns the rank of the path at which `field` was found: 0 for its first path.
     pub fn rank(&self, field: FieldName) -> u8 {
         self.ranks.get(field.index()).copied().unwrap_or_default()
+    }
+
+    /// Merges the status of another element with the same ID. If they differ, neither is believed: one
+    /// may end the task, and nothing shows which is right.
+    pub fn merge_status(&mut self, other: &Self) {
+        let (ours, theirs) = (self.get(FieldName::Status), other.get(FieldName::Status));
+        if ours.is_present() && theirs.is_present() && ours != theirs {
+            let rank = self.rank(FieldName::Status);
+            self.set(FieldName::Status, rank, FieldValue::Other(TWO_STATUSES));
+        }
     }
 
     /// Stores the value of `field` at its path of this `rank`, unless the known value is preferred. The

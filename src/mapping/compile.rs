@@ -54,6 +54,7 @@ impl Compiler {
         let mut failure_code_paths = Vec::new();
         for name in FieldName::ALL {
             let Some(field) = definition.field(name) else { continue };
+            self.check_format(field, name);
             let Some(origin) = self.origin(field, name) else { continue };
             if let Origin::Body(_) = &origin {
                 if ignores_body {
@@ -133,6 +134,18 @@ impl Compiler {
             self.pointer(path, &at)
         });
         pointers.collect()
+    }
+
+    /// Reports a format or a zone of a field that cannot have one.
+    fn check_format(&mut self, field: &Field, name: FieldName) {
+        if field.format.is_some() && !name.is_quantity() {
+            let message = "only times, `progress` and `retry_after` have a `format`";
+            self.hinted(&[name.as_str(), "format"], message, "remove `format`");
+        }
+        let is_time = matches!(name, FieldName::EnqueueTime | FieldName::FinishTime);
+        if field.zone.is_some() && !is_time {
+            self.hinted(&[name.as_str(), "zone"], "only times have a `zone`", "remove `zone`");
+        }
     }
 
     fn origin(&mut self, field: &Field, name: FieldName) -> Option<Origin> {

@@ -343,6 +343,3 @@ pub fn same_word(a: &str, b: &str) -> bool {
     let (a, b) = (a.trim(), b.trim());
     a.eq_ignore_ascii_case(b) || (!a.is_ascii() && a.to_lowercase() == b.to_lowercase())
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::mapping::definition::find_placeholder;
 use crate::task::TaskGroup;
 use crate::task::check_segments;
 use crate::yaml::diagnostic::BlockError;
@@ -373,6 +374,7 @@ impl Template {
                     self.push_text(if index == 0 { "{" } else { "," });
                     self.push_text(&format!("\"{}\":", json_inner(key)));
                     at.push(key.clone());
+                    errors.extend(check_name(key, at));
                     self.push_json(item, scope, at, errors);
                     at.pop();
                 }
@@ -403,6 +405,7 @@ fn target(raw: &RawRequest, is_batch: bool, errors: &mut Vec<BlockError>) -> Tem
     let query = raw.query.get().into_iter().flat_map(OrderedMap::entries);
     for (index, (_, name, TemplateText(value))) in query.enumerate() {
         let encode = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
+        errors.extend(check_name(name, &["query".to_owned(), name.to_owned()]));
         target.push_text(if index == 0 { "?" } else { "&" });
         target.push_text(&format!("{}=", encode(name)));
         if let Err(error) = target.push(value, scope(false), encode) {
@@ -410,6 +413,14 @@ fn target(raw: &RawRequest, is_batch: bool, errors: &mut Vec<BlockError>) -> Tem
         }
     }
     target
+}
+
+/// Checks the name of a query parameter or of a key of the body, which no value replaces.
+fn check_name(name: &str, keys: &[String]) -> Option<BlockError> {
+    let placeholder = find_placeholder(name)?;
+    let message = format!("a name holds no placeholder: `{placeholder}` would be taken literally");
+    let error = BlockError::new(&[], message).hint("values can contain placeholders");
+    Some(BlockError { keys: keys.to_vec(), ..error })
 }
 
 /// `text` as it stands between the quotes of a JSON string.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderName;
 use jiff::tz::Offset;
 
-use super::definition::{Definition, Field};
+use super::definition::{Definition, Field, find_placeholder};
 use super::fields::{DelayFormat, FieldName, Paths, ProgressFormat, parse_pointer};
 use super::time::{self, TimeFormat};
 use super::{CodeMeaning, FieldSource, Mapping, Origin, Refinement, StatusPattern, same_word};
@@ -112,7 +112,7 @@ impl Compiler {
     }
 
     fn pointer(&mut self, text: &str, at: &[&str]) -> Vec<String> {
-        if let Some(name) = placeholder(text) {
+        if let Some(name) = find_placeholder(text) {
             let message = format!("a path holds no placeholder: `{name}` would be taken literally");
             self.hinted(at, message, "an answer whose keys are IDs cannot be read");
         }
@@ -367,18 +367,6 @@ impl Compiler {
             }
         }
     }
-}
-
-/// Returns the first placeholder in a pointer, with its braces.
-fn placeholder(pointer: &str) -> Option<&str> {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    pointer.match_indices('{').find_map(|(start, _)| {
-        let length = pointer.get(start..)?.find('}')? + 1;
-        let placeholder = pointer.get(start..start + length)?;
-        let name =
-            placeholder.trim_start_matches('{').trim_start_matches('+').trim_end_matches('}');
-        (!name.is_empty() && name.chars().all(is_part)).then_some(placeholder)
-    })
 }
 
 /// Parses any state.

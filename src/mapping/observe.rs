@@ -426,48 +426,4 @@ fn is_page(response: &ProviderResponse) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use http::{HeaderMap, HeaderValue};
-
-    use super::*;
-
-    fn is_found(status: u16, headers: &[(HeaderName, &'static str)], body: &[u8]) -> bool {
-        let pairs =
-            headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
-        let headers: HeaderMap = pairs.collect();
-        let is_json = serde_json::from_slice::<serde_json::Value>(body).is_ok();
-        let sent = Timestamp::from_micros(0);
-        let body = ReceivedBody::Whole(Bytes::copy_from_slice(body));
-        find_page(&ProviderResponse { status, headers, sent, body }, is_json).is_some()
-    }
-
-    #[test]
-    fn pages_are_distinguished_from_refusals() {
-        let json = br#"{"code":401,"message":"no such key"}"#;
-        for kind in ["text/html", "Text/HTML; charset=utf-8", " application/xhtml+xml ;q=1"] {
-            let headers = [(CONTENT_TYPE, kind)];
-            assert!(
-                is_found(403, &headers, b"Just a moment...") && is_found(401, &headers, b""),
-                "{kind}"
-            );
-            // JSON with the content type of a page, and other statuses.
-            assert!(!is_found(403, &headers, json), "{kind}");
-            assert!(
-                !is_found(429, &headers, b"<html>") && !is_found(200, &headers, b"<html>"),
-                "{kind}"
-            );
-        }
-        for kind in ["application/json", "text/plain", "text/htmlx", ""] {
-            assert!(!is_found(403, &[(CONTENT_TYPE, kind)], b"<html>"), "{kind}");
-        }
-        let mitigated = [(CONTENT_TYPE, "application/json"), (CF_MITIGATED, "challenge")];
-        assert!(is_found(403, &mitigated, json));
-        for body in ["<!DOCTYPE html><p>", "\u{feff}\r\n <HTML>"] {
-            assert!(is_found(403, &[], body.as_bytes()), "{body}");
-        }
-        for body in ["", "<", "forbidden", "<error>no</error>", "\u{feff}{}"] {
-            assert!(!is_found(403, &[], body.as_bytes()), "{body}");
-        }
-    }
-}
+mod tests;

@@ -128,6 +128,13 @@ fn every_mistake_is_found() {
             at("body.ids.1", "only in a path `{+task_ids}` keeps the slashes of a value"),
         ]
     );
+    let named = RawRequest {
+        query: query(&[("{kind}", "1")]),
+        path: "/{task_id}".to_owned().into(),
+        ..post(json!({"ids": [{"{task_id}": 1, "{": 2}]}))
+    };
+    let at_names: Vec<_> = messages(named).into_iter().map(|(at, _)| at).collect();
+    assert_eq!(at_names, ["query.{kind}", "body.ids.0.{task_id}"]);
     // Otherwise only the first task would be requested, and the others would look lost.
     let batch = |path: &str, query| {
         let path = path.to_owned().into();

@@ -109,7 +109,7 @@ fn headers(table: &RawResponseHeaders, sink: &DiagnosticSink) -> HeaderMap {
                 headers.insert(known, value);
             }
             Err(_) => {
-                report(Diagnostic::new(value_place, format!("{name} cannot have this value")))
+                report(Diagnostic::new(value_place, format!("{name} cannot have this value")));
             }
         }
     }

@@ -150,7 +150,7 @@ fn iso(text: &str, zone: Offset) -> Option<Result<i64, &'static str>> {
     // jiff has no timestamps in the last day of the year 9999.
     let far = if date.year() > 0 { i64::MAX } else { i64::MIN };
     let moment = pieces.to_numeric_offset().unwrap_or(zone).to_timestamp(local);
-    let micros = moment.map_or(far, |moment| moment.as_microsecond());
+    let micros = moment.map_or(far, jiff::Timestamp::as_microsecond);
     // Midnight would make a task up to a day older than it is, and stuck.
     let is_day = time.is_none() && !is_unset(micros);
     Some(if is_day {

@@ -46,15 +46,15 @@ fn pages_are_distinguished_from_refusals() {
 fn mapping(definition: Definition) -> Mapping {
     let words = |key: &str, word: &str| (key.to_owned(), vec![word.to_owned()]);
     let definition = Definition {
-        status: field("/status"),
+        status: Some(field("/status")),
         states: vec![words("running", "run"), words("succeeded", "done")],
         ..definition
     };
     Mapping::compile(&definition).unwrap()
 }
 
-fn field(path: &str) -> Option<Field> {
-    Some(Field { paths: vec![path.to_owned()], ..Field::default() })
+fn field(path: &str) -> Field {
+    Field { paths: vec![path.to_owned()], ..Field::default() }
 }
 
 /// Maps the response to a request for one task. Returns its state, or the reason of the failure.
@@ -85,10 +85,10 @@ fn a_code_ends_no_other_task() {
         ("/data", r#"{"code": 8, "data": [{"id": 2}, {"id": 1}]}"#, ends),
     ] {
         let mapping = mapping(Definition {
-            code: field("/code"),
+            code: Some(field("/code")),
             codes: vec![("cancelled".to_owned(), vec!["8".to_owned()])],
             task: Some(task.to_owned()),
-            id: field("/id"),
+            id: Some(field("/id")),
             ..Definition::default()
         });
         assert_eq!(outcome(&mapping, "1", 200, body), expected, "{body}");
@@ -111,7 +111,7 @@ fn a_status_that_is_not_accepted_is_http_without_a_body_too() {
 
 #[test]
 fn numbers_are_compared_with_all_their_digits() {
-    let mapping = mapping(Definition { id: field("/id"), ..Definition::default() });
+    let mapping = mapping(Definition { id: Some(field("/id")), ..Definition::default() });
     let read = |id: &str, named: &str| {
         let body = format!(r#"{{"id": {named}, "status": "done", "progress": 0.5}}"#);
         outcome(&mapping, id, 200, &body)
@@ -131,7 +131,7 @@ fn numbers_are_compared_with_all_their_digits() {
 
 #[test]
 fn of_two_statuses_of_a_task_neither_is_believed() {
-    let mapping = mapping(Definition { id: field("/id"), ..Definition::default() });
+    let mapping = mapping(Definition { id: Some(field("/id")), ..Definition::default() });
     let [done, run] = [r#"{"id": 1, "status": "done"}"#, r#"{"id": 1, "status": "run"}"#];
     let other = r#"{"id": 2, "status": "run"}"#;
     for (elements, expected) in [

@@ -96,7 +96,7 @@ fn mapping(preset: &str) -> Mapping {
 }
 
 fn map(mapping: &Mapping, case: &Case, response: &ProviderResponse) {
-    let mapped = mapping.map_response(response, &[case.id]);
+    let mapped = mapping.map_response(response, &[case.id], false);
     assert!(mapped.outcomes.iter().all(Result::is_ok));
     black_box(mapped);
 }

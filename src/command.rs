@@ -85,8 +85,7 @@ fn poll(flags: &PollFlags) -> ExitCode {
     };
     let listed = |id: &str| {
         let is_it = |task: &&Task| task.common.provider == provider.name && *task.id == *id;
-        let task = tasks.iter().find(is_it);
-        task.map_or_else(|| upstream.task(id, &flags.params), |task| Ok(task.clone()))
+        upstream.requested_task(tasks.iter().find(is_it).cloned(), id, &flags.params)
     };
     let tasks: Result<Vec<_>, _> = flags.ids.iter().map(|id| listed(id)).collect();
     let tasks = match tasks {

@@ -153,15 +153,21 @@ impl<'a> View<'a> {
 }
 
 impl Mapping {
-    /// Maps the response to a request for the tasks with these IDs.
-    pub fn map_response(&self, response: &ProviderResponse, ids: &[&str]) -> MappedResponse {
+    /// Maps the response to a request for the tasks with these IDs: to the batch query if it
+    /// `is_batch`, even for one task.
+    pub fn map_response(
+        &self,
+        response: &ProviderResponse,
+        ids: &[&str],
+        is_batch: bool,
+    ) -> MappedResponse {
         let mut repaired = Vec::new();
         let extract = self.extract(&response.body, &mut repaired, &|id| ids.contains(&id));
-        self.observe(response, extract.as_ref(), ids)
+        self.observe(response, extract.as_ref(), ids, is_batch)
     }
 
-    /// Extracts all fields from a body, unless it is ignored. A body with faulty strings or numbers
-    /// is repaired in `buffer`.
+    /// Extracts all fields from a body, unless it is ignored. A body with faulty strings or numbers,
+    /// or with words that are numbers of many digits, is repaired in `buffer`.
     fn extract<'b>(
         &self,
         body: &'b ReceivedBody,
@@ -174,7 +180,7 @@ impl Mapping {
             ReceivedBody::Whole(body) => (body, false),
         };
         let strict = self.paths.extract(body, is_truncated, is_wanted);
-        if strict.is_err()
+        if strict.as_ref().map_or(true, |extract| extract.has_rounded)
             && let Some(repaired) = repair::repair(body)
         {
             *buffer = repaired;

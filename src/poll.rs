@@ -81,6 +81,30 @@ impl ProviderClient {
             && ours.limits.body_size_limit == others.limits.body_size_limit
     }
 
+    /// Returns the task that a person requests by its ID: the `listed` one if the configuration has it,
+    /// or else one with these params.
+    ///
+    /// # Errors
+    /// When the task is listed with other params, or no request can be built for it, with the reason.
+    pub fn requested_task(
+        &self,
+        listed: Option<Task>,
+        id: &str,
+        params: &[(String, String)],
+    ) -> Result<Task, String> {
+        let Some(task) = listed else { return self.task(id, params) };
+        for (name, value) in params {
+            match task.common.params.iter().find(|(own, _)| **own == **name) {
+                None => return Err(format!("the provider's request has no placeholder {name:?}")),
+                Some((_, own)) if **own != **value => {
+                    return Err(format!("the task is listed with {own:?} as its param {name:?}"));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(task)
+    }
+
     /// Returns a task that the configuration does not list.
     ///
     /// # Errors
@@ -133,7 +157,7 @@ pub async fn poll_once(
                 }),
             };
             match fetched {
-                Ok(fetched) => interpret(client, tasks, request, fetched),
+                Ok(fetched) => interpret(client, tasks, is_batch, request, fetched),
                 Err(failure) => {
                     let failed = PollResult::failed(tasks.count(), failure);
                     PollResult { request: Some(request), ..failed }
@@ -151,11 +175,12 @@ pub async fn poll_once(
 fn interpret(
     client: &ProviderClient,
     tasks: &TaskGroup,
+    is_batch: bool,
     request: ProviderRequest,
     fetched: Fetched,
 ) -> PollResult {
     let ids: Vec<&str> = tasks.iter().map(|task| &*task.id).collect();
-    let mapped = client.provider.mapping.map_response(&fetched.response, &ids);
+    let mapped = client.provider.mapping.map_response(&fetched.response, &ids, is_batch);
     PollResult {
         outcomes: mapped.outcomes,
         has_failed_whole: mapped.has_failed_whole,

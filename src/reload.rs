@@ -260,10 +260,7 @@ impl ConfigManager {
         });
         let (upstream, worker) =
             running.ok_or_else(|| format!("no provider {provider:?} is configured"))?;
-        let task = match self.find(provider, id).await {
-            Some(task) => task,
-            None => upstream.task(id, params)?,
-        };
+        let task = upstream.requested_task(self.find(provider, id).await, id, params)?;
         let now = Instant::now();
         let patience = now + upstream.provider.limits.poll_timeout + PROBE_PATIENCE;
         let end_poll = deadline.map(|deadline| {

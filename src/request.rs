@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::mapping::schema::find_placeholder;
 use crate::task::TaskGroup;
 use crate::task::check_segments;
 use crate::yaml::diagnostic::BlockError;
@@ -67,11 +68,23 @@ pub struct Request {
 }
 
 impl Request {
-    /// Compiles a request, and checks it.
+    /// Compiles a request for one task, and checks it.
     ///
     /// # Errors
     /// Every error in it, not just the first.
     pub fn compile(raw: &RawRequest) -> Result<Self, Vec<BlockError>> {
+        Self::compile_as(raw, false)
+    }
+
+    /// Compiles a request for several tasks, and checks it.
+    ///
+    /// # Errors
+    /// Every error in it, not just the first.
+    pub fn compile_batch(raw: &RawBatch) -> Result<Self, Vec<BlockError>> {
+        Self::compile_as(&raw.into(), true)
+    }
+
+    fn compile_as(raw: &RawRequest, is_batch: bool) -> Result<Self, Vec<BlockError>> {
         let mut errors = Vec::new();
         let method = match raw.method.get().map(String::as_str) {
             None | Some("GET") => http::Method::GET,
@@ -87,23 +100,25 @@ impl Request {
                     .hint("write `method: POST`"),
             );
         }
-        let target = target(raw, &mut errors);
+        let target = target(raw, is_batch, &mut errors);
         let body = raw.body.get().map(|TemplateBody(value)| {
             let mut template = Template::default();
-            template.push_json(value, &mut vec!["body".to_owned()], &mut errors);
+            let scope = Scope { is_path: false, is_batch };
+            template.push_json(value, scope, &mut vec!["body".to_owned()], &mut errors);
             template
         });
         let request = Self { method, target, body };
         let mut placeholders = request.placeholders();
-        let names_task = placeholders.any(|(placeholder, _)| {
-            matches!(placeholder, Placeholder::TaskId | Placeholder::TaskIds)
-        });
+        let names_task = placeholders.any(|(placeholder, _)| placeholder.is_of_id());
         drop(placeholders);
         if errors.is_empty() && !names_task {
-            errors.push(
-                BlockError::new(&["path"], "the request does not say which task it asks for")
-                    .hint("write `{task_id}` into the path, the query or the body"),
-            );
+            let message = match is_batch {
+                false => "the request does not say which task it asks for",
+                true => "the batch does not say which tasks it asks for",
+            };
+            let ids = Scope { is_path: true, is_batch }.ids();
+            let hint = format!("write `{ids}` into the path, the query or the body");
+            errors.push(BlockError::new(&["path"], message).hint(hint));
         }
         if errors.is_empty() { Ok(request) } else { Err(errors) }
     }
@@ -112,19 +127,22 @@ impl Request {
     pub fn param_names(&self) -> impl Iterator<Item = &str> {
         self.placeholders().filter_map(|(placeholder, _)| match placeholder {
             Placeholder::Param(name) => Some(&**name),
-            Placeholder::TaskId | Placeholder::TaskIds => None,
+            Placeholder::TaskId | Placeholder::TaskIds | Placeholder::TaskIdStrings => None,
         })
     }
 
-    /// Checks whether the path can carry a task's ID, which is one.
+    /// Checks whether the request can carry a task's ID, which is one.
     ///
     /// # Errors
     /// The end of a sentence that names it: a rule that it breaks.
     pub fn check_id(&self, id: &str) -> Result<(), &'static str> {
-        self.check(
-            |placeholder| matches!(placeholder, Placeholder::TaskId | Placeholder::TaskIds),
-            id,
-        )
+        let mut placeholders = self.placeholders();
+        let joins_ids = placeholders.any(|(placeholder, _)| *placeholder == Placeholder::TaskIds);
+        // However the comma is encoded, a server that splits the list makes two IDs of it.
+        if joins_ids && id.contains(',') {
+            return Err("has no `,`, since commas separate the IDs of a batch");
+        }
+        self.check(Placeholder::is_of_id, id)
     }
 
     /// Checks whether the path can carry `value` as the param `name`.
@@ -158,13 +176,13 @@ impl Request {
             };
             out.extend(utf8_percent_encode(value, set));
         };
-        self.target.fill(tasks, ",", encode)
+        self.target.fill(tasks, encode)
     }
 
     /// The JSON body for `tasks`, where the request has one.
     pub fn body(&self, tasks: &TaskGroup) -> Option<String> {
         let encode = |value: &str, _, out: &mut String| out.push_str(&json_inner(value));
-        Some(self.body.as_ref()?.fill(tasks, "\",\"", encode))
+        Some(self.body.as_ref()?.fill(tasks, encode))
     }
 
     fn placeholders(&self) -> impl Iterator<Item = (&Placeholder, Slashes)> {
@@ -198,9 +216,17 @@ enum Segment {
 #[derive(Clone, Debug, PartialEq)]
 enum Placeholder {
     TaskId,
-    /// Every ID that is asked for.
+    /// The IDs of all tasks of the request, separated by commas.
     TaskIds,
+    /// The same as strings of a JSON array.
+    TaskIdStrings,
     Param(Box<str>),
+}
+
+impl Placeholder {
+    const fn is_of_id(&self) -> bool {
+        matches!(self, Self::TaskId | Self::TaskIds | Self::TaskIdStrings)
+    }
 }
 
 /// The treatment of the slashes of a value.
@@ -212,13 +238,24 @@ enum Slashes {
     Kept,
 }
 
+/// Part of a request that a text belongs to.
+#[derive(Clone, Copy, Debug)]
+struct Scope {
+    /// True in the path, the only part in which a value can keep its slashes.
+    is_path: bool,
+    /// True in a request for several tasks.
+    is_batch: bool,
+}
+
+impl Scope {
+    /// Returns the placeholder for the ID, or the IDs, of the request.
+    const fn ids(self) -> &'static str {
+        if self.is_batch { "{task_ids}" } else { "{task_id}" }
+    }
+}
+
 impl Template {
-    fn fill(
-        &self,
-        tasks: &TaskGroup,
-        between: &str,
-        encode: impl Fn(&str, Slashes, &mut String),
-    ) -> String {
+    fn fill(&self, tasks: &TaskGroup, encode: impl Fn(&str, Slashes, &mut String)) -> String {
         let mut out = String::with_capacity(128);
         let first = tasks.first();
         for piece in &self.0 {
@@ -227,9 +264,14 @@ impl Template {
                 Segment::Value(Placeholder::TaskId, slashes) => {
                     encode(&first.id, *slashes, &mut out);
                 }
-                Segment::Value(Placeholder::TaskIds, slashes) => {
+                Segment::Value(
+                    placeholder @ (Placeholder::TaskIds | Placeholder::TaskIdStrings),
+                    slashes,
+                ) => {
+                    let are_strings = *placeholder == Placeholder::TaskIdStrings;
+                    let separator = if are_strings { "\",\"" } else { "," };
                     for (index, task) in tasks.iter().enumerate() {
-                        out.push_str(if index == 0 { "" } else { between });
+                        out.push_str(if index == 0 { "" } else { separator });
                         encode(&task.id, *slashes, &mut out);
                     }
                 }
@@ -251,16 +293,16 @@ impl Template {
         }
     }
 
-    /// Takes in `text`, whose placeholders become gaps and whose rest goes through `encode`. Only
-    /// `in_path` a value may keep its slashes.
+    /// Takes in `text`, whose placeholders become gaps and whose rest goes through `encode`.
     fn push(
         &mut self,
         text: &str,
-        in_path: bool,
+        scope: Scope,
         encode: impl Fn(&str) -> String,
     ) -> Result<(), BlockError> {
         let wrong = |message| {
-            BlockError::new(&[], message).hint("placeholders are `{task_id}` and names of params")
+            let hint = format!("placeholders are `{}` and names of params", scope.ids());
+            BlockError::new(&[], message).hint(hint)
         };
         let mut rest = text;
         while let Some((before, behind)) = rest.split_once('{') {
@@ -275,9 +317,13 @@ impl Template {
             if bare.is_empty() || !bare.chars().all(valid) {
                 return Err(wrong(format!("`{{{name}}}` is not a placeholder")));
             }
-            if slashes == Slashes::Kept && !in_path {
+            if slashes == Slashes::Kept && !scope.is_path {
                 let message = format!("only in a path `{{{name}}}` keeps the slashes of a value");
                 return Err(BlockError::new(&[], message).hint(format!("write `{{{bare}}}`")));
+            }
+            if bare == "task_id" && scope.is_batch {
+                let message = format!("in a batch `{{{name}}}` would be the first task alone");
+                return Err(BlockError::new(&[], message).hint("write `{task_ids}`"));
             }
             self.push_text(&encode(before));
             let placeholder = match bare {
@@ -293,17 +339,23 @@ impl Template {
     }
 
     /// Takes in a JSON value as text; only its strings can have gaps.
-    fn push_json(&mut self, value: &Value, at: &mut Vec<String>, errors: &mut Vec<BlockError>) {
+    fn push_json(
+        &mut self,
+        value: &Value,
+        scope: Scope,
+        at: &mut Vec<String>,
+        errors: &mut Vec<BlockError>,
+    ) {
         match value {
             // All IDs, each a string of the array that they replace.
             Value::Array(items) if *items == ["{task_ids}"] => {
                 self.push_text("[\"");
-                self.0.push(Segment::Value(Placeholder::TaskIds, Slashes::Encoded));
+                self.0.push(Segment::Value(Placeholder::TaskIdStrings, Slashes::Encoded));
                 self.push_text("\"]");
             }
             Value::String(text) => {
                 self.push_text("\"");
-                if let Err(error) = self.push(text, false, json_inner) {
+                if let Err(error) = self.push(text, scope, json_inner) {
                     errors.push(BlockError { keys: at.clone(), ..error });
                 }
                 self.push_text("\"");
@@ -312,7 +364,7 @@ impl Template {
                 for (index, item) in items.iter().enumerate() {
                     self.push_text(if index == 0 { "[" } else { "," });
                     at.push(index.to_string());
-                    self.push_json(item, at, errors);
+                    self.push_json(item, scope, at, errors);
                     at.pop();
                 }
                 self.push_text(if items.is_empty() { "[]" } else { "]" });
@@ -322,7 +374,8 @@ impl Template {
                     self.push_text(if index == 0 { "{" } else { "," });
                     self.push_text(&format!("\"{}\":", json_inner(key)));
                     at.push(key.clone());
-                    self.push_json(item, at, errors);
+                    errors.extend(check_name(key, at));
+                    self.push_json(item, scope, at, errors);
                     at.pop();
                 }
                 self.push_text(if entries.is_empty() { "{}" } else { "}" });
@@ -333,8 +386,9 @@ impl Template {
 }
 
 /// Path and query of a definition as one template.
-fn target(raw: &RawRequest, errors: &mut Vec<BlockError>) -> Template {
+fn target(raw: &RawRequest, is_batch: bool, errors: &mut Vec<BlockError>) -> Template {
     let mut target = Template::default();
+    let scope = |is_path| Scope { is_path, is_batch };
     let path = raw.path.get().map(String::as_str).unwrap_or_default();
     if !path.starts_with('/') {
         errors.push(BlockError::new(&["path"], "a path starts with `/`"));
@@ -345,19 +399,28 @@ fn target(raw: &RawRequest, errors: &mut Vec<BlockError>) -> Template {
         );
     } else if path.contains(|c: char| c.is_control() || c == ' ') {
         errors.push(BlockError::new(&["path"], "a path holds no space and no control character"));
-    } else if let Err(error) = target.push(path, true, str::to_owned) {
+    } else if let Err(error) = target.push(path, scope(true), str::to_owned) {
         errors.push(BlockError { keys: vec!["path".to_owned()], ..error });
     }
     let query = raw.query.get().into_iter().flat_map(OrderedMap::entries);
     for (index, (_, name, TemplateText(value))) in query.enumerate() {
         let encode = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
+        errors.extend(check_name(name, &["query".to_owned(), name.to_owned()]));
         target.push_text(if index == 0 { "?" } else { "&" });
         target.push_text(&format!("{}=", encode(name)));
-        if let Err(error) = target.push(value, false, encode) {
+        if let Err(error) = target.push(value, scope(false), encode) {
             errors.push(BlockError { keys: vec!["query".to_owned(), name.to_owned()], ..error });
         }
     }
     target
+}
+
+/// Checks the name of a query parameter or of a key of the body, which no value replaces.
+fn check_name(name: &str, keys: &[String]) -> Option<BlockError> {
+    let placeholder = find_placeholder(name)?;
+    let message = format!("a name holds no placeholder: `{placeholder}` would be taken literally");
+    let error = BlockError::new(&[], message).hint("values can contain placeholders");
+    Some(BlockError { keys: keys.to_vec(), ..error })
 }
 
 /// Returns `text` as written between the quotes of a JSON string.

@@ -4,6 +4,7 @@ use super::privacy::CREDENTIAL_HEADERS;
 use super::secret::{self, Misuse, Purpose, Secret, SecretFile};
 use super::validate::{Validator, unknown_preset};
 use super::{Auth, HttpClientConfig, raw};
+use crate::mapping::schema::find_placeholder;
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::scalar::{PublicText, SecretText, UrlText};
 use crate::yaml::span::Location;
@@ -31,6 +32,8 @@ const FORBIDDEN: [HeaderName; 10] = [
 
 /// The type of authorization whose token we sign ourselves.
 const KLING_JWT: &str = "kling-jwt";
+
+const PLACEHOLDERS: &str = "placeholders belong into request.path, request.query or request.body";
 
 /// A header that is sent, with the location of its value.
 type HeaderEntry = (Location, HeaderName, Secret);
@@ -72,10 +75,15 @@ impl Validator<'_> {
             self.report(diagnostic.hint("query parameters belong into request.query"));
             return None;
         }
+        let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        if find_placeholder(&decode(url.path())).is_some() {
+            let message = "a base URL holds no placeholder: it would be taken literally";
+            self.report(Diagnostic::new(location, message).hint(PLACEHOLDERS));
+            return None;
+        }
         if url.username().is_empty() && url.password().is_none() {
             return Some((url, None));
         }
-        let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let user = (decode(url.username()), Secret::inline(&decode(url.password().unwrap_or(""))));
         // Cannot fail: the URL has a host.
         let _ = url.set_username("").and_then(|()| url.set_password(None));
@@ -140,6 +148,13 @@ impl Validator<'_> {
         is_secret: bool,
     ) -> Vec<(Location, Secret)> {
         let values = header.values.get().into_iter().flatten().filter_map(Spanned::located);
+        let values = values.inspect(|(at, PublicText(text))| {
+            // Other words in braces may be meant.
+            if ["{task_id}", "{task_ids}"].iter().any(|placeholder| text.contains(placeholder)) {
+                let message = "a header holds no placeholder: it would be taken literally";
+                self.report(Diagnostic::new(*at, message).hint(PLACEHOLDERS));
+            }
+        });
         let values = values.map(|(at, PublicText(text))| match is_secret {
             true => (at, Secret::inline(text)),
             false => (at, Secret::Value(SecretString::from(&**text))),

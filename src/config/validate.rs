@@ -308,7 +308,7 @@ impl Validator<'_> {
 
     fn batch(&self, raw: &raw::RawProvider, block: &YamlNode) -> Option<Request> {
         let batch = raw.request.get()?.batch.get()?;
-        self.compiled(Request::compile(&batch.into()), block.get("request")?.get("batch")?)
+        self.compiled(Request::compile_batch(batch), block.get("request")?.get("batch")?)
     }
 
     fn mapping(&self, raw: &raw::RawProvider, block: &YamlNode) -> Option<Mapping> {

@@ -36,9 +36,7 @@ pub async fn read(
     response: &mut reqwest::Response,
     limit: usize,
 ) -> Result<ReceivedBody, ReadError> {
-    if let Some(coding) = unknown_coding(response.headers()) {
-        let coding = excerpt(&coding, MAX_CODING_CHARS);
-        let detail = format!("the body is in the coding {coding}, which was not asked for");
+    if let Some(detail) = unknown_coding(response.headers()) {
         return Ok(ReceivedBody::Unreadable(detail));
     }
     let is_framed = is_framed(response.version(), response.headers());
@@ -60,7 +58,7 @@ pub async fn read(
     }
 }
 
-/// Returns the codings of a body if they are not supported: anything but gzip, once.
+/// Returns why a body cannot be read if its codings are not supported: anything but gzip, once.
 fn unknown_coding(headers: &HeaderMap) -> Option<String> {
     headers.get(CONTENT_ENCODING)?;
     let values = headers.get_all(CONTENT_ENCODING).into_iter();
@@ -68,12 +66,16 @@ fn unknown_coding(headers: &HeaderMap) -> Option<String> {
         values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
     let all = values.join(", ");
     let names = all.split(',').map(str::trim);
-    let mut codings =
-        names.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity"));
+    let codings = names.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity"));
     let is_gzip =
         |name: &str| ["gzip", "x-gzip"].iter().any(|known| name.eq_ignore_ascii_case(known));
-    let first = codings.next()?;
-    (!is_gzip(first) || codings.next().is_some()).then_some(all)
+    let (gzip, other): (Vec<_>, Vec<_>) = codings.partition(|name| is_gzip(name));
+    let shown = excerpt(&all, MAX_CODING_CHARS);
+    match (gzip.len(), other.len()) {
+        (0 | 1, 0) => None,
+        (_, 0) => Some(format!("the body is compressed more than once: {shown}")),
+        _ => Some(format!("the body is in the coding {shown}, which was not asked for")),
+    }
 }
 
 /// Reports whether the body is delimited by anything but the end of the connection.
@@ -301,9 +303,19 @@ mod tests {
         for known in [&[][..], &[""], &["gzip"], &["X-GZIP"], &["identity"], &["identity, GZip"]] {
             assert_eq!(coding(known), None, "{known:?}");
         }
-        for unknown in ["br", "deflate", "zstd", "gzip, br", "br, gzip", "gzip,gzip", "gzipped"] {
-            assert_eq!(coding(&[unknown]).as_deref(), Some(unknown));
+        for unknown in ["br", "deflate", "zstd", "gzip, br", "br, gzip", "gzipped"] {
+            let detail = format!("the body is in the coding {unknown}, which was not asked for");
+            assert_eq!(coding(&[unknown]), Some(detail));
         }
-        assert_eq!(coding(&["gzip", "br"]).as_deref(), Some("gzip, br"));
+        for (twice, shown) in [
+            (&["gzip,gzip"][..], "gzip,gzip"),
+            (&["gzip", "identity", "x-gzip"], "gzip, identity, x-gzip"),
+        ] {
+            assert_eq!(
+                coding(twice),
+                Some(format!("the body is compressed more than once: {shown}"))
+            );
+        }
+        assert!(coding(&["gzip", "br"]).unwrap().contains("gzip, br, which was not asked for"));
     }
 }

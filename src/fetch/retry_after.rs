@@ -1,5 +1,5 @@
-//! `Retry-After` (RFC 9110) as servers send it: seconds, also with a fraction, or a date;
-//! `retry-after-ms` takes precedence.
+//! `Retry-After` (RFC 9110) as servers send it: seconds, also with a fraction, or a date; and
+//! `retry-after-ms`.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,20 +14,18 @@ use crate::mapping::fields::MAX_DELAY;
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
 /// Parses the delay before the next request; returns `None` without a valid header. Fractions are rounded
-/// up, a date in the past is a delay of 0, and of several values the longest counts. Dates count from the
+/// up, a date in the past is a delay of 0, and of several values in both headers the longest counts. Dates count from the
 /// response's own `Date`, so that a wrong clock of ours does not pause the provider; without one, from
 /// `now`.
 pub fn parse(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let milliseconds = texts(headers, &RETRY_AFTER_MS)
+    let delay = |text| match parse_date(text) {
+        Some(until) => Some(until.duration_since(date(headers, now)).unwrap_or_default()),
+        None => longest(text, Duration::from_secs),
+    };
+    texts(headers, &RETRY_AFTER_MS)
         .filter_map(|text| longest(text, Duration::from_millis))
-        .max();
-    milliseconds.or_else(|| {
-        let delay = |text| match parse_date(text) {
-            Some(until) => Some(until.duration_since(date(headers, now)).unwrap_or_default()),
-            None => longest(text, Duration::from_secs),
-        };
-        texts(headers, &RETRY_AFTER).filter_map(delay).max()
-    })
+        .chain(texts(headers, &RETRY_AFTER).filter_map(delay))
+        .max()
 }
 
 fn texts<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
@@ -121,10 +119,11 @@ mod tests {
     }
 
     #[test]
-    fn milliseconds_take_precedence() {
+    fn the_longest_of_milliseconds_and_seconds_counts() {
         let both = |ms, seconds| parsed(&[(RETRY_AFTER_MS, ms), (RETRY_AFTER, seconds)]);
-        assert_eq!(both("1500", "9"), Some(Duration::from_millis(1_500)));
-        assert_eq!(both("0.25", "9"), Some(Duration::from_millis(1)));
+        assert_eq!(both("9500", "9"), Some(Duration::from_millis(9_500)));
+        assert_eq!(both("1500", "9"), Some(Duration::from_secs(9)));
+        assert_eq!(both("0.25", "0"), Some(Duration::from_millis(1)));
         // An epoch, and an invalid value.
         for ms in ["1796023756000", "soon"] {
             assert_eq!(both(ms, "9"), Some(Duration::from_secs(9)), "{ms}");

@@ -6,7 +6,7 @@ use http::HeaderName;
 use jiff::tz::Offset;
 
 use super::fields::{DelayFormat, FieldName, Paths, ProgressFormat, parse_pointer};
-use super::schema::{RawField, RawResponse, words, words_by_key};
+use super::schema::{RawField, RawResponse, find_placeholder, words, words_by_key};
 use super::time::{self, TimeFormat};
 use super::{CodeMeaning, FieldSource, Mapping, Origin, Refinement, StatusPattern, same_word};
 use crate::observation::{Reason, State};
@@ -56,6 +56,7 @@ impl Compiler {
         let mut failure_code_paths = Vec::new();
         for name in FieldName::ALL {
             let Some(field) = raw.field(name) else { continue };
+            self.check_format(field, name);
             let Some(origin) = self.origin(field, name) else { continue };
             if let Origin::Body(_) = &origin {
                 if ignores_body {
@@ -110,7 +111,7 @@ impl Compiler {
     }
 
     fn pointer(&mut self, text: &str, at: &[&str]) -> Vec<String> {
-        if let Some(name) = placeholder(text) {
+        if let Some(name) = find_placeholder(text) {
             let message = format!("a path holds no placeholder: `{name}` would be taken literally");
             self.hinted(at, message, "an answer whose keys are IDs cannot be read");
         }
@@ -132,6 +133,18 @@ impl Compiler {
             self.pointer(path, &at)
         });
         pointers.collect()
+    }
+
+    /// Reports a format or a zone of a field that cannot have one.
+    fn check_format(&mut self, field: &RawField, name: FieldName) {
+        if field.format().is_some() && !name.is_quantity() {
+            let message = "only times, `progress` and `retry_after` have a `format`";
+            self.hinted(&[name.as_str(), "format"], message, "remove `format`");
+        }
+        let is_time = matches!(name, FieldName::EnqueueTime | FieldName::FinishTime);
+        if field.zone().is_some() && !is_time {
+            self.hinted(&[name.as_str(), "zone"], "only times have a `zone`", "remove `zone`");
+        }
     }
 
     fn origin(&mut self, field: &RawField, name: FieldName) -> Option<Origin> {
@@ -360,18 +373,6 @@ impl Compiler {
             }
         }
     }
-}
-
-/// Returns the first placeholder in a pointer, with its braces.
-fn placeholder(pointer: &str) -> Option<&str> {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    pointer.match_indices('{').find_map(|(start, _)| {
-        let length = pointer.get(start..)?.find('}')? + 1;
-        let placeholder = pointer.get(start..start + length)?;
-        let name =
-            placeholder.trim_start_matches('{').trim_start_matches('+').trim_end_matches('}');
-        (!name.is_empty() && name.chars().all(is_part)).then_some(placeholder)
-    })
 }
 
 /// Parses any state.

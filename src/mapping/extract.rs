@@ -31,6 +31,8 @@ pub enum Tasks<'de> {
         wanted: Vec<Fields<'de>>,
         /// True if the array has elements, none of them with a readable ID.
         unnamed: bool,
+        /// True where an element is of a task that was not wanted.
+        has_others: bool,
     },
 }
 
@@ -43,6 +45,8 @@ pub struct Extract<'de> {
     pub tasks: Tasks<'de>,
     /// End of the part that was read.
     pub end: End,
+    /// True if a word is a number that may have lost digits.
+    pub has_rounded: bool,
 }
 
 /// End of the part of a body that was read.
@@ -83,6 +87,7 @@ impl Paths {
             task: Fields::default(),
             tasks: Tasks::Missing,
             is_in_tasks: false,
+            has_rounded: false,
         };
         let mut json = serde_json::Deserializer::from_slice(body);
         let read = Walk { whole: Some(&self.whole), element: None, extractor: &mut extractor }
@@ -94,7 +99,8 @@ impl Paths {
             Err(error) if is_truncated && error.is_eof() => End::Outside,
             Err(error) => return Err(format!("line {} column {}", error.line(), error.column())),
         };
-        Ok(Extract { envelope: extractor.envelope, tasks: extractor.tasks, end })
+        let Extractor { envelope, tasks, has_rounded, .. } = extractor;
+        Ok(Extract { envelope, tasks, end, has_rounded })
     }
 
     /// Returns the ID of a task, up to `id_until`; `None` if it is blank.
@@ -149,6 +155,8 @@ struct Extractor<'p, 'de> {
     tasks: Tasks<'de>,
     /// True while the current value is within the tasks.
     is_in_tasks: bool,
+    /// True once a word has been read as a float.
+    has_rounded: bool,
 }
 
 /// Visitor of one value, with the trie nodes that lead to it.
@@ -258,6 +266,9 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        let nodes = [self.whole, self.element].into_iter().flatten();
+        let is_word = nodes.flat_map(|node| &node.fields).any(|field| !field.name.is_quantity());
+        self.extractor.has_rounded |= is_word;
         self.text(value.to_string().into(), "a number");
         Ok(())
     }
@@ -305,7 +316,7 @@ impl<'p, 'de> Extractor<'p, 'de> {
     ) -> Result<(), A::Error> {
         self.is_in_tasks = true;
         let (mut named, mut unnamed) = (false, false);
-        self.tasks = Tasks::Many { wanted: Vec::new(), unnamed };
+        self.tasks = Tasks::Many { wanted: Vec::new(), unnamed, has_others: false };
         for index in 0_usize.. {
             self.task = Fields::default();
             let whole = whole.and_then(|node| node.child(itoa::Buffer::new().format(index)));
@@ -317,12 +328,16 @@ impl<'p, 'de> Extractor<'p, 'de> {
             let id = self.paths.id(&task);
             named |= id.is_some();
             unnamed |= id.is_none();
-            if let (Tasks::Many { wanted, unnamed: is_unnamed }, id) = (&mut self.tasks, id) {
+            if let (Tasks::Many { wanted, unnamed: is_unnamed, has_others }, id) =
+                (&mut self.tasks, id)
+            {
                 *is_unnamed = unnamed && !named;
-                let is_kept = |id| wanted.iter().any(|kept| self.paths.id(kept) == Some(id));
-                // The first element with an ID wins; a million more take no memory.
-                if id.is_some_and(|id| (self.is_wanted)(id) && !is_kept(id)) {
-                    wanted.push(task);
+                *has_others |= id.is_some_and(|id| !(self.is_wanted)(id));
+                let Some(id) = id.filter(|id| (self.is_wanted)(id)) else { continue };
+                match wanted.iter_mut().find(|kept| self.paths.id(kept) == Some(id)) {
+                    // A million more take no memory.
+                    Some(kept) => kept.merge_status(&task),
+                    None => wanted.push(task),
                 }
             }
         }

@@ -15,6 +15,9 @@ pub const MAX_DELAY: Duration = Duration::from_secs(365 * 86_400);
 /// Kind of [`FieldValue::Boolean`], for messages.
 pub const A_BOOLEAN: &str = "a boolean";
 
+/// Kind of the status of a task that is in one response twice, with different ones.
+const TWO_STATUSES: &str = "different in two elements with the task's ID";
+
 /// The fields that a mapping extracts from a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldName {
@@ -92,6 +95,12 @@ impl FieldName {
         }
     }
 
+    /// Reports whether the field is a time, a progress or a delay, which has a format, rather than a
+    /// word.
+    pub const fn is_quantity(self) -> bool {
+        matches!(self, Self::RetryAfter | Self::EnqueueTime | Self::FinishTime | Self::Progress)
+    }
+
     /// Reports whether the field belongs to the envelope rather than to a task.
     pub const fn is_envelope(self) -> bool {
         matches!(self, Self::Code | Self::Message | Self::RetryAfter)
@@ -149,6 +158,16 @@ impl<'de> Fields<'de> {
     /// Returns the rank of the path at which `field` was found: 0 for its first path.
     pub fn rank(&self, field: FieldName) -> u8 {
         self.ranks.get(field.index()).copied().unwrap_or_default()
+    }
+
+    /// Merges the status of another element with the same ID. If they differ, neither is believed: one
+    /// may end the task, and nothing shows which is right.
+    pub fn merge_status(&mut self, other: &Self) {
+        let (ours, theirs) = (self.get(FieldName::Status), other.get(FieldName::Status));
+        if ours.is_present() && theirs.is_present() && ours != theirs {
+            let rank = self.rank(FieldName::Status);
+            self.set(FieldName::Status, rank, FieldValue::Other(TWO_STATUSES));
+        }
     }
 
     /// Stores the value of `field` at its path of this `rank`, unless the known value is preferred. The
@@ -277,7 +296,7 @@ pub fn parse_pointer(text: &str) -> Result<Vec<String>, &'static str> {
 pub enum ProgressFormat {
     /// 0 to 100, with or without `%`.
     Percent,
-    /// 0 to 1.
+    /// 0 to 1, or 0 to 100 with `%`.
     Ratio,
 }
 
@@ -286,14 +305,15 @@ impl ProgressFormat {
     pub const NAMES: [(&str, Self); 2] = [("percent", Self::Percent), ("ratio", Self::Ratio)];
 
     /// Parses progress as a ratio from 0 to 1. Returns `None` for anything that is not a number, since
-    /// gateways put any text there.
+    /// gateways put any text there. A number with `%` is a percentage in either format.
     pub fn parse(self, text: &str) -> Option<f64> {
-        let number: f64 = text.trim().trim_end_matches('%').trim_end().parse().ok()?;
-        let ratio = match self {
-            Self::Percent => number / 100.0,
-            Self::Ratio => number,
-        };
-        ratio.is_finite().then(|| ratio.clamp(0.0, 1.0))
+        let text = text.trim();
+        let bare = text.trim_end_matches('%');
+        let is_percentage = self == Self::Percent || bare.len() < text.len();
+        let number: f64 = bare.trim_end().parse().ok()?;
+        let ratio = if is_percentage { number / 100.0 } else { number };
+        // Adding zero makes a negative zero positive.
+        ratio.is_finite().then(|| ratio.clamp(0.0, 1.0) + 0.0)
     }
 }
 
@@ -387,9 +407,15 @@ mod tests {
             (Percent, "waiting", None),
             (Ratio, "0.5", Some(0.5)),
             (Ratio, "-3", Some(0.0)),
+            (Ratio, "31%", Some(0.31)),
+            (Ratio, "100 %", Some(1.0)),
+            (Ratio, "50", Some(1.0)),
             (Ratio, "nan", None),
         ] {
             assert_eq!(format.parse(text), expected, "{format:?} {text:?}");
+        }
+        for text in ["-0.0", "-0", "-0%", "-1e-9"] {
+            assert!(Ratio.parse(text).unwrap().is_sign_positive(), "{text}");
         }
     }
 

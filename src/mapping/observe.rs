@@ -26,12 +26,14 @@ const CF_MITIGATED: HeaderName = HeaderName::from_static("cf-mitigated");
 const HTML_STARTS: [&[u8]; 2] = [b"<!doctype html", b"<html"];
 
 impl Mapping {
-    /// Interprets the fields of a response to a request for the tasks with these IDs.
+    /// Interprets the fields of a response to a request for the tasks with these IDs, which used the
+    /// batch query if it `is_batch`.
     pub(super) fn observe(
         &self,
         response: &ProviderResponse,
         extract: Option<&Result<Extract<'_>, String>>,
         ids: &[&str],
+        is_batch: bool,
     ) -> MappedResponse {
         let found = extract.and_then(|extract| extract.as_ref().ok());
         let view = View { response, envelope: found.map(|found| &found.envelope), task: None };
@@ -41,27 +43,29 @@ impl Mapping {
         let code_of_whole = code.as_ref().filter(|_| !self.is_code_of_task(found, view));
         let class = self.classify(view, code_of_whole, extract);
         let class = match class {
-            Ok(state) if ids.len() > 1 => classify_batch(state, found, code.as_ref()),
+            Ok(state) if is_batch => classify_batch(state, found, code.as_ref()),
             class => class,
         };
         let has_failed_whole =
-            class.is_err() || found.is_some_and(|found| found.is_indivisible(ids.len()));
+            class.is_err() || found.is_some_and(|found| found.is_indivisible(is_batch));
         let retry_after = class
             .as_ref()
             .err()
             .and_then(|_| self.delay_format.parse(&self.text(FieldName::RetryAfter, view).ok()??));
         let outcomes = match class {
             Err(failure) => vec![Err(failure); ids.len()],
-            Ok(Some(state)) => vec![Ok(self.observation_by_code(state, view)); ids.len()],
-            Ok(None) => {
+            Ok(ended) => {
                 // Failures carry the envelope's code, success or not, since it is what the API said,
                 // unless the rest of the response is unread.
                 let with_code = |failure: Failure| match failure.reason {
                     Reason::TooLarge => failure,
                     _ => Failure { code: code.clone().unwrap_or_default(), ..failure },
                 };
-                let outcome = |id: &&str| self.observe_task(id, found, view).map_err(with_code);
-                ids.iter().map(outcome).collect()
+                let outcomes = ids.iter().map(|id| match ended {
+                    Some(state) => self.observe_by_code(id, state, found, view),
+                    None => self.observe_task(id, found, view),
+                });
+                outcomes.map(|outcome| outcome.map_err(with_code)).collect()
             }
         };
         MappedResponse { code, message, retry_after, outcomes, has_failed_whole }
@@ -104,7 +108,7 @@ impl Mapping {
         if let Some(CodeMeaning::Ends(state)) = meaning {
             return Ok(Some(state));
         }
-        if !self.accepts(status) && status != 204 {
+        if !self.accepts(status) {
             return fail(Reason::Http, format!("HTTP status {status}"));
         }
         match (&response.body, extract) {
@@ -169,7 +173,7 @@ impl Mapping {
         view: View<'_>,
     ) -> Result<Observation, Failure> {
         let Some(extract) = found else { return self.observation(view) };
-        let at = if self.task_pointer.is_empty() { "the body" } else { &*self.task_pointer };
+        let at = self.task_path();
         let fail = |reason, detail| Err(Failure::new(reason, detail));
         // A value that is missing in the part that was read may be in the rest.
         let unread = |end: &[End]| match view.response.body {
@@ -181,21 +185,13 @@ impl Mapping {
         match &extract.tasks {
             Tasks::One(task) => {
                 let view = view.with_task(task);
-                let named = match self.text(FieldName::Id, view) {
-                    Ok(named) => named,
-                    Err(kind) => {
-                        return fail(Reason::Mapping, format!("the task's ID is {kind}"));
-                    }
-                };
-                if named.is_some_and(|named| !named.trim().is_empty() && *named != *id) {
-                    return fail(Reason::Mapping, format!("{at} is of another task"));
-                }
+                self.check_id(id, view)?;
                 match unread(&[End::InTasks]) {
                     Some(failure) if !self.has_status(view) => Err(failure),
                     _ => self.observation(view),
                 }
             }
-            Tasks::Many { wanted, unnamed } => {
+            Tasks::Many { wanted, unnamed, .. } => {
                 let is_it = |task: &&_| self.paths.id(task) == Some(id);
                 match (wanted.iter().find(is_it), unread(&[End::InTasks])) {
                     (Some(task), _) => self.observation(view.with_task(task)),
@@ -266,12 +262,44 @@ impl Mapping {
         })
     }
 
-    /// Returns the observation of a task that has ended by the envelope's code alone.
-    fn observation_by_code(&self, state: State, view: View<'_>) -> Observation {
+    /// Checks that a task object does not have another ID than `id`.
+    fn check_id(&self, id: &str, view: View<'_>) -> Result<(), Failure> {
+        let fail = |detail| Err(Failure::new(Reason::Mapping, detail));
+        match self.text(FieldName::Id, view) {
+            Err(kind) => fail(format!("the task's ID is {kind}")),
+            Ok(Some(named)) if !named.trim().is_empty() && *named != *id => {
+                fail(format!("{} is of another task", self.task_path()))
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Returns the path of the task, for a sentence.
+    fn task_path(&self) -> &str {
+        if self.task_pointer.is_empty() { "the body" } else { &self.task_pointer }
+    }
+
+    /// Interprets the task `id`, which has ended by the envelope's code alone. Fails if the response
+    /// names other tasks only.
+    fn observe_by_code(
+        &self,
+        id: &str,
+        state: State,
+        found: Option<&Extract<'_>>,
+        view: View<'_>,
+    ) -> Result<Observation, Failure> {
+        match found.map(|found| &found.tasks) {
+            Some(Tasks::One(task)) => self.check_id(id, view.with_task(task))?,
+            Some(Tasks::Many { wanted, has_others: true, .. }) if wanted.is_empty() => {
+                let detail = format!("{} holds other tasks only", self.task_path());
+                return Err(Failure::new(Reason::Mapping, detail));
+            }
+            _ => {}
+        }
         let code = self.text(FieldName::Code, view).ok().flatten().unwrap_or_default();
         let code: Arc<str> = bounded(&code).into();
         let failure_code = (state == State::Failed).then(|| Arc::clone(&code));
-        Observation { failure_code, ..Observation::new(state, code) }
+        Ok(Observation { failure_code, ..Observation::new(state, code) })
     }
 
     /// Returns a time in the response, if there is one.
@@ -331,13 +359,14 @@ impl Mapping {
 }
 
 impl Extract<'_> {
-    /// Reports whether a response to a request for `tasks` tasks cannot be divided among them. A list
-    /// without the tasks, or null in place of the list, can: it says that they do not exist.
-    fn is_indivisible(&self, tasks: usize) -> bool {
+    /// Reports whether a response cannot be divided among the tasks of its request, of which a batch
+    /// query can have several. A list without the tasks, or null in place of the list, can: it says
+    /// that they do not exist.
+    fn is_indivisible(&self, is_batch: bool) -> bool {
         match &self.tasks {
             Tasks::Missing | Tasks::Other(_) => true,
-            Tasks::One(_) => tasks > 1,
-            Tasks::Many { wanted, unnamed } => *unnamed && wanted.is_empty(),
+            Tasks::One(_) => is_batch,
+            Tasks::Many { wanted, unnamed, .. } => *unnamed && wanted.is_empty(),
             Tasks::Null => false,
         }
     }
@@ -397,48 +426,4 @@ fn is_page(response: &ProviderResponse) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use http::{HeaderMap, HeaderValue};
-
-    use super::*;
-
-    fn is_found(status: u16, headers: &[(HeaderName, &'static str)], body: &[u8]) -> bool {
-        let pairs =
-            headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
-        let headers: HeaderMap = pairs.collect();
-        let is_json = serde_json::from_slice::<serde_json::Value>(body).is_ok();
-        let sent = Timestamp::from_micros(0);
-        let body = ReceivedBody::Whole(Bytes::copy_from_slice(body));
-        find_page(&ProviderResponse { status, headers, sent, body }, is_json).is_some()
-    }
-
-    #[test]
-    fn pages_are_distinguished_from_refusals() {
-        let json = br#"{"code":401,"message":"no such key"}"#;
-        for kind in ["text/html", "Text/HTML; charset=utf-8", " application/xhtml+xml ;q=1"] {
-            let headers = [(CONTENT_TYPE, kind)];
-            assert!(
-                is_found(403, &headers, b"Just a moment...") && is_found(401, &headers, b""),
-                "{kind}"
-            );
-            // JSON with the content type of a page, and other statuses.
-            assert!(!is_found(403, &headers, json), "{kind}");
-            assert!(
-                !is_found(429, &headers, b"<html>") && !is_found(200, &headers, b"<html>"),
-                "{kind}"
-            );
-        }
-        for kind in ["application/json", "text/plain", "text/htmlx", ""] {
-            assert!(!is_found(403, &[(CONTENT_TYPE, kind)], b"<html>"), "{kind}");
-        }
-        let mitigated = [(CONTENT_TYPE, "application/json"), (CF_MITIGATED, "challenge")];
-        assert!(is_found(403, &mitigated, json));
-        for body in ["<!DOCTYPE html><p>", "\u{feff}\r\n <HTML>"] {
-            assert!(is_found(403, &[], body.as_bytes()), "{body}");
-        }
-        for body in ["", "<", "forbidden", "<error>no</error>", "\u{feff}{}"] {
-            assert!(!is_found(403, &[], body.as_bytes()), "{body}");
-        }
-    }
-}
+mod tests;

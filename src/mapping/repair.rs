@@ -1,17 +1,21 @@
 //! Repair of JSON that is invalid only in its strings and numbers. Pure.
 //!
-//! Runs only after the strict parser has refused a body, so that valid responses are parsed once.
+//! Runs only after the strict parser has refused a body, or has rounded a number that is a word, so
+//! that other responses are parsed once.
 
 /// U+FFFD as UTF-8, and as an escape of JSON.
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 const REPLACEMENT_ESCAPE: &[u8] = b"\\ufffd";
 
+/// Number of significant decimal digits that a float always keeps.
+const FLOAT_DIGITS: usize = 15;
+
 /// Returns `body` in a form that a strict parser accepts, at most six times as long; `None` if there is
 /// nothing to repair.
 ///
 /// In strings, unpaired surrogates, bytes that are not UTF-8 and the backslash of an unknown escape become
-/// U+FFFD, and control characters are escaped. Numbers beyond the range of a float become strings. Nothing
-/// else changes, in particular no boundary of a value.
+/// U+FFFD, and control characters are escaped. Numbers with more digits than an integer of 64 bits or a
+/// float keeps become strings. Nothing else changes, in particular no boundary of a value.
 pub fn repair(body: &[u8]) -> Option<Vec<u8>> {
     let mut repair = Repair { out: Vec::with_capacity(body.len()), is_changed: false };
     let mut rest = body;
@@ -123,14 +127,26 @@ impl Repair {
             |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
         let length = rest.iter().take_while(|byte| is_of_number(byte)).count();
         let (number, behind) = rest.split_at(length);
-        let value = str::from_utf8(number).ok().and_then(|number| number.parse::<f64>().ok());
-        if value.is_some_and(f64::is_infinite) {
+        // At the end of a truncated body, digits may be missing.
+        let text = str::from_utf8(number).ok().filter(|_| !behind.is_empty());
+        if text.is_some_and(|text| text.parse::<f64>().is_ok() && !is_exact(text)) {
             self.replace(&[b"\"", number, b"\""].concat());
         } else {
             self.out.extend_from_slice(number);
         }
         behind
     }
+}
+
+/// Reports whether a parser keeps all digits of a number.
+fn is_exact(number: &str) -> bool {
+    if number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok() {
+        return true;
+    }
+    let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0');
+    let is_finite = number.parse::<f64>().is_ok_and(f64::is_finite);
+    is_finite && digits.count() <= FLOAT_DIGITS
 }
 
 /// Parses four hexadecimal digits. Returns the UTF-16 unit, the digits, and the bytes after them.
@@ -148,6 +164,26 @@ mod tests {
 
     fn repaired(body: &[u8]) -> Option<Value> {
         repair(body).map(|body| serde_json::from_slice(&body).unwrap())
+    }
+
+    #[test]
+    fn long_numbers_keep_their_digits() {
+        let body =
+            br#"{"a": [18446744073709551615, -9223372036854775808, 1.5, 1e20, 0.123456789012345]}"#;
+        assert_eq!(repair(body), None);
+        for number in [
+            "18446744073709551616",
+            "-9223372036854775809",
+            "20251130165432123456789",
+            "1.0000000000000000001",
+            "1e400",
+        ] {
+            let body = format!(r#"{{"id": {number}}}"#);
+            let read = repaired(body.as_bytes()).unwrap();
+            assert_eq!(read["id"], number);
+            // The rest of it may be beyond the end.
+            assert_eq!(repair(number.as_bytes()), None, "{number}");
+        }
     }
 
     #[test]

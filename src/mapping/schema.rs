@@ -165,3 +165,15 @@ pub struct RawRefine {
     /// The state if all of them have it.
     pub state: Spanned<String>,
 }
+
+/// Returns the first placeholder in a text, with its braces.
+pub(crate) fn find_placeholder(text: &str) -> Option<&str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.match_indices('{').find_map(|(start, _)| {
+        let length = text.get(start..)?.find('}')? + 1;
+        let placeholder = text.get(start..start + length)?;
+        let name =
+            placeholder.trim_start_matches('{').trim_start_matches('+').trim_end_matches('}');
+        (!name.is_empty() && name.chars().all(is_part)).then_some(placeholder)
+    })
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::civil::DateTime;
+use jiff::civil::Time;
 use jiff::fmt::temporal::DateTimeParser;
 use jiff::tz::Offset;
 
@@ -66,12 +66,12 @@ impl TimeFormat {
         let is_epoch = !matches!(self, Self::Rfc3339(_));
         let micros = match self {
             Self::Rfc3339(_) if text.starts_with("0000-00-00") => return Ok(None),
-            Self::Rfc3339(zone) => rfc3339(text, zone).ok_or_else(|| not_rfc3339(text))?,
+            Self::Rfc3339(zone) => rfc3339(text, zone)?,
             Self::EpochSeconds => epoch(text, Some(SECONDS))?,
             Self::EpochMilliseconds => epoch(text, Some(MILLISECONDS))?,
             Self::Epoch => epoch(text, None)?,
         };
-        if micros == 0 || micros < YEAR_2 {
+        if is_unset(micros) {
             return Ok(None);
         }
         if micros < YEAR_2000 {
@@ -129,17 +129,35 @@ fn not_rfc3339(text: &str) -> &'static str {
     }
 }
 
-fn rfc3339(text: &str, zone: Offset) -> Option<i64> {
-    iso(text, zone).or_else(|| iso(&normalised(text)?, zone))
+/// Reports whether a time, in microseconds since the Unix epoch, means that there is none.
+const fn is_unset(micros: i64) -> bool {
+    micros == 0 || micros < YEAR_2
 }
 
-fn iso(text: &str, zone: Offset) -> Option<i64> {
+/// Parses a time in any form of `rfc3339`, as microseconds since the Unix epoch; years that do not fit
+/// saturate.
+fn rfc3339(text: &str, zone: Offset) -> Result<i64, &'static str> {
+    let moment = iso(text, zone).or_else(|| iso(&normalised(text)?, zone));
+    moment.unwrap_or_else(|| Err(not_rfc3339(text)))
+}
+
+/// Parses a time in a form of ISO 8601, likewise. Returns `None` for any other form.
+fn iso(text: &str, zone: Offset) -> Option<Result<i64, &'static str>> {
     static PARSER: DateTimeParser = DateTimeParser::new();
-    let moment = PARSER.parse_timestamp(text).ok().or_else(|| {
-        let local: DateTime = PARSER.parse_datetime(text).ok()?;
-        zone.to_timestamp(local).ok()
-    })?;
-    Some(moment.as_microsecond())
+    let pieces = PARSER.parse_pieces(text).ok()?;
+    let (date, time) = (pieces.date(), pieces.time());
+    let local = date.to_datetime(time.unwrap_or(Time::midnight()));
+    // jiff has no timestamps in the last day of the year 9999.
+    let far = if date.year() > 0 { i64::MAX } else { i64::MIN };
+    let moment = pieces.to_numeric_offset().unwrap_or(zone).to_timestamp(local);
+    let micros = moment.map_or(far, jiff::Timestamp::as_microsecond);
+    // Midnight would make a task up to a day older than it is, and stuck.
+    let is_day = time.is_none() && !is_unset(micros);
+    Some(if is_day {
+        Err("a date without a time of day: is this the right field?")
+    } else {
+        Ok(micros)
+    })
 }
 
 /// Converts a time to ISO 8601 from other forms: that of Go, `2026-11-30 15:00:00.5 +0800 CST m=+0.1`, with a
@@ -251,7 +269,6 @@ mod tests {
             ("2025-06-20 06:54:32 UTC", whole),
             ("2025-06-20 03:24:32 -0330 NST m=+0.100000001", whole),
             ("2025-06-20 06:54:32 Z", whole),
-            ("2025-06-20", Ok(Some(1_750_377_600_000_000))),
         ] {
             assert_eq!(parse(UTC, text), expected, "{text:?}");
         }
@@ -261,6 +278,7 @@ mod tests {
             "2025-06-20 06:54:32 +0800 CST more",
             "2025-06-20 06:54:32 +0800 1",
             "2025-13-20 06:54:32",
+            "2025-06-20",
             &"1".repeat(200),
         ] {
             assert!(parse(UTC, text).is_err(), "{text:?}");
@@ -325,6 +343,7 @@ mod tests {
             "0001-01-01T00:00:00+08:00",
             "0000-00-00 00:00:00",
             "0000-00-00",
+            "0001-01-01",
             "1970-01-01T00:00:00Z",
         ] {
             assert_eq!(parse(UTC, text), Ok(None), "{text}");
@@ -352,6 +371,9 @@ mod tests {
             (UTC, "2026-12-02 07:00:00", "field"),
             (UTC, "1999-12-31 23:59:59", "field"),
             (UTC, "9999-06-01 00:00:00", "field"),
+            (UTC, "9999-12-31T23:59:59Z", "days ahead of the answer: is this the right field"),
+            (UTC, "9999-12-31 23:59:59.999999999-23:59", "days ahead"),
+            (UTC, "2026-11-30", "a date without a time of day"),
         ] {
             let said = parse(format, text).unwrap_err();
             assert!(said.ends_with('?') && said.contains(question), "{format:?} {text}: {said}");

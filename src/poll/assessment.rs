@@ -167,9 +167,9 @@ mod tests {
         assert!(!is_unread(Reason::Http, Some(403), true, true));
     }
 
-    /// Maps the response to a batch of `a` and `b`. Returns whether it failed as a whole, and the
+    /// Maps the response to a batch of these tasks. Returns whether it failed as a whole, and the
     /// reasons of the failures.
-    fn map_batch(body: &str) -> (bool, [Option<Reason>; 2]) {
+    fn map_batch(body: &str, ids: &[&str]) -> (bool, Vec<Option<Reason>>) {
         let text = "
             providers:
               - name: p
@@ -190,10 +190,9 @@ mod tests {
             sent: Timestamp::from_micros(0),
             body: ReceivedBody::Whole(Bytes::copy_from_slice(body.as_bytes())),
         };
-        let mapped = loaded.config.providers[0].mapping.map_response(&response, &["a", "b"]);
-        let [a, b] = &mapped.outcomes[..] else { panic!("{mapped:?}") };
+        let mapped = loaded.config.providers[0].mapping.map_response(&response, ids, true);
         let reason = |task: &Result<_, Failure>| task.as_ref().err().map(|failure| failure.reason);
-        (mapped.has_failed_whole, [reason(a), reason(b)])
+        (mapped.has_failed_whole, mapped.outcomes.iter().map(reason).collect())
     }
 
     /// A response about one task must not be applied to all.
@@ -219,7 +218,9 @@ mod tests {
             (r#"{"code": 3}"#, true, [not_found; 2]),
             ("<html>", true, [Some(Reason::Decode); 2]),
         ] {
-            assert_eq!(map_batch(body), (is_whole, reasons), "{body}");
+            assert_eq!(map_batch(body, &["a", "b"]), (is_whole, reasons.to_vec()), "{body}");
+            // A batch of one task is still a batch.
+            assert_eq!(map_batch(body, &["a"]), (is_whole, reasons[..1].to_vec()), "{body}");
         }
     }
 

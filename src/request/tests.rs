@@ -20,6 +20,11 @@ fn path(path: &str) -> RawRequest {
     RawRequest { path: path.to_owned().into(), ..RawRequest::default() }
 }
 
+fn post(body: Value) -> RawRequest {
+    let (method, body) = ("POST".to_owned().into(), TemplateBody(body).into());
+    RawRequest { method, body, ..path("/fetch") }
+}
+
 fn query(entries: &[(&str, &str)]) -> Spanned<OrderedMap<TemplateText>> {
     let location = Some(Location { document: 0, position: Position::File });
     let entry = |(name, text): &(&str, &str)| {
@@ -73,21 +78,30 @@ fn params_query_and_body_are_filled() {
 
 #[test]
 fn a_batch_names_every_task() {
-    let tasks = TaskGroup::collect([task("a,b", &[]), task("c\"d", &[])]).unwrap();
+    let tasks = TaskGroup::collect([task("a:b", &[]), task("c\"d", &[])]).unwrap();
     let list = Request::compile(&RawRequest {
         query: query(&[("task_ids", "{task_ids}")]),
         ..path("/tasks")
     })
     .unwrap();
-    assert_eq!(list.target(&tasks), "/tasks?task_ids=a%2Cb,c%22d");
-    let array = Request::compile(&RawRequest {
-        method: "POST".to_owned().into(),
-        body: TemplateBody(json!({"ids": ["{task_ids}"]})).into(),
-        ..path("/fetch")
-    })
-    .unwrap();
-    let body: Value = serde_json::from_str(&array.body(&tasks).unwrap()).unwrap();
-    assert_eq!(body, json!({"ids": ["a,b", "c\"d"]}));
+    assert_eq!(list.target(&tasks), "/tasks?task_ids=a%3Ab,c%22d");
+    let filled = |body| {
+        let body = Request::compile(&post(body)).unwrap().body(&tasks).unwrap();
+        serde_json::from_str::<Value>(&body).unwrap()
+    };
+    assert_eq!(filled(json!({"ids": ["{task_ids}"]})), json!({"ids": ["a:b", "c\"d"]}));
+    // As part of a text they are one text.
+    assert_eq!(filled(json!({"ids": "{task_ids}"})), json!({"ids": "a:b,c\"d"}));
+    assert_eq!(filled(json!(["x{task_ids}", 1])), json!(["xa:b,c\"d", 1]));
+}
+
+#[test]
+fn a_list_with_commas_has_no_id_with_a_comma() {
+    let list = Request::compile(&path("/tasks/{task_ids}")).unwrap();
+    assert!(list.check_id("a,b").is_err() && list.check_id("a;b").is_ok());
+    let array = Request::compile(&post(json!(["{task_ids}"]))).unwrap();
+    assert!(array.check_id("a,b").is_ok());
+    assert!(Request::compile(&path("/{task_id}")).unwrap().check_id("a,b").is_ok());
 }
 
 #[test]
@@ -113,6 +127,31 @@ fn every_mistake_is_found() {
             at("body.ids.0", "`{a b}` is not a placeholder"),
             at("body.ids.1", "only in a path `{+task_ids}` keeps the slashes of a value"),
         ]
+    );
+    let named = RawRequest {
+        query: query(&[("{kind}", "1")]),
+        path: "/{task_id}".to_owned().into(),
+        ..post(json!({"ids": [{"{task_id}": 1, "{": 2}]}))
+    };
+    let at_names: Vec<_> = messages(named).into_iter().map(|(at, _)| at).collect();
+    assert_eq!(at_names, ["query.{kind}", "body.ids.0.{task_id}"]);
+    // Otherwise only the first task would be requested, and the others would look lost.
+    let batch = |path: &str, query| {
+        let path = path.to_owned().into();
+        let batch = RawBatch { path, query, ..RawBatch::default() };
+        let errors = Request::compile_batch(&batch).unwrap_err();
+        errors.into_iter().map(|m| (m.keys.join("."), m.message)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        batch("/{+task_id}", query(&[("ids", "{task_ids}"), ("id", "{task_id}")])),
+        [
+            at("path", "in a batch `{+task_id}` would be the first task alone"),
+            at("query.id", "in a batch `{task_id}` would be the first task alone"),
+        ]
+    );
+    assert_eq!(
+        batch("/tasks", query(&[])),
+        [at("path", "the batch does not say which tasks it asks for")]
     );
     assert_eq!(
         messages(path("/tasks")),

@@ -71,6 +71,21 @@ fn a_gateway_without_batches_is_asked_for_each_task() {
     assert_eq!(exporter.process.log().matches("no batch query here").count(), 1);
 }
 
+/// A batch of one task gets the answer that a batch of many would get.
+#[test]
+fn a_batch_of_one_task_is_read_as_a_batch() {
+    let gateway = RawGateway::start(|asked| match is_batch(asked) {
+        true => {
+            let list = String::from_utf8(answer(asked, running).1).unwrap();
+            ("200 OK", format!(r#"{{"status": "success", "data": {list}}}"#).into_bytes())
+        }
+        false => answer(asked, running),
+    });
+    let exporter = Exporter::start(&config_of(1, gateway.address, ""));
+    exporter.await_value("aitask_tasks", &RUNNING, 1.0);
+    assert!(gateway.asked().iter().any(is_batch), "a batch of one");
+}
+
 #[test]
 fn answers_that_are_too_large_together_are_asked_for_in_smaller_batches() {
     let gateway = Gateway::start();

@@ -182,7 +182,7 @@ fn check_answer(system: &System, recorded: &Recorded) {
     let headers: HeaderMap = headers.collect();
     let status = recorded.http_status;
     let response = ProviderResponse { status, headers, sent: SENT, body };
-    let mapped = mapping.map_response(&response, &[&system.expected.task]);
+    let mapped = mapping.map_response(&response, &[&system.expected.task], false);
     let [result] = &*mapped.outcomes else { panic!("{} tasks", mapped.outcomes.len()) };
     let means = recorded.means.iter().map(|(key, fact)| (key.clone(), text(fact)));
     assert_eq!(
@@ -253,7 +253,7 @@ fn batches() {
         let (headers, body) = (HeaderMap::new(), ReceivedBody::Whole(body.into()));
         let response = ProviderResponse { status: 200, headers, sent: SENT, body };
         let asked: Vec<_> = batch.tasks.iter().map(String::as_str).collect();
-        let mapped = provider.mapping.map_response(&response, &asked);
+        let mapped = provider.mapping.map_response(&response, &asked, true);
         let means = mapped.outcomes.iter().map(|result| meaning(result, mapped.code.as_deref()));
         let wanted = batch.means.iter().map(|facts| {
             facts.iter().map(|(key, fact)| (key.clone(), text(fact))).collect::<BTreeMap<_, _>>()

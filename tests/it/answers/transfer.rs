@@ -94,6 +94,7 @@ fn gzip_is_asked_for_and_read_and_nothing_else_is() {
         ("of-nothing", coded("gzip", &gzip(b"")), Some("empty")),
         ("br", coded("br", b"\x0b\x02\x80{}\x03"), Some("decode")),
         ("twice", coded("gzip, br", &whole), Some("decode")),
+        ("again", coded("gzip, x-gzip", &gzip(&whole)), Some("decode")),
         ("refused", refused, Some("auth")),
         ("damaged", coded("gzip", &[&whole[..20], b"xxxxxxxxxxxx"].concat()), Some("decode")),
         ("early", coded("gzip", &whole[..30]), Some("decode")),
@@ -103,7 +104,11 @@ fn gzip_is_asked_for_and_read_and_nothing_else_is() {
     ];
     let exporter = assert_reasons(&cases, "");
     let log = exporter.process.log();
-    for words in ["in the coding br, which was not asked for", "in the coding gzip, br, which"] {
+    for words in [
+        "in the coding br, which was not asked for",
+        "in the coding gzip, br, which",
+        "compressed more than once: gzip, x-gzip",
+    ] {
         assert!(log.contains(words), "{words}: {log}");
     }
 }

@@ -141,7 +141,7 @@ impl<'d> Loader<'d> {
             left: sources::MAX_LIST_BYTES,
             lists: HashSet::new(),
             secret_files: HashSet::new(),
-            hasher: SourceHasher::default(),
+            hasher: SourceHasher::new(dir),
             sink: RefCell::default(),
         }
     }

@@ -41,33 +41,50 @@ impl ExpandedGlob {
     }
 }
 
-/// The hash of files, each with its name.
-#[derive(Default)]
-pub struct SourceHasher(BTreeMap<PathBuf, u64>);
+/// The hash of files, each with its name. Names are relative to the directory of the main file, so
+/// that equal files have the same hash wherever they are.
+pub struct SourceHasher {
+    base: PathBuf,
+    hashes: BTreeMap<PathBuf, u64>,
+}
 
 /// What the hash of a file is made of that must not be read.
 const UNREAD: &[u8] = b"cannot be read";
 
 impl SourceHasher {
+    /// Returns the hasher of no files, for a main file in the directory `base`.
+    pub fn new(base: &Path) -> Self {
+        Self { base: base.to_owned(), hashes: BTreeMap::new() }
+    }
+
+    /// Returns the name of a file relative to the directory of the main file, if it is below that.
+    fn relative<'p>(&self, path: &'p Path) -> &'p Path {
+        path.strip_prefix(&self.base).unwrap_or(path)
+    }
+
+    fn insert(&mut self, path: &Path, hash: u64) {
+        self.hashes.insert(self.relative(path).to_owned(), hash);
+    }
+
     /// Adds a file that was read.
     pub fn add(&mut self, path: &Path, content: &[u8]) {
-        self.0.insert(path.to_owned(), task::stable_hash([content]));
+        self.insert(path, task::stable_hash([content]));
     }
 
     /// Adds a file as it is now, without holding it in memory. One that is not there is left out;
     /// one that must not be read, because it is too large or not a regular file, is told from one
     /// that may, and costs nothing.
-    fn add_current(&mut self, path: PathBuf, limit: usize) {
+    fn add_current(&mut self, path: &Path, limit: usize) {
         // Two globs may match one file.
-        if self.0.contains_key(&path) {
+        if self.hashes.contains_key(self.relative(path)) {
             return;
         }
-        let hash = match bounded_file::hash(&path, limit) {
+        let hash = match bounded_file::hash(path, limit) {
             Ok(hash) => hash,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => task::stable_hash([UNREAD, error.to_string().as_bytes()]),
         };
-        self.0.insert(path, hash);
+        self.insert(path, hash);
     }
 
     /// Adds the files that a glob matches now. That it cannot be told is a change like any other.
@@ -76,7 +93,7 @@ impl SourceHasher {
             Ok(Matches { files, .. }) => files,
             Err(error) => {
                 let hash = task::stable_hash([UNREAD, error.to_string().as_bytes()]);
-                self.0.insert(PathBuf::from(glob.text()), hash);
+                self.insert(Path::new(glob.text()), hash);
                 return;
             }
         };
@@ -86,12 +103,11 @@ impl SourceHasher {
             match left.checked_sub(length) {
                 Some(rest) => {
                     *left = rest;
-                    let limit = list_limit(&path);
-                    self.add_current(path, limit);
+                    self.add_current(&path, list_limit(&path));
                 }
                 None => {
                     let hash = task::stable_hash([UNREAD, length.to_le_bytes().as_slice()]);
-                    self.0.insert(path, hash);
+                    self.insert(&path, hash);
                 }
             }
         }
@@ -99,7 +115,7 @@ impl SourceHasher {
 
     fn finish(&self) -> u64 {
         let content: Vec<_> =
-            self.0.iter().map(|(path, hash)| (path, hash.to_le_bytes())).collect();
+            self.hashes.iter().map(|(path, hash)| (path, hash.to_le_bytes())).collect();
         let parts = content
             .iter()
             .flat_map(|(path, hash)| [path.as_os_str().as_encoded_bytes(), hash.as_slice()]);
@@ -116,11 +132,10 @@ impl Sources {
     /// What [`Sources::hash`] would be if the configuration were read now. Blocks on the file
     /// system.
     pub fn current_hash(&self) -> u64 {
-        let (mut hasher, mut left) =
-            (SourceHasher::default(), u64::try_from(MAX_LIST_BYTES).unwrap_or(u64::MAX));
-        if let Some(main) = self.files.first() {
-            hasher.add_current(main.clone(), MAX_YAML_BYTES);
-        }
+        let main = self.files.first().map_or(Path::new(""), PathBuf::as_path);
+        let mut hasher = SourceHasher::new(main.parent().unwrap_or(Path::new("")));
+        let mut left = u64::try_from(MAX_LIST_BYTES).unwrap_or(u64::MAX);
+        hasher.add_current(main, MAX_YAML_BYTES);
         for expanded in &self.globs {
             hasher.add_matches(&expanded.glob, &mut left);
         }

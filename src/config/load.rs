@@ -126,6 +126,8 @@ struct Loader<'d> {
     lists: HashSet<(PathBuf, Option<usize>)>,
     /// Secret files, each as the file system resolves it.
     secret_files: HashSet<PathBuf>,
+    /// Files of `tls_config`, each with a hash of its content.
+    pem_files: Vec<(PathBuf, u64)>,
     hasher: SourceHasher,
     sink: decode::Sink,
 }
@@ -141,6 +143,7 @@ impl<'d> Loader<'d> {
             left: sources::MAX_LIST_BYTES,
             lists: HashSet::new(),
             secret_files: HashSet::new(),
+            pem_files: Vec::new(),
             hasher: SourceHasher::new(dir),
             sink: RefCell::default(),
         }
@@ -160,7 +163,8 @@ impl<'d> Loader<'d> {
         let diagnostics = self.sink.into_inner();
         match loaded {
             Some((mut loaded, built)) if diagnostics.is_empty() => {
-                loaded.config.sources = Sources::new(self.files, &self.hasher, self.globs);
+                loaded.config.sources =
+                    Sources::new(self.files, self.hasher, self.globs, self.pem_files);
                 Ok((loaded, built))
             }
             _ => Err(Diagnostics::new(diagnostics, &self.sources)),
@@ -187,6 +191,7 @@ impl<'d> Loader<'d> {
         let named = validator.providers(&raw_providers, blocks, &global);
         let built = validator.build(&named, blocks, make);
         self.secret_files = validator.secret_files();
+        self.pem_files = validator.pem_files.take();
         // What has no name may be what a task means.
         let is_unnamed =
             |raw: &Spanned<raw::RawProvider>| raw.get().is_none_or(|raw| raw.name.get().is_none());

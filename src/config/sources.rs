@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::document::MAX_YAML_BYTES;
+use super::pem::MAX_PEM_BYTES;
 use super::task_glob::{Directories, Matches, TaskGlob};
 use crate::bounded_file;
 use crate::task;
@@ -14,12 +15,14 @@ use crate::task;
 /// All are in memory until the last one is read.
 pub const MAX_LIST_BYTES: usize = 512 << 20;
 
-/// What the configuration was read from. Secret files and certificates are not among it: they
-/// are read whenever they are needed.
+/// The files that a configuration was read from. Secret files are not among them: they are read
+/// whenever they are needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
     /// The main file first, then the task files in the order in which they were read.
     pub files: Vec<PathBuf>,
+    /// The certificates and keys of `tls_config`.
+    pem_files: Vec<PathBuf>,
     /// Changes when a file's content changes and when a glob matches other files.
     pub hash: u64,
     globs: Vec<ExpandedGlob>,
@@ -124,9 +127,19 @@ impl SourceHasher {
 }
 
 impl Sources {
-    /// The files that were read, their hash, and the globs that led to them.
-    pub fn new(files: Vec<PathBuf>, hasher: &SourceHasher, globs: Vec<ExpandedGlob>) -> Self {
-        Self { files, hash: hasher.finish(), globs }
+    /// Returns the files that were read: the main file and the task files, the globs that led to
+    /// the latter, and the files of `tls_config` with a hash of what was read from each.
+    pub fn new(
+        files: Vec<PathBuf>,
+        mut hasher: SourceHasher,
+        globs: Vec<ExpandedGlob>,
+        pem_files: Vec<(PathBuf, u64)>,
+    ) -> Self {
+        for (path, hash) in &pem_files {
+            hasher.insert(path, *hash);
+        }
+        let pem_files = pem_files.into_iter().map(|(path, _)| path).collect();
+        Self { files, pem_files, hash: hasher.finish(), globs }
     }
 
     /// What [`Sources::hash`] would be if the configuration were read now. Blocks on the file
@@ -136,6 +149,9 @@ impl Sources {
         let mut hasher = SourceHasher::new(main.parent().unwrap_or(Path::new("")));
         let mut left = u64::try_from(MAX_LIST_BYTES).unwrap_or(u64::MAX);
         hasher.add_current(main, MAX_YAML_BYTES);
+        for path in &self.pem_files {
+            hasher.add_current(path, MAX_PEM_BYTES);
+        }
         for expanded in &self.globs {
             hasher.add_matches(&expanded.glob, &mut left);
         }

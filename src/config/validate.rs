@@ -34,6 +34,8 @@ pub struct Validator<'c> {
     pub sink: &'c decode::Sink,
     /// Files that are named as holding a secret.
     pub named_as_secret: RefCell<HashSet<PathBuf>>,
+    /// Files of `tls_config` that were read, each with a hash of its content.
+    pub pem_files: RefCell<Vec<(PathBuf, u64)>>,
 }
 
 /// `global`, with the built-in defaults filled in.
@@ -79,7 +81,7 @@ pub struct NamedProvider {
 impl<'c> Validator<'c> {
     /// A check of a configuration whose relative files are in `dir`.
     pub fn new(dir: &'c Path, sink: &'c decode::Sink) -> Self {
-        Self { dir, sink, named_as_secret: RefCell::default() }
+        Self { dir, sink, named_as_secret: RefCell::default(), pem_files: RefCell::default() }
     }
 }
 

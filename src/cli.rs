@@ -1,7 +1,7 @@
 //! The command line: types only.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -60,9 +60,10 @@ pub struct ExporterFlags {
         value_parser = positive_duration)]
     pub auto_reload_interval: Duration,
     /// A directory in which the history of the tasks outlives the process; made if it is not
-    /// there. Without one a restart forgets.
-    #[arg(long = "storage.path", value_name = "DIR")]
-    pub storage_path: Option<PathBuf>,
+    /// there. Empty is none: then a restart forgets.
+    #[arg(long = "storage.path", value_name = "DIR", default_value = "",
+        hide_default_value = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    storage_path: PathBuf,
     /// How many failed polls are remembered, of all tasks together, for the pages.
     #[arg(long = "history.limit", value_name = "N", default_value_t = 100)]
     pub history_limit: usize,
@@ -72,6 +73,18 @@ pub struct ExporterFlags {
     /// Logging.
     #[command(flatten)]
     pub log: LogFlags,
+}
+
+impl ExporterFlags {
+    /// Returns the storage path, if there is one.
+    pub fn storage_path(&self) -> Option<&Path> {
+        named(&self.storage_path)
+    }
+}
+
+/// Returns the path of a flag, whose default is an empty one.
+fn named(path: &Path) -> Option<&Path> {
+    (!path.as_os_str().is_empty()).then_some(path)
 }
 
 /// The web side.
@@ -100,8 +113,7 @@ pub struct WebFlags {
 impl WebFlags {
     /// The web configuration, if there is one.
     pub fn config_file(&self) -> Option<PathBuf> {
-        let is_named = !self.web_config_file.as_os_str().is_empty();
-        is_named.then(|| self.web_config_file.clone())
+        named(&self.web_config_file).map(Path::to_owned)
     }
 }
 

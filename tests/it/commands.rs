@@ -79,6 +79,18 @@ fn wrong_usage_is_2() {
     }
 }
 
+/// As a template of flags leaves them whose values are not set.
+#[test]
+fn an_empty_path_is_none() {
+    let dir = Dir::with("providers: []\n");
+    let file = format!("--config.file={}", dir.path("aitask.yml").display());
+    let output = run(["--config.check", &file, "--storage.path=", "--web.config.file="]);
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+    let exporter = Exporter::start_in(dir, &["--storage.path="]);
+    let samples = exporter.scrape();
+    assert_eq!(samples.value("aitask_exporter_storage_up", &[]), None);
+}
+
 #[test]
 fn check_tells_right_from_wrong() {
     let dir = Dir::new();

@@ -63,6 +63,7 @@ fn wrong_usage_is_2() {
         &["--web.telemetry-path=metrics"],
         &["--web.telemetry-path=/tasks"],
         &["--web.telemetry-path=/-/ready"],
+        &["--web.telemetry-path=/tasks/mj/a"],
         &["--web.max-requests=-1"],
         &["--log.level=loud"],
         &["--log.format=xml"],

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::process::{Command, Output, Stdio};
 
-use crate::harness::{Dir, Gateway, PROGRAM, run};
+use crate::harness::{Dir, Exporter, Gateway, PROGRAM, run};
 
 fn text(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()

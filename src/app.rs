@@ -1,4 +1,4 @@
-//! The composition root: builds everything, runs it and takes it down again.
+//! The composition root: builds everything, runs it and stops it.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,14 +17,13 @@ use tokio::task::JoinSet;
 use crate::cli::{DemoFlags, ExporterFlags, ListenAddress, SimulateFlags, WebFlags};
 use crate::clock::Clock;
 use crate::config::Sources;
-use crate::config::diagnostic::Diagnostics;
 use crate::fetch::resolver::Resolver;
 use crate::history::History;
 use crate::logging;
-use crate::poll::worker::Context;
-use crate::reading::{Reading, ReadingError};
+use crate::poll::worker::Services;
 use crate::reload::{self, Built, ConfigManager, ConfigSource, ReloadError};
 use crate::signals::{Signals, abort_on_second};
+use crate::single_flight::{SingleFlight, SingleFlightError};
 use crate::storage::files::StorageError;
 use crate::storage::{self, Storage};
 use crate::store::Store;
@@ -37,42 +36,43 @@ use crate::web::listen::WebServer;
 use crate::web::middleware::Authentication;
 use crate::web::stream::ComputePermits;
 use crate::web::{self, WebState, listen};
+use crate::yaml::diagnostic::Diagnostics;
 
-/// The address of the simulated gateway in `config/demo.yml`.
+/// Address of the simulated gateway in `config/demo.yml`.
 const DEMO_GATEWAY: &str = "127.0.0.1:10055";
-/// The demo's history is as long as the exporter's by default.
+/// Number of failed polls that the demo keeps: the exporter's default.
 const DEMO_HISTORY: usize = 100;
-/// The most threads on which the files of secrets are read, those that hang among them: each provider's
-/// by one at a time. Nothing else is done on them, and names are looked up elsewhere.
+/// Maximum number of threads that read the files of secrets, including those that hang; each
+/// provider uses one at a time. The threads do nothing else; names are looked up elsewhere.
 const MAX_FILE_THREADS: usize = 512;
-/// How long polls and answers under way may take once the process is asked to stop: a process
-/// manager's patience often ends at ten seconds, and the promise is five.
+/// Maximum time for polls and responses in flight after the request to stop. A process manager
+/// often waits for ten seconds, and the documentation promises five.
 const DRAIN: Duration = Duration::from_secs(4);
-/// How long what waits for the disk may take then.
+/// Maximum time for the data that must still reach the disk.
 const FLUSH: Duration = Duration::from_millis(900);
 
-/// Why the process could not do its work.
+/// The reason why the process failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The configuration or the web configuration has mistakes.
     #[error(transparent)]
     Files(#[from] Diagnostics),
-    /// The files are not read in time.
+    /// The files were not read in time.
     #[error("the configuration: {0}")]
-    Reading(#[from] ReadingError),
-    /// Polling cannot begin.
+    SingleFlight(#[from] SingleFlightError),
+    /// Polling cannot start.
     #[error(transparent)]
-    Live(#[from] ReloadError),
+    ConfigManager(#[from] ReloadError),
     /// An address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(String, std::io::Error),
-    /// A listener that ended without being asked to.
+    /// A listener ended without a request to stop.
     #[error("a listener has ended: see the log")]
     ListenerEnded,
     /// The storage path cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The system refuses something else.
+    /// The system reports another error.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
@@ -80,20 +80,19 @@ pub enum AppError {
 /// Runs the exporter until a signal ends it.
 ///
 /// # Errors
-/// When the configuration is wrong or an address cannot be listened on.
+/// The configuration is invalid, or an address cannot be listened on.
 pub async fn run(flags: ExporterFlags) -> Result<(), AppError> {
     let signals = Signals::install()?;
     let interval = flags.enable_auto_reload.then_some(flags.auto_reload_interval);
     let source = ConfigSource::File(flags.config_file.clone());
-    let retention =
-        Retention { history: flags.history_limit, storage: flags.storage_path() };
+    let retention = Retention { history: flags.history_limit, storage: flags.storage_path() };
     run_exporter(source, &flags.web, retention, interval, signals, |_, _| {}).await
 }
 
 /// Runs a simulated gateway and an exporter that polls it.
 ///
 /// # Errors
-/// When an address cannot be listened on.
+/// An address cannot be listened on.
 pub async fn demo(flags: DemoFlags) -> Result<(), AppError> {
     let signals = Signals::install()?;
     let gateway = TcpListener::bind("127.0.0.1:0").await?;
@@ -122,7 +121,7 @@ pub async fn demo(flags: DemoFlags) -> Result<(), AppError> {
 /// Runs the simulated gateway.
 ///
 /// # Errors
-/// When an address cannot be listened on.
+/// An address cannot be listened on.
 pub async fn simulate(flags: SimulateFlags) -> Result<(), AppError> {
     let mut signals = Signals::install()?;
     let simulator = Simulator::new(simulator::Options::default());
@@ -153,16 +152,17 @@ async fn run_exporter(
     let open_files = raise_open_files_limit();
     let reserve = Arc::new(FdReserve::new(open_files, std::io::stderr()));
     let start = async {
-        let LoadedFiles { settings, built, resolver } =
+        let LoadedFiles { web_config, built, resolver } =
             LoadedFiles::read_in_time(&source, flags).await?;
-        settings.iter().for_each(ReloadableWebConfig::log);
+        web_config.iter().for_each(ReloadableWebConfig::log);
         let listeners = bind(&flags.listen_addresses).await?;
         let started = start_polling(source, built, resolver, retention).await?;
-        Ok::<_, AppError>((settings.map(Arc::new), listeners, started))
+        Ok::<_, AppError>((web_config.map(Arc::new), listeners, started))
     };
-    let (settings, listeners, Started { context, live }) = tokio::select! {
+    let (web_config, listeners, Started { context, live }) = tokio::select! {
         started = start => started?,
-        // Whatever hangs: what has started ends with the process, and loses no more than by a kill.
+        // If anything hangs, what has started ends with the process, and loses no more than if it
+        // were killed.
         () = signals.stop() => return Ok(()),
     };
     let storage = context.storage;
@@ -174,20 +174,21 @@ async fn run_exporter(
         telemetry: context.telemetry,
         history: context.history,
         telemetry_path: flags.telemetry_path.clone(),
-        turns: ComputePermits::new(),
+        compute_permits: ComputePermits::new(),
         stopping: AtomicBool::new(false),
     });
-    // Like exporter-toolkit, which exempts no path, unless asked to.
-    let open: &[_] = if flags.unauthenticated_health { &[web::HEALTHY, web::READY] } else { &[] };
+    // Like exporter-toolkit, which exempts no path, unless the flag is set.
+    let unauthenticated_paths: &[_] =
+        if flags.unauthenticated_health { &[web::HEALTHY, web::READY] } else { &[] };
     let telemetry = Arc::clone(&web.telemetry);
-    let guard = Authentication { settings: settings.clone(), open, telemetry };
+    let guard = Authentication { web_config: web_config.clone(), unauthenticated_paths, telemetry };
     let router = web::router(Arc::clone(&web), flags.max_requests, guard);
     let (stop, stopped) = watch::channel(false);
     let mut servers = JoinSet::new();
-    let is_tls = settings.as_ref().is_some_and(|settings| settings.is_tls());
+    let is_tls = web_config.as_ref().is_some_and(|web_config| web_config.is_tls());
     let bound: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
     announce(&bound, if is_tls { "https" } else { "http" });
-    let common = WebServer { router, settings, connections, reserve, stop: stopped };
+    let common = WebServer { router, web_config, connections, reserve, stop: stopped };
     for (listener, address) in listeners {
         tracing::info!(%address, "Listening on");
         servers.spawn(listen::serve(listener, common.clone()));
@@ -202,7 +203,7 @@ async fn run_exporter(
         tokio::spawn(restart_on_panic("auto-reload", follow))
     });
     let watch = storage.clone().map(|storage| tokio::spawn(async move { storage.watch().await }));
-    // A process that answers no more must end, so that the service manager starts another.
+    // A process that no longer listens must end, so that the service manager restarts it.
     let result = tokio::select! {
         () = signals.stop() => Ok(()),
         Some(_) = servers.join_next() => Err(AppError::ListenerEnded),
@@ -221,7 +222,7 @@ async fn run_exporter(
     let finish = async {
         within(DRAIN, drain).await;
         if let Some(storage) = storage {
-            // Where it panicked it has ended as well.
+            // If it panicked, it has ended as well.
             let end = async { drop(tokio::task::spawn_blocking(move || storage.end()).await) };
             within(FLUSH, end).await;
         }
@@ -231,58 +232,58 @@ async fn run_exporter(
     result
 }
 
-/// What the files of both configurations say.
+/// The configurations that were loaded from the files.
 #[derive(Debug)]
 pub struct LoadedFiles {
     /// The web configuration, if there is one.
-    pub settings: Option<ReloadableWebConfig>,
-    /// The configuration, and the clients that it asks for.
+    pub web_config: Option<ReloadableWebConfig>,
+    /// The configuration and the clients of its providers.
     pub built: Built,
-    /// What looks up the names of their hosts.
+    /// The resolver of the providers' host names.
     pub resolver: Resolver,
 }
 
 impl LoadedFiles {
-    /// Reads both configurations, the files that they name, and builds the clients: what a check does
-    /// and what a start does first. Blocks on the file system.
+    /// Reads both configurations and the files that they name, and builds the clients. A check does
+    /// only this, and a start begins with it. Blocks on the file system.
     ///
     /// # Errors
-    /// All mistakes of all files.
+    /// All mistakes in all files.
     pub fn read(source: &ConfigSource, web: Option<PathBuf>) -> Result<Self, Diagnostics> {
         tls::install();
         let resolver = Resolver::system();
         let (upstreams, sources) = (reload::Upstreams::new(), Sources::default());
         let built = reload::load(source, &upstreams, &sources, &resolver);
         match (built, web.map(ReloadableWebConfig::load).transpose()) {
-            (Ok(built), Ok(settings)) => Ok(Self { settings, built, resolver }),
+            (Ok(built), Ok(web_config)) => Ok(Self { web_config, built, resolver }),
             (Err(config), Err(web)) => Err(config.and(web)),
             (Err(mistakes), _) | (_, Err(mistakes)) => Err(mistakes),
         }
     }
 
-    /// The same on a thread that may wait, for as long as the files may take.
+    /// Reads the files on a thread that may block, with a timeout.
     async fn read_in_time(source: &ConfigSource, flags: &WebFlags) -> Result<Self, AppError> {
         let (source, web) = (source.clone(), flags.config_file());
         let read = move || Self::read(&source, web);
-        Ok(Reading::default().read(reload::PATIENCE, read).await??)
+        Ok(SingleFlight::default().run(reload::PATIENCE, read).await??)
     }
 }
 
-/// What is kept, and where.
+/// The settings of what is kept.
 struct Retention<'a> {
-    /// Failed polls, for the pages.
+    /// Number of failed polls that are kept for the pages.
     history: usize,
-    /// The directory of what outlives the process.
+    /// Directory of the data that survives a restart.
     storage: Option<&'a Path>,
 }
 
-/// What polls.
+/// The parts that poll.
 struct Started {
-    context: Context,
+    context: Services,
     live: Arc<ConfigManager>,
 }
 
-/// Reads what was kept, and begins to poll. Takes as long as the storage does.
+/// Recovers the stored data and starts to poll. Takes as long as the storage does.
 async fn start_polling(
     source: ConfigSource,
     built: Built,
@@ -307,7 +308,7 @@ async fn start_polling(
     };
     let history = Arc::new(History::new(retention.history));
     let runtime = polling_thread()?;
-    let context = Context { runtime, resolver, clock, storage, telemetry, history };
+    let context = Services { runtime, resolver, clock, storage, telemetry, history };
     let live = Arc::new(ConfigManager::start(source, built, store, context.clone()).await?);
     Ok(Started { context, live })
 }
@@ -331,9 +332,10 @@ fn open_storage(
     Ok(opened.start(Arc::clone(store), Arc::clone(telemetry))?)
 }
 
-/// A runtime on one thread of its own, until the process ends: between a connection and the worker
-/// that waits for it no thread has to be woken, which costs as much as all else in a poll, and a
-/// scrape never takes a poll's turn.
+/// Starts a runtime on a thread of its own, which runs until the process ends.
+///
+/// No thread has to be woken between a connection and the worker that waits for it, which would
+/// cost as much as the rest of a poll, and a scrape never delays a poll.
 fn polling_thread() -> std::io::Result<Handle> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().max_blocking_threads(MAX_FILE_THREADS).build()?;
@@ -343,7 +345,7 @@ fn polling_thread() -> std::io::Result<Handle> {
     Ok(handle)
 }
 
-/// Where a person on this machine finds what listens on `bound`.
+/// Returns the address at which a person on this machine reaches what listens on `bound`.
 fn reachable(bound: SocketAddr) -> String {
     match bound.ip().is_unspecified() {
         true => format!("localhost:{}", bound.port()),
@@ -362,7 +364,7 @@ async fn bind(addresses: &[ListenAddress]) -> Result<Vec<(TcpListener, SocketAdd
     Ok(listeners)
 }
 
-/// Does `work`, but not for longer than `patience`.
+/// Does `work`, but for no longer than `patience`.
 async fn within(patience: Duration, work: impl Future<Output = ()>) {
     if tokio::time::timeout(patience, work).await.is_err() {
         tracing::warn!("stopped before all was finished");

@@ -1,4 +1,4 @@
-//! The command line: types only.
+//! The types of the command line.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -15,28 +15,28 @@ use crate::duration;
 #[command(name = "aitask_exporter", version, args_conflicts_with_subcommands = true)]
 #[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or wrong configuration.")]
 pub struct Cli {
-    /// What to do instead of running the exporter.
+    /// Command to run instead of the exporter.
     #[command(subcommand)]
     pub command: Option<CliCommand>,
-    /// The flags of the exporter.
+    /// Flags of the exporter.
     #[command(flatten)]
     pub exporter: ExporterFlags,
 }
 
-/// What to do instead of running the exporter. Flags stand behind it.
+/// The commands that run instead of the exporter. Their flags follow them.
 #[derive(Debug, Subcommand)]
 pub enum CliCommand {
-    /// Run a simulated gateway and an exporter of its tasks: no file and no token needed.
+    /// Run a simulated gateway and an exporter that polls it; needs neither a file nor a token.
     Demo(DemoFlags),
-    /// Run the simulated gateway alone.
+    /// Run only the simulated gateway.
     Simulate(SimulateFlags),
-    /// Poll tasks now; print what was understood, and why.
+    /// Poll tasks now and print a report of each.
     Poll(PollFlags),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Print the completions for a shell.
     Completions {
-        /// Whose completions.
+        /// Shell to print the completions for.
         shell: Shell,
     },
     /// Print the manual page.
@@ -46,31 +46,31 @@ pub enum CliCommand {
 /// The flags of the exporter.
 #[derive(Args, Debug)]
 pub struct ExporterFlags {
-    /// The configuration.
+    /// Configuration file.
     #[arg(long = "config.file", value_name = "FILE", default_value = "aitask.yml")]
     pub config_file: PathBuf,
-    /// Check the configuration and end: 0 when it is right, 2 when it is not.
+    /// Check the configuration and exit: with 0 if it is valid, with 2 if it is not.
     #[arg(long = "config.check")]
     pub config_check: bool,
-    /// Reload when a file of the configuration has changed.
+    /// Reload the configuration when one of its files has changed.
     #[arg(long = "config.enable-auto-reload")]
     pub enable_auto_reload: bool,
-    /// How often to look whether a file has changed.
+    /// Interval at which the files are checked for changes.
     #[arg(long = "config.auto-reload-interval", value_name = "DURATION", default_value = "30s",
         value_parser = positive_duration)]
     pub auto_reload_interval: Duration,
-    /// A directory in which the history of the tasks outlives the process; made if it is not
-    /// there. Empty is none: then a restart forgets.
+    /// Directory for the history of the tasks, which then survives a restart; created if it does
+    /// not exist. Empty means none: a restart then forgets the history.
     #[arg(long = "storage.path", value_name = "DIR", default_value = "",
         hide_default_value = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
     storage_path: PathBuf,
-    /// How many failed polls are remembered, of all tasks together, for the pages.
+    /// Number of failed polls of all tasks together that are kept for the pages.
     #[arg(long = "history.limit", value_name = "N", default_value_t = 100)]
     pub history_limit: usize,
-    /// The web side.
+    /// Flags of the web endpoints.
     #[command(flatten)]
     pub web: WebFlags,
-    /// Logging.
+    /// Flags of the logging.
     #[command(flatten)]
     pub log: LogFlags,
 }
@@ -87,31 +87,31 @@ fn named(path: &Path) -> Option<&Path> {
     (!path.as_os_str().is_empty()).then_some(path)
 }
 
-/// The web side.
+/// The flags of the web endpoints.
 #[derive(Args, Clone, Debug)]
 pub struct WebFlags {
-    /// Where to listen; may be repeated. Without a host on every address.
+    /// Address to listen on; may be repeated. Without a host, listens on every address.
     #[arg(long = "web.listen-address", value_name = "[HOST]:PORT", default_value = ":10054")]
     pub listen_addresses: Vec<ListenAddress>,
-    /// Where the metrics are.
+    /// Path of the metrics.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics",
         value_parser = telemetry_path)]
     pub telemetry_path: String,
-    /// TLS, users and headers of the web side, in the format of Prometheus' exporter-toolkit. Empty
-    /// is none.
+    /// Configuration of TLS, users and headers, in the format of Prometheus' exporter-toolkit.
+    /// Empty for none.
     #[arg(long = "web.config.file", value_name = "FILE", default_value = "",
         hide_default_value = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
     web_config_file: PathBuf,
     /// Answer `/-/healthy` and `/-/ready` without a password.
     #[arg(long = "web.unauthenticated-health")]
     pub unauthenticated_health: bool,
-    /// Most scrapes that are answered at once; more get 503. 0 is no limit.
+    /// Maximum number of concurrent scrapes; further ones get 503. 0 for no limit.
     #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40)]
     pub max_requests: usize,
 }
 
 impl WebFlags {
-    /// The web configuration, if there is one.
+    /// Returns the path of the web configuration, if there is one.
     pub fn config_file(&self) -> Option<PathBuf> {
         named(&self.web_config_file).map(Path::to_owned)
     }
@@ -120,10 +120,10 @@ impl WebFlags {
 /// The flags of the demo.
 #[derive(Args, Debug)]
 pub struct DemoFlags {
-    /// The web side.
+    /// Flags of the web endpoints.
     #[command(flatten)]
     pub web: WebFlags,
-    /// Logging.
+    /// Flags of the logging.
     #[command(flatten)]
     pub log: LogFlags,
 }
@@ -131,10 +131,10 @@ pub struct DemoFlags {
 /// The flags of the simulated gateway.
 #[derive(Args, Debug)]
 pub struct SimulateFlags {
-    /// Where to listen; may be repeated. Without a host on every address.
+    /// Address to listen on; may be repeated. Without a host, listens on every address.
     #[arg(long = "web.listen-address", value_name = "[HOST]:PORT", default_value = ":10055")]
     pub listen_addresses: Vec<ListenAddress>,
-    /// Logging.
+    /// Flags of the logging.
     #[command(flatten)]
     pub log: LogFlags,
 }
@@ -142,63 +142,64 @@ pub struct SimulateFlags {
 /// The flags of `poll`.
 #[derive(Args, Debug)]
 pub struct PollFlags {
-    /// The tasks' IDs; they need not be in the configuration.
+    /// IDs of the tasks; they need not be in the configuration.
     #[arg(required = true, value_name = "ID")]
     pub ids: Vec<String>,
-    /// Whom to ask; may be left out when there is one provider.
+    /// Name of the provider; may be omitted if there is only one.
     #[arg(long, value_name = "NAME")]
     pub provider: Option<String>,
-    /// A further placeholder of the provider's request, for IDs that are not in the
-    /// configuration; may be repeated.
+    /// Further placeholder of the provider's request, for IDs that are not in the configuration;
+    /// may be repeated.
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
     pub params: Vec<(String, String)>,
-    /// The configuration.
+    /// Configuration file.
     #[arg(long = "config.file", value_name = "FILE", default_value = "aitask.yml")]
     pub config_file: PathBuf,
-    /// Logging.
+    /// Flags of the logging.
     #[command(flatten)]
     pub log: LogFlags,
 }
 
-/// Logging.
+/// The flags of the logging.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct LogFlags {
-    /// The least important messages that are logged.
+    /// Minimum level of the messages that are logged.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
     pub level: LogLevel,
-    /// How messages are written, to stderr.
+    /// Format of the log messages on stderr.
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
     pub format: LogFormat,
 }
 
-/// How important a message is.
+/// The levels of log messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogLevel {
-    /// Every poll that failed and every change of a state.
+    /// Every failed poll and every change of a state.
     Debug,
-    /// What happens to the process.
+    /// Events of the process.
     Info,
-    /// What somebody should look at.
+    /// Problems that somebody should look at.
     Warn,
-    /// What keeps the exporter from its work.
+    /// Problems that keep the exporter from working.
     Error,
 }
 
-/// How messages are written.
+/// The formats of log messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// `key=value` pairs.
     Logfmt,
-    /// A JSON object a line.
+    /// A JSON object per line.
     Json,
 }
 
-/// `:10054`, `127.0.0.1:10054`, `[::1]:10054` or `localhost:10054`.
+/// An address to listen on, such as `:10054`, `127.0.0.1:10054`, `[::1]:10054` or
+/// `localhost:10054`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenAddress {
-    /// As it was given.
+    /// Text of the flag.
     pub text: String,
-    /// What to try, in this order: the first that can be bound is taken.
+    /// Addresses to try in this order; the first that can be bound is used.
     pub candidates: Vec<SocketAddr>,
 }
 
@@ -209,7 +210,7 @@ impl std::str::FromStr for ListenAddress {
         let candidates = match text.strip_prefix(':') {
             Some(port) => {
                 let port: u16 = port.parse().map_err(|_| "the port is not a number to 65535")?;
-                // The first takes IPv4 as well, where the host has IPv6 at all.
+                // The first address accepts IPv4 as well, if the host has IPv6 at all.
                 let all: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
                 all.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
             }
@@ -232,7 +233,7 @@ fn param(text: &str) -> Result<(String, String), &'static str> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// Where something else is.
+/// Paths of other endpoints.
 const TAKEN: [&str; 7] =
     ["/tasks", "/api/v1/tasks", "/probe", "/config", "/-/reload", "/-/healthy", "/-/ready"];
 

@@ -1,5 +1,5 @@
-//! Single-flight for work whose outcome many callers want: one run at a time, and one that waits, which
-//! later callers join.
+//! Coalescing of calls for the same work: one run at a time, and one pending run that later callers
+//! share.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -9,21 +9,22 @@ use futures_util::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// Work that is done again and again. A caller gets the outcome of a run that began after the call, so
-/// that the run has seen what made the caller call. However many there are, two runs serve all that
-/// call during one: the one under way, and the next. A run ends whether or not its callers stay.
+/// Work with coalesced calls. A caller gets the outcome of a run that began after the call, so that the run
+/// has seen the reason for the call. All calls during a run share the next one. A run completes even if
+/// its callers stop waiting.
 pub struct Coalesced<T> {
     work: Box<dyn Fn() -> BoxFuture<'static, T> + Send + Sync>,
-    state: Mutex<State<T>>,
+    state: Mutex<RunState<T>>,
 }
 
-struct State<T> {
+/// State of the runs.
+struct RunState<T> {
     is_running: bool,
-    /// Brings the outcome of the next run to those who wait for it.
+    /// Sender of the outcome of the next run.
     next: Option<watch::Sender<Option<T>>>,
 }
 
-/// A run panicked, so that it has no outcome.
+/// Error of a run that panicked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the exporter panicked: please report")]
 pub struct Panicked;
@@ -35,23 +36,23 @@ impl<T> fmt::Debug for Coalesced<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Coalesced<T> {
-    /// Work that has not been done yet.
+    /// Returns work that has not run yet.
     pub fn new(work: impl Fn() -> BoxFuture<'static, T> + Send + Sync + 'static) -> Arc<Self> {
-        let state = State { is_running: false, next: None };
+        let state = RunState { is_running: false, next: None };
         Arc::new(Self { work: Box::new(work), state: Mutex::new(state) })
     }
 
-    /// Has the work done once more. Must be called on a tokio runtime.
+    /// Runs the work once more. Must be called on a tokio runtime.
     ///
     /// # Errors
-    /// When it panicked.
+    /// When the run panics.
     pub async fn run(self: &Arc<Self>) -> Result<T, Panicked> {
         let mut outcome = self.join_next();
         let outcome = outcome.wait_for(Option::is_some).await.map_err(|_| Panicked)?;
         outcome.clone().ok_or(Panicked)
     }
 
-    /// Joins the next run, and begins it where none is under way.
+    /// Joins the next run, and starts it if none is running.
     fn join_next(self: &Arc<Self>) -> watch::Receiver<Option<T>> {
         let mut state = self.state.lock();
         let next = state.next.get_or_insert_with(|| watch::channel(None).0);
@@ -62,10 +63,10 @@ impl<T: Clone + Send + Sync + 'static> Coalesced<T> {
         outcome
     }
 
-    /// Runs as long as there are callers who wait for the next run.
+    /// Runs the work as long as callers wait for the next run.
     async fn run_all(self: Arc<Self>) {
         while let Some(callers) = self.take_next() {
-            // Where it panicked the callers see that their sender has gone.
+            // After a panic the callers notice that the sender was dropped.
             if let Ok(outcome) = AssertUnwindSafe((self.work)()).catch_unwind().await {
                 callers.send_replace(Some(outcome));
             }
@@ -113,7 +114,7 @@ mod tests {
         for second in 0..750 {
             let work = Arc::clone(&work);
             callers.spawn(async move {
-                // All but the first while it runs.
+                // All but the first call during the first run.
                 sleep(RUN * second / 750).await;
                 work.run().await
             });
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_run_ends_though_its_callers_have_left_and_keeps_the_next_one_waiting() {
+    async fn a_run_completes_without_its_callers_and_delays_the_next_one() {
         let (work, start) = (counted(), Instant::now());
         for _ in 0..100 {
             let caller = tokio::time::timeout(Duration::from_millis(1), work.run());

@@ -1,4 +1,4 @@
-//! The commands, and the exit code of each: 0 done, 1 failed, 2 wrong usage or configuration.
+//! The commands and their exit codes: 0 success, 1 failure, 2 wrong usage or configuration.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use crate::cli::{Cli, CliCommand, ExporterFlags, PollFlags};
 use crate::config::{self, Loaded, Provider};
 use crate::logging;
 use crate::poll::report::report;
-use crate::poll::{Upstream, once};
+use crate::poll::{ProviderClient, poll_once};
 use crate::reload::ConfigSource;
 use crate::task::Task;
 use crate::task::TaskGroup;
@@ -20,7 +20,7 @@ use crate::tls;
 const FAILED: u8 = 1;
 const WRONG: u8 = 2;
 
-/// Runs what the command line asks for.
+/// Runs the command.
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
         None if cli.exporter.config_check => check(&cli.exporter),
@@ -68,7 +68,7 @@ fn check(flags: &ExporterFlags) -> ExitCode {
     }
 }
 
-/// Polls tasks that need not be in the configuration, and tells all about it.
+/// Polls tasks, which need not be in the configuration, and prints a report of each.
 fn poll(flags: &PollFlags) -> ExitCode {
     let files = LoadedFiles::read(&ConfigSource::File(flags.config_file.clone()), None);
     let (Loaded { config, tasks }, upstreams) = match files {
@@ -79,7 +79,7 @@ fn poll(flags: &PollFlags) -> ExitCode {
         Ok(provider) => provider,
         Err(message) => return fail(WRONG, &message),
     };
-    let is_its = |upstream: &&Arc<Upstream>| Arc::ptr_eq(&upstream.provider, provider);
+    let is_its = |upstream: &&Arc<ProviderClient>| Arc::ptr_eq(&upstream.provider, provider);
     let Some(upstream) = upstreams.iter().find(is_its) else {
         return fail(FAILED, &"the provider has no client");
     };
@@ -96,7 +96,7 @@ fn poll(flags: &PollFlags) -> ExitCode {
     let polls = async {
         let mut all_well = true;
         for task in tasks {
-            let polled = once(upstream, &TaskGroup::one(task.clone()), false).await;
+            let polled = poll_once(upstream, &TaskGroup::one(task.clone()), false, None).await;
             all_well &= polled.outcomes.iter().all(Result::is_ok);
             let printed = print(&report(upstream, &task, &polled));
             all_well &= printed == ExitCode::SUCCESS;
@@ -133,7 +133,7 @@ fn block_on(work: impl Future<Output = Result<(), AppError>>) -> ExitCode {
     let ended = match runtime() {
         Ok(runtime) => {
             let ended = runtime.block_on(work);
-            // A thread that is stuck in a write to a reader must not hold up the end.
+            // A thread that is blocked in a write to a client must not delay the exit.
             runtime.shutdown_background();
             ended
         }
@@ -146,7 +146,7 @@ fn block_on(work: impl Future<Output = Result<(), AppError>>) -> ExitCode {
     }
 }
 
-/// Results go to stdout. A reader that has seen enough, such as `head`, is no failure.
+/// Writes results to stdout. A reader that has seen enough, such as `head`, is not a failure.
 fn print(text: &str) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -155,9 +155,9 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Errors go to stderr.
+/// Writes errors to stderr.
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
-    // There is nobody to tell when stderr is closed.
+    // If stderr is closed, the error cannot be reported.
     let _ = writeln!(io::stderr(), "{error}");
     ExitCode::from(code)
 }

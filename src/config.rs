@@ -1,35 +1,20 @@
 //! The configuration as meant: every value here is valid by construction, mapping paths and
 //! request templates are parsed, durations are durations. [`load`] is the only way to one.
 
-mod validate;
 pub mod http_client;
-pub mod decode;
 mod definition;
-pub mod diagnostic;
-mod document;
-mod events;
-mod extent;
-mod foreign;
+mod effective;
 mod load;
-mod masked_headers;
-mod merge;
-mod merge_keys;
-pub mod pem;
-pub mod place;
-pub mod span;
 pub mod preset;
 pub mod privacy;
 mod proxy;
 mod raw;
-pub mod scalar;
-pub mod secret;
-mod effective;
 pub mod read_yaml;
-mod sources;
-mod syntax;
+pub mod secret;
 mod task_glob;
 mod tasks;
-mod tls;
+pub mod tls;
+mod validate;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,11 +28,11 @@ use serde::Deserialize;
 use crate::mapping::Mapping;
 use crate::request::Request;
 use crate::task::Task;
+use http_client::MaskedHeaders;
+pub use load::task_files::Sources;
 pub use load::{Input, Refusal, load, load_after, load_text, load_with};
-use masked_headers::MaskedHeaders;
 pub use raw::schema;
 use secret::Secret;
-pub use sources::Sources;
 
 /// What one set of configuration files says.
 #[derive(Debug)]

@@ -15,13 +15,12 @@ use std::time::Duration;
 
 use prometheus::proto::MetricFamily;
 
-use crate::family::{self, Family};
+use crate::family::{self, Family, SampleValue, ScrapeContext, TASK_FAMILIES, TaskFamily};
 use crate::observation::State;
-use crate::store::facet::Facet;
 use crate::store::{ProviderView, Snapshot};
 use out::Out;
-use tasks::Moment;
-use text::{Text, Value};
+use tasks::write_lines;
+use text::Text;
 
 /// In which syntax an exposition is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +55,8 @@ pub fn write<W: io::Write>(
     out: &mut Out<W>,
 ) -> io::Result<()> {
     let mut text = Text::new(format, out);
-    for facet in Facet::ALL {
-        task_family(&mut text, facet, snapshot)?;
+    for (index, family) in TASK_FAMILIES.iter().enumerate() {
+        task_family(&mut text, index, family, snapshot)?;
     }
     provider_families(&mut text, &snapshot.providers)?;
     for family in registry {
@@ -66,25 +65,25 @@ pub fn write<W: io::Write>(
     text.finish()
 }
 
-/// The lines of all tasks in one family. Compressed ones are made once and kept until they would
-/// be others.
+/// Writes a family of the tasks. Compressed text is cached until it would be different.
 fn task_family<W: io::Write>(
     text: &mut Text<'_, W>,
-    facet: Facet,
+    index: usize,
+    family: &TaskFamily,
     snapshot: &Snapshot,
 ) -> io::Result<()> {
-    let lines = tasks::family(facet);
-    text.family(lines.family.name, lines.family.kind, lines.family.help);
+    text.family(&family.family);
     for view in &snapshot.tasks {
-        let moment = Moment { now: snapshot.now, stuck_after: view.stuck_after };
+        let scrape = ScrapeContext { now: snapshot.now, stuck_after: view.stuck_after };
         for block in &view.blocks {
-            let kept = tasks::marks(facet, block, &moment).zip(block.kept(facet));
-            let part = kept.zip(text.parts()).map(|((marks, kept), parts)| {
-                kept.get(&marks, || parts.make(|out| lines.write(block, &moment, out)))
+            let write = |out: &mut _| write_lines(family, block, &scrape, out);
+            let part = text.parts().and_then(|parts| {
+                let key = family.cache_key(block.records(), &scrape)?;
+                Some(block.kept(index)?.get(&key, || parts.make(write)))
             });
             match part {
                 Some(part) => text.part(&part)?,
-                None => text.lines(|out| lines.write(block, &moment, out))?,
+                None => text.lines(write)?,
             }
         }
     }
@@ -95,10 +94,10 @@ fn provider_families<W: io::Write>(
     text: &mut Text<'_, W>,
     providers: &[ProviderView],
 ) -> io::Result<()> {
-    text.family(family::TASKS.name, family::TASKS.kind, family::TASKS.help);
+    text.family(&family::TASKS);
     for provider in providers {
         for (state, count) in State::ALL.into_iter().zip(provider.tasks) {
-            by_state(text, provider, state, Value::Count(count))?;
+            by_state(text, provider, state, SampleValue::Count(count))?;
         }
     }
     let by_open_state: [(Family, Ages); 2] = [
@@ -106,18 +105,18 @@ fn provider_families<W: io::Write>(
         (family::OLDEST_NET_QUEUE_AGE, |provider| provider.oldest_net),
     ];
     for (family, ages) in by_open_state {
-        text.family(family.name, family.kind, family.help);
+        text.family(&family);
         for provider in providers {
             for (state, age) in State::OPEN.into_iter().zip(ages(provider)) {
-                by_state(text, provider, state, Value::Duration(age))?;
+                by_state(text, provider, state, SampleValue::Duration(age))?;
             }
         }
     }
-    text.family(family::STUCK_TASKS.name, family::STUCK_TASKS.kind, family::STUCK_TASKS.help);
+    text.family(&family::STUCK_TASKS);
     for provider in providers {
         let mut sample = text.sample("");
         sample.label("provider", &provider.name);
-        sample.value(Value::Count(provider.stuck))?;
+        sample.value(SampleValue::Count(provider.stuck))?;
     }
     Ok(())
 }
@@ -126,7 +125,7 @@ fn by_state<W: io::Write>(
     text: &mut Text<'_, W>,
     provider: &ProviderView,
     state: State,
-    value: Value,
+    value: SampleValue,
 ) -> io::Result<()> {
     let mut sample = text.sample("");
     sample.label("provider", &provider.name);

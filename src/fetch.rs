@@ -1,14 +1,12 @@
-//! Asking a provider: bounded in time and size, and every failure under one reason.
+//! Requests to a provider: limited in time and size, with a reason for every failure.
 
 pub mod client;
 mod connections;
 mod content;
 pub mod credentials;
-mod failure;
-pub mod fingerprint;
 pub mod redact;
 pub mod resolver;
-pub mod retry_after;
+mod retry_after;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,91 +17,65 @@ use http::{HeaderMap, HeaderValue, Method};
 use reqwest::{RequestBuilder, Url};
 use tokio::time::Instant;
 
-use crate::clock::Timestamp;
 use crate::config::Provider;
-use crate::mapping;
+use crate::mapping::{ProviderResponse, ResponseBody};
 use crate::observation::{Failure, Reason};
 use crate::task::TaskGroup;
-use client::{BuildError, ClientSettings};
-use connections::Connections;
-use content::{Content, ReadError};
-use credentials::Credentials;
-use fingerprint::ClientFingerprint;
+use client::{BuildError, ClientFingerprint, ClientSettings};
+use connections::ProviderConnections;
+use content::ReadError;
+use credentials::ProviderCredentials;
 use redact::Redactor;
 use resolver::Resolver;
 
-/// Speaks to one provider.
+/// Sender of requests to one provider.
 #[derive(Debug)]
 pub struct Fetcher {
-    connections: Arc<Connections>,
+    connections: Arc<ProviderConnections>,
     /// Fingerprint of the settings of `connections`.
     fingerprint: ClientFingerprint,
+    /// Base URL without a slash at its end.
     base_url: String,
     timeout: Duration,
+    /// Limit of a body, in bytes.
     body_size_limit: usize,
     reads_body: bool,
-    /// The proxy on the way, as failures name it; empty where there is none.
-    through: &'static str,
+    /// Prefix of failures that names the proxy; empty without one.
+    proxy_prefix: &'static str,
     resolver: Resolver,
-    /// The host whose name is looked up: the proxy's, or the provider's own.
+    /// Host whose name is resolved: the proxy, or the provider itself.
     host: Box<str>,
-    /// The headers of every request.
-    pub credentials: Arc<Credentials>,
+    /// Headers of every request.
+    pub credentials: Arc<ProviderCredentials>,
 }
 
-/// A request that is ready to go.
+/// A request that is ready to be sent.
 #[derive(Clone, Debug)]
-pub struct Call {
-    /// The method.
+pub struct ProviderRequest {
+    /// HTTP method.
     pub method: Method,
-    /// The whole URL.
+    /// Complete URL.
     pub url: Url,
-    /// A JSON body.
-    pub body: Option<String>,
+    /// JSON body.
+    pub body: Option<Bytes>,
 }
 
-/// A response, read as far as the mapping wants it and the limit allows.
+/// A response that was received as far as the mapping needs it and the limit allows, with secrets
+/// masked.
 #[derive(Clone, Debug)]
-pub struct Response {
-    /// The HTTP status.
-    pub status: u16,
-    /// The response's headers.
-    pub headers: HeaderMap,
-    /// For how long the provider asks to be left alone, should the poll have failed.
+pub struct Fetched {
+    /// The response.
+    pub response: ProviderResponse,
+    /// Pause that the headers ask for. It counts only if the poll has failed.
     pub retry_after: Option<Duration>,
-    /// Takes the secrets of the request out of what is read in the response.
+    /// Masks the secrets of the request.
     pub redactor: Arc<Redactor>,
-    /// The moment of its own `Date`, else of its arrival.
-    sent: Timestamp,
-    body: Body,
-}
-
-#[derive(Clone, Debug)]
-enum Body {
-    Unread,
-    /// The beginning of one that is larger than the limit.
-    Cut(Bytes, usize),
-    Unreadable(String),
-    Whole(Bytes),
-}
-
-impl Response {
-    /// The response as the mapping takes it.
-    pub fn answer(&self) -> mapping::Answer<'_> {
-        let body = match &self.body {
-            Body::Unread => mapping::Body::Unread,
-            Body::Cut(start, limit) => mapping::Body::Cut { start, limit: *limit },
-            Body::Unreadable(why) => mapping::Body::Unreadable(why),
-            Body::Whole(bytes) => mapping::Body::Whole(bytes),
-        };
-        mapping::Answer { status: self.status, headers: &self.headers, sent: self.sent, body }
-    }
 }
 
 impl Fetcher {
-    /// A client for `provider`, whose connections are its own: those of `before`, the provider's
-    /// fetcher until now, where nothing has changed that they depend on. Names are looked up by
-    /// `resolver`.
+    /// Returns a fetcher for `provider` with connections of its own. It takes over those of `before`,
+    /// the provider's fetcher until now, if nothing has changed that they depend on. Host names are
+    /// resolved by `resolver`.
     ///
     /// # Errors
     /// When a certificate or a secret cannot be used.
@@ -112,7 +84,7 @@ impl Fetcher {
         before: Option<&Self>,
         resolver: &Resolver,
     ) -> Result<Self, BuildError> {
-        let through = match &provider.client.proxy {
+        let proxy_prefix = match &provider.client.proxy {
             Some(proxy) if proxy.is_from_environment => "through the environment's proxy: ",
             Some(_) => "through proxy_url: ",
             None => "",
@@ -122,7 +94,7 @@ impl Fetcher {
             Some(before) => Arc::clone(&before.connections),
             None => {
                 let settings = ClientSettings::read(provider, resolver.clone())?;
-                Arc::new(Connections::new(settings)?)
+                Arc::new(ProviderConnections::new(settings)?)
             }
         };
         let proxy = provider.client.proxy.as_ref().map(client::proxy_url).transpose()?;
@@ -134,118 +106,128 @@ impl Fetcher {
             timeout: provider.limits.poll_timeout,
             body_size_limit: provider.limits.body_size_limit,
             reads_body: !provider.mapping.ignores_body,
-            through,
+            proxy_prefix,
             resolver: resolver.clone(),
             host: host.into(),
-            credentials: Arc::new(Credentials::read(&provider.client)?),
+            credentials: Arc::new(ProviderCredentials::read(&provider.client)?),
         })
     }
 
-    /// Reports whether `other` asks the same server, as the same account: what one was refused, the
-    /// other would be.
+    /// Reports whether `other` uses the same server and the same account, so that a refusal to one
+    /// holds for the other.
     pub fn is_same_account(&self, other: &Self) -> bool {
         self.base_url == other.base_url
             && self.fingerprint.transport == other.fingerprint.transport
             && self.credentials.fingerprint() == other.credentials.fingerprint()
     }
 
-    /// The request that asks `provider` for `tasks`: its batch where that is wanted and there is one.
+    /// Builds the request for `tasks`: the provider's batch query if it `is_batch` and there is one.
     ///
     /// # Errors
-    /// When no URL can be made of it.
-    pub fn call(
+    /// When the result is no URL.
+    pub fn build_request(
         &self,
         provider: &Provider,
         tasks: &TaskGroup,
-        batched: bool,
-    ) -> Result<Call, Failure> {
-        let batch = provider.batch.as_ref().filter(|_| batched);
-        let request = batch.unwrap_or(&provider.request);
-        let url = format!("{}{}", self.base_url, request.target(tasks));
+        is_batch: bool,
+    ) -> Result<ProviderRequest, Failure> {
+        let batch = provider.batch.as_ref().filter(|_| is_batch);
+        let template = batch.unwrap_or(&provider.request);
+        let url = format!("{}{}", self.base_url, template.target(tasks));
         let url = Url::parse(&url)
             .map_err(|error| Failure::new(Reason::Connect, format!("no URL: {error}")))?;
-        Ok(Call { method: request.method.clone(), url, body: request.body(tasks) })
+        let body = template.body(tasks).map(Bytes::from);
+        Ok(ProviderRequest { method: template.method.clone(), url, body })
     }
 
-    /// Sends a request and reads the answer, all within the provider's `poll_timeout`.
+    /// Sends a request and receives the response, within the provider's `poll_timeout`.
     ///
     /// # Errors
-    /// `timeout`, `tls`, `connect`, or `decode` for what is no HTTP; what a whole answer means is
-    /// for the mapping to say.
-    pub async fn fetch(&self, call: &Call) -> Result<Response, Failure> {
-        let out_of_time = || {
+    /// `timeout`, `tls`, `connect`, or `decode` for anything that is not HTTP. The meaning of a
+    /// complete response is left to the mapping.
+    pub async fn fetch(&self, request: &ProviderRequest) -> Result<Fetched, Failure> {
+        let timed_out = || {
             let detail = format!("no whole answer within {:?}", self.timeout);
-            (Reason::Timeout, self.timed_out(detail))
+            (Reason::Timeout, self.describe_timeout(detail))
         };
-        let (reason, detail) = match tokio::time::timeout(self.timeout, self.exchange(call)).await {
-            Ok(Ok(response)) => return Ok(response),
-            // To connect may take as long as the whole.
+        let exchanged = tokio::time::timeout(self.timeout, self.exchange(request)).await;
+        let (reason, detail) = match exchanged {
+            Ok(Ok(fetched)) => return Ok(fetched),
+            // Connecting may take as long as the whole exchange.
             Ok(Err(ReadError::Client(error))) if error.is_timeout() && error.is_connect() => {
-                out_of_time()
+                timed_out()
             }
-            Ok(Err(ReadError::Client(error))) => failure::classify(&error),
+            Ok(Err(ReadError::Client(error))) => client::classify_error(&error),
             Ok(Err(ReadError::CutShort)) => {
                 let detail = "the connection was closed before the end of the gzip body";
                 (Reason::Connect, detail.to_owned())
             }
-            Err(_) => out_of_time(),
+            Err(_) => timed_out(),
         };
-        // Whose fault it is the error does not tell.
-        Err(Failure::new(reason, format!("{}{detail}", self.through)))
+        // The error may come from the proxy or from the provider.
+        Err(Failure::new(reason, format!("{}{detail}", self.proxy_prefix)))
     }
 
-    /// Returns what happened where a request was given up, with its cause if that is the name server.
-    pub fn timed_out(&self, detail: String) -> String {
+    /// Adds the cause to the description of a timeout, if it is the name server.
+    pub fn describe_timeout(&self, detail: String) -> String {
         match self.resolver.is_looking_up(&self.host) {
             true => format!("{detail}: the name server does not answer for {}", self.host),
             false => detail,
         }
     }
 
-    async fn exchange(&self, call: &Call) -> Result<Response, ReadError> {
+    async fn exchange(&self, request: &ProviderRequest) -> Result<Fetched, ReadError> {
         let (headers, redactor) = self.credentials.current();
         let mut headers = Some(headers);
-        let request = |client: &_| {
+        let prepare = |client: &_| {
             let headers = headers.take().unwrap_or_else(|| self.credentials.current().0);
-            request(client, call, headers)
+            prepare(client, request, headers)
         };
-        let sent = self.connections.send(Instant::now(), request).await;
+        let sent = self.connections.send(Instant::now(), prepare).await;
         let mut response = sent.map_err(ReadError::Client)?;
-        // Before anything is made of them, the name of a coding say.
+        // Before anything is read from them, such as the name of a coding.
         redactor.mask_headers(response.headers_mut());
         let status = response.status().as_u16();
         let body = match self.reads_body {
-            true => self.body(&mut response, &redactor).await?,
-            false => Body::Unread,
+            true => mask_body(content::read(&mut response, self.body_size_limit).await?, &redactor),
+            false => ResponseBody::Ignored,
         };
         let headers = std::mem::take(response.headers_mut());
         let now = SystemTime::now();
-        let sent = retry_after::sent(&headers, now).into();
+        let sent = retry_after::date(&headers, now).into();
         let retry_after = retry_after::parse(&headers, now);
-        Ok(Response { status, headers, retry_after, redactor, sent, body })
-    }
-
-    /// Reads the body without secrets that come back in it.
-    async fn body(
-        &self,
-        response: &mut reqwest::Response,
-        redactor: &Redactor,
-    ) -> Result<Body, ReadError> {
-        let limit = self.body_size_limit;
-        Ok(match content::read(response, limit).await? {
-            Content::Whole(body) => Body::Whole(redactor.mask(&body).map_or(body, Bytes::from)),
-            Content::TooLarge(start) => Body::Cut(redactor.mask_cut(start), limit),
-            Content::Unreadable(why) => Body::Unreadable(why),
+        Ok(Fetched {
+            response: ProviderResponse { status, headers, sent, body },
+            retry_after,
+            redactor,
         })
     }
 }
 
-fn request(client: &reqwest::Client, call: &Call, mut headers: HeaderMap) -> RequestBuilder {
+/// Returns the request as the HTTP client takes it.
+fn prepare(
+    client: &reqwest::Client,
+    request: &ProviderRequest,
+    mut headers: HeaderMap,
+) -> RequestBuilder {
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-    let mut request = client.request(call.method.clone(), call.url.clone());
-    if let Some(body) = &call.body {
+    let mut prepared = client.request(request.method.clone(), request.url.clone());
+    if let Some(body) = &request.body {
         headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-        request = request.body(body.clone());
+        prepared = prepared.body(body.clone());
     }
-    request.headers(headers)
+    prepared.headers(headers)
+}
+
+/// Masks secrets that are sent back in a body.
+fn mask_body(body: ResponseBody, redactor: &Redactor) -> ResponseBody {
+    match body {
+        ResponseBody::Whole(body) => {
+            ResponseBody::Whole(redactor.mask(&body).map_or(body, Bytes::from))
+        }
+        ResponseBody::Truncated { start, limit } => {
+            ResponseBody::Truncated { start: redactor.mask_truncated(start), limit }
+        }
+        other => other,
+    }
 }

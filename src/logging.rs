@@ -1,5 +1,5 @@
-//! Log lines: one event a line, in logfmt or JSON, to stderr. A value cannot break out of its
-//! place, whatever an upstream puts into it.
+//! Log lines: one event per line, in logfmt or JSON, on stderr. No value can break out of its
+//! field, whatever a provider sends.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
@@ -19,7 +19,7 @@ use crate::cli::{LogFlags, LogFormat, LogLevel};
 use crate::label::bounded;
 use crate::printable::is_printable;
 
-/// Logs to stderr from now on, panics included. A second call changes nothing.
+/// Starts logging to stderr, including panics. A second call has no effect.
 pub fn init(flags: LogFlags) {
     let level = match flags.level {
         LogLevel::Debug => LevelFilter::DEBUG,
@@ -27,21 +27,21 @@ pub fn init(flags: LogFlags) {
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Error => LevelFilter::ERROR,
     };
-    // Of the libraries only what somebody has to know.
+    // Libraries log only warnings and errors.
     let targets = Targets::new()
         .with_target(env!("CARGO_CRATE_NAME"), level)
         .with_default(level.min(LevelFilter::WARN));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        // It would tell of a stderr that is gone on stderr, and panic.
+        // It would report a closed stderr on stderr, and panic.
         .log_internal_errors(false)
         .event_format(LogLine(flags.format));
-    // An error says that somebody else has already set up logging, in a test, say.
+    // An error means that logging is set up already, for example in a test.
     let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
     std::panic::set_hook(Box::new(log_panic));
 }
 
-/// Calls `notify` at every panic from now on, besides the hooks that there are.
+/// Calls `notify` at every panic from now on, in addition to the existing hooks.
 pub fn on_panic(notify: impl Fn() + Send + Sync + 'static) {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -59,8 +59,8 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     tracing::error!(thread, place, panic = &*text, "the exporter panicked: please report this");
 }
 
-/// Returns a panic's message as far as it is written in the code. A value that was formatted into it
-/// may come from anywhere, such as a secret file.
+/// Returns the part of a panic's message that is written in the code. A value formatted into it may
+/// come from anywhere, such as a secret file.
 fn panic_text<'p>(literal: Option<&'p &str>, formatted: Option<&'p String>) -> Cow<'p, str> {
     if let Some(literal) = literal {
         return Cow::Borrowed(literal);
@@ -106,7 +106,7 @@ struct EventFields(Vec<(&'static str, Value)>);
 impl EventFields {
     fn push(&mut self, field: &Field, value: Value) {
         match field.name() {
-            // The message first, where the eye looks for it.
+            // The message comes first, where people look for it.
             "message" => self.0.insert(self.0.len().min(2), ("msg", value)),
             name => self.0.push((name, value)),
         }
@@ -156,8 +156,10 @@ fn needs_quotes(text: &str) -> bool {
     text.is_empty() || !text.chars().all(bare)
 }
 
-/// In JSON, whose strings are logfmt's too. It leaves raw what only programs of today's standards
-/// take for text, such as the line separator, so that is escaped as well.
+/// Writes a value as JSON, whose strings are also valid in logfmt.
+///
+/// JSON leaves characters such as the line separator unescaped, which some programs treat as the
+/// end of a line; they are escaped as well.
 fn write_json(out: &mut impl Write, value: &Value) -> fmt::Result {
     for c in value.to_string().chars() {
         if is_printable(c) {

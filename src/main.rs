@@ -1,4 +1,4 @@
-//! The exporter's executable: everything is in the library.
+//! The executable of the exporter; everything else is in the library.
 
 use std::process::ExitCode;
 
@@ -15,10 +15,10 @@ fn main() -> ExitCode {
     command::run(Cli::parse())
 }
 
-/// The allocator asks for pages of two megabytes, of which each thread that once wrote an answer
-/// would keep several.
+/// Disables huge pages for the allocator, which would otherwise request pages of two megabytes.
+/// Each thread that has ever written a response would keep several.
 #[cfg(target_os = "linux")]
 fn refuse_huge_pages() {
-    // A system that knows no such thing has none.
+    // A system without huge pages reports an error.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }

@@ -1,44 +1,38 @@
-//! JSON to observations: what a provider's answer means. Pure: bytes in, words out.
+//! Mapping of a provider's response to observations. Pure.
 
-pub mod challenge;
 pub mod compile;
-pub mod convert;
 pub mod definition;
-pub mod explain;
-pub mod extract;
+mod extract;
+pub mod fields;
 mod observe;
-pub mod path;
 mod repair;
-pub mod row;
 pub mod time;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 
 use crate::clock::Timestamp;
-use crate::label::bounded;
 use crate::observation::{Failure, Observation, Reason, State};
-use convert::{DelayFormat, ProgressFormat};
 use extract::{Extract, Tasks};
-use path::Paths;
-use row::{A_BOOLEAN, FieldName, Found, Row};
+use fields::{A_BOOLEAN, DelayFormat, FieldName, FieldValue, Fields, Paths, ProgressFormat};
 use time::TimeFormat;
 
-/// The code of an answer that has blank text in the place of its code.
-const BLANK: &str = "blank";
+/// Most characters of a value that an explanation shows.
+const MAX_EXPLAINED_CHARS: usize = 120;
 
-/// A mapping in which every path, word and format is resolved.
+/// A mapping with all paths, words and formats resolved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mapping {
     accept: Vec<StatusPattern>,
-    /// Whether the HTTP status alone tells the state, so that no body is read.
+    /// True if the HTTP status alone determines the state, so that no body is read.
     pub ignores_body: bool,
     paths: Paths,
     task_pointer: String,
-    fields: Vec<(FieldName, Source)>,
+    fields: Vec<(FieldName, FieldSource)>,
     success: Vec<Box<str>>,
     codes: Vec<(Box<str>, CodeMeaning)>,
     states: Vec<(Arc<str>, State)>,
@@ -47,185 +41,164 @@ pub struct Mapping {
     finish_format: TimeFormat,
     progress_format: ProgressFormat,
     delay_format: DelayFormat,
-    /// The rank of that place of the code at which `failure_code` stands too.
+    /// Rank of the path of `code` that is also a path of `failure_code`.
     task_code_rank: Option<u8>,
 }
 
-/// `200`, or `2xx` as 2.
+/// A pattern for HTTP statuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StatusPattern {
+    /// `200`.
     Exactly(u16),
+    /// `2xx`, as 2.
     Hundred(u16),
 }
 
-/// Where a field's value comes from.
+/// Source of a field's value.
 #[derive(Clone, Debug, PartialEq)]
-struct Source {
-    place: Place,
+struct FieldSource {
+    origin: Origin,
+    /// Text that ends the value.
     until: Option<Box<str>>,
 }
 
+/// Part of a response that a field comes from.
 #[derive(Clone, Debug, PartialEq)]
-enum Place {
-    /// The pointers as written, with commas between them.
-    Json(String),
+enum Origin {
+    /// The body, at these JSON Pointers as written, separated by commas.
+    Body(String),
     Header(HeaderName),
     HttpStatus,
 }
 
-/// What a code of the envelope means.
+/// Meaning of a code of the envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CodeMeaning {
     Fails(Reason),
     Ends(State),
 }
 
+/// A state for tasks in which all of these fields have these values.
 #[derive(Clone, Debug, PartialEq)]
 struct Refinement {
     when: Vec<(FieldName, Box<str>)>,
     state: State,
 }
 
-/// What came back from a provider.
-#[derive(Clone, Copy, Debug)]
-pub struct Answer<'a> {
-    /// The HTTP status.
+/// A provider's response to one request.
+#[derive(Clone, Debug)]
+pub struct ProviderResponse {
+    /// HTTP status.
     pub status: u16,
-    /// The response's headers.
-    pub headers: &'a HeaderMap,
-    /// The moment at which the answer was sent: no task of it can be much younger.
+    /// Response headers.
+    pub headers: HeaderMap,
+    /// Time of the response by the provider's clock, or else of its arrival: no task in it can be
+    /// much younger.
     pub sent: Timestamp,
-    /// The response's body.
-    pub body: Body<'a>,
+    /// Response body.
+    pub body: ResponseBody,
 }
 
-/// A response's body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body<'a> {
-    /// Not read, because the mapping needs none.
-    Unread,
+/// Body of a response, decompressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResponseBody {
+    /// Not read, since the mapping ignores it.
+    Ignored,
     /// Larger than the limit.
-    Cut {
+    Truncated {
         /// The part that was read.
-        start: &'a [u8],
-        /// The limit in bytes.
+        start: Bytes,
+        /// Limit in bytes.
         limit: usize,
     },
-    /// Whole, and in a form that cannot be read: why.
-    Unreadable(&'a str),
-    /// All of it.
-    Whole(&'a [u8]),
+    /// In a form that cannot be read, for this reason.
+    Unreadable(String),
+    /// The whole body.
+    Whole(Bytes),
 }
 
-/// What an answer said.
+/// Result of mapping a response.
 #[derive(Debug)]
-pub struct Reading {
+pub struct MappedResponse {
     /// The envelope's own code, success or not.
     pub code: Option<Arc<str>>,
     /// The envelope's message, for people.
     pub message: Option<String>,
-    /// For how long the body of a refusal asks to leave the provider alone.
+    /// Pause that the body of a refusal asks for.
     pub retry_after: Option<Duration>,
-    /// One a task, in the order in which they were asked for.
-    pub tasks: Vec<Result<Observation, Failure>>,
-    /// True where a failure among them is of the answer as a whole, which says nothing of any single
-    /// task.
+    /// Observation or failure of each task, in the order of the request.
+    pub outcomes: Vec<Result<Observation, Failure>>,
+    /// True if a failure concerns the response as a whole and says nothing about any single task.
     pub has_failed_whole: bool,
 }
 
-/// An answer and the rows that were found in its body, for one task. Without rows there are headers
-/// and the HTTP status.
+/// A response with the fields found for one task. Without fields of the body there are headers and
+/// the HTTP status.
 #[derive(Clone, Copy)]
 struct View<'a> {
-    answer: &'a Answer<'a>,
-    envelope: Option<&'a Row<'a>>,
-    task: Option<&'a Row<'a>>,
+    response: &'a ProviderResponse,
+    envelope: Option<&'a Fields<'a>>,
+    task: Option<&'a Fields<'a>>,
 }
 
 impl<'a> View<'a> {
-    fn get(&self, field: FieldName) -> Option<&'a Found<'a>> {
-        let row = if field.is_envelope() { self.envelope } else { self.task };
-        row.map(|row| row.get(field))
+    fn get(&self, name: FieldName) -> Option<&'a FieldValue<'a>> {
+        let fields = if name.is_envelope() { self.envelope } else { self.task };
+        fields.map(|fields| fields.get(name))
     }
 
-    fn of_task(self, row: &'a Row<'a>) -> Self {
-        Self { task: Some(row), ..self }
+    fn with_task(self, task: &'a Fields<'a>) -> Self {
+        Self { task: Some(task), ..self }
     }
 }
 
 impl Mapping {
-    /// Reads an answer to a question for the tasks `asked`.
-    pub fn read(&self, answer: &Answer<'_>, asked: &[&str]) -> Reading {
+    /// Maps the response to a request for the tasks with these IDs.
+    pub fn map_response(&self, response: &ProviderResponse, ids: &[&str]) -> MappedResponse {
         let mut repaired = Vec::new();
-        let extract = self.extract(answer.body, &mut repaired, &|id| asked.contains(&id));
-        let found = extract.as_ref().and_then(|extract| extract.as_ref().ok());
-        let view = View { answer, envelope: found.map(|found| &found.envelope), task: None };
-        let code = self.code(view);
-        let message = self.text(FieldName::Message, view).ok().flatten().map(Cow::into_owned);
-        // The code that belongs to a task is no word on the answer.
-        let judged = code.as_ref().filter(|_| !self.is_code_of_task(found, view));
-        let verdict = self.verdict(view, judged, extract.as_ref());
-        let verdict = match verdict {
-            Ok(state) if asked.len() > 1 => of_many(state, found, code.as_ref()),
-            verdict => verdict,
-        };
-        let has_failed_whole =
-            verdict.is_err() || found.is_some_and(|found| found.is_undivided(asked.len()));
-        let retry_after = verdict.as_ref().err().and_then(|_| self.retry_after(view));
-        let tasks = match verdict {
-            Err(failure) => vec![Err(failure); asked.len()],
-            Ok(Some(state)) => vec![Ok(self.ended(state, view)); asked.len()],
-            Ok(None) => {
-                // The envelope's code stands by its failures, success or not: it is the API's word,
-                // unless the rest of that is unread.
-                let coded = |failure: Failure| match failure.reason {
-                    Reason::TooLarge => failure,
-                    _ => Failure { code: code.clone().unwrap_or_default(), ..failure },
-                };
-                asked.iter().map(|id| self.task(id, found, view).map_err(coded)).collect()
-            }
-        };
-        Reading { code, message, retry_after, tasks, has_failed_whole }
+        let extract = self.extract(&response.body, &mut repaired, &|id| ids.contains(&id));
+        self.observe(response, extract.as_ref(), ids)
     }
 
-    /// All that is looked for in a body, unless it is not read. What is wrong with its texts alone
+    /// Extracts all fields from a body, unless it is ignored. A body with faulty strings or numbers
     /// is repaired in `buffer`.
     fn extract<'b>(
         &self,
-        body: Body<'b>,
+        body: &'b ResponseBody,
         buffer: &'b mut Vec<u8>,
-        wanted: &dyn Fn(&str) -> bool,
+        is_wanted: &dyn Fn(&str) -> bool,
     ) -> Option<Result<Extract<'b>, String>> {
-        let (body, is_cut) = match body {
-            Body::Unread | Body::Unreadable(_) => return None,
-            Body::Cut { start, .. } => (start, true),
-            Body::Whole(body) => (body, false),
+        let (body, is_truncated) = match body {
+            ResponseBody::Ignored | ResponseBody::Unreadable(_) => return None,
+            ResponseBody::Truncated { start, .. } => (start, true),
+            ResponseBody::Whole(body) => (body, false),
         };
-        let strict = self.paths.extract(body, is_cut, wanted);
+        let strict = self.paths.extract(body, is_truncated, is_wanted);
         if strict.is_err()
             && let Some(repaired) = repair::repair(body)
         {
             *buffer = repaired;
-            return Some(self.paths.extract(buffer, is_cut, wanted));
+            return Some(self.paths.extract(buffer, is_truncated, is_wanted));
         }
         Some(strict)
     }
 
-    /// The codes that the mapping names, each of which an answer may have.
+    /// Iterates over the codes in the mapping.
     pub fn named_codes(&self) -> impl Iterator<Item = &str> {
         let codes = self.codes.iter().map(|(code, _)| &**code);
         self.success.iter().map(|code| &**code).chain(codes)
     }
 
-    /// Iterates over the words that the mapping names and that a task can have for its status: those
-    /// of the states, and codes that end a task.
+    /// Iterates over the words in the mapping that a task can have as its status: those of the
+    /// states, and codes that end a task.
     pub fn named_words(&self) -> impl Iterator<Item = Arc<str>> {
         let ends = self.codes.iter().filter(|(_, meaning)| matches!(meaning, CodeMeaning::Ends(_)));
         let codes = ends.map(|(code, _)| Arc::from(&**code));
         self.states.iter().map(|(word, _)| Arc::clone(word)).chain(codes)
     }
 
-    /// The HTTP statuses that the mapping accepts exactly, patterns such as `2xx` left out.
+    /// Iterates over the HTTP statuses that the mapping accepts by number, without patterns such as
+    /// `2xx`.
     pub fn named_statuses(&self) -> impl Iterator<Item = u16> {
         self.accept.iter().filter_map(|pattern| match pattern {
             StatusPattern::Exactly(status) => Some(*status),
@@ -233,132 +206,36 @@ impl Mapping {
         })
     }
 
-    /// What the answer as a whole says: a failure of the poll, the end of the task, or that the
-    /// tasks in it are to be read. The order is that of [`Reason::ALL`].
-    fn verdict(
-        &self,
-        view: View<'_>,
-        code: Option<&Arc<str>>,
-        extract: Option<&Result<Extract<'_>, String>>,
-    ) -> Result<Option<State>, Failure> {
-        let fail = |reason, detail: String| {
-            Err(Failure { reason, code: code.cloned().unwrap_or_default(), detail })
-        };
-        let View { answer, .. } = view;
-        let status = answer.status;
-        let page = challenge::find(answer, extract.is_some_and(Result::is_ok));
-        let by_status = match status {
-            401 | 403 if page.is_none() => Some(Reason::Auth),
-            429 => Some(Reason::RateLimited),
-            404 => Some(Reason::NotFound),
-            _ => None,
-        };
-        let meaning = code.and_then(|code| self.meaning(code));
-        let by_code = match meaning {
-            Some(CodeMeaning::Fails(reason)) => Some(reason),
-            Some(CodeMeaning::Ends(_)) | None => None,
-        };
-        // The first in the order of the reasons: an empty account that says 429 is `auth`.
-        let first = Reason::ALL.into_iter().find(|r| [by_status, by_code].contains(&Some(*r)));
-        if let Some(reason) = first {
-            let code = code.map(|code| format!(", code {code}")).unwrap_or_default();
-            return fail(reason, format!("HTTP status {status}{code}"));
-        }
-        if let Some(page) = page {
-            return fail(Reason::Http, format!("HTTP status {status} with {page}"));
-        }
-        if let Some(CodeMeaning::Ends(state)) = meaning {
-            return Ok(Some(state));
-        }
-        if !self.accepts(status) && status != 204 {
-            return fail(Reason::Http, format!("HTTP status {status}"));
-        }
-        match (answer.body, extract) {
-            (Body::Cut { limit, .. }, Some(read))
-                if !read.as_ref().is_ok_and(|read| self.has_task(read, view)) =>
-            {
-                return Err(too_large(limit));
-            }
-            (Body::Unreadable(why), _) => return fail(Reason::Decode, why.to_owned()),
-            (Body::Whole(body), _) if body.iter().all(u8::is_ascii_whitespace) => {
-                return fail(Reason::Empty, format!("HTTP status {status} without a body"));
-            }
-            (_, Some(Err(error))) => return fail(Reason::Decode, format!("not JSON: {error}")),
-            _ => {}
-        }
-        match code {
-            Some(code) if !self.is_success(code) => fail(Reason::Api, format!("code {code}")),
-            _ => Ok(None),
-        }
+    fn source(&self, name: FieldName) -> Option<&FieldSource> {
+        self.fields.iter().find(|(known, _)| *known == name).map(|(_, source)| source)
     }
 
-    /// Reports whether the answer's code is the failure code of the one task in it, which has a
-    /// status that the mapping knows.
-    fn is_code_of_task(&self, found: Option<&Extract<'_>>, view: View<'_>) -> bool {
-        let Some(Extract { envelope, tasks: Tasks::One(row), .. }) = found else { return false };
-        let is_shared = self.task_code_rank == Some(envelope.rank(FieldName::Code))
-            && envelope.get(FieldName::Code).is_something();
-        is_shared && self.accepts(view.answer.status) && self.has_known_status(view.of_task(row))
-    }
-
-    fn accepts(&self, status: u16) -> bool {
-        self.accept.iter().any(|pattern| pattern.matches(status))
-    }
-
-    fn meaning(&self, code: &str) -> Option<CodeMeaning> {
-        self.codes.iter().find(|(word, _)| same_word(word, code)).map(|(_, meaning)| *meaning)
-    }
-
-    /// Returns the envelope's code as it came, cut, or a word for what stands in its place and is no
-    /// text: whatever it is, it is not the success that a mapping lists.
-    fn code(&self, view: View<'_>) -> Option<Arc<str>> {
-        match self.text(FieldName::Code, view) {
-            Ok(Some(text)) if text.trim().is_empty() => {
-                (!self.is_success(&text)).then(|| BLANK.into())
-            }
-            Ok(text) => text.map(|text| bounded(&text).into()),
-            Err(kind) => Some(kind.into()),
-        }
-    }
-
-    fn is_success(&self, code: &str) -> bool {
-        self.success.is_empty() || self.success.iter().any(|word| same_word(word, code))
-    }
-
-    fn retry_after(&self, view: View<'_>) -> Option<Duration> {
-        self.delay_format.parse(&self.text(FieldName::RetryAfter, view).ok()??)
-    }
-
-    fn source(&self, field: FieldName) -> Option<&Source> {
-        self.fields.iter().find(|(name, _)| *name == field).map(|(_, source)| source)
-    }
-
-    /// The text of a field; `None` where the mapping has no such field, or the answer has nothing
-    /// or null there.
+    /// Returns the text of a field; `None` if the mapping has no such field, or the response has
+    /// nothing or null there.
     ///
     /// # Errors
-    /// The kind of a value that no field can have, where one stands there.
+    /// When the field has a value that is no text, with the kind of the value.
     fn text<'a>(
         &self,
-        field: FieldName,
+        name: FieldName,
         view: View<'a>,
     ) -> Result<Option<Cow<'a, str>>, &'static str> {
-        let Some(source) = self.source(field) else { return Ok(None) };
-        let text = match &source.place {
-            Place::HttpStatus => Some(view.answer.status.to_string().into()),
-            Place::Header(name) => {
-                let value = view.answer.headers.get(name);
+        let Some(source) = self.source(name) else { return Ok(None) };
+        let text = match &source.origin {
+            Origin::HttpStatus => Some(view.response.status.to_string().into()),
+            Origin::Header(header) => {
+                let value = view.response.headers.get(header);
                 value.map(|value| String::from_utf8_lossy(value.as_bytes()))
             }
-            Place::Json(_) => match view.get(field) {
-                Some(Found::Text(text)) => Some(Cow::Borrowed(&**text)),
-                None | Some(Found::Missing | Found::Null) => None,
-                // An API may say `"success": true` instead of a code.
-                Some(Found::Boolean(value)) if field == FieldName::Code => {
+            Origin::Body(_) => match view.get(name) {
+                Some(FieldValue::Text(text)) => Some(Cow::Borrowed(&**text)),
+                None | Some(FieldValue::Missing | FieldValue::Null) => None,
+                // An API may send `"success": true` instead of a code.
+                Some(FieldValue::Boolean(value)) if name == FieldName::Code => {
                     Some(if *value { "true" } else { "false" }.into())
                 }
-                Some(Found::Boolean(_)) => return Err(A_BOOLEAN),
-                Some(Found::Other(kind)) => return Err(kind),
+                Some(FieldValue::Boolean(_)) => return Err(A_BOOLEAN),
+                Some(FieldValue::Other(kind)) => return Err(kind),
             },
         };
         Ok(text.map(|text| match &source.until {
@@ -366,43 +243,73 @@ impl Mapping {
             None => text,
         }))
     }
-}
 
-/// A body in whose beginning no status stands.
-fn too_large(limit: usize) -> Failure {
-    let detail = format!("the body is larger than {limit} bytes: raise body_size_limit");
-    Failure::new(Reason::TooLarge, detail)
-}
-
-/// Refuses to believe of each task of a batch what an answer can only say of one: a code that ends
-/// a task, or a task without an ID.
-fn of_many(
-    state: Option<State>,
-    found: Option<&Extract<'_>>,
-    code: Option<&Arc<str>>,
-) -> Result<Option<State>, Failure> {
-    let code = code.cloned().unwrap_or_default();
-    let (reason, detail) = match found.map(|found| &found.tasks) {
-        _ if state.is_some() => (Reason::Api, format!("code {code}, which ends one task")),
-        None => (Reason::Mapping, "nothing distinguishes the tasks".to_owned()),
-        Some(Tasks::One(row)) if !matches!(row.get(FieldName::Id), Found::Text(_)) => {
-            (Reason::Mapping, "one task without an ID".to_owned())
+    /// Explains the mapping of a response for the task `id`, for a person: one line for each field
+    /// with its name, its path and its value.
+    pub fn explain(&self, response: &ProviderResponse, id: &str) -> Vec<[String; 3]> {
+        let mut repaired = Vec::new();
+        let extract = self.extract(&response.body, &mut repaired, &|named| named == id);
+        let extract = extract.and_then(Result::ok);
+        let nothing = || "nothing".to_owned();
+        let mut lines = Vec::new();
+        if !self.ignores_body {
+            let found = extract.as_ref().map_or_else(nothing, |extract| extract.describe_tasks());
+            lines.push(["task".to_owned(), format!("{:?}", self.task_pointer), found]);
         }
-        Some(_) => return Ok(None),
-    };
-    Err(Failure { reason, code, detail: format!("{detail}, in the answer to a batch") })
+        for (name, source) in &self.fields {
+            let (path, found) = match &source.origin {
+                Origin::Body(pointers) => {
+                    let found =
+                        extract.as_ref().map_or_else(nothing, |found| found.describe(*name));
+                    (pointers.clone(), found)
+                }
+                Origin::HttpStatus => (source.describe().to_owned(), response.status.to_string()),
+                Origin::Header(header) => {
+                    let value = response.headers.get(header);
+                    let quoted = value.map(|text| quote(&String::from_utf8_lossy(text.as_bytes())));
+                    (format!("header {header}"), quoted.unwrap_or_else(nothing))
+                }
+            };
+            lines.push([name.as_str().to_owned(), path, found]);
+        }
+        lines
+    }
 }
 
 impl Extract<'_> {
-    /// Reports whether the answer to a question for so many tasks cannot be divided into answers for
-    /// each. A list without the tasks, or null in its place, can: it says that they are not there.
-    fn is_undivided(&self, asked: usize) -> bool {
-        match &self.tasks {
-            Tasks::Missing | Tasks::Other(_) => true,
-            Tasks::One(_) => asked > 1,
-            Tasks::Many { wanted, unnamed } => *unnamed && wanted.is_empty(),
-            Tasks::Null => false,
+    fn describe(&self, name: FieldName) -> String {
+        let fields = match &self.tasks {
+            _ if name.is_envelope() => Some(&self.envelope),
+            Tasks::One(task) => Some(task),
+            Tasks::Many { wanted, .. } => wanted.first(),
+            Tasks::Missing | Tasks::Null | Tasks::Other(_) => None,
+        };
+        match fields.map(|fields| fields.get(name)) {
+            None | Some(FieldValue::Missing) => "nothing".to_owned(),
+            Some(FieldValue::Null) => "null".to_owned(),
+            Some(FieldValue::Boolean(value)) => value.to_string(),
+            Some(FieldValue::Other(kind)) => (*kind).to_owned(),
+            Some(FieldValue::Text(text)) => quote(text),
         }
+    }
+
+    fn describe_tasks(&self) -> String {
+        match &self.tasks {
+            Tasks::Missing => "nothing".to_owned(),
+            Tasks::Null => "null".to_owned(),
+            Tasks::Other(kind) => (*kind).to_owned(),
+            Tasks::One(_) => "an object".to_owned(),
+            Tasks::Many { unnamed: true, .. } => "an array whose elements have no ID".to_owned(),
+            Tasks::Many { wanted, .. } => format!("an array: {} of the task", wanted.len()),
+        }
+    }
+}
+
+/// Quotes and escapes a text, so that a response cannot add lines to an explanation.
+fn quote(text: &str) -> String {
+    match text.char_indices().nth(MAX_EXPLAINED_CHARS) {
+        Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
+        None => format!("{text:?}"),
     }
 }
 
@@ -415,12 +322,12 @@ impl StatusPattern {
     }
 }
 
-impl Source {
+impl FieldSource {
     fn describe(&self) -> &str {
-        match &self.place {
-            Place::Json(pointer) => pointer,
-            Place::Header(name) => name.as_str(),
-            Place::HttpStatus => "http_status",
+        match &self.origin {
+            Origin::Body(pointers) => pointers,
+            Origin::Header(name) => name.as_str(),
+            Origin::HttpStatus => "http_status",
         }
     }
 }

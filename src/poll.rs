@@ -1,13 +1,12 @@
-//! The way of one observation: a task is asked for, its answer is fetched, mapped and kept.
+//! One poll of a provider: a request for tasks is built, sent, and its response mapped to
+//! observations.
 
-pub mod batch;
-mod finish;
-pub mod journal;
-pub mod polling;
-pub mod probes;
-mod redact;
+mod assessment;
+mod log;
+mod probes;
 pub mod report;
 pub mod worker;
+mod worker_state;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,56 +15,48 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::Provider;
 use crate::fetch::client::BuildError;
+use crate::fetch::redact::Redactor;
 use crate::fetch::resolver::Resolver;
-use crate::fetch::{Call, Fetcher, Response};
+use crate::fetch::{Fetched, Fetcher, ProviderRequest};
 use crate::observation::{Failure, Observation, Reason};
 use crate::task::TaskGroup;
 use crate::task::{Task, TaskCommon, check_id};
 
-/// A provider and the means to ask it.
+pub use probes::ProbeError;
+
+/// A provider, with the means to send requests to it.
 #[derive(Debug)]
-pub struct Upstream {
-    /// What the configuration says of it.
+pub struct ProviderClient {
+    /// The provider's configuration.
     pub provider: Arc<Provider>,
-    /// Its connections and credentials.
+    /// Connections and credentials.
     pub fetcher: Fetcher,
 }
 
-/// What one request brought.
+/// Result of one request.
 #[derive(Debug)]
-pub struct Polled {
-    /// What was learned of each task that was asked for, or why nothing was; in their order.
+pub struct PollResult {
+    /// Observation or failure of each task, in the order of the request.
     pub outcomes: Vec<Result<Observation, Failure>>,
-    /// True where a failure is of the answer as a whole, which says nothing of any single task.
+    /// True if a failure concerns the response as a whole and says nothing about any single task.
     pub has_failed_whole: bool,
-    /// The envelope's own code, success or not.
+    /// The response's own code, success or not.
     pub code: Option<Arc<str>>,
-    /// The envelope's message, for people.
+    /// The response's message, for people.
     pub message: Option<String>,
-    /// For how long the body of a refusal asks to leave the provider alone.
+    /// Pause that the body of a refusal asks for.
     pub retry_after: Option<Duration>,
-    /// The request that was sent.
-    pub call: Option<Call>,
-    /// The response as it came, where one came whole.
-    pub response: Option<Response>,
-    /// How long it took.
+    /// The request, if one could be built.
+    pub request: Option<ProviderRequest>,
+    /// The response, if one was received completely.
+    pub fetched: Option<Fetched>,
+    /// Duration of the request.
     pub took: Duration,
 }
 
-impl Polled {
-    /// Returns the time for which the provider asks to be left alone. An answer that is usable may
-    /// say when there will be more to learn, but the schedule knows when to ask. Of two wishes the
-    /// longer one counts.
-    pub fn pause(&self) -> Option<Duration> {
-        let has_failed = self.outcomes.iter().all(Result::is_err);
-        let header = self.response.as_ref().and_then(|response| response.retry_after);
-        header.max(self.retry_after).filter(|_| has_failed)
-    }
-}
-
-impl Upstream {
-    /// The means to ask `provider`. They keep the connections of `before`, the means until now,
-    /// where nothing has changed that those depend on. Names are looked up by `resolver`.
+impl ProviderClient {
+    /// Builds the client of `provider`. It takes over the connections of `before`, the client until
+    /// now, if nothing has changed that they depend on. Host names are resolved by `resolver`.
     ///
     /// # Errors
     /// When a certificate or a secret cannot be used.
@@ -78,8 +69,8 @@ impl Upstream {
         Ok(Self { provider, fetcher })
     }
 
-    /// Reports whether `other` is asked for batches in the same way and reads them in the same way,
-    /// so that what was learned of the batches of one holds for the other.
+    /// Reports whether `other` requests batches and maps their responses in the same way, so that
+    /// what was learned about the batches of one holds for the other.
     pub fn has_same_batches(&self, other: &Self) -> bool {
         let (ours, others) = (&*self.provider, &*other.provider);
         ours.base_url == others.base_url
@@ -89,10 +80,10 @@ impl Upstream {
             && ours.limits.body_size_limit == others.limits.body_size_limit
     }
 
-    /// A task that the configuration does not list.
+    /// Returns a task that the configuration does not list.
     ///
     /// # Errors
-    /// When no request can be made of it: what to give instead.
+    /// When no request can be built for it, with the reason.
     pub fn task(&self, id: &str, params: &[(String, String)]) -> Result<Task, String> {
         let provider = &self.provider;
         let checked = check_id(id).and_then(|()| provider.check_id(id));
@@ -120,79 +111,126 @@ impl Upstream {
     }
 }
 
-/// Polls `tasks` with one request: one task, or as a batch several.
-pub async fn once(upstream: &Upstream, tasks: &TaskGroup, batched: bool) -> Polled {
-    once_until(upstream, tasks, batched, None).await
-}
-
-/// As [`once`], and with a failure of the reason `timeout` at `deadline`, if the provider's own
-/// `poll_timeout` does not end before.
-pub async fn once_until(
-    upstream: &Upstream,
+/// Polls `tasks` with one request: one task, or several with the batch query if it `is_batch`. Fails
+/// with the reason `timeout` at `deadline`, unless the provider's `poll_timeout` ends before.
+pub async fn poll_once(
+    client: &ProviderClient,
     tasks: &TaskGroup,
-    batched: bool,
+    is_batch: bool,
     deadline: Option<Instant>,
-) -> Polled {
+) -> PollResult {
     let start = Instant::now();
-    let mut polled = match upstream.fetcher.call(&upstream.provider, tasks, batched) {
-        Ok(call) => {
-            let fetch = upstream.fetcher.fetch(&call);
+    let fetcher = &client.fetcher;
+    let mut result = match fetcher.build_request(&client.provider, tasks, is_batch) {
+        Ok(request) => {
+            let fetch = fetcher.fetch(&request);
             let fetched = match deadline {
                 None => fetch.await,
                 Some(deadline) => timeout_at(deadline, fetch).await.unwrap_or_else(|_| {
                     let within = deadline.saturating_duration_since(start);
                     let detail = format!("no whole answer within the {within:.1?} that were left");
-                    Err(Failure::new(Reason::Timeout, upstream.fetcher.timed_out(detail)))
+                    Err(Failure::new(Reason::Timeout, fetcher.describe_timeout(detail)))
                 }),
             };
-            interpret(upstream, tasks, call, fetched)
+            match fetched {
+                Ok(fetched) => interpret(client, tasks, request, fetched),
+                Err(failure) => {
+                    let failed = PollResult::failed(tasks.count(), failure);
+                    PollResult { request: Some(request), ..failed }
+                }
+            }
         }
-        Err(failure) => Polled::failed(tasks.count(), failure),
+        Err(failure) => PollResult::failed(tasks.count(), failure),
     };
-    polled.redact(&upstream.fetcher);
-    polled.took = start.elapsed();
-    polled
+    result.redact(fetcher);
+    result.took = start.elapsed();
+    result
 }
 
-/// Reads what an answer says of `tasks`.
+/// Maps a response to the outcome of each task.
 fn interpret(
-    upstream: &Upstream,
+    client: &ProviderClient,
     tasks: &TaskGroup,
-    call: Call,
-    fetched: Result<Response, Failure>,
-) -> Polled {
-    let response = match fetched {
-        Ok(response) => response,
-        Err(failure) => {
-            return Polled { call: Some(call), ..Polled::failed(tasks.count(), failure) };
-        }
-    };
-    let asked: Vec<&str> = tasks.iter().map(|task| &*task.id).collect();
-    let reading = upstream.provider.mapping.read(&response.answer(), &asked);
-    Polled {
-        outcomes: reading.tasks,
-        has_failed_whole: reading.has_failed_whole,
-        code: reading.code,
-        message: reading.message,
-        retry_after: reading.retry_after,
-        call: Some(call),
-        response: Some(response),
+    request: ProviderRequest,
+    fetched: Fetched,
+) -> PollResult {
+    let ids: Vec<&str> = tasks.iter().map(|task| &*task.id).collect();
+    let mapped = client.provider.mapping.map_response(&fetched.response, &ids);
+    PollResult {
+        outcomes: mapped.outcomes,
+        has_failed_whole: mapped.has_failed_whole,
+        code: mapped.code,
+        message: mapped.message,
+        retry_after: mapped.retry_after,
+        request: Some(request),
+        fetched: Some(fetched),
         took: Duration::ZERO,
     }
 }
 
-impl Polled {
-    /// A request that brought nothing but `failure` for each of so many tasks.
-    pub fn failed(tasks: usize, failure: Failure) -> Self {
+impl PollResult {
+    /// Returns the result of a request that has failed for each of `tasks` tasks.
+    fn failed(tasks: usize, failure: Failure) -> Self {
         Self {
             outcomes: vec![Err(failure); tasks],
             has_failed_whole: true,
             code: None,
             message: None,
             retry_after: None,
-            call: None,
-            response: None,
+            request: None,
+            fetched: None,
             took: Duration::ZERO,
         }
+    }
+
+    /// Returns the pause that the provider asks for, if the request has failed for all tasks: the
+    /// longer one of header and body. A usable response may say when there will be more to learn,
+    /// but that is for the schedule to decide.
+    fn pause(&self) -> Option<Duration> {
+        let has_failed = self.outcomes.iter().all(Result::is_err);
+        let header = self.fetched.as_ref().and_then(|fetched| fetched.retry_after);
+        header.max(self.retry_after).filter(|_| has_failed)
+    }
+
+    /// Masks secrets in every text that comes from the response or the network: mapping may have
+    /// joined what the bytes of the response did not show.
+    fn redact(&mut self, fetcher: &Fetcher) {
+        let redactor = match &self.fetched {
+            Some(fetched) => Arc::clone(&fetched.redactor),
+            None => fetcher.credentials.current().1,
+        };
+        let redactor = &*redactor;
+        self.code.iter_mut().for_each(|code| mask(code, redactor));
+        self.message.iter_mut().for_each(|message| mask(message, redactor));
+        for outcome in &mut self.outcomes {
+            match outcome {
+                // Every field by name, so that no new one can be forgotten.
+                Ok(Observation {
+                    state: _,
+                    status,
+                    job_type,
+                    enqueue_time: _,
+                    finish_time: _,
+                    progress: _,
+                    failure_code,
+                    odd,
+                }) => {
+                    mask(status, redactor);
+                    job_type.iter_mut().chain(failure_code).for_each(|text| mask(text, redactor));
+                    odd.iter_mut().for_each(|oddity| mask(&mut oddity.value, redactor));
+                }
+                Err(Failure { reason: _, code, detail }) => {
+                    mask(code, redactor);
+                    mask(detail, redactor);
+                }
+            }
+        }
+    }
+}
+
+/// Masks secrets in a text.
+fn mask<T: AsRef<str> + From<String>>(text: &mut T, redactor: &Redactor) {
+    if let Some(masked) = redactor.mask_text((*text).as_ref()) {
+        *text = masked.into();
     }
 }

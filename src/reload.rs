@@ -14,15 +14,14 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Timestamp;
 use crate::coalesce::Coalesced;
-use crate::config::diagnostic::Diagnostics;
 use crate::config::{self, Config, Input, Loaded, Sources};
 use crate::fetch::resolver::Resolver;
-use crate::poll::probes::NoTurn;
-use crate::poll::worker::{Context, Worker};
-use crate::poll::{Polled, Upstream};
-use crate::reading::{Reading, ReadingError};
+use crate::poll::worker::{Services, Worker};
+use crate::poll::{PollResult, ProbeError, ProviderClient};
+use crate::single_flight::{SingleFlight, SingleFlightError};
 use crate::store::Store;
 use crate::task::Task;
+use crate::yaml::diagnostic::Diagnostics;
 
 /// Time that a probe waits for its turn, besides the time of the poll itself, where the client does
 /// not say how long it waits: most give up after ten seconds or so.
@@ -58,19 +57,19 @@ pub enum ReloadError {
 pub type Reloads = Coalesced<Result<(), Arc<ReloadError>>>;
 
 /// A configuration, and the means to ask each of its providers, in their order.
-pub type Built = (Loaded, Vec<Arc<Upstream>>);
+pub type Built = (Loaded, Vec<Arc<ProviderClient>>);
 
 /// The means to ask each provider, by its name.
-pub type Upstreams = HashMap<Arc<str>, Arc<Upstream>>;
+pub type Upstreams = HashMap<Arc<str>, Arc<ProviderClient>>;
 
 /// The configuration in force and the workers that poll for it.
 #[derive(Debug)]
 pub struct ConfigManager {
     source: ConfigSource,
-    reading: Reading<Result<Built, Diagnostics>>,
+    reading: SingleFlight<Result<Built, Diagnostics>>,
     /// Whether the files are others.
-    looking: Reading<u64>,
-    context: Context,
+    looking: SingleFlight<u64>,
+    context: Services,
     /// What is known of the tasks.
     pub store: Arc<Store>,
     config: RwLock<Arc<Config>>,
@@ -89,16 +88,16 @@ pub struct ConfigManager {
 #[derive(Debug)]
 pub struct ProbeOutcome {
     /// Who was asked.
-    pub upstream: Arc<Upstream>,
+    pub upstream: Arc<ProviderClient>,
     /// For what.
     pub task: Task,
     /// The answer, or the reason for which there is none.
-    pub polled: Result<Polled, NoTurn>,
+    pub polled: Result<PollResult, ProbeError>,
 }
 
 #[derive(Clone, Debug)]
 struct RunningProvider {
-    upstream: Arc<Upstream>,
+    upstream: Arc<ProviderClient>,
     worker: Arc<Worker>,
 }
 
@@ -111,14 +110,14 @@ impl ConfigManager {
         source: ConfigSource,
         built: Built,
         store: Arc<Store>,
-        context: Context,
+        context: Services,
     ) -> Result<Self, ReloadError> {
         let (Loaded { config, tasks }, upstreams) = built;
         let config = Arc::new(config);
         let live = Self {
             source,
-            reading: Reading::default(),
-            looking: Reading::default(),
+            reading: SingleFlight::default(),
+            looking: SingleFlight::default(),
             store,
             config: RwLock::new(Arc::clone(&config)),
             swapping: Mutex::default(),
@@ -179,9 +178,9 @@ impl ConfigManager {
     }
 
     /// Looks at the files: returns the hash that a configuration read from them now would have.
-    async fn look(&self) -> Result<u64, ReadingError> {
+    async fn look(&self) -> Result<u64, SingleFlightError> {
         let sources = self.config().sources.clone();
-        self.looking.read(PATIENCE, move || sources.current_hash()).await
+        self.looking.run(PATIENCE, move || sources.current_hash()).await
     }
 
     /// Asks for a reload whenever the files are others than those in force, looking every `interval`.
@@ -273,7 +272,7 @@ impl ConfigManager {
         });
         let until = deadline.map_or(patience, |deadline| deadline.min(patience));
         let polled = timeout_at(until, worker.probe(task.clone(), end_poll)).await;
-        Ok(ProbeOutcome { upstream, task, polled: polled.unwrap_or(Err(NoTurn::TimedOut)) })
+        Ok(ProbeOutcome { upstream, task, polled: polled.unwrap_or(Err(ProbeError::TimedOut)) })
     }
 
     /// The task of a provider with this ID. Among a million that takes some milliseconds, for
@@ -287,7 +286,7 @@ impl ConfigManager {
     pub async fn end(&self) {
         let _swapping = self.swapping.lock().await;
         let workers = self.workers.write().take().unwrap_or_default();
-        join_all(workers.values().map(|running| running.worker.end())).await;
+        join_all(workers.values().map(|running| running.worker.stop())).await;
     }
 
     /// Lists the means to ask each provider now.
@@ -301,7 +300,7 @@ impl ConfigManager {
         &self,
         config: Arc<Config>,
         tasks: Vec<Task>,
-        upstreams: Vec<Arc<Upstream>>,
+        upstreams: Vec<Arc<ProviderClient>>,
     ) -> Result<(), ReloadError> {
         let _swapping = self.swapping.lock().await;
         let Some(mut before) = self.workers.read().clone() else {
@@ -355,14 +354,14 @@ impl ConfigManager {
 }
 
 async fn read(
-    reading: &Reading<Result<Built, Diagnostics>>,
+    reading: &SingleFlight<Result<Built, Diagnostics>>,
     source: &ConfigSource,
     before: Upstreams,
     sources: Sources,
     resolver: Resolver,
 ) -> Result<Built, ReloadError> {
     let source = source.clone();
-    let read = reading.read(PATIENCE, move || load(&source, &before, &sources, &resolver)).await;
+    let read = reading.run(PATIENCE, move || load(&source, &before, &sources, &resolver)).await;
     let read =
         read.map_err(|error| ReloadError::Internal(format!("the configuration: {error}")))?;
     read.map_err(ReloadError::Config)
@@ -386,6 +385,6 @@ pub fn load(
     };
     config::load_after(input, sources, |provider| {
         let before = before.get(&provider.name).map(|before| &**before);
-        Ok(Arc::new(Upstream::new(Arc::clone(provider), before, resolver)?))
+        Ok(Arc::new(ProviderClient::new(Arc::clone(provider), before, resolver)?))
     })
 }

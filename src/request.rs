@@ -3,11 +3,15 @@
 use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::Value;
 
-use crate::mapping::definition::DefinitionError;
 use crate::task::TaskGroup;
 use crate::task::check_segments;
+use crate::yaml::diagnostic::BlockError;
+use crate::yaml::scalar::{TemplateBody, TemplateText};
+use crate::yaml::span::{OrderedMap, Spanned};
 
 /// All that RFC 3986 does not call unreserved: what a value holds can never become structure.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -15,18 +19,42 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 /// leaves more to `{+name}`, which servers take for structure: `;` for one.
 const KEPT_SLASHES: &AsciiSet = &RESERVED.remove(b'/').remove(b':');
 
-/// A request as written. The configuration fills it from YAML; [`Request::compile`] checks it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RequestDefinition {
-    /// `GET` (the default) or `POST`.
-    pub method: Option<String>,
-    /// The path below `base_url`, with `{task_id}` and further placeholders, which the task's
-    /// `params` fill. Every value is percent-encoded, that of `{+name}` but for `/` and `:`.
-    pub path: Option<String>,
-    /// Query parameters; values may hold placeholders.
-    pub query: Vec<(String, String)>,
-    /// A JSON body; its strings may hold placeholders, and `["{task_ids}"]` is the array of all.
-    pub body: Option<Value>,
+/// The request for one task, as the configuration writes it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawRequest {
+    /// GET or POST. Default GET.
+    pub method: Spanned<String>,
+    /// The path below `base_url`. `{task_id}` is replaced by the ID, other placeholders by the task's
+    /// `params`. Values are percent-encoded; `{+kind}` keeps the `/` and `:` of a value.
+    pub path: Spanned<String>,
+    /// Query parameters; values may hold placeholders. The text beside placeholders is not shown.
+    pub query: Spanned<OrderedMap<TemplateText>>,
+    /// A JSON body; its texts may hold placeholders. The text beside placeholders is not shown.
+    pub body: Spanned<TemplateBody>,
+    /// The request for several tasks at once, where the API has one.
+    pub batch: Spanned<RawBatch>,
+}
+
+/// The request for several tasks at once. `response.task` points to an array in the answer.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawBatch {
+    /// GET or POST. Default GET.
+    pub method: Spanned<String>,
+    /// The path below `base_url`. `{task_ids}` is replaced by the IDs with commas between them.
+    pub path: Spanned<String>,
+    /// Query parameters; values may hold placeholders. The text beside placeholders is not shown.
+    pub query: Spanned<OrderedMap<TemplateText>>,
+    /// A JSON body; `["{task_ids}"]` is replaced by the array of all IDs.
+    pub body: Spanned<TemplateBody>,
+}
+
+impl From<&RawBatch> for RawRequest {
+    fn from(batch: &RawBatch) -> Self {
+        let RawBatch { method, path, query, body } = batch.clone();
+        Self { method, path, query, body, batch: Spanned::default() }
+    }
 }
 
 /// A request in which only the task is missing.
@@ -39,30 +67,30 @@ pub struct Request {
 }
 
 impl Request {
-    /// Checks a definition.
+    /// Compiles a request, and checks it.
     ///
     /// # Errors
-    /// Every mistake in it, not just the first.
-    pub fn compile(definition: RequestDefinition) -> Result<Self, Vec<DefinitionError>> {
-        let mut mistakes = Vec::new();
-        let method = match definition.method.as_deref() {
+    /// Every error in it, not just the first.
+    pub fn compile(raw: &RawRequest) -> Result<Self, Vec<BlockError>> {
+        let mut errors = Vec::new();
+        let method = match raw.method.get().map(String::as_str) {
             None | Some("GET") => http::Method::GET,
             Some("POST") => http::Method::POST,
             Some(_) => {
-                mistakes.push(DefinitionError::new(&["method"], "a method is GET or POST"));
+                errors.push(BlockError::new(&["method"], "a method is GET or POST"));
                 http::Method::GET
             }
         };
-        if method == http::Method::GET && definition.body.is_some() {
-            mistakes.push(
-                DefinitionError::new(&["body"], "a GET request has no body")
+        if method == http::Method::GET && raw.body.get().is_some() {
+            errors.push(
+                BlockError::new(&["body"], "a GET request has no body")
                     .hint("write `method: POST`"),
             );
         }
-        let target = target(&definition, &mut mistakes);
-        let body = definition.body.map(|value| {
+        let target = target(raw, &mut errors);
+        let body = raw.body.get().map(|TemplateBody(value)| {
             let mut template = Template::default();
-            template.push_json(&value, &mut vec!["body".to_owned()], &mut mistakes);
+            template.push_json(value, &mut vec!["body".to_owned()], &mut errors);
             template
         });
         let request = Self { method, target, body };
@@ -71,13 +99,13 @@ impl Request {
             matches!(placeholder, Placeholder::TaskId | Placeholder::TaskIds)
         });
         drop(placeholders);
-        if mistakes.is_empty() && !names_task {
-            mistakes.push(
-                DefinitionError::new(&["path"], "the request does not say which task it asks for")
+        if errors.is_empty() && !names_task {
+            errors.push(
+                BlockError::new(&["path"], "the request does not say which task it asks for")
                     .hint("write `{task_id}` into the path, the query or the body"),
             );
         }
-        if mistakes.is_empty() { Ok(request) } else { Err(mistakes) }
+        if errors.is_empty() { Ok(request) } else { Err(errors) }
     }
 
     /// The placeholders that a task's `params` must fill; a name may come more than once.
@@ -230,10 +258,9 @@ impl Template {
         text: &str,
         in_path: bool,
         encode: impl Fn(&str) -> String,
-    ) -> Result<(), DefinitionError> {
+    ) -> Result<(), BlockError> {
         let wrong = |message| {
-            DefinitionError::new(&[], message)
-                .hint("placeholders are `{task_id}` and names of params")
+            BlockError::new(&[], message).hint("placeholders are `{task_id}` and names of params")
         };
         let mut rest = text;
         while let Some((before, behind)) = rest.split_once('{') {
@@ -250,7 +277,7 @@ impl Template {
             }
             if slashes == Slashes::Kept && !in_path {
                 let message = format!("only in a path `{{{name}}}` keeps the slashes of a value");
-                return Err(DefinitionError::new(&[], message).hint(format!("write `{{{bare}}}`")));
+                return Err(BlockError::new(&[], message).hint(format!("write `{{{bare}}}`")));
             }
             self.push_text(&encode(before));
             let placeholder = match bare {
@@ -266,12 +293,7 @@ impl Template {
     }
 
     /// Takes in a JSON value as text; only its strings can have gaps.
-    fn push_json(
-        &mut self,
-        value: &Value,
-        at: &mut Vec<String>,
-        mistakes: &mut Vec<DefinitionError>,
-    ) {
+    fn push_json(&mut self, value: &Value, at: &mut Vec<String>, errors: &mut Vec<BlockError>) {
         match value {
             // All IDs, each a string of the array that they replace.
             Value::Array(items) if *items == ["{task_ids}"] => {
@@ -281,8 +303,8 @@ impl Template {
             }
             Value::String(text) => {
                 self.push_text("\"");
-                if let Err(mistake) = self.push(text, false, json_inner) {
-                    mistakes.push(DefinitionError { at: at.clone(), ..mistake });
+                if let Err(error) = self.push(text, false, json_inner) {
+                    errors.push(BlockError { keys: at.clone(), ..error });
                 }
                 self.push_text("\"");
             }
@@ -290,7 +312,7 @@ impl Template {
                 for (index, item) in items.iter().enumerate() {
                     self.push_text(if index == 0 { "[" } else { "," });
                     at.push(index.to_string());
-                    self.push_json(item, at, mistakes);
+                    self.push_json(item, at, errors);
                     at.pop();
                 }
                 self.push_text(if items.is_empty() { "[]" } else { "]" });
@@ -300,7 +322,7 @@ impl Template {
                     self.push_text(if index == 0 { "{" } else { "," });
                     self.push_text(&format!("\"{}\":", json_inner(key)));
                     at.push(key.clone());
-                    self.push_json(item, at, mistakes);
+                    self.push_json(item, at, errors);
                     at.pop();
                 }
                 self.push_text(if entries.is_empty() { "{}" } else { "}" });
@@ -311,31 +333,28 @@ impl Template {
 }
 
 /// Path and query of a definition as one template.
-fn target(definition: &RequestDefinition, mistakes: &mut Vec<DefinitionError>) -> Template {
+fn target(raw: &RawRequest, errors: &mut Vec<BlockError>) -> Template {
     let mut target = Template::default();
-    let path = definition.path.as_deref().unwrap_or_default();
+    let path = raw.path.get().map(String::as_str).unwrap_or_default();
     if !path.starts_with('/') {
-        mistakes.push(DefinitionError::new(&["path"], "a path starts with `/`"));
+        errors.push(BlockError::new(&["path"], "a path starts with `/`"));
     } else if path.contains(['?', '#']) {
-        mistakes.push(
-            DefinitionError::new(&["path"], "a path holds neither `?` nor `#`")
+        errors.push(
+            BlockError::new(&["path"], "a path holds neither `?` nor `#`")
                 .hint("write parameters under `query`"),
         );
     } else if path.contains(|c: char| c.is_control() || c == ' ') {
-        mistakes.push(DefinitionError::new(
-            &["path"],
-            "a path holds no space and no control character",
-        ));
-    } else if let Err(mistake) = target.push(path, true, str::to_owned) {
-        mistakes.push(DefinitionError { at: vec!["path".to_owned()], ..mistake });
+        errors.push(BlockError::new(&["path"], "a path holds no space and no control character"));
+    } else if let Err(error) = target.push(path, true, str::to_owned) {
+        errors.push(BlockError { keys: vec!["path".to_owned()], ..error });
     }
-    for (index, (name, value)) in definition.query.iter().enumerate() {
+    let query = raw.query.get().into_iter().flat_map(OrderedMap::entries);
+    for (index, (_, name, TemplateText(value))) in query.enumerate() {
         let encode = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
         target.push_text(if index == 0 { "?" } else { "&" });
         target.push_text(&format!("{}=", encode(name)));
-        if let Err(mistake) = target.push(value, false, encode) {
-            mistakes
-                .push(DefinitionError { at: vec!["query".to_owned(), name.clone()], ..mistake });
+        if let Err(error) = target.push(value, false, encode) {
+            errors.push(BlockError { keys: vec!["query".to_owned(), name.to_owned()], ..error });
         }
     }
     target
@@ -348,116 +367,4 @@ fn json_inner(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use serde_json::json;
-
-    use super::*;
-    use crate::task::{Task, TaskCommon};
-
-    fn task(id: &str, params: &[(&str, &str)]) -> Task {
-        let params = params.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
-        let common = TaskCommon { provider: "p".into(), labels: [].into(), params };
-        Task { id: id.into(), common: Arc::new(common) }
-    }
-
-    fn one(id: &str, params: &[(&str, &str)]) -> TaskGroup {
-        TaskGroup::one(task(id, params))
-    }
-
-    fn path(path: &str) -> RequestDefinition {
-        RequestDefinition { path: Some(path.to_owned()), ..RequestDefinition::default() }
-    }
-
-    #[test]
-    fn an_id_never_becomes_structure() {
-        let request = Request::compile(path("/task/{task_id}/fetch")).unwrap();
-        assert_eq!(
-            request.target(&one("../../admin?x=1#y", &[])),
-            "/task/..%2F..%2Fadmin%3Fx%3D1%23y/fetch"
-        );
-        assert_eq!(request.target(&one("a%2Fb\n\"é", &[])), "/task/a%252Fb%0A%22%C3%A9/fetch");
-    }
-
-    #[test]
-    fn a_plus_keeps_slashes_and_colons() {
-        let request = Request::compile(path("/v1/{+kind}/{kind}/{+task_id}")).unwrap();
-        let filled = |kind, id| request.target(&TaskGroup::one(task(id, &[("kind", kind)])));
-        assert_eq!(filled("avatar/a:b", "m/1"), "/v1/avatar/a:b/avatar%2Fa%3Ab/m/1");
-        assert_eq!(filled("a%2F;b", "é @"), "/v1/a%252F%3Bb/a%252F%3Bb/%C3%A9%20%40");
-        assert_eq!(request.param_names().collect::<Vec<_>>(), ["kind", "kind"]);
-        assert!(request.check_id("a/b").is_ok() && request.check_id("a//b").is_err());
-        assert!(request.check_param("kind", "a/b").is_ok());
-        assert!(request.check_param("kind", "a/../b").is_err());
-        assert!(request.check_param("other", "a/../b").is_ok());
-        // Where slashes are encoded, they part nothing.
-        let plain = Request::compile(path("/{kind}/{task_id}")).unwrap();
-        assert!(plain.check_id("a/../b").is_ok() && plain.check_param("kind", "/?#").is_ok());
-    }
-
-    #[test]
-    fn params_query_and_body_are_filled() {
-        let request = Request::compile(RequestDefinition {
-            method: Some("POST".into()),
-            query: vec![("i d".into(), "x {task_id}&".into())],
-            body: Some(json!({"ids": ["{task_id}"], "n": 1, "empty": {}, "none": []})),
-            ..path("/{kind}/fetch")
-        })
-        .unwrap();
-        let task = one("a\"b\\", &[("kind", "text/video")]);
-        assert_eq!(request.param_names().collect::<Vec<_>>(), ["kind"]);
-        assert_eq!(request.target(&task), "/text%2Fvideo/fetch?i%20d=x%20a%22b%5C%26");
-        let body: Value = serde_json::from_str(&request.body(&task).unwrap()).unwrap();
-        assert_eq!(body, json!({"ids": ["a\"b\\"], "n": 1, "empty": {}, "none": []}));
-    }
-
-    #[test]
-    fn a_batch_names_every_task() {
-        let tasks = TaskGroup::collect([task("a,b", &[]), task("c\"d", &[])]).unwrap();
-        let list = Request::compile(RequestDefinition {
-            query: vec![("task_ids".into(), "{task_ids}".into())],
-            ..path("/tasks")
-        })
-        .unwrap();
-        assert_eq!(list.target(&tasks), "/tasks?task_ids=a%2Cb,c%22d");
-        let array = Request::compile(RequestDefinition {
-            method: Some("POST".into()),
-            body: Some(json!({"ids": ["{task_ids}"]})),
-            ..path("/fetch")
-        })
-        .unwrap();
-        let body: Value = serde_json::from_str(&array.body(&tasks).unwrap()).unwrap();
-        assert_eq!(body, json!({"ids": ["a,b", "c\"d"]}));
-    }
-
-    #[test]
-    fn every_mistake_is_found() {
-        let messages = |definition| {
-            let mistakes = Request::compile(definition).unwrap_err();
-            mistakes.into_iter().map(|m| (m.at.join("."), m.message)).collect::<Vec<_>>()
-        };
-        let at = |at: &str, message: &str| (at.to_owned(), message.to_owned());
-        assert_eq!(
-            messages(RequestDefinition {
-                method: Some("PUT".into()),
-                query: vec![("q".into(), "{oops".into()), ("r".into(), "{+r}".into())],
-                body: Some(json!({"ids": ["{a b}", "{+task_ids}"]})),
-                ..path("task")
-            }),
-            [
-                at("method", "a method is GET or POST"),
-                at("body", "a GET request has no body"),
-                at("path", "a path starts with `/`"),
-                at("query.q", "a `{` without its `}`"),
-                at("query.r", "only in a path `{+r}` keeps the slashes of a value"),
-                at("body.ids.0", "`{a b}` is not a placeholder"),
-                at("body.ids.1", "only in a path `{+task_ids}` keeps the slashes of a value"),
-            ]
-        );
-        assert_eq!(
-            messages(path("/tasks")),
-            [at("path", "the request does not say which task it asks for")]
-        );
-    }
-}
+mod tests;

@@ -1,17 +1,13 @@
-//! What is due, and when next: the schedule of one provider. Pure: time is an argument.
+//! The schedule of one provider: when its tasks are polled, and with which requests. Pure: time is an
+//! argument.
 
+pub mod admission;
 pub mod batches;
 pub mod bisection;
-pub mod budget;
+mod budget;
 pub mod cadence;
-mod catch_up;
 pub mod dispatch;
 pub mod division;
-mod ends;
-pub mod admission;
-pub mod timer_queue;
-mod probe_share;
-pub mod outcome;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -23,16 +19,14 @@ use crate::store::{Placed, Slot};
 use admission::{Admission, Blocked};
 use batches::Batches;
 use bisection::{Bisection, PartId};
-use cadence::Cadence;
-use catch_up::CatchUp;
+use budget::{CatchUp, ProbeShare};
+use cadence::{Cadence, QueueTime, TimerQueue};
 use dispatch::{Dispatch, Next, Start};
-use probe_share::ProbeShare;
-use timer_queue::{QueueTime, TimerQueue};
 
-/// How far down the queue of due tasks one is looked for that fits into a batch, in batches.
+/// Number of due tasks that are searched for those that fit into a batch, in batches.
 const BATCH_SEARCH: usize = 4;
 
-/// Polls that are as late as this were held back, by a pause of the provider or of the process.
+/// Delay from which a poll counts as late: a pause of the provider or of the process has held it back.
 const LATE: Duration = Duration::from_secs(1);
 
 /// The schedule of one provider.
@@ -42,11 +36,11 @@ pub struct Schedule {
     entries: Vec<Option<ScheduledTask>>,
     timers: TimerQueue,
     ready: VecDeque<Slot>,
-    /// How many of `ready` are still wanted.
+    /// Number of tasks in `ready` that have not been removed.
     ready_count: usize,
-    /// Tasks that are not final.
+    /// Number of tasks that are not final.
     open: usize,
-    /// The provider's.
+    /// Hash of the provider.
     hash: u64,
     catch_up: CatchUp,
     batches: Batches,
@@ -54,41 +48,43 @@ pub struct Schedule {
     probe_share: ProbeShare,
     /// True while a due poll waits for the rate limit or the end of a pause.
     is_throttled: bool,
-    /// What stands between a due poll and its request.
+    /// Conditions for a due poll to start.
     pub admission: Admission,
 }
 
+/// A task in the schedule.
 #[derive(Clone, Copy, Debug)]
 struct ScheduledTask {
     generation: u32,
     hash: u64,
-    /// Only tasks of one group can be asked for together.
+    /// Group of the task: a batch has tasks of one group only.
     group: u64,
     due: QueueTime,
-    /// In a row.
+    /// Number of consecutive failures.
     failures: u16,
     phase: Phase,
-    /// Whether its last poll was late.
+    /// True if the last poll was late.
     is_late: bool,
 }
 
+/// Phase of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// In the timer queue.
     Waiting,
     /// Due, in the queue of those that are ready.
     Ready,
-    /// Being polled.
+    /// A request for it is in flight.
     InFlight,
-    /// Being polled, and to be asked for once more in a smaller part of its batch.
+    /// To be requested again in a smaller part of its batch, as part of the same poll.
     Divided,
-    /// Polled no more.
+    /// Final, and no longer polled.
     Done,
 }
 
 impl Schedule {
-    /// An empty schedule; of single tasks, unless the provider `has_batches`. `hash` is the
-    /// provider's.
+    /// Returns an empty schedule, with batches if the provider `has_batches`. `hash` is the hash of the
+    /// provider.
     pub fn new(limits: &Limits, has_batches: bool, cadence: Cadence, hash: u64) -> Self {
         Self {
             hash,
@@ -107,8 +103,8 @@ impl Schedule {
         }
     }
 
-    /// Takes on new limits. Tasks keep their place in the interval, and what was learned of the
-    /// provider stays: refused credentials, a pause that it asked for, failures, and batches.
+    /// Applies new limits. Tasks keep their offset in the interval, and what was learned about the provider
+    /// stays: refused credentials, a pause that it asked for, failures, and batches.
     pub fn reconfigure(&mut self, old: &Limits, new: &Limits, has_batches: bool, now: Instant) {
         self.batches.reconfigure(new, has_batches);
         self.admission.reconfigure(old, new, now);
@@ -120,9 +116,9 @@ impl Schedule {
                 if let Some(entry) = entry.as_mut().filter(|entry| entry.phase == Phase::Waiting) {
                     let (hash, failures) = (entry.hash, entry.failures.into());
                     let due = match failures {
-                        0 => self.timers.moment(self.cadence.next(hash, now)),
-                        // One that fails is not polled before its time, nor long after it.
-                        _ => self.timers.moment(self.cadence.backoff(hash, failures, now)),
+                        0 => self.timers.queue_time(self.cadence.next(hash, now)),
+                        // A task that fails is not polled earlier than it would have been.
+                        _ => self.timers.queue_time(self.cadence.backoff(hash, failures, now)),
                     };
                     entry.due = if failures == 0 { due } else { due.min(entry.due) };
                     self.timers.push(entry.due, Slot { index, generation: entry.generation });
@@ -131,13 +127,12 @@ impl Schedule {
         }
     }
 
-    /// Makes room for so many tasks more, at once instead of bit by bit.
+    /// Reserves memory for `tasks` more tasks.
     pub fn reserve(&mut self, tasks: usize) {
         self.entries.reserve(tasks);
     }
 
-    /// Adds a task, to be polled at its own place in the interval. One that is there already stays
-    /// as it is.
+    /// Adds a task, to be polled at its own offset in the interval. A known task stays as it is.
     pub fn add(&mut self, placed: Placed, now: Instant) {
         let Placed { slot, hash, group } = placed;
         if self.entry(slot).is_some() {
@@ -146,7 +141,7 @@ impl Schedule {
         if self.entries.len() <= slot.position() {
             self.entries.resize(slot.position() + 1, None);
         }
-        let due = self.timers.moment(self.cadence.next(hash, now));
+        let due = self.timers.queue_time(self.cadence.next(hash, now));
         let generation = slot.generation;
         if let Some(entry) = self.entries.get_mut(slot.position()) {
             let phase = Phase::Waiting;
@@ -164,32 +159,31 @@ impl Schedule {
         self.timers.push(due, slot);
     }
 
-    /// The task goes with another group from now on.
+    /// Moves a task to another group.
     pub fn regroup(&mut self, placed: Placed) {
         if let Some(entry) = self.entry(placed.slot) {
             entry.group = placed.group;
         }
     }
 
-    /// Forgets a task. A poll of it that is under way still counts as in flight until it ends.
+    /// Removes a task. A poll of it still counts as in flight until it ends.
     pub fn remove(&mut self, slot: Slot) {
         let Some(entry) = self.entry(slot) else { return };
         let phase = entry.phase;
         self.ready_count -= usize::from(phase == Phase::Ready);
         self.open -= usize::from(phase != Phase::Done);
-        self.batches.forget_task(slot);
+        self.batches.remove_task(slot);
         if let Some(entry) = self.entries.get_mut(slot.position()) {
             *entry = None;
         }
     }
 
-    /// Returns what to do at `now`, where a probe waits for its turn or none. A [`Next::Poll`] and a
-    /// [`Next::Probe`] count as started.
-    pub fn next(&mut self, now: Instant, a_probe_waits: bool) -> Next {
+    /// Returns the next step at `now`. A [`Next::Poll`] and a [`Next::Probe`] count as started.
+    pub fn next(&mut self, now: Instant, has_probe: bool) -> Next {
         self.mark_due(now);
         self.is_throttled = false;
         let are_due = self.ready_count > 0 || self.bisection.is_ready();
-        let probe = a_probe_waits.then(|| self.probe_share.check(are_due, now));
+        let probe = has_probe.then(|| self.probe_share.check(are_due, now));
         if probe == Some(Ok(())) {
             return self.next_probe(are_due, now);
         }
@@ -201,7 +195,7 @@ impl Schedule {
         }
     }
 
-    /// Counts what has come due.
+    /// Moves the tasks that have become due to the queue of ready ones.
     fn mark_due(&mut self, now: Instant) {
         while let Some(slot) = self.timers.pop_due(now) {
             if let Some(entry) = self.entry(slot).filter(|entry| entry.phase == Phase::Waiting) {
@@ -212,22 +206,23 @@ impl Schedule {
         }
     }
 
-    /// Starts the probe whose turn it is.
+    /// Starts the next probe.
     fn next_probe(&mut self, polls_are_due: bool, now: Instant) -> Next {
-        let entered = if polls_are_due {
+        let admitted = if polls_are_due {
             self.admission.admit(now)
         } else {
             self.admission.admit_leaving_burst(self.probe_share.polls_between(), now)
         };
-        match entered {
+        match admitted {
             Ok(()) => {
                 self.probe_share.probe_started(now);
                 Next::Probe
             }
-            Err(closed) => self.wait_for(closed, polls_are_due),
+            Err(blocked) => self.wait_for(blocked, polls_are_due),
         }
     }
 
+    /// Starts the next request for due tasks.
     fn next_poll(&mut self, now: Instant) -> Next {
         if let Some(next) = self.next_part(now) {
             return next;
@@ -237,9 +232,9 @@ impl Schedule {
             return self.next_timer();
         };
         let (batch, size) = self.batch(slot, &first, now);
-        let patience = self.timers.instant(first.due) + self.batches.wait(size);
-        if batch.len() < size && patience > now {
-            return self.wait_until(patience);
+        let full_by = self.timers.instant(first.due) + self.batches.wait(size);
+        if batch.len() < size && full_by > now {
+            return self.wait_until(full_by);
         }
         let requests = self.open / self.batches.size(now).max(1);
         let is_late = self.is_late(first.due, now);
@@ -254,12 +249,13 @@ impl Schedule {
                 let dispatch = self.dispatch(starts, size > 0, first.group, None);
                 Next::Poll(dispatch)
             }
-            Err(closed) => self.wait_for(closed, true),
+            Err(blocked) => self.wait_for(blocked, true),
         }
     }
 
-    fn wait(&mut self, slot: Slot, due: Instant) {
-        let due = self.timers.moment(due);
+    /// Puts a task back into the timer queue.
+    fn requeue(&mut self, slot: Slot, due: Instant) {
+        let due = self.timers.queue_time(due);
         if let Some(entry) = self.entry(slot) {
             entry.phase = Phase::Waiting;
             entry.due = due;
@@ -267,12 +263,12 @@ impl Schedule {
         }
     }
 
-    /// Due polls that have not started.
+    /// Returns the number of due polls that have not started.
     pub fn ready(&self) -> usize {
         self.ready_count
     }
 
-    /// Returns the moment since which the first due poll has been waiting to start.
+    /// Returns the time since which the first due poll has been waiting to start.
     pub fn oldest_due(&mut self) -> Option<Instant> {
         self.first_ready().map(|(_, entry)| self.timers.instant(entry.due))
     }
@@ -282,9 +278,10 @@ impl Schedule {
         self.is_throttled
     }
 
-    /// Waits for the admission, where polls are due or none. What comes due meanwhile has to be counted.
-    fn wait_for(&mut self, closed: Blocked, polls_are_due: bool) -> Next {
-        match closed {
+    /// Waits until a blocked request may start, but not past the time of the next due task, which has to
+    /// be counted.
+    fn wait_for(&mut self, blocked: Blocked, polls_are_due: bool) -> Next {
+        match blocked {
             Blocked::Busy => self.next_timer(),
             Blocked::NoCredentials(moment) => self.wait_until(moment),
             Blocked::Throttled(moment) => {
@@ -294,7 +291,7 @@ impl Schedule {
         }
     }
 
-    /// Until `moment`, or until a task comes due before it, which has to be counted.
+    /// Waits until `moment`, or until a task becomes due before it, which has to be counted.
     fn wait_until(&self, moment: Instant) -> Next {
         Next::Wait(self.timers.next_due().map_or(moment, |due| due.min(moment)))
     }
@@ -308,7 +305,7 @@ impl Schedule {
         (entry.generation == slot.generation).then_some(entry)
     }
 
-    /// The task that has been due the longest. What is no longer wanted is cleared away.
+    /// Returns the task that has been due the longest. Removes outdated slots before it from the queue.
     fn first_ready(&mut self) -> Option<(Slot, ScheduledTask)> {
         loop {
             let slot = *self.ready.front()?;
@@ -324,9 +321,9 @@ impl Schedule {
         now.saturating_duration_since(self.timers.instant(due)) >= LATE + wait
     }
 
-    /// The due tasks that can be asked for with the first of them, and how many there could be; 0
-    /// for one that is asked for alone. A task that fails goes with others that fail: what is wrong with it must not cost its
-    /// neighbours their polls.
+    /// Returns the due tasks that can be in a batch with `first`, and the size that the batch may have; 0 if
+    /// `first` is requested alone. Tasks that fail are in batches with other failing tasks only, so that they
+    /// do not affect the others.
     fn batch(&self, first: Slot, like: &ScheduledTask, now: Instant) -> (Vec<Slot>, usize) {
         let mut size = self.batches.size_with(first, now);
         let mut batch = Vec::new();
@@ -350,7 +347,7 @@ impl Schedule {
         (batch, size)
     }
 
-    /// A request that goes out for polls that start.
+    /// Returns the request for polls that start, and counts it.
     fn dispatch(
         &mut self,
         starts: Vec<Start>,
@@ -366,11 +363,11 @@ impl Schedule {
         Dispatch { starts, is_batch, planned, group, part }
     }
 
-    /// Starts the polls of those of `slots` that still are in `phase`.
+    /// Starts the polls of the tasks that are still in `phase`.
     fn start(&mut self, slots: Vec<Slot>, phase: Phase, now: Instant) -> Vec<Start> {
         let mut starts = Vec::with_capacity(slots.len());
         for slot in slots {
-            // A slot that stands in the queue twice starts once.
+            // A slot that is in the queue twice starts once.
             let Some(entry) = self.entry(slot).filter(|entry| entry.phase == phase) else {
                 continue;
             };

@@ -11,10 +11,10 @@ use tokio::task::JoinHandle;
 use crate::reload::Reloads;
 use crate::supervisor::restart_on_panic;
 
-/// The number of the signal that a write beyond `RLIMIT_FSIZE` brings.
+/// Number of the signal that a write beyond `RLIMIT_FSIZE` causes.
 const SIGXFSZ: i32 = rustix::process::Signal::XFSZ.as_raw();
 
-/// The signals that end the process, or reload its configuration.
+/// The signals that end the process or reload its configuration.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -22,8 +22,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Catches the signals from now on: one that comes before all is built must not be lost. One of
-    /// them is to do nothing at all.
+    /// Installs the handlers. This must come first, so that a signal during the start is not lost.
     pub(crate) fn install() -> io::Result<Self> {
         survive_file_size_limit()?;
         Ok(Self {
@@ -41,7 +40,7 @@ impl Signals {
         }
     }
 
-    /// Asks for a reload at every hangup.
+    /// Reloads the configuration at every `SIGHUP`.
     pub(crate) fn reload(&mut self, reloads: Arc<Reloads>) -> JoinHandle<()> {
         let hangup = Arc::new(Mutex::new(self.hangup.take()));
         let follow = move || {
@@ -50,7 +49,7 @@ impl Signals {
                 let mut hangup = hangup.lock().await;
                 let Some(hangup) = hangup.as_mut() else { return };
                 while hangup.recv().await.is_some() {
-                    // Its outcome is logged and counted there.
+                    // The outcome is logged and counted there.
                     let _ = reloads.run().await;
                 }
             }
@@ -59,15 +58,14 @@ impl Signals {
     }
 }
 
-/// Sees to it that a write beyond `RLIMIT_FSIZE` fails with `EFBIG`, like one to a full disk,
-/// instead of killing the process. Must be called on a tokio runtime.
+/// Installs a handler with which a write beyond `RLIMIT_FSIZE` fails with `EFBIG`, like one to a
+/// full disk, instead of killing the process. Must be called on a tokio runtime.
 fn survive_file_size_limit() -> io::Result<()> {
-    // The handler stays when its handle is dropped. It has nothing to do but to be in the place of
-    // the default action.
+    // The handler outlives its handle. It does nothing but replace the default action.
     signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
 }
 
-/// Finishes `work`, but not beyond a second signal.
+/// Waits for `work`, or exits at a second signal.
 pub(crate) async fn abort_on_second(mut signals: Signals, work: impl Future<Output = ()>) {
     tokio::select! {
         () = work => {}

@@ -12,7 +12,6 @@ mod journal;
 mod compactor;
 mod ledger;
 pub mod recovery;
-mod heartbeat;
 pub mod queue;
 pub mod log_record;
 
@@ -29,12 +28,11 @@ use parking_lot::Mutex;
 
 use crate::store::{Remembered, Store};
 use crate::telemetry::Telemetry;
-use compactor::Compactor;
-use files::{Contents, Files, OpenJournal, StorageError};
-use heartbeat::Heartbeat;
+use compactor::{Compactor, Heartbeat};
+use files::{Contents, OpenJournal, StorageError, StorageFiles};
 use journal::{Journal, JournalStart};
 use ledger::Ledger;
-use queue::{Command, Queue, QueuedChange};
+use queue::{ChangeQueue, CompactorCommand, QueuedChange};
 use recovery::Recovered;
 
 /// Time for which a start waits until the last changes of the run before are durable, so that the
@@ -48,8 +46,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A handle to the threads.
 #[derive(Debug)]
 pub struct Storage {
-    queue: Arc<Queue>,
-    commands: SyncSender<Command>,
+    queue: Arc<ChangeQueue>,
+    commands: SyncSender<CompactorCommand>,
     threads: Mutex<Option<Threads>>,
     heartbeat: Arc<Heartbeat>,
     telemetry: Arc<Telemetry>,
@@ -64,7 +62,7 @@ struct Threads {
 /// A directory that was read and locked, whose threads have not started.
 #[derive(Debug)]
 pub struct OpenedStorage {
-    files: Files,
+    files: StorageFiles,
     journal: Option<OpenJournal>,
     next: u64,
     /// Files that have to be synced before all finished tasks can be shown.
@@ -84,7 +82,7 @@ pub struct OpenedStorage {
 /// When it cannot be used.
 pub fn open(dir: &Path) -> Result<OpenedStorage, StorageError> {
     let fail = |error| StorageError::Io(dir.to_owned(), error);
-    let files = Files::open(dir)?;
+    let files = StorageFiles::open(dir)?;
     let Contents { snapshot, journals } = files.read()?;
     let size = snapshot.as_ref().map_or(0, Vec::len);
     let left = Recovered::read(snapshot.as_deref(), &journals);
@@ -131,7 +129,7 @@ impl OpenedStorage {
             tracing::error!("the storage path is full: running on from memory");
         }
         let is_behind = self.ledger.is_behind();
-        let Parts { queue, journal, compactor, commands } = self.parts(store, &telemetry);
+        let StorageParts { queue, journal, compactor, commands } = self.parts(store, &telemetry);
         let heartbeat = Arc::clone(&compactor.heartbeat);
         let (synced, wait) = mpsc::sync_channel(1);
         let threads = Threads {
@@ -146,10 +144,10 @@ impl OpenedStorage {
         Ok(Storage { queue, commands, threads, heartbeat, telemetry })
     }
 
-    fn parts(self, store: Arc<Store>, telemetry: &Arc<Telemetry>) -> Parts {
+    fn parts(self, store: Arc<Store>, telemetry: &Arc<Telemetry>) -> StorageParts {
         // One command may wait while another is carried out.
         let (commands, taken) = mpsc::sync_channel(1);
-        let queue = Arc::new(Queue::new(commands.clone()));
+        let queue = Arc::new(ChangeQueue::new(commands.clone()));
         let start = JournalStart {
             journal: self.journal,
             next: self.next,
@@ -165,16 +163,16 @@ impl OpenedStorage {
             heartbeat: Arc::new(Heartbeat::new()),
             commands: taken,
         };
-        Parts { queue, journal, compactor, commands }
+        StorageParts { queue, journal, compactor, commands }
     }
 }
 
 /// The parts of the two threads.
-struct Parts {
-    queue: Arc<Queue>,
+struct StorageParts {
+    queue: Arc<ChangeQueue>,
     journal: Arc<Journal>,
     compactor: Compactor,
-    commands: SyncSender<Command>,
+    commands: SyncSender<CompactorCommand>,
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
@@ -213,7 +211,7 @@ impl Storage {
         if let Some(Threads { writer, compactor }) = self.threads.lock().take() {
             // Threads that panicked have ended as well.
             let _ = writer.join();
-            let _ = self.commands.send(Command::End);
+            let _ = self.commands.send(CompactorCommand::End);
             let _ = compactor.join();
         }
     }

@@ -8,7 +8,6 @@
 //! copy. So a scrape holds no lock while it writes, however slowly its answer is read.
 
 pub mod area;
-pub mod facet;
 pub mod kept;
 pub mod shard;
 mod vocabulary;

@@ -1,4 +1,4 @@
-//! Tasks of the runtime that must not end by a panic: they begin again, ever more rarely.
+//! Restarts of runtime tasks after a panic, with increasing delays.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -6,39 +6,40 @@ use std::time::Duration;
 use futures_util::future::FutureExt;
 use tokio::time::Instant;
 
-/// Time until a task begins again after its first panic, doubled for each further one up to the
-/// longest: what panics at once and always must not fill a disk with its log.
+/// Delay before the first restart of a task. It doubles with each further panic, so that a task that
+/// always panics does not fill a disk with its log.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
+/// Longest delay before a restart.
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
-/// After so long without a panic the next one counts as the first.
+/// Time without a panic after which the next one counts as the first.
 const CALM: Duration = Duration::from_secs(600);
 
-/// The panics of one task, as far as they decide when it begins again. Time is an argument.
+/// Restarts of one task. Time is an argument.
 #[derive(Debug)]
 pub struct Restarts {
     panics: u32,
-    begun: Instant,
+    started: Instant,
 }
 
 impl Restarts {
-    /// A task that begins at `now`.
+    /// Returns the state of a task that starts at `now`.
     pub fn new(now: Instant) -> Self {
-        Self { panics: 0, begun: now }
+        Self { panics: 0, started: now }
     }
 
-    /// The task has panicked. Returns the moment at which it is to begin again.
+    /// Counts a panic. Returns the time of the restart.
     pub fn next(&mut self, now: Instant) -> Instant {
-        if now.saturating_duration_since(self.begun) >= CALM {
+        if now.saturating_duration_since(self.started) >= CALM {
             self.panics = 0;
         }
         let doublings = self.panics.min(20);
         self.panics = self.panics.saturating_add(1);
-        self.begun = now + FIRST_DELAY.saturating_mul(1 << doublings).min(LONGEST_DELAY);
-        self.begun
+        self.started = now + FIRST_DELAY.saturating_mul(1 << doublings).min(LONGEST_DELAY);
+        self.started
     }
 }
 
-/// Runs what `make` makes to its end, and once more after each panic. `name` is for the log.
+/// Runs the future that `make` returns to its end, and a new one after each panic. `name` is for the log.
 pub async fn restart_on_panic<F: Future<Output = ()>>(name: &str, mut make: impl FnMut() -> F) {
     let mut restarts = Restarts::new(Instant::now());
     while AssertUnwindSafe(async { make().await }).catch_unwind().await.is_err() {
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_panics_again_and_again_begins_ever_more_rarely() {
+    fn delays_between_restarts_increase() {
         let start = Instant::now();
         let (mut restarts, mut now) = (Restarts::new(start), start);
         for expected in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_panics_begins_again_until_it_ends() {
+    async fn a_task_that_panics_is_restarted_until_it_ends() {
         let start = Instant::now();
         let mut rounds = 0;
         let task = restart_on_panic("a test", || {

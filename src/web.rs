@@ -1,4 +1,4 @@
-//! What the exporter serves, and within which limits.
+//! The HTTP endpoints and their limits.
 
 pub mod api;
 pub mod auth;
@@ -34,47 +34,49 @@ use crate::telemetry::Telemetry;
 use middleware::{Authentication, RequestLimit, RequestPermit};
 use stream::ComputePermits;
 
-/// Answers while the process lives.
+/// Path of the endpoint that returns 200 while the process is alive.
 pub const HEALTHY: &str = "/-/healthy";
-/// Answers 200 once there is something to scrape.
+/// Path of the endpoint that returns 200 once there is something to scrape.
 pub const READY: &str = "/-/ready";
 
-/// What the handlers need.
+/// State shared by the handlers.
 #[derive(Debug)]
 pub struct WebState {
     /// The configuration in force and its tasks.
     pub live: Arc<ConfigManager>,
-    /// Reloads of it.
+    /// Reloads of the configuration.
     pub reloads: Arc<Reloads>,
-    /// The collector's own metrics.
+    /// Metrics about the exporter itself.
     pub telemetry: Arc<Telemetry>,
-    /// Failed polls of late.
+    /// Recently failed polls.
     pub history: Arc<History>,
-    /// Where the metrics are.
+    /// Path of the metrics.
     pub telemetry_path: String,
-    /// ComputePermits at making answers.
-    pub turns: ComputePermits,
-    /// Whether the process is ending.
+    /// Permits to compute responses.
+    pub compute_permits: ComputePermits,
+    /// True once the process is stopping.
     pub stopping: AtomicBool,
 }
 
-/// Every endpoint. At most `max_scrapes` are answered at once (0: no limit); other kinds of requests
-/// have limits of their own, and those that tell whether the process lives have none. `guard`
-/// decides who is let in.
+/// Builds the router of all endpoints.
+///
+/// At most `max_scrapes` scrapes are answered at once (0: no limit). Other kinds of requests have
+/// limits of their own; the health endpoints have none. `guard` authenticates clients.
 pub fn router(web: Arc<WebState>, max_scrapes: usize, guard: Authentication) -> Router {
     let limited = |routes: Router<Arc<WebState>>, limit| {
         routes.layer(from_fn_with_state(limit, middleware::limit_requests))
     };
-    let scrapes = Router::new().route(&web.telemetry_path, get(metrics_of));
+    let scrapes = Router::new().route(&web.telemetry_path, get(scrape));
     let pages = Router::new()
         .route("/", get(pages::landing))
         .route("/tasks", get(pages::tasks::page))
-        // An ID may hold `/`, which some proxies decode on the way.
+        // An ID may contain `/`, which some proxies decode on the way.
         .route("/tasks/{provider}/{*id}", get(pages::task))
         .route("/api/v1/tasks", get(api::tasks))
-        .route("/config", get(config));
+        .route("/config", get(effective_config));
     let probes = Router::new().route("/probe", get(probe::probe));
-    // One reload runs and one waits: more clients join it, and cost no more than their connections.
+    // One reload runs and one waits. Further clients join the waiting one, so that each costs no
+    // more than its connection.
     let reloads = Router::new().route("/-/reload", any(reload));
     let telemetry = &web.telemetry;
     let refuse_foreign = from_fn_with_state(Arc::clone(telemetry), origin::refuse_foreign);
@@ -95,7 +97,7 @@ pub fn router(web: Arc<WebState>, max_scrapes: usize, guard: Authentication) -> 
         .layer(from_fn_with_state(guard, middleware::authenticate_and_set_headers))
 }
 
-async fn metrics_of(
+async fn scrape(
     State(web): State<Arc<WebState>>,
     Extension(permit): Extension<RequestPermit>,
     headers: HeaderMap,
@@ -109,8 +111,8 @@ async fn metrics_of(
     };
     match snapshot.await {
         Ok(((snapshot, registry), permit)) => {
-            let turns = web.turns.clone();
-            metrics::respond(&headers, snapshot, registry, turns, move |took| {
+            let compute_permits = web.compute_permits.clone();
+            metrics::respond(&headers, snapshot, registry, compute_permits, move |took| {
                 web.telemetry.scrape_finished(took);
                 drop(permit);
             })
@@ -119,27 +121,28 @@ async fn metrics_of(
     }
 }
 
-/// The configuration in force, secrets masked. All answers share its text.
-async fn config(State(web): State<Arc<WebState>>) -> Response {
-    let shown = Bytes::from_owner(Shown(web.live.config()));
+/// Returns the configuration in force with secrets masked. All responses share its text.
+async fn effective_config(State(web): State<Arc<WebState>>) -> Response {
+    let shown = Bytes::from_owner(ConfigText(web.live.config()));
     ([(header::CONTENT_TYPE, "text/yaml; charset=utf-8")], Body::from(shown)).into_response()
 }
 
 /// The text of a configuration.
-struct Shown(Arc<Config>);
+struct ConfigText(Arc<Config>);
 
-impl AsRef<[u8]> for Shown {
+impl AsRef<[u8]> for ConfigText {
     fn as_ref(&self) -> &[u8] {
         self.0.shown.as_bytes()
     }
 }
 
-/// 200 while the process lives.
+/// Returns 200 while the process is alive.
 pub async fn healthy() -> &'static str {
     "aitask_exporter is healthy.\n"
 }
 
-/// 200 once the first configuration is live and each provider has been tried or has time.
+/// Returns 200 once the first configuration is in force and each provider has been polled or has
+/// had enough time.
 pub async fn ready(State(web): State<Arc<WebState>>) -> Response {
     if web.is_stopping() {
         return (StatusCode::SERVICE_UNAVAILABLE, "aitask_exporter is stopping.\n").into_response();
@@ -151,7 +154,7 @@ pub async fn ready(State(web): State<Arc<WebState>>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, waits).into_response()
 }
 
-/// Reads the configuration again, and answers once it is in force or was refused.
+/// Reloads the configuration, and responds once it is in force or was rejected.
 pub async fn reload(State(web): State<Arc<WebState>>, method: Method) -> Response {
     if method != Method::POST && method != Method::PUT {
         let hint = "reload with POST or PUT\n";

@@ -3,57 +3,31 @@
 
 use serde_json::Value;
 
-use super::diagnostic::Diagnostic;
-use super::document::{NodeKind, YamlNode};
 use super::privacy::redact_template;
 use super::raw;
-use super::scalar::{PublicText, SECRET, TemplateText};
-use super::span::{Either, OneOrMany, OrderedMap, Spanned};
 use crate::mapping::definition::{self as mapping, Definition, Field};
-use crate::request::RequestDefinition;
+use crate::request::RawRequest;
+use crate::yaml::scalar::{PublicText, SECRET, TemplateBody, TemplateText};
+use crate::yaml::span::{Either, OneOrMany, OrderedMap, Spanned};
+use crate::yaml::tree::{NodeKind, YamlNode};
 
-/// The definition of a request.
-pub fn request(raw: &raw::RawRequest) -> RequestDefinition {
-    RequestDefinition {
-        method: raw.method.value.clone(),
-        path: raw.path.value.clone(),
-        query: raw.query.get().map(query).unwrap_or_default(),
-        body: raw.body.get().map(|body| body.0.clone()),
-    }
-}
-
-/// The definition of a request for several tasks.
-pub fn batch(raw: &raw::RawBatch) -> RequestDefinition {
-    RequestDefinition {
-        method: raw.method.value.clone(),
-        path: raw.path.value.clone(),
-        query: raw.query.get().map(query).unwrap_or_default(),
-        body: raw.body.get().map(|body| body.0.clone()),
-    }
-}
-
-fn query(table: &OrderedMap<TemplateText>) -> Vec<(String, String)> {
-    let entries = table.entries();
-    entries.map(|(_, name, TemplateText(text))| (name.to_owned(), text.clone().into())).collect()
-}
-
-/// The same definition as people may see it: without what the user wrote beside the placeholders of
-/// the query and the body, which may be a token. `block` is the provider's, merged with its preset.
-pub fn redacted_request(raw: &raw::RawRequest, block: &YamlNode) -> RequestDefinition {
+/// Returns a request as people may see it: without the text that the user wrote beside the
+/// placeholders of the query and the body, which may be a token. `block` is the provider's, merged
+/// with its preset.
+pub fn redacted_request(raw: &RawRequest, block: &YamlNode) -> RawRequest {
     let users = block.location.document;
-    let mut definition = request(raw);
-    let request = block.get("request");
-    let node_of = |key: &str| request.and_then(|request| request.get(key));
-    for (name, text) in &mut definition.query {
-        let node = node_of("query").and_then(|query| query.get(name));
-        if node.is_some_and(|node| node.location.document == users) {
-            *text = redact_template(text);
+    let mut redacted = raw.clone();
+    for (_, text) in redacted.query.value.iter_mut().flat_map(|query| &mut query.0) {
+        let is_users = text.location.is_some_and(|location| location.document == users);
+        if let Some(TemplateText(text)) = text.value.as_mut().filter(|_| is_users) {
+            *text = redact_template(text).into();
         }
     }
-    if let (Some(body), Some(node)) = (&mut definition.body, node_of("body")) {
+    let node = block.get("request").and_then(|request| request.get("body"));
+    if let (Some(TemplateBody(body)), Some(node)) = (&mut redacted.body.value, node) {
         redact(body, node, users);
     }
-    definition
+    redacted
 }
 
 /// Replaces in a JSON value what stands beside placeholders and comes from the file `users`.
@@ -144,24 +118,4 @@ fn texts(raw: &OrderedMap<PublicText>) -> Vec<(String, String)> {
 
 fn owned(text: &PublicText) -> String {
     text.0.clone().into()
-}
-
-/// A mistake below `block` at the node that it names, or at the nearest one above.
-pub fn location(diagnostic: mapping::DefinitionError, block: &YamlNode) -> Diagnostic {
-    let mut location = block.location;
-    let mut node = block;
-    for step in &diagnostic.at {
-        let below = match &node.kind {
-            NodeKind::List(nodes) => step.parse().ok().and_then(|index: usize| nodes.get(index)),
-            _ => node.get(step),
-        };
-        let Some(below) = below else { break };
-        (location, node) = (below.location, below);
-    }
-    // The message may hold text of the file.
-    let ours = Diagnostic::new(location, "not valid").detail(diagnostic.message);
-    match diagnostic.hint {
-        Some(hint) => ours.hint(hint),
-        None => ours,
-    }
 }

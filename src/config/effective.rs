@@ -3,12 +3,12 @@
 
 use serde_yaml::{Mapping, Value};
 
-use super::document::{NodeKind, YamlNode};
 use super::privacy::{Shape, Visibility, redact_template};
 use super::raw;
-use super::scalar::SECRET;
 use super::validate::GlobalSettings;
 use crate::duration;
+use crate::yaml::scalar::SECRET;
+use crate::yaml::tree::{NodeKind, YamlNode};
 
 /// The main file as YAML, with `global` filled in and without secrets. The providers of `root`
 /// have their presets filled in already; `tasks` are those that are not in it.

@@ -1,22 +1,19 @@
 //! The HTTP client block: where the API is, and what goes along with every request.
 
-use std::io;
-use std::path::Path;
-
+use super::privacy::CREDENTIAL_HEADERS;
+use super::secret::{self, Misuse, Purpose, Secret, SecretFile};
+use super::validate::{Validator, unknown_preset};
+use super::{Auth, HttpClientConfig, raw};
+use crate::yaml::diagnostic::Diagnostic;
+use crate::yaml::scalar::{PublicText, SecretText, UrlText};
+use crate::yaml::span::Location;
+use crate::yaml::span::{OrderedMap, Spanned};
 use http::{HeaderName, header};
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
-
-use super::diagnostic::Diagnostic;
-use super::place::Location;
-use super::privacy;
-use super::scalar::{PublicText, SecretText, UrlText};
-use super::secret::purpose::{self, Misuse, Purpose};
-use super::secret::{Secret, SecretFile};
-use super::span::{OrderedMap, Spanned};
-use super::validate::{Validator, unknown_preset};
-use super::{Auth, HttpClientConfig, raw};
+use std::io;
+use std::path::Path;
 
 /// Headers that belong to the connection, or that would change how an answer must be read.
 const FORBIDDEN: [HeaderName; 10] = [
@@ -87,9 +84,9 @@ impl Validator<'_> {
 
     fn http_url(&self, at: &Spanned<UrlText>) -> Option<Url> {
         let (location, UrlText(text)) = at.located()?;
-        if purpose::is_unfilled(text) {
+        if secret::is_unfilled(text) {
             let diagnostic = Diagnostic::new(location, "a placeholder that nothing fills");
-            self.report(diagnostic.hint(purpose::UNFILLED));
+            self.report(diagnostic.hint(secret::UNFILLED));
             return None;
         }
         let wrong = match Url::parse(text) {
@@ -120,8 +117,7 @@ impl Validator<'_> {
                 self.report(Diagnostic::new(location, "duplicate header").first(*first));
             }
             let before = headers.len();
-            let is_secret =
-                is_among(&name, credentials) || is_among(&name, &privacy::CREDENTIAL_HEADERS);
+            let is_secret = is_among(&name, credentials) || is_among(&name, &CREDENTIAL_HEADERS);
             for (at, secret) in self.header_values(values, &name, is_secret) {
                 self.usable(at, &secret, &Purpose::Header(name.clone()));
                 headers.push((location, name.clone(), secret));
@@ -349,10 +345,10 @@ impl Validator<'_> {
             ));
         }
         if let Some((location, username)) = raw.username.located()
-            && purpose::is_unfilled(&username.0)
+            && secret::is_unfilled(&username.0)
         {
             let diagnostic = Diagnostic::new(location, "a placeholder that nothing fills");
-            self.report(diagnostic.hint(purpose::UNFILLED));
+            self.report(diagnostic.hint(secret::UNFILLED));
         }
         let password = self.secret(&raw.password, &raw.password_file, &Purpose::Password)?;
         Some(Auth::Basic { username: raw.username.get()?.0.clone(), password })
@@ -383,7 +379,7 @@ pub fn missing(diagnostic: Diagnostic, error: &io::Error, path: &Path) -> Diagno
 pub fn unexpanded(diagnostic: Diagnostic, name: &str) -> Diagnostic {
     match name {
         _ if has_tilde(name) => diagnostic.hint("`~` is not expanded: write the whole path"),
-        _ if is_unexpanded(name) => diagnostic.hint(purpose::UNFILLED),
+        _ if is_unexpanded(name) => diagnostic.hint(secret::UNFILLED),
         _ => diagnostic,
     }
 }
@@ -405,4 +401,41 @@ fn has_tilde(name: &str) -> bool {
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// Headers by which a server hands out what a client then shows as its credentials.
+const HANDED_OUT: [&str; 6] = [
+    "authentication-info",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "set-cookie",
+    "set-cookie2",
+    "www-authentication-info",
+];
+/// Ends of the names of headers that APIs have made up for their credentials.
+const ENDINGS: [&str; 6] = ["-token", "-secret", "-password", "-api-key", "-apikey", "-cookie"];
+
+/// The names of headers of which the configuration says that they carry a secret.
+#[derive(Debug, Default)]
+pub struct MaskedHeaders(Vec<HeaderName>);
+
+impl MaskedHeaders {
+    /// Returns those of a provider.
+    pub fn of(raw: &raw::RawProvider) -> Self {
+        let table = raw.http_headers.get().into_iter().flat_map(|headers| headers.0.entries());
+        let secret =
+            table.filter(|(_, _, header)| !header.secrets.is_absent() || !header.files.is_absent());
+        let names = secret.map(|(_, name, _)| name);
+        let names = names.chain(credential_headers(raw.authorization.get()));
+        Self(names.filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// Reports whether the value of a header is not shown.
+    pub fn contains(&self, name: &HeaderName) -> bool {
+        let text = name.as_str();
+        self.0.contains(name)
+            || CREDENTIAL_HEADERS.contains(&text)
+            || HANDED_OUT.contains(&text)
+            || ENDINGS.iter().any(|ending| text.ends_with(ending))
+    }
 }

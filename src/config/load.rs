@@ -1,25 +1,26 @@
 //! Files to a configuration: reads the main file and the task files, and gathers what is wrong.
 
-mod task_files;
+pub(super) mod task_files;
 
-use std::cell::RefCell;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 
-use super::diagnostic::{Diagnostic, Diagnostics, SourceFormat, SourceText};
-use super::document::{self, LongList, NodeKind, YamlNode};
 use super::http_client::reason;
-use super::place::{Location, Position};
 use super::privacy::{self, Shape};
-use super::sources::{self, ExpandedGlob, SourceHasher, Sources};
-use super::span::Spanned;
+use super::read_yaml::expand_merge_keys;
 use super::tasks::TaskCollector;
 use super::validate::Validator;
-use super::{Config, Loaded, Provider, decode, effective, merge, merge_keys, preset, raw};
+use super::{Config, Loaded, Provider, effective, preset, raw};
 use crate::bounded_file;
+use crate::yaml::decode;
+use crate::yaml::diagnostic::{Diagnostic, DiagnosticSink, Diagnostics, SourceFormat, SourceText};
+use crate::yaml::span::Spanned;
+use crate::yaml::span::{Location, Position};
+use crate::yaml::tree::{self, LongList, NodeKind, YamlNode};
+use task_files::{ExpandedGlob, SourceHasher, Sources};
 
 /// The list of tasks in the main file.
 const TASKS: LongList = LongList::Section("tasks");
@@ -90,7 +91,7 @@ pub fn load_after<B>(
     match input {
         Input::File(path) => {
             let name = path.display().to_string();
-            match bounded_file::read(path, document::MAX_YAML_BYTES) {
+            match bounded_file::read(path, tree::MAX_YAML_BYTES) {
                 Ok(content) => {
                     let dir = path.parent().unwrap_or(Path::new(""));
                     Loader::new(dir, before).load(name, content, make)
@@ -129,7 +130,7 @@ struct Loader<'d> {
     /// Files of `tls_config`, each with a hash of its content.
     pem_files: Vec<(PathBuf, u64)>,
     hasher: SourceHasher,
-    sink: decode::Sink,
+    sink: DiagnosticSink,
 }
 
 impl<'d> Loader<'d> {
@@ -140,12 +141,12 @@ impl<'d> Loader<'d> {
             sources: Vec::new(),
             files: Vec::new(),
             globs: Vec::new(),
-            left: sources::MAX_LIST_BYTES,
+            left: task_files::MAX_LIST_BYTES,
             lists: HashSet::new(),
             secret_files: HashSet::new(),
             pem_files: Vec::new(),
             hasher: SourceHasher::new(dir),
-            sink: RefCell::default(),
+            sink: DiagnosticSink::new(raw::foreign_key),
         }
     }
 
@@ -160,7 +161,7 @@ impl<'d> Loader<'d> {
         let number = self.source(name, content, SourceFormat::Yaml);
         let root = number.and_then(|number| self.outline(number, TASKS));
         let loaded = root.map(|root| self.config(root, make));
-        let diagnostics = self.sink.into_inner();
+        let diagnostics = self.sink;
         match loaded {
             Some((mut loaded, built)) if diagnostics.is_empty() => {
                 loaded.config.sources =
@@ -177,7 +178,7 @@ impl<'d> Loader<'d> {
         make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
     ) -> (Loaded, Vec<B>) {
         self.fill_in_presets(&mut root);
-        let sink = RefCell::default();
+        let sink = DiagnosticSink::new(raw::foreign_key);
         let raw: Spanned<raw::RawConfig> = decode::decode(&root, &sink);
         let raw = raw.value.unwrap_or_default();
         let validator = Validator::new(self.dir, &sink);
@@ -209,8 +210,8 @@ impl<'d> Loader<'d> {
         let (tasks, dropped_tasks) = tasks.finish();
         let providers = named.into_iter().filter_map(|named| named.provider).collect();
         let shown = effective::config(&root, &global, shown_tasks);
-        self.sink.get_mut().append(sink.into_inner());
-        if !self.sink.get_mut().is_empty() {
+        self.sink.append(sink);
+        if !self.sink.is_empty() {
             self.hide::<raw::RawConfig>(&root);
         }
         let config = Config { providers, dropped_tasks, sources: Sources::default(), shown };
@@ -241,20 +242,20 @@ impl<'d> Loader<'d> {
                     let hint = decode::nearest(name, preset::NAMES.iter().copied())
                         .map_or(known, |nearest| format!("did you mean {nearest:?}?"));
                     let diagnostic = Diagnostic::new(named.location, "unknown preset").quote(name);
-                    self.sink.get_mut().push(diagnostic.hint(hint));
+                    self.sink.push(diagnostic.hint(hint));
                     continue;
                 };
                 let text = text.as_bytes().to_vec();
                 let source = self.source(format!("preset {name}"), text, SourceFormat::Yaml);
                 if let Some(preset) = source.and_then(|number| self.parse(number)) {
-                    *provider = merge::provider(&preset, provider);
+                    *provider = preset::merge(&preset, provider);
                 }
             }
         }
     }
 
     fn report(&mut self, diagnostic: Diagnostic) {
-        self.sink.get_mut().push(diagnostic);
+        self.sink.push(diagnostic);
     }
 
     /// Keeps a file's text, for positions, and gives its number.
@@ -282,11 +283,9 @@ impl<'d> Loader<'d> {
     /// The same without the items of a long list.
     fn outline(&mut self, number: u32, list: LongList) -> Option<YamlNode> {
         let source = self.sources.get_mut(usize::try_from(number).ok()?)?;
-        let error = match document::outline(&source.text, number, list) {
+        let error = match tree::outline(&source.text, number, list) {
             Ok(mut root) => {
-                merge_keys::expand(&mut root, &mut |diagnostic| {
-                    self.sink.get_mut().push(diagnostic)
-                });
+                expand_merge_keys(&mut root, &mut |diagnostic| self.sink.push(diagnostic));
                 return Some(root);
             }
             Err(error) => error,

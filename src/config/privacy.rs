@@ -7,16 +7,12 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
-use super::decode::nearest;
-use super::document::{NodeKind, YamlNode};
-use super::events::ByteSpan;
-use super::place::Location;
 use super::raw;
-use super::scalar::{SECRET, SchemeText, SecretText, TemplateBody, TemplateText, UrlText};
+use crate::yaml::decode::nearest;
+use crate::yaml::hidden::{HiddenKind, HiddenNode, MAX_HIDDEN};
+use crate::yaml::scalar::{SECRET, SchemeText, SecretText, TemplateBody, TemplateText, UrlText};
+use crate::yaml::tree::{NodeKind, YamlNode};
 
-/// How many hidden things of a file are told apart; where there are more, all of the file is hidden.
-/// Each is looked for in its text, and a file of secrets for as many providers has fewer.
-pub const MAX_HIDDEN: usize = 20_000;
 /// Headers that carry credentials at any API, in lower case.
 pub const CREDENTIAL_HEADERS: [&str; 2] = ["authorization", "cookie"];
 
@@ -113,7 +109,7 @@ impl Shape {
         Self::Block { keys, others: others.map(build) }
     }
 
-    /// The shape of the scalars of [`super::scalar`] that may hold secrets.
+    /// The shape of the scalars of [`crate::yaml::scalar`] that may hold secrets.
     fn named(name: &str) -> Option<Self> {
         [
             (SecretText::schema_name(), Self::Scalar(Visibility::Never)),
@@ -245,40 +241,6 @@ pub fn redact_template(template: &str) -> String {
     shown
 }
 
-/// Something that must not be shown.
-#[derive(Clone)]
-pub struct HiddenNode {
-    /// Where it stands.
-    pub location: Location,
-    /// Its bytes, where it is a scalar.
-    pub bytes: ByteSpan,
-    /// What it is.
-    pub kind: HiddenKind,
-}
-
-impl HiddenNode {
-    /// Returns what hides a node.
-    pub fn new(node: &YamlNode, kind: HiddenKind) -> Self {
-        Self { location: node.location, bytes: node.bytes, kind }
-    }
-}
-
-/// What must not be shown.
-#[derive(Clone)]
-pub enum HiddenKind {
-    /// A scalar with this text.
-    Text(Box<str>),
-    /// A key without a value. One that no `:` follows is not meant as a key: it may be a value that
-    /// has lost its key. One that a `:` follows is a name, and shown.
-    BareKey(Box<str>),
-    /// No text, where a secret belongs.
-    Empty,
-    /// No text, where nothing belongs. What looks like an anchor or a tag may be a text.
-    Nothing,
-    /// A list or a block, whose texts are listed too.
-    Collection,
-}
-
 /// Returns what must not be shown of a tree of this shape: what stands where a secret belongs, and
 /// what stands where nothing belongs and so has no type. Ends soon after [`MAX_HIDDEN`] of them.
 pub fn hidden(root: &YamlNode, shape: &Shape) -> Vec<HiddenNode> {
@@ -392,13 +354,13 @@ fn hide_all(node: &YamlNode, found: &mut Vec<HiddenNode>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::document;
+    use crate::yaml::tree;
 
     #[test]
     fn what_is_hidden_follows_the_type_of_its_place() {
         let shape = Shape::of::<raw::RawConfig>();
         let texts = |provider: &str| {
-            let root = document::parse(&format!("providers: [{{ {provider} }}]"), 0).unwrap();
+            let root = tree::parse(&format!("providers: [{{ {provider} }}]"), 0).unwrap();
             let texts = hidden(&root, &shape).into_iter().filter_map(|hidden| match hidden.kind {
                 HiddenKind::Text(text) | HiddenKind::BareKey(text) => Some(text.into_string()),
                 HiddenKind::Empty | HiddenKind::Nothing | HiddenKind::Collection => None,

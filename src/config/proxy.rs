@@ -7,13 +7,12 @@ use std::net::IpAddr;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::diagnostic::Diagnostic;
-use super::place::Location;
-use super::scalar::UrlText;
-use super::secret::Secret;
-use super::secret::purpose;
+use super::secret::{self, Secret};
 use super::validate::Validator;
 use super::{Proxy, raw};
+use crate::yaml::diagnostic::Diagnostic;
+use crate::yaml::scalar::UrlText;
+use crate::yaml::span::Location;
 
 /// The schemes of a proxy.
 const SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
@@ -44,9 +43,9 @@ impl Validator<'_> {
             self.report(diagnostic.hint("name the proxy in proxy_url"));
         }
         let (location, UrlText(text)) = url.located()?;
-        if purpose::is_unfilled(text) {
+        if secret::is_unfilled(text) {
             let diagnostic = Diagnostic::new(location, "a placeholder that nothing fills");
-            self.report(diagnostic.hint(purpose::UNFILLED));
+            self.report(diagnostic.hint(secret::UNFILLED));
             return None;
         }
         if parse_url(text).is_none() {

@@ -1,15 +1,15 @@
 //! The configuration as written: what keys there are and what kind of value each has. The JSON
 //! Schema is made from these structs, so their comments are what an editor shows.
 
+use super::{PerTaskSeries, TlsVersion, preset};
+use crate::request::RawRequest;
+use crate::yaml::scalar::{
+    ByteSize, PositiveInteger, PrometheusDuration, PublicText, SchemeText, SecretText, Share,
+    UrlText,
+};
+use crate::yaml::span::{Either, OneOrMany, OrderedMap, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-use super::scalar::{
-    ByteSize, PositiveInteger, PrometheusDuration, PublicText, SchemeText, SecretText, Share,
-    TemplateBody, TemplateText, UrlText,
-};
-use super::span::{Either, OneOrMany, OrderedMap, Spanned};
-use super::{PerTaskSeries, TlsVersion, preset};
 
 /// The configuration of `aitask_exporter`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -211,37 +211,6 @@ pub struct RawProbe {
     pub share: Spanned<Share>,
 }
 
-/// How a task is asked for.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct RawRequest {
-    /// GET or POST. Default GET.
-    pub method: Spanned<String>,
-    /// The path below `base_url`. `{task_id}` stands for the ID, other placeholders for the
-    /// task's `params`; `{+kind}` keeps the slashes of a value.
-    pub path: Spanned<String>,
-    /// Query parameters; values may hold placeholders. What stands beside them is not shown.
-    pub query: Spanned<OrderedMap<TemplateText>>,
-    /// A JSON body; its texts may hold placeholders. What stands beside them is not shown.
-    pub body: Spanned<TemplateBody>,
-    /// How several tasks are asked for at once, where the API can.
-    pub batch: Spanned<RawBatch>,
-}
-
-/// How several tasks are asked for at once. The answer has an array where `response.task` points.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct RawBatch {
-    /// GET or POST. Default GET.
-    pub method: Spanned<String>,
-    /// The path below `base_url`. `{task_ids}` stands for the IDs with commas between them.
-    pub path: Spanned<String>,
-    /// Query parameters; values may hold placeholders. What stands beside them is not shown.
-    pub query: Spanned<OrderedMap<TemplateText>>,
-    /// A JSON body; `["{task_ids}"]` stands for the array of all IDs.
-    pub body: Spanned<TemplateBody>,
-}
-
 /// How an answer is understood.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -351,4 +320,68 @@ pub fn schema() -> String {
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// Advice where Prometheus would get a token by itself.
+const TOKEN: &str =
+    "have the token written to a file, and name it in authorization.credentials_file";
+const REFERENCE: &str = "there is no secret manager: name a file instead";
+const INLINE: &str = "write it to a file, and name the file";
+
+/// A key that there is not.
+struct ForeignKey {
+    /// The struct of `raw` in whose block Prometheus has it.
+    block: &'static str,
+    name: &'static str,
+    hint: &'static str,
+}
+
+const fn key(block: &'static str, name: &'static str, hint: &'static str) -> ForeignKey {
+    ForeignKey { block, name, hint }
+}
+
+const FOREIGN_KEYS: [ForeignKey; 20] = [
+    key("RawProvider", "azuread", TOKEN),
+    key("RawProvider", "bearer_token", "write authorization: { credentials: … }"),
+    key("RawProvider", "bearer_token_file", "write authorization: { credentials_file: … }"),
+    key(
+        "RawProvider",
+        "follow_redirects",
+        "redirects are never followed: write the last address in base_url",
+    ),
+    key("RawProvider", "google_iam", TOKEN),
+    key("RawProvider", "oauth2", TOKEN),
+    key(
+        "RawProvider",
+        "proxy_connect_header",
+        "write a user and a password into proxy_url; a proxy can be sent nothing else",
+    ),
+    key("RawProvider", "sigv4", "go through a proxy that signs requests"),
+    key("RawTlsConfig", "ca", INLINE),
+    key("RawTlsConfig", "ca_ref", REFERENCE),
+    key("RawTlsConfig", "cert", INLINE),
+    key("RawTlsConfig", "cert_ref", REFERENCE),
+    key("RawTlsConfig", "key", INLINE),
+    key("RawTlsConfig", "key_ref", REFERENCE),
+    key(
+        "RawTlsConfig",
+        "max_version",
+        "the newest version that both sides speak is taken; there is min_version",
+    ),
+    key(
+        "RawTlsConfig",
+        "server_name",
+        "the certificate has to be for the host in base_url: write one that it is for",
+    ),
+    key("RawAuthorization", "credentials_ref", REFERENCE),
+    key("RawBasicAuth", "password_ref", REFERENCE),
+    key("RawBasicAuth", "username_file", "write the name in username"),
+    key("RawBasicAuth", "username_ref", "write the name in username"),
+];
+
+/// Returns the message and the hint for a key that Prometheus has in this block, and that is not
+/// supported here. `block` is the name of the block's struct.
+pub fn foreign_key(block: &str, name: &str) -> Option<(String, &'static str)> {
+    let key = FOREIGN_KEYS.iter().find(|key| key.block == block && key.name == name)?;
+    Some((format!("{}: a key of Prometheus that is not supported here", key.name), key.hint))
 }

@@ -1,16 +1,16 @@
 //! A single YAML file of another kind, read with the same care and the same words for mistakes.
 
-use std::io;
-
+use super::http_client;
+use super::privacy::{self, Shape};
+use crate::yaml::decode;
+use crate::yaml::diagnostic::{Diagnostic, DiagnosticSink, Diagnostics, SourceFormat, SourceText};
+use crate::yaml::span::Spanned;
+use crate::yaml::span::{Location, Position};
+use crate::yaml::tree::{self, NodeKind, YamlNode};
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-use super::diagnostic::{Diagnostic, Diagnostics, SourceFormat, SourceText};
-use super::document;
-use super::place::{Location, Position};
-use super::privacy::{self, Shape};
-use super::span::Spanned;
-use super::{decode, http_client, merge_keys};
+use std::collections::HashSet;
+use std::io;
 
 /// The file as a whole, where a mistake is about nothing in particular.
 const FILE: Location = Location { document: 0, position: Position::File };
@@ -22,7 +22,7 @@ const FILE: Location = Location { document: 0, position: Position::File };
 pub fn read<T, R>(
     name: &str,
     content: io::Result<Vec<u8>>,
-    check: impl FnOnce(T, &decode::Sink) -> Option<R>,
+    check: impl FnOnce(T, &DiagnosticSink) -> Option<R>,
 ) -> Result<R, Diagnostics>
 where
     T: for<'de> Deserialize<'de> + Default + JsonSchema,
@@ -40,7 +40,7 @@ where
     if let Some(message) = unread {
         return wrong(Diagnostic::new(FILE, message), source);
     }
-    let mut root = match document::parse(&source.text, 0) {
+    let mut root = match tree::parse(&source.text, 0) {
         Ok(root) => root,
         Err(error) => {
             source.format = SourceFormat::Broken;
@@ -50,16 +50,83 @@ where
             return wrong(diagnostic, source);
         }
     };
-    let sink = decode::Sink::default();
-    merge_keys::expand(&mut root, &mut |diagnostic| sink.borrow_mut().push(diagnostic));
+    let sink = DiagnosticSink::default();
+    expand_merge_keys(&mut root, &mut |diagnostic| sink.push(diagnostic));
     let decoded: Spanned<T> = decode::decode(&root, &sink);
     let made = check(decoded.value.unwrap_or_default(), &sink);
-    let diagnostics = sink.into_inner();
+    let diagnostics = sink;
     match made {
         Some(made) if diagnostics.is_empty() => Ok(made),
         _ => {
             source.hidden = privacy::hidden(&root, &Shape::of::<T>());
             Err(Diagnostics::new(diagnostics, &[source]))
+        }
+    }
+}
+
+/// Takes the merge keys out of a tree and puts what they mean in their place. Each is reported.
+pub fn expand_merge_keys(node: &mut YamlNode, report: &mut impl FnMut(Diagnostic)) {
+    let entries = match &mut node.kind {
+        NodeKind::List(items) => {
+            return items.iter_mut().for_each(|node| expand_merge_keys(node, report));
+        }
+        NodeKind::Map(entries) => entries,
+        _ => return,
+    };
+    for (_, value) in entries.iter_mut() {
+        expand_merge_keys(value, report);
+    }
+    let is_merge =
+        |(key, value): &mut (YamlNode, YamlNode)| key.text() == Some("<<") && is_mergeable(value);
+    let merged: Vec<_> = entries.extract_if(.., is_merge).collect();
+    for (key, value) in merged {
+        let diagnostic = Diagnostic::new(key.location, "merge keys (`<<`) are not supported");
+        report(diagnostic.hint("use an alias for a whole block, or write the keys once more"));
+        let blocks = match value.kind {
+            NodeKind::List(blocks) => blocks,
+            _ => vec![value],
+        };
+        let mut known: HashSet<Box<str>> =
+            entries.iter().filter_map(|(key, _)| key.text().map(Box::from)).collect();
+        for block in blocks {
+            let NodeKind::Map(more) = block.kind else { continue };
+            for (key, value) in more {
+                if key.text().is_some_and(|name| known.insert(name.into())) {
+                    entries.push((key, value));
+                }
+            }
+        }
+    }
+}
+
+/// Reports whether YAML 1.1 would merge a value.
+fn is_mergeable(value: &YamlNode) -> bool {
+    let is_map = |node: &YamlNode| matches!(node.kind, NodeKind::Map(_));
+    match &value.kind {
+        NodeKind::List(items) => !items.is_empty() && items.iter().all(is_map),
+        _ => is_map(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::effective;
+
+    #[test]
+    fn each_is_reported_and_means_what_it_would() {
+        for (text, expected, count) in [
+            ("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}", "b:\n  x: 3\n  y: 2\n", 1),
+            ("a: &a {x: 1}\nb: [{<<: [*a, {x: 2, z: 4}]}]", "b:\n- x: 1\n  z: 4\n", 1),
+            ("a: &a {x: 1}\nb: {<<: {<<: *a, y: 2}}", "b:\n  y: 2\n  x: 1\n", 2),
+            ("b: {<<: 1, c: {<<: []}}", "b:\n  <<: 1\n  c:\n    <<: []\n", 0),
+        ] {
+            let mut root = tree::parse(text, 0).unwrap();
+            let mut diagnostics = Vec::new();
+            expand_merge_keys(&mut root, &mut |diagnostic| diagnostics.push(diagnostic));
+            let shown = serde_yaml::to_string(&effective::value(&root)).unwrap();
+            assert!(shown.ends_with(expected), "{shown}");
+            assert_eq!(diagnostics.len(), count, "{text}");
         }
     }
 }

@@ -1,16 +1,13 @@
 //! Text that is never shown: passwords, tokens, and the files they are in.
 
-pub mod purpose;
-
+use crate::bounded_file;
+use crate::printable::find_invisible;
+use http::HeaderName;
+use http::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-
-use http::HeaderValue;
-use secrecy::{ExposeSecret, SecretString};
-
-use crate::bounded_file;
-use purpose::Purpose;
 
 /// The largest secret file, in bytes: far above any token, far below a file named by mistake.
 const MAX_SECRET_BYTES: usize = 64 << 10;
@@ -50,7 +47,7 @@ impl Secret {
     ///
     /// # Errors
     /// The file cannot be read, is empty, too large, not UTF-8, or holds something else than the
-    /// secret, which the inner error then is a [`purpose::Misuse`] of. Errors never hold the text.
+    /// secret, which the inner error then is a [`secret::Misuse`] of. Errors never hold the text.
     pub fn read(&self) -> io::Result<SecretString> {
         let SecretFile { path, purpose } = match self {
             Self::Inline(text) | Self::Value(text) => return Ok(text.clone()),
@@ -95,6 +92,199 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Types of authorization that people write in front of a token.
+const SCHEMES: [&str; 7] = ["bearer", "basic", "token", "key", "apikey", "api-key", "digest"];
+/// Opening and closing quotes, of word processors too.
+const QUOTES: [(char, char); 5] =
+    [('"', '"'), ('\'', '\''), ('`', '`'), ('\u{201c}', '\u{201d}'), ('\u{2018}', '\u{2019}')];
+
+/// What a secret is for.
+#[derive(Clone, Debug)]
+pub enum Purpose {
+    /// Credentials in the header `header` behind the type `scheme`, which may be empty.
+    Token {
+        /// The header.
+        header: HeaderName,
+        /// The type of authorization.
+        scheme: Box<str>,
+    },
+    /// A key that signs.
+    Key,
+    /// A user's password, which may be nearly any text.
+    Password,
+    /// The whole value of a header.
+    Header(HeaderName),
+}
+
+/// Why a text is no secret. Never holds anything of the text but a character that nobody sees.
+#[derive(Debug)]
+pub struct Misuse {
+    message: String,
+    /// What to do.
+    pub hint: &'static str,
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Misuse {}
+
+impl Misuse {
+    fn new(message: impl Into<String>, hint: &'static str) -> Self {
+        Self { message: message.into(), hint }
+    }
+}
+
+impl Purpose {
+    /// Checks a text that is written in the configuration, or that is all of a file.
+    ///
+    /// # Errors
+    /// The text cannot be what it is for.
+    pub fn check(&self, text: &str, in_file: bool) -> Result<(), Misuse> {
+        const ALONE: &str = "write the secret alone, on one line";
+        if let Some((_, found)) = find_invisible(text) {
+            return Err(Misuse::new(format!("it holds {found}"), "remove the character"));
+        }
+        if text.contains(['\n', '\r']) {
+            return Err(Misuse::new("it has a line break", ALONE));
+        }
+        if self.is_placeholder(text) {
+            return Err(Misuse::new("it is a placeholder that nothing fills", UNFILLED));
+        }
+        let is_password = matches!(self, Self::Password);
+        let is_value = matches!(self, Self::Header(_));
+        if (in_file || !is_password && !is_value) && is_quoted(text) {
+            return Err(Misuse::new("it stands in quotes, which would be sent", ALONE));
+        }
+        if (in_file || !is_password && !is_value) && self.is_assignment(text) {
+            return Err(Misuse::new("it is a line such as NAME=…", ALONE));
+        }
+        match self {
+            Self::Token { header, scheme } => check_token(text, header, scheme),
+            Self::Key => check_ends(text),
+            Self::Header(name) => check_name(text, name),
+            Self::Password => Ok(()),
+        }
+    }
+
+    fn is_placeholder(&self, text: &str) -> bool {
+        match self {
+            // A password may have a `$`, even at its start.
+            Self::Password => {
+                let is_variable =
+                    |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+                let name = text.strip_prefix('$').unwrap_or_default();
+                text == "<secret>"
+                    || (is_name(name) && name.chars().all(is_variable))
+                    || is_between(text, "${", "}", is_name)
+                    || is_between(text, "{{", "}}", |_| true)
+            }
+            _ => {
+                is_unfilled(text)
+                    || is_between(text, "<", ">", |_| true)
+                    || is_between(text, "%", "%", is_name)
+                    || is_between(text, "$(", ")", |_| true)
+            }
+        }
+    }
+
+    /// Reports whether a text is a line of a shell or of a file with variables. `=` ends a token in
+    /// base64, and stands in values such as those of cookies.
+    fn is_assignment(&self, text: &str) -> bool {
+        let (is_exported, text) = match text.strip_prefix("export ") {
+            Some(rest) => (true, rest.trim_start()),
+            None => (false, text),
+        };
+        let Some((name, value)) = text.split_once('=') else { return false };
+        let is_variable = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        let is_bearer = match self {
+            Self::Token { scheme, .. } => scheme.eq_ignore_ascii_case("bearer"),
+            Self::Key => true,
+            Self::Password | Self::Header(_) => false,
+        };
+        let is_named = is_bearer || name.len() > 2 && name.chars().all(is_variable);
+        is_name(name) && (is_exported || is_named && !value.is_empty() && !value.starts_with('='))
+    }
+}
+
+/// What to do about a placeholder.
+pub const UNFILLED: &str =
+    "variables and templates are not filled in: write the value, or fill them in beforehand";
+
+/// Reports whether a text is a variable or has one in it, as shells, Compose, Kubernetes and
+/// template engines write them.
+pub fn is_unfilled(text: &str) -> bool {
+    let has = |open: &str, close: &str, is_inside: fn(&str) -> bool| {
+        text.match_indices(open).any(|(at, _)| {
+            let behind = text.get(at + open.len()..).unwrap_or_default();
+            behind.split_once(close).is_some_and(|(inside, _)| is_inside(inside))
+        })
+    };
+    let is_variable = |inside: &str| is_name(inside.split([':', '-', '?']).next().unwrap_or(""));
+    text.strip_prefix('$').is_some_and(is_name)
+        || has("${", "}", is_variable)
+        || has("{{", "}}", |_| true)
+}
+
+/// Reports whether a text is the name of a variable.
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+fn is_between(text: &str, open: &str, close: &str, is_inside: impl Fn(&str) -> bool) -> bool {
+    let inside = text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
+    inside.is_some_and(|inside| !inside.is_empty() && is_inside(inside))
+}
+
+fn is_quoted(text: &str) -> bool {
+    let is_between = |(open, close): (char, char)| {
+        text.strip_prefix(open).is_some_and(|rest| rest.ends_with(close))
+    };
+    QUOTES.into_iter().any(is_between)
+}
+
+fn check_ends(text: &str) -> Result<(), Misuse> {
+    if text.trim() == text {
+        return Ok(());
+    }
+    Err(Misuse::new("it begins or ends with white space", "remove the white space"))
+}
+
+fn check_name(text: &str, header: &HeaderName) -> Result<(), Misuse> {
+    let name = text.split_once(':').map(|(name, _)| name.trim_end());
+    if name.is_some_and(|name| name.eq_ignore_ascii_case(header.as_str())) {
+        return Err(Misuse::new(
+            "it begins with the name of the header",
+            "write what stands behind the `:`",
+        ));
+    }
+    Ok(())
+}
+
+fn check_token(text: &str, header: &HeaderName, scheme: &str) -> Result<(), Misuse> {
+    check_ends(text)?;
+    check_name(text, header)?;
+    let first = text.split_once(char::is_whitespace).map(|(first, _)| first.trim_end_matches(':'));
+    let Some(first) = first.filter(|_| !scheme.is_empty()) else { return Ok(()) };
+    if first.eq_ignore_ascii_case(scheme) {
+        return Err(Misuse::new(
+            "it begins with its type, which is sent in front of it anyway",
+            "write what stands behind the type",
+        ));
+    }
+    if SCHEMES.iter().any(|known| first.eq_ignore_ascii_case(known)) {
+        return Err(Misuse::new(
+            "it begins with another type than the one that is sent in front of it",
+            "write that type as `type`, and here what stands behind it",
+        ));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -128,5 +318,64 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert_eq!(secret.read().unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(Secret::inline("a\nb").header_value("").is_err());
+    }
+
+    use http::header::{AUTHORIZATION, COOKIE};
+
+    fn token(scheme: &str) -> Purpose {
+        Purpose::Token { header: AUTHORIZATION, scheme: scheme.into() }
+    }
+
+    #[test]
+    fn what_would_go_out_as_it_is_is_refused() {
+        let purposes = [token("Bearer"), Purpose::Key, Purpose::Header(COOKIE), Purpose::Password];
+        // In the configuration, then in a file.
+        for (text, inline, in_file) in [
+            ("sk-a.b_c~d+e/f==", [true; 4], [true; 4]),
+            ("YWJj=", [true; 4], [true; 4]),
+            ("a=b", [false, false, true, true], [false, false, true, true]),
+            ("TOKEN=b", [false, false, true, true], [false; 4]),
+            ("export a=b", [false, false, true, true], [false; 4]),
+            ("\"a\"", [false, false, true, true], [false; 4]),
+            ("\u{201c}a\u{201d}", [false, false, true, true], [false; 4]),
+            ("Bearer a", [false, true, true, true], [false, true, true, true]),
+            ("bearer\ta", [false, true, true, true], [false, true, true, true]),
+            ("Token a", [false, true, true, true], [false, true, true, true]),
+            ("Bearer: a", [false, true, true, true], [false, true, true, true]),
+            ("Authorization: Bearer a", [false, true, true, true], [false, true, true, true]),
+            ("cookie: a", [true, true, false, true], [true, true, false, true]),
+            (" a", [false, false, true, true], [false, false, true, true]),
+            ("a\nb", [false; 4], [false; 4]),
+            ("a\u{200b}b", [false; 4], [false; 4]),
+            ("a\u{feff}", [false; 4], [false; 4]),
+            ("${TOKEN}", [false; 4], [false; 4]),
+            ("${TOKEN:-x}", [false, false, false, true], [false, false, false, true]),
+            ("a${TOKEN}", [false, false, false, true], [false, false, false, true]),
+            ("$TOKEN", [false; 4], [false; 4]),
+            ("$token", [false, false, false, true], [false, false, false, true]),
+            ("$2y$10$a", [true; 4], [true; 4]),
+            ("{{ token }}", [false; 4], [false; 4]),
+            ("$(cat token)", [false, false, false, true], [false, false, false, true]),
+            ("%TOKEN%", [false, false, false, true], [false, false, false, true]),
+            ("<secret>", [false; 4], [false; 4]),
+            ("<your-token>", [false, false, false, true], [false, false, false, true]),
+            ("p$ss wörd{}", [true; 4], [true; 4]),
+        ] {
+            let check = |in_file| purposes.each_ref().map(|p| p.check(text, in_file).is_ok());
+            assert_eq!([check(false), check(true)], [inline, in_file], "{text:?}");
+        }
+        // Where no type is sent, the token may have one.
+        assert!(token("").check("Bearer a", true).is_ok());
+        assert!(token("Token").check("token=\"a\"", true).is_ok());
+        assert!(token("Token").check("token a", true).is_err());
+    }
+
+    #[test]
+    fn no_message_holds_the_text() {
+        for text in ["hunter2\n", "\"hunter2\"", "HUNTER2=hunter2", "Bearer hunter2", "${hunter2}"]
+        {
+            let misuse = token("Bearer").check(text, true).unwrap_err();
+            assert!(!format!("{misuse:?}").to_lowercase().contains("hunter2"), "{misuse:?}");
+        }
     }
 }

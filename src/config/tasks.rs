@@ -3,16 +3,17 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::diagnostic::{Diagnostic, shorten};
-use super::place::{Location, Position, lines};
-use super::scalar::PublicText;
-use super::span::{Either, OrderedMap, Spanned};
+use super::raw;
 use super::validate::{GlobalSettings, NamedProvider, Validator};
-use super::{decode, raw};
 use crate::family;
 use crate::printable::find_invisible;
 use crate::task::TaskIndex;
 use crate::task::{DOT_SEGMENT, Labels, Task, TaskCommon, check_id};
+use crate::yaml::decode;
+use crate::yaml::diagnostic::{Diagnostic, shorten};
+use crate::yaml::scalar::PublicText;
+use crate::yaml::span::{Either, OrderedMap, Spanned};
+use crate::yaml::span::{Location, Position, lines};
 
 /// The length of a line with a short ID, in bytes. Room for a task takes five times as much.
 const SHORT_LINE: usize = 16;
@@ -65,7 +66,7 @@ impl<'c> TaskCollector<'c> {
 
     /// Returns the number of mistakes so far.
     pub fn diagnostics(&self) -> usize {
-        self.validator.sink.borrow().len()
+        self.validator.sink.len()
     }
 
     /// The tasks within the limits, in the order of the files, and how many more there are.

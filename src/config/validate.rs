@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::diagnostic::Diagnostic;
-use super::document::YamlNode;
+use super::http_client::MaskedHeaders;
 use super::load::Refusal;
-use super::masked_headers::MaskedHeaders;
-use super::place::Location;
-use super::scalar::{self, PositiveInteger};
-use super::span::Spanned;
-use super::{Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, decode, definition, raw};
-use crate::mapping::{Mapping, definition as definition_of};
+use super::{Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, definition, raw};
+use crate::mapping::Mapping;
 use crate::printable::find_invisible;
 use crate::request::Request;
 use crate::task::TaskGroup;
 use crate::task::{Task, TaskCommon};
+use crate::yaml::diagnostic::{BlockError, Diagnostic, DiagnosticSink};
+use crate::yaml::scalar::{self, PositiveInteger};
+use crate::yaml::span::Location;
+use crate::yaml::span::Spanned;
+use crate::yaml::tree::YamlNode;
 
 /// The longest name of a provider, in bytes: it is a label's value in every series.
 const MAX_NAME_BYTES: usize = 1_024;
@@ -31,7 +31,7 @@ pub struct Validator<'c> {
     /// Where relative files are.
     pub dir: &'c Path,
     /// Where mistakes go.
-    pub sink: &'c decode::Sink,
+    pub sink: &'c DiagnosticSink,
     /// Files that are named as holding a secret.
     pub named_as_secret: RefCell<HashSet<PathBuf>>,
     /// Files of `tls_config` that were read, each with a hash of its content.
@@ -80,7 +80,7 @@ pub struct NamedProvider {
 
 impl<'c> Validator<'c> {
     /// A check of a configuration whose relative files are in `dir`.
-    pub fn new(dir: &'c Path, sink: &'c decode::Sink) -> Self {
+    pub fn new(dir: &'c Path, sink: &'c DiagnosticSink) -> Self {
         Self { dir, sink, named_as_secret: RefCell::default(), pem_files: RefCell::default() }
     }
 }
@@ -94,12 +94,12 @@ impl Validator<'_> {
 
     /// Reports a mistake.
     pub fn report(&self, diagnostic: Diagnostic) {
-        self.sink.borrow_mut().push(diagnostic);
+        self.sink.push(diagnostic);
     }
 
     /// Reports a mistake at a place, which is made only where it is kept: a list may have millions.
     pub fn report_at(&self, location: Location, make: impl FnOnce(Location) -> Diagnostic) {
-        if !self.sink.borrow_mut().count_beyond(location) {
+        if !self.sink.count_beyond(location) {
             self.report(make(location));
         }
     }
@@ -187,10 +187,10 @@ impl Validator<'_> {
         let (mut all, mut locations) = (Vec::new(), HashMap::new());
         for (index, (raw, block)) in raw.iter().zip(blocks).enumerate() {
             let Some((location, raw)) = raw.located() else { continue };
-            let before = self.sink.borrow().len();
+            let before = self.sink.len();
             let name = self.name(raw, location, &mut locations);
             let provider = self.provider(raw, block, name.as_ref(), global);
-            let provider = provider.filter(|_| self.sink.borrow().len() == before).map(Arc::new);
+            let provider = provider.filter(|_| self.sink.len() == before).map(Arc::new);
             if let Some(name) = name {
                 let max_tasks = raw.max_tasks.get().map(|count| usize_of(*count));
                 all.push(NamedProvider { name, index, max_tasks, provider });
@@ -277,7 +277,7 @@ impl Validator<'_> {
             preset,
             base_url,
             request,
-            redacted_request: Request::compile(redacted).ok(),
+            redacted_request: Request::compile(&redacted).ok(),
             masked_headers: MaskedHeaders::of(raw),
             batch,
             mapping,
@@ -288,7 +288,7 @@ impl Validator<'_> {
 
     fn request(&self, raw: &raw::RawProvider, block: &YamlNode) -> Option<Request> {
         self.need(raw.request.is_absent() && !unknown_preset(raw), block, "request");
-        let compiled = Request::compile(definition::request(raw.request.get()?));
+        let compiled = Request::compile(raw.request.get()?);
         self.compiled(compiled, block.get("request")?)
     }
 
@@ -309,10 +309,7 @@ impl Validator<'_> {
 
     fn batch(&self, raw: &raw::RawProvider, block: &YamlNode) -> Option<Request> {
         let batch = raw.request.get()?.batch.get()?;
-        self.compiled(
-            Request::compile(definition::batch(batch)),
-            block.get("request")?.get("batch")?,
-        )
+        self.compiled(Request::compile(&batch.into()), block.get("request")?.get("batch")?)
     }
 
     fn mapping(&self, raw: &raw::RawProvider, block: &YamlNode) -> Option<Mapping> {
@@ -328,14 +325,10 @@ impl Validator<'_> {
         }
     }
 
-    fn compiled<T>(
-        &self,
-        compiled: Result<T, Vec<definition_of::DefinitionError>>,
-        block: &YamlNode,
-    ) -> Option<T> {
-        let report = |diagnostics: Vec<definition_of::DefinitionError>| {
+    fn compiled<T>(&self, compiled: Result<T, Vec<BlockError>>, block: &YamlNode) -> Option<T> {
+        let report = |diagnostics: Vec<BlockError>| {
             for diagnostic in diagnostics {
-                self.report(definition::location(diagnostic, block));
+                self.report(diagnostic.locate(block));
             }
         };
         compiled.map_err(report).ok()

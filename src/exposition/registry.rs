@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
-use super::text::{Sample, Text, Value};
-use crate::family::Kind;
+use super::text::{Sample, Text};
+use crate::family::{Kind, SampleValue};
 
 /// Writes `family`. Summaries and untyped families are left out, because the table of families
 /// has none.
@@ -16,16 +16,16 @@ pub fn write<W: Write>(text: &mut Text<'_, W>, family: &MetricFamily) -> io::Res
         MetricType::HISTOGRAM => Kind::Histogram,
         MetricType::SUMMARY | MetricType::UNTYPED => return Ok(()),
     };
-    text.family(family.name(), kind, family.help());
+    text.header(family.name(), kind, family.help());
     for metric in family.get_metric() {
         match kind {
             Kind::Counter => {
                 let value = metric.get_counter().get_value();
-                labelled(text, "", metric).value(Value::Float(value))?;
+                labelled(text, "", metric).value(SampleValue::Float(value))?;
             }
             Kind::Gauge => {
                 let value = metric.get_gauge().get_value();
-                labelled(text, "", metric).value(Value::Float(value))?;
+                labelled(text, "", metric).value(SampleValue::Float(value))?;
             }
             Kind::Histogram => histogram(text, metric)?,
         }
@@ -41,11 +41,11 @@ fn histogram<W: Write>(text: &mut Text<'_, W>, metric: &Metric) -> io::Result<()
     for (bound, count) in finite.chain([(f64::INFINITY, count)]) {
         let mut sample = labelled(text, "_bucket", metric);
         sample.bound(bound);
-        sample.value(Value::Count(count))?;
+        sample.value(SampleValue::Count(count))?;
     }
     let sum = histogram.get_sample_sum();
-    labelled(text, "_sum", metric).value(Value::Float(sum))?;
-    labelled(text, "_count", metric).value(Value::Count(count))
+    labelled(text, "_sum", metric).value(SampleValue::Float(sum))?;
+    labelled(text, "_count", metric).value(SampleValue::Count(count))
 }
 
 fn labelled<'t, 'a, W: Write>(

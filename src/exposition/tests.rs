@@ -7,9 +7,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Timestamp;
+use crate::family::PROVIDER_FAMILIES;
 use crate::observation::{Failure, Observation, Reason};
 use crate::record::Record;
 use crate::store::TasksView;
+use crate::store::area::Area;
 use crate::task::{Labels, Task, TaskCommon};
 use crate::telemetry::Telemetry;
 use crate::telemetry::provider::ProbeResult;
@@ -162,15 +164,90 @@ fn nothing_to_say() {
 
 #[test]
 fn the_table_is_whole() {
-    for (facet, family) in Facet::ALL.into_iter().zip(family::TASK) {
-        assert_eq!(tasks::family(facet).family.name, family.name);
-        assert!(family.labels.len() <= 4, "{} has labels that a rule cannot fill", family.name);
-    }
     let names = written(Format::Text, &small(), &[]);
     let names: BTreeSet<_> = names.lines().filter_map(|l| l.strip_prefix("# TYPE ")).collect();
-    for family in family::TASK.iter().chain(family::PROVIDER.iter().take(3)) {
+    for family in TASK_FAMILIES.map(|family| family.family).iter().chain(&PROVIDER_FAMILIES[..4]) {
         assert!(names.contains(format!("{} {}", family.name, family.kind).as_str()));
     }
+}
+
+/// A task after polls of many kinds.
+fn histories() -> Vec<Record> {
+    let second = |second: i64| micros(1_750_403_000 + second, 0);
+    let with_progress = |progress, state| Observation { progress, ..seen(state, "word") };
+    let history = |outcomes: &[Result<Observation, Failure>]| {
+        let mut record = unpolled("1", Labels::default());
+        for (outcome, at) in outcomes.iter().zip(1..) {
+            record.take_in(outcome, second(at), Duration::from_secs(100));
+        }
+        record
+    };
+    let queued = Observation { job_type: Some("a".into()), ..seen(State::Queued, "wait") };
+    let running = Observation {
+        job_type: Some("b".into()),
+        enqueue_time: Some(second(-90)),
+        ..with_progress(Some(-0.0), State::Running)
+    };
+    let succeeded =
+        Observation { finish_time: Some(second(-7)), ..with_progress(Some(0.0), State::Succeeded) };
+    let failed = Observation { failure_code: Some("7".into()), ..seen(State::Failed, "x") };
+    let timeout = Err(Failure::new(Reason::Timeout, ""));
+    let api_error = Err(Failure { code: "8".into(), ..Failure::new(Reason::Api, "") });
+    vec![
+        history(&[]),
+        history(&[timeout.clone()]),
+        history(&[Ok(queued.clone())]),
+        history(&[Ok(queued.clone()), api_error.clone()]),
+        history(&[Ok(running.clone())]),
+        history(&[Ok(seen(State::Waiting, "wait")), Ok(running.clone()), timeout]),
+        history(&[Ok(running), Ok(succeeded)]),
+        history(&[Ok(queued), Ok(failed)]),
+    ]
+}
+
+/// The records that differ from `base` in one field, which they have from `other`.
+fn mixed(base: &Record, other: &Record) -> Vec<Record> {
+    let fields = |record: &Record| serde_json::to_value(&record.known).unwrap();
+    let changed = fields(other).as_object().unwrap().clone().into_iter().map(|(name, value)| {
+        let mut known = fields(base);
+        known[name] = value;
+        Record { known: serde_json::from_value(known).unwrap(), ..base.clone() }
+    });
+    changed.filter(|record: &Record| record.known != base.known).collect()
+}
+
+#[test]
+fn no_change_of_a_field_leaves_cached_text_stale() {
+    let view = |blocks: &Area| TasksView {
+        stuck_after: Duration::from_secs(100),
+        blocks: blocks.blocks().to_vec(),
+    };
+    let histories = histories();
+    let pairs = histories.iter().flat_map(|base| histories.iter().map(move |other| (base, other)));
+    for (before, after) in pairs
+        .flat_map(|(base, other)| mixed(base, other).into_iter().map(move |mixed| (base, mixed)))
+    {
+        let mut blocks = Area::default();
+        blocks.push(0, before.clone());
+        let at = |seconds: u64| NOW + Duration::from_secs(seconds);
+        compressed(&Snapshot::of(vec![view(&blocks)], at(10)));
+        blocks.update(0, |record| *record = after.clone());
+        // By the second time the task may have become stuck.
+        for seconds in [10, 105] {
+            let snapshot = Snapshot::of(vec![view(&blocks)], at(seconds));
+            let expected = written(Format::Text, &snapshot, &[]);
+            assert!(compressed(&snapshot) == expected, "{before:?}\n{after:?}");
+        }
+    }
+}
+
+fn compressed(snapshot: &Snapshot) -> String {
+    let mut out = Out::new(true, Vec::new()).unwrap();
+    write(Format::Text, snapshot, &[], &mut out).unwrap();
+    let mut text = String::new();
+    let file = out.finish().unwrap();
+    io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&file[..]), &mut text).unwrap();
+    text
 }
 
 #[test]

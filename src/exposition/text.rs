@@ -1,33 +1,16 @@
 //! The syntax of both formats: header lines, labels, values. Knows nothing of tasks.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use super::Format;
 use super::gzip::Parts;
 use super::out::Out;
-use crate::clock::Timestamp;
-use crate::family::Kind;
+use crate::family::{Family, Kind, SampleValue};
 use crate::store::kept::Part;
 
 /// How much is gathered before it is passed on: enough that passing on costs nothing, little
 /// enough that many readers at once cost little.
 const BLOCK_BYTES: usize = 64 * 1024;
-
-/// A sample's value.
-#[derive(Clone, Copy, Debug)]
-pub enum Value {
-    Count(u64),
-    Float(f64),
-    /// In seconds, as many digits of the microseconds as needed.
-    Duration(Duration),
-    /// As its `Display`, exactly.
-    Timestamp(Timestamp),
-}
-
-impl Value {
-    pub const ONE: Self = Self::Count(1);
-}
 
 /// Writes an exposition line by line: [`Text::family`], its samples, the next family,
 /// [`Text::finish`].
@@ -48,7 +31,12 @@ impl<'a, W: Write> Text<'a, W> {
     }
 
     /// Begins the family `name`; `_total` belongs to a counter's name.
-    pub fn family(&mut self, name: &str, kind: Kind, help: &str) {
+    pub fn family(&mut self, family: &Family) {
+        self.header(family.name, family.kind, family.help);
+    }
+
+    /// Begins a family that is in no table.
+    pub fn header(&mut self, name: &str, kind: Kind, help: &str) {
         name.clone_into(&mut self.name);
         self.header.clear();
         // In OpenMetrics the family is called without the suffix that its samples have.
@@ -175,7 +163,7 @@ impl<W: Write> Sample<'_, '_, W> {
     }
 
     /// Ends the sample.
-    pub fn value(self, value: Value) -> io::Result<()> {
+    pub fn value(self, value: SampleValue) -> io::Result<()> {
         let block = &mut self.text.block;
         block.extend(if self.separator == b'{' { " ".as_bytes() } else { b"} " });
         write_value(block, value);
@@ -185,17 +173,17 @@ impl<W: Write> Sample<'_, '_, W> {
 }
 
 /// Writes a value as both formats have it.
-pub fn write_value(block: &mut Vec<u8>, value: Value) {
+pub fn write_value(block: &mut Vec<u8>, value: SampleValue) {
     match value {
-        Value::Count(count) => integer(block, count),
-        Value::Float(value) => float(block, value),
-        Value::Duration(duration) => {
+        SampleValue::Count(count) => integer(block, count),
+        SampleValue::Float(value) => float(block, value),
+        SampleValue::Duration(duration) => {
             seconds(block, u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
             // The point stops this from reaching the digits before it.
             while block.pop_if(|last| *last == b'0').is_some() {}
             block.pop_if(|last| *last == b'.');
         }
-        Value::Timestamp(timestamp) => {
+        SampleValue::Timestamp(timestamp) => {
             if timestamp.micros() < 0 {
                 block.push(b'-');
             }

@@ -2,10 +2,6 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-fn all() -> impl Iterator<Item = Family> {
-    TASK.into_iter().chain(PROVIDER).chain(PROCESS).chain(PROBE)
-}
-
 #[test]
 fn names_are_unique_and_fit_the_type() {
     let names: BTreeSet<_> = all().map(|family| family.name).collect();
@@ -20,8 +16,76 @@ fn names_are_unique_and_fit_the_type() {
 
 #[test]
 fn labels_of_a_group_begin_alike() {
-    assert!(TASK.iter().all(|family| family.labels.starts_with(&["provider", "task_id"])));
-    assert!(PROVIDER.iter().all(|family| family.labels.starts_with(&["provider"])));
+    assert!(
+        TASK_FAMILIES
+            .iter()
+            .all(|family| family.family.labels.starts_with(&["provider", "task_id"]))
+    );
+    assert!(PROVIDER_FAMILIES.iter().all(|family| family.labels.starts_with(&["provider"])));
     let ours = ["task_id", "le", "status_code", "version"];
     assert!(ours.into_iter().all(has_label) && !has_label("team"));
 }
+
+#[test]
+fn the_document_is_fresh() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+    if std::env::var_os("UPDATE_GENERATED").is_some() {
+        std::fs::write(path, markdown()).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(written == markdown(), "docs/metrics.md is stale: make generate");
+}
+
+/// Returns the content of `docs/metrics.md`, in Markdown.
+fn markdown() -> String {
+    let mut text = String::from(INTRODUCTION);
+    let of_tasks = TASK_FAMILIES.map(|family| family.family);
+    for (title, introduction, families) in [
+        ("Per task", TASK_INTRODUCTION, of_tasks.as_slice()),
+        ("Per provider", PROVIDER_INTRODUCTION, PROVIDER_FAMILIES),
+        ("The exporter itself", PROCESS_INTRODUCTION, EXPORTER_FAMILIES),
+        ("Only on `/probe`", PROBE_INTRODUCTION, PROBE_FAMILIES),
+    ] {
+        text += &format!("\n## {title}\n\n{introduction}\n\n");
+        text += "| Metric | Type | Labels | Meaning |\n| --- | --- | --- | --- |\n";
+        text.extend(families.iter().map(row));
+    }
+    text
+}
+
+fn row(family: &Family) -> String {
+    let Family { name, kind, labels, help, buckets } = family;
+    let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+    let mut meaning = String::from(*help);
+    if let [first, rest @ ..] = buckets {
+        meaning += &format!(" Buckets: {first}");
+        meaning.extend(rest.iter().map(|bound| format!(", {bound}")));
+        meaning.push('.');
+    }
+    format!("| `{name}` | {kind} | {} | {meaning} |\n", labels.join(", "))
+}
+
+const INTRODUCTION: &str = "\
+# Metrics
+
+This page is made from the table in `src/family.rs`; a test keeps it fresh.
+
+Times are Unix times and durations are in seconds. Counters begin at 0 with the process, except those of
+finished tasks with `--storage.path`. States are `queued`, `running`, `waiting`, `succeeded`, `failed`,
+`cancelled`, `not_found`, `unknown` and, before the first answer, `unpolled`.
+";
+
+const TASK_INTRODUCTION: &str = "\
+A task's own labels of the configuration stand on all of these too. A final task keeps its series for
+`retain_finished`; with `per_task_series: none` there are none of these.";
+
+const PROVIDER_INTRODUCTION: &str = "\
+These count every listed task, whatever `per_task_series` says. Series for states and reasons exist
+from the start, with 0.";
+
+const PROCESS_INTRODUCTION: &str = "\
+One process, one series, apart from the histogram and from families with the label `reason`, all of
+whose series exist from the start.";
+
+const PROBE_INTRODUCTION: &str = "\
+`/probe` answers these two and the families of the one task that it asked for.";

@@ -1,10 +1,16 @@
-//! The HTTP client of a provider, with nothing ambient: no redirects, and no proxy but that of the
-//! configuration.
+//! The HTTP client of a provider: its settings, their fingerprint, and its errors. It takes nothing
+//! from its environment: no redirects, and only the proxy of the configuration.
 
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Extensions;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpInfo;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Proxy, Url};
 use rustls::client::Resumption;
@@ -16,40 +22,51 @@ use secrecy::ExposeSecret;
 
 use super::resolver::Resolver;
 use crate::bounded_file;
-use crate::config::pem::MAX_PEM_BYTES;
+use crate::config::tls::MAX_PEM_BYTES;
 use crate::config::{self, Provider, Refusal, TlsConfig, TlsVersion};
+use crate::observation::Reason;
+use crate::printable::excerpt;
 use crate::task::stable_hash;
 use crate::tls;
-use crate::tls::trust::{AnyServer, server_verifier};
+use crate::tls::explain::{Peer, explain};
+use crate::tls::{AcceptAnyServer, server_verifier};
 
-/// The most headers of an answer: more than twice as many as gateways behind several proxies have
-/// been seen to send. Over HTTP/2 their size counts instead.
+/// Most headers of a response: more than twice as many as gateways behind several proxies are known to
+/// send. Over HTTP/2 their size is limited instead.
 const MAX_HEADERS: usize = 256;
-/// The size of an answer's headers over HTTP/2, in bytes: room for as many as above.
+/// Size of a response's headers over HTTP/2, in bytes: room for the same number.
 const MAX_HEADER_BYTES: u32 = 256 << 10;
-/// The silence after which a connection of HTTP/2 that is used again is sent a ping, and the time
-/// for its answer. So a connection that a firewall has forgotten is found out within a poll of the
-/// default timeout, and time is left for another.
+/// Idle time after which an HTTP/2 connection that is used again is sent a ping, and the time for the
+/// reply. A connection that a firewall has dropped is noticed within the default timeout of a poll,
+/// with time left for another one.
 const PING_AFTER: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// The age of a connection from which no further request goes by it: a name may have moved to another
-/// address though the server at the old one goes on answering, and certificates expire. So what has
-/// changed is noticed within minutes, and a handshake more in that time costs nothing.
+/// Age from which a connection takes no further requests: a name may have moved to another address
+/// although the server at the old one still responds, and certificates expire. Such changes are noticed
+/// within minutes, and one more handshake in that time costs nothing.
 pub const MAX_AGE: Duration = Duration::from_secs(300);
 
-/// Why a client could not be made.
+/// Most characters of an error's text that are shown; a proxy's may contain data from a peer.
+const MAX_CHARS: usize = 200;
+
+/// Error codes with which an HTTP/2 server abandons a request that it has not responded to, as it does
+/// with all requests when it stops.
+const ABANDONED: [h2::Reason; 3] =
+    [h2::Reason::NO_ERROR, h2::Reason::REFUSED_STREAM, h2::Reason::CANCEL];
+
+/// Error of a client that could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// A file of `tls_config` cannot be read.
     #[error("cannot read {}: {}", .0.display(), .1)]
-    File(PathBuf, std::io::Error),
+    File(PathBuf, io::Error),
     /// A secret cannot be read or used.
     #[error("{0}")]
     Secret(String),
-    /// A certificate or the proxy is not usable: the key that names it. Not the source's text, which
-    /// may hold the proxy's password.
-    /// With the key that it is about, with dots between its parts.
+    /// A certificate or the proxy cannot be used: its key in the configuration, with dots between its
+    /// parts, and its name. The text of the cause is left out, since it may contain the proxy's
+    /// password.
     #[error("cannot use {1}")]
     Unusable(&'static str, &'static str),
 }
@@ -65,21 +82,21 @@ impl From<BuildError> for Refusal {
     }
 }
 
-/// All that clients of one provider have in common.
+/// Settings that all clients of one provider share.
 pub struct ClientSettings {
     tls: ClientConfig,
     proxy: Option<Proxy>,
     http2: bool,
     resolver: Resolver,
-    /// The total time of one poll.
+    /// Total time of one poll.
     pub poll_timeout: Duration,
-    /// The age that connections reach.
+    /// Maximal age of connections.
     pub lifetime: Duration,
     max_in_flight: usize,
 }
 
 impl ClientSettings {
-    /// Reads the certificates of a provider. Names are looked up by `resolver`.
+    /// Reads the certificates of a provider. Host names are resolved by `resolver`.
     ///
     /// # Errors
     /// When a certificate, a key or the proxy cannot be used.
@@ -100,15 +117,15 @@ impl ClientSettings {
         })
     }
 
-    /// Returns a client whose connections are its own, and are kept for at most `idle`: not at all
-    /// where that is zero.
+    /// Builds a client with connections of its own, which are kept idle for at most `idle`, or not at
+    /// all if that is zero.
     ///
     /// # Errors
-    /// When the settings do not go together.
+    /// When the settings contradict each other.
     pub fn build(&self, idle: Duration) -> Result<Client, BuildError> {
         let kept = if idle.is_zero() { 0 } else { self.max_in_flight };
         let mut builder = Client::builder()
-            // A redirect would carry credentials in headers of the user's own to another origin.
+            // A redirect would send credentials in custom headers to another origin.
             .redirect(Policy::none())
             .no_proxy()
             .user_agent(concat!("aitask_exporter/", env!("CARGO_PKG_VERSION")))
@@ -134,21 +151,65 @@ impl ClientSettings {
     }
 }
 
-/// Returns the age that the connections of a provider reach: between [`MAX_AGE`] and a fifth less, for
-/// each provider another, so that not all of them connect again at once.
+/// Fingerprint of a client's settings and of the contents of the files that they name. A reload builds
+/// another client only if the fingerprint has changed, since a client takes its open connections with
+/// it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientFingerprint {
+    /// Hash of the certificates, the private key, the trusted authorities and the proxy.
+    pub transport: u64,
+    max_in_flight: usize,
+    poll_timeout: Duration,
+}
+
+impl ClientFingerprint {
+    /// Computes the fingerprint that a client of `provider` would have now.
+    ///
+    /// # Errors
+    /// When a certificate, a key or the proxy's URL cannot be read.
+    pub fn of(provider: &Provider) -> Result<Self, BuildError> {
+        // Every field by name, so that no new one can be forgotten.
+        let config::HttpClientConfig { auth: _, headers: _, tls, proxy, http2 } = &provider.client;
+        let TlsConfig { ca_file, identity, insecure_skip_verify, min_version } = tls;
+        let mut parts =
+            vec![format!("{insecure_skip_verify} {min_version:?} {http2}").into_bytes()];
+        // One part for each file, also without one, so that two cannot be swapped unnoticed.
+        let cert = identity.as_ref().map(|(cert, _)| cert);
+        let key = identity.as_ref().map(|(_, key)| key);
+        for file in [ca_file.as_ref(), cert, key] {
+            parts.push(file.map(|path| read(path)).transpose()?.unwrap_or_default());
+        }
+        if let Some(proxy) = proxy {
+            parts.push(proxy_url(proxy)?.as_str().as_bytes().to_vec());
+        }
+        // The system's certificate authorities are read when a client is built; a reload uses new ones.
+        if ca_file.is_none() && (provider.base_url.scheme() == "https" || proxy.is_some()) {
+            let roots = rustls_native_certs::load_native_certs().certs;
+            parts.extend(roots.into_iter().map(|root| root.to_vec()));
+        }
+        Ok(Self {
+            transport: stable_hash(parts.iter().map(Vec::as_slice)),
+            max_in_flight: provider.limits.max_in_flight,
+            poll_timeout: provider.limits.poll_timeout,
+        })
+    }
+}
+
+/// Returns the maximal age of a provider's connections: up to a fifth less than [`MAX_AGE`], different
+/// for each provider, so that not all of them reconnect at once.
 pub fn lifetime(provider: &str) -> Duration {
     let sooner = stable_hash([provider.as_bytes()]) % (MAX_AGE.as_secs() / 5);
     MAX_AGE.saturating_sub(Duration::from_secs(sooner))
 }
 
-/// Returns the URL of a proxy as reqwest takes it.
+/// Returns the URL of a proxy in reqwest's form.
 ///
 /// # Errors
 /// When the URL cannot be read.
 pub fn proxy_url(proxy: &config::Proxy) -> Result<Url, BuildError> {
     let unusable = || BuildError::Unusable("proxy_url", "the proxy's URL");
     let text = proxy.url.read().map_err(|_| unusable())?;
-    // As in Go, the proxy looks names up: here they may not be known.
+    // As in Go, the proxy resolves names: they may not be known here.
     let text = match text.expose_secret().strip_prefix("socks5://") {
         Some(rest) => format!("socks5h://{rest}"),
         None => text.expose_secret().to_owned(),
@@ -171,7 +232,7 @@ fn client_config(
         builder.map_err(|_| BuildError::Unusable("tls_config.min_version", "min_version"))?;
     let builder = match verifier(config, uses_tls)? {
         Some(verifier) => builder.dangerous().with_custom_certificate_verifier(verifier),
-        // Plain HTTP, and nothing to verify.
+        // Plain HTTP has nothing to verify.
         None => builder.with_root_certificates(RootCertStore::empty()),
     };
     let mut client = match &config.identity {
@@ -192,8 +253,8 @@ fn client_config(
         }
         None => builder.with_no_client_auth(),
     };
-    // A resumed session looks at no certificate, so that one would outlive its dates. Connections are
-    // kept, and a whole handshake for each costs half a millisecond.
+    // A resumed session verifies no certificate, so that an expired one would still be accepted.
+    // Connections are kept, and a full handshake for each costs half a millisecond.
     client.resumption = Resumption::disabled();
     client.alpn_protocols = match http2 {
         true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
@@ -202,17 +263,17 @@ fn client_config(
     Ok(client)
 }
 
-/// Returns what judges servers; `None` where there are none to judge.
+/// Returns the verifier of servers; `None` if TLS is not used.
 fn verifier(
     config: &TlsConfig,
     uses_tls: bool,
 ) -> Result<Option<Arc<dyn ServerCertVerifier>>, BuildError> {
     if config.insecure_skip_verify {
-        return Ok(Some(Arc::new(AnyServer)));
+        return Ok(Some(Arc::new(AcceptAnyServer)));
     }
     let (certificates, (key, what)) = match &config.ca_file {
         Some(path) => (certificates(path)?, ("tls_config.ca_file", "ca_file")),
-        // What of it cannot be read is left out, as it always is of the system's.
+        // Unreadable certificates of the system are left out.
         None if uses_tls => (
             rustls_native_certs::load_native_certs().certs,
             (
@@ -238,4 +299,93 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, BuildError>
 pub fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
     let read = bounded_file::read(path, MAX_PEM_BYTES);
     read.map_err(|error| BuildError::File(path.to_owned(), error))
+}
+
+/// Classifies an error: returns the reason of the failure, and a description without the URL, which
+/// contains an ID.
+pub fn classify_error(error: &reqwest::Error) -> (Reason, String) {
+    // The last one is the cause; the first one contains the URL.
+    let cause = chain(error).skip(1).last();
+    let cause = cause.map_or_else(|| "the request failed".to_owned(), ToString::to_string);
+    if error.is_timeout() {
+        return (Reason::Timeout, excerpt(&cause, MAX_CHARS));
+    }
+    if let Some(error) = chain(error).find_map(tls_error) {
+        return (Reason::Tls, explain(error, Peer::Server));
+    }
+    let invalid = chain(error).find_map(invalid_http).filter(|_| !error.is_connect());
+    if let Some(what) = invalid {
+        let what = excerpt(&what, MAX_CHARS);
+        return (Reason::Decode, format!("the answer cannot be read as HTTP: {what}"));
+    }
+    let is_closed = |error| io_kind(error) == Some(io::ErrorKind::UnexpectedEof);
+    if error.is_connect() && chain(error).any(is_closed) {
+        let closed = "the server closed the connection instead of speaking TLS: is the port right?";
+        return (Reason::Connect, closed.to_owned());
+    }
+    (Reason::Connect, excerpt(&cause, MAX_CHARS))
+}
+
+/// Returns the local address of a connection that broke before the head of a response arrived; `None`
+/// for other errors.
+pub fn broken_connection(error: &reqwest::Error) -> Option<SocketAddr> {
+    let client = chain(error).find_map(|error| error.downcast_ref::<legacy::Error>())?;
+    let is_other = |error: &(dyn Error + 'static)| {
+        invalid_http(error).is_some()
+            // The connection is alive; the server has failed at this request.
+            || error.downcast_ref::<h2::Error>().is_some_and(|error| {
+                error.is_reset() && !error.reason().is_some_and(|reason| ABANDONED.contains(&reason))
+            })
+    };
+    if client.is_connect() || chain(error).any(is_other) {
+        return None;
+    }
+    let mut extensions = Extensions::new();
+    client.connect_info()?.get_extras(&mut extensions);
+    extensions.get::<HttpInfo>().map(HttpInfo::local_addr)
+}
+
+/// Iterates over an error and its causes.
+fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'e (dyn Error + 'static)| Error::source(*error))
+}
+
+/// Returns the rustls error in an error: the error itself, or the content of I/O errors, which is not
+/// their source.
+fn tls_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
+    let io = error.downcast_ref::<io::Error>();
+    let io = io.or_else(|| error.downcast_ref::<h2::Error>().and_then(h2::Error::get_io));
+    match io.and_then(io::Error::get_ref) {
+        Some(inner) => tls_error(inner),
+        None => error.downcast_ref(),
+    }
+}
+
+/// Returns the kind of the innermost of nested I/O errors.
+fn io_kind(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
+    let io = error.downcast_ref::<io::Error>()?;
+    io.get_ref().and_then(|inner| io_kind(inner)).or(Some(io.kind()))
+}
+
+/// Returns the description of invalid HTTP, if that is the error: an invalid head or frame, or a chunk
+/// without a size.
+fn invalid_http(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        // An error without a cause that is none of these has no name in hyper: the server sent data
+        // before the request.
+        let is_other = error.source().is_some()
+            || error.is_incomplete_message()
+            || error.is_canceled()
+            || error.is_closed()
+            || error.is_shutdown()
+            || error.is_timeout()
+            || error.is_user();
+        return (error.is_parse() || !is_other).then(|| error.to_string());
+    }
+    if let Some(error) = error.downcast_ref::<h2::Error>() {
+        return error.is_library().then(|| error.to_string());
+    }
+    let io = error.downcast_ref::<io::Error>()?;
+    let kinds = [io::ErrorKind::InvalidData, io::ErrorKind::InvalidInput];
+    (kinds.contains(&io.kind()) && tls_error(error).is_none()).then(|| io.to_string())
 }

@@ -1,4 +1,4 @@
-//! The body of an answer: read up to the limit, and decompressed.
+//! Reading of a response's body, up to the limit and decompressed.
 
 use std::io::{self, Write};
 
@@ -7,48 +7,42 @@ use flate2::write::MultiGzDecoder;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};
 
+use crate::mapping::ResponseBody;
 use crate::printable::excerpt;
 
-/// The first bytes of a gzip member (RFC 1952), with which no JSON begins.
+/// First bytes of a gzip member (RFC 1952); no JSON begins with them.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
-/// The bytes that gzip may need beyond twice its content: a header of up to 64 KiB. No server makes
-/// a body twice as long as its content.
+/// Bytes that a gzip body may have beyond twice its content: a header of up to 64 KiB. No server sends
+/// a body that is twice as long as its content.
 const GZIP_OVERHEAD: usize = 64 << 10;
-/// The most characters of the name of a coding that are shown.
+/// Most characters of the name of a coding that are shown.
 const MAX_CODING_CHARS: usize = 40;
 
-/// A body, as far as it can be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// All of it.
-    Whole(Bytes),
-    /// The part before the limit.
-    TooLarge(Bytes),
-    /// None of it, for this reason.
-    Unreadable(String),
-}
-
-/// A body that did not come whole.
+/// Error of a body that was not received completely.
 #[derive(Debug)]
 pub enum ReadError {
-    /// The connection broke, or what came is no HTTP.
+    /// The connection broke, or the data is not HTTP.
     Client(reqwest::Error),
-    /// The connection was closed within a compressed body that only its end delimits.
+    /// The connection was closed within a compressed body that is delimited only by the end of the
+    /// connection.
     CutShort,
 }
 
-/// Reads a body of at most `limit` bytes, decompressed. What is left unread closes the connection.
+/// Reads a body of at most `limit` bytes, decompressed. An unread rest closes the connection.
 ///
 /// # Errors
-/// When the body does not come whole.
-pub async fn read(response: &mut reqwest::Response, limit: usize) -> Result<Content, ReadError> {
+/// When the body is not received completely.
+pub async fn read(
+    response: &mut reqwest::Response,
+    limit: usize,
+) -> Result<ResponseBody, ReadError> {
     if let Some(coding) = unknown_coding(response.headers()) {
         let coding = excerpt(&coding, MAX_CODING_CHARS);
         let detail = format!("the body is in the coding {coding}, which was not asked for");
-        return Ok(Content::Unreadable(detail));
+        return Ok(ResponseBody::Unreadable(detail));
     }
     let is_framed = is_framed(response.version(), response.headers());
-    let mut body = Collector::new(limit);
+    let mut body = BodyReader::new(limit);
     let mut ended = Ok(());
     while let Some(chunk) = response.chunk().await.map_err(ReadError::Client)? {
         ended = body.push(chunk);
@@ -57,16 +51,16 @@ pub async fn read(response: &mut reqwest::Response, limit: usize) -> Result<Cont
         }
     }
     match ended.and_then(|()| body.finish()) {
-        Ok(()) => Ok(Content::Whole(body.into_bytes())),
-        Err(Stop::TooLarge) => Ok(Content::TooLarge(body.into_bytes())),
+        Ok(()) => Ok(ResponseBody::Whole(body.into_bytes())),
+        Err(Stop::TooLarge) => Ok(ResponseBody::Truncated { start: body.into_bytes(), limit }),
         Err(Stop::Early) if !is_framed => Err(ReadError::CutShort),
         Err(Stop::Early | Stop::Corrupt) => {
-            Ok(Content::Unreadable("the gzip body is damaged or ends early".to_owned()))
+            Ok(ResponseBody::Unreadable("the gzip body is damaged or ends early".to_owned()))
         }
     }
 }
 
-/// Returns the codings of a body if there is one that is not read: anything but gzip, once.
+/// Returns the codings of a body if they are not supported: anything but gzip, once.
 fn unknown_coding(headers: &HeaderMap) -> Option<String> {
     headers.get(CONTENT_ENCODING)?;
     let values = headers.get_all(CONTENT_ENCODING).into_iter();
@@ -82,56 +76,58 @@ fn unknown_coding(headers: &HeaderMap) -> Option<String> {
     (!is_gzip(first) || codings.next().is_some()).then_some(all)
 }
 
-/// Reports whether the body is delimited by something else than the end of the connection.
+/// Reports whether the body is delimited by anything but the end of the connection.
 fn is_framed(version: Version, headers: &HeaderMap) -> bool {
     version >= Version::HTTP_2
         || headers.contains_key(CONTENT_LENGTH)
         || headers.contains_key(TRANSFER_ENCODING)
 }
 
-/// A body that is being read.
-struct Collector {
+/// State of reading a body.
+struct BodyReader {
     limit: usize,
-    /// Bytes that have come, compressed or not.
+    /// Bytes received, compressed or not.
     received: usize,
-    state: State,
+    state: ReadState,
 }
 
-enum State {
-    /// Too little came to tell gzip from text.
-    Begun(Bytes),
-    /// Text as it comes. Most answers come in one chunk, which is not copied.
+enum ReadState {
+    /// Too few bytes to distinguish gzip from text.
+    Undecided(Bytes),
+    /// Text. Most responses arrive in one chunk, which is not copied.
     Plain { first: Option<Bytes>, rest: BytesMut },
-    /// Gzip, whatever the headers say of it.
-    Gzip(Box<MultiGzDecoder<Bounded>>),
+    /// Gzip, whatever the headers say.
+    Gzip(Box<MultiGzDecoder<BoundedText>>),
 }
 
-/// The reason for which a body is of no use.
+/// Reason to stop reading a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
     TooLarge,
-    /// Gzip that breaks its rules.
+    /// Invalid gzip.
     Corrupt,
-    /// Gzip without its end, or with another end than belongs to it.
+    /// Gzip without its trailer, or with a wrong one.
     Early,
 }
 
-impl Collector {
+impl BodyReader {
     fn new(limit: usize) -> Self {
-        Self { limit, received: 0, state: State::Begun(Bytes::new()) }
+        Self { limit, received: 0, state: ReadState::Undecided(Bytes::new()) }
     }
 
     fn push(&mut self, chunk: Bytes) -> Result<(), Stop> {
         let chunk = match &mut self.state {
-            State::Begun(begun) => {
+            ReadState::Undecided(begun) => {
                 let chunk = join(begun, chunk);
                 if chunk.len() < GZIP.len() {
                     *begun = chunk;
                     return Ok(());
                 }
                 self.state = match chunk.starts_with(&GZIP) {
-                    true => State::Gzip(Box::new(MultiGzDecoder::new(Bounded::new(self.limit)))),
-                    false => State::Plain { first: None, rest: BytesMut::new() },
+                    true => {
+                        ReadState::Gzip(Box::new(MultiGzDecoder::new(BoundedText::new(self.limit))))
+                    }
+                    false => ReadState::Plain { first: None, rest: BytesMut::new() },
                 };
                 chunk
             }
@@ -139,8 +135,8 @@ impl Collector {
         };
         self.received = self.received.saturating_add(chunk.len());
         match &mut self.state {
-            State::Begun(_) => Ok(()),
-            State::Plain { first, rest } => {
+            ReadState::Undecided(_) => Ok(()),
+            ReadState::Plain { first, rest } => {
                 let room =
                     self.limit.saturating_sub(first.as_ref().map_or(0, Bytes::len) + rest.len());
                 if first.is_none() && rest.is_empty() && chunk.len() <= room {
@@ -151,7 +147,7 @@ impl Collector {
                 rest.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
                 if chunk.len() > room { Err(Stop::TooLarge) } else { Ok(()) }
             }
-            State::Gzip(decoder) => {
+            ReadState::Gzip(decoder) => {
                 let most = self.limit.saturating_mul(2).saturating_add(GZIP_OVERHEAD);
                 let written = decoder.write_all(&chunk);
                 let is_over = decoder.get_ref().is_over || self.received > most;
@@ -160,23 +156,23 @@ impl Collector {
         }
     }
 
-    /// Takes note that all has come.
+    /// Completes the body.
     fn finish(&mut self) -> Result<(), Stop> {
-        let State::Gzip(decoder) = &mut self.state else { return Ok(()) };
+        let ReadState::Gzip(decoder) = &mut self.state else { return Ok(()) };
         let finished = decoder.try_finish();
-        // The last of the text comes out only now.
+        // The last part of the text is decompressed only now.
         let is_over = decoder.get_ref().is_over;
         if is_over { Err(Stop::TooLarge) } else { finished.map_err(|_| Stop::Early) }
     }
 
-    /// Returns what has come so far, at most as many bytes as the limit allows.
+    /// Returns the bytes received so far, up to the limit.
     fn into_bytes(mut self) -> Bytes {
         match &mut self.state {
-            State::Begun(begun) => std::mem::take(begun),
-            State::Plain { first, rest } => {
+            ReadState::Undecided(begun) => std::mem::take(begun),
+            ReadState::Plain { first, rest } => {
                 first.take().unwrap_or_else(|| std::mem::take(rest).freeze())
             }
-            State::Gzip(decoder) => std::mem::take(&mut decoder.get_mut().text).into(),
+            ReadState::Gzip(decoder) => std::mem::take(&mut decoder.get_mut().text).into(),
         }
     }
 }
@@ -185,21 +181,21 @@ fn join(begun: &Bytes, chunk: Bytes) -> Bytes {
     if begun.is_empty() { chunk } else { [&begun[..], &chunk[..]].concat().into() }
 }
 
-/// Text that is decompressed, up to a limit.
-struct Bounded {
+/// Decompressed text, up to a limit.
+struct BoundedText {
     text: Vec<u8>,
     limit: usize,
-    /// True once there was more.
+    /// True once the limit was exceeded.
     is_over: bool,
 }
 
-impl Bounded {
+impl BoundedText {
     const fn new(limit: usize) -> Self {
         Self { text: Vec::new(), limit, is_over: false }
     }
 }
 
-impl Write for Bounded {
+impl Write for BoundedText {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let room = self.limit.saturating_sub(self.text.len());
         self.text.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
@@ -234,7 +230,7 @@ mod tests {
     /// Returns a body that comes in chunks of `size` bytes, or why it is of no use and what of it
     /// came before the limit.
     fn collect(body: &[u8], size: usize) -> Result<Vec<u8>, (Stop, usize)> {
-        let mut collector = Collector::new(LIMIT);
+        let mut collector = BodyReader::new(LIMIT);
         let mut chunks = body.chunks(size).map(Bytes::copy_from_slice);
         let pushed = chunks.try_for_each(|chunk| collector.push(chunk));
         let ended = pushed.and_then(|()| collector.finish());

@@ -1,14 +1,13 @@
-//! The headers of every request, secrets among them: read again when their files change, signed
-//! again before a signature expires.
+//! Headers of every request, including secrets: read again when their files change, and signed again
+//! before a signature expires.
 
-mod secrets;
-
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use http::header::AUTHORIZATION;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
@@ -21,122 +20,125 @@ use super::client::BuildError;
 use super::redact::Redactor;
 use crate::config::secret::Secret;
 use crate::config::{Auth, HttpClientConfig};
-use crate::reading::Reading;
+use crate::single_flight::SingleFlight;
 use crate::task::stable_hash;
-use secrets::{SecretHistory, Secrets, basic};
 
-/// How often a token is signed anew, and for how long it is valid: Kling's documents ask for 30
-/// minutes at the most. A request in flight outlives neither.
+/// Time between two signatures of a token, and validity of a token: Kling's documentation allows 30
+/// minutes at most. No request in flight outlasts either.
 const SIGN_EVERY: Duration = Duration::from_secs(600);
 const VALID_FOR: Duration = Duration::from_secs(1800);
-/// How far the provider's clock may be behind ours.
+/// Tolerance for a provider's clock that is behind ours.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// How long secrets may take to be read, while the provider's polls wait.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Time limit for reading secrets, during which the provider's polls wait.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The headers that a provider is sent.
+/// Number of generations of secrets that are masked in responses, including the current one: a gateway
+/// may send back what it has received before. A signed token is valid for as long.
+const GENERATIONS: usize = 4;
+
+/// Headers for the requests to a provider.
 #[derive(Debug)]
-pub struct Credentials {
-    parts: Vec<Part>,
+pub struct ProviderCredentials {
+    parts: Vec<HeaderPart>,
     proxy_url: Option<Secret>,
-    current: Mutex<Current>,
-    reading: Reading<Result<Read, BuildError>>,
+    current: Mutex<CurrentCredentials>,
+    refresh: SingleFlight<Result<ReadCredentials, BuildError>>,
 }
 
 #[derive(Debug, Default)]
-struct Current {
+struct CurrentCredentials {
     headers: HeaderMap,
     fingerprint: u64,
     history: SecretHistory,
 }
 
-/// What was read at one time.
+/// Result of reading all secrets.
 #[derive(Debug, Default)]
-struct Read {
+struct ReadCredentials {
     headers: HeaderMap,
-    /// Hash of the headers without what a clock changes in them: another one once a secret changes.
+    /// Hash of the headers without the parts that depend on the time: it changes with the secrets.
     fingerprint: u64,
     secrets: Secrets,
 }
 
-/// One header: a secret and what becomes of it.
+/// One header: its secret, and its form.
 #[derive(Debug)]
-struct Part {
+struct HeaderPart {
     name: HeaderName,
-    form: Form,
+    form: HeaderForm,
     secret: Secret,
 }
 
 #[derive(Debug)]
-enum Form {
+enum HeaderForm {
     Prefixed(Box<str>),
     Basic { username: Box<str> },
     KlingJwt { access_key: Secret },
 }
 
-impl Credentials {
+impl ProviderCredentials {
     /// Reads every secret of a client's configuration.
     ///
     /// # Errors
-    /// When a secret cannot be read, or is no header's value.
+    /// When a secret cannot be read, or is not a valid value of a header.
     pub fn read(client: &HttpClientConfig) -> Result<Self, BuildError> {
         let mut parts = Vec::new();
         let mut add = |name: &HeaderName, form, secret: &Secret| {
-            parts.push(Part { name: name.clone(), form, secret: secret.clone() });
+            parts.push(HeaderPart { name: name.clone(), form, secret: secret.clone() });
         };
         match &client.auth {
             Auth::None => {}
             Auth::Header { name, scheme, credentials } => {
                 let space = if scheme.is_empty() { "" } else { " " };
-                add(name, Form::Prefixed(format!("{scheme}{space}").into()), credentials);
+                add(name, HeaderForm::Prefixed(format!("{scheme}{space}").into()), credentials);
             }
             Auth::Basic { username, password } => {
-                add(&AUTHORIZATION, Form::Basic { username: username.clone() }, password);
+                add(&AUTHORIZATION, HeaderForm::Basic { username: username.clone() }, password);
             }
             Auth::KlingJwt { access_key, secret_key } => {
-                let form = Form::KlingJwt { access_key: access_key.clone() };
+                let form = HeaderForm::KlingJwt { access_key: access_key.clone() };
                 add(&AUTHORIZATION, form, secret_key);
             }
         }
         for (name, secret) in &client.headers {
-            add(name, Form::Prefixed("".into()), secret);
+            add(name, HeaderForm::Prefixed("".into()), secret);
         }
         let proxy_url = client.proxy.as_ref().map(|proxy| proxy.url.clone());
-        let mut current = Current::default();
+        let mut current = CurrentCredentials::default();
         current.replace(read_all(&parts, proxy_url.as_ref())?);
         let current = Mutex::new(current);
-        Ok(Self { parts, proxy_url, current, reading: Reading::default() })
+        Ok(Self { parts, proxy_url, current, refresh: SingleFlight::default() })
     }
 
-    /// Returns the headers as they were last read, and what takes their secrets out of an answer.
+    /// Returns the headers as they were last read, and the redactor of their secrets.
     pub fn current(&self) -> (HeaderMap, Arc<Redactor>) {
         let current = self.current.lock();
         (current.headers.clone(), Arc::clone(&current.history.redactor))
     }
 
-    /// Hash of the headers as they were last read, signatures aside.
+    /// Returns the hash of the headers as they were last read, without signatures.
     pub fn fingerprint(&self) -> u64 {
         self.current.lock().fingerprint
     }
 
-    /// Whether the headers can change while the configuration does not.
+    /// Reports whether the headers can change while the configuration stays the same.
     pub fn can_change(&self) -> bool {
         let in_file = |secret: &Secret| matches!(secret, Secret::File(_));
         self.parts
             .iter()
-            .any(|part| in_file(&part.secret) || matches!(part.form, Form::KlingJwt { .. }))
+            .any(|part| in_file(&part.secret) || matches!(part.form, HeaderForm::KlingJwt { .. }))
     }
 
-    /// Reads every secret once more. Returns whether one has changed.
+    /// Reads every secret again. Returns true if one has changed.
     ///
     /// # Errors
     /// When a secret cannot be read or used; the headers stay as they were.
     pub async fn refresh(self: &Arc<Self>) -> Result<bool, BuildError> {
         let this = Arc::clone(self);
         let read = self
-            .reading
-            .read(PATIENCE, move || read_all(&this.parts, this.proxy_url.as_ref()))
+            .refresh
+            .run(READ_TIMEOUT, move || read_all(&this.parts, this.proxy_url.as_ref()))
             .await;
         let read = read.map_err(|error| BuildError::Secret(format!("secrets: {error}")))??;
         let mut current = self.current.lock();
@@ -146,16 +148,19 @@ impl Credentials {
     }
 }
 
-impl Current {
-    fn replace(&mut self, Read { headers, fingerprint, secrets }: Read) {
+impl CurrentCredentials {
+    fn replace(&mut self, ReadCredentials { headers, fingerprint, secrets }: ReadCredentials) {
         (self.headers, self.fingerprint) = (headers, fingerprint);
         self.history.push(secrets);
     }
 }
 
-fn read_all(parts: &[Part], proxy_url: Option<&Secret>) -> Result<Read, BuildError> {
-    let Read { mut headers, mut fingerprint, mut secrets } = Read::default();
-    // The pages of a proxy come back as answers.
+fn read_all(
+    parts: &[HeaderPart],
+    proxy_url: Option<&Secret>,
+) -> Result<ReadCredentials, BuildError> {
+    let ReadCredentials { mut headers, mut fingerprint, mut secrets } = ReadCredentials::default();
+    // A proxy may send its password back in an error page.
     let proxy_url = proxy_url.and_then(|url| Url::parse(url.read().ok()?.expose_secret()).ok());
     if let Some(url) = proxy_url {
         let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -165,21 +170,20 @@ fn read_all(parts: &[Part], proxy_url: Option<&Secret>) -> Result<Read, BuildErr
     }
     for part in parts {
         let secret = part.read(&part.secret)?;
-        // The account consists of this and the secret. Not of the token, which is another one every
-        // ten minutes.
+        // The account and the secret are hashed, not the token, which changes every ten minutes.
         let (text, account) = match &part.form {
-            Form::Prefixed(prefix) => {
+            HeaderForm::Prefixed(prefix) => {
                 if part.secret.is_masked() {
                     secrets.add_header(&part.name, secret.expose_secret());
                 }
                 (format!("{prefix}{}", secret.expose_secret()), SecretString::from(&**prefix))
             }
-            Form::Basic { username } => {
+            HeaderForm::Basic { username } => {
                 secrets.add_user(username, secret.expose_secret());
                 let encoded = basic(username, secret.expose_secret());
                 (format!("Basic {encoded}"), SecretString::from(&**username))
             }
-            Form::KlingJwt { access_key } => {
+            HeaderForm::KlingJwt { access_key } => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let access_key = part.read(access_key)?;
                 let token = kling_jwt(&access_key, &secret, now);
@@ -200,10 +204,10 @@ fn read_all(parts: &[Part], proxy_url: Option<&Secret>) -> Result<Read, BuildErr
         value.set_sensitive(true);
         headers.append(part.name.clone(), value);
     }
-    Ok(Read { headers, fingerprint, secrets })
+    Ok(ReadCredentials { headers, fingerprint, secrets })
 }
 
-impl Part {
+impl HeaderPart {
     fn read(&self, secret: &Secret) -> Result<SecretString, BuildError> {
         secret.read().map_err(|error| self.error(&error))
     }
@@ -213,8 +217,8 @@ impl Part {
     }
 }
 
-/// A token as Kling asks for it: a JWT (RFC 7519) signed with HMAC-SHA-256. It is the same for all
-/// of [`SIGN_EVERY`], so that reading the secrets again does not look like a change.
+/// Returns a token for Kling: a JWT (RFC 7519) signed with HMAC-SHA-256. It stays the same for
+/// [`SIGN_EVERY`], so that reading the secrets again does not look like a change.
 fn kling_jwt(access_key: &SecretString, secret_key: &SecretString, now: Duration) -> String {
     let signed_at = now.as_secs() / SIGN_EVERY.as_secs() * SIGN_EVERY.as_secs();
     let header = json!({"alg": "HS256", "typ": "JWT"});
@@ -234,14 +238,88 @@ fn kling_jwt(access_key: &SecretString, secret_key: &SecretString, now: Duration
     format!("{signed}.{}", encode(signature.as_ref()))
 }
 
+/// All texts that are secrets by themselves.
+#[derive(Debug, Default)]
+struct Secrets(Vec<SecretString>);
+
+impl Secrets {
+    /// Adds a secret.
+    fn add(&mut self, secret: SecretString) {
+        self.0.push(secret);
+    }
+
+    /// Adds a user's password, and the encoded form of name and password. Without a password, the name is
+    /// the secret.
+    fn add_user(&mut self, username: &str, password: &str) {
+        let secret = if password.is_empty() { username } else { password };
+        let both = format!("{username}:{password}");
+        self.0.extend([secret.into(), basic(username, password).into(), both.into()]);
+    }
+
+    /// Adds a header's value, and the parts that are secrets by themselves: the text after a scheme, a
+    /// user's password, the value of a cookie.
+    fn add_header(&mut self, name: &HeaderName, value: &str) {
+        self.0.push(value.into());
+        if *name == COOKIE {
+            let values = value.split(';').filter_map(|pair| pair.split_once('='));
+            self.0.extend(values.map(|(_, value)| value.trim().into()));
+        } else if let Some((scheme, rest)) = value.split_once(' ') {
+            self.0.push(rest.trim().into());
+            let is_basic = scheme.eq_ignore_ascii_case("basic");
+            let user = BASE64_STANDARD.decode(rest.trim()).ok().filter(|_| is_basic);
+            let user = user.and_then(|user| String::from_utf8(user).ok());
+            if let Some((username, password)) =
+                user.as_deref().and_then(|user| user.split_once(':'))
+            {
+                self.add_user(username, password);
+            }
+        }
+    }
+
+    /// Adds a signed token and its parts, without the first one, which only names the algorithm.
+    fn add_token(&mut self, token: &str) {
+        self.0.extend(token.split('.').skip(1).chain([token]).map(SecretString::from));
+    }
+
+    fn exposed(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(ExposeSecret::expose_secret)
+    }
+}
+
+/// The current secrets, and those that they have replaced.
+#[derive(Debug, Default)]
+struct SecretHistory {
+    /// Newest first.
+    generations: VecDeque<Secrets>,
+    /// Redactor of all of them.
+    redactor: Arc<Redactor>,
+}
+
+impl SecretHistory {
+    /// Adds the current secrets, and keeps the previous ones.
+    fn push(&mut self, secrets: Secrets) {
+        if self.generations.front().is_some_and(|known| known.exposed().eq(secrets.exposed())) {
+            return;
+        }
+        self.generations.push_front(secrets);
+        self.generations.truncate(GENERATIONS);
+        self.redactor = Arc::new(Redactor::new(self.generations.iter().flat_map(Secrets::exposed)));
+    }
+}
+
+/// Encodes the credentials of RFC 7617.
+fn basic(username: &str, password: &str) -> String {
+    BASE64_STANDARD.encode(format!("{username}:{password}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::TlsConfig;
 
-    /// Accounts that differ in any part of what is sent have different fingerprints at any time.
+    /// Accounts that differ in any part of the headers have different fingerprints at any time.
     #[test]
-    fn a_fingerprint_stands_for_all_that_is_sent() {
+    fn a_fingerprint_covers_all_headers() {
         let secret = Secret::inline;
         let header = |name: &'static str, scheme: &str, text| Auth::Header {
             name: HeaderName::from_static(name),
@@ -278,7 +356,7 @@ mod tests {
                 proxy: None,
                 http2: true,
             };
-            let read = |auth| Credentials::read(&client(auth)).unwrap().fingerprint();
+            let read = |auth| ProviderCredentials::read(&client(auth)).unwrap().fingerprint();
             all().map(read).into()
         };
         let mut found = fingerprints();
@@ -301,12 +379,48 @@ mod tests {
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"sk");
         let signed = format!("{}.{}", parts[0], parts[1]);
         hmac::verify(&key, signed.as_bytes(), &decode(&parts[2])).unwrap();
-        // Every moment has a token that is valid for at least 20 minutes more.
+        // At any time the token is valid for at least 20 more minutes.
         for now in at..at + 1_300 {
             let claims = decode(token(now).split('.').nth(1).unwrap());
             let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
             assert!(claims["exp"].as_u64().unwrap() >= now + 1_200);
         }
         assert_eq!(token(at - at % 600), token(at - at % 600 + 599));
+    }
+
+    fn joined(secrets: &Secrets) -> String {
+        secrets.exposed().collect::<Vec<_>>().join(" | ")
+    }
+
+    #[test]
+    fn parts_of_headers_are_secrets() {
+        let parts = |name: HeaderName, value: &str| {
+            let mut secrets = Secrets::default();
+            secrets.add_header(&name, value);
+            joined(&secrets)
+        };
+        assert_eq!(parts(AUTHORIZATION, "token"), "token");
+        assert_eq!(parts(AUTHORIZATION, "Token  t 1"), "Token  t 1 | t 1");
+        let basic = "bAsic dTpwOjE= | dTpwOjE= | p:1 | dTpwOjE= | u:p:1";
+        assert_eq!(parts(AUTHORIZATION, "bAsic dTpwOjE="), basic);
+        assert_eq!(parts(COOKIE, "a=1; b=x=y"), "a=1; b=x=y | 1 | x=y");
+        let mut secrets = Secrets::default();
+        secrets.add_user("token", "");
+        secrets.add_token("a.b.c");
+        assert_eq!(joined(&secrets), "token | dG9rZW46 | token: | b | c | a.b.c");
+    }
+
+    #[test]
+    fn replaced_secrets_are_masked_for_some_time() {
+        let secret = |number: usize| format!("secret-{number}");
+        let mut history = SecretHistory::default();
+        for number in 0..=GENERATIONS {
+            // The same secrets are no new generation.
+            history.push(Secrets(vec![secret(number).into()]));
+            history.push(Secrets(vec![secret(number).into()]));
+        }
+        let is_known = |number: &usize| history.redactor.mask_text(&secret(*number)).is_some();
+        let known: Vec<_> = (0..=GENERATIONS).filter(is_known).collect();
+        assert_eq!(known, (1..=GENERATIONS).collect::<Vec<_>>());
     }
 }

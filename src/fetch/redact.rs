@@ -1,42 +1,45 @@
-//! Redaction: secrets that a provider sends back, in the message of a refusal say, are taken out of
-//! its answers before anything reads them, and out of what was read.
+//! Redaction: secrets that a provider sends back, for example in the message of a refusal, are masked in
+//! its responses before anything else reads them, and in the texts that were read.
 
 mod escape;
-mod html;
-mod needle;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use memchr::memchr3_iter;
+use memchr::memmem::Finder;
 
-use escape::{COMPARED, Decoder};
-use needle::{MAX_ESCAPE, Needle, is_line_break};
+use escape::{COMPARED, DecodedChar, EscapeDecoder, FOLLOWED, is_lead};
 
-/// The shortest secret that is looked for, in bytes: shorter ones stand in words that mean
-/// something else.
+/// Length of the shortest secret that is masked, in bytes: shorter ones occur in ordinary words.
 const MIN_LENGTH: usize = 8;
 const MASK: &[u8] = b"<secret>";
+/// Length of the longest escape of one character that is recognised before a match and at the end of a
+/// truncated text, in bytes.
+const MAX_ESCAPE: usize = 16;
 
-/// Finds secrets in every form that a common encoder gives them: as they are, with any of their
-/// characters escaped, and in base64, which may be escaped as well.
+/// Masks secrets in every form that common encoders produce: as they are, with any of their characters
+/// escaped, and in base64, which may be escaped as well.
 pub struct Redactor {
     needles: Vec<Needle>,
-    /// The length of the shortest needle, in bytes.
+    /// Length of the shortest needle, in bytes.
     shortest: usize,
     /// Every byte of every needle, in the order of the bytes.
     anchors: Vec<Anchor>,
-    /// The index of the first anchor of each byte, and the end.
+    /// Index of the first anchor of each byte, and the end.
     first_anchors: Vec<usize>,
-    /// What no header may be called, in lower case.
+    /// The secrets in lower case, as names of headers are compared.
     names: Vec<Box<str>>,
 }
 
-/// A byte of a needle, and its place there.
+/// A byte of a needle, and its position there.
 #[derive(Clone, Copy)]
 struct Anchor {
     byte: u8,
@@ -51,7 +54,7 @@ impl Default for Redactor {
 }
 
 impl Redactor {
-    /// A redactor of these secrets; those of less than 8 bytes are left out.
+    /// Returns a redactor of these secrets, without those of less than 8 bytes.
     pub fn new<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) -> Self {
         let (mut needles, mut names) = (Vec::<Needle>::new(), Vec::new());
         for secret in secrets {
@@ -60,7 +63,7 @@ impl Redactor {
                 continue;
             }
             names.push(secret.to_lowercase().into());
-            // As it is, and as forms write it.
+            // As it is, and as in forms.
             let texts =
                 [secret, &secret.replace(' ', "+")].map(|text| Needle::text(text.as_bytes()));
             for needle in texts.into_iter().chain(Needle::base64(secret.as_bytes())) {
@@ -81,13 +84,13 @@ impl Redactor {
         Self { needles, shortest: shortest.unwrap_or(usize::MAX), anchors, first_anchors, names }
     }
 
-    /// Returns the bytes without secrets; `None` where they have none.
+    /// Masks the secrets in bytes; returns `None` if there are none.
     pub fn mask(&self, text: &[u8]) -> Option<Vec<u8>> {
-        // An escape is never shorter than what it stands for.
+        // An escape is never shorter than its character.
         if text.len() < self.shortest {
             return None;
         }
-        let (mut found, mut decoder) = (Vec::new(), Decoder::new(text));
+        let (mut found, mut decoder) = (Vec::new(), EscapeDecoder::new(text));
         for needle in &self.needles {
             needle.find(text, &mut decoder, &mut found);
         }
@@ -95,14 +98,14 @@ impl Redactor {
         if found.is_empty() { None } else { Some(replace(text, found)) }
     }
 
-    /// Returns the beginning of a text without secrets, and without the beginning of one at its end.
-    pub fn mask_cut(&self, start: Bytes) -> Bytes {
+    /// Masks the secrets in a truncated text, and removes the beginning of one at its end.
+    pub fn mask_truncated(&self, start: Bytes) -> Bytes {
         let mut masked = self.mask(&start).map_or(start, Bytes::from);
-        let mut decoder = Decoder::new(&masked);
+        let mut decoder = EscapeDecoder::new(&masked);
         let longest = self.needles.iter().map(|needle| needle.bytes().len()).max();
         let window = longest.map_or(0, |longest| longest.saturating_mul(MAX_ESCAPE));
         let mut ends = masked.len().saturating_sub(window)..masked.len();
-        // What cannot be read may be one.
+        // Text that cannot be decoded may be one.
         let is_begun = |at: &usize| {
             self.needles.iter().any(|needle| needle.is_begun(&masked, *at, &mut decoder))
                 || decoder.is_exhausted()
@@ -112,12 +115,12 @@ impl Redactor {
         masked
     }
 
-    /// Returns the text without secrets; `None` where it has none.
+    /// Masks the secrets in a text; returns `None` if there are none.
     pub fn mask_text(&self, text: &str) -> Option<String> {
         self.mask(text.as_bytes()).map(|masked| String::from_utf8_lossy(&masked).into_owned())
     }
 
-    /// Takes secrets out of the values of headers, and headers out whose names have one.
+    /// Masks the secrets in the values of headers, and removes headers with a secret in their names.
     pub fn mask_headers(&self, headers: &mut HeaderMap) {
         for value in headers.values_mut() {
             let masked = self.mask(value.as_bytes());
@@ -132,11 +135,16 @@ impl Redactor {
         }
     }
 
-    /// Adds the places of secrets of which a character is escaped.
-    fn find_escaped(&self, text: &[u8], decoder: &mut Decoder<'_>, found: &mut Vec<Range<usize>>) {
+    /// Adds the ranges of secrets with an escaped character.
+    fn find_escaped(
+        &self,
+        text: &[u8],
+        decoder: &mut EscapeDecoder<'_>,
+        found: &mut Vec<Range<usize>>,
+    ) {
         let mut behind = 0;
         for at in memchr3_iter(b'\\', b'%', b'&', text) {
-            // Within one that was found.
+            // Within the last match.
             if at < behind {
                 continue;
             }
@@ -161,14 +169,14 @@ impl Redactor {
                 }
             }
             if decoder.is_exhausted() {
-                // An attack: what cannot be read is not shown.
+                // An attack: text that cannot be decoded is not shown.
                 found.push(0..text.len());
                 return;
             }
         }
     }
 
-    /// Returns where a byte is in the needles.
+    /// Returns the positions of a byte in the needles.
     fn anchors_of(&self, byte: Option<&u8>) -> &[Anchor] {
         let range = byte.and_then(|byte| {
             let mut firsts = self.first_anchors.iter().skip(usize::from(*byte));
@@ -178,7 +186,7 @@ impl Redactor {
     }
 }
 
-/// Returns the text with a mask in each of the places, in one where they overlap.
+/// Replaces ranges of a text by a mask, overlapping ones by a single mask.
 fn replace(text: &[u8], mut places: Vec<Range<usize>>) -> Vec<u8> {
     places.sort_by_key(|place| place.start);
     let (mut masked, mut end) = (Vec::with_capacity(text.len()), 0);
@@ -197,4 +205,215 @@ impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} texts", self.needles.len())
     }
+}
+
+/// One text to search for: a secret, or its base64.
+struct Needle {
+    finder: Finder<'static>,
+    form: NeedleForm,
+}
+
+/// Form of a needle.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NeedleForm {
+    Text,
+    /// The characters of base64 that encode only the secret, and whether the character before and the one
+    /// after encode a part of it. Encoders may break the line anywhere.
+    Base64 {
+        shares_first: bool,
+        shares_last: bool,
+    },
+}
+
+/// Result of comparing a needle with a text.
+struct Comparison {
+    /// Farthest end of the needle, if it matches.
+    whole: Option<usize>,
+    /// True if the text ends within the needle.
+    is_truncated: bool,
+}
+
+impl Needle {
+    /// Returns the needle for a text itself.
+    fn text(text: &[u8]) -> Self {
+        Self { finder: Finder::new(text).into_owned(), form: NeedleForm::Text }
+    }
+
+    /// Returns the needles for a text's base64 in both alphabets, alone or anywhere within the base64 of a
+    /// longer text: three bytes become four characters, so there are three alignments.
+    fn base64(text: &[u8]) -> Vec<Self> {
+        let mut needles: Vec<Self> = Vec::new();
+        for before in 0..3_usize {
+            let longer = [vec![0; before].as_slice(), text].concat();
+            // Number of characters that encode a part of the text before, and of those without any
+            // part of the text after.
+            let (skipped, whole) = ((before * 8).div_ceil(6), longer.len() * 8 / 6);
+            let form = NeedleForm::Base64 {
+                shares_first: before > 0,
+                shares_last: longer.len() * 8 % 6 > 0,
+            };
+            for encoded in
+                [BASE64_STANDARD_NO_PAD.encode(&longer), BASE64_URL_SAFE_NO_PAD.encode(&longer)]
+            {
+                let encoded = encoded.as_bytes().get(skipped..whole).unwrap_or_default();
+                if needles.iter().all(|needle| needle.bytes() != encoded) {
+                    needles.push(Self { finder: Finder::new(encoded).into_owned(), form });
+                }
+            }
+        }
+        needles
+    }
+
+    /// Returns the bytes to search for.
+    fn bytes(&self) -> &[u8] {
+        self.finder.needle()
+    }
+
+    /// Adds the ranges of the needle without escapes.
+    fn find(&self, text: &[u8], decoder: &mut EscapeDecoder<'_>, found: &mut Vec<Range<usize>>) {
+        for start in self.finder.find_iter(text) {
+            found.push(self.widened(text, start..start + self.bytes().len(), decoder));
+        }
+    }
+
+    /// Returns the range of the needle whose first escape is at `at`, decoded as `symbol`, after
+    /// `matched` of its bytes.
+    fn find_escaped(
+        &self,
+        text: &[u8],
+        at: usize,
+        matched: usize,
+        symbol: &DecodedChar,
+        decoder: &mut EscapeDecoder<'_>,
+    ) -> Option<Range<usize>> {
+        let (before, literal) = (text.get(..at)?, self.bytes().get(..matched)?);
+        if !before.ends_with(literal) {
+            return None;
+        }
+        let end = self.rest(text, matched, symbol, decoder)?;
+        Some(self.widened(text, at - matched..end, decoder))
+    }
+
+    /// Reports whether a character may occur between any two of the needle.
+    fn may_break(&self, utf8: &[u8]) -> bool {
+        is_line_break(utf8) && matches!(self.form, NeedleForm::Base64 { .. })
+    }
+
+    /// Returns the end of the needle, of which `matched` bytes precede the escape decoded as `symbol`; the
+    /// farthest one if there are several.
+    fn rest(
+        &self,
+        text: &[u8],
+        matched: usize,
+        symbol: &DecodedChar,
+        decoder: &mut EscapeDecoder<'_>,
+    ) -> Option<usize> {
+        self.follow(text, self.behind(matched, symbol)?, decoder).whole
+    }
+
+    /// Reports whether the needle begins at `at` and is cut off by the end of the text.
+    fn is_begun(&self, text: &[u8], at: usize, decoder: &mut EscapeDecoder<'_>) -> bool {
+        self.follow(text, (0, at), decoder).is_truncated
+    }
+
+    /// Compares the needle with a text. `from` is the number of bytes already matched and the position in
+    /// the text.
+    fn follow(
+        &self,
+        text: &[u8],
+        from: (usize, usize),
+        decoder: &mut EscapeDecoder<'_>,
+    ) -> Comparison {
+        let mut comparison = Comparison { whole: None, is_truncated: false };
+        // Alternatives left to try, since an escape may also be meant literally: a secret may contain
+        // backslashes or percent signs.
+        let (mut left, mut tried) = (vec![from], HashSet::new());
+        while let Some((mut matched, mut at)) = left.pop() {
+            while tried.insert((matched, at)) && decoder.spend(FOLLOWED) {
+                let Some(expected) = self.bytes().get(matched) else {
+                    comparison.whole = comparison.whole.max(Some(at));
+                    break;
+                };
+                let Some(byte) = text.get(at) else {
+                    comparison.is_truncated = true;
+                    break;
+                };
+                if is_lead(*byte) {
+                    let before = left.len();
+                    let mut chain = decoder.chain(at);
+                    while let Some(symbol) = decoder.next(&mut chain) {
+                        left.extend(self.behind(matched, &symbol));
+                    }
+                    // A truncated escape may stand for any character.
+                    comparison.is_truncated |= left.len() == before && text.len() - at < MAX_ESCAPE;
+                } else if self.may_break(&[*byte]) {
+                    at += 1;
+                    continue;
+                }
+                if expected != byte {
+                    break;
+                }
+                (matched, at) = (matched + 1, at + 1);
+            }
+        }
+        comparison
+    }
+
+    /// Returns the number of bytes matched after an escape, and the position in the text.
+    fn behind(&self, matched: usize, symbol: &DecodedChar) -> Option<(usize, usize)> {
+        let rest = self.bytes().get(matched..)?;
+        if rest.starts_with(&symbol.utf8) {
+            return Some((matched + symbol.utf8.len(), symbol.end));
+        }
+        self.may_break(&symbol.utf8).then_some((matched, symbol.end))
+    }
+
+    /// Extends a range by the characters of base64 that encode a part of the secret.
+    fn widened(
+        &self,
+        text: &[u8],
+        found: Range<usize>,
+        decoder: &mut EscapeDecoder<'_>,
+    ) -> Range<usize> {
+        let NeedleForm::Base64 { shares_first, shares_last } = self.form else { return found };
+        let Range { mut start, mut end } = found;
+        if shares_first {
+            start = start_of_base64(text, start, decoder);
+        }
+        if shares_last
+            && let Some((byte, behind)) = decoder.plain(end)
+            && is_base64(byte)
+        {
+            end = behind;
+            while let Some((b'=', behind)) = decoder.plain(end) {
+                end = behind;
+            }
+        }
+        start..end
+    }
+}
+
+/// Returns the start of the character of base64 that ends at `end`; `end` if there is none.
+fn start_of_base64(text: &[u8], end: usize, decoder: &mut EscapeDecoder<'_>) -> usize {
+    let is_base64_at = |at: &usize| text.get(*at).is_some_and(|byte| is_base64(*byte));
+    let mut is_escaped = |at: &usize| {
+        let mut chain = decoder.chain(*at);
+        while let Some(symbol) = decoder.next(&mut chain) {
+            if symbol.end == end && matches!(*symbol.utf8, [byte] if is_base64(byte)) {
+                return true;
+            }
+        }
+        false
+    };
+    let escaped = (end.saturating_sub(MAX_ESCAPE)..end).find(|at| is_escaped(at));
+    escaped.or(end.checked_sub(1).filter(is_base64_at)).unwrap_or(end)
+}
+
+/// Reports whether a character is a line break, which encoders of base64 insert anywhere.
+fn is_line_break(utf8: &[u8]) -> bool {
+    matches!(utf8, [b'\r' | b'\n'])
+}
+
+const fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
 }

@@ -1,5 +1,5 @@
-//! Host names to addresses: one look-up a name at a time, on threads of their own, so that a name
-//! server that does not answer holds up neither other names nor the reading of files.
+//! Resolution of host names: one look-up for each name at a time, on threads of their own, so that a name
+//! server that does not respond blocks neither other names nor the reading of files.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,37 +12,37 @@ use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::watch;
 
-/// The most look-ups under way, each of another name: a provider has one name, its own or that of its
-/// proxy. A look-up costs a thread for as long as the system waits for the name server, which is
-/// half a minute or so.
+/// Most look-ups in flight, each of a different name: a provider has one name, its own or that of its
+/// proxy. A look-up uses a thread for as long as the system waits for the name server, which is about
+/// half a minute.
 const MAX_LOOK_UPS: usize = 256;
 
-/// The words that the standard library puts before the system's own.
+/// Prefix of the standard library before the system's error message.
 const PREFIX: &str = "failed to lookup address information: ";
 
-/// Looks host names up, for all providers of a process.
+/// Resolver of host names, for all providers of a process.
 #[derive(Clone)]
-pub struct Resolver(Arc<Shared>);
+pub struct Resolver(Arc<ResolverState>);
 
-struct Shared {
-    look_up: Box<LookUp>,
-    under_way: Mutex<HashMap<Box<str>, Outcomes>>,
+struct ResolverState {
+    look_up: Box<LookUpFn>,
+    in_flight: Mutex<HashMap<Box<str>, AddressReceiver>>,
 }
 
-type LookUp = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+type LookUpFn = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
-type Outcome = Result<Arc<[SocketAddr]>, ResolveError>;
+type Addresses = Result<Arc<[SocketAddr]>, ResolveError>;
 
-/// Brings the outcome of a look-up, once there is one.
-type Outcomes = watch::Receiver<Option<Outcome>>;
+/// Receiver of the result of a look-up.
+type AddressReceiver = watch::Receiver<Option<Addresses>>;
 
-/// Why a name has no address.
+/// Error of a name that was not resolved.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
-    /// It was not found, for this reason.
+    /// The look-up failed, for this reason.
     #[error("the name {0} cannot be looked up: {1}")]
     Failed(Box<str>, String),
-    /// Too many others are being looked up.
+    /// Too many other look-ups are in flight.
     #[error("the name {0} is not looked up: {MAX_LOOK_UPS} others wait for their name servers")]
     TooMany(Box<str>),
 }
@@ -63,17 +63,17 @@ impl Resolver {
     pub fn with(
         look_up: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(Shared { look_up: Box::new(look_up), under_way: Mutex::default() }))
+        Self(Arc::new(ResolverState { look_up: Box::new(look_up), in_flight: Mutex::default() }))
     }
 
     /// Reports whether a name is being looked up.
     pub fn is_looking_up(&self, name: &str) -> bool {
-        self.0.under_way.lock().contains_key(name)
+        self.0.in_flight.lock().contains_key(name)
     }
 
-    /// Looks a name up. The caller may give up at any time; the look-up then goes on, and the next
+    /// Looks a name up. The caller may stop waiting at any time: the look-up continues, and the next
     /// caller joins it.
-    async fn addresses(&self, name: &str) -> Outcome {
+    async fn addresses(&self, name: &str) -> Addresses {
         let mut outcomes = self.join(name)?;
         let outcome = outcomes.wait_for(Option::is_some).await;
         let outcome = outcome.ok().and_then(|outcome| outcome.clone());
@@ -85,24 +85,24 @@ impl Resolver {
         })
     }
 
-    /// Joins the look-up of a name, and begins it where none is under way.
-    fn join(&self, name: &str) -> Result<Outcomes, ResolveError> {
-        let mut under_way = self.0.under_way.lock();
-        if let Some(outcomes) = under_way.get(name) {
+    /// Joins the look-up of a name, and starts one if none is in flight.
+    fn join(&self, name: &str) -> Result<AddressReceiver, ResolveError> {
+        let mut in_flight = self.0.in_flight.lock();
+        if let Some(outcomes) = in_flight.get(name) {
             return Ok(outcomes.clone());
         }
-        if under_way.len() >= MAX_LOOK_UPS {
+        if in_flight.len() >= MAX_LOOK_UPS {
             return Err(ResolveError::TooMany(name.into()));
         }
         let (found, outcomes) = watch::channel(None);
-        under_way.insert(name.into(), outcomes.clone());
-        // A thread that cannot be spawned drops what was given to it, which takes the lock.
-        drop(under_way);
-        let task = UnderWay { shared: Arc::clone(&self.0), name: name.into() };
-        // One for each look-up: a connection is made far less often than a request is sent.
+        in_flight.insert(name.into(), outcomes.clone());
+        // If the thread cannot be spawned, its closure is dropped, and with it the look-up, which locks.
+        drop(in_flight);
+        let task = LookUp { shared: Arc::clone(&self.0), name: name.into() };
+        // A thread for each look-up: connections are opened far less often than requests are sent.
         let thread = thread::Builder::new().name("look-up".to_owned()).spawn(move || {
             let outcome = task.run();
-            // Those who come from now on get the outcome of a look-up of their own.
+            // Later callers start a look-up of their own.
             drop(task);
             found.send_replace(Some(outcome));
         });
@@ -123,14 +123,14 @@ impl Resolve for Resolver {
     }
 }
 
-/// A look-up under way, which ends when it is dropped, by a panic too.
-struct UnderWay {
-    shared: Arc<Shared>,
+/// A look-up in flight, which ends when it is dropped, also by a panic.
+struct LookUp {
+    shared: Arc<ResolverState>,
     name: Box<str>,
 }
 
-impl UnderWay {
-    fn run(&self) -> Outcome {
+impl LookUp {
+    fn run(&self) -> Addresses {
         let found = (self.shared.look_up)(&self.name).map(Arc::from);
         found.map_err(|error| {
             let why = error.to_string();
@@ -140,9 +140,9 @@ impl UnderWay {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for LookUp {
     fn drop(&mut self) {
-        self.shared.under_way.lock().remove(&self.name);
+        self.shared.in_flight.lock().remove(&self.name);
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    /// Name servers, of which those of names that begin with `silent` answer once they are told to.
+    /// Name servers; for names that begin with `silent` they respond only after [`Servers::answer`].
     #[derive(Default)]
     struct Servers {
         asked: AtomicUsize,
@@ -181,7 +181,7 @@ mod tests {
             })
         }
 
-        /// Waits until so many look-ups have begun.
+        /// Waits until `times` look-ups have begun.
         async fn was_asked(&self, times: usize) {
             while self.asked.load(Ordering::SeqCst) < times {
                 tokio::task::yield_now().await;
@@ -207,7 +207,7 @@ mod tests {
         assert!(waiting.iter_mut().all(|caller| caller.now_or_never().is_none()));
         // Threads take up look-ups in any order; the numbers below need this one to be the first.
         servers.was_asked(1).await;
-        // Of callers some stop waiting.
+        // Some callers stop waiting.
         let waiting = waiting.split_off(500);
         assert_eq!(*resolver.addresses("a.test").await.unwrap(), [address(1)]);
         assert!(resolver.is_looking_up("silent") && !resolver.is_looking_up("a.test"));
@@ -215,12 +215,12 @@ mod tests {
         for found in join_all(waiting).await {
             assert_eq!(*found.unwrap(), [address(0)]);
         }
-        // What is asked for again is looked up again.
+        // A later request is a new look-up.
         assert_eq!(*resolver.addresses("silent").await.unwrap(), [address(2)]);
     }
 
     #[tokio::test]
-    async fn beyond_so_many_silent_servers_a_name_is_refused_at_once() {
+    async fn a_look_up_beyond_the_limit_is_refused_at_once() {
         let servers = Arc::new(Servers::default());
         let resolver = servers.resolver();
         let names: Vec<_> = (0..MAX_LOOK_UPS).map(|number| format!("silent-{number}")).collect();
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(refused, ResolveError::TooMany("a.test".into()));
         let text = "the name a.test is not looked up: 256 others wait for their name servers";
         assert_eq!(refused.to_string(), text);
-        // One that is under way can still be joined.
+        // A look-up in flight can still be joined.
         let joined = resolver.addresses("silent-7");
         servers.answer();
         assert!(joined.await.is_ok());
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_look_up_that_fails_says_why_and_is_no_longer_under_way() {
+    async fn a_failed_look_up_has_a_reason_and_is_not_in_flight() {
         let resolver = Arc::new(Servers::default()).resolver();
         for (name, why) in [
             ("unknown.test", "no such name"),

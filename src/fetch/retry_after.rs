@@ -1,5 +1,5 @@
-//! `Retry-After` (RFC 9110) as the world writes it: seconds, also with a fraction, or a date;
-//! `retry-after-ms` goes before it.
+//! `Retry-After` (RFC 9110) as servers send it: seconds, also with a fraction, or a date;
+//! `retry-after-ms` takes precedence.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,22 +8,22 @@ use http::header::{DATE, HeaderName, RETRY_AFTER};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
-use crate::mapping::convert::MAX_DELAY;
+use crate::mapping::fields::MAX_DELAY;
 
-/// Milliseconds, as several APIs of models send them beside the seconds.
+/// Header with milliseconds, which several model APIs send in addition to the seconds.
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
-/// Returns how long to wait; `None` without a header that can be read. A fraction is rounded up, a
-/// date in the past is no wait, and of several values the longest counts. Dates count from the
-/// answer's own `Date`, so that a clock of ours that is wrong does not silence the provider; without
-/// one, from `now`.
+/// Parses the delay before the next request; returns `None` without a valid header. Fractions are rounded
+/// up, a date in the past is a delay of 0, and of several values the longest counts. Dates count from the
+/// response's own `Date`, so that a wrong clock of ours does not pause the provider; without one, from
+/// `now`.
 pub fn parse(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let milliseconds = texts(headers, &RETRY_AFTER_MS)
         .filter_map(|text| longest(text, Duration::from_millis))
         .max();
     milliseconds.or_else(|| {
-        let delay = |text| match date(text) {
-            Some(date) => Some(date.duration_since(sent(headers, now)).unwrap_or_default()),
+        let delay = |text| match parse_date(text) {
+            Some(until) => Some(until.duration_since(date(headers, now)).unwrap_or_default()),
             None => longest(text, Duration::from_secs),
         };
         texts(headers, &RETRY_AFTER).filter_map(delay).max()
@@ -34,14 +34,13 @@ fn texts<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
     headers.get_all(name).into_iter().filter_map(|value| Some(value.to_str().ok()?.trim()))
 }
 
-/// Returns the longest delay of a list of numbers, into which a proxy may have joined two headers.
+/// Returns the longest delay in a list of numbers: a proxy may have joined two headers.
 fn longest(text: &str, unit: fn(u64) -> Duration) -> Option<Duration> {
     let numbers = text.split(',').filter_map(|number| rounded_up(number.trim()));
     numbers.map(unit).filter(|delay| *delay <= MAX_DELAY).max()
 }
 
-/// Returns a decimal number, rounded up to a whole one. More digits than a number holds are the
-/// largest.
+/// Parses a decimal number and rounds it up to an integer; too many digits saturate.
 fn rounded_up(text: &str) -> Option<u64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -52,16 +51,16 @@ fn rounded_up(text: &str) -> Option<u64> {
     Some(whole.parse().unwrap_or(u64::MAX).saturating_add(more))
 }
 
-/// Returns the moment of an answer's own `Date`; `now` where it has none that can be read, or one
-/// before the year 2000.
-pub fn sent(headers: &HeaderMap, now: SystemTime) -> SystemTime {
+/// Returns the time of a response's own `Date`; `now` if it has no valid one, or one before the year
+/// 2000.
+pub fn date(headers: &HeaderMap, now: SystemTime) -> SystemTime {
     let year_2000 = SystemTime::UNIX_EPOCH + Duration::from_secs(946_684_800);
-    let date = texts(headers, &DATE).find_map(date);
+    let date = texts(headers, &DATE).find_map(parse_date);
     date.filter(|date| *date >= year_2000).unwrap_or(now)
 }
 
-/// Returns a date in one of the three forms of RFC 9110, or in the form of mail.
-fn date(text: &str) -> Option<SystemTime> {
+/// Parses a date in one of the three formats of RFC 9110, or in that of e-mail.
+fn parse_date(text: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(text).ok().or_else(|| {
         let date: Timestamp = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
         Some(date.into())
@@ -122,15 +121,15 @@ mod tests {
     }
 
     #[test]
-    fn milliseconds_go_before_seconds() {
+    fn milliseconds_take_precedence() {
         let both = |ms, seconds| parsed(&[(RETRY_AFTER_MS, ms), (RETRY_AFTER, seconds)]);
         assert_eq!(both("1500", "9"), Some(Duration::from_millis(1_500)));
         assert_eq!(both("0.25", "9"), Some(Duration::from_millis(1)));
-        // An epoch, and what cannot be read.
+        // An epoch, and an invalid value.
         for ms in ["1796023756000", "soon"] {
             assert_eq!(both(ms, "9"), Some(Duration::from_secs(9)), "{ms}");
         }
-        // Of two the longer one that can be read.
+        // The longer of two valid values.
         for [first, second] in [["soon", "3"], ["3", "1"], ["1", "3"], ["3", "99999999999"]] {
             let twice = parsed(&[(RETRY_AFTER, first), (RETRY_AFTER, second)]);
             assert_eq!(twice, Some(Duration::from_secs(3)), "{first} {second}");
@@ -150,6 +149,6 @@ mod tests {
         }
         assert_eq!(parse(&headers("today"), now), Some(Duration::from_secs(3 * 3_600 + 30)));
         let unset = headers("Thu, 01 Jan 1970 00:00:00 GMT");
-        assert_eq!(sent(&unset, now), now);
+        assert_eq!(date(&unset, now), now);
     }
 }

@@ -1,36 +1,38 @@
-//! A mapping as written to a mapping as meant: every mistake is found before anything is polled.
+//! Compilation of a definition into a mapping. Finds every mistake before anything is polled.
+
+use std::sync::Arc;
 
 use http::HeaderName;
 use jiff::tz::Offset;
 
-use super::convert::{DelayFormat, ProgressFormat};
-use super::definition::{Definition, DefinitionError, Field};
-use super::path::{Paths, parse_pointer};
-use super::row::FieldName;
+use super::definition::{Definition, Field};
+use super::fields::{DelayFormat, FieldName, Paths, ProgressFormat, parse_pointer};
 use super::time::{self, TimeFormat};
-use super::{CodeMeaning, Mapping, Place, Refinement, Source, StatusPattern, same_word};
+use super::{CodeMeaning, FieldSource, Mapping, Origin, Refinement, StatusPattern, same_word};
 use crate::observation::{Reason, State};
+use crate::yaml::diagnostic::BlockError;
 
-/// The word that stands for the HTTP status where a pointer could stand.
+/// Word for the HTTP status, in place of a JSON Pointer.
 const HTTP_STATUS: &str = "http_status";
 
-/// The most places that a field may have: no API that is known has more than four.
-const MAX_PLACES: usize = 16;
+/// Most paths of a field; no known API has more than four.
+const MAX_PATHS: usize = 16;
 
 impl Mapping {
-    /// Checks a definition.
+    /// Compiles a definition.
     ///
     /// # Errors
-    /// Every mistake in it, not just the first.
-    pub fn compile(definition: &Definition) -> Result<Self, Vec<DefinitionError>> {
+    /// When the definition has mistakes: all of them, not just the first.
+    pub fn compile(definition: &Definition) -> Result<Self, Vec<BlockError>> {
         let mut compiler = Compiler { mistakes: Vec::new() };
         let mapping = compiler.mapping(definition);
         if compiler.mistakes.is_empty() { Ok(mapping) } else { Err(compiler.mistakes) }
     }
 }
 
+/// Compiler of one definition, with the mistakes found so far.
 struct Compiler {
-    mistakes: Vec<DefinitionError>,
+    mistakes: Vec<BlockError>,
 }
 
 impl Compiler {
@@ -48,34 +50,37 @@ impl Compiler {
             }
         };
         let mut fields = Vec::new();
-        let mut code_places = Vec::new();
-        let mut failure_code_places = Vec::new();
+        let mut code_paths = Vec::new();
+        let mut failure_code_paths = Vec::new();
         for name in FieldName::ALL {
             let Some(field) = definition.field(name) else { continue };
-            let Some(place) = self.place(field, name) else { continue };
-            if let Place::Json(_) = &place {
+            let Some(origin) = self.origin(field, name) else { continue };
+            if let Origin::Body(_) = &origin {
                 if ignores_body {
                     self.wrong(&[name.as_str()], "the body is ignored, so no path leads into it");
                 }
-                let places = self.pointers(field, name);
-                for (rank, keys) in (0..).zip(&places) {
+                let pointers = self.pointers(field, name);
+                for (rank, keys) in (0..).zip(&pointers) {
                     paths.add(name, rank, keys);
                 }
                 match name {
-                    FieldName::Code => code_places = places,
-                    FieldName::FailureCode => failure_code_places = places,
+                    FieldName::Code => code_paths = pointers,
+                    FieldName::FailureCode => failure_code_paths = pointers,
                     _ => {}
                 }
             }
             if field.until.as_deref() == Some("") {
                 self.wrong(&[name.as_str(), "until"], "`until` is empty");
             }
-            fields.push((name, Source { place, until: field.until.as_deref().map(Into::into) }));
+            fields.push((
+                name,
+                FieldSource { origin, until: field.until.as_deref().map(Into::into) },
+            ));
         }
         let is_of_task = |code: &Vec<String>| {
-            failure_code_places.iter().any(|place| *code == [&*task, &**place].concat())
+            failure_code_paths.iter().any(|path| *code == [&*task, &**path].concat())
         };
-        let task_code_rank = (0..).zip(&code_places).find(|(_, code)| is_of_task(code));
+        let task_code_rank = (0..).zip(&code_paths).find(|(_, code)| is_of_task(code));
         if definition.status.is_none() {
             self.wrong(&[], "the response has no `status`: nothing tells a task's state");
         }
@@ -98,11 +103,11 @@ impl Compiler {
     }
 
     fn wrong(&mut self, at: &[&str], message: impl Into<String>) {
-        self.mistakes.push(DefinitionError::new(at, message));
+        self.mistakes.push(BlockError::new(at, message));
     }
 
     fn hinted(&mut self, at: &[&str], message: impl Into<String>, hint: &str) {
-        self.mistakes.push(DefinitionError::new(at, message).hint(hint));
+        self.mistakes.push(BlockError::new(at, message).hint(hint));
     }
 
     fn pointer(&mut self, text: &str, at: &[&str]) -> Vec<String> {
@@ -116,10 +121,10 @@ impl Compiler {
         })
     }
 
-    /// The keys that lead to each place of a field.
+    /// Parses the JSON Pointers of a field.
     fn pointers(&mut self, field: &Field, name: FieldName) -> Vec<Vec<String>> {
-        let places = field.paths.iter().take(MAX_PLACES).enumerate();
-        let pointers = places.map(|(index, path)| {
+        let paths = field.paths.iter().take(MAX_PATHS).enumerate();
+        let pointers = paths.map(|(index, path)| {
             let at = [name.as_str(), "path", &index.to_string()];
             if path == HTTP_STATUS {
                 self.wrong(&at, "`http_status` is no place in the body, and stands alone");
@@ -130,7 +135,7 @@ impl Compiler {
         pointers.collect()
     }
 
-    fn place(&mut self, field: &Field, name: FieldName) -> Option<Place> {
+    fn origin(&mut self, field: &Field, name: FieldName) -> Option<Origin> {
         let key = name.as_str();
         match (&*field.paths, &field.header) {
             ([_, ..], Some(_)) => {
@@ -141,15 +146,15 @@ impl Compiler {
                 self.wrong(&[key], "a field has a `path` or a `header`");
                 None
             }
-            ([path], None) if path == HTTP_STATUS => Some(Place::HttpStatus),
+            ([path], None) if path == HTTP_STATUS => Some(Origin::HttpStatus),
             (paths, None) => {
-                if paths.len() > MAX_PLACES {
-                    self.wrong(&[key, "path"], format!("more than {MAX_PLACES} paths"));
+                if paths.len() > MAX_PATHS {
+                    self.wrong(&[key, "path"], format!("more than {MAX_PATHS} paths"));
                 }
-                Some(Place::Json(paths.join(", ")))
+                Some(Origin::Body(paths.join(", ")))
             }
             ([], Some(header)) => match HeaderName::from_bytes(header.as_bytes()) {
-                Ok(header) => Some(Place::Header(header)),
+                Ok(header) => Some(Origin::Header(header)),
                 Err(_) => {
                     self.wrong(&[key, "header"], "this is not the name of a header");
                     None
@@ -186,7 +191,7 @@ impl Compiler {
                 "auth" => CodeMeaning::Fails(Reason::Auth),
                 "rate_limited" => CodeMeaning::Fails(Reason::RateLimited),
                 "not_found" => CodeMeaning::Fails(Reason::NotFound),
-                key => match state(key).filter(|state| state.is_final()) {
+                key => match parse_state(key).filter(|state| state.is_final()) {
                     Some(state) => CodeMeaning::Ends(state),
                     None => {
                         let hint = "write one of auth, rate_limited, not_found, succeeded, failed, \
@@ -224,8 +229,8 @@ impl Compiler {
         codes
     }
 
-    fn states(&mut self, definition: &Definition) -> Vec<(std::sync::Arc<str>, State)> {
-        let mut states: Vec<(std::sync::Arc<str>, State)> = Vec::new();
+    fn states(&mut self, definition: &Definition) -> Vec<(Arc<str>, State)> {
+        let mut states: Vec<(Arc<str>, State)> = Vec::new();
         for (key, words) in &definition.states {
             let Some(state) = self.state(key, &["states", key]) else { continue };
             for (index, word) in words.iter().enumerate() {
@@ -246,23 +251,23 @@ impl Compiler {
         states
     }
 
-    /// A state that an answer can tell.
+    /// Parses a state that a response can have.
     fn state(&mut self, word: &str, at: &[&str]) -> Option<State> {
-        let told = state(word).filter(|s| !matches!(s, State::Unknown | State::Unpolled));
-        if told.is_none() {
+        let state = parse_state(word).filter(|s| !matches!(s, State::Unknown | State::Unpolled));
+        if state.is_none() {
             self.hinted(
                 at,
                 format!("`{word}` is no state"),
                 "write one of queued, running, waiting, succeeded, failed, cancelled, not_found",
             );
         }
-        told
+        state
     }
 
     fn refinements(
         &mut self,
         definition: &Definition,
-        fields: &[(FieldName, Source)],
+        fields: &[(FieldName, FieldSource)],
     ) -> Vec<Refinement> {
         let mut refinements = Vec::new();
         for (index, refine) in definition.refine.iter().enumerate() {
@@ -351,7 +356,7 @@ impl Compiler {
     }
 }
 
-/// The first placeholder in a pointer, braces included.
+/// Returns the first placeholder in a pointer, with its braces.
 fn placeholder(pointer: &str) -> Option<&str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     pointer.match_indices('{').find_map(|(start, _)| {
@@ -363,6 +368,7 @@ fn placeholder(pointer: &str) -> Option<&str> {
     })
 }
 
-fn state(word: &str) -> Option<State> {
+/// Parses any state.
+fn parse_state(word: &str) -> Option<State> {
     State::ALL.into_iter().find(|state| state.as_str() == word)
 }

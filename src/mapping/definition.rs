@@ -1,51 +1,52 @@
-//! A mapping as written, and what can be wrong with it.
+//! Definition of a mapping, and the errors in it.
 
-use super::row::FieldName;
+use super::fields::FieldName;
 
-/// A mapping as written: everything still text, nothing resolved. The configuration fills it
-/// from YAML; [`Mapping::compile`](super::Mapping::compile) checks it.
+/// Definition of a mapping, with all values as text. The configuration fills it from YAML, and
+/// [`Mapping::compile`](super::Mapping::compile) checks it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Definition {
     /// HTTP statuses whose body is mapped, such as `200` or `2xx`. Empty: `2xx`.
     pub accept: Vec<String>,
     /// `json` (the default) or `ignored`: the body is never read, the HTTP status tells the state.
     pub body: Option<String>,
-    /// Where the envelope's own code stands.
+    /// Code of the envelope.
     pub code: Option<Field>,
-    /// Where the envelope's message stands; for people, never exported.
+    /// Message of the envelope; for people, never exported.
     pub message: Option<Field>,
-    /// For how long the provider asks to be left alone; read where the answer is a refusal.
+    /// Delay before the next request; read only if the response is a refusal.
     pub retry_after: Option<Field>,
     /// Codes that mean success. Empty: any.
     pub success: Vec<String>,
-    /// A meaning (`auth`, `rate_limited`, `not_found`, or a final state) and the codes that have it.
+    /// Meanings (`auth`, `rate_limited`, `not_found`, or a final state), each with its codes.
     pub codes: Vec<(String, Vec<String>)>,
-    /// Pointer to the task's object, or to an array of such. The fields below are relative to it.
+    /// JSON Pointer to the object of the task, or to an array of such objects. The fields below are
+    /// relative to it.
     pub task: Option<String>,
-    /// The task's ID.
+    /// Task ID.
     pub id: Option<Field>,
-    /// The provider's word for the state. The only field that every mapping has.
+    /// The provider's word for the state. The only required field.
     pub status: Option<Field>,
-    /// The kind of job.
+    /// Kind of job.
     pub job_type: Option<Field>,
-    /// When the provider took the task.
+    /// Time at which the provider accepted the task.
     pub enqueue_time: Option<Field>,
-    /// When the task ended; read only where the state is final.
+    /// Time at which the task ended; read only if the state is final.
     pub finish_time: Option<Field>,
-    /// How far the task is.
+    /// Progress of the task.
     pub progress: Option<Field>,
-    /// The provider's code for why the task failed; read only where the state is `failed`.
+    /// The provider's code for the failure of a task; read only if the state is `failed`.
     pub failure_code: Option<Field>,
-    /// The provider's words for why the task failed; for `refine` and for people, never exported.
+    /// The provider's words for the failure of a task; for `refine` and for people, never exported.
     pub failure_reason: Option<Field>,
-    /// A state and the provider's words for it; compared trimmed and without case.
+    /// States, each with the provider's words for it, which are compared trimmed and without case.
     pub states: Vec<(String, Vec<String>)>,
     /// Exceptions from the table of states.
     pub refine: Vec<Refine>,
 }
 
 impl Definition {
-    /// Where the value of `name` stands.
+    /// Returns the definition of the field `name`.
     pub fn field(&self, name: FieldName) -> Option<&Field> {
         match name {
             FieldName::Code => self.code.as_ref(),
@@ -63,53 +64,27 @@ impl Definition {
     }
 }
 
-/// Where a value stands and how it is written.
+/// Definition of a field: its source and its format.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Field {
-    /// JSON Pointers (RFC 6901), of which the first with a value counts; or `http_status` alone.
+    /// JSON Pointers (RFC 6901), of which the first with a value wins; or `http_status` alone.
     pub paths: Vec<String>,
-    /// The name of a response header, instead of a path.
+    /// Name of a response header, instead of a path.
     pub header: Option<String>,
     /// For times `rfc3339`, `epoch_seconds`, `epoch_milliseconds`, `epoch`; for progress `percent`,
     /// `ratio`; for delays `seconds`, `milliseconds`.
     pub format: Option<String>,
-    /// The offset of times without one, such as `+08:00`; for `rfc3339` alone.
+    /// UTC offset of times without one, such as `+08:00`; only for `rfc3339`.
     pub zone: Option<String>,
-    /// Only what stands before this text counts.
+    /// Text that ends the value.
     pub until: Option<String>,
 }
 
-/// Where all of `when` hold, the state is `state` instead.
+/// Definition of an exception: if all of `when` hold, the state is `state` instead.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Refine {
-    /// A field of the definition (`status`, `failure_reason`, …) and the text that it has.
+    /// Fields of the definition (`status`, `failure_reason`, …), each with the value that it must have.
     pub when: Vec<(String, String)>,
     /// The state.
     pub state: String,
-}
-
-/// A mistake in a definition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DefinitionError {
-    /// The keys that lead to it below `response` (or `request`), an index as its decimal digits:
-    /// `["states", "running", "0"]`.
-    pub at: Vec<String>,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub hint: Option<String>,
-}
-
-impl DefinitionError {
-    /// A mistake at these keys, without a hint.
-    pub fn new(at: &[&str], message: impl Into<String>) -> Self {
-        let at = at.iter().map(|key| (*key).to_owned()).collect();
-        Self { at, message: message.into(), hint: None }
-    }
-
-    /// The same with a hint.
-    #[must_use]
-    pub fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
-    }
 }

@@ -1,14 +1,15 @@
-//! One pass over a body: what stands where the paths of a mapping lead.
+//! Extraction of the fields of a mapping from a body, in one pass.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::path::{MAX_DEPTH, Node, Paths, Target};
-use super::row::{A_BOOLEAN, FieldName, Found, Row};
+use super::fields::{
+    A_BOOLEAN, FieldName, FieldValue, Fields, MAX_DEPTH, PathNode, Paths, RankedField,
+};
 
-/// The value at the place of the tasks.
+/// Value at the path of the tasks.
 #[derive(Debug, Default)]
 #[expect(
     clippy::large_enum_variant,
@@ -23,82 +24,82 @@ pub enum Tasks<'de> {
     /// Neither an object nor an array.
     Other(&'static str),
     /// One task.
-    One(Row<'de>),
-    /// The elements of an array that were asked for.
+    One(Fields<'de>),
+    /// An array of tasks.
     Many {
-        /// Those whose ID was wanted.
-        wanted: Vec<Row<'de>>,
-        /// True where there are elements and none has a readable ID.
+        /// The tasks with a wanted ID.
+        wanted: Vec<Fields<'de>>,
+        /// True if the array has elements, none of them with a readable ID.
         unnamed: bool,
     },
 }
 
-/// All that a mapping looked for in one body.
+/// All fields of a mapping in one body.
 #[derive(Debug, Default)]
 pub struct Extract<'de> {
-    /// Code, message and the like, which are looked for from the top.
-    pub envelope: Row<'de>,
-    /// The tasks.
+    /// Fields of the envelope.
+    pub envelope: Fields<'de>,
+    /// Value at the path of the tasks.
     pub tasks: Tasks<'de>,
-    /// The end of the part that was read.
+    /// End of the part that was read.
     pub end: End,
 }
 
-/// The end of the part of a body that was read.
+/// End of the part of a body that was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum End {
-    /// The end of the body.
+    /// End of the body.
     #[default]
     Whole,
-    /// A place before or behind the tasks.
+    /// Before or after the tasks.
     Outside,
-    /// A place in the task, or in the array of tasks.
+    /// Within the task, or the array of tasks.
     InTasks,
 }
 
 impl Paths {
-    /// Reads `body` once. Where it `is_cut`, it is the beginning of one, and what stands whole in it
-    /// counts. Of the elements of an array only those are kept whose ID is `wanted`, so that an
-    /// answer cannot make us keep more than we asked for.
+    /// Extracts the fields from `body` in one pass. If the body `is_truncated`, the values that are
+    /// complete in it count. Elements of an array are kept only if their ID `is_wanted`, so that a
+    /// response cannot use more memory than the request asked for.
     ///
     /// # Errors
     /// When the body is not one JSON value, or the beginning of one, or nested deeper than 128.
     pub fn extract<'de>(
         &self,
         body: &'de [u8],
-        is_cut: bool,
-        wanted: &dyn Fn(&str) -> bool,
+        is_truncated: bool,
+        is_wanted: &dyn Fn(&str) -> bool,
     ) -> Result<Extract<'de>, String> {
-        // Some gateways send a byte-order mark, which JSON's readers may ignore.
+        // Some gateways send a byte-order mark, which RFC 8259 allows parsers to ignore.
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         if too_deep(body) {
             return Err(format!("nested deeper than {MAX_DEPTH}"));
         }
-        let body = if is_cut { without_last_number(body) } else { body };
-        let mut collector = Collector {
+        let body = if is_truncated { without_last_number(body) } else { body };
+        let mut extractor = Extractor {
             paths: self,
-            wanted,
-            envelope: Row::default(),
-            task: Row::default(),
+            is_wanted,
+            envelope: Fields::default(),
+            task: Fields::default(),
             tasks: Tasks::Missing,
             is_in_tasks: false,
         };
         let mut json = serde_json::Deserializer::from_slice(body);
-        let read = Walk { whole: Some(&self.whole), element: None, collector: &mut collector }
+        let read = Walk { whole: Some(&self.whole), element: None, extractor: &mut extractor }
             .deserialize(&mut json)
             .and_then(|()| json.end());
         let end = match read {
             Ok(()) => End::Whole,
-            Err(error) if is_cut && error.is_eof() && collector.is_in_tasks => End::InTasks,
-            Err(error) if is_cut && error.is_eof() => End::Outside,
+            Err(error) if is_truncated && error.is_eof() && extractor.is_in_tasks => End::InTasks,
+            Err(error) if is_truncated && error.is_eof() => End::Outside,
             Err(error) => return Err(format!("line {} column {}", error.line(), error.column())),
         };
-        Ok(Extract { envelope: collector.envelope, tasks: collector.tasks, end })
+        Ok(Extract { envelope: extractor.envelope, tasks: extractor.tasks, end })
     }
 
-    /// The ID in a row, as far as it counts.
-    pub fn id<'r>(&self, row: &'r Row<'_>) -> Option<&'r str> {
-        let Found::Text(text) = row.get(FieldName::Id) else { return None };
+    /// Returns the ID of a task, up to `id_until`; `None` if it is blank.
+    pub fn id<'t>(&self, task: &'t Fields<'_>) -> Option<&'t str> {
+        let FieldValue::Text(text) = task.get(FieldName::Id) else { return None };
         let id = match &self.id_until {
             Some(until) => text.split(&**until).next().unwrap_or_default(),
             None => text,
@@ -107,15 +108,15 @@ impl Paths {
     }
 }
 
-/// The beginning of a body without a number at its end, which may lack digits.
+/// Returns a truncated body without a number at its end, which may lack digits.
 fn without_last_number(body: &[u8]) -> &[u8] {
     let is_of_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
     let end = body.iter().rposition(|byte| !is_of_number(byte)).map_or(0, |last| last + 1);
     body.get(..end).unwrap_or_default()
 }
 
-/// Reports whether a value is nested deeper than [`MAX_DEPTH`]: serde_json counts only where it is
-/// asked to look inside, and skips the rest however deep.
+/// Reports whether a value is nested deeper than [`MAX_DEPTH`]: serde_json counts only the levels of
+/// values that are deserialized, and skips the others however deep they are.
 fn too_deep(body: &[u8]) -> bool {
     let opening = body.iter().filter(|byte| matches!(byte, b'[' | b'{')).count();
     if opening <= MAX_DEPTH {
@@ -138,25 +139,25 @@ fn too_deep(body: &[u8]) -> bool {
     false
 }
 
-/// Collects what a body holds.
-struct Collector<'p, 'de> {
+/// State of an extraction.
+struct Extractor<'p, 'de> {
     paths: &'p Paths,
-    wanted: &'p dyn Fn(&str) -> bool,
-    envelope: Row<'de>,
-    /// The task that is being read.
-    task: Row<'de>,
+    is_wanted: &'p dyn Fn(&str) -> bool,
+    envelope: Fields<'de>,
+    /// Fields of the current task.
+    task: Fields<'de>,
     tasks: Tasks<'de>,
-    /// True while the reader is within the tasks.
+    /// True while the current value is within the tasks.
     is_in_tasks: bool,
 }
 
-/// Visits one value with the paths that lead through it.
+/// Visitor of one value, with the trie nodes that lead to it.
 struct Walk<'w, 'p, 'de> {
-    /// From the top.
-    whole: Option<&'p Node>,
-    /// From the task.
-    element: Option<&'p Node>,
-    collector: &'w mut Collector<'p, 'de>,
+    /// Node from the top of the body.
+    whole: Option<&'p PathNode>,
+    /// Node from the task.
+    element: Option<&'p PathNode>,
+    extractor: &'w mut Extractor<'p, 'de>,
 }
 
 impl<'de> Walk<'_, '_, 'de> {
@@ -164,54 +165,54 @@ impl<'de> Walk<'_, '_, 'de> {
         self.whole.is_some_and(|node| node.is_task)
     }
 
-    fn set(&mut self, found: &Found<'de>) {
-        let Collector { envelope, task, .. } = &mut *self.collector;
-        for (node, row) in [(self.whole, envelope), (self.element, task)] {
-            for Target { field, rank } in node.into_iter().flat_map(|node| &node.targets) {
-                row.set(*field, *rank, found.clone());
+    fn set(&mut self, value: &FieldValue<'de>) {
+        let Extractor { envelope, task, .. } = &mut *self.extractor;
+        for (node, fields) in [(self.whole, envelope), (self.element, task)] {
+            for RankedField { name, rank } in node.into_iter().flat_map(|node| &node.fields) {
+                fields.set(*name, *rank, value.clone());
             }
         }
     }
 
-    fn scalar(mut self, found: &Found<'de>, kind: &'static str) {
-        self.set(found);
+    fn scalar(mut self, value: &FieldValue<'de>, kind: &'static str) {
+        self.set(value);
         if self.is_task() {
-            self.collector.tasks = match found {
-                Found::Null => Tasks::Null,
+            self.extractor.tasks = match value {
+                FieldValue::Null => Tasks::Null,
                 _ => Tasks::Other(kind),
             };
         }
     }
 
     fn text(self, text: Cow<'de, str>, kind: &'static str) {
-        self.scalar(&Found::Text(text), kind);
+        self.scalar(&FieldValue::Text(text), kind);
     }
 
     /// Visits the entries of an object.
     fn entries<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        self.set(&Found::Other("an object"));
-        let Self { whole, element, collector } = self;
-        while let Some((whole, element)) = map.next_key_seed(Key { whole, element })? {
+        self.set(&FieldValue::Other("an object"));
+        let Self { whole, element, extractor } = self;
+        while let Some((whole, element)) = map.next_key_seed(KeySeed { whole, element })? {
             if whole.is_none() && element.is_none() {
                 map.next_value::<IgnoredAny>()?;
             } else {
-                map.next_value_seed(Walk { whole, element, collector })?;
+                map.next_value_seed(Walk { whole, element, extractor })?;
             }
         }
         Ok(())
     }
 
-    /// Visits the elements of an array that is not the tasks'.
+    /// Visits the elements of an array other than that of the tasks.
     fn elements<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        self.set(&Found::Other("an array"));
-        let Self { whole, element, collector } = self;
+        self.set(&FieldValue::Other("an array"));
+        let Self { whole, element, extractor } = self;
         for index in 0_usize.. {
             let mut digits = itoa::Buffer::new();
-            let Key { whole, element } = Key { whole, element }.child(digits.format(index));
+            let KeySeed { whole, element } = KeySeed { whole, element }.child(digits.format(index));
             let is_there = if whole.is_none() && element.is_none() {
                 seq.next_element::<IgnoredAny>()?.is_some()
             } else {
-                seq.next_element_seed(Walk { whole, element, collector })?.is_some()
+                seq.next_element_seed(Walk { whole, element, extractor })?.is_some()
             };
             if !is_there {
                 break;
@@ -237,12 +238,12 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
     }
 
     fn visit_unit<E>(self) -> Result<(), E> {
-        self.scalar(&Found::Null, "null");
+        self.scalar(&FieldValue::Null, "null");
         Ok(())
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        self.scalar(&Found::Boolean(value), A_BOOLEAN);
+        self.scalar(&FieldValue::Boolean(value), A_BOOLEAN);
         Ok(())
     }
 
@@ -275,53 +276,53 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
         if !self.is_task() {
             return self.elements(seq);
         }
-        self.set(&Found::Other("an array"));
-        self.collector.tasks(seq, self.whole.filter(|node| !node.is_leaf()))
+        self.set(&FieldValue::Other("an array"));
+        self.extractor.tasks(seq, self.whole.filter(|node| !node.is_leaf()))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
         if !self.is_task() {
             return self.entries(map);
         }
-        let Self { whole, collector, .. } = self;
-        let element = Some(&collector.paths.element);
-        collector.task = Row::default();
-        collector.is_in_tasks = true;
-        let read = Walk { whole, element, collector }.entries(map);
-        // Of a task that is cut as well.
-        collector.tasks = Tasks::One(std::mem::take(&mut collector.task));
-        collector.is_in_tasks = read.is_err();
+        let Self { whole, extractor, .. } = self;
+        let element = Some(&extractor.paths.element);
+        extractor.task = Fields::default();
+        extractor.is_in_tasks = true;
+        let read = Walk { whole, element, extractor }.entries(map);
+        // Also if the task is truncated.
+        extractor.tasks = Tasks::One(std::mem::take(&mut extractor.task));
+        extractor.is_in_tasks = read.is_err();
         read
     }
 }
 
-impl<'p, 'de> Collector<'p, 'de> {
-    /// Collects the tasks of an array, which may also hold what `whole` looks for.
+impl<'p, 'de> Extractor<'p, 'de> {
+    /// Visits the tasks of an array, which may also contain fields of the envelope.
     fn tasks<A: SeqAccess<'de>>(
         &mut self,
         mut seq: A,
-        whole: Option<&'p Node>,
+        whole: Option<&'p PathNode>,
     ) -> Result<(), A::Error> {
         self.is_in_tasks = true;
         let (mut named, mut unnamed) = (false, false);
         self.tasks = Tasks::Many { wanted: Vec::new(), unnamed };
         for index in 0_usize.. {
-            self.task = Row::default();
+            self.task = Fields::default();
             let whole = whole.and_then(|node| node.child(itoa::Buffer::new().format(index)));
-            let walk = Walk { whole, element: Some(&self.paths.element), collector: self };
+            let walk = Walk { whole, element: Some(&self.paths.element), extractor: self };
             if seq.next_element_seed(walk)?.is_none() {
                 break;
             }
-            let row = std::mem::take(&mut self.task);
-            let id = self.paths.id(&row);
+            let task = std::mem::take(&mut self.task);
+            let id = self.paths.id(&task);
             named |= id.is_some();
             unnamed |= id.is_none();
             if let (Tasks::Many { wanted, unnamed: is_unnamed }, id) = (&mut self.tasks, id) {
                 *is_unnamed = unnamed && !named;
                 let is_kept = |id| wanted.iter().any(|kept| self.paths.id(kept) == Some(id));
-                // The first of a task's elements counts; a million more take no space.
-                if id.is_some_and(|id| (self.wanted)(id) && !is_kept(id)) {
-                    wanted.push(row);
+                // The first element with an ID wins; a million more take no memory.
+                if id.is_some_and(|id| (self.is_wanted)(id) && !is_kept(id)) {
+                    wanted.push(task);
                 }
             }
         }
@@ -330,30 +331,30 @@ impl<'p, 'de> Collector<'p, 'de> {
     }
 }
 
-/// Finds the nodes that a key leads to, without keeping the key.
+/// Visitor of a key, which finds the nodes below it without keeping the key.
 #[derive(Clone, Copy)]
-struct Key<'p> {
-    whole: Option<&'p Node>,
-    element: Option<&'p Node>,
+struct KeySeed<'p> {
+    whole: Option<&'p PathNode>,
+    element: Option<&'p PathNode>,
 }
 
-impl Key<'_> {
+impl KeySeed<'_> {
     fn child(self, key: &str) -> Self {
-        let child = |node: Option<_>| node.and_then(|node: &Node| node.child(key));
+        let child = |node: Option<_>| node.and_then(|node: &PathNode| node.child(key));
         Self { whole: child(self.whole), element: child(self.element) }
     }
 }
 
-impl<'de, 'p> DeserializeSeed<'de> for Key<'p> {
-    type Value = (Option<&'p Node>, Option<&'p Node>);
+impl<'de, 'p> DeserializeSeed<'de> for KeySeed<'p> {
+    type Value = (Option<&'p PathNode>, Option<&'p PathNode>);
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl<'p> Visitor<'_> for Key<'p> {
-    type Value = (Option<&'p Node>, Option<&'p Node>);
+impl<'p> Visitor<'_> for KeySeed<'p> {
+    type Value = (Option<&'p PathNode>, Option<&'p PathNode>);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")

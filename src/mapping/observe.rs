@@ -1,21 +1,168 @@
-//! From what was found of one task to what it means.
+//! The meaning of a response: first of the response as a whole, then of each task in it.
 
 use std::sync::Arc;
 
+use http::HeaderName;
+use http::header::CONTENT_TYPE;
+
 use super::extract::{End, Extract, Tasks};
-use super::row::FieldName;
+use super::fields::{FieldName, FieldValue};
+use super::same_word;
 use super::time::TimeFormat;
-use super::{Body, Mapping, Source, View, same_word, too_large};
+use super::{
+    CodeMeaning, FieldSource, MappedResponse, Mapping, ProviderResponse, ResponseBody, View,
+};
 use crate::clock::Timestamp;
 use crate::label::bounded;
 use crate::observation::{Failure, Observation, OddField, Oddity, Reason, State};
 
-/// As much of an odd value as shows what it is.
+/// Code of a response with blank text in place of its code.
+const BLANK: &str = "blank";
+/// Most characters of an odd value that are shown.
 const MAX_ODD_CHARS: usize = 64;
+/// Header with which Cloudflare marks requests that it has challenged or blocked.
+const CF_MITIGATED: HeaderName = HeaderName::from_static("cf-mitigated");
+/// First bytes of an HTML page, for responses without a content type.
+const HTML_STARTS: [&[u8]; 2] = [b"<!doctype html", b"<html"];
 
 impl Mapping {
-    /// The task `id` of an answer that speaks of success.
-    pub(super) fn task(
+    /// Interprets the fields of a response to a request for the tasks with these IDs.
+    pub(super) fn observe(
+        &self,
+        response: &ProviderResponse,
+        extract: Option<&Result<Extract<'_>, String>>,
+        ids: &[&str],
+    ) -> MappedResponse {
+        let found = extract.and_then(|extract| extract.as_ref().ok());
+        let view = View { response, envelope: found.map(|found| &found.envelope), task: None };
+        let code = self.code(view);
+        let message = self.text(FieldName::Message, view).ok().flatten().map(Into::into);
+        // A code that belongs to a task says nothing about the whole response.
+        let code_of_whole = code.as_ref().filter(|_| !self.is_code_of_task(found, view));
+        let class = self.classify(view, code_of_whole, extract);
+        let class = match class {
+            Ok(state) if ids.len() > 1 => classify_batch(state, found, code.as_ref()),
+            class => class,
+        };
+        let has_failed_whole =
+            class.is_err() || found.is_some_and(|found| found.is_indivisible(ids.len()));
+        let retry_after = class
+            .as_ref()
+            .err()
+            .and_then(|_| self.delay_format.parse(&self.text(FieldName::RetryAfter, view).ok()??));
+        let outcomes = match class {
+            Err(failure) => vec![Err(failure); ids.len()],
+            Ok(Some(state)) => vec![Ok(self.observation_by_code(state, view)); ids.len()],
+            Ok(None) => {
+                // Failures carry the envelope's code, success or not, since it is what the API said,
+                // unless the rest of the response is unread.
+                let with_code = |failure: Failure| match failure.reason {
+                    Reason::TooLarge => failure,
+                    _ => Failure { code: code.clone().unwrap_or_default(), ..failure },
+                };
+                let outcome = |id: &&str| self.observe_task(id, found, view).map_err(with_code);
+                ids.iter().map(outcome).collect()
+            }
+        };
+        MappedResponse { code, message, retry_after, outcomes, has_failed_whole }
+    }
+
+    /// Classifies the response as a whole: a failure of the poll, the final state of the task, or
+    /// `None` if the tasks in it are to be read. Reasons are tried in the order of [`Reason::ALL`].
+    fn classify(
+        &self,
+        view: View<'_>,
+        code: Option<&Arc<str>>,
+        extract: Option<&Result<Extract<'_>, String>>,
+    ) -> Result<Option<State>, Failure> {
+        let fail = |reason, detail: String| {
+            Err(Failure { reason, code: code.cloned().unwrap_or_default(), detail })
+        };
+        let View { response, .. } = view;
+        let status = response.status;
+        let page = find_page(response, extract.is_some_and(Result::is_ok));
+        let by_status = match status {
+            401 | 403 if page.is_none() => Some(Reason::Auth),
+            429 => Some(Reason::RateLimited),
+            404 => Some(Reason::NotFound),
+            _ => None,
+        };
+        let meaning = code.and_then(|code| self.meaning(code));
+        let by_code = match meaning {
+            Some(CodeMeaning::Fails(reason)) => Some(reason),
+            Some(CodeMeaning::Ends(_)) | None => None,
+        };
+        // The first in the order of the reasons: an empty account with status 429 is `auth`.
+        let first = Reason::ALL.into_iter().find(|r| [by_status, by_code].contains(&Some(*r)));
+        if let Some(reason) = first {
+            let code = code.map(|code| format!(", code {code}")).unwrap_or_default();
+            return fail(reason, format!("HTTP status {status}{code}"));
+        }
+        if let Some(page) = page {
+            return fail(Reason::Http, format!("HTTP status {status} with {page}"));
+        }
+        if let Some(CodeMeaning::Ends(state)) = meaning {
+            return Ok(Some(state));
+        }
+        if !self.accepts(status) && status != 204 {
+            return fail(Reason::Http, format!("HTTP status {status}"));
+        }
+        match (&response.body, extract) {
+            (ResponseBody::Truncated { limit, .. }, Some(read))
+                if !read.as_ref().is_ok_and(|read| self.has_task(read, view)) =>
+            {
+                return Err(too_large(*limit));
+            }
+            (ResponseBody::Unreadable(why), _) => return fail(Reason::Decode, why.clone()),
+            (ResponseBody::Whole(body), _) if body.iter().all(u8::is_ascii_whitespace) => {
+                return fail(Reason::Empty, format!("HTTP status {status} without a body"));
+            }
+            (_, Some(Err(error))) => return fail(Reason::Decode, format!("not JSON: {error}")),
+            _ => {}
+        }
+        match code {
+            Some(code) if !self.is_success(code) => fail(Reason::Api, format!("code {code}")),
+            _ => Ok(None),
+        }
+    }
+
+    /// Reports whether the response's code is the failure code of the only task in it, and the task
+    /// has a status that the mapping lists.
+    fn is_code_of_task(&self, found: Option<&Extract<'_>>, view: View<'_>) -> bool {
+        let Some(Extract { envelope, tasks: Tasks::One(task), .. }) = found else { return false };
+        let is_shared = self.task_code_rank == Some(envelope.rank(FieldName::Code))
+            && envelope.get(FieldName::Code).is_present();
+        is_shared
+            && self.accepts(view.response.status)
+            && self.has_known_status(view.with_task(task))
+    }
+
+    fn accepts(&self, status: u16) -> bool {
+        self.accept.iter().any(|pattern| pattern.matches(status))
+    }
+
+    fn meaning(&self, code: &str) -> Option<CodeMeaning> {
+        self.codes.iter().find(|(word, _)| same_word(word, code)).map(|(_, meaning)| *meaning)
+    }
+
+    /// Returns the envelope's code as it was sent, truncated, or a word for a value that is no text:
+    /// such a value is never one of the mapping's success codes.
+    fn code(&self, view: View<'_>) -> Option<Arc<str>> {
+        match self.text(FieldName::Code, view) {
+            Ok(Some(text)) if text.trim().is_empty() => {
+                (!self.is_success(&text)).then(|| BLANK.into())
+            }
+            Ok(text) => text.map(|text| bounded(&text).into()),
+            Err(kind) => Some(kind.into()),
+        }
+    }
+
+    fn is_success(&self, code: &str) -> bool {
+        self.success.is_empty() || self.success.iter().any(|word| same_word(word, code))
+    }
+
+    /// Interprets the task `id` in a response that reports success.
+    fn observe_task(
         &self,
         id: &str,
         found: Option<&Extract<'_>>,
@@ -24,14 +171,16 @@ impl Mapping {
         let Some(extract) = found else { return self.observation(view) };
         let at = if self.task_pointer.is_empty() { "the body" } else { &*self.task_pointer };
         let fail = |reason, detail| Err(Failure::new(reason, detail));
-        // What is not in the part that was read may be in the rest.
-        let unread = |end: &[End]| match view.answer.body {
-            Body::Cut { limit, .. } if end.contains(&extract.end) => Some(too_large(limit)),
+        // A value that is missing in the part that was read may be in the rest.
+        let unread = |end: &[End]| match view.response.body {
+            ResponseBody::Truncated { limit, .. } if end.contains(&extract.end) => {
+                Some(too_large(limit))
+            }
             _ => None,
         };
         match &extract.tasks {
-            Tasks::One(row) => {
-                let view = view.of_task(row);
+            Tasks::One(task) => {
+                let view = view.with_task(task);
                 let named = match self.text(FieldName::Id, view) {
                     Ok(named) => named,
                     Err(kind) => {
@@ -47,11 +196,11 @@ impl Mapping {
                 }
             }
             Tasks::Many { wanted, unnamed } => {
-                let is_asked = |row: &&_| self.paths.id(row) == Some(id);
-                match (wanted.iter().find(is_asked), unread(&[End::InTasks])) {
-                    (Some(row), _) => self.observation(view.of_task(row)),
+                let is_it = |task: &&_| self.paths.id(task) == Some(id);
+                match (wanted.iter().find(is_it), unread(&[End::InTasks])) {
+                    (Some(task), _) => self.observation(view.with_task(task)),
                     (None, Some(failure)) => Err(failure),
-                    // Not that the tasks are missing: the mapping does not know them.
+                    // The mapping may not know where the IDs are, so the tasks may well be there.
                     (None, None) if *unnamed => {
                         fail(Reason::Mapping, format!("no element of {at} has an ID"))
                     }
@@ -67,10 +216,11 @@ impl Mapping {
         }
     }
 
-    /// Returns the meaning of one task's fields. Only its status can cost it.
+    /// Returns the observation of one task. Fails only if the status is missing, of the wrong type,
+    /// or means that the task is unknown.
     fn observation(&self, view: View<'_>) -> Result<Observation, Failure> {
-        let place = || self.source(FieldName::Status).map_or("status", Source::describe);
-        let fail = |what: &str| Failure::new(Reason::Mapping, format!("{} is {what}", place()));
+        let path = || self.source(FieldName::Status).map_or("status", FieldSource::describe);
+        let fail = |what: &str| Failure::new(Reason::Mapping, format!("{} is {what}", path()));
         let status = self.text(FieldName::Status, view).map_err(fail)?;
         let status = status.ok_or_else(|| fail("missing or null"))?;
         let (word, mut state) = self.state(&status);
@@ -107,7 +257,7 @@ impl Mapping {
             enqueue_time,
             finish_time,
             progress: progress.and_then(|text| self.progress_format.parse(&text)),
-            // Some APIs fill the field in whatever happens: SUCCESS, 0, a link to the result.
+            // Some APIs always fill in this field: with SUCCESS, 0, or a link to the result.
             failure_code: match state {
                 State::Failed => optional(FieldName::FailureCode),
                 _ => None,
@@ -116,15 +266,18 @@ impl Mapping {
         })
     }
 
-    /// A task that the envelope's code alone has ended.
-    pub(super) fn ended(&self, state: State, view: View<'_>) -> Observation {
+    /// Returns the observation of a task that has ended by the envelope's code alone.
+    fn observation_by_code(&self, state: State, view: View<'_>) -> Observation {
         let code = self.text(FieldName::Code, view).ok().flatten().unwrap_or_default();
         let code: Arc<str> = bounded(&code).into();
         let failure_code = (state == State::Failed).then(|| Arc::clone(&code));
         Observation { failure_code, ..Observation::new(state, code) }
     }
 
-    /// A moment that the answer names, and that can be believed.
+    /// Returns a time in the response, if there is one.
+    ///
+    /// # Errors
+    /// When the value cannot be read, or is not plausible.
     fn time(
         &self,
         field: OddField,
@@ -137,7 +290,7 @@ impl Mapping {
         };
         match self.text(name, view) {
             Ok(None) => Ok(None),
-            Ok(Some(text)) => format.parse(&text, view.answer.sent).map_err(|what| {
+            Ok(Some(text)) => format.parse(&text, view.response.sent).map_err(|what| {
                 let value = text.trim().chars().take(MAX_ODD_CHARS).collect();
                 Oddity { field, value, what }
             }),
@@ -145,11 +298,11 @@ impl Mapping {
         }
     }
 
-    /// Reports whether the part of a body that was read says something of the tasks.
-    pub(super) fn has_task(&self, read: &Extract<'_>, view: View<'_>) -> bool {
-        let is_whole = read.end != End::InTasks;
-        match &read.tasks {
-            Tasks::One(row) => is_whole || self.has_status(view.of_task(row)),
+    /// Reports whether the part of a body that was read says something about the tasks.
+    fn has_task(&self, extract: &Extract<'_>, view: View<'_>) -> bool {
+        let is_whole = extract.end != End::InTasks;
+        match &extract.tasks {
+            Tasks::One(task) => is_whole || self.has_status(view.with_task(task)),
             Tasks::Many { wanted, .. } => is_whole || !wanted.is_empty(),
             Tasks::Null | Tasks::Other(_) => true,
             Tasks::Missing => false,
@@ -162,17 +315,130 @@ impl Mapping {
     }
 
     /// Reports whether a task has a status that the mapping lists.
-    pub(super) fn has_known_status(&self, view: View<'_>) -> bool {
+    fn has_known_status(&self, view: View<'_>) -> bool {
         let status = self.text(FieldName::Status, view);
         matches!(status, Ok(Some(status)) if self.state(&status).1 != State::Unknown)
     }
 
-    /// The provider's word as it came, and our word for it.
+    /// Returns the provider's word as it was sent, and the state that it means.
     fn state(&self, status: &str) -> (Arc<str>, State) {
         match self.states.iter().find(|(word, _)| same_word(word, status)) {
             Some((word, state)) if **word == *status => (Arc::clone(word), *state),
             Some((_, state)) => (bounded(status).into(), *state),
             None => (bounded(status).into(), State::Unknown),
+        }
+    }
+}
+
+impl Extract<'_> {
+    /// Reports whether a response to a request for `tasks` tasks cannot be divided among them. A list
+    /// without the tasks, or null in place of the list, can: it says that they do not exist.
+    fn is_indivisible(&self, tasks: usize) -> bool {
+        match &self.tasks {
+            Tasks::Missing | Tasks::Other(_) => true,
+            Tasks::One(_) => tasks > 1,
+            Tasks::Many { wanted, unnamed } => *unnamed && wanted.is_empty(),
+            Tasks::Null => false,
+        }
+    }
+}
+
+/// Refuses to apply to each task of a batch what can only be true of one: a code that ends a task,
+/// or a task without an ID.
+fn classify_batch(
+    state: Option<State>,
+    found: Option<&Extract<'_>>,
+    code: Option<&Arc<str>>,
+) -> Result<Option<State>, Failure> {
+    let code = code.cloned().unwrap_or_default();
+    let (reason, detail) = match found.map(|found| &found.tasks) {
+        _ if state.is_some() => (Reason::Api, format!("code {code}, which ends one task")),
+        None => (Reason::Mapping, "nothing distinguishes the tasks".to_owned()),
+        Some(Tasks::One(task)) if !matches!(task.get(FieldName::Id), FieldValue::Text(_)) => {
+            (Reason::Mapping, "one task without an ID".to_owned())
+        }
+        Some(_) => return Ok(None),
+    };
+    Err(Failure { reason, code, detail: format!("{detail}, in the answer to a batch") })
+}
+
+/// Returns the failure of a body whose beginning says nothing about the task.
+fn too_large(limit: usize) -> Failure {
+    let detail = format!("the body is larger than {limit} bytes: raise body_size_limit");
+    Failure::new(Reason::TooLarge, detail)
+}
+
+/// Returns a description of the HTML page that a refusal comes with, if it comes with one: a 401 or
+/// 403 with a page comes from something in front of the API and says nothing about the credentials. A
+/// body that `is_json` is no page, whatever its content type: some APIs never set one.
+fn find_page(response: &ProviderResponse, is_json: bool) -> Option<&'static str> {
+    if !matches!(response.status, 401 | 403) {
+        return None;
+    }
+    if response.headers.contains_key(CF_MITIGATED) {
+        return Some("cf-mitigated: a challenge of Cloudflare's, not the API");
+    }
+    (!is_json && is_page(response)).then_some("an HTML page: a challenge or a proxy, not the API")
+}
+
+fn is_page(response: &ProviderResponse) -> bool {
+    if let Some(value) = response.headers.get(CONTENT_TYPE) {
+        let kind = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        let kind = kind.trim_ascii();
+        return [&b"text/html"[..], b"application/xhtml+xml"]
+            .iter()
+            .any(|page| kind.eq_ignore_ascii_case(page));
+    }
+    let ResponseBody::Whole(body) = &response.body else { return false };
+    let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body).trim_ascii_start();
+    HTML_STARTS.iter().any(|beginning| {
+        body.get(..beginning.len()).is_some_and(|start| start.eq_ignore_ascii_case(beginning))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+
+    fn is_found(status: u16, headers: &[(HeaderName, &'static str)], body: &[u8]) -> bool {
+        let pairs =
+            headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+        let headers: HeaderMap = pairs.collect();
+        let is_json = serde_json::from_slice::<serde_json::Value>(body).is_ok();
+        let sent = Timestamp::from_micros(0);
+        let body = ResponseBody::Whole(Bytes::copy_from_slice(body));
+        find_page(&ProviderResponse { status, headers, sent, body }, is_json).is_some()
+    }
+
+    #[test]
+    fn pages_are_distinguished_from_refusals() {
+        let json = br#"{"code":401,"message":"no such key"}"#;
+        for kind in ["text/html", "Text/HTML; charset=utf-8", " application/xhtml+xml ;q=1"] {
+            let headers = [(CONTENT_TYPE, kind)];
+            assert!(
+                is_found(403, &headers, b"Just a moment...") && is_found(401, &headers, b""),
+                "{kind}"
+            );
+            // JSON with the content type of a page, and other statuses.
+            assert!(!is_found(403, &headers, json), "{kind}");
+            assert!(
+                !is_found(429, &headers, b"<html>") && !is_found(200, &headers, b"<html>"),
+                "{kind}"
+            );
+        }
+        for kind in ["application/json", "text/plain", "text/htmlx", ""] {
+            assert!(!is_found(403, &[(CONTENT_TYPE, kind)], b"<html>"), "{kind}");
+        }
+        let mitigated = [(CONTENT_TYPE, "application/json"), (CF_MITIGATED, "challenge")];
+        assert!(is_found(403, &mitigated, json));
+        for body in ["<!DOCTYPE html><p>", "\u{feff}\r\n <HTML>"] {
+            assert!(is_found(403, &[], body.as_bytes()), "{body}");
+        }
+        for body in ["", "<", "forbidden", "<error>no</error>", "\u{feff}{}"] {
+            assert!(!is_found(403, &[], body.as_bytes()), "{body}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Probes that wait for their turn at one provider.
+//! ProbeQueue that wait for their turn at one provider.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,52 +8,51 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Polled;
+use super::PollResult;
 use crate::schedule::admission::{Pause, PauseReason};
 use crate::task::Task;
 use crate::telemetry::provider::{ProbeResult, ProviderTelemetry};
 
-/// Probes that wait for their turn; more are refused.
+/// ProbeQueue that wait for their turn; more are refused.
 pub const MAX_PROBES: usize = 64;
 
-/// With less time left, or with less than half of its time, a probe is not sent any more.
+/// Least time that a probe needs to be sent, unless half of its time is shorter.
 const MIN_TIME: Duration = Duration::from_secs(1);
 
 /// A request of a client to poll a task now.
 pub struct Probe {
-    /// The task.
+    /// The task to poll.
     pub task: Task,
-    /// Moment by which its poll has to end.
+    /// Time by which the poll has to end.
     pub deadline: Option<Instant>,
-    /// Moment at which the client asked.
+    /// Time of the client's request.
     pub asked: Instant,
-    /// The way back to the client.
-    pub reply: Reply,
+    /// Channel to the client.
+    pub reply: ProbeReply,
 }
 
-/// The way back to the client of a probe. A probe that is dropped without an answer has found the
-/// provider busy, and is counted so.
-pub struct Reply {
-    client: Option<oneshot::Sender<Result<Polled, NoTurn>>>,
+/// Channel to the client of a probe. A probe that is dropped without a reply is counted as `busy`.
+pub struct ProbeReply {
+    client: Option<oneshot::Sender<Result<PollResult, ProbeError>>>,
     telemetry: Arc<ProviderTelemetry>,
 }
 
-/// Reasons for which a probe was not sent, or its answer not waited for.
+/// Error of a probe that was not sent, or whose response came too late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoTurn {
-    /// The provider is sent nothing for so much longer.
+pub enum ProbeError {
+    /// The provider is paused, for this time from now on.
     Paused(PauseReason, Duration),
-    /// There was no answer in time.
+    /// The deadline has passed.
     TimedOut,
-    /// Too many others wait.
+    /// Too many other probes wait.
     QueueFull,
-    /// The provider's worker has panicked, and begins again after a while.
+    /// The provider's worker has panicked and is restarted after a while.
     Restarting,
     /// The provider has left the configuration, or the process is ending.
-    Ended,
+    Stopped,
 }
 
-impl fmt::Display for NoTurn {
+impl fmt::Display for ProbeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Paused(reason, left) => {
@@ -70,51 +69,52 @@ impl fmt::Display for NoTurn {
             Self::TimedOut => "the provider is busy; the probe did not get its turn",
             Self::QueueFull => "the provider is busy; too many probes wait for their turn",
             Self::Restarting => "the provider's worker has panicked and begins again after a while",
-            Self::Ended => "the provider has left the configuration, or the exporter is stopping",
+            Self::Stopped => "the provider has left the configuration, or the exporter is stopping",
         })
     }
 }
 
 impl Probe {
-    fn is_over(&self, now: Instant) -> bool {
+    /// Reports whether the client has gone, or too little time is left for a poll.
+    fn is_expired(&self, now: Instant) -> bool {
         let has_time = |deadline: Instant| {
             let enough = MIN_TIME.min(deadline.saturating_duration_since(self.asked) / 2);
             deadline.saturating_duration_since(now) >= enough
         };
-        self.reply.has_left() || !self.deadline.is_none_or(has_time)
+        self.reply.is_closed() || !self.deadline.is_none_or(has_time)
     }
 }
 
-impl Reply {
-    /// The way to a client that holds the other end.
+impl ProbeReply {
+    /// Returns the channel to a client that holds the receiver.
     pub fn new(
-        client: oneshot::Sender<Result<Polled, NoTurn>>,
+        client: oneshot::Sender<Result<PollResult, ProbeError>>,
         telemetry: Arc<ProviderTelemetry>,
     ) -> Self {
         Self { client: Some(client), telemetry }
     }
 
-    /// Answers.
-    pub fn send(mut self, answer: Result<Polled, NoTurn>) {
-        let result = match &answer {
-            Ok(polled) if polled.outcomes.iter().all(Result::is_ok) => ProbeResult::Success,
+    /// Sends a reply, and counts the probe by it.
+    pub fn send(mut self, reply: Result<PollResult, ProbeError>) {
+        let result = match &reply {
+            Ok(result) if result.outcomes.iter().all(Result::is_ok) => ProbeResult::Success,
             Ok(_) => ProbeResult::Failure,
-            Err(NoTurn::Paused(..)) => ProbeResult::Paused,
+            Err(ProbeError::Paused(..)) => ProbeResult::Paused,
             Err(_) => ProbeResult::Busy,
         };
         self.telemetry.probed(result);
         if let Some(client) = self.client.take() {
-            // The one who asked may have left.
-            drop(client.send(answer));
+            // The client may have gone.
+            drop(client.send(reply));
         }
     }
 
-    fn has_left(&self) -> bool {
+    fn is_closed(&self) -> bool {
         self.client.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 }
 
-impl Drop for Reply {
+impl Drop for ProbeReply {
     fn drop(&mut self) {
         if self.client.is_some() {
             self.telemetry.probed(ProbeResult::Busy);
@@ -122,49 +122,49 @@ impl Drop for Reply {
     }
 }
 
-/// The queue of probes, in the order in which they came.
+/// Queue of probes, in the order of their arrival.
 #[derive(Default)]
-pub struct Probes(VecDeque<Probe>);
+pub struct ProbeQueue(VecDeque<Probe>);
 
-impl Probes {
-    /// Adds a probe, or refuses it where too many wait.
+impl ProbeQueue {
+    /// Adds a probe, or refuses it if the queue is full.
     pub fn push(&mut self, probe: Probe) {
         self.expire(Instant::now());
         if self.0.len() < MAX_PROBES {
             self.0.push_back(probe);
         } else {
-            probe.reply.send(Err(NoTurn::QueueFull));
+            probe.reply.send(Err(ProbeError::QueueFull));
         }
     }
 
-    /// Forgets those whose clients have left, and answers those that would have too little time left
-    /// for a poll: it would cost the provider a request in vain.
+    /// Removes the probes whose clients have gone, and fails those that have too little time left for
+    /// a poll, which would cost the provider a request in vain.
     pub fn expire(&mut self, now: Instant) {
-        if self.0.iter().any(|probe| probe.is_over(now)) {
+        if self.0.iter().any(|probe| probe.is_expired(now)) {
             let all = std::mem::take(&mut self.0).into_iter();
-            let (over, waiting): (VecDeque<_>, _) = all.partition(|probe| probe.is_over(now));
+            let (expired, waiting): (VecDeque<_>, _) = all.partition(|probe| probe.is_expired(now));
             self.0 = waiting;
-            for probe in over {
-                probe.reply.send(Err(NoTurn::TimedOut));
+            for probe in expired {
+                probe.reply.send(Err(ProbeError::TimedOut));
             }
         }
     }
 
-    /// Reports whether none waits.
+    /// Reports whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Takes the first.
+    /// Removes the first probe.
     pub fn pop(&mut self) -> Option<Probe> {
         self.0.pop_front()
     }
 
-    /// Answers all of them that the provider is in `pause`.
+    /// Fails all probes because of `pause`.
     pub fn refuse(&mut self, pause: Pause, now: Instant) {
         let left = pause.until.saturating_duration_since(now);
         for probe in self.0.drain(..) {
-            probe.reply.send(Err(NoTurn::Paused(pause.reason, left)));
+            probe.reply.send(Err(ProbeError::Paused(pause.reason, left)));
         }
     }
 }

@@ -1,46 +1,46 @@
-//! A poll told to a person: what was asked, what came back, what the mapping made of it.
+//! Report of a poll for a person: the request, the response, and its mapping.
 
 use std::fmt::Write;
+use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
-
+use http::HeaderValue;
 use percent_encoding::percent_decode_str;
 
-use super::{Polled, Upstream};
+use super::{PollResult, ProviderClient};
 use crate::config::Provider;
-use crate::config::scalar::SECRET;
-use crate::fetch::Response;
 use crate::fetch::redact::Redactor;
-use crate::mapping::{Answer, Body};
+use crate::mapping::{ProviderResponse, ResponseBody};
 use crate::observation::{Observation, Oddity, State};
 use crate::task::Task;
 use crate::task::TaskGroup;
+use crate::yaml::scalar::SECRET;
 
-/// As much of a body as shows its shape.
+/// Most bytes of a body that are shown.
 const MAX_BODY: usize = 4096;
 
-/// Plain text, secrets masked, with nothing in it that could pass for a line of our own.
-pub fn report(upstream: &Upstream, task: &Task, polled: &Polled) -> String {
+/// Returns a report in plain text, with secrets masked. Texts of the response are escaped, so that they
+/// cannot add lines.
+pub fn report(client: &ProviderClient, task: &Task, result: &PollResult) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _ = write_request(&mut out, upstream, task, polled);
-    if let Some(response) = &polled.response {
-        let failed = polled.outcomes.iter().all(Result::is_err);
-        let headers = shown_headers(&upstream.provider, response);
-        let answer = Answer { headers: &headers, ..response.answer() };
-        let _ = write_response(&mut out, response, &answer, failed);
-        let _ = write_mapping(&mut out, upstream, task, &answer);
+    let _ = write_request(&mut out, client, task, result);
+    if let Some(fetched) = &result.fetched {
+        let has_failed = result.outcomes.iter().all(Result::is_err);
+        let retry_after = fetched.retry_after.filter(|_| has_failed);
+        let response = with_masked_headers(&client.provider, &fetched.response);
+        let _ = write_response(&mut out, &response, retry_after);
+        let _ = write_mapping(&mut out, client, task, &response);
     }
-    let _ = write_outcome(&mut out, polled);
-    // What is written here is decoded once more than what was masked before.
-    let (_, redactor) = upstream.fetcher.credentials.current();
+    let _ = write_outcome(&mut out, result);
+    // The mapping has decoded texts of the response once more since they were masked.
+    let (_, redactor) = client.fetcher.credentials.current();
     let out = redactor.mask_text(&out).unwrap_or(out);
-    Redactor::new(template_secrets(&upstream.provider, task)).mask_text(&out).unwrap_or(out)
+    Redactor::new(template_secrets(&client.provider, task)).mask_text(&out).unwrap_or(out)
 }
 
-/// Returns the texts that the configuration writes into query and body, and that are not shown: a
-/// provider may send them back. Only a person reads them here; what a mapping reads must not lose a
-/// word that happens to be in the request as well.
+/// Returns the texts that the configuration writes into query and body beside placeholders. A provider may
+/// send them back. They are masked only for people: a mapping must not lose a word that happens to be
+/// in the request as well.
 fn template_secrets(provider: &Provider, task: &Task) -> Vec<String> {
     let task = TaskGroup::one(task.clone());
     let Some(shown) = &provider.redacted_request else { return Vec::new() };
@@ -56,7 +56,7 @@ fn template_secrets(provider: &Provider, task: &Task) -> Vec<String> {
     secrets
 }
 
-/// Returns the parts of `text` in whose place `shown` has `mask`.
+/// Returns the parts of `text` that `shown` replaces by `mask`.
 fn hidden<'t>(text: &'t str, shown: &str, mask: &str) -> Vec<&'t str> {
     let mut kept = shown.split(mask);
     let Some(mut rest) = text.strip_prefix(kept.next().unwrap_or_default()) else {
@@ -74,15 +74,15 @@ fn hidden<'t>(text: &'t str, shown: &str, mask: &str) -> Vec<&'t str> {
 
 fn write_request(
     out: &mut String,
-    upstream: &Upstream,
+    client: &ProviderClient,
     task: &Task,
-    polled: &Polled,
+    result: &PollResult,
 ) -> std::fmt::Result {
     writeln!(out, "request")?;
-    let Some(call) = &polled.call else { return writeln!(out, "  none was sent") };
-    let (url, body) = redacted(&upstream.provider, task);
-    writeln!(out, "  {} {url}", call.method)?;
-    for name in upstream.fetcher.credentials.current().0.keys() {
+    let Some(request) = &result.request else { return writeln!(out, "  none was sent") };
+    let (url, body) = redacted(&client.provider, task);
+    writeln!(out, "  {} {url}", request.method)?;
+    for name in client.fetcher.credentials.current().0.keys() {
         writeln!(out, "  {name}: {SECRET}")?;
     }
     match body {
@@ -91,8 +91,8 @@ fn write_request(
     }
 }
 
-/// The URL and the body that ask for a task, without what the configuration writes into query and
-/// body beside the placeholders: some APIs take a token there.
+/// Returns URL and body of the request for a task, without the texts that the configuration writes into
+/// query and body beside placeholders: some APIs take a token there.
 fn redacted(provider: &Provider, task: &Task) -> (String, Option<String>) {
     let task = TaskGroup::one(task.clone());
     let base_url = provider.base_url.as_str().trim_end_matches('/');
@@ -105,64 +105,65 @@ fn redacted(provider: &Provider, task: &Task) -> (String, Option<String>) {
     }
 }
 
-/// The headers of an answer with `<secret>` for the values of those that may carry credentials.
-fn shown_headers(provider: &Provider, response: &Response) -> HeaderMap {
-    let mut headers = response.headers.clone();
-    for (name, value) in &mut headers {
+/// Returns a response with `<secret>` as the value of headers that may contain credentials.
+fn with_masked_headers(provider: &Provider, response: &ProviderResponse) -> ProviderResponse {
+    let mut response = response.clone();
+    for (name, value) in &mut response.headers {
         if provider.masked_headers.contains(name) {
             *value = HeaderValue::from_static(SECRET);
         }
     }
-    headers
+    response
 }
 
 fn write_response(
     out: &mut String,
-    response: &Response,
-    answer: &Answer<'_>,
-    failed: bool,
+    response: &ProviderResponse,
+    retry_after: Option<Duration>,
 ) -> std::fmt::Result {
     writeln!(out, "answer\n  HTTP status {}", response.status)?;
-    for (name, value) in answer.headers {
+    for (name, value) in &response.headers {
         writeln!(out, "  {name}: {}", String::from_utf8_lossy(value.as_bytes()).escape_debug())?;
     }
-    if let Some(wait) = response.retry_after.filter(|_| failed) {
+    if let Some(wait) = retry_after {
         writeln!(out, "  asks to be left alone for {wait:?}")?;
     }
-    match answer.body {
-        Body::Unread => writeln!(out, "  the body was not read: the HTTP status tells the state"),
-        Body::Cut { start, limit } => {
+    match &response.body {
+        ResponseBody::Ignored => {
+            writeln!(out, "  the body was not read: the HTTP status tells the state")
+        }
+        ResponseBody::Truncated { start, limit } => {
             writeln!(out, "  body, larger than {limit} bytes (body_size_limit); its beginning")?;
             write_body(out, start, true)
         }
-        Body::Unreadable(why) => writeln!(out, "  {why}"),
-        Body::Whole(body) => {
+        ResponseBody::Unreadable(why) => writeln!(out, "  {why}"),
+        ResponseBody::Whole(body) => {
             writeln!(out, "  body, {} bytes", body.len())?;
             write_body(out, body, false)
         }
     }
 }
 
-fn write_body(out: &mut String, body: &[u8], is_cut: bool) -> std::fmt::Result {
+fn write_body(out: &mut String, body: &[u8], is_truncated: bool) -> std::fmt::Result {
     let shown = body.get(..MAX_BODY).unwrap_or(body);
     let text = escaped(&String::from_utf8_lossy(shown));
-    let more = if is_cut || shown.len() < body.len() { "…" } else { "" };
+    let more = if is_truncated || shown.len() < body.len() { "…" } else { "" };
     writeln!(out, "  {text}{more}")
 }
 
-/// One line without the escapes of quotes, which nothing here ends.
+/// Escapes a text to one line, except for quotes.
 fn escaped(text: &str) -> String {
     text.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'")
 }
 
 fn write_mapping(
     out: &mut String,
-    upstream: &Upstream,
+    client: &ProviderClient,
     task: &Task,
-    answer: &Answer<'_>,
+    response: &ProviderResponse,
 ) -> std::fmt::Result {
     writeln!(out, "mapping")?;
-    let lines = upstream.provider.mapping.explain(answer, &task.id);
+    let lines = client.provider.mapping.explain(response, &task.id);
     let width = |column: fn(&[String; 3]) -> &String| {
         lines.iter().map(|line| column(line).chars().count()).max().unwrap_or(0)
     };
@@ -173,15 +174,15 @@ fn write_mapping(
     Ok(())
 }
 
-fn write_outcome(out: &mut String, polled: &Polled) -> std::fmt::Result {
-    writeln!(out, "result, after {:.3} s", polled.took.as_secs_f64())?;
-    if let Some(message) = &polled.message {
+fn write_outcome(out: &mut String, result: &PollResult) -> std::fmt::Result {
+    writeln!(out, "result, after {:.3} s", result.took.as_secs_f64())?;
+    if let Some(message) = &result.message {
         writeln!(out, "  message: {message:?}")?;
     }
-    if let Some(delay) = polled.retry_after {
+    if let Some(delay) = result.retry_after {
         writeln!(out, "  retry_after: {delay:?}")?;
     }
-    for outcome in &polled.outcomes {
+    for outcome in &result.outcomes {
         match outcome {
             Ok(observation) => write_observation(out, observation)?,
             Err(failure) => {
@@ -232,7 +233,7 @@ mod tests {
     use super::hidden;
 
     #[test]
-    fn what_is_masked_in_one_text_is_found_in_the_other() {
+    fn the_masked_parts_of_a_text_are_found() {
         assert_eq!(hidden("/t?key=abc&id=7&x=y", "/t?key=S&id=7&x=S", "S"), ["abc", "y"]);
         assert_eq!(hidden("a", "a", "S"), [""; 0]);
         assert_eq!(hidden("b", "aS", "S"), [""; 0]);

@@ -1,4 +1,4 @@
-//! The worker that polls one provider: a handle to it, its messages, and its successor if it panics.
+//! The worker that polls one provider: the handle to it, its commands, and its restart after a panic.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::polling::Polling;
-use super::probes::{MAX_PROBES, NoTurn, Probe, Reply};
-use super::{Polled, Upstream};
+use super::probes::{MAX_PROBES, Probe, ProbeReply};
+use super::worker_state::WorkerState;
+use super::{PollResult, ProbeError, ProviderClient};
 use crate::clock::Clock;
 use crate::fetch::resolver::Resolver;
 use crate::history::History;
@@ -23,143 +23,159 @@ use crate::task::Task;
 use crate::telemetry::Telemetry;
 use crate::telemetry::provider::ProviderTelemetry;
 
-/// Means that all workers share.
+/// Services that all workers share.
 #[derive(Clone, Debug)]
-pub struct Context {
-    /// Runtime on which requests are sent and answers are read.
+pub struct Services {
+    /// Runtime on which requests are sent and responses are read.
     pub runtime: Handle,
-    /// Looks up the names of the hosts of all providers.
+    /// Resolver of the host names of all providers.
     pub resolver: Resolver,
     /// The wall clock.
     pub clock: Clock,
-    /// Storage of the history of the tasks, if it outlives the process.
+    /// Storage of the tasks' history, if `--storage.path` is set.
     pub storage: Option<Arc<Storage>>,
-    /// The collector's own metrics.
+    /// Metrics about the exporter's own work.
     pub telemetry: Arc<Telemetry>,
-    /// Recently failed polls.
+    /// History of recent failed polls, for the pages.
     pub history: Arc<History>,
 }
 
-/// A handle to a running worker, which starts no more polls once the handle is dropped.
+/// Handle to a running worker, which starts no more polls once the handle is dropped.
 #[derive(Debug)]
 pub struct Worker {
-    commands: mpsc::Sender<Command>,
-    settled: Arc<AtomicBool>,
+    commands: mpsc::Sender<WorkerCommand>,
+    is_settled: Arc<AtomicBool>,
     telemetry: Arc<ProviderTelemetry>,
 }
 
-/// A message to a worker.
-pub enum Command {
-    /// Take on another configuration.
+/// A command to a worker.
+pub enum WorkerCommand {
+    /// Apply another configuration.
     Update(Box<Update>, oneshot::Sender<()>),
     /// Poll a task once.
     Probe(Probe),
-    /// Finish what is under way, and end.
-    End(oneshot::Sender<()>),
+    /// Start no more requests, wait for those in flight, and stop.
+    Stop(oneshot::Sender<()>),
 }
 
-/// Another configuration of a provider.
+/// A provider's new configuration.
 pub struct Update {
-    /// The means to ask it.
-    pub upstream: Arc<Upstream>,
+    /// Client of the provider.
+    pub client: Arc<ProviderClient>,
     /// Changes of its tasks.
     pub changes: Changes,
 }
 
 impl Worker {
-    /// Starts to poll the tasks of `changes`.
-    pub fn spawn(context: Context, upstream: Arc<Upstream>, changes: Changes) -> Self {
-        let (commands, inbox) = mpsc::channel(MAX_PROBES);
-        let settled = Arc::new(AtomicBool::new(false));
-        let runtime = context.runtime.clone();
-        let shard = Arc::clone(&changes.shard);
-        // The provider's series are there from now on, and not from its first poll.
-        let telemetry = context.telemetry.provider(&upstream.provider.name);
-        let worker =
-            Self { commands, settled: Arc::clone(&settled), telemetry: Arc::clone(&telemetry) };
-        let seat = Seat { context, telemetry, upstream, shard, inbox, settled };
-        runtime.spawn(supervise(seat, changes, poll));
+    /// Spawns a worker that polls the tasks of `changes`.
+    pub fn spawn(services: Services, client: Arc<ProviderClient>, changes: Changes) -> Self {
+        let runtime = services.runtime.clone();
+        let (worker, context) = Self::new(services, client, &changes);
+        runtime.spawn(supervise(context, changes, poll));
         worker
     }
 
-    /// Takes on another configuration; returns once it is in force.
-    pub async fn update(&self, upstream: Arc<Upstream>, changes: Changes) {
+    /// Returns a handle, and the context of the worker that it is connected to.
+    fn new(
+        services: Services,
+        client: Arc<ProviderClient>,
+        changes: &Changes,
+    ) -> (Self, WorkerContext) {
+        let (commands, inbox) = mpsc::channel(MAX_PROBES);
+        let is_settled = Arc::new(AtomicBool::new(false));
+        // The provider's series exist from now on, not only from its first poll.
+        let telemetry = services.telemetry.provider(&client.provider.name);
+        let worker = Self {
+            commands,
+            is_settled: Arc::clone(&is_settled),
+            telemetry: Arc::clone(&telemetry),
+        };
+        let tasks = Arc::clone(&changes.shard);
+        (worker, WorkerContext { services, telemetry, client, tasks, inbox, is_settled })
+    }
+
+    /// Applies another configuration; returns once it is in effect.
+    pub async fn update(&self, client: Arc<ProviderClient>, changes: Changes) {
         let (done, wait) = oneshot::channel();
-        let command = Command::Update(Box::new(Update { upstream, changes }), done);
+        let command = WorkerCommand::Update(Box::new(Update { client, changes }), done);
         if self.commands.send(command).await.is_ok() {
-            // The worker answers unless it panics, and then its successor begins with the update.
+            // The worker replies unless it panics, and then the restarted one begins with the update.
             let _ = wait.await;
         }
     }
 
-    /// Polls `task` once, within the provider's limits and until `deadline`, without any record of it.
+    /// Polls `task` once, within the provider's limits and until `deadline`, without a record of it.
     ///
     /// # Errors
-    /// When it could not be sent.
-    pub async fn probe(&self, task: Task, deadline: Option<Instant>) -> Result<Polled, NoTurn> {
+    /// When no request was sent, or its response came too late.
+    pub async fn probe(
+        &self,
+        task: Task,
+        deadline: Option<Instant>,
+    ) -> Result<PollResult, ProbeError> {
         let (client, wait) = oneshot::channel();
-        let reply = Reply::new(client, Arc::clone(&self.telemetry));
+        let reply = ProbeReply::new(client, Arc::clone(&self.telemetry));
         let probe = Probe { task, deadline, asked: Instant::now(), reply };
-        self.commands.send(Command::Probe(probe)).await.map_err(|_| NoTurn::Ended)?;
-        wait.await.unwrap_or(Err(NoTurn::Restarting))
+        self.commands.send(WorkerCommand::Probe(probe)).await.map_err(|_| ProbeError::Stopped)?;
+        wait.await.unwrap_or(Err(ProbeError::Restarting))
     }
 
-    /// Whether a poll has ended, or none was due yet.
+    /// Reports whether a poll has ended, or none was due yet.
     pub fn is_settled(&self) -> bool {
-        self.settled.load(Ordering::Relaxed)
+        self.is_settled.load(Ordering::Relaxed)
     }
 
-    /// Starts no more polls and waits for those that are under way.
-    pub async fn end(&self) {
+    /// Stops the worker: it starts no more polls and waits for those in flight.
+    pub async fn stop(&self) {
         let (done, wait) = oneshot::channel();
-        if self.commands.send(Command::End(done)).await.is_ok() {
-            // A worker that panicked has ended as well.
+        if self.commands.send(WorkerCommand::Stop(done)).await.is_ok() {
+            // A worker that has panicked has stopped as well.
             let _ = wait.await;
         }
     }
 }
 
-/// Task of a worker, which outlives the worker if it panics.
-pub struct Seat {
-    /// Means that all workers share.
-    pub context: Context,
-    /// The provider's metrics.
+/// Everything that a worker needs, kept when it is restarted after a panic.
+pub struct WorkerContext {
+    /// Services that all workers share.
+    pub services: Services,
+    /// Metrics of the provider.
     pub telemetry: Arc<ProviderTelemetry>,
-    /// The means to ask the provider.
-    pub upstream: Arc<Upstream>,
-    /// The provider's tasks.
-    pub shard: Arc<Shard>,
-    /// Messages to the worker.
-    pub inbox: mpsc::Receiver<Command>,
-    /// Set once a poll has ended, or none was due yet.
-    pub settled: Arc<AtomicBool>,
+    /// Client of the provider.
+    pub client: Arc<ProviderClient>,
+    /// Tasks of the provider.
+    pub tasks: Arc<Shard>,
+    /// Commands to the worker.
+    pub inbox: mpsc::Receiver<WorkerCommand>,
+    /// True once a poll has ended, or none was due yet.
+    pub is_settled: Arc<AtomicBool>,
 }
 
-impl Seat {
-    /// Takes over what an update says of the provider. Returns how it was asked until then. To be
-    /// called before anything else is done with the update.
-    pub fn take_over(&mut self, update: Update) -> (Arc<Upstream>, Changes) {
-        let Update { upstream, changes } = update;
-        self.shard = Arc::clone(&changes.shard);
-        (std::mem::replace(&mut self.upstream, upstream), changes)
+impl WorkerContext {
+    /// Replaces client and tasks by those of an update. Returns the client until now, and the changes
+    /// of the tasks. Must be called before anything else is done with the update.
+    pub fn update(&mut self, update: Update) -> (Arc<ProviderClient>, Changes) {
+        let Update { client, changes } = update;
+        self.tasks = Arc::clone(&changes.shard);
+        (std::mem::replace(&mut self.client, client), changes)
     }
 
-    /// Answers messages until `until` without polling anything. Returns false where the worker is
-    /// to end.
-    async fn rest(&mut self, until: Instant) -> bool {
+    /// Replies to commands until `until` without polling anything. Returns false if the worker is to
+    /// stop.
+    async fn wait_until(&mut self, until: Instant) -> bool {
         loop {
             let command = tokio::select! {
                 command = self.inbox.recv() => command,
                 () = tokio::time::sleep_until(until) => return true,
             };
-            // The one who waited may have left.
+            // The sender may have stopped waiting.
             match command {
-                Some(Command::Update(update, done)) => {
-                    self.take_over(*update);
+                Some(WorkerCommand::Update(update, done)) => {
+                    self.update(*update);
                     let _ = done.send(());
                 }
-                Some(Command::Probe(probe)) => probe.reply.send(Err(NoTurn::Restarting)),
-                Some(Command::End(done)) => {
+                Some(WorkerCommand::Probe(probe)) => probe.reply.send(Err(ProbeError::Restarting)),
+                Some(WorkerCommand::Stop(done)) => {
                     let _ = done.send(());
                     return false;
                 }
@@ -169,33 +185,33 @@ impl Seat {
     }
 }
 
-fn poll(seat: &mut Seat, changes: Changes) -> BoxFuture<'_, ()> {
-    Polling::run(seat, changes).boxed()
+fn poll(context: &mut WorkerContext, changes: Changes) -> BoxFuture<'_, ()> {
+    WorkerState::run(context, changes).boxed()
 }
 
-/// Runs a worker to its end, and another one after each panic: the tasks and what is known of them
-/// are in the store.
+/// Runs a worker until it stops, and restarts it after each panic: the tasks and their records are in
+/// the store.
 async fn supervise(
-    mut seat: Seat,
+    mut context: WorkerContext,
     mut changes: Changes,
-    run: impl for<'s> Fn(&'s mut Seat, Changes) -> BoxFuture<'s, ()>,
+    run: impl for<'s> Fn(&'s mut WorkerContext, Changes) -> BoxFuture<'s, ()>,
 ) {
     let mut restarts = Restarts::new(Instant::now());
     loop {
-        let work = async { run(&mut seat, changes).await };
+        let work = async { run(&mut context, changes).await };
         if AssertUnwindSafe(work).catch_unwind().await.is_ok() {
             return;
         }
-        // It was tried; an exporter that is never ready would hide its other providers.
-        seat.settled.store(true, Ordering::Relaxed);
+        // An exporter that never becomes ready would hide its other providers.
+        context.is_settled.store(true, Ordering::Relaxed);
         let now = Instant::now();
         let until = restarts.next(now);
-        let (provider, seconds) = (&*seat.upstream.provider.name, (until - now).as_secs());
+        let (provider, seconds) = (&*context.client.provider.name, (until - now).as_secs());
         tracing::error!(provider, seconds, "the worker has panicked: another one takes over");
-        if !seat.rest(until).await {
+        if !context.wait_until(until).await {
             return;
         }
-        changes = Arc::clone(&seat.shard).all_as_new();
+        changes = Arc::clone(&context.tasks).all_as_new();
     }
 }
 

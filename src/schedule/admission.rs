@@ -1,45 +1,46 @@
-//! Admission of requests to a provider: those under way, the rate limit, pauses, and credentials
-//! that were refused. Pure.
+//! Admission of requests to a provider: requests in flight, the rate limit, pauses, and refused
+//! credentials. Pure.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::budget::Budget;
+use super::budget::RequestBudget;
 use super::cadence::Cadence;
-use super::outcome::PollOutcome;
+use super::dispatch::PollOutcome;
 use crate::config::Limits;
 
-/// The longest pause that an upstream can impose with `Retry-After`: a gateway that asks for a day
-/// must not silence its alerts for a day.
+/// Longest pause that a provider can ask for with `Retry-After`: a gateway that asks for a day must not
+/// silence its alerts for a day.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
-/// The conditions under which a request may start.
+/// Conditions for a request to start.
 #[derive(Debug)]
 pub struct Admission {
     in_flight: usize,
     max_in_flight: usize,
-    budget: Option<Budget>,
-    /// Nothing starts before this moment: the provider has asked for it.
+    budget: Option<RequestBudget>,
+    /// End of the pause that the provider has asked for.
     paused_until: Option<Instant>,
-    /// Nothing starts before this moment: there are no credentials to send.
+    /// End of the pause during which there are no credentials to send.
     held_until: Option<Instant>,
-    /// While polls are refused the credentials.
+    /// Set while the credentials of polls are refused.
     auth_backoff: Option<AuthBackoff>,
-    /// While probes are refused them and no poll has been since: the task may be one that is not
-    /// ours, and whoever may ask for it must not stop the polls.
+    /// Set while the credentials of probes are refused, and no poll's have been since: the task of a probe may
+    /// belong to another account, which must not stop the polls.
     probe_auth_backoff: Option<AuthBackoff>,
 }
 
-/// Refusals of the credentials in a row.
+/// Back-off after refused credentials.
 #[derive(Clone, Copy, Debug)]
 struct AuthBackoff {
-    times: u32,
-    /// The moment at which they are tried again.
+    /// Number of consecutive refusals.
+    refusals: u32,
+    /// Time at which the credentials are tried again.
     next: Instant,
 }
 
-/// Those for whom a request is sent.
+/// Origin of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requester {
     /// The schedule.
@@ -48,27 +49,27 @@ pub enum Requester {
     Probe,
 }
 
-/// The reason for which a request has to wait.
+/// Reason why a request has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocked {
-    /// The rate limit, or the provider has asked for a pause: until this moment.
+    /// The rate limit, or a pause that the provider has asked for: until this time.
     Throttled(Instant),
-    /// There are no credentials that the provider accepts: until this moment.
+    /// No credentials that the provider accepts: until this time.
     NoCredentials(Instant),
-    /// Another request is under way and has to end.
+    /// Another request in flight has to end first.
     Busy,
 }
 
-/// A pause in which a provider is sent nothing.
+/// A pause during which no requests are sent to a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pause {
-    /// Its reason.
+    /// Reason of the pause.
     pub reason: PauseReason,
-    /// The moment of the next request.
+    /// Time of the next request.
     pub until: Instant,
 }
 
-/// The reason of a pause.
+/// Reason of a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PauseReason {
     /// The provider has asked for it.
@@ -80,12 +81,12 @@ pub enum PauseReason {
 }
 
 impl Admission {
-    /// An open admission.
+    /// Returns an admission without any restriction but the limits.
     pub fn new(limits: &Limits) -> Self {
         Self {
             in_flight: 0,
             max_in_flight: limits.max_in_flight,
-            budget: limits.rate_limit.map(Budget::new),
+            budget: limits.rate_limit.map(RequestBudget::new),
             paused_until: None,
             held_until: None,
             auth_backoff: None,
@@ -93,22 +94,22 @@ impl Admission {
         }
     }
 
-    /// Takes on new limits. What the provider has asked for or refused stays.
+    /// Applies new limits. Pauses and refused credentials stay.
     pub fn reconfigure(&mut self, old: &Limits, new: &Limits, now: Instant) {
         self.max_in_flight = new.max_in_flight;
         if old.rate_limit != new.rate_limit {
             let before = self.budget;
             self.budget = new.rate_limit.map(|limit| match before {
                 Some(before) => before.with_limit(limit, now),
-                None => Budget::new(limit),
+                None => RequestBudget::new(limit),
             });
         }
     }
 
-    /// Lets a request through, which counts as under way until [`Admission::complete`].
+    /// Admits a request, which counts as in flight until [`Admission::complete`].
     ///
     /// # Errors
-    /// When it may not start: what it has to wait for.
+    /// When it may not start yet, with the reason.
     pub fn admit(&mut self, now: Instant) -> Result<(), Blocked> {
         self.check(now)?;
         match self.budget.as_mut().map(|budget| budget.spend(now)) {
@@ -120,7 +121,7 @@ impl Admission {
         }
     }
 
-    /// Admits a probe while no poll is due, as [`Admission::admit`] but for a part of a burst: that of
+    /// Admits a probe while no poll is due, as [`Admission::admit`], but leaves a part of the burst: that of
     /// `polls` requests to one probe.
     ///
     /// # Errors
@@ -134,14 +135,14 @@ impl Admission {
         }
     }
 
-    /// Checks all but the rate limit.
+    /// Checks everything but the rate limit.
     fn check(&mut self, now: Instant) -> Result<(), Blocked> {
         if self.is_full() {
             return Err(Blocked::Busy);
         }
         match self.pause(now) {
             None => Ok(()),
-            // Until it is known how the one request ends that tries the credentials.
+            // Until the request that tries the credentials ends.
             Some(Pause { reason: PauseReason::Refused, .. }) if self.in_flight > 0 => {
                 Err(Blocked::Busy)
             }
@@ -152,7 +153,7 @@ impl Admission {
         }
     }
 
-    /// Returns the pause in which the provider is at `now`, if it is in one.
+    /// Returns the provider's pause at `now`, if there is one.
     pub fn pause(&self, now: Instant) -> Option<Pause> {
         let later = |until: &Instant| *until > now;
         let pause = |reason, until| Some(Pause { reason, until });
@@ -167,7 +168,7 @@ impl Admission {
         pause(PauseReason::Refused, refused.next.max(now))
     }
 
-    /// Returns the pause that a probe finds: as [`Admission::pause`], and while probes are refused.
+    /// Returns the pause for probes: that of the provider, or one after refused credentials of probes.
     pub fn pause_of_probes(&self, now: Instant) -> Option<Pause> {
         let refused = self.probe_auth_backoff.filter(|refused| refused.next > now);
         let own =
@@ -175,17 +176,17 @@ impl Admission {
         self.pause(now).or(own)
     }
 
-    /// Reports whether as many requests are under way as may be.
+    /// Reports whether the maximal number of requests is in flight.
     pub fn is_full(&self) -> bool {
         self.in_flight >= self.max_in_flight
     }
 
-    /// A request has ended.
+    /// Counts a request that has ended.
     pub fn complete(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// A request that was let through is not sent: as if it had never entered.
+    /// Cancels an admitted request that is not sent.
     pub fn cancel(&mut self) {
         self.complete();
         if let Some(budget) = &mut self.budget {
@@ -193,50 +194,49 @@ impl Admission {
         }
     }
 
-    /// Requests under way.
+    /// Returns the number of requests in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    /// The provider has asked to be left alone for a while.
+    /// Pauses the provider for `delay`, as it has asked for, or longer if it has before.
     pub fn retry_after(&mut self, delay: Duration, now: Instant) {
         let until = now + delay.min(MAX_RETRY_AFTER);
         self.paused_until = Some(self.paused_until.map_or(until, |already| already.max(until)));
     }
 
-    /// There are no credentials to send before `until`, when it is looked for them again. Not a
-    /// matter of rates.
+    /// Pauses the provider until the next attempt to read its credentials.
     pub fn hold_until(&mut self, until: Instant) {
         self.held_until = Some(until);
     }
 
-    /// There are credentials to send.
+    /// Ends the pause because there are credentials to send.
     pub fn end_hold(&mut self) {
         self.held_until = None;
     }
 
-    /// Another server is asked from now on: what the one until now has asked for does not bind it.
+    /// Ends the pause that the provider has asked for, because another server is used from now on.
     pub fn end_pause(&mut self) {
         self.paused_until = None;
     }
 
-    /// Reports whether the credentials were refused.
+    /// Reports whether the credentials are refused.
     pub fn has_refused_credentials(&self) -> bool {
         self.auth_backoff.or(self.probe_auth_backoff).is_some()
     }
 
-    /// Forgets that credentials were refused: there are new ones.
+    /// Ends the back-off after refused credentials, because there are new ones.
     pub fn reset_auth_backoff(&mut self) {
         (self.auth_backoff, self.probe_auth_backoff) = (None, None);
     }
 
-    /// Refused credentials close the admission but for one request at a time, ever more rarely; any
-    /// answer that is not a refusal opens it. Those that a probe is refused close it to probes: a
-    /// poll will show whether it is the credentials. The time between them is the back-off of
-    /// `cadence` for a task with this hash.
+    /// Updates the back-off after a request. Refused credentials block all requests but one at a time, at
+    /// increasing intervals; any response that is no refusal ends the back-off. A refusal of a probe
+    /// blocks only probes, until a poll shows whether the credentials are the cause. The interval is the
+    /// back-off of `cadence` for a task with this hash.
     pub fn observe_auth(
         &mut self,
-        verdict: PollOutcome,
+        outcome: PollOutcome,
         requester: Requester,
         cadence: &Cadence,
         hash: u64,
@@ -246,15 +246,16 @@ impl Admission {
             Requester::Probe if self.auth_backoff.is_none() => &mut self.probe_auth_backoff,
             Requester::Probe | Requester::Poll => &mut self.auth_backoff,
         };
-        match (verdict, &refused) {
-            // A refusal of a request that began before the pause adds nothing.
+        match (outcome, &refused) {
+            // A request that started before the back-off adds nothing to it.
             (PollOutcome::Refused, Some(refused)) if refused.next > now => {}
             (PollOutcome::Refused, _) => {
-                let times = refused.map_or(0, |refused| refused.times).saturating_add(1);
-                *refused = Some(AuthBackoff { times, next: cadence.backoff(hash, times, now) });
+                let refusals = refused.map_or(0, |refused| refused.refusals).saturating_add(1);
+                *refused =
+                    Some(AuthBackoff { refusals, next: cadence.backoff(hash, refusals, now) });
             }
             (PollOutcome::Unreached, _) => {}
-            // Polls were not refused, so that what probes are refused is not the credentials.
+            // Polls are not refused, so the credentials are not why probes are.
             (_, None) if requester == Requester::Poll => {}
             _ => self.reset_auth_backoff(),
         }

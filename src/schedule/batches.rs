@@ -1,5 +1,5 @@
-//! Number of tasks that one request may ask for: as many as the configuration allows, or fewer where
-//! the provider has shown that it cannot answer for so many. That is never believed for ever. Pure.
+//! Sizes of batches: as many tasks as the configuration allows, or fewer if the provider has shown that
+//! it cannot respond for so many. Learned limits expire. Pure.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -11,94 +11,94 @@ use crate::config::Limits;
 use crate::observation::Reason;
 use crate::store::Slot;
 
-/// A limit that was learned of a provider, or of a task, is tried again after at least this time
-/// and, by its hash, up to [`RETRY_SPREAD`] more. Shorter, and a gateway without batches is asked in vain at
-/// every round; longer, and its deploy of a minute costs an hour of single requests.
+/// Time after which a learned limit of a provider or of a task expires, plus up to [`RETRY_SPREAD`] by its
+/// hash. With a shorter time a gateway without batches would get a useless request in every round; with
+/// a longer one its deployment of a minute would cost an hour of single requests.
 const RETRY_AFTER: Duration = Duration::from_secs(300);
 const RETRY_SPREAD: Duration = Duration::from_secs(900);
 
-/// So many batches must not be read for their size, with none as large that is, before it is
-/// believed: one alone may be an accident of the network.
+/// Number of unreadable batches of a size, with no readable one as large, before the size is limited: a
+/// single one may be a network failure.
 const STRIKES: usize = 3;
-/// A body that is too large is no accident.
+/// The same for bodies that are too large, which are no network failure.
 const STRIKES_TOO_LARGE: usize = 2;
 
-/// A size is not what is wrong with a batch where another as large was read so short a time ago.
+/// Time for which a readable batch proves that its size is not the problem of others.
 const RECENT: Duration = Duration::from_secs(300);
 
-/// So many tasks may be kept out of batches, or one in [`APART_SHARE`] of all where that is more:
-/// each costs a request of its own.
-const MAX_APART: usize = 16;
-const APART_SHARE: usize = 32;
+/// Most tasks that are kept out of batches, or one in [`ISOLATED_SHARE`] of all if that is more: each
+/// costs a request of its own.
+const MAX_ISOLATED: usize = 16;
+const ISOLATED_SHARE: usize = 32;
 
-/// A change of how tasks are asked for, for the log: once for each switch.
+/// A change of the batches, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BatchChange {
-    /// The provider has no batch query: tasks are asked for alone for a while. `is_new` is false
-    /// where that was so before and has just been tried again.
+    /// The provider has no batch query: tasks are requested alone for a while. `is_new` is false if that
+    /// was known and has just been tried again.
     Refused {
-        /// True if batches were asked for until now.
+        /// True if batches were requested until now.
         is_new: bool,
     },
-    /// Batches have at most so many tasks for a while.
+    /// Batches are limited to this size for a while.
     Shrunk {
-        /// The number of tasks; 0 where tasks are asked for alone.
+        /// Number of tasks; 0 if tasks are requested alone.
         size: usize,
-        /// The failure of larger ones.
+        /// Failure of larger batches.
         reason: Reason,
-        /// As of [`BatchChange::Refused`].
+        /// False if the limit was known and has just been tried again.
         is_new: bool,
     },
-    /// Batches are again as large as the configuration says.
+    /// Batches have the configured size again.
     Restored,
-    /// These tasks are asked for apart from others for a while: with them a batch cannot be read.
-    SetApart(Vec<Slot>),
-    /// A batch was asked for in parts, of which none could be read either: that is left for a while.
+    /// These tasks are kept out of batches for a while, since batches with them cannot be read.
+    Isolated(Vec<Slot>),
+    /// No part of a divided batch could be read either, so that batches are not divided for a while.
     GaveUp,
 }
 
-/// The sizes of one provider's batches.
+/// Sizes of one provider's batches.
 #[derive(Debug)]
 pub struct Batches {
-    /// At least 1; `None` where there is no batch query.
+    /// Configured size, at least 1; `None` without a batch query.
     configured: Option<usize>,
     wait: Duration,
-    /// Places the retries.
+    /// Hash of the provider, for the time of retries.
     hash: u64,
     limit: Option<BatchLimit>,
     suspicion: Option<Suspicion>,
-    /// Sizes of batches that were read recently, with the moment: each larger than all later ones.
+    /// Sizes of recently read batches, with their times: each larger than all later ones.
     recently_read: VecDeque<(usize, Instant)>,
-    apart: HashMap<Slot, Apart>,
+    isolated: HashMap<Slot, Isolation>,
 }
 
-/// Fewer tasks than the configuration allows.
+/// Limit below the configured size.
 #[derive(Clone, Copy, Debug)]
 struct BatchLimit {
-    /// 0, or at least 2.
+    /// Number of tasks: 0, or at least 2.
     size: usize,
     until: Instant,
-    /// True while a larger batch is under way, to see whether the limit still holds.
+    /// True while a larger batch is in flight, to find out whether the limit still holds.
     is_on_trial: bool,
 }
 
-/// A size from which on answers may be unreadable.
+/// Size from which responses may be unreadable.
 #[derive(Clone, Copy, Debug)]
 struct Suspicion {
     size: usize,
     strikes: usize,
 }
 
-/// The largest batch that a task may be in, and until when.
+/// Limit of the batches that a task may be in.
 #[derive(Clone, Copy, Debug)]
-struct Apart {
-    /// 0, or at least 2.
+struct Isolation {
+    /// Number of tasks: 0, or at least 2.
     size: usize,
     until: Instant,
 }
 
 impl Batches {
-    /// No limits but those of the configuration. `hash` is the provider's.
+    /// Returns sizes without learned limits. `hash` is the hash of the provider.
     pub fn new(limits: &Limits, has_batches: bool, hash: u64) -> Self {
         let mut batches = Self {
             configured: None,
@@ -107,37 +107,36 @@ impl Batches {
             limit: None,
             suspicion: None,
             recently_read: VecDeque::new(),
-            apart: HashMap::new(),
+            isolated: HashMap::new(),
         };
         batches.reconfigure(limits, has_batches);
         batches
     }
 
-    /// Takes on new limits; what was learned stays.
+    /// Applies new limits of the configuration; learned limits stay.
     pub fn reconfigure(&mut self, limits: &Limits, has_batches: bool) {
         self.configured = has_batches.then_some(limits.batch_size.max(1));
         self.wait = if has_batches { limits.batch_wait } else { Duration::ZERO };
     }
 
-    /// Forgets what was learned.
-    pub fn forget(&mut self) {
+    /// Removes all learned limits.
+    pub fn reset(&mut self) {
         (self.limit, self.suspicion) = (None, None);
         self.recently_read.clear();
-        self.apart.clear();
+        self.isolated.clear();
     }
 
-    /// Forgets what was learned of a task that has left or ended.
-    pub fn forget_task(&mut self, slot: Slot) {
-        self.apart.remove(&slot);
+    /// Removes the learned limit of a task that was removed or is final.
+    pub fn remove_task(&mut self, slot: Slot) {
+        self.isolated.remove(&slot);
     }
 
     /// Reports whether the provider has a batch query.
-    pub fn exist(&self) -> bool {
+    pub fn has_query(&self) -> bool {
         self.configured.is_some()
     }
 
-    /// The number of tasks that a batch may have now; 0 where each task is asked for alone, with the
-    /// query for one.
+    /// Returns the current size of batches; 0 if each task is requested alone, with the query for one task.
     pub fn size(&self, now: Instant) -> usize {
         let configured = self.configured.unwrap_or(0);
         match self.limit {
@@ -146,38 +145,38 @@ impl Batches {
         }
     }
 
-    /// The number of tasks that a batch with this one may have now; 0 where it is asked for alone,
-    /// with the query for one: its answer is another one.
+    /// Returns the current size of a batch with this task; 0 if it is requested alone, with the query for
+    /// one task, whose response differs.
     pub fn size_with(&self, slot: Slot, now: Instant) -> usize {
         let size = self.size(now);
-        // Most providers have none apart.
-        if self.apart.is_empty() {
+        // Most providers have no isolated tasks.
+        if self.isolated.is_empty() {
             return size;
         }
-        let apart = self.apart.get(&slot).filter(|apart| now < apart.until);
-        apart.map_or(size, |apart| apart.size.min(size))
+        let isolation = self.isolated.get(&slot).filter(|isolation| now < isolation.until);
+        isolation.map_or(size, |isolation| isolation.size.min(size))
     }
 
-    /// Time that the first task of a batch of at most `size` waits for others.
+    /// Returns the time that the first task of a batch of at most `size` waits for others.
     pub fn wait(&self, size: usize) -> Duration {
         if size > 1 { self.wait } else { Duration::ZERO }
     }
 
-    /// A batch of so many tasks is sent.
+    /// Records that a batch is sent.
     pub fn sent(&mut self, tasks: usize) {
         if let Some(limit) = self.limit.as_mut().filter(|limit| tasks > limit.size) {
             limit.is_on_trial = true;
         }
     }
 
-    /// A batch of so many tasks ended, in whatever way.
+    /// Records that a batch has ended, whatever its outcome.
     pub fn ended(&mut self, tasks: usize) {
         if let Some(limit) = self.limit.as_mut().filter(|limit| tasks > limit.size) {
             limit.is_on_trial = false;
         }
     }
 
-    /// The answer to a batch of so many tasks was read.
+    /// Records that the response to a batch was read.
     pub fn read(&mut self, tasks: usize, now: Instant) -> Option<BatchChange> {
         self.read_in_part(tasks, now);
         self.suspicion = self.suspicion.filter(|suspicion| suspicion.size > tasks);
@@ -186,35 +185,37 @@ impl Batches {
         was_limited.then_some(BatchChange::Restored)
     }
 
-    /// So many tasks were read in the answer to a larger batch, so that a batch of as many can be.
+    /// Records that `tasks` tasks were read in the response to a larger batch, so that a batch of this size
+    /// can be read.
     pub fn read_in_part(&mut self, tasks: usize, now: Instant) {
         while self.recently_read.pop_back_if(|(size, _)| *size <= tasks).is_some() {}
         self.recently_read.push_back((tasks, now));
     }
 
-    /// The answer to a batch of so many tasks could not be read. Returns a change where the batch
-    /// was to show whether a limit still holds, which it does.
+    /// Records that the response to a batch could not be read. Returns a change if the batch has confirmed a
+    /// limit that was on trial.
     pub fn unread(&mut self, tasks: usize, reason: Reason, now: Instant) -> Option<BatchChange> {
         let size = self.limit.filter(|limit| tasks > limit.size)?.size;
         Some(self.limit_to(size, reason, now))
     }
 
-    /// The provider has no batch query.
-    pub fn refuse(&mut self, now: Instant) -> BatchChange {
+    /// Records that the provider has no batch query.
+    pub fn disable(&mut self, now: Instant) -> BatchChange {
         let is_new = self.limit.is_none_or(|limit| limit.size > 0);
         self.set_limit(0, now);
         BatchChange::Refused { is_new }
     }
 
-    /// The size of the largest batch that was read recently; 0 where there is none.
+    /// Returns the size of the largest recently read batch; 0 if there is none.
     pub fn largest_read(&mut self, now: Instant) -> usize {
         let is_old = |(_, at): &mut (usize, Instant)| now.saturating_duration_since(*at) >= RECENT;
         while self.recently_read.pop_front_if(is_old).is_some() {}
         self.recently_read.front().map_or(0, |(size, _)| *size)
     }
 
-    /// So many batches of at least `size` tasks could not be read, though each of their tasks
-    /// could, and none as large was read recently.
+    /// Records that `times` batches of at least `size` tasks could not be read, although each of their tasks
+    /// could, and no batch as large was read recently. Limits the size once that has happened often
+    /// enough.
     pub fn suspect(
         &mut self,
         size: usize,
@@ -247,9 +248,9 @@ impl Batches {
         self.limit = Some(BatchLimit { size, until, is_on_trial: false });
     }
 
-    /// Keeps a task out of batches of more than `size` tasks for a while, unless too many already
-    /// are of `open` tasks. `hash` is the task's. Returns whether it is kept out.
-    pub fn set_apart(
+    /// Keeps a task out of batches of more than `size` tasks for a while, unless too many of `open` tasks
+    /// already are. `hash` is the hash of the task. Returns true if the task is kept out.
+    pub fn isolate(
         &mut self,
         slot: Slot,
         size: usize,
@@ -257,24 +258,25 @@ impl Batches {
         open: usize,
         now: Instant,
     ) -> bool {
-        let most = MAX_APART.max(open / APART_SHARE);
-        if self.apart.len() >= most {
-            self.apart.retain(|_, apart| now < apart.until);
+        let most = MAX_ISOLATED.max(open / ISOLATED_SHARE);
+        if self.isolated.len() >= most {
+            self.isolated.retain(|_, isolation| now < isolation.until);
         }
-        if self.apart.len() >= most && !self.apart.contains_key(&slot) {
+        if self.isolated.len() >= most && !self.isolated.contains_key(&slot) {
             return false;
         }
-        self.apart.insert(slot, Apart { size: alone_if_one(size), until: retry_at(hash, now) });
+        self.isolated
+            .insert(slot, Isolation { size: alone_if_one(size), until: retry_at(hash, now) });
         true
     }
 }
 
-/// A batch that may have one task is none: the query for one asks for it.
+/// Returns 0 for a batch of one task, which is requested with the query for one.
 fn alone_if_one(size: usize) -> usize {
     if size > 1 { size } else { 0 }
 }
 
-/// The moment at which something that was learned is tried again.
+/// Returns the time at which a learned limit expires.
 pub fn retry_at(hash: u64, now: Instant) -> Instant {
     now + RETRY_AFTER + spread(hash, RETRY_SPREAD)
 }

@@ -1,9 +1,9 @@
-//! Batches whose answer could not be read, asked for again in halves, down to single tasks: so that
-//! one task whose answer is broken fails alone.
+//! Bisection of batches whose response could not be read: they are requested again in halves, down to
+//! single tasks, so that a task with a broken response fails alone.
 //!
-//! A batch that is divided is a tree of parts. Until one of them can be read, the provider itself
-//! may be what is broken: then one part is under way at a time, and only of one tree. Once one was
-//! read, all parts go out as fast as the admission lets them. Pure.
+//! A divided batch is a tree of parts. Until one of them can be read, the provider itself may be broken:
+//! then only one part is in flight at a time, of one tree. Once a part was read, all parts are sent as
+//! fast as the admission allows. Pure.
 
 use std::time::Duration;
 
@@ -13,135 +13,134 @@ use super::batches::retry_at;
 use crate::observation::{Failure, Reason};
 use crate::store::Slot;
 
-/// After so many parts of a group in a row that could not be read, with no answer between them that
-/// could, it is the provider that is broken: enough for the way down to a single task of a batch of
-/// 1,000, and a few of its neighbours.
+/// Number of consecutive unreadable parts of a group after which the provider counts as broken: enough
+/// for the path to a single task of a batch of 1,000, and for a few of its neighbours.
 const MAX_UNREAD: usize = 16;
 
-/// In each such span the parts are at most as many as the open tasks and [`MIN_PARTS`]: a gateway
-/// of which every other answer is garbage is divided for as long as there is something to divide.
+/// Span in which the number of parts is limited to the number of open tasks plus [`MIN_PARTS`]: otherwise
+/// the batches of a gateway with random unreadable responses would be divided without end.
 const PARTS_SPAN: Duration = Duration::from_secs(300);
 const MIN_PARTS: usize = 64;
 
-/// Groups of which something is remembered; there are as many groups as there are combinations of
-/// params, which are few.
+/// Most groups with a state; there is a group for each combination of params, which are few.
 const MAX_GROUPS: usize = 64;
 
-/// Stands for a part of a batch while it is under way.
+/// Identifier of a part of a batch that is in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartId {
     tree: u64,
     part: usize,
 }
 
-/// A failed request whose tasks were to be asked for again, in place of which they fail.
+/// A failed batch whose tasks are not requested again, but fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Abandoned {
-    /// Tasks that are not asked for again.
+    /// Tasks that are not requested again.
     pub slots: Vec<Slot>,
-    /// The failure of the whole batch that they were in.
+    /// Failure of the whole batch.
     pub failure: Failure,
-    /// Duration of the request for it.
+    /// Duration of the request for the batch.
     pub took: Duration,
 }
 
 /// Conclusions from divided batches.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// Tasks whose answer cannot be read where they are asked for alone either, while others' can.
+    /// Tasks whose response cannot be read even alone, while those of others can.
     pub broken: Vec<Slot>,
-    /// Parts that could not be read, though each half of them could.
-    pub together: Vec<Together>,
-    /// Tasks that are not asked for again.
+    /// Parts that could not be read, although each half of them could.
+    pub together: Vec<UnreadableTogether>,
+    /// Tasks that are not requested again.
     pub abandoned: Vec<Abandoned>,
-    /// True where no part of a group can be read: it is the provider, and none of its tasks, that is
-    /// broken.
+    /// True if no part of a group can be read: the provider is broken, not its tasks.
     pub gave_up: bool,
 }
 
-/// Tasks that cannot be read together.
+/// Tasks whose responses can be read only separately.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Together {
+pub struct UnreadableTogether {
     /// The tasks.
     pub slots: Vec<Slot>,
-    /// Number of tasks that were asked for at once.
+    /// Number of tasks in the request.
     pub asked: usize,
-    /// The failure of the batch that they were in.
+    /// Failure of the batch that they were in.
     pub reason: Reason,
 }
 
-/// The batches of a provider that are being divided.
+/// Divided batches of a provider.
 #[derive(Debug, Default)]
 pub struct Bisection {
-    trees: Vec<Tree>,
+    trees: Vec<BatchTree>,
     next_tree: u64,
-    /// Groups that are not divided before a moment.
+    /// Groups whose batches are not divided before this time.
     paused: Vec<(u64, Instant)>,
     streaks: Vec<Streak>,
-    /// Tasks that are broken, as answers of others have shown since.
+    /// Tasks that are known to be broken since responses for others were read.
     proven: Vec<Slot>,
-    /// Parts made since the beginning of a span.
+    /// Number of parts since the start of the span.
     parts: usize,
     parts_since: Option<Instant>,
 }
 
-/// Parts of a group in a row that could not be read.
+/// Consecutive parts of a group that could not be read.
 #[derive(Debug)]
 struct Streak {
     group: u64,
     parts: usize,
-    /// Single tasks among them, of trees that have ended: broken, if the provider is not.
+    /// Single tasks among them, of completed trees: broken, unless the provider is.
     tasks: Vec<Slot>,
 }
 
+/// A divided batch.
 #[derive(Debug)]
-struct Tree {
+struct BatchTree {
     id: u64,
     group: u64,
     failure: Failure,
     took: Duration,
     parts: Vec<BatchPart>,
-    /// Parts that have not been asked for; the next one is the last.
+    /// Parts that have not been requested yet; the next one is the last in the list.
     waiting: Vec<usize>,
     in_flight: usize,
-    /// True once an answer of the group was read.
+    /// True once a response for the group was read.
     has_read: bool,
     broken: Vec<Slot>,
 }
 
+/// A part of a batch.
 #[derive(Debug)]
 struct BatchPart {
     parent: Option<usize>,
     slots: Vec<Slot>,
-    /// Number of tasks that the request asks for.
+    /// Number of tasks in the request.
     size: usize,
     halves: usize,
     halves_read: usize,
 }
 
-/// The answer to a batch, or to a part of one, that could not be read.
+/// A response to a batch, or to a part of one, that could not be read.
 #[derive(Debug)]
 pub struct Unread<'a> {
-    /// The tasks of which it says nothing; not empty.
+    /// Tasks about which the response says nothing; not empty.
     pub slots: Vec<Slot>,
-    /// Number of tasks that were asked for.
+    /// Number of tasks in the request.
     pub asked: usize,
-    /// The failure of each of them.
+    /// Failure of each of them.
     pub failure: &'a Failure,
     /// Duration of the request.
     pub took: Duration,
 }
 
 impl Bisection {
-    /// Begins to divide a batch of tasks of `group`. Returns whether it does: not where that has
-    /// just been in vain, or happens too often among `open` tasks.
+    /// Starts to divide a batch of tasks of `group`. Returns false if it does not: because that was in vain
+    /// recently, or happens too often for `open` tasks.
     pub fn begin(&mut self, group: u64, unread: Unread<'_>, open: usize, now: Instant) -> bool {
         self.paused.retain(|(_, until)| now < *until);
         let is_paused = self.paused.iter().any(|(paused, _)| *paused == group);
         if is_paused || self.paused.len() >= MAX_GROUPS || !self.may_divide(open, now) {
             return false;
         }
-        let mut tree = Tree {
+        let mut tree = BatchTree {
             id: self.next_tree,
             group,
             failure: unread.failure.clone(),
@@ -160,12 +159,12 @@ impl Bisection {
         true
     }
 
-    /// Reports whether a part may be asked for now, were the admission open.
+    /// Reports whether a part may be requested now, if the admission allows it.
     pub fn is_ready(&self) -> bool {
         self.ready_tree().is_some()
     }
 
-    /// Takes the next part, to be asked for now.
+    /// Starts the next part. Returns its ID, its group and its tasks.
     pub fn start(&mut self) -> Option<(PartId, u64, Vec<Slot>)> {
         let index = self.ready_tree()?;
         let tree = self.trees.get_mut(index)?;
@@ -175,8 +174,8 @@ impl Bisection {
         Some((PartId { tree: tree.id, part }, tree.group, slots))
     }
 
-    /// The first tree with a part that may go out: any that has shown its provider to work, and the
-    /// first of those that have not.
+    /// Returns the index of the first tree with a part that may be sent: any tree with a readable response,
+    /// or the first one without.
     fn ready_tree(&self) -> Option<usize> {
         let mut is_first = true;
         self.trees.iter().position(|tree| {
@@ -188,7 +187,7 @@ impl Bisection {
         })
     }
 
-    /// A part was read.
+    /// Records that a part was read.
     pub fn part_read(&mut self, id: PartId) {
         let Some(tree) = self.part_ended(id) else { return };
         tree.has_read = true;
@@ -198,8 +197,8 @@ impl Bisection {
         }
     }
 
-    /// A part could not be read. Returns whether it is divided further; one that was no batch is
-    /// not, nor is a part of a tree that has to be given up.
+    /// Records that a part could not be read. Returns true if it is divided further; a single task is not,
+    /// and no part of a tree that is abandoned.
     pub fn part_unread(
         &mut self,
         id: PartId,
@@ -224,7 +223,7 @@ impl Bisection {
         true
     }
 
-    /// A part ended without an answer. Of a single task that is its own doing, if others are read.
+    /// Records that a part ended without a response. A single task counts as broken if others are read.
     pub fn part_failed(&mut self, id: PartId) {
         let Some(tree) = self.part_ended(id) else { return };
         if let Some([slot]) = tree.parts.get(id.part).map(|part| &*part.slots) {
@@ -232,7 +231,7 @@ impl Bisection {
         }
     }
 
-    /// A part was not sent, because its tasks have left.
+    /// Records that a part was not sent, because its tasks were removed.
     pub fn part_vanished(&mut self, id: PartId) {
         let Some(tree) = self.part_ended(id) else { return };
         let parent = tree.parts.get(id.part).and_then(|part| part.parent);
@@ -241,13 +240,13 @@ impl Bisection {
         }
     }
 
-    fn part_ended(&mut self, id: PartId) -> Option<&mut Tree> {
+    fn part_ended(&mut self, id: PartId) -> Option<&mut BatchTree> {
         let tree = self.trees.iter_mut().find(|tree| tree.id == id.tree)?;
         tree.in_flight = tree.in_flight.saturating_sub(1);
         Some(tree)
     }
 
-    /// An answer of `group` was read: the provider works.
+    /// Records that a response for `group` was read, so that the provider is not broken.
     pub fn group_read(&mut self, group: u64) {
         for tree in self.trees.iter_mut().filter(|tree| tree.group == group) {
             tree.has_read = true;
@@ -267,7 +266,7 @@ impl Bisection {
         self.streaks.iter_mut().find(|streak| streak.group == group)
     }
 
-    /// Counts a part of `group` that could not be read. Returns how many there are in a row.
+    /// Counts a part of `group` that could not be read. Returns the number of consecutive ones.
     fn add_to_streak(&mut self, group: u64) -> usize {
         self.streak(group).map_or(0, |streak| {
             streak.parts += 1;
@@ -275,14 +274,14 @@ impl Bisection {
         })
     }
 
-    /// A request for tasks of `group` has failed in a way in which further ones would. Ends its
-    /// trees, but for those that have shown the provider to work.
+    /// Abandons the trees of `group` without a readable response, after a request that has failed in a way in
+    /// which further ones would.
     pub fn abandon_unproven(&mut self, group: u64) -> Vec<Abandoned> {
-        let is_it = |tree: &mut Tree| tree.group == group && !tree.has_read;
-        self.trees.extract_if(.., is_it).map(Tree::abandon).collect()
+        let is_it = |tree: &mut BatchTree| tree.group == group && !tree.has_read;
+        self.trees.extract_if(.., is_it).map(BatchTree::abandon).collect()
     }
 
-    /// Ends every tree, and forgets what they have shown. Returns the tasks that wait in them.
+    /// Removes all trees and their findings. Returns the tasks that wait in them.
     pub fn clear(&mut self) -> Vec<Slot> {
         self.paused.clear();
         self.streaks.clear();
@@ -290,8 +289,8 @@ impl Bisection {
         self.trees.drain(..).flat_map(|tree| tree.abandon().slots).collect()
     }
 
-    /// Ends the trees of which every part has ended, and those of a group that has to be given up.
-    /// Returns what has been found since the last time. `hash` is the provider's.
+    /// Removes the completed trees, and those of groups that are abandoned. Returns the findings since the
+    /// last call. `hash` is the hash of the provider.
     pub fn conclude(&mut self, open: usize, hash: u64, now: Instant) -> Findings {
         let mut findings = Findings::default();
         findings.broken.append(&mut self.proven);
@@ -308,7 +307,7 @@ impl Bisection {
         self.streaks.retain(|streak| !over.contains(&streak.group));
         findings.gave_up = !over.is_empty();
         let is_over =
-            |tree: &mut Tree| tree.is_done() || (!tree.has_read && over.contains(&tree.group));
+            |tree: &mut BatchTree| tree.is_done() || (!tree.has_read && over.contains(&tree.group));
         for tree in self.trees.extract_if(.., is_over).collect::<Vec<_>>() {
             match tree.has_read {
                 true => {
@@ -336,12 +335,12 @@ impl Bisection {
     }
 }
 
-impl Tree {
-    /// Has what was not read of a part asked for in two. A single task is asked for once more, with
-    /// the query for one. Returns in how many.
+impl BatchTree {
+    /// Divides the unread tasks of a part in two. A single task is requested once more, with the query for
+    /// one task. Returns the number of parts.
     fn divide(&mut self, part: usize, mut slots: Vec<Slot>) -> usize {
         let second = slots.split_off(slots.len().div_ceil(2));
-        // The last that is pushed is the first that is asked for.
+        // The last one pushed is requested first.
         let halves = [second, slots].into_iter().filter(|half| !half.is_empty());
         let mut made = 0;
         for half in halves {
@@ -360,11 +359,15 @@ impl Tree {
         self.waiting.is_empty() && self.in_flight == 0
     }
 
-    fn together(&self) -> impl Iterator<Item = Together> {
+    fn together(&self) -> impl Iterator<Item = UnreadableTogether> {
         let parts = self.parts.iter();
         let parts = parts.filter(|part| part.halves > 0 && part.halves_read == part.halves);
         let reason = self.failure.reason;
-        parts.map(move |part| Together { slots: part.slots.clone(), asked: part.size, reason })
+        parts.map(move |part| UnreadableTogether {
+            slots: part.slots.clone(),
+            asked: part.size,
+            reason,
+        })
     }
 
     fn abandon(self) -> Abandoned {

@@ -3,14 +3,14 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use super::files::Files;
-use super::heartbeat::Heartbeat;
+use super::files::StorageFiles;
 use super::journal::{Journal, SnapshotStart};
 use super::log_record;
-use super::queue::Command;
+use super::queue::CompactorCommand;
 use crate::store::Store;
 use crate::telemetry::finishes::FinishTotals;
 
@@ -21,14 +21,17 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 const RETRY_EVERY: Duration = Duration::from_secs(5);
 /// Bytes of a snapshot between two syncs, so that it does not fill the page cache first.
 const PIECE: usize = 4 << 20;
+/// Time without an iteration after which the disk counts as hanging: no single write takes as long, not
+/// even on a slow disk.
+const HANGS_AFTER: Duration = Duration::from_secs(10);
 
 /// State of the thread.
 pub struct Compactor {
-    pub files: Files,
+    pub files: StorageFiles,
     pub store: Arc<Store>,
     pub journal: Arc<Journal>,
     pub heartbeat: Arc<Heartbeat>,
-    pub commands: Receiver<Command>,
+    pub commands: Receiver<CompactorCommand>,
 }
 
 impl Compactor {
@@ -43,12 +46,14 @@ impl Compactor {
         let mut tried = Instant::now();
         loop {
             match self.commands.recv_timeout(SYNC_EVERY) {
-                Ok(Command::Compact) => {
+                Ok(CompactorCommand::Compact) => {
                     may_retry = true;
                     self.compact();
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(Command::End) | Err(RecvTimeoutError::Disconnected) => return self.sync(),
+                Ok(CompactorCommand::End) | Err(RecvTimeoutError::Disconnected) => {
+                    return self.sync();
+                }
             }
             self.sync();
             self.heartbeat.record();
@@ -162,5 +167,36 @@ impl Compactor {
         }
         self.files.publish_snapshot(snapshot)?;
         Ok(u64::try_from(size + frames.len()).unwrap_or(u64::MAX))
+    }
+}
+
+/// Time of the compactor's last iteration, since a disk that hangs reports no error. The compactor waits
+/// for the writer as well, so that it covers both threads.
+#[derive(Debug)]
+pub struct Heartbeat {
+    started: Instant,
+    /// Milliseconds since `started`.
+    last: AtomicU64,
+}
+
+impl Heartbeat {
+    /// Returns a heartbeat that was recorded now.
+    pub fn new() -> Self {
+        Self { started: Instant::now(), last: AtomicU64::new(0) }
+    }
+
+    /// Records that the compactor has completed an iteration.
+    pub fn record(&self) {
+        self.last.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Reports whether the last iteration is more than 10 seconds ago.
+    pub fn is_overdue(&self) -> bool {
+        let since = self.now().saturating_sub(self.last.load(Ordering::Relaxed));
+        Duration::from_millis(since) > HANGS_AFTER
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }

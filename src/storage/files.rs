@@ -66,7 +66,7 @@ pub struct OpenJournal {
 
 /// A directory that this process has locked.
 #[derive(Debug)]
-pub struct Files {
+pub struct StorageFiles {
     dir: PathBuf,
     /// The lock file, locked as long as the directory is in use.
     lock: File,
@@ -85,7 +85,7 @@ const JOURNAL: &str = "journal.";
 /// Name of the lock file.
 const LOCK: &str = "lock";
 
-impl Files {
+impl StorageFiles {
     /// Locks a directory, which is created if it is not there.
     ///
     /// # Errors
@@ -118,7 +118,7 @@ impl Files {
     /// the volume is back.
     ///
     /// # Errors
-    /// As [`Files::open`], and when it is on another file system.
+    /// As [`StorageFiles::open`], and when it is on another file system.
     pub fn relock(&mut self) -> io::Result<()> {
         if self.check_in_place().is_ok() {
             return Ok(());

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::files::{self, Files, OpenJournal};
+use super::files::{self, OpenJournal, StorageFiles};
 use super::ledger::{Ledger, PendingTotals};
 use super::log_record;
-use super::queue::{Batch, Queue};
+use super::queue::{ChangeBatch, ChangeQueue};
 use crate::telemetry::Telemetry;
 use crate::telemetry::finishes::Finishes;
 
@@ -25,7 +25,7 @@ const COMPACTION_THRESHOLD: u64 = 16 << 20;
 /// The journal and the queue before it.
 #[derive(Debug)]
 pub struct Journal {
-    queue: Arc<Queue>,
+    queue: Arc<ChangeQueue>,
     telemetry: Arc<Telemetry>,
     inner: Mutex<Inner>,
 }
@@ -92,7 +92,7 @@ impl Drop for CloseOnDrop<'_> {
 
 impl Journal {
     /// A journal that continues from `start`.
-    pub fn new(start: JournalStart, queue: Arc<Queue>, telemetry: Arc<Telemetry>) -> Self {
+    pub fn new(start: JournalStart, queue: Arc<ChangeQueue>, telemetry: Arc<Telemetry>) -> Self {
         let JournalStart { journal, next, former, ledger } = start;
         let former = former.into_iter().map(Arc::new).collect();
         let mut inner = Inner {
@@ -127,7 +127,7 @@ impl Journal {
 
     /// Takes changes from the queue while it holds the lock, so that they are written in order.
     fn write(&self, inner: &mut Inner) {
-        let Batch { entries, without_room } = self.queue.take();
+        let ChangeBatch { entries, without_room } = self.queue.take();
         for entries in entries.chunks(MAX_BATCH) {
             let mut frames = Vec::new();
             for entry in entries {
@@ -175,7 +175,7 @@ impl Journal {
     /// Those of the disk; then the journal keeps its file.
     pub fn begin(
         &self,
-        files: &Files,
+        files: &StorageFiles,
         is_configured: impl Fn(&str) -> bool,
     ) -> io::Result<SnapshotStart> {
         let mut inner = self.inner.lock();
@@ -338,7 +338,7 @@ impl Inner {
 mod tests {
     use std::sync::mpsc;
 
-    use super::super::queue::Command;
+    use super::super::queue::CompactorCommand;
     use super::super::queue::QueuedChange;
     use super::*;
 
@@ -346,7 +346,7 @@ mod tests {
     fn what_has_become_long_is_to_be_renewed_and_given_up_if_nobody_does() {
         const ID: usize = 4_096;
         let (sender, commands) = mpsc::sync_channel(1);
-        let queue = Arc::new(Queue::new(sender));
+        let queue = Arc::new(ChangeQueue::new(sender));
         let telemetry = Arc::new(Telemetry::new());
         telemetry.storage_opened(0);
         let file = File::options().append(true).open("/dev/null").unwrap();
@@ -360,7 +360,7 @@ mod tests {
                 queue.push(QueuedChange::example(&id, false));
             }
             journal.write_waiting();
-            (matches!(commands.try_recv(), Ok(Command::Compact)), journal.is_working())
+            (matches!(commands.try_recv(), Ok(CompactorCommand::Compact)), journal.is_working())
         };
         assert_eq!(write(COMPACTION_THRESHOLD / 2), (false, true));
         assert_eq!(write(COMPACTION_THRESHOLD), (true, true));

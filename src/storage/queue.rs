@@ -16,7 +16,7 @@ const MAX_CHANGES: usize = 100_000;
 
 /// A command to the compactor.
 #[derive(Debug)]
-pub enum Command {
+pub enum CompactorCommand {
     /// Write a new snapshot.
     Compact,
     /// Sync the journal, and end.
@@ -64,31 +64,31 @@ impl QueuedChange {
 
 /// A queue of changes.
 #[derive(Debug)]
-pub struct Queue {
-    waiting: Mutex<Waiting>,
+pub struct ChangeQueue {
+    waiting: Mutex<QueueState>,
     changed: Condvar,
-    commands: SyncSender<Command>,
+    commands: SyncSender<CompactorCommand>,
 }
 
 /// State of the queue.
 #[derive(Debug, Default)]
-struct Waiting {
-    batch: Batch,
+struct QueueState {
+    batch: ChangeBatch,
     is_closed: bool,
 }
 
 /// The changes that waited.
 #[derive(Debug, Default)]
-pub struct Batch {
+pub struct ChangeBatch {
     /// Changes, in the order in which they happened.
     pub entries: Vec<QueuedChange>,
     /// Finished tasks of changes for which there was no room, where there were such changes.
     pub without_room: Option<Finishes>,
 }
 
-impl Queue {
-    /// An empty queue, which sends [`Command::Compact`] when it has no room.
-    pub fn new(commands: SyncSender<Command>) -> Self {
+impl ChangeQueue {
+    /// An empty queue, which sends [`CompactorCommand::Compact`] when it has no room.
+    pub fn new(commands: SyncSender<CompactorCommand>) -> Self {
         Self { waiting: Mutex::default(), changed: Condvar::new(), commands }
     }
 
@@ -111,7 +111,7 @@ impl Queue {
     /// Asks for a compaction.
     pub fn compact(&self) {
         // One pending command is enough, and a compactor that has ended takes none.
-        let _ = self.commands.try_send(Command::Compact);
+        let _ = self.commands.try_send(CompactorCommand::Compact);
     }
 
     /// Closes the queue: further changes are not written.
@@ -126,14 +126,14 @@ impl Queue {
     }
 
     /// Takes all changes that wait.
-    pub fn take(&self) -> Batch {
+    pub fn take(&self) -> ChangeBatch {
         mem::take(&mut self.waiting.lock().batch)
     }
 
     /// Waits for changes. Returns false once the queue is closed and empty.
     pub fn wait(&self) -> bool {
         let nothing =
-            |waiting: &mut Waiting| waiting.batch.entries.is_empty() && !waiting.is_closed;
+            |waiting: &mut QueueState| waiting.batch.entries.is_empty() && !waiting.is_closed;
         let mut waiting = self.waiting.lock();
         self.changed.wait_while(&mut waiting, nothing);
         !waiting.batch.entries.is_empty()
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn of_what_does_not_fit_the_finished_tasks_are_counted() {
         let (sender, commands) = mpsc::sync_channel(1);
-        let queue = Queue::new(sender);
+        let queue = ChangeQueue::new(sender);
         for _ in 0..MAX_CHANGES {
             queue.push(QueuedChange::example("t", false));
         }
@@ -158,7 +158,7 @@ mod tests {
         queue.push(QueuedChange::example("t", false));
         queue.push(QueuedChange::example("t", true));
         queue.push(QueuedChange::example("t", true));
-        assert!(matches!(commands.try_recv(), Ok(Command::Compact)));
+        assert!(matches!(commands.try_recv(), Ok(CompactorCommand::Compact)));
         assert!(commands.try_recv().is_err(), "once is enough");
         assert!(queue.wait());
         let batch = queue.take();

@@ -61,11 +61,11 @@ fn names(path: &Path) -> Vec<String> {
 /// An exporter whose threads do nothing by themselves.
 struct Life {
     compactor: Compactor,
-    queue: Arc<Queue>,
+    queue: Arc<ChangeQueue>,
     telemetry: Arc<Telemetry>,
     shard: Arc<Shard>,
     slots: Vec<Slot>,
-    _errands: SyncSender<Command>,
+    _errands: SyncSender<CompactorCommand>,
 }
 
 impl Life {
@@ -78,7 +78,8 @@ impl Life {
         telemetry.storage_opened(opened.lost);
         telemetry.show_finished(opened.ledger.shown().clone());
         telemetry.provider("p");
-        let Parts { queue, compactor, commands, .. } = opened.parts(Arc::clone(&store), &telemetry);
+        let StorageParts { queue, compactor, commands, .. } =
+            opened.parts(Arc::clone(&store), &telemetry);
         let ids: Vec<_> = (0..tasks).map(|n| format!("t-{n}")).collect();
         let text = format!(
             "providers: [{{ name: p, preset: mjdjourney }}]\ntasks: [{}]\n",
@@ -326,7 +327,7 @@ fn odd_names_harm_nothing() {
 
 /// A step of a life, or its end.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum StorageStep {
     /// A poll sees a task's end.
     Finish(usize),
     /// Writes the changes that wait, without a sync.
@@ -346,17 +347,17 @@ enum Step {
     KillBeforeRemoval,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = StorageStep> {
     prop_oneof![
-        8 => any::<usize>().prop_map(Step::Finish),
-        4 => Just(Step::Write),
-        4 => Just(Step::Sync),
-        2 => Just(Step::Compact),
-        1 => Just(Step::Fail),
-        2 => Just(Step::Kill),
-        1 => Just(Step::PowerCut),
-        1 => Just(Step::KillBeforeRename),
-        1 => Just(Step::KillBeforeRemoval),
+        8 => any::<usize>().prop_map(StorageStep::Finish),
+        4 => Just(StorageStep::Write),
+        4 => Just(StorageStep::Sync),
+        2 => Just(StorageStep::Compact),
+        1 => Just(StorageStep::Fail),
+        2 => Just(StorageStep::Kill),
+        1 => Just(StorageStep::PowerCut),
+        1 => Just(StorageStep::KillBeforeRename),
+        1 => Just(StorageStep::KillBeforeRemoval),
     ]
 }
 
@@ -400,19 +401,19 @@ proptest! {
         let mut seen = 0.0;
         for step in steps {
             match step {
-                Step::Finish(task) => life.poll(task, State::Succeeded),
-                Step::Write => life.compactor.journal.write_waiting(),
-                Step::Sync => life.compactor.sync(),
-                Step::Compact | Step::KillBeforeRename | Step::KillBeforeRemoval => {
+                StorageStep::Finish(task) => life.poll(task, State::Succeeded),
+                StorageStep::Write => life.compactor.journal.write_waiting(),
+                StorageStep::Sync => life.compactor.sync(),
+                StorageStep::Compact | StorageStep::KillBeforeRename | StorageStep::KillBeforeRemoval => {
                     let shown = life.shown();
                     // With this it begins anyway.
                     life.write();
                     let before = dir.files();
                     life.compactor.compact();
                     let works = life.compactor.journal.is_working();
-                    if !matches!(step, Step::Compact) {
+                    if !matches!(step, StorageStep::Compact) {
                         drop(life);
-                        let is_renamed = matches!(step, Step::KillBeforeRemoval);
+                        let is_renamed = matches!(step, StorageStep::KillBeforeRemoval);
                         dir.restore(&half_renewed(&before, &dir.files(), is_renamed));
                         // The disk had all of it before the snapshot got its name.
                         durable = if works { dir.files() } else { durable };
@@ -421,18 +422,18 @@ proptest! {
                         prop_assert!(life.shown() >= shown);
                     }
                 }
-                Step::Fail => life.compactor.journal.fail(&StorageFull.into()),
-                Step::Kill => {
+                StorageStep::Fail => life.compactor.journal.fail(&StorageFull.into()),
+                StorageStep::Kill => {
                     drop(life);
                     life = Life::begin(&dir.0, TASKS);
                 }
-                Step::PowerCut => {
+                StorageStep::PowerCut => {
                     drop(life);
                     dir.restore(&durable);
                     life = Life::begin(&dir.0, TASKS);
                 }
             }
-            if matches!(step, Step::Sync | Step::Compact) && life.compactor.journal.is_working() {
+            if matches!(step, StorageStep::Sync | StorageStep::Compact) && life.compactor.journal.is_working() {
                 durable = dir.files();
             }
             prop_assert_eq!(life.lost(), 0.0);

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::facet::{Facet, changed};
 use super::kept::{Kept, forget};
 use crate::clock::Timestamp;
+use crate::family::TASK_FAMILIES;
 use crate::record::Record;
 
 /// Records of a block: enough that their compressed text is hardly longer than in one piece, few
@@ -17,8 +17,9 @@ pub struct Block {
     records: Vec<Record>,
     /// The row of each, in the table of its provider.
     rows: Vec<u32>,
-    /// In the order of [`Facet::ALL`]. Copies of a block share what has not changed between them.
-    kept: [Arc<Kept>; Facet::ALL.len()],
+    /// Cached text of each family, in the order of [`TASK_FAMILIES`]. Copies of a block share what
+    /// has not changed between them.
+    kept: [Arc<Kept>; TASK_FAMILIES.len()],
     /// No record has moved before this moment.
     earliest: Option<Timestamp>,
 }
@@ -34,10 +35,9 @@ impl Block {
         self.rows.iter().copied().zip(&self.records)
     }
 
-    /// The place for the compressed lines of a facet.
-    pub fn kept(&self, facet: Facet) -> Option<&Kept> {
-        let index = Facet::ALL.iter().position(|known| *known == facet)?;
-        self.kept.get(index).map(|kept| &**kept)
+    /// Returns the cached text of the family with this index in [`TASK_FAMILIES`].
+    pub fn kept(&self, family: usize) -> Option<&Kept> {
+        self.kept.get(family).map(|kept| &**kept)
     }
 
     fn push(&mut self, row: u32, record: Record) {
@@ -62,8 +62,8 @@ impl Block {
         let record = self.records.get_mut(offset)?;
         let before = record.clone();
         let result = change(record);
-        for (kept, changed) in self.kept.iter_mut().zip(changed(&before, record)) {
-            if changed {
+        for (family, kept) in TASK_FAMILIES.iter().zip(&mut self.kept) {
+            if family.has_changed(&before, record) {
                 forget(kept);
             }
         }

@@ -2,7 +2,7 @@ use prometheus::TextEncoder;
 use prometheus::proto::MetricType;
 
 use super::*;
-use crate::family::{Kind, PROCESS, PROVIDER};
+use crate::family::{EXPORTER_FAMILIES, Kind, PROVIDER_FAMILIES};
 use crate::observation::{OddField, Reason, State};
 use crate::telemetry::due::Due;
 use crate::telemetry::provider::ProbeResult;
@@ -30,7 +30,8 @@ fn gathered_families_are_those_of_the_table() {
     provider.answered(200);
     provider.code("0");
     telemetry.storage_opened(0);
-    let mut expected: Vec<_> = PROVIDER.into_iter().skip(OF_THE_STORE).chain(PROCESS).collect();
+    let mut expected: Vec<_> =
+        PROVIDER_FAMILIES.iter().skip(OF_THE_STORE).chain(EXPORTER_FAMILIES).collect();
     expected.sort_by_key(|family| family.name);
     let gathered = telemetry.gather();
     assert_eq!(gathered.len(), expected.len());

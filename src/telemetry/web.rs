@@ -3,7 +3,7 @@
 use prometheus::{IntCounter, IntGauge};
 
 use super::{Telemetry, int_counter, int_gauge};
-use crate::family::web::{ACCEPT_ERRORS, CONNECTIONS, CONNECTIONS_CLOSED, REQUESTS_REJECTED};
+use crate::family::{ACCEPT_ERRORS, CONNECTIONS, CONNECTIONS_CLOSED, REQUESTS_REJECTED};
 
 /// A reason for refusing a request before its handler sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

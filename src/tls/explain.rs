@@ -1,4 +1,4 @@
-//! Errors of TLS as sentences for people, with what to do about them.
+//! Messages for TLS errors, with advice.
 
 use rustls::pki_types::UnixTime;
 use rustls::{
@@ -8,15 +8,15 @@ use rustls::{
 use crate::duration;
 use crate::printable::excerpt;
 
-/// The most names of a certificate that are listed; it may have thousands.
+/// Most names of a certificate that are listed; it may have thousands.
 const MAX_NAMES: usize = 5;
-/// The most characters of a name, or of words that are not ours, that are shown.
+/// Most characters of a name, or of a text from elsewhere, that are shown.
 const MAX_CHARS: usize = 100;
 
-/// The other side of a connection.
+/// Peer of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// A provider or a proxy, which we ask.
+    /// A provider or a proxy.
     Server,
     /// A client of the web side.
     Client,
@@ -30,7 +30,7 @@ impl Peer {
         }
     }
 
-    /// Returns the key that names the certificates by which this side is judged.
+    /// Returns the configuration key of the certificates that verify this peer.
     const fn authorities(self) -> &'static str {
         match self {
             Self::Server => "tls_config.ca_file",
@@ -39,7 +39,7 @@ impl Peer {
     }
 }
 
-/// Returns an error of TLS as a sentence: one printable line without a full stop.
+/// Returns the message for a TLS error: one printable line without a full stop.
 pub fn explain(error: &Error, peer: Peer) -> String {
     let name = peer.name();
     match error {
@@ -64,7 +64,7 @@ pub fn explain(error: &Error, peer: Peer) -> String {
     }
 }
 
-/// Returns the rest of a sentence that says why a certificate is refused.
+/// Returns the rest of a message about a refused certificate.
 fn certificate(error: &CertificateError, peer: Peer) -> String {
     let (name, authorities) = (peer.name(), peer.authorities());
     match error {

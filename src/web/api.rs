@@ -1,4 +1,4 @@
-//! `/api/v1/tasks`: every task of the configuration as JSON, final ones included.
+//! `/api/v1/tasks`: every task of the configuration as JSON, including final ones.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::clock::Timestamp;
 use crate::record::Record;
 use crate::store::TasksView;
 
-/// The tasks that the query asks for.
+/// Returns the tasks that the query selects.
 pub async fn tasks(
     State(web): State<Arc<WebState>>,
     Extension(permit): Extension<RequestPermit>,
@@ -31,13 +31,13 @@ pub async fn tasks(
         Err(message) => return (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
     };
     let gzip = negotiation::gzip(&headers);
-    let turns = web.turns.clone();
+    let compute_permits = web.compute_permits.clone();
     let write = move |out: &mut _| {
         let _permit = permit;
         let (now, tasks) = web.live.store.tasks(filter.provider.as_deref());
         write_tasks(&tasks, &filter, now, out)
     };
-    let mut response = Response::new(stream(gzip, turns, write, |_| {}));
+    let mut response = Response::new(stream(gzip, compute_permits, write, |_| {}));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
@@ -47,7 +47,7 @@ pub async fn tasks(
     response
 }
 
-/// One task a line, so that a person and `grep` can read it as well.
+/// Writes one task per line, so that the output is also readable for people and for `grep`.
 fn write_tasks(
     tasks: &[TasksView],
     filter: &TaskFilter,
@@ -68,7 +68,7 @@ fn write_tasks(
     out.write_all(b"\n]}\n")
 }
 
-/// A task in the words of the metrics; what is not known is null.
+/// Describes a task in the terms of the metrics; unknown values are null.
 fn describe(record: &Record, stuck_after: Duration, now: Timestamp) -> Value {
     let seconds = |moment: Timestamp| micros(moment.micros());
     let common = &record.task.common;
@@ -100,7 +100,8 @@ fn describe(record: &Record, stuck_after: Duration, now: Timestamp) -> Value {
     })
 }
 
-/// Microseconds as seconds; a double holds today's to a quarter of a microsecond.
+/// Converts microseconds to seconds. A double represents current times to within a quarter of a
+/// microsecond.
 #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "exact to the year 2255")]
 fn micros(micros: i64) -> f64 {
     micros as f64 / 1e6

@@ -1,6 +1,6 @@
-//! The file of `--web.config.file`: TLS, headers and users of the web side, in the format of
+//! The file of `--web.config.file`: TLS, headers and users of the web endpoints, in the format of
 //! Prometheus' exporter-toolkit (`docs/web-configuration.md` there). Each of its keys is honoured
-//! or refused, because one that is silently ignored would leave a door open.
+//! or rejected, because a key that is silently ignored could leave a door open.
 
 mod client;
 pub mod reloadable;
@@ -20,15 +20,15 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::bounded_file;
-use crate::config::decode::{Sink, nearest};
-use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::read_yaml;
-use crate::config::scalar::{PublicText, SecretText};
-use crate::config::span::{OrderedMap, Spanned};
 use crate::task::stable_hash;
+use crate::yaml::decode::nearest;
+use crate::yaml::diagnostic::{Diagnostic, DiagnosticSink, Diagnostics};
+use crate::yaml::scalar::{PublicText, SecretText};
+use crate::yaml::span::{OrderedMap, Spanned};
 
-/// The headers that can be set, as exporter-toolkit writes them, and the values that it takes
-/// where not every value is good.
+/// The headers that can be set, in the spelling of exporter-toolkit, with the accepted values where
+/// not every value is accepted.
 const HEADERS: [(&str, HeaderName, &[&str]); 5] = [
     ("Content-Security-Policy", header::CONTENT_SECURITY_POLICY, &[]),
     ("Strict-Transport-Security", header::STRICT_TRANSPORT_SECURITY, &[]),
@@ -37,19 +37,20 @@ const HEADERS: [(&str, HeaderName, &[&str]); 5] = [
     ("X-XSS-Protection", header::X_XSS_PROTECTION, &[]),
 ];
 
-/// What the file says, checked. Its `Debug` shows neither keys nor hashes.
+/// The validated web configuration. Its `Debug` output shows neither keys nor hashes.
 #[derive(Debug)]
 pub struct WebConfig {
-    /// How TLS is spoken; `None` for plain HTTP.
+    /// TLS configuration; `None` for plain HTTP.
     pub tls: Option<Arc<ServerConfig>>,
-    /// What every answer carries.
+    /// Headers of every response.
     pub headers: HeaderMap,
-    /// Who is let in; everybody where there are none.
+    /// Users with access; if there are none, no password is required.
     pub users: Arc<Users>,
 }
 
-/// Reads the file and those that it names, which are relative to its directory. Tells what was
-/// read in any case, so that a change of it can be noticed.
+/// Reads the file and the files that it names, which are relative to its directory.
+///
+/// Returns the files even in case of an error, so that a change of them can be noticed.
 pub fn load(path: &Path) -> (Result<WebConfig, Diagnostics>, WatchedFiles) {
     let mut files = WatchedFiles::default();
     let content = files.read(path);
@@ -58,7 +59,7 @@ pub fn load(path: &Path) -> (Result<WebConfig, Diagnostics>, WatchedFiles) {
     let config = read_yaml::read(&name, content, |raw: RawWebConfig, sink| {
         if let Some(place) = raw.rate_limit.location {
             let mistake = Diagnostic::new(place, "rate_limit is not supported");
-            sink.borrow_mut().push(mistake.hint("--web.max-requests limits requests at once"));
+            sink.push(mistake.hint("--web.max-requests limits requests at once"));
         }
         let users = raw.basic_auth_users.get().map(|table| users(table, sink));
         let headers =
@@ -79,9 +80,9 @@ pub fn load(path: &Path) -> (Result<WebConfig, Diagnostics>, WatchedFiles) {
     (config, files)
 }
 
-fn headers(table: &RawHeaders, sink: &Sink) -> HeaderMap {
+fn headers(table: &RawHeaders, sink: &DiagnosticSink) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let report = |mistake| sink.borrow_mut().push(mistake);
+    let report = |mistake| sink.push(mistake);
     for (key, value) in &table.0 {
         let (Some((place, name)), Some((value_place, value))) = (key.located(), value.located())
         else {
@@ -119,80 +120,80 @@ fn headers(table: &RawHeaders, sink: &Sink) -> HeaderMap {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawWebConfig {
-    /// How TLS is spoken.
+    /// TLS settings.
     pub tls_server_config: Spanned<RawTls>,
-    /// How HTTP is spoken.
+    /// HTTP settings.
     pub http_server_config: Spanned<RawHttp>,
     /// A bcrypt hash for each user.
     pub basic_auth_users: Spanned<OrderedMap<SecretText>>,
-    /// Known only to be refused.
+    /// Known only to be rejected.
     #[schemars(with = "OrderedMap<PublicText>")]
     pub rate_limit: Spanned<IgnoredAny>,
 }
 
-/// How TLS is spoken.
+/// TLS settings.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawTls {
-    /// The server's certificate and those between it and the authority, in PEM. Not shown, because a
-    /// text in PEM may have the key in it as well.
+    /// The server's certificate chain in PEM. It is masked, because a text in PEM may contain the
+    /// key as well.
     pub cert: Spanned<SecretText>,
-    /// The same as a file.
+    /// File with the server's certificate chain.
     pub cert_file: Spanned<String>,
-    /// The certificate's key in PEM.
+    /// The key of the certificate in PEM.
     pub key: Spanned<SecretText>,
-    /// The same as a file.
+    /// File with the key of the certificate.
     pub key_file: Spanned<String>,
-    /// Whether clients need certificates, and whose.
+    /// The policy for client certificates.
     pub client_auth_type: Spanned<String>,
-    /// The authorities of clients in PEM.
+    /// The certificate authorities of clients in PEM.
     pub client_ca: Spanned<SecretText>,
-    /// The same as a file.
+    /// File with the certificate authorities of clients.
     pub client_ca_file: Spanned<String>,
-    /// One of these names has to be in a client's certificate.
+    /// Names of which a client certificate must have one.
     pub client_allowed_sans: Spanned<Vec<Spanned<String>>>,
-    /// The lowest version of TLS.
+    /// Minimum version of TLS.
     pub min_version: Spanned<String>,
-    /// The highest version of TLS.
+    /// Maximum version of TLS.
     pub max_version: Spanned<String>,
-    /// Which cipher suites are spoken.
+    /// Enabled cipher suites.
     pub cipher_suites: Spanned<Vec<Spanned<String>>>,
-    /// Whether the order of the suites counts, or the client's.
+    /// True if the order of the suites counts, false if the client's does.
     pub prefer_server_cipher_suites: Spanned<bool>,
-    /// Which groups keys are agreed on in.
+    /// Enabled key exchange groups.
     pub curve_preferences: Spanned<Vec<Spanned<String>>>,
 }
 
-/// How HTTP is spoken.
+/// HTTP settings.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawHttp {
-    /// Either value is fine: exporter-toolkit offers HTTP/2 and does not insist, and here HTTP/1.1
-    /// is all there is.
+    /// Either value is accepted: exporter-toolkit offers HTTP/2 without insisting on it, and this
+    /// exporter serves HTTP/1.1 only.
     pub http2: Spanned<bool>,
-    /// Headers of every answer.
+    /// Headers of every response.
     pub headers: Spanned<RawHeaders>,
 }
 
 /// Headers by name.
 pub type RawHeaders = OrderedMap<PublicText>;
 
-/// What bcrypt takes for a cost. Each more doubles the time.
+/// Minimum cost that bcrypt accepts. Each increment doubles the time.
 const MIN_COST: u32 = 4;
-/// The highest that exporter-toolkit speaks of: some twenty seconds, once for each user. More would
-/// keep a core busy for minutes at every wrong password.
+/// Maximum cost that exporter-toolkit mentions: some twenty seconds, once per user. A higher cost
+/// would occupy a core for minutes at every wrong password.
 const MAX_COST: u32 = 18;
 
-/// Who is let in, by name.
+/// The users with access.
 #[derive(Debug, Default)]
 pub struct Users(Vec<User>);
 
 /// A user.
 #[derive(Clone)]
 pub struct User {
-    /// The name, which holds no `:`.
+    /// Name, which contains no `:`.
     pub name: Box<str>,
-    /// A valid bcrypt hash of the password.
+    /// Valid bcrypt hash of the password.
     pub hash: SecretString,
 }
 
@@ -203,22 +204,22 @@ impl fmt::Debug for User {
 }
 
 impl Users {
-    /// Whether there are none, so that no password is asked for.
+    /// Reports whether there are no users, so that no password is required.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many there are.
+    /// Returns the number of users.
     pub const fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The user of this name.
+    /// Returns the user with this name.
     pub fn get(&self, name: &[u8]) -> Option<&User> {
         self.0.iter().find(|user| user.name.as_bytes() == name)
     }
 
-    /// Any one of them, always the same for the same `number`.
+    /// Returns some user, always the same one for the same `number`.
     pub fn any(&self, number: u64) -> Option<&User> {
         let count = u64::try_from(self.0.len()).ok()?;
         self.0.get(usize::try_from(number.checked_rem(count)?).ok()?)
@@ -232,9 +233,9 @@ impl FromIterator<User> for Users {
 }
 
 /// Checks names and hashes.
-pub fn users(table: &OrderedMap<SecretText>, sink: &Sink) -> Users {
+pub fn users(table: &OrderedMap<SecretText>, sink: &DiagnosticSink) -> Users {
     let mut users = Vec::new();
-    let report = |mistake: Diagnostic| sink.borrow_mut().push(mistake);
+    let report = |mistake: Diagnostic| sink.push(mistake);
     for (name, hash) in &table.0 {
         let (Some((name_place, name)), Some((place, SecretText(hash)))) =
             (name.located(), hash.located())
@@ -263,18 +264,19 @@ pub fn users(table: &OrderedMap<SecretText>, sink: &Sink) -> Users {
     Users(users)
 }
 
-/// The largest file that is read, in bytes: several times the bundle of all public authorities.
+/// Maximum size of a file, in bytes: several times the bundle of all public certificate
+/// authorities.
 const MAX_BYTES: usize = 4 << 20;
 
-/// WatchedFiles, and a hash of what was in each; `None` where it could not be read.
+/// Files, each with a hash of its content; `None` if it could not be read.
 #[derive(Debug, Default)]
 pub struct WatchedFiles(Vec<(PathBuf, Option<u64>)>);
 
 impl WatchedFiles {
-    /// Reads a file and remembers it.
+    /// Reads a file and adds it to the list.
     ///
     /// # Errors
-    /// The file cannot be read, is not a regular one, or is larger than 4 MiB.
+    /// The file cannot be read, is not a regular file, or is larger than 4 MiB.
     pub fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         let content = bounded_file::read(path, MAX_BYTES);
         let hash = content.as_deref().ok().map(|content| stable_hash([content]));
@@ -282,7 +284,7 @@ impl WatchedFiles {
         content
     }
 
-    /// Whether one of them is not what it was. Blocks on the file system.
+    /// Reports whether the content of any file has changed. Blocks on the file system.
     pub fn have_changed(&self) -> bool {
         self.0.iter().any(|(path, hash)| bounded_file::hash(path, MAX_BYTES).ok() != *hash)
     }

@@ -1,4 +1,4 @@
-//! The stage of a connection: what it is waiting for, and until when.
+//! The stage of a connection: the event that it waits for, and the deadline.
 
 use std::time::Duration;
 
@@ -7,15 +7,17 @@ use tokio::time::Instant;
 
 use crate::telemetry::web::Closed;
 
-/// Prometheus sends its headers in one packet, and needs two for its part of a TLS handshake.
+/// Maximum time for the head of a request, and for a TLS handshake. Prometheus sends its headers in
+/// one packet, and needs two for its part of a handshake.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longer than the scrape intervals in use, so that scrapes share a connection.
+/// Maximum time between two requests: longer than usual scrape intervals, so that scrapes share a
+/// connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// The longest time for taking a whole answer: Prometheus itself gives up after less, and each
-/// answer under way keeps a thread, and a snapshot, which keeps what has changed since.
+/// Maximum time for taking a whole response. Prometheus itself gives up earlier, and each response
+/// in flight holds a thread and a snapshot, which keeps the replaced data alive.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The stage of a connection, and since when it has lasted.
+/// The stage of a connection and the time since when it has lasted.
 #[derive(Debug)]
 pub struct ConnectionStage(Mutex<StageState>);
 
@@ -23,30 +25,30 @@ pub struct ConnectionStage(Mutex<StageState>);
 struct StageState {
     waiting: WaitingFor,
     since: Instant,
-    /// Requests that were read, and whose answers have not been sent. More than one where a client
-    /// sends the next before it has the answer.
+    /// Number of requests that were read and whose responses have not been sent. More than one if
+    /// the client sends requests without waiting for responses.
     unanswered: usize,
-    /// Whether a part of the next head has been read already.
+    /// True if a part of the next head has been read.
     is_head_begun: bool,
-    /// The moment by which the client must have taken the whole answer.
+    /// Time by which the client must have taken the whole response.
     send_by: Option<Instant>,
-    /// The reason for which the exporter closes the connection, if it does.
+    /// Reason for which the exporter closes the connection.
     closed: Option<Closed>,
 }
 
-/// The stages of a connection. Those that are closed first for a new one come first.
+/// The events that a connection can wait for. Connections with lesser values are evicted first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WaitingFor {
-    /// The next request, if there is to be one.
+    /// The next request, if there will be one.
     Request,
     /// The end of a TLS handshake or of the head of a request.
     Head,
-    /// An answer, or its reader.
+    /// A response, or its reader.
     Answer,
 }
 
 impl ConnectionStage {
-    /// The stage of a connection whose first request may come.
+    /// Creates the stage of a new connection, which waits for its first request.
     pub fn new() -> Self {
         let now = Instant::now();
         Self(Mutex::new(StageState {
@@ -67,24 +69,24 @@ impl ConnectionStage {
         }
     }
 
-    /// Notes whether what was read last ends within the head of a request, be it the next one.
+    /// Notes whether the bytes read last end within the head of a request, possibly the next one.
     pub fn set_head_begun(&self, is_begun: bool) {
         self.0.lock().is_head_begun = is_begun;
     }
 
-    /// Notes that the head of a request is whole.
+    /// Notes that the head of a request is complete.
     pub fn begin_request(&self) {
         let mut state = self.0.lock();
         (state.waiting, state.since) = (WaitingFor::Answer, Instant::now());
         state.unanswered += 1;
     }
 
-    /// Notes that an answer is there and its client may take it.
+    /// Notes that a response is ready for its client to take.
     pub fn begin_answer(&self) {
         self.0.lock().send_by = Some(Instant::now() + ANSWER_TIMEOUT);
     }
 
-    /// Notes that an answer was sent or given up.
+    /// Notes that a response was sent or abandoned.
     pub fn end_answer(&self) {
         let mut state = self.0.lock();
         state.unanswered = state.unanswered.saturating_sub(1);
@@ -96,7 +98,7 @@ impl ConnectionStage {
         }
     }
 
-    /// Notes that the client took a part of an answer.
+    /// Notes that the client took a part of a response.
     pub fn progress(&self) {
         let mut state = self.0.lock();
         if state.waiting == WaitingFor::Answer {
@@ -104,18 +106,19 @@ impl ConnectionStage {
         }
     }
 
-    /// Returns the stage.
+    /// Returns the event that the connection waits for.
     pub fn waiting(&self) -> WaitingFor {
         self.0.lock().waiting
     }
 
-    /// Returns the stage, and since when nothing has come or gone.
+    /// Returns the event that the connection waits for, and the time of the last activity.
     pub fn idleness(&self) -> (WaitingFor, Instant) {
         let state = self.0.lock();
         (state.waiting, state.since)
     }
 
-    /// Returns the moment by which the client must have sent something; `None` while it waits for an answer.
+    /// Returns the time by which the client must have sent something; `None` while it waits for a
+    /// response.
     pub fn read_deadline(&self) -> Option<Instant> {
         let state = self.0.lock();
         match state.waiting {
@@ -125,12 +128,13 @@ impl ConnectionStage {
         }
     }
 
-    /// Returns the moment by which the client must have taken the whole answer; `None` while there is none.
+    /// Returns the time by which the client must have taken the whole response; `None` while there
+    /// is none.
     pub fn send_deadline(&self) -> Option<Instant> {
         self.0.lock().send_by
     }
 
-    /// Notes why the connection fails now. The first reason stays.
+    /// Notes why the connection is being closed. The first reason stays.
     pub fn close(&self, reason: Closed) {
         self.0.lock().closed.get_or_insert(reason);
     }
@@ -155,14 +159,14 @@ mod tests {
     async fn a_connection_is_idle_once_every_answer_was_sent() {
         let stage = ConnectionStage::new();
         assert_eq!(stage.waiting(), WaitingFor::Head);
-        // The second request comes before the first answer has gone.
+        // The second request arrives before the first response is sent.
         stage.begin_request();
         assert_eq!(stage.send_deadline(), None);
         stage.begin_answer();
         stage.begin_request();
         stage.end_answer();
         assert_eq!((stage.waiting(), stage.read_deadline()), (WaitingFor::Answer, None));
-        // Bytes of the third do not make the connection wait for them.
+        // Bytes of the third request do not make the connection wait for its head.
         stage.begin_head();
         assert_eq!(stage.waiting(), WaitingFor::Answer);
         stage.begin_answer();

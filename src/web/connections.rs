@@ -1,5 +1,5 @@
-//! The connections that are open, of all listen addresses together, and which of them is closed
-//! when one more comes; and the file descriptors that are kept for them.
+//! The open connections of all listen addresses, the choice of the one that is closed for a new
+//! one, and the file descriptors reserved for them.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,17 +15,17 @@ use super::connection_stage::{ConnectionStage, WaitingFor};
 use crate::telemetry::Telemetry;
 use crate::telemetry::web::Closed;
 
-/// Many times what Prometheus servers and people need. Each connection can cost a file descriptor
-/// and the head of a request.
+/// Maximum number of connections: many times what Prometheus servers and people need. Each
+/// connection can cost a file descriptor and the head of a request.
 pub const MAX_CONNECTIONS: usize = 512;
-/// The longest head of a request, in bytes: an ID of 4,096 bytes in percent-encoding, credentials
-/// and cookies of other programs on the same host take less than half.
+/// Maximum length of the head of a request, in bytes. An ID of 4,096 bytes in percent-encoding,
+/// credentials and cookies of other programs on the same host take less than half.
 pub const MAX_HEAD_BYTES: usize = 64 << 10;
-/// The most that the heads of all connections together may take, in bytes.
+/// Maximum size of the heads of all connections together, in bytes.
 const MAX_HEADS_BYTES: usize = 32 << 20;
 const _: () = assert!(MAX_CONNECTIONS * MAX_HEAD_BYTES <= MAX_HEADS_BYTES, "a head each");
 
-/// The connections that are open.
+/// The open connections.
 #[derive(Debug)]
 pub struct OpenConnections {
     permits: Arc<Semaphore>,
@@ -40,10 +40,10 @@ struct OpenConnection {
     evict: oneshot::Sender<()>,
 }
 
-/// The place of a connection, for as long as it is open.
+/// The slot of a connection, held while it is open.
 #[derive(Debug)]
 pub struct ConnectionSlot {
-    /// The stage of the connection.
+    /// Stage of the connection.
     pub stage: Arc<ConnectionStage>,
     connections: Arc<OpenConnections>,
     number: u64,
@@ -52,8 +52,8 @@ pub struct ConnectionSlot {
 }
 
 impl OpenConnections {
-    /// Room for connections where the process may open so many files; `None` is no limit. Half of
-    /// the files are left to polls and to what is kept on the disk.
+    /// Creates room for connections in a process that may open so many files (`None`: no limit).
+    /// Half of the files are left to polls and to the storage path.
     pub fn new(open_files: Option<u64>, telemetry: Arc<Telemetry>) -> Arc<Self> {
         let files = open_files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
         Self::with_capacity((files / 2).clamp(1, MAX_CONNECTIONS), telemetry)
@@ -68,9 +68,10 @@ impl OpenConnections {
         })
     }
 
-    /// Gives a new connection a slot. Where there is none left the idlest connection is closed,
-    /// and this waits for the moment that it takes to end. `None` never comes in practice: the
-    /// semaphore is not closed.
+    /// Assigns a slot to a new connection.
+    ///
+    /// If none is left, closes the idlest connection and waits for its end. Never returns `None` in
+    /// practice, because the semaphore is not closed.
     pub async fn admit(self: &Arc<Self>) -> Option<ConnectionSlot> {
         let permit = match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => permit,
@@ -88,32 +89,32 @@ impl OpenConnections {
         Some(ConnectionSlot { stage, connections, number, evicted, _permit: permit })
     }
 
-    /// Closes the connection that has waited the longest for its next request; if there is none,
-    /// for the end of a head; and if all have requests under way, the one whose client has taken
-    /// nothing for the longest time. None of those that wait for more than `most`.
+    /// Closes the connection that has waited longest for its next request; if there is none, for
+    /// the end of a head; and if all have requests in flight, the one whose client has taken
+    /// nothing for the longest time. Spares those that wait for more than `most`.
     pub fn evict_idlest(&self, most: WaitingFor) {
         let mut open = self.open.lock();
         let idleness = open.iter().map(|(number, open)| (open.stage.idleness(), *number));
         let idlest = idleness.min().filter(|((waiting, _), _)| *waiting <= most);
         let idlest = idlest.map(|(_, number)| number);
         if let Some(OpenConnection { evict, .. }) = idlest.and_then(|number| open.remove(&number)) {
-            // It may just have ended by itself.
+            // The connection may have just ended by itself.
             if evict.send(()).is_ok() {
                 self.telemetry.web.closed(Closed::Evicted);
             }
         }
     }
 
-    /// The counters of the web side.
+    /// Returns the counters of the web endpoints.
     pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry
     }
 }
 
 impl ConnectionSlot {
-    /// Returns once another connection needs the slot.
+    /// Waits until another connection needs the slot.
     pub async fn evicted(&mut self) {
-        // The sender goes with the slot, or with the order to leave it.
+        // The sender is dropped with the slot, or used to evict the connection.
         let _ = (&mut self.evicted).await;
     }
 }
@@ -129,39 +130,41 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// The size of the reserve, for all listen addresses together: enough for some scrapes and health
-/// checks at once. Where descriptors are few, an eighth of them.
-const SIZE: u64 = 32;
-const PART: u64 = 8;
-/// A limit above this one, which no number of polls comes near, needs no reserve; and the system's
+/// Size of the reserve for all listen addresses together: enough for some scrapes and health checks
+/// at once. With few descriptors, it is an eighth of them.
+const FD_RESERVE_SIZE: u64 = 32;
+const FD_RESERVE_PART: u64 = 8;
+/// Maximum limit with a reserve. No number of polls comes near a higher limit, and the system's
 /// table of files would have to be as long as the limit.
-const MAX_LIMIT: u64 = 1 << 16;
+const MAX_LIMIT_WITH_RESERVE: u64 = 1 << 16;
 
-/// The descriptors with the highest numbers that the limit of open files allows. The system has no
-/// limit for a part of a process. So the reserve is occupied until descriptors run out; then the
-/// limit is lowered to exclude it, and raised for each connection that is accepted.
+/// A reserve of the file descriptors with the highest numbers that the limit of open files allows.
+///
+/// The system has no limit for a part of a process. The reserve is therefore occupied until
+/// descriptors run out; then the limit is lowered to exclude it, and raised for each connection
+/// that is accepted.
 #[derive(Debug)]
 pub struct FdReserve {
-    /// The limit that includes the reserve, and the one that excludes it.
+    /// Limit that includes the reserve, and limit that excludes it.
     limits: Option<(u64, u64)>,
     /// Files that occupy the reserve.
     kept: Mutex<Vec<OwnedFd>>,
 }
 
 impl FdReserve {
-    /// Occupies the reserve where `limit` is the limit of open files; `None` is none. `file` is any
-    /// open file.
+    /// Occupies the reserve below `limit`, the limit of open files (`None`: no limit). `file` is
+    /// any open file.
     pub fn new(limit: Option<u64>, file: impl AsFd) -> Self {
         let limits = limit
-            .filter(|limit| *limit <= MAX_LIMIT)
-            .map(|limit| (limit, limit - SIZE.min(limit / PART)));
+            .filter(|limit| *limit <= MAX_LIMIT_WITH_RESERVE)
+            .map(|limit| (limit, limit - FD_RESERVE_SIZE.min(limit / FD_RESERVE_PART)));
         let numbers = limits.map_or(0..0, |(including, excluding)| excluding..including);
         let duplicate = |number| fcntl_dupfd_cloexec(&file, i32::try_from(number).ok()?).ok();
         let kept = numbers.filter_map(duplicate).collect();
         Self { limits, kept: Mutex::new(kept) }
     }
 
-    /// Calls `open`, which may open a file of the reserve. From the first call on nothing else can.
+    /// Calls `open`, which may open a file of the reserve. After the first call, nothing else can.
     pub fn open<T>(&self, open: impl FnOnce() -> T) -> T {
         let Some((including, excluding)) = self.limits else { return open() };
         let mut kept = self.kept.lock();
@@ -176,9 +179,10 @@ impl FdReserve {
     }
 }
 
-/// Raises the soft limit of open files to the hard one, as far as the system lets it. The soft
-/// limit is 1,024 on most systems, for the sake of programs that use `select`, which this one does
-/// not. Returns the limit that is then in force; `None` where there is none.
+/// Raises the soft limit of open files to the hard limit, as far as the system allows.
+///
+/// The soft limit is 1,024 on most systems for the sake of programs that use `select`, which this
+/// one does not. Returns the limit in force; `None` if there is none.
 pub fn raise_open_files_limit() -> Option<u64> {
     let before = getrlimit(Resource::Nofile);
     if before.current != before.maximum {
@@ -193,7 +197,7 @@ pub fn raise_open_files_limit() -> Option<u64> {
 /// Sets the soft limit of open files.
 fn set_limit(files: u64) {
     let maximum = getrlimit(Resource::Nofile).maximum;
-    // Within the hard limit this cannot fail; and if it did, it would leave the limit as it is.
+    // This cannot fail within the hard limit; if it did, the limit would stay as it is.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(files), maximum });
 }
 
@@ -205,7 +209,7 @@ mod tests {
 
     use super::*;
 
-    /// So many connections, one a second.
+    /// Opens so many connections, one per second.
     async fn opened(connections: &Arc<OpenConnections>, count: usize) -> Vec<ConnectionSlot> {
         let mut slots = Vec::new();
         for _ in 0..count {
@@ -215,7 +219,7 @@ mod tests {
         slots
     }
 
-    /// Returns the number of the place that has to be left for one more connection.
+    /// Returns the index of the slot that is evicted for one more connection.
     async fn evicted(connections: &Arc<OpenConnections>, slots: &mut Vec<ConnectionSlot>) -> usize {
         let mut admit = Box::pin(connections.admit());
         assert!(admit.as_mut().now_or_never().is_none(), "there is room");
@@ -234,7 +238,7 @@ mod tests {
         let connections = OpenConnections::with_capacity(4, Arc::default());
         let mut slots = opened(&connections, 4).await;
         let second = Duration::from_secs(1);
-        // 0 and 2 have requests under way, 1 has sent none yet, 3 waits for its next one.
+        // 0 and 2 have requests in flight, 1 has sent none yet, 3 waits for its next one.
         for number in [0, 2, 3] {
             slots[number].stage.begin_request();
         }
@@ -244,7 +248,7 @@ mod tests {
         slots[3].stage.begin_request();
         assert_eq!(evicted(&connections, &mut slots).await, 1);
         tokio::time::advance(second).await;
-        // All are under way: the client of 0 takes something, that of 2 does not.
+        // All have requests in flight: the client of 0 takes something, that of 2 does not.
         slots.iter().skip(2).for_each(|slot| slot.stage.begin_request());
         slots[0].stage.progress();
         tokio::time::advance(second).await;

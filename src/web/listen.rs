@@ -1,4 +1,4 @@
-//! Listening: accepts connections and sees to it that a slow or idle client costs little.
+//! The listeners: they accept connections, and ensure that a slow or idle client costs little.
 
 use std::convert::Infallible;
 use std::io;
@@ -32,30 +32,32 @@ use super::timeouts::{ReadTimeout, WriteTimeout};
 use crate::telemetry::web::Closed;
 use crate::tls::explain::{Peer, explain};
 
-/// After a failure to accept, which mostly is a lack of file descriptors.
+/// Delay after a failure to accept, which is mostly caused by a lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// The age of a connection after which an answer is its last. A client's certificate is looked at when
-/// a connection is made, so one that has expired or is trusted no more counts for no longer than that.
+/// Maximum age of a connection; the first response after it is the last one.
+///
+/// A client certificate is verified when a connection is made, so a certificate that has expired or
+/// is no longer trusted is accepted for no longer than that.
 const MAX_AGE: Duration = Duration::from_secs(300);
-/// The shortest time between two log lines of such failures.
+/// Minimum time between two log lines about such failures.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// The common part of all listeners.
+/// The state that all listeners share.
 #[derive(Clone, Debug)]
 pub struct WebServer {
-    /// Every endpoint.
+    /// Router of all endpoints.
     pub router: Router,
-    /// The settings of TLS, if it is spoken.
-    pub settings: Option<Arc<ReloadableWebConfig>>,
-    /// The connections of all listeners.
+    /// The web configuration, if there is one.
+    pub web_config: Option<Arc<ReloadableWebConfig>>,
+    /// Open connections of all listeners.
     pub connections: Arc<OpenConnections>,
-    /// File descriptors for connections of all listeners.
+    /// File descriptors reserved for connections of all listeners.
     pub reserve: Arc<FdReserve>,
-    /// ComputePermits true when the process ends.
+    /// Becomes true when the process stops.
     pub stop: watch::Receiver<bool>,
 }
 
-/// Serves on `listener` until the server stops; then finishes what is under way.
+/// Serves on `listener` until the server stops, then completes the requests in flight.
 pub async fn serve(listener: TcpListener, server: WebServer) {
     let mut stop = server.stop.clone();
     let mut failures = AcceptFailures::default();
@@ -70,7 +72,7 @@ pub async fn serve(listener: TcpListener, server: WebServer) {
             Err(error) if is_lack_of_files(&error) => {
                 server.failed(&mut failures, &error);
                 let again = server.reserve.open(|| listener.accept().now_or_never());
-                // It may have left meanwhile.
+                // The client may have disconnected in the meantime.
                 let Some(again) = again else { continue };
                 again
             }
@@ -90,7 +92,7 @@ pub async fn serve(listener: TcpListener, server: WebServer) {
                     ));
                 }
             }
-            // The client has left before it was its turn.
+            // The client disconnected before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 server.failed(&mut failures, &error);
@@ -110,16 +112,16 @@ fn is_lack_of_files(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| lacks.contains(&code))
 }
 
-/// AcceptFailures to accept, which come in floods.
+/// Failures to accept connections, which come in floods.
 #[derive(Debug, Default)]
 struct AcceptFailures {
     logged: Option<Instant>,
-    /// Since then.
+    /// Number of failures since then.
     count: u64,
 }
 
 impl AcceptFailures {
-    /// Logs a failure, unless one was logged a short time ago.
+    /// Logs a failure, unless another one was logged recently.
     fn log(&mut self, error: &io::Error) {
         self.count += 1;
         if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
@@ -137,7 +139,7 @@ impl WebServer {
         failures.log(error);
     }
 
-    /// Serves a connection until it ends, or until another one needs its slot.
+    /// Serves a connection until it ends or another connection needs its slot.
     async fn connection(self, stream: TcpStream, address: ClientAddress, mut slot: ConnectionSlot) {
         let client = ClientConnection { address, stage: Arc::clone(&slot.stage) };
         tokio::select! {
@@ -146,17 +148,17 @@ impl WebServer {
         }
     }
 
-    /// Speaks TLS first, where the settings want it.
+    /// Serves a connection, after a TLS handshake if TLS is enabled.
     async fn serve_stream(self, stream: TcpStream, client: ClientConnection) {
-        let Self { router, settings, mut stop, .. } = self;
+        let Self { router, web_config, mut stop, .. } = self;
         stream.set_nodelay(true).ok();
         let (reader, writer) = stream.into_split();
         let stream = join(reader, WriteTimeout::new(writer, Arc::clone(&client.stage)));
-        let Some(settings) = settings.filter(|settings| settings.is_tls()) else {
+        let Some(web_config) = web_config.filter(|web_config| web_config.is_tls()) else {
             return serve_connection(stream, client, router, stop).await;
         };
         let handshake = async {
-            let tls = settings.current().await.tls.clone().ok_or(io::ErrorKind::Unsupported)?;
+            let tls = web_config.current().await.tls.clone().ok_or(io::ErrorKind::Unsupported)?;
             TlsAcceptor::from(tls).accept(stream).await
         };
         let shaken = tokio::select! {
@@ -168,7 +170,8 @@ impl WebServer {
                 client.stage.begin_head();
                 serve_connection(stream, client, router, stop).await;
             }
-            // Scanners and wrong certificates are no trouble of ours, but of those who look for them.
+            // Scanners and wrong certificates are logged at debug level only: they are no fault of
+            // the exporter.
             Err(error) => {
                 client.stage.close(Closed::Handshake);
                 let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
@@ -180,16 +183,17 @@ impl WebServer {
     }
 }
 
-/// The other end of a connection.
+/// The client's end of a connection.
 #[derive(Debug)]
 pub struct ClientConnection {
-    /// The address that it comes from.
+    /// Address of the client.
     pub address: ClientAddress,
-    /// The stage of the connection.
+    /// Stage of the connection.
     pub stage: Arc<ConnectionStage>,
 }
 
-/// Answers the requests that come by a stream. How that ends is the client's own affair.
+/// Serves the requests on a stream. Errors are ignored, because only the client can do something
+/// about them.
 pub async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     ClientConnection { address, stage }: ClientConnection,
@@ -213,7 +217,8 @@ pub async fn serve_connection(
     });
     let (reader, writer) = split(stream);
     let io = TokioIo::new(join(ReadTimeout::new(reader, Arc::clone(&stage)), writer));
-    // The timeouts are the stream's: hyper's own would end idle connections with slow headers.
+    // The stream has timeouts of its own, because those of hyper would end idle connections with
+    // slow headers.
     let connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_BYTES)
@@ -235,7 +240,7 @@ pub async fn serve_connection(
     }
 }
 
-/// Makes its connection idle when the answer has been sent.
+/// A guard that notes the end of a response in the stage of the connection when it is dropped.
 struct Answering(Arc<ConnectionStage>);
 
 impl Drop for Answering {
@@ -252,7 +257,7 @@ mod tests {
 
     use super::*;
 
-    /// A client that asks again and again is answered, and its connection ends all the same.
+    /// A client that keeps sending requests is answered, and its connection ends nevertheless.
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_is_too_old_ends_with_an_answer() {
         let (mut near, far) = duplex(64 << 10);

@@ -1,4 +1,5 @@
-//! `/metrics`: an exposition in the form that the reader asks for, as fast as it reads.
+//! `/metrics`: the exposition in the format that the client accepts, written as fast as the client
+//! reads.
 
 use std::time::Duration;
 
@@ -13,21 +14,23 @@ use super::stream::stream;
 use crate::exposition;
 use crate::store::Snapshot;
 
-/// Answers with the exposition of `snapshot` and `registry`, as OpenMetrics and compressed if
-/// `headers` ask for it. Must be called on a tokio runtime, on whose blocking threads the text
-/// is made, in `turns`, while the answer is under way. Calls `on_done` with the time that this took,
-/// also when the reader went away before the end.
+/// Responds with the exposition of `snapshot` and `registry`, as OpenMetrics and compressed if
+/// `headers` accept it.
+///
+/// Must be called on a tokio runtime, on whose blocking threads the text is written, with a permit
+/// from `compute_permits`, while the response is sent. Calls `on_done` with the time that this took, even if
+/// the client disconnected before the end.
 pub fn respond(
     headers: &HeaderMap,
     snapshot: Snapshot,
     registry: Vec<MetricFamily>,
-    turns: ComputePermits,
+    compute_permits: ComputePermits,
     on_done: impl FnOnce(Duration) + Send + 'static,
 ) -> Response {
     let format = negotiation::format(headers);
     let gzip = negotiation::gzip(headers);
     let write = move |out: &mut _| exposition::write(format, &snapshot, &registry, out);
-    let mut response = Response::new(stream(gzip, turns, write, on_done));
+    let mut response = Response::new(stream(gzip, compute_permits, write, on_done));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
@@ -55,7 +58,7 @@ mod tests {
     use crate::web::connection_stage::ANSWER_TIMEOUT;
     use crate::web::stream::CHUNKS_AHEAD;
 
-    /// Many chunks of text.
+    /// Enough tasks for many chunks of text.
     const TASKS: usize = 5_000;
 
     fn asked(pairs: [(http::HeaderName, &'static str); 2]) -> HeaderMap {
@@ -153,17 +156,18 @@ mod tests {
 
     #[tokio::test]
     async fn one_answer_is_made_at_a_time_and_a_slow_reader_keeps_no_other_from_its_turn() {
-        let turns = ComputePermits::at_once(1);
-        let answer = || respond(&HeaderMap::new(), many(TASKS), Vec::new(), turns.clone(), |_| {});
+        let compute_permits = ComputePermits::with_limit(1);
+        let answer =
+            || respond(&HeaderMap::new(), many(TASKS), Vec::new(), compute_permits.clone(), |_| {});
         let held = {
-            let turns = turns.clone();
-            tokio::task::spawn_blocking(move || turns.take()).await.unwrap()
+            let compute_permits = compute_permits.clone();
+            tokio::task::spawn_blocking(move || compute_permits.acquire()).await.unwrap()
         };
         let mut waits = answer().into_body();
         let frame = std::future::poll_fn(|context| Pin::new(&mut waits).poll_frame(context));
         assert!(tokio::time::timeout(Duration::from_millis(50), frame).await.is_err());
         drop(held);
-        // One answer without a reader, and one with.
+        // One response without a reader, and one with a reader.
         let unread = answer();
         assert!(to_bytes(answer().into_body(), usize::MAX).await.is_ok());
         drop((unread, waits));

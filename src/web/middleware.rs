@@ -1,5 +1,5 @@
-//! The middleware of the endpoints: authentication and the headers of every response, and the limits
-//! on the requests that are answered at once.
+//! The middleware of the endpoints: authentication, the headers of every response, and limits on
+//! concurrent requests.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
@@ -20,48 +20,48 @@ use super::config::reloadable::ReloadableWebConfig;
 use crate::telemetry::Telemetry;
 use crate::telemetry::web::Rejected;
 
-/// The policy of the pages: they show their own style and send their own form. The text on them comes
-/// from outside in good part, and is not to run even where the escaping has a hole.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; \
+/// Content security policy of the pages, which have inline styles and send a form to the exporter
+/// itself. Most text on them comes from outside, and must not run even if the escaping has a hole.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; \
      frame-ancestors 'none'";
 
-/// Headers of every answer, unless the web configuration says otherwise: most answers hold text from
-/// outside, which a browser is not to take for something else, to show within another page or to name
-/// to another host.
-const HEADERS: [(HeaderName, HeaderValue); 4] = [
-    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+/// Headers of every response, unless the web configuration sets others. Most responses contain text
+/// from outside; a browser must not interpret it as another type, embed it in another page, or send
+/// its address to another host.
+const DEFAULT_HEADERS: [(HeaderName, HeaderValue); 4] = [
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY)),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
 ];
 
-/// State of the guard.
+/// State of the authentication middleware.
 #[derive(Clone, Debug)]
 pub struct Authentication {
     /// The web configuration, if there is one.
-    pub settings: Option<Arc<ReloadableWebConfig>>,
-    /// Paths that need no password.
-    pub open: &'static [&'static str],
-    /// Counters of refusals.
+    pub web_config: Option<Arc<ReloadableWebConfig>>,
+    /// Paths that require no password.
+    pub unauthenticated_paths: &'static [&'static str],
+    /// Metrics about the exporter itself, which count rejected requests.
     pub telemetry: Arc<Telemetry>,
 }
 
-/// Lets clients in that may come in, and adds the headers to every answer.
+/// Rejects requests without a valid password, and adds the headers to every response.
 pub async fn authenticate_and_set_headers(
     State(guard): State<Authentication>,
     request: Request,
     next: Next,
 ) -> Response {
-    let configured = match &guard.settings {
-        Some(settings) => Some((settings, settings.current().await)),
+    let configured = match &guard.web_config {
+        Some(web_config) => Some((web_config, web_config.current().await)),
         None => None,
     };
     let admitted = match &configured {
-        Some((settings, config)) => {
+        Some((web_config, config)) => {
             let address = request.extensions().get();
             let address = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |ClientAddress(ip)| *ip);
             let (path, headers) = (request.uri().path(), request.headers());
-            guard.admits(path, headers, address, settings, config).await
+            guard.admits(path, headers, address, web_config, config).await
         }
         None => true,
     };
@@ -72,7 +72,7 @@ pub async fn authenticate_and_set_headers(
         let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic"))];
         (StatusCode::UNAUTHORIZED, challenge, "Unauthorized\n").into_response()
     };
-    add(response.headers_mut(), HEADERS.iter().map(|(name, value)| (name, value)));
+    add(response.headers_mut(), DEFAULT_HEADERS.iter().map(|(name, value)| (name, value)));
     if let Some((_, config)) = &configured {
         add(response.headers_mut(), &config.headers);
     }
@@ -89,45 +89,47 @@ fn add<'h>(
 }
 
 impl Authentication {
-    /// Reports whether no password is needed, or the request has a right one.
+    /// Reports whether the request requires no password or has a valid one.
     async fn admits(
         &self,
         path: &str,
         headers: &HeaderMap,
         address: IpAddr,
-        settings: &ReloadableWebConfig,
+        web_config: &ReloadableWebConfig,
         config: &Arc<WebConfig>,
     ) -> bool {
         config.users.is_empty()
-            || self.open.contains(&path)
+            || self.unauthenticated_paths.contains(&path)
             || match BasicCredentials::of(headers) {
                 Some(credentials) => {
-                    settings.passwords.verify(&config.users, credentials, address).await
+                    web_config.passwords.verify(&config.users, credentials, address).await
                 }
                 None => false,
             }
     }
 }
 
-/// Pages for people, lists of tasks and `/config`: several people look at once, and each answer under
-/// way may hold a thread and some megabytes.
-const PAGES: usize = 16;
-/// A Prometheus that scrapes `/probe` for a list of IDs has many under way, which wait for their turn
-/// at the provider. Each holds an answer of the provider for as long as it is sent.
-const PROBES: usize = 64;
+/// Maximum number of concurrent requests for pages, lists of tasks and `/config`. Several people
+/// look at them at the same time, and each response in flight may hold a thread and some megabytes.
+const MAX_PAGE_REQUESTS: usize = 16;
+/// Maximum number of concurrent probes. A Prometheus that scrapes `/probe` for a list of IDs has
+/// many in flight, which wait for their turn at the provider. Each holds a response of the provider
+/// while it is sent.
+const MAX_PROBES: usize = 64;
 
-/// The limit of one kind of requests.
+/// The limit on concurrent requests of one kind. Each kind has its own limit, so that no kind keeps
+/// another out.
 #[derive(Clone, Debug)]
 pub struct RequestLimit {
     reason: Rejected,
-    /// The answer to one too many.
+    /// Body of the response to a request beyond the limit.
     message: Arc<str>,
     permits: Arc<Semaphore>,
     telemetry: Arc<Telemetry>,
 }
 
 impl RequestLimit {
-    /// At most `most` scrapes; 0 is no limit.
+    /// Limits scrapes to `most`; 0 means no limit.
     pub fn scrapes(most: usize, telemetry: &Arc<Telemetry>) -> Self {
         let message = format!(
             "{most} scrapes are being answered, which is the limit of --web.max-requests; try again\n"
@@ -136,14 +138,19 @@ impl RequestLimit {
         Self::new(most, Rejected::Scrapes, message, telemetry)
     }
 
-    /// The limit of pages, lists of tasks and the configuration.
+    /// Limits pages, lists of tasks and `/config`.
     pub fn pages(telemetry: &Arc<Telemetry>) -> Self {
-        Self::constant(PAGES, "pages and lists are being answered", Rejected::Pages, telemetry)
+        Self::constant(
+            MAX_PAGE_REQUESTS,
+            "pages and lists are being answered",
+            Rejected::Pages,
+            telemetry,
+        )
     }
 
-    /// The limit of probes.
+    /// Limits probes.
     pub fn probes(telemetry: &Arc<Telemetry>) -> Self {
-        Self::constant(PROBES, "probes are under way", Rejected::Probes, telemetry)
+        Self::constant(MAX_PROBES, "probes are under way", Rejected::Probes, telemetry)
     }
 
     fn constant(most: usize, what: &str, reason: Rejected, telemetry: &Arc<Telemetry>) -> Self {
@@ -156,22 +163,24 @@ impl RequestLimit {
     }
 }
 
-/// A request's share of its limit. It is held by the answer until that has been sent, and by what is
-/// done for it on other threads: a reader that goes away ends neither.
+/// A permit for one request.
+///
+/// It is held by the response until it has been sent, and by the work on other threads: a client
+/// that disconnects ends neither.
 #[derive(Clone, Debug)]
 pub struct RequestPermit {
     _held: Arc<OwnedSemaphorePermit>,
 }
 
 impl RequestPermit {
-    /// Takes one, if there is one left.
+    /// Takes a permit if one is left.
     pub fn take(permits: &Arc<Semaphore>) -> Option<Self> {
         let permit = Arc::clone(permits).try_acquire_owned().ok()?;
         Some(Self { _held: Arc::new(permit) })
     }
 }
 
-/// Answers 503 where one request too many is under way.
+/// Responds with 503 to a request beyond the limit.
 pub async fn limit_requests(
     State(limit): State<RequestLimit>,
     mut request: Request,
@@ -185,21 +194,23 @@ pub async fn limit_requests(
     next.run(request).await.map(|body| Body::new(GuardedBody::new(body, permit)))
 }
 
-/// A body, and what is dropped once its last byte has been written to the connection. The body
-/// itself ends earlier, when the last byte is queued: so each piece of it holds the guard as well.
+/// A body that holds `guard` until its last byte has been written to the connection.
+///
+/// The body itself ends earlier, when the last byte is queued. Each chunk of it therefore holds the
+/// guard as well.
 pub struct GuardedBody<G> {
     body: Body,
     guard: Arc<G>,
 }
 
 impl<G> GuardedBody<G> {
-    /// Keeps `guard` until `body` has been sent.
+    /// Wraps `body` so that it holds `guard` until it has been sent.
     pub fn new(body: Body, guard: G) -> Self {
         Self { body, guard: Arc::new(guard) }
     }
 }
 
-/// A piece of a body.
+/// A chunk of a body.
 struct GuardedBytes<G> {
     bytes: Bytes,
     _guard: Arc<G>,

@@ -1,12 +1,13 @@
-//! Which form of the exposition the headers of a request ask for. Pure.
+//! Content negotiation: the format and the compression that the headers of a request accept. Pure.
 
 use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName};
 
 use crate::exposition::Format;
 
-/// OpenMetrics where it is named, in version 1.0.0 or in none, and wanted at least as much as the
-/// text format; the text format for everybody else, whatever they accept.
+/// Returns OpenMetrics if it is accepted by name, in version 1.0.0 or without a version, and
+/// preferred at least as much as the text format; otherwise the text format, even if it is not
+/// accepted.
 pub fn format(headers: &HeaderMap) -> Format {
     let accepted = Accepted::of(headers, ACCEPT);
     let open_metrics = accepted.quality(|item| {
@@ -22,7 +23,7 @@ pub fn format(headers: &HeaderMap) -> Format {
     }
 }
 
-/// Whether gzip is accepted, and wanted at least as much as no compression.
+/// Reports whether gzip is accepted, and preferred at least as much as no compression.
 pub fn gzip(headers: &HeaderMap) -> bool {
     let accepted = Accepted::of(headers, ACCEPT_ENCODING);
     let any = accepted.quality(|item| item.is("*"));
@@ -31,11 +32,11 @@ pub fn gzip(headers: &HeaderMap) -> bool {
     gzip.is_some_and(|quality| quality > 0.0 && quality >= identity.unwrap_or(0.0))
 }
 
-/// The items of a header and how much each is wanted, 0 to 1. The server's limit on the size of
-/// a request's head bounds them.
+/// The items of a header, each with its quality from 0 to 1. Their number is bounded by the limit
+/// on the head of a request.
 struct Accepted<'a>(Vec<(Item<'a>, f32)>);
 
-/// An item's name and its parameters, `q` included.
+/// The name of an item and its parameters, including `q`.
 #[derive(Clone, Copy)]
 struct Item<'a> {
     name: &'a str,
@@ -43,7 +44,7 @@ struct Item<'a> {
 }
 
 impl<'a> Accepted<'a> {
-    /// Items whose `q` is no number from 0 to 1 do not count.
+    /// Parses a header. Items whose `q` is not a number from 0 to 1 are ignored.
     fn of(headers: &'a HeaderMap, name: HeaderName) -> Self {
         let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
         let items = values.flat_map(|value| value.split(',')).map(|item| {
@@ -57,7 +58,7 @@ impl<'a> Accepted<'a> {
         Self(wanted.collect())
     }
 
-    /// The greatest quality of the items that `wanted` picks.
+    /// Returns the highest quality of the items that match `wanted`.
     fn quality(&self, wanted: impl Fn(&Item<'a>) -> bool) -> Option<f32> {
         let items = self.0.iter().filter(|(item, _)| wanted(item));
         items.map(|(_, quality)| *quality).max_by(f32::total_cmp)

@@ -1,5 +1,7 @@
-//! The origin of a request. A browser sends requests for the pages of any site, to any host that its
-//! user can reach; this module refuses what such a page may not ask for.
+//! The origin of a request.
+//!
+//! A browser sends requests for the pages of any site to any host that its user can reach. This
+//! module rejects requests that such a page must not send.
 
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -12,23 +14,23 @@ use axum::response::{IntoResponse, Response};
 use crate::telemetry::Telemetry;
 use crate::telemetry::web::Rejected;
 
-/// The header in which a browser names the site of the page that makes it send a request.
+/// Header in which a browser names the site of the page that sends a request.
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
-/// Its values for pages of other sites, and of other hosts of the same site.
+/// Values of the header for pages of other sites, and of other hosts of the same site.
 const FOREIGN_SITES: [&str; 2] = ["cross-site", "same-site"];
-/// Its values for the exporter's own pages, and for addresses that a user typed.
+/// Values of the header for the exporter's own pages, and for addresses that a user typed.
 const HARMLESS_SITES: [&str; 2] = ["same-origin", "none"];
 
-/// A host as a client names it.
+/// A host and its port, as a client names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Host {
-    /// In lower case.
+    /// Name or address, in lower case.
     name: String,
     port: Option<u16>,
 }
 
 impl Host {
-    /// Reads `host[:port]`, the host a name or an address. `None` where it is something else.
+    /// Parses `host[:port]`, where the host is a name or an address; `None` if it is anything else.
     fn parse(text: &str) -> Option<Self> {
         let (name, port) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -38,12 +40,12 @@ impl Host {
             }
             None => text.split_once(':').unwrap_or((text, "")),
         };
-        // The characters of a name in a URL, after RFC 3986.
+        // The characters of a name in a URL (RFC 3986).
         let is_of_name = |c: char| c.is_ascii_alphanumeric() || "-._~%!$&'()*+,;=:".contains(c);
         if name.is_empty() || !name.chars().all(is_of_name) {
             return None;
         }
-        // A sign is none of a port.
+        // `parse` would accept a sign.
         if !port.chars().all(|c| c.is_ascii_digit()) {
             return None;
         }
@@ -52,7 +54,7 @@ impl Host {
     }
 }
 
-/// Reads the host that a request is for: `Ok(None)` where an old client names none.
+/// Returns the host that a request names; `Ok(None)` if an old client names none.
 fn host(version: Version, headers: &HeaderMap) -> Result<Option<Host>, ()> {
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -63,10 +65,10 @@ fn host(version: Version, headers: &HeaderMap) -> Result<Option<Host>, ()> {
 }
 
 /// Reports whether a browser sends the request to `host` for a page of another origin. The scheme
-/// does not count, since a proxy may speak TLS for the exporter.
+/// is ignored, because a proxy may terminate TLS for the exporter.
 ///
-/// `Sec-Fetch-Site` is one token, after Fetch Metadata. Where it is anything but a known one, `Origin`
-/// decides, and where there is none the request counts as foreign.
+/// `Sec-Fetch-Site` is a single token (Fetch Metadata). If its value is unknown, `Origin` decides; without an
+/// `Origin` the request counts as foreign.
 fn is_foreign(host: Option<&Host>, headers: &HeaderMap) -> bool {
     let is_foreign_site = |value: &HeaderValue| {
         let mut tokens = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
@@ -96,8 +98,8 @@ fn is_foreign(host: Option<&Host>, headers: &HeaderMap) -> bool {
         || (!has_harmless_site && !headers.contains_key(header::ORIGIN))
 }
 
-/// Answers 400 to a request that does not say, once and readably, which host it is for. HTTP/1.0 knows
-/// no such header, so there it may be missing.
+/// Responds with 400 to a request that does not name exactly one valid host. In HTTP/1.0, which has
+/// no `Host` header, it may be missing.
 pub async fn require_host(
     State(telemetry): State<Arc<Telemetry>>,
     request: Request,
@@ -111,8 +113,8 @@ pub async fn require_host(
     (StatusCode::BAD_REQUEST, message).into_response()
 }
 
-/// Answers 403 to a request that a browser sends for a page of another site. For endpoints that change
-/// something, or ask a provider.
+/// Responds with 403 to a request that a browser sends for a page of another site. Used for
+/// endpoints that change something or poll a provider.
 pub async fn refuse_foreign(
     State(telemetry): State<Arc<Telemetry>>,
     request: Request,
@@ -209,7 +211,7 @@ mod tests {
             // Prometheus and curl.
             ("x:10054", &[][..]),
             ("x:10054", &[("sec-fetch-site", "same-origin"), ("origin", "http://x:10054")]),
-            // The address was typed.
+            // The user typed the address.
             ("x:10054", &[("sec-fetch-site", "none")]),
             ("x:10054", &[("origin", "https://X:10054")]),
             ("x", &[("origin", "http://x")]),
@@ -217,7 +219,7 @@ mod tests {
             ("x:443", &[("origin", "https://x")]),
             ("x:80", &[("origin", "http://x")]),
             ("x", &[("origin", "http://x:80")]),
-            // A value that is not known, or none at all, where the origin is.
+            // The value is unknown or missing, and the origin is that of the host.
             ("x", &[("sec-fetch-site", "same-planet"), ("origin", "http://x")]),
             ("x", &[("sec-fetch-site", "same-origin, none"), ("origin", "http://x")]),
             ("[::1]:10054", &[("origin", "http://[::1]:10054")]),

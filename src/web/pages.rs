@@ -1,5 +1,5 @@
-//! The pages for people: what they have in common (`templates/base.html`, and how they are
-//! answered), the landing page and the page of one task.
+//! The pages for people: their common parts, the landing page and the page of one task. The common
+//! template is `templates/base.html`.
 
 mod details;
 mod format;
@@ -24,40 +24,40 @@ use crate::store::ProviderView;
 use details::{Fact, facts, troubles};
 use format::FormattedTime;
 
-/// What stands on top of each page.
+/// The head of each page.
 #[derive(Clone, Copy, Debug)]
 pub struct PageHead<'a> {
-    /// Of the program.
+    /// Version of the exporter.
     pub version: &'static str,
-    /// Where the metrics are.
+    /// Path of the metrics.
     pub telemetry_path: &'a str,
 }
 
 impl<'a> PageHead<'a> {
-    /// What `web` has on top of its pages.
+    /// Creates the head of the pages of `web`.
     pub fn new(web: &'a WebState) -> Self {
         Self { version: env!("CARGO_PKG_VERSION"), telemetry_path: &web.telemetry_path }
     }
 }
 
-/// A page, and the status that it is answered with.
+/// A rendered page and its HTTP status.
 pub type RenderedPage = (StatusCode, askama::Result<String>);
 
-/// The page of a template.
+/// Renders a page with the status 200.
 pub fn ok_page(template: &impl Template) -> RenderedPage {
     (StatusCode::OK, template.render())
 }
 
-/// Answers with what `make` makes, in its turn, on a thread where that may take a while: with a
-/// million tasks it does.
+/// Responds with the page that `make` renders, on a blocking thread and with a permit from `compute_permits`:
+/// with a million tasks that takes a while.
 pub async fn render(
-    turns: ComputePermits,
+    compute_permits: ComputePermits,
     permit: RequestPermit,
     make: impl FnOnce() -> RenderedPage + Send + 'static,
 ) -> Response {
     let make = move || {
         let _permit = permit;
-        let _turn = turns.take();
+        let _turn = compute_permits.acquire();
         make()
     };
     let error = match tokio::task::spawn_blocking(make).await {
@@ -70,27 +70,27 @@ pub async fn render(
     (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response()
 }
 
-/// The row.
+/// A failed poll as a row of a table.
 #[derive(Clone, Debug)]
 pub struct FailedPoll {
-    /// When it ended.
+    /// Time of the end of the poll.
     pub at: FormattedTime,
-    /// The provider's name.
+    /// Name of the provider.
     pub provider: String,
-    /// The task's ID.
+    /// ID of the task.
     pub task_id: String,
-    /// The page of the task.
+    /// Link to the page of the task.
     pub link: String,
-    /// Why it failed.
+    /// Reason of the failure.
     pub reason: &'static str,
-    /// The code, if there was one.
+    /// Error code, if there was one.
     pub code: String,
-    /// What else is known.
+    /// Further details.
     pub detail: String,
 }
 
 impl FailedPoll {
-    /// What is remembered, seen from `now`.
+    /// Formats a failed poll at the time `now`.
     pub fn new(entry: &Entry, now: Timestamp) -> Self {
         Self {
             at: FormattedTime::new(entry.at, now),
@@ -104,7 +104,8 @@ impl FailedPoll {
     }
 }
 
-/// How much of a refusal to reload is shown: some five mistakes, and the providers below it.
+/// Maximum number of lines of a rejected reload on the page: some five mistakes, so that the
+/// providers below remain visible.
 const REFUSAL_LINES: usize = 20;
 
 #[derive(Template)]
@@ -125,18 +126,18 @@ struct ProviderRow {
     oldest: String,
 }
 
-/// How many tasks, and where they are shown if there are any.
+/// A number of tasks, with a link to them if there are any.
 struct LinkedCount {
     text: String,
     link: Option<String>,
 }
 
-/// The landing page.
+/// Returns the landing page.
 pub async fn landing(
     State(web): State<Arc<WebState>>,
     Extension(permit): Extension<RequestPermit>,
 ) -> Response {
-    render(web.turns.clone(), permit, move || {
+    render(web.compute_permits.clone(), permit, move || {
         let snapshot = web.live.store.snapshot();
         let failures = web.history.newest().into_iter();
         ok_page(&LandingPage {
@@ -150,7 +151,7 @@ pub async fn landing(
     .await
 }
 
-/// The first mistakes; the log has the others.
+/// Returns the first mistakes; the log has the others.
 fn excerpt(refusal: &str) -> String {
     let mut lines: Vec<_> = refusal.lines().take(REFUSAL_LINES + 1).collect();
     if lines.len() > REFUSAL_LINES {
@@ -183,16 +184,16 @@ struct TaskPage<'a> {
     head: PageHead<'a>,
     id: String,
     short: String,
-    /// Why nothing is known.
+    /// Reason why nothing is known about the task.
     problem: Option<String>,
-    /// Why the task needs a person.
+    /// Reasons why the task needs attention.
     troubles: Vec<String>,
     links: Vec<(&'static str, String)>,
     facts: Vec<Fact>,
     failures: Vec<FailedPoll>,
 }
 
-/// The page of the task that the path names.
+/// Returns the page of the task that the path names.
 pub async fn task(
     State(web): State<Arc<WebState>>,
     Extension(permit): Extension<RequestPermit>,
@@ -205,7 +206,8 @@ pub async fn task(
     };
     match query::parse_pairs(&query.unwrap_or_default()) {
         Ok(pairs) if pairs.is_empty() => {
-            render(web.turns.clone(), permit, move || render_task(&web, &provider, &id)).await
+            render(web.compute_permits.clone(), permit, move || render_task(&web, &provider, &id))
+                .await
         }
         Ok(_) => refused("this page takes no parameters; a ? in an ID is written %3F"),
         Err(message) => refused(&message),

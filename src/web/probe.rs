@@ -1,4 +1,4 @@
-//! `/probe`: poll one task now, at a configured provider and nowhere else.
+//! `/probe`: polls one task at a configured provider, immediately.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,38 +10,37 @@ use tokio::time::Instant;
 
 use super::{WebState, metrics, query};
 use crate::observation::{Failure, Reason};
-use crate::poll::probes::NoTurn;
-use crate::poll::report;
+use crate::poll::{ProbeError, report};
 use crate::record::Record;
 use crate::reload::ProbeOutcome;
 use crate::store::{Snapshot, TasksView};
 use crate::telemetry;
 
-/// Header with the time for which Prometheus waits for the answer, in seconds.
+/// Header with the time for which Prometheus waits for the response, in seconds.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 
-/// So much before Prometheus gives up a probe is over: time for the answer to be written and sent.
-/// Of a shorter timeout it is at most a half.
+/// Time between the end of a probe and the timeout of Prometheus, in which the response is written
+/// and sent; at most half of the timeout.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// The query of `/probe`.
+/// The parameters of `/probe`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ProbeParams {
-    /// Who is asked.
+    /// Name of the provider.
     pub provider: Option<String>,
-    /// For what.
+    /// ID of the task.
     pub task_id: Option<String>,
-    /// Whether the whole story is wanted.
+    /// True if the response is a report instead of metrics.
     pub debug: bool,
-    /// What `param.NAME=…` says: for an ID that is not in the configuration.
+    /// Values of `param.NAME=…`, for an ID that is not in the configuration.
     pub task_params: Vec<(String, String)>,
 }
 
 impl ProbeParams {
-    /// Reads a query.
+    /// Parses a query.
     ///
     /// # Errors
-    /// What cannot be understood, as a sentence.
+    /// The query is invalid; the error is a sentence.
     pub fn parse(query: &str) -> Result<Self, String> {
         let mut params = Self::default();
         for (key, value) in query::parse_pairs(query)? {
@@ -61,7 +60,7 @@ impl ProbeParams {
     }
 }
 
-/// Polls and tells: metrics, or with `debug=true` plain text.
+/// Polls a task and responds with metrics, or with a report in plain text if `debug` is true.
 pub async fn probe(
     State(web): State<Arc<WebState>>,
     RawQuery(query): RawQuery,
@@ -74,18 +73,18 @@ pub async fn probe(
     .unwrap_or_else(|message| (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response())
 }
 
-/// Returns the time that a probe may take, where the client says for how long it waits.
+/// Returns the maximum duration of a probe, if the client reports its timeout.
 ///
 /// # Errors
-/// When the header is no number of seconds, as a sentence.
+/// The header is not a number of seconds; the error is a sentence.
 fn budget(headers: &HeaderMap) -> Result<Option<Duration>, String> {
     let Some(value) = headers.get(SCRAPE_TIMEOUT) else { return Ok(None) };
     let seconds = value.to_str().ok().and_then(|text| text.trim().parse::<f64>().ok());
     match seconds {
-        // As blackbox_exporter takes it.
+        // As in blackbox_exporter, 0 means no timeout.
         Some(0.0) => Ok(None),
         Some(seconds) if seconds > 0.0 => {
-            // More than a duration can hold is no limit.
+            // A timeout that no duration can represent is no limit.
             let timeout = Duration::try_from_secs_f64(seconds).ok();
             Ok(timeout.map(|timeout| timeout.saturating_sub(MARGIN.min(timeout / 2))))
         }
@@ -115,8 +114,8 @@ async fn answer(
     }
     let mut outcomes = match polled {
         Ok(polled) => polled.outcomes,
-        Err(NoTurn::TimedOut) => {
-            vec![Err(Failure::new(Reason::Timeout, NoTurn::TimedOut.to_string()))]
+        Err(ProbeError::TimedOut) => {
+            vec![Err(Failure::new(Reason::Timeout, ProbeError::TimedOut.to_string()))]
         }
         Err(_) => Vec::new(),
     };
@@ -129,19 +128,19 @@ async fn answer(
     for outcome in &outcomes {
         record.take_in(outcome, now, stuck_after);
     }
-    // Of a task that was not asked for there is nothing to show.
+    // A task that was not polled has no metrics.
     let records = Some(record).filter(|_| !outcomes.is_empty());
     let tasks = TasksView::of(records, stuck_after);
     let snapshot = Snapshot::of(vec![tasks], now);
     let probe = telemetry::probe_families(success, start.elapsed());
-    Ok(metrics::respond(headers, snapshot, probe, web.turns.clone(), |_| {}))
+    Ok(metrics::respond(headers, snapshot, probe, web.compute_permits.clone(), |_| {}))
 }
 
-/// The answer to a person whose probe got no turn.
-fn unavailable(no_turn: NoTurn, took: Duration) -> Response {
+/// Builds the response to a person whose probe was not admitted.
+fn unavailable(no_turn: ProbeError, took: Duration) -> Response {
     let text = format!("{no_turn}; this took {:.3} s\n", took.as_secs_f64());
     let mut response = (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
-    if let NoTurn::Paused(_, left) = no_turn {
+    if let ProbeError::Paused(_, left) = no_turn {
         // A pause lasts for minutes at most.
         let seconds = left.saturating_add(Duration::from_millis(999)).as_secs().max(1);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

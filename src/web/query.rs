@@ -1,4 +1,7 @@
-//! The queries of URLs, which are parsed strictly: anything unknown or ambiguous is refused.
+//! The queries of URLs, which are parsed strictly: unknown and ambiguous parameters are rejected.
+//!
+//! axum's `Query` would accept a parameter that is given twice, and replace bytes that are not
+//! UTF-8.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -10,10 +13,10 @@ use crate::clock::Timestamp;
 use crate::observation::State;
 use crate::record::Record;
 
-/// The parameters of `query`, decoded, in their order.
+/// Parses and decodes the parameters of `query`, in their order.
 ///
 /// # Errors
-/// A parameter stands twice, or is not UTF-8 text: which one, as a sentence.
+/// A parameter is given twice or is not UTF-8 text; the error is a sentence that names it.
 pub fn parse_pairs(query: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
     let mut seen = HashSet::new();
@@ -30,38 +33,38 @@ pub fn parse_pairs(query: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
-/// A form writes a space as `+`.
+/// Decodes a percent-encoded text, in which forms encode a space as `+`.
 fn decode(text: &str) -> Option<String> {
     let spaced = text.replace('+', " ");
     percent_decode_str(&spaced).decode_utf8().ok().map(Cow::into_owned)
 }
 
-/// What narrows the list. What is `None` fits any task.
+/// A filter of tasks. A field that is `None` matches any task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskFilter {
-    /// The name of the provider.
+    /// Name of the provider.
     pub provider: Option<String>,
-    /// The state.
+    /// State of the task.
     pub state: Option<State>,
-    /// Whether the task is stuck.
+    /// True for stuck tasks, false for all others.
     pub stuck: Option<bool>,
-    /// The whole ID.
+    /// Whole ID of the task.
     pub task_id: Option<String>,
 }
 
 impl TaskFilter {
-    /// Reads a query.
+    /// Parses a query.
     ///
     /// # Errors
-    /// What cannot be understood, as a sentence.
+    /// The query is invalid; the error is a sentence.
     pub fn parse(query: &str) -> Result<Self, String> {
         Self::from_pairs(parse_pairs(query)?)
     }
 
-    /// Reads what a form sends, in which a field that was left empty narrows nothing.
+    /// Parses the query that a form sends, in which an empty field matches any task.
     ///
     /// # Errors
-    /// What cannot be understood, as a sentence.
+    /// The query is invalid; the error is a sentence.
     pub fn parse_form(query: &str) -> Result<Self, String> {
         let mut pairs = parse_pairs(query)?;
         pairs.retain(|(_, value)| !value.is_empty());
@@ -91,7 +94,7 @@ impl TaskFilter {
         Ok(filter)
     }
 
-    /// What [`TaskFilter::parse`] reads as this filter.
+    /// Returns the parameters from which [`TaskFilter::parse`] parses this filter.
     pub fn pairs(&self) -> Vec<(&'static str, &str)> {
         let stuck = self.stuck.map(|stuck| if stuck { "true" } else { "false" });
         [
@@ -105,7 +108,7 @@ impl TaskFilter {
         .collect()
     }
 
-    /// Whether a task of the provider fits.
+    /// Reports whether a task of the provider matches.
     pub fn matches(&self, record: &Record, stuck_after: Duration, now: Timestamp) -> bool {
         self.state.is_none_or(|state| record.state() == state)
             && self.stuck.is_none_or(|stuck| record.is_stuck(stuck_after, now) == stuck)

@@ -1,4 +1,5 @@
-//! Responses that are computed on blocking threads, and written while they are sent.
+//! Responses that are written on blocking threads while they are sent, and the limit on concurrent
+//! computation.
 
 use std::io::{self, Write};
 use std::num::NonZero;
@@ -19,18 +20,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::connection_stage::ANSWER_TIMEOUT;
 use crate::exposition::out::Out;
 
-/// What is sent at once: enough that the threads which write and send seldom wake each other.
+/// Size of a chunk, in bytes: large enough that the threads that write and send seldom wake each
+/// other.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// How many chunks may wait for a slow reader; then the writing waits.
+/// Maximum number of chunks that wait for a slow reader; then the writing waits.
 pub const CHUNKS_AHEAD: usize = 2;
 
-/// A body that `write` makes on a blocking thread, in `turns`, while it is sent; compressed with
-/// `gzip`. Must be called on a tokio runtime. Calls `on_done` with the time that the writing took,
-/// also when the reader went away before the end.
+/// Returns a body that `write` writes on a blocking thread, with a permit from `compute_permits`, while it is
+/// sent; compressed with `gzip`.
+///
+/// Must be called on a tokio runtime. Calls `on_done` with the time that the writing took, even if
+/// the client disconnected before the end.
 pub fn stream(
     gzip: bool,
-    turns: ComputePermits,
+    compute_permits: ComputePermits,
     write: impl FnOnce(&mut Out<Chunks>) -> io::Result<()> + Send + 'static,
     on_done: impl FnOnce(Duration) + Send + 'static,
 ) -> Body {
@@ -38,9 +42,9 @@ pub fn stream(
     let deadline = tokio::time::Instant::now() + ANSWER_TIMEOUT;
     tokio::task::spawn_blocking(move || {
         let start = Instant::now();
-        let (sender, turn) = (Some(sender), turns.take());
-        let chunks = Chunks { sender, turn, deadline, chunk: Vec::new() };
-        // The only error is a reader that went away, of which nobody is left to be told.
+        let (sender, permit) = (Some(sender), compute_permits.acquire());
+        let chunks = Chunks { sender, permit, deadline, chunk: Vec::new() };
+        // The only error is a client that has disconnected, to whom nothing can be reported.
         let _gone = write_all(gzip, write, chunks);
         on_done(start.elapsed());
     });
@@ -59,26 +63,28 @@ fn write_all(
     chunks.send(Chunk::End)
 }
 
-/// A piece of the answer. The end is said, so that a writer that died is not taken for one that
-/// had no more to say.
+/// A chunk of a response.
+///
+/// The end is explicit, so that a response whose writer panicked is not mistaken for a complete
+/// one.
 #[derive(Debug)]
 enum Chunk {
     Data(Bytes),
     End,
 }
 
-/// The writing end, on a blocking thread. What is written goes out once it is a chunk, or with
+/// The writing end of a body, on a blocking thread. Bytes are sent once they fill a chunk, or with
 /// `flush`.
 pub struct Chunks {
-    /// `None` once the reader has failed: nobody is waited for twice.
+    /// `None` after a failure, so that the writer does not wait twice for the same reader.
     sender: Option<Sender<Chunk>>,
-    turn: ComputePermit,
+    permit: ComputePermit,
     deadline: tokio::time::Instant,
     chunk: Vec<u8>,
 }
 
 impl Chunks {
-    /// Waits until there is room; fails when the reader has gone or is too slow.
+    /// Waits until there is room. Fails if the client has disconnected or is too slow.
     fn send(&mut self, chunk: Chunk) -> io::Result<()> {
         let sender = self.sender.take().ok_or(io::ErrorKind::BrokenPipe)?;
         match sender.try_send(chunk) {
@@ -87,7 +93,7 @@ impl Chunks {
             Err(TrySendError::Full(chunk)) => {
                 let deadline = self.deadline;
                 let sent = async { tokio::time::timeout_at(deadline, sender.send(chunk)).await };
-                let sent = self.turn.pause(sent);
+                let sent = self.permit.release_while(sent);
                 sent.map_err(|_| io::ErrorKind::TimedOut)?
                     .map_err(|_| io::ErrorKind::BrokenPipe)?;
             }
@@ -100,7 +106,8 @@ impl Chunks {
 impl Write for Chunks {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.chunk.is_empty() {
-            // With room for the piece that makes it whole: a buffer that grows is there twice.
+            // Room for the bytes that complete the chunk is reserved as well, because a buffer that
+            // grows exists twice.
             self.chunk.reserve_exact(CHUNK_BYTES + bytes.len());
         }
         self.chunk.extend_from_slice(bytes);
@@ -119,7 +126,7 @@ impl Write for Chunks {
     }
 }
 
-/// The reading end.
+/// The reading end of a body.
 struct ChunkedBody {
     receiver: Receiver<Chunk>,
 }
@@ -140,30 +147,33 @@ impl http_body::Body for ChunkedBody {
     }
 }
 
-/// ComputePermits at making answers: one at once for each core but one, and at least one. Answers that wait for
-/// their reader have none.
+/// Permits to compute responses: one for each core but one, and at least one. Responses that wait
+/// for their reader hold none.
 #[derive(Clone, Debug)]
 pub struct ComputePermits(Arc<Semaphore>);
 
 impl ComputePermits {
-    /// As many turns as this machine has cores to spare.
+    /// Creates one permit for each core but one, and at least one.
     pub fn new() -> Self {
         let cores = available_parallelism().map_or(1, NonZero::get);
-        Self::at_once(cores.saturating_sub(1).max(1))
+        Self::with_limit(cores.saturating_sub(1).max(1))
     }
 
-    /// So many turns at once.
-    pub fn at_once(turns: usize) -> Self {
-        Self(Arc::new(Semaphore::new(turns)))
+    /// Creates so many permits.
+    pub fn with_limit(permits: usize) -> Self {
+        Self(Arc::new(Semaphore::new(permits)))
     }
 
-    /// Waits for a turn, in the order of those who wait. Blocks the thread, which must be one of a
-    /// runtime where that is allowed.
-    pub fn take(&self) -> ComputePermit {
-        let mut turn =
-            ComputePermit { turns: self.clone(), runtime: Handle::current(), permit: None };
-        turn.begin();
-        turn
+    /// Waits for a permit, first come, first served. Blocks the thread, which must be a blocking
+    /// thread of a runtime.
+    pub fn acquire(&self) -> ComputePermit {
+        let mut permit = ComputePermit {
+            compute_permits: self.clone(),
+            runtime: Handle::current(),
+            permit: None,
+        };
+        permit.reacquire();
+        permit
     }
 }
 
@@ -173,28 +183,28 @@ impl Default for ComputePermits {
     }
 }
 
-/// A turn, until it is dropped.
+/// A permit to compute a response, released when it is dropped.
 #[derive(Debug)]
 pub struct ComputePermit {
-    turns: ComputePermits,
+    compute_permits: ComputePermits,
     runtime: Handle,
-    /// `None` in a pause.
+    /// `None` while it is released.
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl ComputePermit {
-    /// Lets others compute while this thread waits for something.
-    pub fn pause<T>(&mut self, wait: impl Future<Output = T>) -> T {
+    /// Releases the permit while this thread waits for something.
+    pub fn release_while<T>(&mut self, wait: impl Future<Output = T>) -> T {
         self.permit = None;
         let waited = self.runtime.block_on(wait);
-        self.begin();
+        self.reacquire();
         waited
     }
 
-    fn begin(&mut self) {
-        let turn = Arc::clone(&self.turns.0).acquire_owned();
-        // The semaphore is never closed; if it were, there would be no order to keep.
-        self.permit = self.runtime.block_on(turn).ok();
+    fn reacquire(&mut self) {
+        let permit = Arc::clone(&self.compute_permits.0).acquire_owned();
+        // The semaphore is never closed; if it were, there would be no limit to enforce.
+        self.permit = self.runtime.block_on(permit).ok();
     }
 }
 
@@ -207,22 +217,22 @@ mod tests {
 
     #[tokio::test]
     async fn others_compute_in_a_pause_only() {
-        let turns = ComputePermits::at_once(1);
+        let compute_permits = ComputePermits::with_limit(1);
         let (begin, has_begun) = oneshot::channel();
         let (go_on, wait) = oneshot::channel();
         let first = spawn_blocking({
-            let turns = turns.clone();
+            let compute_permits = compute_permits.clone();
             move || {
-                let mut turn = turns.take();
-                assert!(turns.0.try_acquire().is_err(), "there is one turn");
+                let mut permit = compute_permits.acquire();
+                assert!(compute_permits.0.try_acquire().is_err(), "there is one permit");
                 begin.send(()).unwrap();
-                turn.pause(async { wait.await.unwrap() });
-                assert!(turns.0.try_acquire().is_err(), "it has its turn again");
+                permit.release_while(async { wait.await.unwrap() });
+                assert!(compute_permits.0.try_acquire().is_err(), "it has its permit again");
             }
         });
         has_begun.await.unwrap();
-        // The first thread pauses, and cannot go on before this one has had its turn.
-        spawn_blocking(move || drop(turns.take())).await.unwrap();
+        // The first thread has released its permit, and cannot continue before this one has had it.
+        spawn_blocking(move || drop(compute_permits.acquire())).await.unwrap();
         go_on.send(()).unwrap();
         first.await.unwrap();
     }

@@ -1,7 +1,8 @@
-//! Streams that end when their client lets them wait too long.
+//! Readers and writers that fail if their client makes them wait too long.
 //!
-//! Two, because TLS may stand between them: whether the client takes what is sent shows at the
-//! socket, and when its next request begins shows in the text that was encrypted.
+//! There are two, because TLS may be between them: whether the client takes what is sent is visible
+//! at the socket, but the begin of its next request only in the decrypted text. tokio-io-timeout
+//! has no deadline for a whole response, and does not report which timeout has expired.
 
 use std::io;
 use std::pin::Pin;
@@ -15,32 +16,34 @@ use tokio::time::{Instant, Sleep};
 use super::connection_stage::{ConnectionStage, HEADER_TIMEOUT, WaitingFor};
 use crate::telemetry::web::Closed;
 
-/// A client that takes nothing for so long has gone.
+/// Maximum time for which a client takes nothing.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The most of a head that is read at once, in bytes. hyper makes room for what it was given before, so
-/// that with pieces of half its first buffer that buffer ends at just the limit of a head.
+/// Maximum number of bytes of a head that are read at once.
+///
+/// hyper grows its buffer by what it has read before. With pieces of half its initial buffer, the
+/// buffer ends exactly at the limit of a head.
 const HEAD_PIECE_BYTES: usize = 4 << 10;
 
-/// A stream that fails to read once the time of its stage is over, and that gives out a head in
-/// pieces.
+/// A reader that fails once the deadline of the connection's stage is over, and that returns a head
+/// in pieces.
 #[derive(Debug)]
-pub struct ReadTimeout<S> {
-    stream: S,
+pub struct ReadTimeout<R> {
+    reader: R,
     stage: Arc<ConnectionStage>,
     timer: Pin<Box<Sleep>>,
-    /// The last bytes that were read.
+    /// Last bytes that were read.
     tail: [u8; 3],
 }
 
-impl<S> ReadTimeout<S> {
-    /// Sees to it that `stream` keeps to `stage`.
-    pub fn new(stream: S, stage: Arc<ConnectionStage>) -> Self {
+impl<R> ReadTimeout<R> {
+    /// Wraps `reader` so that it enforces the deadlines of `stage`.
+    pub fn new(reader: R, stage: Arc<ConnectionStage>) -> Self {
         let timer = Box::pin(tokio::time::sleep(HEADER_TIMEOUT));
-        Self { stream, stage, timer, tail: [0; 3] }
+        Self { reader, stage, timer, tail: [0; 3] }
     }
 
-    /// Notes whether what was read ends where a head ends, after an empty line. A client may send the
-    /// begin of its next request with the one before.
+    /// Notes whether the bytes end a head, which ends with an empty line. A client may send the
+    /// begin of its next request together with the previous one.
     fn note(&mut self, bytes: &[u8]) {
         for byte in bytes.iter().skip(bytes.len().saturating_sub(self.tail.len())) {
             self.tail.rotate_left(1);
@@ -52,8 +55,8 @@ impl<S> ReadTimeout<S> {
         }
     }
 
-    /// Fails once the time of the present stage is over. The timer of a stage that is over fires
-    /// in vain, and is then set to what is due now.
+    /// Fails once the deadline of the current stage is over. The timer of a previous stage fires
+    /// without effect, and is then set to the current deadline.
     fn check_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         while self.timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
@@ -78,20 +81,20 @@ impl<S> ReadTimeout<S> {
     }
 }
 
-/// Reads at most a piece of a head.
-fn read_piece<S: AsyncRead>(
-    stream: Pin<&mut S>,
+/// Reads at most one piece of a head.
+fn read_piece<R: AsyncRead>(
+    reader: Pin<&mut R>,
     cx: &mut Context<'_>,
     buf: &mut ReadBuf<'_>,
 ) -> Poll<io::Result<()>> {
     let mut piece = ReadBuf::new(buf.initialize_unfilled_to(buf.remaining().min(HEAD_PIECE_BYTES)));
-    ready!(stream.poll_read(cx, &mut piece))?;
+    ready!(reader.poll_read(cx, &mut piece))?;
     let length = piece.filled().len();
     buf.advance(length);
     Poll::Ready(Ok(()))
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for ReadTimeout<S> {
+impl<R: AsyncRead + Unpin> AsyncRead for ReadTimeout<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -100,13 +103,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadTimeout<S> {
         let this = &mut *self;
         let before = buf.filled().len();
         let read = match this.stage.waiting() {
-            WaitingFor::Answer => Pin::new(&mut this.stream).poll_read(cx, buf),
+            WaitingFor::Answer => Pin::new(&mut this.reader).poll_read(cx, buf),
             WaitingFor::Head | WaitingFor::Request => {
-                read_piece(Pin::new(&mut this.stream), cx, buf)
+                read_piece(Pin::new(&mut this.reader), cx, buf)
             }
         };
         this.note(buf.filled().get(before..).unwrap_or_default());
-        // The first bytes of the next request: from now on it has to hurry.
+        // The first bytes of the next request start the timeout of its head.
         if read.is_ready() && this.stage.waiting() == WaitingFor::Request {
             this.stage.begin_head();
         }
@@ -117,22 +120,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadTimeout<S> {
     }
 }
 
-/// A socket that fails to write once its client has taken nothing for too long, or not the whole
-/// answer.
+/// A writer that fails once the client has taken nothing for too long, or has not taken the whole
+/// response in time.
 #[derive(Debug)]
-pub struct WriteTimeout<S> {
-    stream: S,
+pub struct WriteTimeout<W> {
+    writer: W,
     stage: Arc<ConnectionStage>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> WriteTimeout<S> {
-    /// Watches what is written to `stream`.
-    pub const fn new(stream: S, stage: Arc<ConnectionStage>) -> Self {
-        Self { stream, stage, timer: None }
+impl<W> WriteTimeout<W> {
+    /// Wraps `writer` so that it enforces the timeouts.
+    pub const fn new(writer: W, stage: Arc<ConnectionStage>) -> Self {
+        Self { writer, stage, timer: None }
     }
 
-    /// Passes on what writing came to, unless it has come to nothing for too long.
+    /// Returns the result of a write, or an error if writes have been pending for too long.
     fn check_write<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -155,13 +158,13 @@ impl<S> WriteTimeout<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
+impl<W: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<W> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let written = Pin::new(&mut self.writer).poll_write(cx, buf);
         self.check_write(cx, written)
     }
 
@@ -170,20 +173,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let written = Pin::new(&mut self.writer).poll_write_vectored(cx, bufs);
         self.check_write(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.writer.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(&mut self.writer).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(&mut self.writer).poll_shutdown(cx)
     }
 }
 
@@ -196,7 +199,7 @@ mod tests {
 
     use super::*;
 
-    /// Both ends of a session of TLS over `ours`, which `theirs` is the other end of.
+    /// Performs a TLS handshake over the two ends of a stream.
     async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         ours: S,
         theirs: DuplexStream,
@@ -225,7 +228,7 @@ mod tests {
         (ours.unwrap(), theirs.unwrap())
     }
 
-    /// Seconds until an action failed for want of a client that hurries.
+    /// Returns the number of seconds until an action timed out.
     async fn timed_out<T: std::fmt::Debug>(action: impl Future<Output = io::Result<T>>) -> u64 {
         let start = Instant::now();
         let ended = tokio::time::timeout(Duration::from_secs(3_600), action).await.unwrap();
@@ -242,7 +245,7 @@ mod tests {
         let (ours, _theirs) = duplex(16);
         assert_eq!(timed_out(taken(ours).write_all(&[0; 64])).await, 30);
 
-        // What TLS has taken in but not sent is not sent yet.
+        // Data that TLS has buffered counts as not sent.
         let (ours, theirs) = duplex(16 << 10);
         let (reader, writer) = split(ours);
         let (mut ours, _theirs) = handshake(join(reader, taken(writer)), theirs).await;
@@ -315,12 +318,12 @@ mod tests {
             stage.end_answer();
             assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 60);
         }
-        // The first byte of the next request, and no more.
+        // Only the first byte of the next request arrives.
         stage.begin_request();
         stage.end_answer();
         pass(&mut theirs, &mut ours, "G").await;
         assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 5);
-        // The same with the end of the request before, or before its answer.
+        // That byte arrives with the end of the previous request, or before its response.
         for texts in [["ET\r\n\r\nG", ""], ["ET\r\n\r\n", "G"]] {
             stage.begin_head();
             pass(&mut theirs, &mut ours, texts[0]).await;

@@ -78,7 +78,8 @@ fn sources() -> Vec<Source> {
 
 /// The modules in the order of `lib.rs`.
 fn ranks(lib: &str) -> Vec<&str> {
-    lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect()
+    let modules = lib.lines().filter_map(|line| line.strip_suffix(';')?.split_once("mod "));
+    modules.map(|(_, module)| module).collect()
 }
 
 /// What the sources import against the order.

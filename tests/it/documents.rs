@@ -7,7 +7,7 @@ use std::process::Command;
 
 use aitask_exporter::cli::Cli;
 use aitask_exporter::config::{self, preset};
-use aitask_exporter::family::{Family, Kind, PROBE, PROCESS, PROVIDER, TASK};
+use aitask_exporter::family::{self, Family, Kind};
 use aitask_exporter::observation::Reason;
 use clap::CommandFactory;
 use serde_json::Value;
@@ -104,8 +104,7 @@ fn every_block_of_yaml_is_right() {
 
 #[test]
 fn every_metric_and_flag_that_is_named_exists() {
-    let families: Vec<Family> =
-        TASK.into_iter().chain(PROVIDER).chain(PROCESS).chain(PROBE).collect();
+    let families: Vec<Family> = family::all().collect();
     // The middle of the names of recorded series.
     let recorded: Vec<_> = rules::all().into_iter().map(|rule| rule.name).collect();
     let is_recorded = |word: &str| recorded.iter().any(|name| name.split(':').nth(1) == Some(word));

@@ -133,7 +133,7 @@ fn an_upstream_cannot_grow_the_series() {
                 assert!(of_tasks.insert((name, id)), "{name} of {id} is there twice");
             }
         }
-        assert!(of_tasks.len() <= TASKS * family::TASK.len());
+        assert!(of_tasks.len() <= TASKS * family::TASK_FAMILIES.len());
         let unknown = samples.find("aitask_status", &[("state", "unknown")]).into_iter();
         words.extend(unknown.map(|(labels, _)| labels["status"].clone()));
         for name in OPEN {

@@ -40,6 +40,7 @@ mod limits;
 mod lists;
 mod load;
 mod logs;
+mod memory;
 mod names;
 mod odd_files;
 mod origin;

@@ -6,8 +6,8 @@ use std::fs;
 
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, Config, Loaded, preset};
-use aitask_exporter::fetch::credentials::Credentials;
-use aitask_exporter::mapping::{Answer, Body};
+use aitask_exporter::fetch::credentials::ProviderCredentials;
+use aitask_exporter::mapping::{ProviderResponse, ResponseBody};
 use aitask_exporter::observation::{Failure, Observation};
 use aitask_exporter::task::Task;
 use aitask_exporter::task::TaskGroup;
@@ -174,18 +174,19 @@ fn check_answer(system: &System, recorded: &Recorded) {
     let mapping = &system.config.providers[0].mapping;
     let file = root(&system.directory).join(&recorded.file);
     let body = fs::read(&file).unwrap();
-    let body = if mapping.ignores_body { Body::Unread } else { Body::Whole(&body) };
+    let body =
+        if mapping.ignores_body { ResponseBody::Ignored } else { ResponseBody::Whole(body.into()) };
     let headers = recorded.headers.iter().map(|(name, value)| {
         (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap())
     });
     let headers: HeaderMap = headers.collect();
     let status = recorded.http_status;
-    let answer = Answer { status, headers: &headers, sent: SENT, body };
-    let reading = mapping.read(&answer, &[&system.expected.task]);
-    let [result] = &*reading.tasks else { panic!("{} tasks", reading.tasks.len()) };
+    let response = ProviderResponse { status, headers, sent: SENT, body };
+    let mapped = mapping.map_response(&response, &[&system.expected.task]);
+    let [result] = &*mapped.outcomes else { panic!("{} tasks", mapped.outcomes.len()) };
     let means = recorded.means.iter().map(|(key, fact)| (key.clone(), text(fact)));
     assert_eq!(
-        meaning(result, reading.code.as_deref()),
+        meaning(result, mapped.code.as_deref()),
         means.collect(),
         "{} with HTTP status {status}: {result:?}",
         file.display()
@@ -209,7 +210,7 @@ fn requests() {
         assert_eq!(call, expected.request.call, "{name}");
         let body = request.body(&task).map(|body| serde_json::from_str(&body).unwrap());
         assert_eq!(body, expected.request.body, "{name}");
-        let (headers, _) = Credentials::read(&provider.client).unwrap().current();
+        let (headers, _) = ProviderCredentials::read(&provider.client).unwrap().current();
         let headers = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
         let wanted = &expected.request.headers;
         let wanted = wanted.iter().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -249,12 +250,11 @@ fn batches() {
         let body = request.body(&tasks).map(|body| serde_json::from_str(&body).unwrap());
         assert_eq!(body, batch.body, "{name}");
         let body = fs::read(root(&directory).join(&batch.file)).unwrap();
-        let headers = HeaderMap::new();
-        let answer =
-            Answer { status: 200, headers: &headers, sent: SENT, body: Body::Whole(&body) };
+        let (headers, body) = (HeaderMap::new(), ResponseBody::Whole(body.into()));
+        let response = ProviderResponse { status: 200, headers, sent: SENT, body };
         let asked: Vec<_> = batch.tasks.iter().map(String::as_str).collect();
-        let reading = provider.mapping.read(&answer, &asked);
-        let means = reading.tasks.iter().map(|result| meaning(result, reading.code.as_deref()));
+        let mapped = provider.mapping.map_response(&response, &asked);
+        let means = mapped.outcomes.iter().map(|result| meaning(result, mapped.code.as_deref()));
         let wanted = batch.means.iter().map(|facts| {
             facts.iter().map(|(key, fact)| (key.clone(), text(fact))).collect::<BTreeMap<_, _>>()
         });

@@ -10,7 +10,7 @@ use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, preset};
 use aitask_exporter::fetch::resolver::Resolver;
 use aitask_exporter::observation::{Observation, Reason, State};
-use aitask_exporter::poll::{self, Upstream};
+use aitask_exporter::poll::{self, ProviderClient};
 use aitask_exporter::task::TaskGroup;
 use aitask_exporter::task::{Task, TaskCommon};
 use aitask_exporter::tls;
@@ -66,7 +66,7 @@ impl Gateway {
         self.control("PUT", &format!("tasks/{id}"), &script.to_string()).await;
     }
 
-    fn upstream(&self, preset: &str, token: &str) -> Upstream {
+    fn upstream(&self, preset: &str, token: &str) -> ProviderClient {
         let provider = json!({
             "name": preset,
             "preset": preset,
@@ -77,7 +77,7 @@ impl Gateway {
         let loaded = config::load_text("x.yml", &config, Path::new(""));
         let loaded = loaded.unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
         let provider = Arc::clone(&loaded.config.providers[0]);
-        Upstream::new(provider, None, &Resolver::system()).unwrap()
+        ProviderClient::new(provider, None, &Resolver::system()).unwrap()
     }
 }
 
@@ -89,14 +89,14 @@ fn task(preset: &str, id: impl AsRef<str>) -> Task {
 }
 
 /// The state, or the reason of the failure.
-async fn state(upstream: &Upstream, task: Task) -> Result<State, Reason> {
-    let polled = poll::once(upstream, &TaskGroup::one(task), false).await;
+async fn state(upstream: &ProviderClient, task: Task) -> Result<State, Reason> {
+    let polled = poll::poll_once(upstream, &TaskGroup::one(task), false, None).await;
     let [outcome] = &*polled.outcomes else { panic!("{} outcomes", polled.outcomes.len()) };
     outcome.as_ref().map(|seen| seen.state).map_err(|failure| failure.reason)
 }
 
-async fn observe(upstream: &Upstream, task: &Task) -> Observation {
-    let polled = poll::once(upstream, &TaskGroup::one(task.clone()), false).await;
+async fn observe(upstream: &ProviderClient, task: &Task) -> Observation {
+    let polled = poll::poll_once(upstream, &TaskGroup::one(task.clone()), false, None).await;
     polled.outcomes[0]
         .clone()
         .unwrap_or_else(|failure| panic!("{}: {failure:?}", task.common.provider))
@@ -242,7 +242,7 @@ async fn batches() {
         // No ID is safe from separators.
         let tasks = ids.iter().map(|word| task(name, format!("{word}-a,b\"{name}")));
         let tasks = TaskGroup::collect(tasks).unwrap();
-        let polled = poll::once(&upstream, &tasks, true).await;
+        let polled = poll::poll_once(&upstream, &tasks, true, None).await;
         let states = polled.outcomes.iter();
         let states: Vec<_> =
             states.map(|outcome| outcome.as_ref().map(|s| s.state).map_err(|f| f.reason)).collect();

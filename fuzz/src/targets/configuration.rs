@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use aitask_exporter::config::diagnostic::{Diagnostics, RenderedDiagnostic};
 use aitask_exporter::config::{self, Loaded, preset};
 use aitask_exporter::printable::is_printable;
 use aitask_exporter::task::check_id;
+use aitask_exporter::yaml::diagnostic::{Diagnostics, RenderedDiagnostic};
 
 use crate::harness::root;
 

@@ -10,7 +10,7 @@ use aitask_exporter::clock::Clock;
 use aitask_exporter::config::Sources;
 use aitask_exporter::fetch::resolver::Resolver;
 use aitask_exporter::history::History;
-use aitask_exporter::poll::worker::Context;
+use aitask_exporter::poll::worker::Services;
 use aitask_exporter::reload::{self, ConfigManager, ConfigSource, Upstreams};
 use aitask_exporter::store::Store;
 use aitask_exporter::telemetry::Telemetry;
@@ -49,7 +49,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let web = runtime.block_on(async {
         let (telemetry, clock) = (Arc::new(Telemetry::new()), Clock::system());
         let history = Arc::new(History::new(10));
-        let context = Context {
+        let context = Services {
             runtime: runtime.handle().clone(),
             resolver: Resolver::system(),
             clock,
@@ -69,11 +69,15 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
             telemetry,
             history,
             telemetry_path: "/metrics".to_owned(),
-            turns: ComputePermits::new(),
+            compute_permits: ComputePermits::new(),
             stopping: AtomicBool::new(false),
         }
     });
-    let guard = Authentication { settings: None, open: &[], telemetry: Arc::clone(&web.telemetry) };
+    let guard = Authentication {
+        web_config: None,
+        unauthenticated_paths: &[],
+        telemetry: Arc::clone(&web.telemetry),
+    };
     let router = web::router(Arc::new(web), 40, guard);
     Server { runtime, router, stop: watch::Sender::new(false) }
 });

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, Provider, preset};
-use aitask_exporter::mapping::{Answer, Body};
+use aitask_exporter::mapping::{ProviderResponse, ResponseBody};
 use aitask_exporter::observation::{Failure, Observation, OddField, State};
 use aitask_exporter::record::Record;
 use aitask_exporter::task::{Task, TaskCommon};
@@ -79,37 +79,41 @@ pub fn run(data: &[u8]) {
     }
     for provider in &*PROVIDERS {
         let bodies = match provider.mapping.ignores_body {
-            true => vec![Body::Unread],
+            true => vec![ResponseBody::Ignored],
             false => {
                 let half = &body[..body.len() / 2];
-                let cut = |start| Body::Cut { start, limit: body.len() };
-                vec![Body::Whole(body), cut(body), cut(half)]
+                let start = |start: &[u8]| ResponseBody::Truncated {
+                    start: start.to_vec().into(),
+                    limit: body.len(),
+                };
+                let whole = ResponseBody::Whole(body.to_vec().into());
+                vec![whole, start(body), start(half)]
             }
         };
         for body in bodies {
-            let answer = Answer { status, headers: &headers, sent: SENT, body };
-            read(provider, &answer, &asked, data.len());
+            let response = ProviderResponse { status, headers: headers.clone(), sent: SENT, body };
+            map(provider, &response, &asked, data.len());
         }
     }
 }
 
-fn read(provider: &Provider, answer: &Answer<'_>, asked: &[&str], length: usize) {
-    let reading = provider.mapping.read(answer, asked);
-    assert_eq!(reading.tasks.len(), asked.len());
-    if let Some(code) = &reading.code {
+fn map(provider: &Provider, response: &ProviderResponse, asked: &[&str], length: usize) {
+    let mapped = provider.mapping.map_response(response, asked);
+    assert_eq!(mapped.outcomes.len(), asked.len());
+    if let Some(code) = &mapped.code {
         label(code);
     }
-    assert!(reading.message.is_none_or(|message| message.len() <= 3 * length));
-    assert!(reading.retry_after.is_none_or(|delay| delay.as_secs() <= 31_536_000));
-    assert!(reading.retry_after.is_none() || reading.tasks.iter().all(Result::is_err));
-    for (outcome, id) in reading.tasks.iter().zip(asked) {
+    assert!(mapped.message.is_none_or(|message| message.len() <= 3 * length));
+    assert!(mapped.retry_after.is_none_or(|delay| delay.as_secs() <= 31_536_000));
+    assert!(mapped.retry_after.is_none() || mapped.outcomes.iter().all(Result::is_err));
+    for (outcome, id) in mapped.outcomes.iter().zip(asked) {
         match outcome {
             Ok(seen) => observation(seen),
             Err(failure) => failed(failure),
         }
         keep(outcome, id);
     }
-    for columns in provider.mapping.explain(answer, asked[0]) {
+    for columns in provider.mapping.explain(response, asked[0]) {
         let told: usize = columns.iter().map(String::len).sum();
         assert!(told <= 2_048 && !columns.concat().contains('\n'), "{columns:?}");
     }

@@ -4,9 +4,9 @@
 use std::sync::LazyLock;
 
 use aitask_exporter::config;
-use aitask_exporter::fetch::Call;
+use aitask_exporter::fetch::ProviderRequest;
 use aitask_exporter::fetch::resolver::Resolver;
-use aitask_exporter::poll::Upstream;
+use aitask_exporter::poll::ProviderClient;
 use aitask_exporter::task::TaskGroup;
 use aitask_exporter::task::{check_id, check_segments};
 use percent_encoding::percent_decode_str;
@@ -39,14 +39,15 @@ providers:
     response: *response
 ";
 
-static UPSTREAMS: LazyLock<Vec<Upstream>> = LazyLock::new(|| {
+static CLIENTS: LazyLock<Vec<ProviderClient>> = LazyLock::new(|| {
     aitask_exporter::tls::install();
     let loaded = config::load_text("requests.yml", PROVIDERS, &root("fuzz"));
     let providers = loaded.unwrap_or_else(|told| panic!("{told}")).config.providers;
     let resolver = Resolver::system();
-    let upstream =
-        |provider| Upstream::new(provider, None, &resolver).unwrap_or_else(|told| panic!("{told}"));
-    providers.into_iter().map(upstream).collect()
+    let client = |provider| {
+        ProviderClient::new(provider, None, &resolver).unwrap_or_else(|told| panic!("{told}"))
+    };
+    providers.into_iter().map(client).collect()
 });
 
 pub fn run(data: &[u8]) {
@@ -54,7 +55,7 @@ pub fn run(data: &[u8]) {
     let mut texts = text.split('\0');
     let kind = texts.next().unwrap_or_default();
     let params = [("kind".to_owned(), kind.to_owned())];
-    let [paths, kept, bodies] = &UPSTREAMS[..] else { panic!("three providers") };
+    let [paths, kept, bodies] = &CLIENTS[..] else { panic!("three providers") };
     let mut tasks = Vec::new();
     for id in texts.take(MOST_TASKS) {
         let task = paths.task(id, &params);
@@ -65,34 +66,37 @@ pub fn run(data: &[u8]) {
         assert_eq!(kept.task(id, &params).is_ok(), parts, "{id:?} of {kind:?}");
         let Ok(task) = task else { continue };
         let one = TaskGroup::one(task.clone());
-        check_path(&call(paths, &one, false), id, kind);
+        check_path(&request(paths, &one, false), id, kind);
         if parts {
-            check_kept(&call(kept, &one, false), id, kind);
+            check_kept(&request(kept, &one, false), id, kind);
         }
         let body =
             json!({ "ids": [id], "{": format!("of {kind}"), "deep": [{ "id": id, "n": 1 }] });
-        check_body(&call(bodies, &one, false), "http://gateway.example/fetch", &body);
+        check_body(&request(bodies, &one, false), "http://gateway.example/fetch", &body);
         tasks.push(task);
     }
     if let Some(group) = TaskGroup::collect(tasks) {
         assert!(group.iter().all(|task| task.group() == group.first().group()));
         let ids: Vec<_> = group.iter().map(|task| &*task.id).collect();
         let body = json!({ "ids": ids, "kind": kind });
-        check_body(&call(bodies, &group, true), "http://gateway.example/batch", &body);
+        check_body(&request(bodies, &group, true), "http://gateway.example/batch", &body);
     }
 }
 
-fn call(upstream: &Upstream, tasks: &TaskGroup, batched: bool) -> Call {
-    let called = upstream.fetcher.call(&upstream.provider, tasks, batched);
-    called.unwrap_or_else(|failure| panic!("{tasks:?}: {failure:?}"))
+fn request(client: &ProviderClient, tasks: &TaskGroup, is_batch: bool) -> ProviderRequest {
+    let built = client.fetcher.build_request(&client.provider, tasks, is_batch);
+    built.unwrap_or_else(|failure| panic!("{tasks:?}: {failure:?}"))
 }
 
-fn check_path(call: &Call, id: &str, kind: &str) {
-    let url = &call.url;
+fn check_path(request: &ProviderRequest, id: &str, kind: &str) {
+    let url = &request.url;
     // A browser's idea of the URL, and ours of its text.
     assert!(url.as_str().starts_with("https://gateway.example:8443/v1/a%20b/tasks/"), "{url}");
     assert!(url.as_str().bytes().all(|byte| byte.is_ascii_graphic()), "{url}");
-    assert_eq!((url.fragment(), call.body.as_deref(), call.method.as_str()), (None, None, "GET"));
+    assert_eq!(
+        (url.fragment(), request.body.as_deref(), request.method.as_str()),
+        (None, None, "GET")
+    );
     assert_eq!(url.join(url.as_str()).as_ref(), Ok(url));
     let segments: Vec<_> = url.path().split('/').skip(1).map(decode).collect();
     let of = format!("of:{kind}");
@@ -104,18 +108,18 @@ fn check_path(call: &Call, id: &str, kind: &str) {
 }
 
 /// Each slash of a value parts segments, and none of them leads elsewhere.
-fn check_kept(call: &Call, id: &str, kind: &str) {
-    let url = &call.url;
+fn check_kept(request: &ProviderRequest, id: &str, kind: &str) {
+    let url = &request.url;
     assert!(url.as_str().starts_with("https://gateway.example/kept/"), "{url}");
     let parts = ["kept"].into_iter().chain(id.split('/')).chain(kind.split('/')).chain(["x"]);
     assert!(url.path().split('/').skip(1).map(decode).eq(parts), "{url}");
     assert_eq!((url.query(), url.fragment()), (None, None));
 }
 
-fn check_body(call: &Call, url: &str, expected: &serde_json::Value) {
-    assert_eq!((call.url.as_str(), call.method.as_str()), (url, "POST"));
-    let body = call.body.as_deref().unwrap_or_default();
-    assert_eq!(serde_json::from_str::<serde_json::Value>(body).as_ref().ok(), Some(expected));
+fn check_body(request: &ProviderRequest, url: &str, expected: &serde_json::Value) {
+    assert_eq!((request.url.as_str(), request.method.as_str()), (url, "POST"));
+    let body = request.body.as_deref().unwrap_or_default();
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(body).as_ref().ok(), Some(expected));
 }
 
 fn decode(text: &str) -> String {

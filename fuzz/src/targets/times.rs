@@ -1,7 +1,7 @@
 //! The bytes are a moment, a delay or progress, as an API writes it.
 
 use aitask_exporter::clock::Timestamp;
-use aitask_exporter::mapping::convert::{DelayFormat, ProgressFormat};
+use aitask_exporter::mapping::fields::{DelayFormat, ProgressFormat};
 use aitask_exporter::mapping::time::{TimeFormat, zone};
 
 /// 1 January 2000 and 1 January 10000, in microseconds.

@@ -50,27 +50,27 @@ fn a_connection_is_kept_for_less_than_the_server_announces() {
 #[tokio::test(start_paused = true)]
 async fn an_address_is_known_for_as_long_as_its_connection_may_be_reused() {
     let memory = Duration::from_secs(60);
-    let mut answered = Answered::new(memory, Instant::now());
+    let mut used = UsedAddresses::new(memory, Instant::now());
     let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    answered.insert(address(1), Instant::now());
+    used.insert(address(1), Instant::now());
     for _ in 0..6 {
         tokio::time::advance(Duration::from_secs(10)).await;
-        answered.insert(address(2), Instant::now());
-        assert!(answered.contains(&address(1)) && answered.contains(&address(2)));
+        used.insert(address(2), Instant::now());
+        assert!(used.contains(&address(1)) && used.contains(&address(2)));
     }
     // It is forgotten, and one that goes on answering is not.
     for _ in 0..7 {
         tokio::time::advance(Duration::from_secs(10)).await;
-        answered.insert(address(2), Instant::now());
+        used.insert(address(2), Instant::now());
     }
-    assert!(!answered.contains(&address(1)) && answered.contains(&address(2)));
-    answered.remove(&address(2));
-    assert!(!answered.contains(&address(2)));
+    assert!(!used.contains(&address(1)) && used.contains(&address(2)));
+    used.remove(&address(2));
+    assert!(!used.contains(&address(2)));
     // However many there are.
     for port in 0..u16::MAX {
-        answered.insert(address(port), Instant::now());
+        used.insert(address(port), Instant::now());
     }
-    assert!(answered.recent.len() + answered.older.len() <= 2 * MAX_ADDRESSES);
+    assert!(used.recent.len() + used.older.len() <= 2 * MAX_ADDRESSES);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn the_list_of_idle_times_falls_to_zero() {
 
 /// A server that goes on answering whatever becomes of its name.
 #[derive(Clone)]
-struct Server(Arc<Counts>);
+struct TestServer(Arc<Counts>);
 
 struct Counts {
     connections: AtomicUsize,
@@ -92,7 +92,7 @@ struct Counts {
     go_on: Notify,
 }
 
-impl Server {
+impl TestServer {
     /// Serves on `listener`: HTTP/2 where there is TLS.
     fn start(listener: TcpListener, tls: Option<TlsAcceptor>) -> Self {
         let (connections, requests) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -168,7 +168,7 @@ async fn follow(tls: Option<TlsAcceptor>) {
     let old = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = old.local_addr().unwrap().port();
     let new = TcpListener::bind(("127.0.0.2", port)).await.unwrap();
-    let (old, new) = (Server::start(old, tls.clone()), Server::start(new, tls.clone()));
+    let (old, new) = (TestServer::start(old, tls.clone()), TestServer::start(new, tls.clone()));
     let address = Arc::new(Mutex::new(SocketAddr::from(([127, 0, 0, 1], 0))));
     let resolver = {
         let address = Arc::clone(&address);
@@ -182,7 +182,7 @@ async fn follow(tls: Option<TlsAcceptor>) {
     let loaded = load_text("c.yml", &text, Path::new("")).unwrap();
     let settings = ClientSettings::read(&loaded.config.providers[0], resolver).unwrap();
     let lifetime = settings.lifetime;
-    let connections = Connections::new(settings).unwrap();
+    let connections = ProviderConnections::new(settings).unwrap();
     let start = Instant::now();
     let send = async |path: &str, now| {
         let url = format!("{url}{path}");

@@ -1,47 +1,47 @@
-//! Characters as encoders write them: escapes of JSON and JavaScript, percent-encoding and HTML's
-//! character references, also one around another.
+//! Decoding of escaped characters: escapes of JSON and JavaScript, percent-encoding and HTML's
+//! character references, also nested.
 
 #[cfg(test)]
 mod tests;
 
 use arrayvec::ArrayVec;
 
-use super::html;
-
-/// Escapes whose own characters are escaped again are read this deep.
+/// Depth up to which escapes whose own characters are escaped are decoded.
 const MAX_DEPTH: u8 = 3;
-/// How often a character of one escape may turn out to be escaped itself. A character outside of
-/// Unicode's first plane takes 100 in JSON of which another JSON and a third escape every character.
+/// Most characters of one escape that may be escaped themselves. A character outside of Unicode's first
+/// plane takes 100 in JSON within JSON within JSON, each of which escapes every character.
 const MAX_NESTED: usize = 128;
-/// The same for a whole text: for each byte, and for a text of any length. Answers that are no
-/// attack take a hundredth.
+/// The same for a whole text: for each byte, and for a text of any length. Ordinary responses take a
+/// hundredth.
 const NESTED_A_BYTE: usize = 2;
 const NESTED_AT_LEAST: usize = 4_096;
-/// Work of comparing with secrets, likewise, in units of [`COMPARED`]: a secret of backslashes can be
-/// read in many ways.
+/// Limits of the work of comparing with secrets, likewise, in units of [`COMPARED`]: a secret of
+/// backslashes can be decoded in many ways.
 const WORK_A_BYTE: usize = 128;
 const WORK_AT_LEAST: usize = 1 << 20;
-/// Work of looking for what stands before an escape, a few nanoseconds.
+/// Work of comparing the text before an escape: a few nanoseconds.
 pub const COMPARED: usize = 1;
-/// Work of reading on by one character, with all escapes that it may be.
+/// Work of comparing one more character, with all its possible escapes.
 pub const FOLLOWED: usize = 64;
-/// Escapes one around another that are read from one place, such as `&amp;amp;#43;`, and backslashes
-/// in a row: JSON within JSON doubles them and adds one, so that four times make 15.
+/// Most nested escapes at one position, such as `&amp;amp;#43;`, and most backslashes in a row: JSON
+/// within JSON doubles them and adds one, so that four levels make 15.
 const MAX_CHAIN: usize = 16;
-/// Digits of a character reference, leading zeros included.
+/// Most digits of a character reference, including leading zeros.
 const MAX_DIGITS: usize = 8;
+/// Length of the longest name that HTML has for an ASCII character, in bytes.
+const MAX_NAME: usize = 16;
 
-/// A character that an escape stands for.
+/// A decoded character.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Symbol {
+pub struct DecodedChar {
     /// The character in UTF-8, or one byte of it.
     pub utf8: ArrayVec<u8, 4>,
-    /// The position behind the escape.
+    /// Position after the escape.
     pub end: usize,
 }
 
-impl Symbol {
-    /// Returns the number of a character of Latin-1 beyond ASCII.
+impl DecodedChar {
+    /// Returns the number of a Latin-1 character beyond ASCII.
     fn latin1(&self) -> Option<u8> {
         match *self.utf8 {
             [0xc2, low] => Some(low),
@@ -51,29 +51,29 @@ impl Symbol {
     }
 }
 
-/// An escape, and those that begin with what it stands for, from the inside out: `\u0026#43;` is
-/// `&`, and `+` to those who decode twice.
+/// An escape, and those that begin with its decoded character, from the inside out: `\u0026#43;` is `&`,
+/// and decoded twice `+`.
 #[derive(Debug)]
-pub struct Chain {
-    /// What the last one stands for, and the position behind it.
+pub struct EscapeChain {
+    /// Decoded character of the last escape, and the position after it.
     lead: u8,
     end: usize,
-    /// True as long as there have been backslashes only, as they stand.
+    /// True as long as there have been only literal backslashes.
     is_raw: bool,
     depth: u8,
-    /// How many have been read.
+    /// Number of escapes decoded so far.
     read: usize,
-    /// The character of Latin-1 that the last one was read as the byte of.
-    latin1: Option<Symbol>,
+    /// Latin-1 character of the last escape, which was also decoded as a byte.
+    latin1: Option<DecodedChar>,
 }
 
-/// A byte, as it stands or behind escapes.
+/// A byte, literal or decoded.
 #[derive(Clone, Copy)]
 struct Decoded {
     byte: u8,
-    /// The position behind it.
+    /// Position after it.
     end: usize,
-    /// How many escapes were read for it.
+    /// Number of escapes decoded for it.
     layers: usize,
 }
 
@@ -82,54 +82,54 @@ pub const fn is_lead(byte: u8) -> bool {
     matches!(byte, b'\\' | b'%' | b'&')
 }
 
-/// Reads the escapes of a text, in time that its length bounds.
+/// Decoder of the escapes of a text, in time bounded by its length.
 #[derive(Debug)]
-pub struct Decoder<'t> {
+pub struct EscapeDecoder<'t> {
     text: &'t [u8],
-    /// How often it may still look for escapes within escapes: in all, and at the present place.
+    /// Number of nested escapes that may still be decoded: in all, and at the current position.
     left: usize,
     left_here: usize,
-    /// Work of comparing that is left.
+    /// Work of comparing that is left, in units of [`COMPARED`].
     work_left: usize,
 }
 
-impl<'t> Decoder<'t> {
-    /// A decoder that has not read anything.
+impl<'t> EscapeDecoder<'t> {
+    /// Returns a decoder of `text`.
     pub const fn new(text: &'t [u8]) -> Self {
         let left = text.len() * NESTED_A_BYTE + NESTED_AT_LEAST;
         let work_left = text.len() * WORK_A_BYTE + WORK_AT_LEAST;
         Self { text, left, left_here: MAX_NESTED, work_left }
     }
 
-    /// Counts work of comparing with a secret. Returns false once it has been more than any text takes
-    /// that is no attack.
+    /// Counts work of comparing with a secret. Returns false once it exceeds the work of any ordinary
+    /// text.
     pub fn spend(&mut self, work: usize) -> bool {
         self.work_left = self.work_left.saturating_sub(work);
         self.work_left > 0
     }
 
-    /// Reports whether the text is no longer read, because it has more escapes within escapes than any
-    /// encoder writes, or takes more comparisons.
+    /// Reports whether decoding has stopped, because the text has more nested escapes than any encoder
+    /// writes, or needs more comparisons.
     pub const fn is_exhausted(&self) -> bool {
         self.left == 0 || self.work_left == 0
     }
 
-    /// Returns the escapes at `at` before any of them is read.
-    pub fn chain(&mut self, at: usize) -> Chain {
+    /// Returns the chain of escapes at `at`, before any of them is decoded.
+    pub fn chain(&mut self, at: usize) -> EscapeChain {
         self.left_here = MAX_NESTED;
         self.chain_within(at, MAX_DEPTH)
     }
 
-    /// Returns the first byte at `at` that begins no escape, as it stands or decoded, and the
-    /// position behind it.
+    /// Returns the first byte at `at` that begins no escape, literal or decoded, and the position after
+    /// it.
     pub fn plain(&mut self, at: usize) -> Option<(u8, usize)> {
         self.left_here = MAX_NESTED;
         self.byte_at(at, MAX_DEPTH)
     }
 
-    /// Reads the next escape of a chain. One that stands for a character of Latin-1 is read twice, since
+    /// Decodes the next escape of a chain. An escape of a Latin-1 character is decoded twice, since
     /// encoders that write bytes of UTF-8 write each of them as the character with its number.
-    pub fn next(&mut self, chain: &mut Chain) -> Option<Symbol> {
+    pub fn next(&mut self, chain: &mut EscapeChain) -> Option<DecodedChar> {
         if let Some(symbol) = chain.latin1.take() {
             return Some(symbol);
         }
@@ -158,22 +158,22 @@ impl<'t> Decoder<'t> {
         Some(symbol)
     }
 
-    fn chain_within(&self, at: usize, depth: u8) -> Chain {
+    fn chain_within(&self, at: usize, depth: u8) -> EscapeChain {
         let lead = self.get(at).unwrap_or_default();
-        Chain { lead, end: at + 1, is_raw: true, depth, read: 0, latin1: None }
+        EscapeChain { lead, end: at + 1, is_raw: true, depth, read: 0, latin1: None }
     }
 
     fn get(&self, at: usize) -> Option<u8> {
         self.text.get(at).copied()
     }
 
-    /// Returns the first byte of a kind that an escape within an escape stands for.
+    /// Returns the first wanted byte decoded from nested escapes.
     fn nested(
         &mut self,
         at: usize,
         depth: u8,
         max_layers: usize,
-        is_wanted: impl Fn(u8, &Chain) -> bool,
+        is_wanted: impl Fn(u8, &EscapeChain) -> bool,
     ) -> Option<Decoded> {
         let depth = depth.checked_sub(1).filter(|_| max_layers > 0)?;
         self.left_here = self.left_here.checked_sub(1)?;
@@ -195,7 +195,7 @@ impl<'t> Decoder<'t> {
         self.decoded_at(at, depth, MAX_CHAIN).map(|decoded| (decoded.byte, decoded.end))
     }
 
-    /// Returns the first byte at `at` that begins no escape, behind at most so many.
+    /// Returns the first byte at `at` that begins no escape, decoded from at most `max_layers` escapes.
     fn decoded_at(&mut self, at: usize, depth: u8, max_layers: usize) -> Option<Decoded> {
         let byte = self.get(at)?;
         if is_lead(byte) {
@@ -204,12 +204,12 @@ impl<'t> Decoder<'t> {
         Some(Decoded { byte, end: at + 1, layers: 0 })
     }
 
-    /// Reads what follows a backslash, which was escaped so often itself.
-    fn backslash(&mut self, at: usize, depth: u8, layers: usize) -> Option<Symbol> {
+    /// Decodes the text after a backslash that is itself escaped `layers` times.
+    fn backslash(&mut self, at: usize, depth: u8, layers: usize) -> Option<DecodedChar> {
         let (letter, end) = match self.get(at)? {
             lead if is_lead(lead) => {
-                // A backslash, if it is escaped as often as the one before. Those that stand there
-                // only double the one of the next escape.
+                // A backslash, if it is escaped as often as the one before. Literal ones only double
+                // the backslash of the next escape.
                 let decoded = self.nested(at, depth, MAX_CHAIN, |byte, chain| match byte {
                     b'\\' => !chain.is_raw && chain.read >= layers,
                     byte => !is_lead(byte),
@@ -235,9 +235,9 @@ impl<'t> Decoder<'t> {
         Some(byte(letter, end))
     }
 
-    /// Reads what follows `\u`: four digits, with a second escape where they are half of a
-    /// character, or any number of them in braces.
-    fn unicode(&mut self, at: usize, depth: u8, layers: usize) -> Option<Symbol> {
+    /// Decodes the text after `\u`: four digits, with a second escape if they are a surrogate, or any
+    /// number of digits in braces.
+    fn unicode(&mut self, at: usize, depth: u8, layers: usize) -> Option<DecodedChar> {
         let (first, at) = self.byte_at(at, depth)?;
         if first == b'{' {
             return self.braced(at, depth);
@@ -247,7 +247,7 @@ impl<'t> Decoder<'t> {
         if !(0xd800..0xdc00).contains(&code) {
             return character(code, end);
         }
-        // The other half stands behind as many backslashes, or behind one that is escaped as often.
+        // The low surrogate follows after as many backslashes, or after one that is escaped as often.
         let behind = self.text.get(end..)?.iter().take(MAX_CHAIN);
         let raw = end + behind.take_while(|byte| **byte == b'\\').count();
         let escaped =
@@ -265,8 +265,8 @@ impl<'t> Decoder<'t> {
         Some((code.checked_sub(0xdc00).filter(|low| *low < 0x400)?, end))
     }
 
-    /// Reads what follows `%`: two digits, or as old JavaScript writes it, `u` and four.
-    fn percent(&mut self, at: usize, depth: u8) -> Option<Symbol> {
+    /// Decodes the text after `%`: two digits, or `u` and four digits as in old JavaScript.
+    fn percent(&mut self, at: usize, depth: u8) -> Option<DecodedChar> {
         match self.byte_at(at, depth)? {
             (b'u', at) => {
                 let (code, end) = self.hex(at, 4, depth)?;
@@ -280,8 +280,8 @@ impl<'t> Decoder<'t> {
         }
     }
 
-    /// Reads what follows `&`: a number, or a name and a semicolon.
-    fn reference(&mut self, at: usize, depth: u8) -> Option<Symbol> {
+    /// Decodes the text after `&`: a number, or a name and a semicolon.
+    fn reference(&mut self, at: usize, depth: u8) -> Option<DecodedChar> {
         let hash = self.decoded_at(at, depth, MAX_CHAIN)?;
         let (first, mut end) = (hash.byte, hash.end);
         if first == b'#' {
@@ -292,25 +292,25 @@ impl<'t> Decoder<'t> {
                 _ => self.reference_number(end, 10, hash.layers, depth),
             };
         }
-        let mut name = ArrayVec::<u8, { html::MAX_NAME }>::new();
+        let mut name = ArrayVec::<u8, { MAX_NAME }>::new();
         let mut letter = first;
         while letter.is_ascii_alphanumeric() {
             name.try_push(letter).ok()?;
             (letter, end) = self.byte_at(end, depth)?;
         }
-        if letter == b';' { Some(byte(html::ascii(&name)?, end)) } else { None }
+        if letter == b';' { Some(byte(html_character(&name)?, end)) } else { None }
     }
 
-    /// Reads the number of a reference. It ends with a semicolon or, as HTML has it, before anything
-    /// that is no digit. An encoder escapes all digits equally often, and neither them nor the semicolon
-    /// more often than `#`: others are escapes of their own.
+    /// Decodes the number of a reference. It ends with a semicolon or, as in HTML, before anything that is no
+    /// digit. An encoder escapes all digits equally often, and neither them nor the semicolon more often
+    /// than `#`: other escapes are not part of the reference.
     fn reference_number(
         &mut self,
         mut at: usize,
         radix: u32,
         hash_layers: usize,
         depth: u8,
-    ) -> Option<Symbol> {
+    ) -> Option<DecodedChar> {
         let (mut code, mut layers) = (0_u32, None);
         for count in 0..=MAX_DIGITS {
             let next = self.decoded_at(at, depth, hash_layers);
@@ -329,8 +329,8 @@ impl<'t> Decoder<'t> {
         None
     }
 
-    /// Reads hexadecimal digits up to a closing brace.
-    fn braced(&mut self, mut at: usize, depth: u8) -> Option<Symbol> {
+    /// Decodes hexadecimal digits up to a closing brace.
+    fn braced(&mut self, mut at: usize, depth: u8) -> Option<DecodedChar> {
         let mut code = 0_u32;
         for count in 0..=MAX_DIGITS {
             let (digit, end) = self.byte_at(at, depth)?;
@@ -346,7 +346,7 @@ impl<'t> Decoder<'t> {
 
     fn hex(&mut self, mut at: usize, digits: usize, depth: u8) -> Option<(u32, usize)> {
         let digit = |byte: &u8| char::from(*byte).to_digit(16);
-        // Most digits are no escapes themselves.
+        // Most digits are not escaped themselves.
         if let Some(raw) = self.text.get(at..at + digits) {
             let code = raw.iter().try_fold(0, |code, byte| Some(code * 16 + digit(byte)?));
             if let Some(code) = code {
@@ -363,16 +363,55 @@ impl<'t> Decoder<'t> {
     }
 }
 
-fn character(code: u32, end: usize) -> Option<Symbol> {
+fn character(code: u32, end: usize) -> Option<DecodedChar> {
     let mut buffer = [0; 4];
     let length = char::from_u32(code)?.encode_utf8(&mut buffer).len();
     let mut utf8 = ArrayVec::from(buffer);
     utf8.truncate(length);
-    Some(Symbol { utf8, end })
+    Some(DecodedChar { utf8, end })
 }
 
-fn byte(byte: u8, end: usize) -> Symbol {
+fn byte(byte: u8, end: usize) -> DecodedChar {
     let mut utf8 = ArrayVec::from([byte, 0, 0, 0]);
     utf8.truncate(1);
-    Symbol { utf8, end }
+    DecodedChar { utf8, end }
+}
+
+/// Returns the ASCII character that has this name in HTML.
+fn html_character(name: &[u8]) -> Option<u8> {
+    Some(match name {
+        b"Tab" => b'\t',
+        b"NewLine" => b'\n',
+        b"excl" => b'!',
+        b"quot" | b"QUOT" => b'"',
+        b"num" => b'#',
+        b"dollar" => b'$',
+        b"percnt" => b'%',
+        b"amp" | b"AMP" => b'&',
+        b"apos" => b'\'',
+        b"lpar" => b'(',
+        b"rpar" => b')',
+        b"ast" | b"midast" => b'*',
+        b"plus" => b'+',
+        b"comma" => b',',
+        b"period" => b'.',
+        b"sol" => b'/',
+        b"colon" => b':',
+        b"semi" => b';',
+        b"lt" | b"LT" => b'<',
+        b"equals" => b'=',
+        b"gt" | b"GT" => b'>',
+        b"quest" => b'?',
+        b"commat" => b'@',
+        b"lsqb" | b"lbrack" => b'[',
+        b"bsol" => b'\\',
+        b"rsqb" | b"rbrack" => b']',
+        b"Hat" => b'^',
+        b"lowbar" | b"UnderBar" => b'_',
+        b"grave" | b"DiacriticalGrave" => b'`',
+        b"lcub" | b"lbrace" => b'{',
+        b"verbar" | b"vert" | b"VerticalLine" => b'|',
+        b"rcub" | b"rbrace" => b'}',
+        _ => return None,
+    })
 }

@@ -198,7 +198,7 @@ fn headers_are_masked() {
 #[test]
 fn the_beginning_of_a_secret_at_the_end_is_masked() {
     let redactor = Redactor::new(["12345678", "secret/0123456789"]);
-    let masked = |text: &'static str| redactor.mask_cut(Bytes::from_static(text.as_bytes()));
+    let masked = |text: &'static str| redactor.mask_truncated(Bytes::from_static(text.as_bytes()));
     assert_eq!(masked(r#"{"m": "key secret/0123"#), r#"{"m": "key "#);
     assert_eq!(masked(r#"{"m": "secret\/0123456789 secret\/"#), r#"{"m": "<secret> "#);
     assert_eq!(masked("key 1234"), "key ");
@@ -206,13 +206,13 @@ fn the_beginning_of_a_secret_at_the_end_is_masked() {
     assert_eq!(masked("key secret%2F01"), "key ");
     for cut in ["\\", "\\u", "\\u00", "%", "%2", "&", "&#4", "&so"] {
         let text = Bytes::from(format!("key secret{cut}"));
-        assert_eq!(redactor.mask_cut(text), "key ", "{cut}");
+        assert_eq!(redactor.mask_truncated(text), "key ", "{cut}");
     }
     let mut base64 = format!("key {}", BASE64_STANDARD.encode("my secret/0123456789"));
     base64.truncate(16);
-    assert_eq!(redactor.mask_cut(Bytes::from(base64)), "key bXkg");
+    assert_eq!(redactor.mask_truncated(Bytes::from(base64)), "key bXkg");
     assert_eq!(masked(""), "");
-    assert_eq!(Redactor::default().mask_cut(Bytes::from_static(b"a")), "a");
+    assert_eq!(Redactor::default().mask_truncated(Bytes::from_static(b"a")), "a");
 }
 
 /// Each of its backslashes is one as it stands, and half of one.

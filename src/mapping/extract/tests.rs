@@ -9,19 +9,19 @@ fn paths() -> Paths {
     paths
 }
 
-fn extract(body: &str, is_cut: bool) -> Result<Extract<'_>, String> {
-    paths().extract(body.as_bytes(), is_cut, &|id| id != "unwanted")
+fn extract(body: &str, is_truncated: bool) -> Result<Extract<'_>, String> {
+    paths().extract(body.as_bytes(), is_truncated, &|id| id != "unwanted")
 }
 
-fn status(body: &str) -> Result<Found<'_>, String> {
+fn status(body: &str) -> Result<FieldValue<'_>, String> {
     match extract(body, false)?.tasks {
-        Tasks::One(row) => Ok(row.get(FieldName::Status).clone()),
+        Tasks::One(task) => Ok(task.get(FieldName::Status).clone()),
         other => Err(format!("{other:?}")),
     }
 }
 
-fn text(text: &'static str) -> Found<'static> {
-    Found::Text(text.into())
+fn text(text: &'static str) -> FieldValue<'static> {
+    FieldValue::Text(text.into())
 }
 
 #[test]
@@ -31,8 +31,8 @@ fn one_pass_finds_what_is_there() {
     assert_eq!(status(r#"{"data": {"status": "a\u00e9"}}"#), Ok(text("aé")));
     // As JSON's readers mostly do, the last of two wins.
     assert_eq!(status(r#"{"data": {"status": "a", "status": "b"}}"#), Ok(text("b")));
-    assert_eq!(status(r#"{"data": {"status": "a"}, "data": {}}"#), Ok(Found::Missing));
-    assert_eq!(status(r#"{"data": {"status": {}}}"#), Ok(Found::Other("an object")));
+    assert_eq!(status(r#"{"data": {"status": "a"}, "data": {}}"#), Ok(FieldValue::Missing));
+    assert_eq!(status(r#"{"data": {"status": {}}}"#), Ok(FieldValue::Other("an object")));
     for broken in ["", "{", "{}}", "nil", "{\"data\": {}} x", "{\"data\": {\"status\": \"a\""] {
         assert!(status(broken).is_err(), "{broken}");
     }
@@ -50,18 +50,21 @@ fn the_envelope_is_found_wherever_the_task_is() {
         // The same place is both.
         ("/r", "/r/status", r#"{"r": {"status": 7}}"#),
     ] {
-        let mut paths = Paths::new(&super::super::path::parse_pointer(task).unwrap(), None);
+        let mut paths = Paths::new(&super::super::fields::parse_pointer(task).unwrap(), None);
         paths.add(FieldName::Status, 0, &["status".to_owned()]);
-        let code = super::super::path::parse_pointer(code).unwrap();
+        let code = super::super::fields::parse_pointer(code).unwrap();
         paths.add(FieldName::Code, 0, &code);
         let extract = paths.extract(body.as_bytes(), false, &|_| true).unwrap();
         assert_eq!(*extract.envelope.get(FieldName::Code), text("7"), "{body}");
-        let Tasks::One(row) = &extract.tasks else { panic!("{body}: {:?}", extract.tasks) };
-        assert!(row.get(FieldName::Status).is_something(), "{body}");
+        let Tasks::One(task) = &extract.tasks else { panic!("{body}: {:?}", extract.tasks) };
+        assert!(task.get(FieldName::Status).is_present(), "{body}");
     }
     // In an array an index leads from the top; of an element the same path is none.
     let body = r#"{"data": [{"id": "a", "error": {"text": "no"}}, {"id": "b"}]}"#;
-    assert_eq!(*extract(body, false).unwrap().envelope.get(FieldName::Message), Found::Missing);
+    assert_eq!(
+        *extract(body, false).unwrap().envelope.get(FieldName::Message),
+        FieldValue::Missing
+    );
     let mut paths = paths();
     let second = ["data", "1", "text"].map(str::to_owned);
     paths.add(FieldName::RetryAfter, 0, &second);
@@ -77,17 +80,17 @@ fn of_a_cut_body_counts_what_is_whole() {
     for end in 0..=whole.len() {
         let extract = extract(&whole[..end], true).unwrap();
         let stands = |part: &str| whole.find(part).unwrap() + part.len() <= end;
-        let code = if stands("70,") { text("70") } else { Found::Missing };
+        let code = if stands("70,") { text("70") } else { FieldValue::Missing };
         assert_eq!(*extract.envelope.get(FieldName::Code), code, "{end}");
-        let row = match &extract.tasks {
-            Tasks::One(row) => Some(row),
+        let task = match &extract.tasks {
+            Tasks::One(task) => Some(task),
             Tasks::Missing => None,
             other => panic!("{end}: {other:?}"),
         };
-        assert_eq!(row.is_some(), stands("\"data\": {"), "{end}");
-        let found = row.map_or(&Found::Missing, |row| row.get(FieldName::Status));
-        assert_eq!(*found, if stands("\"done\"") { text("done") } else { Found::Missing });
-        let expected = match row {
+        assert_eq!(task.is_some(), stands("\"data\": {"), "{end}");
+        let found = task.map_or(&FieldValue::Missing, |task| task.get(FieldName::Status));
+        assert_eq!(*found, if stands("\"done\"") { text("done") } else { FieldValue::Missing });
+        let expected = match task {
             Some(_) if stands("[1]}, \"z\": 1}") => End::Whole,
             Some(_) if !stands("[1]}") => End::InTasks,
             _ => End::Outside,
@@ -129,8 +132,8 @@ fn an_answer_cannot_make_us_keep_a_task_twice() {
     let body =
         r#"{"data": [{"id":"a","status":1},{"id":"a","status":2},{"id":"b"},{"id":"unwanted"}]}"#;
     let Tasks::Many { wanted, .. } = extract(body, false).unwrap().tasks else { panic!() };
-    let kept = wanted.iter().map(|row| [FieldName::Id, FieldName::Status].map(|f| row.get(f)));
-    let expected = [[&text("a"), &text("1")], [&text("b"), &Found::Missing]];
+    let kept = wanted.iter().map(|task| [FieldName::Id, FieldName::Status].map(|f| task.get(f)));
+    let expected = [[&text("a"), &text("1")], [&text("b"), &FieldValue::Missing]];
     assert_eq!(kept.collect::<Vec<_>>(), expected);
 }
 

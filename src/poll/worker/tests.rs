@@ -8,9 +8,9 @@ use crate::clock::Timestamp;
 use crate::config;
 use crate::store::Store;
 
-type Run = Box<dyn for<'s> Fn(&'s mut Seat, Changes) -> BoxFuture<'s, ()> + Send + Sync>;
+type Run = Box<dyn for<'s> Fn(&'s mut WorkerContext, Changes) -> BoxFuture<'s, ()> + Send + Sync>;
 
-fn upstream(interval: &str) -> Arc<Upstream> {
+fn client(interval: &str) -> Arc<ProviderClient> {
     crate::tls::install();
     let text = format!(
         "global: {{ poll_interval: {interval} }}\n\
@@ -18,15 +18,15 @@ fn upstream(interval: &str) -> Arc<Upstream> {
     );
     let loaded = config::load_text("x.yml", &text, Path::new("")).unwrap();
     let provider = Arc::clone(&loaded.config.providers[0]);
-    Arc::new(Upstream::new(provider, None, &Resolver::system()).unwrap())
+    Arc::new(ProviderClient::new(provider, None, &Resolver::system()).unwrap())
 }
 
 fn task(id: &str) -> Task {
-    upstream("1h").task(id, &[]).unwrap()
+    client("1h").task(id, &[]).unwrap()
 }
 
-fn context() -> Context {
-    Context {
+fn context() -> Services {
+    Services {
         runtime: Handle::current(),
         resolver: Resolver::system(),
         clock: Clock::starting_at(Timestamp::from_micros(0)),
@@ -37,23 +37,18 @@ fn context() -> Context {
 }
 
 /// A supervised worker in whose place `run` runs.
-fn supervised(context: Context, store: &Store, ids: &[&str], run: Run) -> Worker {
-    let upstream = upstream("1h");
-    let changes = apply(store, &upstream, ids);
-    let (commands, inbox) = mpsc::channel(MAX_PROBES);
-    let settled = Arc::new(AtomicBool::new(false));
-    let (runtime, shard) = (context.runtime.clone(), Arc::clone(&changes.shard));
-    let telemetry = context.telemetry.provider("p");
-    let worker =
-        Worker { commands, settled: Arc::clone(&settled), telemetry: Arc::clone(&telemetry) };
-    let seat = Seat { context, telemetry, upstream, shard, inbox, settled };
-    runtime.spawn(async move { supervise(seat, changes, run).await });
+fn supervised(services: Services, store: &Store, ids: &[&str], run: Run) -> Worker {
+    let client = client("1h");
+    let changes = apply(store, &client, ids);
+    let runtime = services.runtime.clone();
+    let (worker, context) = Worker::new(services, client, &changes);
+    runtime.spawn(async move { supervise(context, changes, run).await });
     worker
 }
 
-fn apply(store: &Store, upstream: &Upstream, ids: &[&str]) -> Changes {
+fn apply(store: &Store, client: &ProviderClient, ids: &[&str]) -> Changes {
     let tasks = ids.iter().map(|id| task(id)).collect();
-    store.apply(&[Arc::clone(&upstream.provider)], tasks).remove(0)
+    store.apply(&[Arc::clone(&client.provider)], tasks).remove(0)
 }
 
 /// A worker that panics while it has probes, an update and requests to answer for: each of them gets
@@ -66,20 +61,20 @@ async fn another_worker_takes_over_where_one_panics() {
     let begun = Arc::new(Mutex::new(Vec::new()));
     let run = {
         let begun = Arc::clone(&begun);
-        move |seat: &mut Seat, changes: Changes| {
-            let interval = seat.upstream.provider.limits.poll_interval;
+        move |context: &mut WorkerContext, changes: Changes| {
+            let interval = context.client.provider.limits.poll_interval;
             begun.lock().push((start.elapsed(), interval, changes.added.len()));
         }
     };
     let telemetry_of_run = Arc::clone(&telemetry);
-    let run: Run = Box::new(move |seat, changes| {
-        run(seat, changes);
+    let run: Run = Box::new(move |context, changes| {
+        run(context, changes);
         let telemetry = Arc::clone(&telemetry_of_run);
         async move {
             let _under_way = telemetry.request_started();
-            match seat.inbox.recv().await {
-                Some(Command::Update(update, _done)) => drop(seat.take_over(*update)),
-                Some(Command::End(done)) => return done.send(()).unwrap(),
+            match context.inbox.recv().await {
+                Some(WorkerCommand::Update(update, _done)) => drop(context.update(*update)),
+                Some(WorkerCommand::Stop(done)) => return done.send(()).unwrap(),
                 _ => {}
             }
             panic!("on purpose");
@@ -88,17 +83,17 @@ async fn another_worker_takes_over_where_one_panics() {
     });
     let worker = supervised(context, &store, &["a", "b"], run);
     assert!(!worker.is_settled());
-    assert_eq!(worker.probe(task("a"), None).await.unwrap_err(), NoTurn::Restarting);
+    assert_eq!(worker.probe(task("a"), None).await.unwrap_err(), ProbeError::Restarting);
     // Until there is a worker, nothing waits for one.
-    assert_eq!(worker.probe(task("a"), None).await.unwrap_err(), NoTurn::Restarting);
+    assert_eq!(worker.probe(task("a"), None).await.unwrap_err(), ProbeError::Restarting);
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert!(worker.is_settled(), "other providers make the exporter ready");
-    let slower = upstream("2h");
+    let slower = client("2h");
     worker.update(Arc::clone(&slower), apply(&store, &slower, &["a", "b", "c"])).await;
     assert_eq!(start.elapsed(), Duration::ZERO);
     tokio::time::sleep(Duration::from_secs(5)).await;
     // And with an update that was lost on the way.
-    let slowest = upstream("3h");
+    let slowest = client("3h");
     worker.update(Arc::clone(&slowest), apply(&store, &slowest, &["b", "d"])).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     let hours = |hours: u64| Duration::from_secs(hours * 3_600);
@@ -108,7 +103,7 @@ async fn another_worker_takes_over_where_one_panics() {
         (Duration::from_secs(7), hours(3), 2),
     ];
     assert_eq!(*begun.lock(), expected);
-    worker.end().await;
+    worker.stop().await;
     drop(telemetry.request_started());
 }
 
@@ -119,8 +114,8 @@ async fn a_worker_ends_while_it_rests() {
     let run: Run = Box::new(|_, _| async { panic!("on purpose") }.boxed());
     let worker = supervised(context, &store, &["a"], run);
     let start = Instant::now();
-    worker.end().await;
-    assert_eq!(worker.probe(task("a"), None).await.unwrap_err(), NoTurn::Ended);
+    worker.stop().await;
+    assert_eq!(worker.probe(task("a"), None).await.unwrap_err(), ProbeError::Stopped);
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
@@ -130,17 +125,17 @@ async fn the_successor_polls() {
     let context = context();
     let store = Store::new(context.clock);
     let is_first = AtomicBool::new(true);
-    let run: Run = Box::new(move |seat, changes| {
+    let run: Run = Box::new(move |context, changes| {
         if is_first.swap(false, Ordering::Relaxed) {
             return async { panic!("on purpose") }.boxed();
         }
         assert_eq!(changes.added.len(), 2);
-        poll(seat, changes)
+        poll(context, changes)
     });
     let worker = supervised(context, &store, &["a", "b"], run);
     tokio::time::sleep(Duration::from_secs(2)).await;
     // Nothing listens there, which is an answer of its own.
     let polled = worker.probe(task("a"), None).await.unwrap();
     assert!(polled.outcomes[0].is_err());
-    worker.end().await;
+    worker.stop().await;
 }

@@ -9,6 +9,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::config::Limits;
 use crate::observation::Reason;
+use crate::schedule::dispatch::PollOutcome;
 use crate::store::Placed;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,7 +35,7 @@ enum Answer {
     /// All but these.
     AllBut(Vec<u32>),
     NoSuchQuery,
-    Trouble,
+    ProviderFailed,
 }
 
 impl Provider {
@@ -81,7 +82,7 @@ impl Provider {
         let answer = answer(&asked, dispatch.is_batch);
         let mut failure = Failure::new(Reason::Decode, "");
         let unread: Vec<Slot> = match &answer {
-            Answer::Read | Answer::Trouble => Vec::new(),
+            Answer::Read | Answer::ProviderFailed => Vec::new(),
             Answer::Garbage(reason) => {
                 failure.reason = *reason;
                 dispatch.slots().collect()
@@ -94,7 +95,7 @@ impl Provider {
         };
         let reply = match &answer {
             Answer::NoSuchQuery => BatchReply::NoSuchQuery,
-            Answer::Trouble => BatchReply::Trouble,
+            Answer::ProviderFailed => BatchReply::ProviderFailed,
             _ if unread.is_empty() => BatchReply::Read,
             _ => BatchReply::Unread {
                 slots: unread.clone(),
@@ -102,21 +103,21 @@ impl Provider {
                 took: Duration::ZERO,
             },
         };
-        let consequences = self.schedule.receive(dispatch, reply, self.now);
-        let mut verdicts = Vec::new();
+        let consequences = self.schedule.adapt_batches(dispatch, reply, self.now);
+        let mut outcomes = Vec::new();
         for slot in dispatch.slots() {
             let is_unread = unread.contains(&slot);
-            if is_unread && consequences.are_asked_again {
+            if is_unread && consequences.are_retried {
                 continue;
             }
-            let has_failed = is_unread || matches!(answer, Answer::Trouble);
-            verdicts.push(self.end(slot, has_failed));
+            let has_failed = is_unread || matches!(answer, Answer::ProviderFailed);
+            outcomes.push(self.end(slot, has_failed));
         }
-        self.schedule.finish(&verdicts, None, self.now);
+        self.schedule.complete(&outcomes, None, self.now);
         for abandoned in consequences.abandoned {
-            let verdicts: Vec<_> =
+            let outcomes: Vec<_> =
                 abandoned.slots.iter().map(|slot| self.end(*slot, true)).collect();
-            self.schedule.fail(&verdicts, self.now);
+            self.schedule.reschedule(&outcomes, self.now);
         }
         self.changes.extend(consequences.changes);
     }
@@ -160,7 +161,7 @@ fn a_broken_task_fails_alone_and_is_asked_for_alone_for_a_while() {
         let spent = provider.take_requests();
         assert!(spent <= 2 + 12 * bad.len(), "{spent} requests for {bad:?}");
         assert!(
-            matches!(&provider.changes[..], [BatchChange::SetApart(tasks)] if tasks.len() == bad.len())
+            matches!(&provider.changes[..], [BatchChange::Isolated(tasks)] if tasks.len() == bad.len())
         );
         // Four minutes of rounds: one batch each, and the broken ones alone.
         provider.run(4 * MINUTE, garbage_with(&bad));
@@ -258,14 +259,14 @@ fn many_tasks_with_a_broken_one_in_every_batch() {
 #[test]
 fn a_provider_in_trouble_is_not_asked_for_parts() {
     let mut provider = Provider::new(1_000, &limits());
-    provider.run(5 * SECOND, |_, _| Answer::Trouble);
+    provider.run(5 * SECOND, |_, _| Answer::ProviderFailed);
     assert_eq!((provider.failed().len(), provider.take_requests()), (1_000, 20));
-    // Trouble that comes while a batch is divided ends that.
+    // ProviderFailed that comes while a batch is divided ends that.
     let count = std::cell::Cell::new(0);
     let mut provider = Provider::new(1_000, &limits());
     provider.run(5 * SECOND, |_, _| {
         count.set(count.get() + 1);
-        if count.get() > 2 { Answer::Trouble } else { Answer::Garbage(Reason::Decode) }
+        if count.get() > 2 { Answer::ProviderFailed } else { Answer::Garbage(Reason::Decode) }
     });
     assert_eq!(provider.failed().len(), 1_000);
     assert!(provider.requests.len() <= 22, "{} requests", provider.requests.len());

@@ -7,9 +7,9 @@ use crate::telemetry::finishes::FinishTotals;
 
 /// A file, as it is written.
 #[derive(Clone)]
-struct File(Vec<u8>);
+struct TestFile(Vec<u8>);
 
-impl File {
+impl TestFile {
     fn new() -> Self {
         Self(frame::header())
     }
@@ -90,7 +90,7 @@ fn finishes(count: u64) -> Finishes {
     finishes
 }
 
-fn read(snapshot: Option<&File>, journals: &[(u64, File)]) -> Recovered {
+fn read(snapshot: Option<&TestFile>, journals: &[(u64, TestFile)]) -> Recovered {
     let journals: Vec<_> =
         journals.iter().map(|(number, file)| (*number, file.0.clone())).collect();
     Recovered::read(snapshot.map(|file| &*file.0), &journals)
@@ -118,10 +118,10 @@ fn tasks(recovered: &Recovered) -> Vec<(String, i64)> {
 
 #[test]
 fn journals_continue_the_snapshot() {
-    let snapshot = File::snapshot(5, &["a", "b"], 2, 1);
+    let snapshot = TestFile::snapshot(5, &["a", "b"], 2, 1);
     let journals = [
-        (5, File::journal(5).finished(5, "a").task(6, "c", 1)),
-        (7, File::journal(7).task(7, "c", 2)),
+        (5, TestFile::journal(5).finished(5, "a").task(6, "c", 1)),
+        (7, TestFile::journal(7).task(7, "c", 2)),
     ];
     let recovered = read(Some(&snapshot), &journals);
     let expected = [("a", 9), ("b", 1), ("c", 2)].map(|(id, known)| (id.to_owned(), known));
@@ -133,9 +133,9 @@ fn journals_continue_the_snapshot() {
 
 #[test]
 fn what_the_disk_has_is_proven_by_what_was_written_behind_it() {
-    let snapshot = File::snapshot(5, &["a"], 2, 1);
-    let shown = |journal: File| counts(&read(Some(&snapshot), &[(5, journal)])).1;
-    let journal = File::journal(5).finished(5, "a");
+    let snapshot = TestFile::snapshot(5, &["a"], 2, 1);
+    let shown = |journal: TestFile| counts(&read(Some(&snapshot), &[(5, journal)])).1;
+    let journal = TestFile::journal(5).finished(5, "a");
     assert_eq!(shown(journal.clone()), finishes(1));
     assert_eq!(shown(journal.clone().synced(6, 5)), finishes(2), "the snapshot, and no change");
     let later = journal.finished(6, "b").synced(7, 6);
@@ -146,10 +146,10 @@ fn what_the_disk_has_is_proven_by_what_was_written_behind_it() {
     let doubtful = read(Some(&snapshot), &[(5, later.sync_failed())]);
     assert!(doubtful.is_in_doubt && doubtful.lost == 0);
     // It is not written on, and one behind it is.
-    let empty = File::journal(5).sync_failed();
+    let empty = TestFile::journal(5).sync_failed();
     let doubtful = read(Some(&snapshot), &[(5, empty.clone())]);
     assert_eq!(doubtful.unused_journal(), None);
-    let begun = (6, File::journal(5));
+    let begun = (6, TestFile::journal(5));
     let length = begun.1.0.len();
     let doubtful = read(Some(&snapshot), &[(5, empty), begun]);
     assert_eq!((doubtful.unused_journal(), doubtful.is_in_doubt), (Some((6, length)), true));
@@ -158,13 +158,13 @@ fn what_the_disk_has_is_proven_by_what_was_written_behind_it() {
 /// As a kill between the renaming of the snapshot and the removal of the journals leaves it.
 #[test]
 fn what_the_snapshot_has_taken_over_is_not_taken_twice() {
-    let old = (2, File::journal(2).task(2, "a", 1).finished(3, "b").torn(3));
-    let new = (4, File::journal(4).finished(4, "a"));
-    let recovered = read(Some(&File::snapshot(4, &["a"], 1, 0)), &[old, new]);
+    let old = (2, TestFile::journal(2).task(2, "a", 1).finished(3, "b").torn(3));
+    let new = (4, TestFile::journal(4).finished(4, "a"));
+    let recovered = read(Some(&TestFile::snapshot(4, &["a"], 1, 0)), &[old, new]);
     assert_eq!(tasks(&recovered), [("a".to_owned(), 9)], "b has left meanwhile");
     assert_eq!((counts(&recovered), recovered.lost), ((finishes(2), finishes(0)), 0));
     // A journal that stands there twice is read once.
-    let journal = File::journal(0).finished(0, "a").finished(1, "b");
+    let journal = TestFile::journal(0).finished(0, "a").finished(1, "b");
     let recovered = read(None, &[(0, journal.clone()), (9, journal)]);
     assert_eq!((counts(&recovered).0, recovered.next, recovered.lost), (finishes(2), 9, 0));
 }
@@ -172,20 +172,21 @@ fn what_the_snapshot_has_taken_over_is_not_taken_twice() {
 /// No number is given twice.
 #[test]
 fn numbers_go_on_behind_all() {
-    let next =
-        |snapshot: Option<File>, journals: &[(u64, File)]| read(snapshot.as_ref(), journals).next;
-    assert_eq!(next(Some(File::snapshot(9, &[], 0, 0)), &[]), 9);
-    assert_eq!(next(None, &[(9, File::journal(0).task(9, "a", 1))]), 10);
-    assert_eq!(next(None, &[(9, File::journal(0))]), 9);
-    assert_eq!(next(None, &[(9, File::new().task(log_record::MAX_SEQUENCE + 1, "a", 1))]), 0);
+    let next = |snapshot: Option<TestFile>, journals: &[(u64, TestFile)]| {
+        read(snapshot.as_ref(), journals).next
+    };
+    assert_eq!(next(Some(TestFile::snapshot(9, &[], 0, 0)), &[]), 9);
+    assert_eq!(next(None, &[(9, TestFile::journal(0).task(9, "a", 1))]), 10);
+    assert_eq!(next(None, &[(9, TestFile::journal(0))]), 9);
+    assert_eq!(next(None, &[(9, TestFile::new().task(log_record::MAX_SEQUENCE + 1, "a", 1))]), 0);
     // One that has nothing of ours does not count.
-    assert_eq!(next(None, &[(9, File(Vec::new()))]), 0);
+    assert_eq!(next(None, &[(9, TestFile(Vec::new()))]), 0);
 }
 
 #[test]
 fn a_torn_end_is_no_damage() {
-    let snapshot = File::snapshot(3, &["a"], 2, 2);
-    let journal = File::journal(3).task(3, "a", 2);
+    let snapshot = TestFile::snapshot(3, &["a"], 2, 2);
+    let journal = TestFile::journal(3).task(3, "a", 2);
     let next = journal.clone().finished(4, "b");
     for bytes in 0..next.0.len() - journal.0.len() {
         let recovered = read(Some(&snapshot), &[(3, next.clone().torn(bytes))]);
@@ -198,14 +199,15 @@ fn a_torn_end_is_no_damage() {
     }
     // The next life went on in a journal of its own.
     let torn = (3, next.torn(5));
-    let recovered = read(Some(&snapshot), &[torn.clone(), (4, File::journal(4).finished(4, "b"))]);
+    let recovered =
+        read(Some(&snapshot), &[torn.clone(), (4, TestFile::journal(4).finished(4, "b"))]);
     assert_eq!((counts(&recovered).0, recovered.lost), (finishes(3), 0));
     assert_eq!(read(Some(&snapshot), &[torn]).unused_journal(), None);
-    let torn = (3, File::journal(3).task(3, "a", 2).torn(1));
+    let torn = (3, TestFile::journal(3).task(3, "a", 2).torn(1));
     let unused = read(Some(&snapshot), &[torn]).unused_journal();
-    assert_eq!(unused, Some((3, File::journal(3).0.len())));
+    assert_eq!(unused, Some((3, TestFile::journal(3).0.len())));
     // Within the beginning, where there is nothing else; it is not written on.
-    let begun = File::journal(3);
+    let begun = TestFile::journal(3);
     for bytes in 1..begun.0.len() {
         let recovered = read(Some(&snapshot), &[(3, begun.clone().torn(bytes))]);
         assert_eq!((counts(&recovered).0, recovered.lost), (finishes(2), 0), "{bytes}");
@@ -213,7 +215,7 @@ fn a_torn_end_is_no_damage() {
         let zeroed = read(Some(&snapshot), &[(3, begun.clone().torn(bytes).zeroed(4_096))]);
         assert_eq!((counts(&zeroed).0, zeroed.lost), (finishes(2), 0), "{bytes}");
     }
-    let zeroed = read(Some(&snapshot), &[(3, File(vec![0; 4_096]))]);
+    let zeroed = read(Some(&snapshot), &[(3, TestFile(vec![0; 4_096]))]);
     assert_eq!((counts(&zeroed).0, zeroed.lost), (finishes(2), 0));
     // A snapshot is never left torn, since it gets its name when it is whole.
     let recovered = read(Some(&snapshot.torn(1)), &[(3, journal)]);
@@ -222,45 +224,46 @@ fn a_torn_end_is_no_damage() {
 
 #[test]
 fn what_is_missing_is_lost_and_counters_begin_again() {
-    let snapshot = || File::snapshot(3, &["a", "b"], 2, 2);
-    let first = || File::journal(3).task(3, "a", 2).task(4, "a", 3);
-    let lost = |snapshot: Option<File>, journals: &[(u64, File)]| {
+    let snapshot = || TestFile::snapshot(3, &["a", "b"], 2, 2);
+    let first = || TestFile::journal(3).task(3, "a", 2).task(4, "a", 3);
+    let lost = |snapshot: Option<TestFile>, journals: &[(u64, TestFile)]| {
         let recovered = read(snapshot.as_ref(), journals);
         assert!(recovered.lost == 0 || recovered.known.is_empty() && recovered.shown.is_empty());
         recovered.lost
     };
-    assert_eq!(lost(Some(snapshot()), &[(3, first()), (5, File::journal(5))]), 0);
-    assert_eq!(lost(None, &[(0, File::journal(0).task(0, "a", 1))]), 0);
+    assert_eq!(lost(Some(snapshot()), &[(3, first()), (5, TestFile::journal(5))]), 0);
+    assert_eq!(lost(None, &[(0, TestFile::journal(0).task(0, "a", 1))]), 0);
     // A journal's end, a journal, the snapshot.
-    assert_eq!(lost(Some(snapshot()), &[(3, first()), (7, File::journal(7))]), 2);
+    assert_eq!(lost(Some(snapshot()), &[(3, first()), (7, TestFile::journal(7))]), 2);
     assert_eq!(lost(Some(snapshot()), &[]), 1);
-    assert_eq!(lost(Some(snapshot()), &[(3, File(Vec::new()))]), 1);
+    assert_eq!(lost(Some(snapshot()), &[(3, TestFile(Vec::new()))]), 1);
     assert_eq!(lost(None, &[(3, first())]), 3);
     // A change in the midst; two before the disk had it; one of two tasks.
-    let end = File::journal(3).task(3, "a", 2);
+    let end = TestFile::journal(3).task(3, "a", 2);
     assert_eq!(lost(Some(snapshot()), &[(3, first().task(5, "b", 1).without(&end, &first()))]), 1);
-    let synced = File::journal(3).synced(5, 5);
+    let synced = TestFile::journal(3).synced(5, 5);
     assert_eq!(lost(Some(snapshot()), &[(3, synced)]), 2);
     // The word of the disk, and the beginning of a journal.
     let synced = first().synced(5, 5);
     let without = synced.clone().task(6, "b", 1).without(&first(), &synced);
     assert_eq!(lost(Some(snapshot()), &[(3, without)]), 1);
-    let without = first().without(&File::new(), &File::journal(3));
+    let without = first().without(&TestFile::new(), &TestFile::journal(3));
     assert_eq!(lost(Some(snapshot()), &[(3, without)]), 2, "and that of the snapshot");
-    let without = File::journal(0).task(0, "a", 1).without(&File::new(), &File::journal(0));
+    let without =
+        TestFile::journal(0).task(0, "a", 1).without(&TestFile::new(), &TestFile::journal(0));
     assert_eq!(lost(None, &[(0, without)]), 1);
-    let mut begun = File::new();
+    let mut begun = TestFile::new();
     log_record::encode_begin(3, &mut begun.0);
     let of = finishes(2);
     log_record::encode_finishes("p", of.get("p").unwrap(), of.get("p").unwrap(), &mut begun.0);
     let one = begun.clone().task(3, "a", 1);
     assert_eq!(lost(Some(snapshot().without(&begun, &one)), &[(3, first())]), 1);
     // The totals of a provider.
-    let mut bare = File::new();
+    let mut bare = TestFile::new();
     log_record::encode_begin(3, &mut bare.0);
     assert_eq!(lost(Some(snapshot().without(&bare, &begun)), &[(3, first())]), 1);
     // The beginning of a snapshot.
-    let file = snapshot().without(&File::new(), &bare);
+    let file = snapshot().without(&TestFile::new(), &bare);
     assert_eq!(lost(Some(file), &[(3, first())]), 1);
     // What is where it cannot be.
     assert!(lost(Some(snapshot().synced(3, 3)), &[(3, first())]) > 0);
@@ -269,14 +272,15 @@ fn what_is_missing_is_lost_and_counters_begin_again() {
 
 #[test]
 fn a_name_that_was_taken_is_passed_over_and_nothing_is_missing() {
-    let journals = [(1, File::journal(0).finished(1, "a")), (4, File::journal(2).task(4, "b", 1))];
+    let journals =
+        [(1, TestFile::journal(0).finished(1, "a")), (4, TestFile::journal(2).task(4, "b", 1))];
     let recovered = read(None, &journals);
     assert_eq!((counts(&recovered).0, recovered.next, recovered.lost), (finishes(1), 5, 0));
 }
 
 #[test]
 fn what_no_exporter_can_have_written_is_damage() {
-    let mut file = File::journal(0);
+    let mut file = TestFile::journal(0);
     let known = Known::new(Timestamp::from_micros(-5));
     log_record::encode_change(0, &task("a"), &known, None, &mut file.0);
     let recovered = read(None, &[(0, file)]);

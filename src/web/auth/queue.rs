@@ -1,21 +1,22 @@
-//! A queue that is fair to those who fill it. Pure.
+//! A fair queue. Pure.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
-/// Items of many flows, which take turns: in each round every flow that has items has one position. So an
-/// item waits for those of its own flow that were there before it, and meanwhile for one item a round
-/// of each other flow.
+/// A queue of items that belong to flows.
+///
+/// In each round, every flow that has items gets one of them out. An item thus waits for the
+/// earlier items of its own flow, and meanwhile for one item per round of each other flow.
 #[derive(Debug)]
 pub struct FairQueue<F, T> {
     items: BTreeMap<Position, T>,
-    /// The round of the last item of each flow that had one in this round or has one in a later.
+    /// Round of the last item of each flow that has an item in the current round or a later one.
     last: HashMap<F, u64>,
     round: u64,
     next: u64,
 }
 
-/// The position of an item. Earlier turns are less.
+/// The position of an item. Items are taken in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     round: u64,
@@ -29,7 +30,7 @@ impl<F, T> Default for FairQueue<F, T> {
 }
 
 impl<F: Eq + Hash, T> FairQueue<F, T> {
-    /// Puts an item at the end of its flow.
+    /// Appends an item to its flow.
     pub fn push(&mut self, flow: F, item: T) -> Position {
         let round = self.last.get(&flow).map_or(self.round, |last| last + 1);
         let position = Position { round, number: self.next };
@@ -39,7 +40,7 @@ impl<F: Eq + Hash, T> FairQueue<F, T> {
         position
     }
 
-    /// Takes the item whose position it is.
+    /// Takes the item with the lowest position.
     pub fn pop(&mut self) -> Option<(Position, T)> {
         let (position, item) = self.items.pop_first()?;
         self.round = position.round;
@@ -47,12 +48,12 @@ impl<F: Eq + Hash, T> FairQueue<F, T> {
         Some((position, item))
     }
 
-    /// The item of a position, unless it was taken or removed.
+    /// Returns the item at a position, unless it was taken or removed.
     pub fn get_mut(&mut self, position: Position) -> Option<&mut T> {
         self.items.get_mut(&position)
     }
 
-    /// Removes the last of the items that fit if more than `most` do: one of a flow with many.
+    /// Removes the last matching item if more than `most` items match: an item of a flow with many.
     pub fn remove_last_beyond(&mut self, most: usize, fits: impl Fn(&T) -> bool) -> Option<T> {
         let mut fitting = self.items.iter().rev().filter(|(_, item)| fits(item));
         let (last, _) = fitting.next()?;
@@ -77,7 +78,8 @@ mod tests {
         }
         queue.push('b', 10);
         assert_eq!(queue.pop().unwrap().1, 1);
-        // Who comes in a round has a position in it; who had one waits for the next.
+        // A flow that comes in a round has a position in it; one that already had one waits for the
+        // next.
         queue.push('c', 20);
         queue.push('a', 5);
         queue.push('b', 11);

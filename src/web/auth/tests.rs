@@ -20,7 +20,7 @@ fn address(last: u8) -> IpAddr {
     [10, 0, 0, last].into()
 }
 
-/// PasswordVerifier of which none is compared before [`compare`].
+/// Creates a verifier that compares nothing until [`compare`] is called.
 fn held() -> Arc<PasswordVerifier> {
     let passwords = Arc::new(PasswordVerifier::new());
     passwords.state.lock().is_comparing = true;
@@ -32,7 +32,7 @@ async fn compare(passwords: &Arc<PasswordVerifier>) {
     tokio::task::spawn_blocking(move || passwords.compare_all()).await.unwrap();
 }
 
-/// Asks without waiting for the outcome.
+/// Submits a guess without waiting for its outcome.
 fn ask(
     passwords: &Arc<PasswordVerifier>,
     users: &Arc<Users>,
@@ -75,7 +75,7 @@ async fn users_that_change_are_compared_again() {
     let before = users(&[("alice", "a"), ("bob", "b")]);
     assert!(admit(&before, "alice", "a").await && admit(&before, "bob", "b").await);
     assert!(!admit(&before, "carol", "a").await);
-    // A new password for alice; bob has gone; carol has come with a hash that was alice's.
+    // Alice has a new password, Bob is gone, and Carol has the hash that was Alice's.
     let mut after: Vec<_> = vec![before.get(b"alice").unwrap().clone()];
     after[0].name = "carol".into();
     after.extend(users(&[("alice", "new")]).get(b"alice").cloned());
@@ -95,7 +95,7 @@ async fn neither_users_nor_addresses_wait_for_the_guesses_of_others() {
     }
     asks.push(ask(&passwords, &users, ("alice", "a"), 1));
     asks.push(ask(&passwords, &users, ("bob", "b"), 2));
-    // The first guesses of the two flows, and then the right ones.
+    // The first guesses of the two flows, followed by the right ones.
     let order: Vec<_> = {
         let mut state = passwords.state.lock();
         std::iter::from_fn(|| state.queue.pop().map(|(_, guess)| guess.user)).take(4).collect()
@@ -116,7 +116,7 @@ async fn a_known_password_does_not_wait_for_those_that_are_compared() {
     assert!(waiting.await);
 }
 
-/// Prometheus gives up after ten seconds, and all guesses ahead may take longer.
+/// Prometheus gives up after ten seconds, and the guesses ahead may take longer in total.
 #[tokio::test]
 async fn a_password_keeps_its_place_though_its_client_has_left() {
     let (users, passwords) = (users(&[("alice", "a")]), held());
@@ -124,7 +124,7 @@ async fn a_password_keeps_its_place_though_its_client_has_left() {
     for guess in &ahead {
         drop(ask(&passwords, &users, ("alice", guess), 1));
     }
-    // Nothing that comes later takes it away.
+    // Later guesses do not push it out.
     drop(ask(&passwords, &users, ("alice", "a"), 2));
     for guess in &ahead {
         drop(ask(&passwords, &users, ("alice", &format!("later {guess}")), 2));

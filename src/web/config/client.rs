@@ -1,4 +1,4 @@
-//! Which certificates of clients are taken.
+//! Verification of client certificates.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,25 +14,25 @@ use rustls::{
 };
 use webpki::EndEntityCert;
 
-use crate::tls::trust::{TrustedCertificates, TrustingVerifier};
+use crate::tls::{TrustedCertificates, TrustingVerifier};
 
-/// Whether clients need certificates, and whose. The names are those of Go's `tls.ClientAuthType`.
+/// The policy for client certificates. The names are those of Go's `tls.ClientAuthType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuthPolicy {
-    /// None is asked for.
+    /// No certificate is requested.
     NoClientCert,
-    /// One is asked for and not looked at.
+    /// A certificate is requested and not verified.
     RequestClientCert,
-    /// There must be one, anybody's.
+    /// Any certificate is required.
     RequireAnyClientCert,
-    /// There may be one, and then it must be good.
+    /// A certificate is optional, and verified if there is one.
     VerifyClientCertIfGiven,
-    /// There must be one that is good.
+    /// A verified certificate is required.
     RequireAndVerifyClientCert,
 }
 
 impl ClientAuthPolicy {
-    /// What the file may say. The fifth is an older name for the third.
+    /// The accepted values. The fifth is an older name for the third.
     pub const NAMES: [(&str, Self); 6] = [
         ("NoClientCert", Self::NoClientCert),
         ("RequestClientCert", Self::RequestClientCert),
@@ -42,15 +42,16 @@ impl ClientAuthPolicy {
         ("RequireAndVerifyClientCert", Self::RequireAndVerifyClientCert),
     ];
 
-    /// Whether certificates are held against authorities.
+    /// Reports whether certificates are verified against authorities.
     pub const fn verifies(self) -> bool {
         matches!(self, Self::VerifyClientCertIfGiven | Self::RequireAndVerifyClientCert)
     }
 }
 
-/// Returns what holds a client to the policy. Its certificate is signed by one of the
-/// `authorities`, or is one of the `trusted`. Where names are `allowed`, one of them has to be in
-/// it.
+/// Builds the verifier of the policy.
+///
+/// A certificate must be signed by one of the `authorities` or be one of the `trusted`. If names
+/// are `allowed`, it must have one of them.
 ///
 /// # Errors
 /// There are no authorities to verify certificates with.
@@ -87,7 +88,7 @@ pub fn verifier(
     Ok(if allowed.is_empty() { verifier } else { Arc::new(AllowedNames { verifier, allowed }) })
 }
 
-/// Takes any certificate whose key the client has.
+/// A verifier that accepts any certificate whose key the client has.
 #[derive(Debug)]
 struct AnyCertificate {
     mandatory: bool,
@@ -138,14 +139,14 @@ impl ClientCertVerifier for AnyCertificate {
     }
 }
 
-/// Takes of the certificates that another takes those with an allowed name.
+/// A verifier that accepts those certificates of another verifier that have an allowed name.
 #[derive(Debug)]
 struct AllowedNames {
     verifier: Arc<dyn ClientCertVerifier>,
     allowed: Vec<String>,
 }
 
-/// Whether a certificate has one of the names, exactly as it is written: a wildcard in the
+/// Reports whether a certificate has one of the names, compared literally: a wildcard in the
 /// certificate matches nothing but the same wildcard.
 fn has_name(certificate: &EndEntityCert<'_>, allowed: &[String]) -> bool {
     let mut names = certificate.valid_dns_names().chain(certificate.valid_uri_names());

@@ -1,5 +1,5 @@
-//! The web configuration in force. Its files are looked at when it is used, so that a certificate
-//! that has been renewed, or a user that has been removed, needs neither a restart nor a signal.
+//! The web configuration in force. Its files are checked when it is used, so that a renewed
+//! certificate or a removed user requires neither a restart nor a signal.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,28 +10,28 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use super::{WatchedFiles, WebConfig, load};
-use crate::config::diagnostic::Diagnostics;
 use crate::web::auth::PasswordVerifier;
+use crate::yaml::diagnostic::Diagnostics;
 
-/// How long what was read counts as read just now: some small files are read again at most once
-/// in that time, however many requests there are.
+/// Minimum time between two checks of the files: a few small files are read at most once in that
+/// time, however many requests there are.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The web configuration in force.
+/// The web configuration in force, reloaded when its files have changed.
 #[derive(Debug)]
 pub struct ReloadableWebConfig {
     path: PathBuf,
-    /// Whether TLS is spoken, which stays as it was at the start.
+    /// True if TLS is enabled, which does not change after the start.
     is_tls: bool,
-    /// PasswordVerifier that were right, whatever else of the file changes.
+    /// Verifier of passwords; its cache survives changes of the file.
     pub passwords: Arc<PasswordVerifier>,
     current: RwLock<Arc<WebConfig>>,
     last_check: Arc<Mutex<LastCheck>>,
-    /// Time of the last log line about the look under way, which hangs; `None` while none does.
+    /// Time of the last log line about the check that hangs; `None` while none hangs.
     hang_logged: parking_lot::Mutex<Option<Instant>>,
 }
 
-/// The last look at the files.
+/// The last check of the files.
 #[derive(Debug)]
 struct LastCheck {
     at: Instant,
@@ -39,10 +39,10 @@ struct LastCheck {
 }
 
 impl ReloadableWebConfig {
-    /// Reads the file for the first time. Blocks on the file system.
+    /// Loads the files for the first time. Blocks on the file system.
     ///
     /// # Errors
-    /// All mistakes of the file and of those that it names.
+    /// All mistakes in the file and in the files that it names.
     pub fn load(path: PathBuf) -> Result<Self, Diagnostics> {
         let (config, files) = load(&path);
         let config = config?;
@@ -56,24 +56,26 @@ impl ReloadableWebConfig {
         })
     }
 
-    /// Logs what was read.
+    /// Logs the loaded configuration.
     pub fn log(&self) {
         let users = self.current.read().users.len();
         tracing::info!(tls = self.is_tls, users, "web configuration read");
     }
 
-    /// Whether TLS is spoken.
+    /// Reports whether TLS is enabled.
     pub const fn is_tls(&self) -> bool {
         self.is_tls
     }
 
-    /// What is in force now, at most a second behind the files. Who comes while somebody else
-    /// looks at them does not wait, so that a file system that hangs holds up one at a time.
+    /// Returns the configuration in force, at most a second behind the files.
+    ///
+    /// A request that arrives during a check does not wait for it, so that a file system that hangs
+    /// delays one request at a time.
     pub async fn current(self: &Arc<Self>) -> Arc<WebConfig> {
         match Arc::clone(&self.last_check).try_lock_owned() {
             Ok(last_check) if last_check.at.elapsed() >= CHECK_INTERVAL => {
                 let this = Arc::clone(self);
-                // If it panics or hangs, what was in force stays.
+                // The configuration in force stays if the check panics or hangs.
                 let looking = tokio::task::spawn_blocking(move || this.check_files(last_check));
                 if tokio::time::timeout(CHECK_TIMEOUT, looking).await.is_err() {
                     self.log_hang();
@@ -85,7 +87,7 @@ impl ReloadableWebConfig {
         Arc::clone(&self.current.read())
     }
 
-    /// Logs that a look at the files hangs, from time to time for as long as it does.
+    /// Logs that a check of the files hangs, repeatedly while it does.
     fn log_hang(&self) {
         let mut logged = self.hang_logged.lock();
         if logged.is_none_or(|at| at.elapsed() >= HANG_LOG_INTERVAL) {
@@ -109,7 +111,7 @@ impl ReloadableWebConfig {
                     tracing::info!(users, "web configuration reloaded");
                     *self.current.write() = Arc::new(config);
                 }
-                // Told once: the next look compares with these files.
+                // Logged once, because the next check compares with these files.
                 Err(error) => tracing::error!(%error, "{KEPT}"),
             }
         }
@@ -118,10 +120,10 @@ impl ReloadableWebConfig {
     }
 }
 
-/// How long who comes first waits for the files.
+/// Maximum time for which a request waits for a check of the files.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The shortest time between two log lines about a look that hangs.
+/// Minimum time between two log lines about a check that hangs.
 const HANG_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 const KEPT: &str = "web configuration not reloaded, the old one stays in force";

@@ -1,4 +1,4 @@
-//! `tls_server_config`: what it says to what rustls does.
+//! `tls_server_config`: from the file to a configuration of rustls.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,37 +14,37 @@ use secrecy::ExposeSecret;
 
 use super::client::{self, ClientAuthPolicy};
 use super::{RawTls, WatchedFiles};
-use crate::config::decode::Sink;
-use crate::config::diagnostic::Diagnostic;
 use crate::config::http_client::{missing, reason};
-use crate::config::pem::{self, Half};
-use crate::config::place::Location;
-use crate::config::scalar::SecretText;
-use crate::config::span::Spanned;
-use crate::tls::trust::TrustedCertificates;
+use crate::config::tls::{self as pem, Half};
+use crate::tls::TrustedCertificates;
+use crate::yaml::diagnostic::Diagnostic;
+use crate::yaml::diagnostic::DiagnosticSink;
+use crate::yaml::scalar::SecretText;
+use crate::yaml::span::Location;
+use crate::yaml::span::Spanned;
 
-/// The groups that there are, by the names that Go gives them.
+/// The supported key exchange groups, by their names in Go.
 const CURVES: [(&str, &dyn SupportedKxGroup); 3] = [
     ("CurveP256", kx_group::SECP256R1),
     ("CurveP384", kx_group::SECP384R1),
     ("X25519", kx_group::X25519),
 ];
 
-/// The versions that there are.
+/// The supported versions.
 const VERSIONS: [(&str, &SupportedProtocolVersion); 2] =
     [("TLS12", &version::TLS12), ("TLS13", &version::TLS13)];
 
-/// What checking needs.
+/// The context of a check.
 pub struct TlsCheck<'c> {
-    /// Where relative files are.
+    /// Directory to which files are relative.
     pub dir: &'c Path,
-    /// Where it is kept what was read.
+    /// The files that were read.
     pub files: &'c mut WatchedFiles,
-    /// Where mistakes go.
-    pub sink: &'c Sink,
+    /// Sink of errors.
+    pub sink: &'c DiagnosticSink,
 }
 
-/// The server that the section at `place` describes; `None` after mistakes.
+/// Builds the server configuration of the section at `place`; `None` after mistakes.
 pub fn server_config(
     place: Location,
     raw: &RawTls,
@@ -56,7 +56,7 @@ pub fn server_config(
         (!raw.cert.is_absent(), &raw.cert_file, "cert_file"),
         (!raw.key.is_absent(), &raw.key_file, "key_file"),
     ] {
-        // What is there but wrong has been reported.
+        // A file that is named but unusable has been reported.
         let is_missing = file.is_absent() || file.get().is_some_and(String::is_empty);
         if is_missing && !is_inline {
             let mistake = Diagnostic::new(place, format!("missing key: {name}"));
@@ -82,7 +82,7 @@ pub fn server_config(
     });
     let clients = check.clients(place, raw, &provider);
     let (clients, (_, chain), (key_place, key)) = (clients?, chain?, key?);
-    if !check.sink.borrow().is_empty() {
+    if !check.sink.is_empty() {
         return None;
     }
     let refused = |error: &dyn std::fmt::Display, place| {
@@ -94,24 +94,25 @@ pub fn server_config(
     let mut server = server.map_err(|error| refused(&error, key_place)).ok()?;
     server.ignore_client_order = raw.prefer_server_cipher_suites.get().copied().unwrap_or(true);
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // In a resumed session the client shows no certificate, so that one would outlive its dates.
+    // A client presents no certificate in a resumed session, so that a certificate could be used
+    // after its expiry.
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.send_tls13_tickets = 0;
     Some(Arc::new(server))
 }
 
-/// The text of a key; an empty one is as good as none.
+/// Returns the text of a key; an empty text counts as absent.
 fn text(at: &Spanned<String>) -> Option<(Location, &str)> {
     at.located().map(|(place, text)| (place, text.as_str())).filter(|(_, text)| !text.is_empty())
 }
 
-/// The words of a list.
+/// Returns the words of a list.
 fn words(at: &Spanned<Vec<Spanned<String>>>) -> impl Iterator<Item = (Location, &str)> {
     let words = at.get().into_iter().flatten().filter_map(Spanned::located);
     words.map(|(place, word)| (place, word.as_str()))
 }
 
-/// Whether the section has no key, and so wants no TLS.
+/// Reports whether the section has no keys, which disables TLS.
 pub fn is_empty(raw: &RawTls) -> bool {
     raw.cert.is_absent()
         && raw.key.is_absent()
@@ -134,10 +135,10 @@ pub fn is_empty(raw: &RawTls) -> bool {
 
 impl TlsCheck<'_> {
     fn report(&self, mistake: Diagnostic) {
-        self.sink.borrow_mut().push(mistake);
+        self.sink.push(mistake);
     }
 
-    /// What stands inline or in a file, but not both.
+    /// Reads PEM that is given inline or as a file, but not as both.
     fn pem(
         &mut self,
         (name, inline): (&str, &Spanned<SecretText>),
@@ -171,7 +172,7 @@ impl TlsCheck<'_> {
         parsed.map_err(|wrong| self.report(Diagnostic::new(place, wrong))).ok()
     }
 
-    /// One of the values that a key can have.
+    /// Returns the value of a key that has a fixed set of values.
     fn one_of<T: Copy>(
         &self,
         key: &str,
@@ -187,7 +188,7 @@ impl TlsCheck<'_> {
         found.map(|(_, value)| *value)
     }
 
-    /// The versions between the lowest and the highest.
+    /// Returns the versions between the minimum and the maximum.
     fn versions(&self, raw: &RawTls) -> Vec<&'static SupportedProtocolVersion> {
         let bound = |key, at| {
             let (place, text) = text(at)?;
@@ -214,8 +215,8 @@ impl TlsCheck<'_> {
         VERSIONS.into_iter().map(|(_, version)| version).filter(within).collect()
     }
 
-    /// The suites in the order of the list, or all. A list that names none for TLS 1.3 is about
-    /// TLS 1.2 only, as in Go.
+    /// Returns the suites in the order of the list, or all. A list without suites of TLS 1.3
+    /// applies to TLS 1.2 only, as in Go.
     fn suites(
         &self,
         raw: &RawTls,
@@ -251,7 +252,7 @@ impl TlsCheck<'_> {
         suites
     }
 
-    /// The groups in the order of the list, or all.
+    /// Returns the groups in the order of the list, or all.
     fn curves(&self, raw: &RawTls) -> Vec<&'static dyn SupportedKxGroup> {
         let named: Vec<_> = words(&raw.curve_preferences)
             .filter_map(|word| self.one_of("curve_preferences", word, &CURVES))
@@ -259,7 +260,7 @@ impl TlsCheck<'_> {
         if named.is_empty() { kx_group_defaults() } else { named }
     }
 
-    /// What clients are held to; `None` after mistakes.
+    /// Builds the verifier of client certificates; `None` after mistakes.
     fn clients(
         &mut self,
         section: Location,
@@ -304,11 +305,11 @@ impl TlsCheck<'_> {
         verifier.map_err(|error| self.report(Diagnostic::new(place, error))).ok()
     }
 
-    /// The names of which a client's certificate needs one.
+    /// Returns the names of which a client certificate must have one.
     fn allowed(&self, raw: &RawTls, policy: ClientAuthPolicy) -> Option<Vec<String>> {
         let mut allowed = Vec::new();
         for (place, name) in words(&raw.client_allowed_sans) {
-            // An address of mail has no scheme; a URI may have a user.
+            // An email address has no scheme; a URI may have a user.
             if name.contains('@') && !name.contains(':') {
                 let mistake =
                     Diagnostic::new(place, "client_allowed_sans: e-mail is not supported");
@@ -335,7 +336,7 @@ fn kx_group_defaults() -> Vec<&'static dyn SupportedKxGroup> {
     ring::default_provider().kx_groups
 }
 
-/// The name that Go gives a suite.
+/// Returns Go's name of a suite.
 fn name(suite: SupportedCipherSuite) -> String {
     format!("{:?}", suite.suite()).replace("TLS13_", "TLS_")
 }

@@ -1,4 +1,4 @@
-//! What is known of a task, in sentences and lines for a person.
+//! The details of a task, as sentences and table rows for people.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use crate::history::Entry;
 use crate::observation::State;
 use crate::record::{Record, Stuck};
 
-/// A line of what is known: a value or a moment.
+/// A row of the details of a task: a value, a time, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// What it is about.
+    /// Name of the row.
     pub name: String,
-    /// In words.
+    /// Value as text.
     pub value: String,
-    /// When.
+    /// Time.
     pub at: Option<FormattedTime>,
-    /// What one has to know of it.
+    /// Explanation of the value.
     pub note: String,
 }
 
@@ -27,7 +27,7 @@ impl Fact {
         Self { name: name.to_owned(), value: value.into(), at: None, note: String::new() }
     }
 
-    /// A text from outside; `none` where it is empty.
+    /// Formats a text from outside; `none` replaces an empty one.
     fn text(name: &str, text: Option<&str>, none: &str) -> Self {
         Self::new(name, format::whole(text.filter(|text| !text.is_empty()).unwrap_or(none)))
     }
@@ -41,8 +41,8 @@ impl Fact {
     }
 }
 
-/// Why a task needs a person, the gravest first. `last` is the last failed poll of it that is
-/// remembered.
+/// Returns the reasons why a task needs attention, the most serious first. `last` is the last
+/// recorded failed poll of the task.
 pub fn troubles(
     record: &Record,
     stuck_after: Duration,
@@ -66,7 +66,8 @@ pub fn troubles(
             troubles.push(format!("Failed, with the code “{}”.", format::whole(code)));
         }
         Some((reason, code)) => {
-            // One that is remembered may be older than the last poll, after a restart say.
+            // After a restart, for example, the last recorded failure may be older than the last
+            // poll.
             let last = last.filter(|last| last.failure.reason.as_str() == reason);
             let detail = last.map(|last| format::whole(&last.failure.detail));
             let code = Some(code).filter(|code| !code.is_empty());
@@ -83,7 +84,7 @@ pub fn troubles(
     troubles
 }
 
-/// Why a task is stuck: the end of a sentence.
+/// Explains why a task is stuck, as the end of a sentence.
 fn why(Stuck { age, waited, still }: Stuck, stuck_after: Duration) -> String {
     let age = age.map(|age| {
         let enqueued = format!("enqueued {} ago", format::rough(age));
@@ -101,7 +102,7 @@ fn why(Stuck { age, waited, still }: Stuck, stuck_after: Duration) -> String {
     format!("{}; stuck_after is {}", both.join(", and "), duration::format(stuck_after))
 }
 
-/// All that is known of a task. `last` is the last failed poll of it that is remembered.
+/// Returns all details of a task. `last` is the last recorded failed poll of the task.
 pub fn facts(
     record: &Record,
     stuck_after: Duration,
@@ -111,7 +112,7 @@ pub fn facts(
     [standing(record, stuck_after, now), identity(record), polls(record, last, now)].concat()
 }
 
-/// Where it stands, and since when.
+/// Returns the details of the state of a task.
 fn standing(record: &Record, stuck_after: Duration, now: Timestamp) -> Vec<Fact> {
     let provider = format::whole(&record.task.common.provider);
     let status = Fact::text("Status", Some(record.status()), "none").note("the provider's word");
@@ -144,7 +145,7 @@ fn standing(record: &Record, stuck_after: Duration, now: Timestamp) -> Vec<Fact>
     facts
 }
 
-/// What it is.
+/// Returns the details of the identity of a task.
 fn identity(record: &Record) -> Vec<Fact> {
     let common = &record.task.common;
     let fact = |what: &str, name: &str, value: &str| {
@@ -156,7 +157,7 @@ fn identity(record: &Record) -> Vec<Fact> {
     std::iter::once(job_type).chain(labels).chain(params).collect()
 }
 
-/// How its polls went.
+/// Returns the details of the polls of a task.
 fn polls(record: &Record, last: Option<&Entry>, now: Timestamp) -> Vec<Fact> {
     let moment = |name: &str, at: Option<Timestamp>, never: &str| {
         at.map_or_else(|| Fact::new(name, never), |at| Fact::at(name, at, now))
@@ -180,8 +181,8 @@ fn polls(record: &Record, last: Option<&Entry>, now: Timestamp) -> Vec<Fact> {
     facts
 }
 
-/// The last failed poll: of the record, while there has been no usable answer since; else the last
-/// that is remembered.
+/// Returns the last failed poll: that of the record if there has been no usable response since,
+/// else the last recorded one.
 fn failure(record: &Record, last: Option<&Entry>, now: Timestamp) -> Option<Fact> {
     let (reason, code, at) = match record.error().filter(|(reason, _)| *reason != "task") {
         Some((reason, code)) => (reason, code, record.last_poll()?),

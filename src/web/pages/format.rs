@@ -1,30 +1,31 @@
-//! Times, durations, texts and links as they are shown to a person.
+//! The formats of times, durations, texts and links on the pages.
 
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::clock::Timestamp;
-use crate::{duration, printable};
+use crate::duration;
+use crate::printable;
 
-/// Characters of a text that stands beside others in a table; the page of the task has all of it.
+/// Maximum number of characters of a text in a table; the page of the task has all of it.
 const IN_A_TABLE: usize = 80;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// A moment, and how far it is from now.
+/// A time and its distance from now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FormattedTime {
-    /// In UTC as ISO 8601 has it, in whole seconds.
+    /// Time in UTC in the format of ISO 8601, in whole seconds.
     pub iso: String,
-    /// `5m12s ago`, or `in 3s` where somebody's clock runs ahead.
+    /// `5m12s ago`, or `in 3s` if a clock runs ahead.
     pub ago: String,
 }
 
 impl FormattedTime {
-    /// `moment`, seen from `now`.
+    /// Formats `moment` at the time `now`.
     pub fn new(moment: Timestamp, now: Timestamp) -> Self {
         let iso = jiff::Timestamp::from_microsecond(moment.micros());
         let iso = iso.map(|iso| iso.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
@@ -34,13 +35,13 @@ impl FormattedTime {
         } else {
             format!("in {}", rough(ahead))
         };
-        // No calendar has the years of such a moment.
+        // No calendar has the year of such a time.
         Self { iso: iso.unwrap_or_else(|_| moment.to_string()), ago }
     }
 }
 
-/// A duration as far as it is read at a glance: seconds in the first hour, minutes on the first
-/// day, hours later.
+/// Formats a duration with the precision that a glance needs: seconds in the first hour, minutes in
+/// the first day, then hours.
 pub fn rough(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let unit = match seconds {
@@ -51,12 +52,12 @@ pub fn rough(duration: Duration) -> String {
     duration::format(Duration::from_secs(seconds - seconds % unit))
 }
 
-/// A share in whole per cent.
+/// Formats a ratio as whole per cent.
 pub fn percent(share: f64) -> String {
     format!("{:.0}%", share * 100.0)
 }
 
-/// A number with commas between the thousands.
+/// Formats a number with commas between thousands.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -69,8 +70,8 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// A text from outside, whole. What would end a line or turn the direction of writing is written as
-/// an escape.
+/// Escapes a text from outside: the characters that would end a line or change the writing
+/// direction.
 pub fn whole(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -82,7 +83,7 @@ pub fn whole(text: &str) -> String {
     shown
 }
 
-/// The beginning of a text from outside, for a table.
+/// Escapes a text from outside and cuts it to the length for a table.
 pub fn short(text: &str) -> String {
     match text.char_indices().nth(IN_A_TABLE) {
         Some((end, _)) => whole(text.get(..end).unwrap_or_default()) + "…",
@@ -90,30 +91,30 @@ pub fn short(text: &str) -> String {
     }
 }
 
-/// All that RFC 3986 does not call unreserved.
+/// All characters except those that RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The page of a task.
+/// Returns the link to the page of a task.
 pub fn task_link(provider: &str, id: &str) -> String {
     format!("/tasks/{}/{}", encode(provider), encode(id))
 }
 
-/// The probe of a task that shows the whole story.
+/// Returns the link to the probe of a task that shows request, response and mapping.
 pub fn probe_link(provider: &str, id: &str) -> String {
     link("/probe", &[("provider", provider), ("task_id", id), ("debug", "true")])
 }
 
-/// The table of the tasks that fit.
+/// Returns the link to the table of the tasks that match.
 pub fn tasks_link(query: &[(&str, &str)]) -> String {
     link("/tasks", query)
 }
 
-/// The same as JSON.
+/// Returns the link to the tasks that match as JSON.
 pub fn tasks_json_link(query: &[(&str, &str)]) -> String {
     link("/api/v1/tasks", query)
 }
 
-/// `path` with the parameters.
+/// Appends the parameters to `path`.
 fn link(path: &str, query: &[(&str, &str)]) -> String {
     let mut link = path.to_owned();
     let mut separator = '?';
@@ -153,7 +154,7 @@ mod tests {
         assert_eq!((&*ahead.iso, &*ahead.ago), ("2025-06-20T06:56:02Z", "in 1m30s"));
         let shortly = FormattedTime::new(now + Duration::from_millis(900), now);
         assert_eq!(shortly.ago, "0s ago");
-        // Further than any calendar goes.
+        // Times outside every calendar.
         for micros in [i64::MIN + 1, i64::MAX] {
             let moment = FormattedTime::new(Timestamp::from_micros(micros), now);
             assert!(!moment.iso.contains('T') && !moment.ago.is_empty(), "{moment:?}");

@@ -1,4 +1,5 @@
-//! `/tasks`: the worst tasks in a table, for a person.
+//! `/tasks`: a table of the worst tasks, found in one pass. A fleet of a million tasks is neither
+//! sorted nor copied.
 
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use crate::web::WebState;
 use crate::web::middleware::RequestPermit;
 use crate::web::query::TaskFilter;
 
-/// What a person reads and a browser draws at once; a fleet can have a million.
+/// Maximum number of rows: what a person can read and a browser can draw at once. A fleet may have
+/// a million tasks.
 const MOST_ROWS: usize = 200;
 
 #[derive(Template)]
@@ -29,7 +31,7 @@ struct TasksPage<'a> {
     head: PageHead<'a>,
     filter: &'a TaskFilter,
     is_narrowed: bool,
-    /// Their names, and what is shown of them.
+    /// Names of the providers, each with its formatted name.
     providers: Vec<(&'a str, String)>,
     states: [observation::State; observation::State::ALL.len()],
     unknown_provider: Option<String>,
@@ -39,7 +41,7 @@ struct TasksPage<'a> {
     is_cut: bool,
 }
 
-/// A task as its row has it.
+/// A row of the table.
 struct FormattedRow {
     provider: String,
     id: String,
@@ -54,14 +56,16 @@ struct FormattedRow {
     polled: Option<FormattedTime>,
 }
 
-/// The table of the tasks that the query asks for.
+/// Returns the table of the tasks that the query selects.
 pub async fn page(
     State(web): State<Arc<WebState>>,
     Extension(permit): Extension<RequestPermit>,
     RawQuery(query): RawQuery,
 ) -> Response {
     match TaskFilter::parse_form(&query.unwrap_or_default()) {
-        Ok(filter) => render(web.turns.clone(), permit, move || table(&web, &filter)).await,
+        Ok(filter) => {
+            render(web.compute_permits.clone(), permit, move || table(&web, &filter)).await
+        }
         Err(message) => (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
     }
 }
@@ -109,7 +113,8 @@ fn row_of(row: TaskRow<'_>, now: Timestamp) -> FormattedRow {
     }
 }
 
-/// Why the last poll failed, or the task: of that, its state tells that it did.
+/// Formats the reason why the last poll or the task failed. For a failed task the code is enough,
+/// because its state is beside it.
 fn error(reason: &str, code: &str) -> String {
     let code = format::short(code);
     match (reason, code.as_str()) {
@@ -119,49 +124,49 @@ fn error(reason: &str, code: &str) -> String {
     }
 }
 
-/// The worst of the tasks that were asked for.
+/// The worst of the tasks that match a filter.
 #[derive(Debug)]
 pub struct RankedTasks<'a> {
-    /// The worst first.
+    /// Rows, the worst first.
     pub rows: Vec<TaskRow<'a>>,
-    /// How many fit the filter.
+    /// Number of tasks that match the filter.
     pub count: u64,
 }
 
-/// A task.
+/// A task and whether it is stuck.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskRow<'a> {
-    /// What is known of it.
+    /// Record of the task.
     pub record: &'a Record,
-    /// Whether it is stuck.
+    /// True if the task is stuck.
     pub is_stuck: bool,
 }
 
 impl TaskRow<'_> {
-    /// Whether it needs a person: stuck, failed or lost.
+    /// Reports whether the task needs attention: whether it is stuck, failed or lost.
     pub fn is_bad(self) -> bool {
         matches!(Rank::of(self).trouble, Severity::Stuck | Severity::Failed)
     }
 }
 
-/// What a person has to look at first.
+/// The severity of the condition of a task, the most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Severity {
-    /// The oldest first.
+    /// Stuck; the oldest first.
     Stuck,
     /// Failed, or lost by the provider; the newest first.
     Failed,
-    /// The last poll failed, so what is shown may be old; the oldest first.
+    /// The last poll failed, so the values may be outdated; the oldest first.
     Unanswered,
-    /// The oldest first.
+    /// Open; the oldest first.
     Open,
-    /// Waits for its user; the oldest first.
+    /// Waiting for its user; the oldest first.
     Waiting,
-    /// The newest first.
+    /// Finished; the newest first.
     Ended,
 }
 
-/// Where a task stands: the smaller, the worse. Provider and ID make it one of a kind.
+/// The rank of a task: the smaller, the worse. Provider and ID make it unique.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank<'a> {
     trouble: Severity,
@@ -189,7 +194,7 @@ impl<'a> Rank<'a> {
     }
 }
 
-/// A row and its rank, which alone counts.
+/// A row that is compared by its rank.
 #[derive(Debug)]
 struct Ranked<'a>(Rank<'a>, TaskRow<'a>);
 
@@ -213,7 +218,7 @@ impl Ord for Ranked<'_> {
     }
 }
 
-/// The `most` worst of `tasks` that fit the filter.
+/// Returns the `most` worst of the `tasks` that match the filter.
 pub fn rank_tasks<'a>(
     tasks: &'a [TasksView],
     filter: &TaskFilter,
@@ -221,7 +226,7 @@ pub fn rank_tasks<'a>(
     most: usize,
 ) -> RankedTasks<'a> {
     let mut count = 0;
-    // The least bad of them is on top.
+    // The top of the heap is the least bad row.
     let mut heap = BinaryHeap::with_capacity(most + 1);
     for (record, stuck_after) in records(tasks) {
         if !filter.matches(record, stuck_after, now) {
@@ -242,7 +247,7 @@ pub fn rank_tasks<'a>(
     RankedTasks { rows, count }
 }
 
-/// Every task, and after how long one of its provider counts as stuck.
+/// Returns every task and the time after which it is stuck.
 fn records(tasks: &[TasksView]) -> impl Iterator<Item = (&Record, Duration)> {
     tasks.iter().flat_map(|view| view.records().map(|record| (record, view.stuck_after)))
 }
@@ -260,7 +265,8 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_micros(1_750_000_000_000_000);
     const STUCK_AFTER: Duration = Duration::from_secs(600);
 
-    /// A task that was enqueued, and has ended if it has, so many seconds ago.
+    /// Creates the record of a task that was enqueued so many seconds ago, and ended then if it has
+    /// ended.
     fn record(id: &str, state: State, seconds: u64, fails: bool) -> Record {
         let at = NOW - Duration::from_secs(seconds);
         let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use aitask_exporter::family::{Family, Kind, PROBE, PROCESS, PROVIDER, TASK};
+use aitask_exporter::family::{self, Family, Kind};
 use serde_json::Value;
 
 use super::board::{ANY, Dashboard, fill, text};
@@ -44,8 +44,7 @@ fn labels(metric: &str, rules: &[Rule]) -> Option<BTreeSet<String>> {
         };
         suffixes.iter().any(|suffix| metric.strip_suffix(suffix) == Some(family.name))
     };
-    let mut families = TASK.into_iter().chain(PROVIDER).chain(PROCESS).chain(PROBE);
-    let family = families.find(is)?;
+    let family = family::all().find(is)?;
     let mut labels = owned(family.labels);
     labels.extend(metric.ends_with("_bucket").then(|| "le".to_owned()));
     Some(labels)

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn readings(text: &str, at: usize) -> Vec<Symbol> {
-    let mut decoder = Decoder::new(text.as_bytes());
+fn readings(text: &str, at: usize) -> Vec<DecodedChar> {
+    let mut decoder = EscapeDecoder::new(text.as_bytes());
     let mut chain = decoder.chain(at);
     std::iter::from_fn(|| decoder.next(&mut chain)).collect()
 }
@@ -153,7 +153,7 @@ fn what_is_no_escape_is_none() {
 #[test]
 fn escapes_within_escapes_are_read_up_to_a_limit() {
     let reads = |text: &str| {
-        let mut decoder = Decoder::new(text.as_bytes());
+        let mut decoder = EscapeDecoder::new(text.as_bytes());
         for at in 0..text.len() {
             let mut chain = decoder.chain(at);
             while let Some(symbol) = decoder.next(&mut chain) {

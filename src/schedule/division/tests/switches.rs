@@ -97,7 +97,7 @@ fn a_batch_of_one_that_is_not_read_is_asked_for_as_one_task() {
     provider.run(60 * MINUTE, garbage_with(&[1, 5, 6, 7, 13]));
     assert_eq!(provider.failed(), [1, 5, 6, 7, 13]);
     assert!(!provider.changes.contains(&BatchChange::GaveUp), "{:?}", provider.changes);
-    assert!(matches!(&provider.changes[0], BatchChange::SetApart(_)));
+    assert!(matches!(&provider.changes[0], BatchChange::Isolated(_)));
 }
 
 #[test]

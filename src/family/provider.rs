@@ -1,0 +1,173 @@
+//! The families with series for each provider.
+
+use super::{Family, counter, gauge, histogram};
+
+/// Families with series for each provider, in the order of the documentation. The first four come
+/// from the store, the others from the telemetry.
+pub const PROVIDER_FAMILIES: &[Family] = &[
+    TASKS,
+    OLDEST_QUEUE_AGE,
+    OLDEST_NET_QUEUE_AGE,
+    STUCK_TASKS,
+    FINISHED,
+    TASK_DURATION,
+    POLLS,
+    POLL_FAILURES,
+    RESPONSE_CODES,
+    HTTP_RESPONSES,
+    UNKNOWN_STATUSES,
+    ODD_ANSWERS,
+    POLL_DURATION,
+    POLL_LAG,
+    POLLS_IN_FLIGHT,
+    POLL_QUEUE_LENGTH,
+    POLL_OVERDUE,
+    PROBES,
+    POLL_RETRIES,
+    THROTTLED,
+    PROVIDER_UP,
+];
+
+/// `aitask_tasks`
+pub const TASKS: Family = gauge(
+    "aitask_tasks",
+    &["provider", "state"],
+    "Tasks of the configuration by state, final ones included.",
+);
+
+/// `aitask_oldest_queue_age_seconds`
+pub const OLDEST_QUEUE_AGE: Family = gauge(
+    "aitask_oldest_queue_age_seconds",
+    &["provider", "state"],
+    "The queue age of the oldest task in the state that is not final; 0 where there is none.",
+);
+
+/// `aitask_oldest_net_queue_age_seconds`
+pub const OLDEST_NET_QUEUE_AGE: Family = gauge(
+    "aitask_oldest_net_queue_age_seconds",
+    &["provider", "state"],
+    "The largest queue age of a task in the state that is not final, the time that it waited for the user left out; 0 where there is none.",
+);
+
+/// `aitask_stuck_tasks`
+pub const STUCK_TASKS: Family =
+    gauge("aitask_stuck_tasks", &["provider"], "Tasks that are stuck, as aitask_stuck says.");
+
+/// `aitask_finished_total`
+pub const FINISHED: Family = counter(
+    "aitask_finished_total",
+    &["provider", "state"],
+    "Tasks that were seen to end in the state, each once. A task that was final at first sight is not counted. With --storage.path it continues over restarts, and shows a task once the disk has it for good.",
+);
+
+/// `aitask_task_duration_seconds`
+pub const TASK_DURATION: Family = histogram(
+    "aitask_task_duration_seconds",
+    &["provider", "state"],
+    &[1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0],
+    "From enqueueing to the end, of the tasks that aitask_finished_total counts and whose end is known. It continues as that does.",
+);
+
+/// `aitask_polls_total`
+pub const POLLS: Family = counter(
+    "aitask_polls_total",
+    &["provider"],
+    "Polls of tasks that ended, with success or without; a batch polls each of its tasks.",
+);
+
+/// `aitask_poll_failures_total`
+pub const POLL_FAILURES: Family = counter(
+    "aitask_poll_failures_total",
+    &["provider", "reason"],
+    "Polls that gave no usable answer for a task, by reason.",
+);
+
+/// `aitask_response_codes_total`
+pub const RESPONSE_CODES: Family = counter(
+    "aitask_response_codes_total",
+    &["provider", "code"],
+    "Answers by the code in their body, success included. Codes that the mapping names are there from the start; any other one begins at 0 and takes its count 75 seconds later. At most 64 codes of a provider, those of the mapping and of aitask_error among them; further ones count as code=\"other\".",
+);
+
+/// `aitask_http_responses_total`
+pub const HTTP_RESPONSES: Family = counter(
+    "aitask_http_responses_total",
+    &["provider", "status_code"],
+    "Answers by HTTP status. Usual ones are there from the start; any other one begins at 0 and takes its count 75 seconds later. At most 64 statuses; further ones count as status_code=\"other\".",
+);
+
+/// `aitask_unknown_statuses_total`
+pub const UNKNOWN_STATUSES: Family = counter(
+    "aitask_unknown_statuses_total",
+    &["provider"],
+    "Answers with a status that the mapping does not list. The log names each spelling once.",
+);
+
+/// `aitask_odd_answers_total`
+pub const ODD_ANSWERS: Family = counter(
+    "aitask_odd_answers_total",
+    &["provider", "field"],
+    "Values of usable answers that were not believed and so left unset, by field: a time that cannot be read, lies before the year 2000 or in the future.",
+);
+
+/// `aitask_poll_duration_seconds`
+pub const POLL_DURATION: Family = histogram(
+    "aitask_poll_duration_seconds",
+    &["provider"],
+    &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0],
+    "How long polls of tasks took, from the request to the whole answer.",
+);
+
+/// `aitask_poll_lag_seconds`
+pub const POLL_LAG: Family = histogram(
+    "aitask_poll_lag_seconds",
+    &["provider"],
+    &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0],
+    "How much later than due polls started. High: raise max_in_flight, rate_limit or poll_interval.",
+);
+
+/// `aitask_polls_in_flight`
+pub const POLLS_IN_FLIGHT: Family = gauge(
+    "aitask_polls_in_flight",
+    &["provider"],
+    "Requests that wait for their answer now; a batch is one.",
+);
+
+/// `aitask_poll_queue_length`
+pub const POLL_QUEUE_LENGTH: Family =
+    gauge("aitask_poll_queue_length", &["provider"], "Polls that are due and have not started.");
+
+/// `aitask_poll_overdue_seconds`
+pub const POLL_OVERDUE: Family = gauge(
+    "aitask_poll_overdue_seconds",
+    &["provider"],
+    "How long the first of the due polls has been waiting to start; 0 where none is due.",
+);
+
+/// `aitask_probes_total`
+pub const PROBES: Family = counter(
+    "aitask_probes_total",
+    &["provider", "result"],
+    "Requests to /probe for the provider: success and failure of those that had a turn, paused where the provider was in a pause, busy where there was no turn in time. Probes count in no other family but aitask_polls_in_flight.",
+);
+
+/// `aitask_poll_retries_total`
+pub const POLL_RETRIES: Family = counter(
+    "aitask_poll_retries_total",
+    &["provider"],
+    "Polls that were started because the one before had failed.",
+);
+
+/// `aitask_throttled_seconds_total`
+pub const THROTTLED: Family = counter(
+    "aitask_throttled_seconds_total",
+    &["provider"],
+    "Time that due polls were held back by the rate limit or by the provider's Retry-After. It grows while they are.",
+);
+
+/// `aitask_provider_up`
+pub const PROVIDER_UP: Family = gauge(
+    "aitask_provider_up",
+    &["provider"],
+    "1 if the last poll of any task of the provider got a usable answer, else 0; 0 before the first.",
+);

@@ -1,0 +1,418 @@
+//! The fields of a response: their names, the paths that lead to them, their values, and the formats
+//! of numbers. Pure.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// Most levels of nesting, which is where serde_json stops; no API nests its responses deeper than
+/// ten.
+pub const MAX_DEPTH: usize = 128;
+
+/// Longest delay: a year. A larger number is no delay but a Unix timestamp, and tells nothing
+/// reliable.
+pub const MAX_DELAY: Duration = Duration::from_secs(365 * 86_400);
+
+/// Kind of [`FieldValue::Boolean`], for messages.
+pub const A_BOOLEAN: &str = "a boolean";
+
+/// The fields that a mapping extracts from a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldName {
+    /// Code of the envelope.
+    Code,
+    /// Message of the envelope.
+    Message,
+    /// Delay before the next request.
+    RetryAfter,
+    /// Task ID.
+    Id,
+    /// The provider's word for the state.
+    Status,
+    /// Kind of job.
+    JobType,
+    /// Time at which the provider accepted the task.
+    EnqueueTime,
+    /// Time at which the task ended.
+    FinishTime,
+    /// Progress of the task.
+    Progress,
+    /// The provider's code for the failure of a task.
+    FailureCode,
+    /// The provider's words for the failure of a task.
+    FailureReason,
+}
+
+impl FieldName {
+    /// All fields, in the order of an explanation.
+    pub const ALL: [Self; 11] = [
+        Self::Code,
+        Self::Message,
+        Self::RetryAfter,
+        Self::Id,
+        Self::Status,
+        Self::JobType,
+        Self::EnqueueTime,
+        Self::FinishTime,
+        Self::Progress,
+        Self::FailureCode,
+        Self::FailureReason,
+    ];
+
+    /// Returns the field's key in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::Message => "message",
+            Self::RetryAfter => "retry_after",
+            Self::Id => "id",
+            Self::Status => "status",
+            Self::JobType => "job_type",
+            Self::EnqueueTime => "enqueue_time",
+            Self::FinishTime => "finish_time",
+            Self::Progress => "progress",
+            Self::FailureCode => "failure_code",
+            Self::FailureReason => "failure_reason",
+        }
+    }
+
+    /// Returns the field's index in [`Self::ALL`].
+    const fn index(self) -> usize {
+        match self {
+            Self::Code => 0,
+            Self::Message => 1,
+            Self::RetryAfter => 2,
+            Self::Id => 3,
+            Self::Status => 4,
+            Self::JobType => 5,
+            Self::EnqueueTime => 6,
+            Self::FinishTime => 7,
+            Self::Progress => 8,
+            Self::FailureCode => 9,
+            Self::FailureReason => 10,
+        }
+    }
+
+    /// Reports whether the field belongs to the envelope rather than to a task.
+    pub const fn is_envelope(self) -> bool {
+        matches!(self, Self::Code | Self::Message | Self::RetryAfter)
+    }
+}
+
+/// Value at a path of a field.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum FieldValue<'de> {
+    /// Nothing.
+    #[default]
+    Missing,
+    /// `null`.
+    Null,
+    /// A string, or a number in its own digits.
+    Text(Cow<'de, str>),
+    /// `true` or `false`, which only the code can have.
+    Boolean(bool),
+    /// A value that no field can have: "an object" or "an array".
+    Other(&'static str),
+}
+
+impl FieldValue<'_> {
+    /// Reports whether there is a value other than null, usable or not.
+    pub const fn is_present(&self) -> bool {
+        !matches!(self, Self::Missing | Self::Null)
+    }
+
+    /// Returns the preference for this value among those at several paths: text that is not blank
+    /// comes first, and unreadable values come before null, which must not hide them.
+    fn preference(&self) -> u8 {
+        match self {
+            Self::Missing => 0,
+            Self::Null => 1,
+            Self::Text(text) if text.trim().is_empty() => 2,
+            Self::Boolean(_) | Self::Other(_) => 3,
+            Self::Text(_) => 4,
+        }
+    }
+}
+
+/// Values of all fields, with the rank of the path at which each was found.
+#[derive(Debug, Default)]
+pub struct Fields<'de> {
+    values: [FieldValue<'de>; FieldName::ALL.len()],
+    ranks: [u8; FieldName::ALL.len()],
+}
+
+impl<'de> Fields<'de> {
+    /// Returns the value of `field`.
+    pub fn get(&self, field: FieldName) -> &FieldValue<'de> {
+        self.values.get(field.index()).unwrap_or(&FieldValue::Missing)
+    }
+
+    /// Returns the rank of the path at which `field` was found: 0 for its first path.
+    pub fn rank(&self, field: FieldName) -> u8 {
+        self.ranks.get(field.index()).copied().unwrap_or_default()
+    }
+
+    /// Stores the value of `field` at its path of this `rank`, unless the known value is preferred. The
+    /// first path with a value wins, whatever their order in the response; of a repeated key the last
+    /// value.
+    pub fn set(&mut self, field: FieldName, rank: u8, value: FieldValue<'de>) {
+        let (known, known_rank) = (self.get(field), self.rank(field));
+        let (preference, known_preference) = (value.preference(), known.preference());
+        let is_known_preferred =
+            known_preference > preference || (known_preference == preference && known_rank < rank);
+        if is_known_preferred && known_rank != rank {
+            return;
+        }
+        if let Some(known) = self.values.get_mut(field.index()) {
+            *known = value;
+        }
+        if let Some(known) = self.ranks.get_mut(field.index()) {
+            *known = rank;
+        }
+    }
+}
+
+/// The JSON Pointers (RFC 6901) of a mapping, compiled into tries, so that one pass over a body finds
+/// all fields and skips everything else.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Paths {
+    /// Trie from the top of the body, with the fields of the envelope and the path of the tasks.
+    pub whole: PathNode,
+    /// Trie from a task.
+    pub element: PathNode,
+    /// Text that ends an ID.
+    pub id_until: Option<Box<str>>,
+}
+
+/// A node of a trie: a place in a body, and the places below it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PathNode {
+    /// Fields whose value is here.
+    pub fields: Vec<RankedField>,
+    /// True at the place of the tasks.
+    pub is_task: bool,
+    children: Vec<(Box<str>, PathNode)>,
+}
+
+/// A field, and the rank of one of its paths.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RankedField {
+    /// The field.
+    pub name: FieldName,
+    /// Number of paths of the field that are preferred to this one.
+    pub rank: u8,
+}
+
+impl PathNode {
+    /// Returns the node below `key`, if a path leads there.
+    pub fn child(&self, key: &str) -> Option<&Self> {
+        self.children.iter().find(|(name, _)| **name == *key).map(|(_, node)| node)
+    }
+
+    /// Reports whether all paths end here.
+    pub fn is_leaf(&self) -> bool {
+        self.children.is_empty()
+    }
+
+    fn at(&mut self, pointer: &[String]) -> &mut Self {
+        let Some((key, rest)) = pointer.split_first() else { return self };
+        let index = self.children.iter().position(|(name, _)| **name == **key);
+        let index = index.unwrap_or_else(|| {
+            self.children.push((key.as_str().into(), Self::default()));
+            self.children.len() - 1
+        });
+        match self.children.get_mut(index) {
+            Some((_, node)) => node.at(rest),
+            None => unreachable!("the child was found or added above"),
+        }
+    }
+}
+
+impl Paths {
+    /// Returns paths with the tasks at `task`, and IDs that end before `id_until`.
+    pub fn new(task: &[String], id_until: Option<&str>) -> Self {
+        let mut paths = Self { id_until: id_until.map(Into::into), ..Self::default() };
+        paths.whole.at(task).is_task = true;
+        paths
+    }
+
+    /// Adds a path of `name`: from the top for fields of the envelope, from the task for the others.
+    /// Paths of a lower `rank` are preferred.
+    pub fn add(&mut self, name: FieldName, rank: u8, pointer: &[String]) {
+        let node = if name.is_envelope() { &mut self.whole } else { &mut self.element };
+        node.at(pointer).fields.push(RankedField { name, rank });
+    }
+}
+
+/// Parses a JSON Pointer into its keys.
+///
+/// # Errors
+/// When it is none, with a message for people.
+pub fn parse_pointer(text: &str) -> Result<Vec<String>, &'static str> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rest = text.strip_prefix('/').ok_or("a JSON Pointer starts with `/`")?;
+    let unescape = |key: &str| {
+        let mut parts = key.split('~');
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (escaped, rest) = match part.as_bytes().first() {
+                Some(b'0') => ('~', part.get(1..)),
+                Some(b'1') => ('/', part.get(1..)),
+                _ => return Err("in a JSON Pointer `~` is followed by `0` or `1`"),
+            };
+            out.push(escaped);
+            out.push_str(rest.unwrap_or_default());
+        }
+        Ok(out)
+    };
+    if rest.split('/').nth(MAX_DEPTH).is_some() {
+        return Err("a JSON Pointer has at most 128 keys: no answer that is read is nested deeper");
+    }
+    rest.split('/').map(unescape).collect()
+}
+
+/// Format of progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgressFormat {
+    /// 0 to 100, with or without `%`.
+    Percent,
+    /// 0 to 1.
+    Ratio,
+}
+
+impl ProgressFormat {
+    /// Names in the configuration.
+    pub const NAMES: [(&str, Self); 2] = [("percent", Self::Percent), ("ratio", Self::Ratio)];
+
+    /// Parses progress as a ratio from 0 to 1. Returns `None` for anything that is not a number, since
+    /// gateways put any text there.
+    pub fn parse(self, text: &str) -> Option<f64> {
+        let number: f64 = text.trim().trim_end_matches('%').trim_end().parse().ok()?;
+        let ratio = match self {
+            Self::Percent => number / 100.0,
+            Self::Ratio => number,
+        };
+        ratio.is_finite().then(|| ratio.clamp(0.0, 1.0))
+    }
+}
+
+/// Format of a delay before the next request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DelayFormat {
+    /// Seconds, with or without a fraction.
+    Seconds,
+    /// Milliseconds, likewise.
+    Milliseconds,
+}
+
+impl DelayFormat {
+    /// Names in the configuration.
+    pub const NAMES: [(&str, Self); 2] =
+        [("seconds", Self::Seconds), ("milliseconds", Self::Milliseconds)];
+
+    /// Parses a delay, rounded up to whole seconds. Returns `None` for anything that is not a number,
+    /// negative, or more than a year.
+    pub fn parse(self, text: &str) -> Option<Duration> {
+        let number: f64 = text.trim().parse().ok()?;
+        let seconds = match self {
+            Self::Seconds => number,
+            Self::Milliseconds => number / 1_000.0,
+        };
+        let is_delay = (0.0..=MAX_DELAY.as_secs_f64()).contains(&seconds);
+        is_delay.then(|| Duration::from_secs_f64(seconds.ceil()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_has_an_index_of_its_own() {
+        let indices = FieldName::ALL.map(FieldName::index);
+        assert!(indices.iter().copied().eq(0..FieldName::ALL.len()));
+    }
+
+    #[test]
+    fn the_first_path_with_a_value_wins() {
+        let text = |text: &'static str| FieldValue::Text(text.into());
+        for (values, expected) in [
+            (vec![(0, text("a")), (1, text("b"))], text("a")),
+            (vec![(1, text("b")), (0, text("a"))], text("a")),
+            (vec![(1, text("b")), (0, FieldValue::Null)], text("b")),
+            (vec![(1, text("b")), (0, text(" "))], text("b")),
+            (vec![(0, FieldValue::Other("an object")), (1, text("b"))], text("b")),
+            (
+                vec![(0, FieldValue::Other("an object")), (1, FieldValue::Null)],
+                FieldValue::Other("an object"),
+            ),
+            (
+                vec![(1, FieldValue::Null), (0, FieldValue::Boolean(false))],
+                FieldValue::Boolean(false),
+            ),
+            (vec![(0, text(" ")), (1, FieldValue::Null)], text(" ")),
+            (vec![(0, FieldValue::Null), (1, text(""))], text("")),
+            (vec![(0, text("a")), (0, FieldValue::Null)], FieldValue::Null),
+            (vec![(1, text("b")), (0, text("a")), (1, text("c"))], text("a")),
+        ] {
+            let mut fields = Fields::default();
+            for (rank, value) in values.clone() {
+                fields.set(FieldName::Code, rank, value);
+            }
+            assert_eq!(*fields.get(FieldName::Code), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn pointers() {
+        let keys = |text| parse_pointer(text);
+        let deepest = "/a".repeat(MAX_DEPTH);
+        assert_eq!(keys(&deepest).unwrap().len(), MAX_DEPTH);
+        let deeper = deepest.clone() + "/a";
+        assert!(keys(&deeper).is_err());
+        assert_eq!(keys(""), Ok(vec![]));
+        assert_eq!(keys("/a/0/b~1c~0d"), Ok(vec!["a".into(), "0".into(), "b/c~d".into()]));
+        assert!(keys("a").is_err() && keys("/a~2").is_err() && keys("/a~").is_err());
+    }
+
+    #[test]
+    fn progress() {
+        use ProgressFormat::{Percent, Ratio};
+        for (format, text, expected) in [
+            (Percent, "31%", Some(0.31)),
+            (Percent, " 100 % ", Some(1.0)),
+            (Percent, "250", Some(1.0)),
+            (Percent, "", None),
+            (Percent, "waiting", None),
+            (Ratio, "0.5", Some(0.5)),
+            (Ratio, "-3", Some(0.0)),
+            (Ratio, "nan", None),
+        ] {
+            assert_eq!(format.parse(text), expected, "{format:?} {text:?}");
+        }
+    }
+
+    #[test]
+    fn delays() {
+        use DelayFormat::{Milliseconds, Seconds};
+        for (format, text, expected) in [
+            (Seconds, "30", Some(30)),
+            (Seconds, " 0.25 ", Some(1)),
+            (Seconds, "0", Some(0)),
+            (Seconds, "31536000", Some(31_536_000)),
+            (Seconds, "1796022000", None),
+            (Seconds, "-1", None),
+            (Seconds, "NaN", None),
+            (Seconds, "soon", None),
+            (Milliseconds, "1500", Some(2)),
+            (Milliseconds, "1796022000", Some(1_796_022)),
+        ] {
+            assert_eq!(
+                format.parse(text),
+                expected.map(Duration::from_secs),
+                "{format:?} {text:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! The work of one provider's worker: it starts requests when the schedule hands them out, and takes
+//! in their results.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+
+use super::assessment::Assessment;
+use super::log::PollLog;
+use super::probes::{Probe, ProbeQueue, ProbeReply};
+use super::worker::{Update, WorkerCommand, WorkerContext};
+use super::{PollResult, poll_once};
+use crate::observation::{Failure, Observation, Reason, State};
+use crate::schedule::Schedule;
+use crate::schedule::bisection::Abandoned;
+use crate::schedule::cadence::Cadence;
+use crate::schedule::dispatch::{Dispatch, Next, PollOutcome, Start};
+use crate::schedule::division::{BatchReply, Consequences};
+
+use crate::record::Change;
+use crate::storage::queue::QueuedChange;
+use crate::store::{Changes, Slot};
+use crate::task::Task;
+use crate::task::TaskGroup;
+use crate::task::stable_hash;
+use crate::telemetry::Telemetry;
+use crate::telemetry::due::Due;
+use crate::telemetry::provider::{ProviderTelemetry, RequestInFlight};
+
+/// Shortest time between two reads of the secret files.
+const SECRETS_EVERY: Duration = Duration::from_secs(1);
+/// Time between two attempts to read a secret that is missing or was refused.
+const SECRETS_RETRY: Duration = Duration::from_secs(5);
+
+/// State of a worker.
+pub struct WorkerState<'s> {
+    context: &'s mut WorkerContext,
+    telemetry: Arc<ProviderTelemetry>,
+    schedule: Schedule,
+    /// Requests in flight. They run within the worker: waking another thread for each response would
+    /// cost more than everything else that is done with it.
+    in_flight: FuturesUnordered<BoxFuture<'static, Completed>>,
+    probes: ProbeQueue,
+    secrets_read: Instant,
+    held: HeldTasks,
+    log: PollLog,
+}
+
+/// A request that has ended, and its result; `None` if the exporter panicked.
+type Completed = (InFlight, Option<PollResult>);
+
+/// A request in flight, counted as such until it is dropped.
+struct InFlight {
+    purpose: RequestPurpose,
+    _counted: RequestInFlight,
+}
+
+/// The purpose of a request.
+enum RequestPurpose {
+    Poll(Dispatch, Arc<TaskGroup>),
+    Probe(ProbeReply),
+}
+
+impl<'s> WorkerState<'s> {
+    /// Polls the tasks of `changes`, and those of later updates, until the worker is told to stop.
+    pub async fn run(context: &'s mut WorkerContext, changes: Changes) {
+        let now = Instant::now();
+        let mut state = Self::new(context, now);
+        state.apply(changes, now);
+        state.work().await;
+    }
+
+    fn new(context: &'s mut WorkerContext, now: Instant) -> Self {
+        let (services, provider) = (&context.services, &context.client.provider);
+        let cadence = Cadence::new(provider.limits.poll_interval, now, services.clock.now());
+        let hash = stable_hash([provider.name.as_bytes()]);
+        let telemetry = Arc::clone(&context.telemetry);
+        telemetry.expect(&provider.mapping);
+        Self {
+            telemetry,
+            schedule: Schedule::new(&provider.limits, provider.batch.is_some(), cadence, hash),
+            in_flight: FuturesUnordered::new(),
+            probes: ProbeQueue::default(),
+            secrets_read: now,
+            held: HeldTasks { telemetry: Arc::clone(&services.telemetry), count: 0 },
+            log: PollLog::new(services.clock, Arc::clone(&services.history)),
+            context,
+        }
+    }
+
+    async fn work(mut self) {
+        loop {
+            let wake = self.start_due().await;
+            tokio::select! {
+                Some(completed) = self.in_flight.next() => self.complete(completed),
+                command = self.context.inbox.recv() => match command {
+                    Some(WorkerCommand::Update(update, done)) => {
+                        self.update(*update);
+                        // The sender may have stopped waiting.
+                        let _ = done.send(());
+                    }
+                    Some(WorkerCommand::Probe(probe)) => self.probes.push(probe),
+                    Some(WorkerCommand::Stop(done)) => return self.drain(Some(done)).await,
+                    None => return self.drain(None).await,
+                },
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+            }
+        }
+    }
+
+    /// Waits for the requests in flight.
+    async fn drain(mut self, done: Option<oneshot::Sender<()>>) {
+        while let Some(completed) = self.in_flight.next().await {
+            self.complete(completed);
+        }
+        self.held.set(0);
+        if let Some(done) = done {
+            // The sender may have stopped waiting.
+            let _ = done.send(());
+        }
+    }
+
+    fn update(&mut self, update: Update) {
+        let now = Instant::now();
+        let (old, changes) = self.context.update(update);
+        let new = Arc::clone(&self.context.client);
+        let limits = &new.provider.limits;
+        let has_batches = new.provider.batch.is_some();
+        self.telemetry.expect(&new.provider.mapping);
+        self.schedule.reconfigure(&old.provider.limits, limits, has_batches, now);
+        if !new.fetcher.is_same_account(&old.fetcher) {
+            self.schedule.admission.reset_auth_backoff();
+        }
+        if old.provider.base_url != new.provider.base_url {
+            self.schedule.admission.end_pause();
+        }
+        if !new.has_same_batches(&old) {
+            self.schedule.forget_batches(now);
+        }
+        self.apply(changes, now);
+        // The new credentials were read just now.
+        self.end_hold();
+    }
+
+    fn apply(&mut self, changes: Changes, now: Instant) {
+        for slot in changes.removed {
+            self.schedule.remove(slot);
+        }
+        for placed in changes.changed {
+            self.schedule.regroup(placed);
+        }
+        self.schedule.reserve(changes.added.len());
+        for placed in changes.added {
+            self.schedule.add(placed, now);
+        }
+    }
+
+    /// Starts every request that may start now. Returns the moment at which to check again.
+    async fn start_due(&mut self) -> Option<Instant> {
+        if !self.read_secrets().await {
+            self.context.is_settled.store(true, Ordering::Relaxed);
+        }
+        let now = Instant::now();
+        self.probes.expire(now);
+        let wake = loop {
+            if let Some(pause) = self.schedule.admission.pause_of_probes(now) {
+                self.probes.refuse(pause, now);
+            }
+            match self.schedule.next(now, !self.probes.is_empty()) {
+                Next::Poll(dispatch) => self.start_poll(dispatch),
+                Next::Probe => self.start_probe(),
+                Next::Wait(until) => break Some(until),
+                Next::Idle => break None,
+            }
+        };
+        self.show_due(now);
+        if self.schedule.admission.in_flight() == 0 && self.schedule.ready() == 0 {
+            self.context.is_settled.store(true, Ordering::Relaxed);
+        }
+        // Refused credentials may be replaced long before the next poll tries them.
+        let admission = &self.schedule.admission;
+        if admission.has_refused_credentials()
+            && self.context.client.fetcher.credentials.can_change()
+        {
+            let retry = now + SECRETS_RETRY;
+            return Some(wake.map_or(retry, |wake| wake.min(retry)));
+        }
+        wake
+    }
+
+    /// Sends a request for the tasks of `dispatch` that have not been removed since they became due.
+    fn start_poll(&mut self, mut dispatch: Dispatch) {
+        let mut tasks = Vec::with_capacity(dispatch.starts.len());
+        dispatch.starts.retain(|start| {
+            let task = self.context.tasks.task(start.slot);
+            let is_listed = task.is_some();
+            tasks.extend(task);
+            is_listed
+        });
+        let Some(tasks) = TaskGroup::collect(tasks) else {
+            return self.schedule.withdraw(&dispatch);
+        };
+        if !dispatch.is_part() {
+            for Start { lag, retry, .. } in &dispatch.starts {
+                self.telemetry.poll_started(*lag, *retry);
+            }
+        }
+        let (tasks, is_batch) = (Arc::new(tasks), dispatch.is_batch);
+        self.send(Arc::clone(&tasks), is_batch, None, RequestPurpose::Poll(dispatch, tasks));
+    }
+
+    /// Sends a request for the first probe in the queue.
+    fn start_probe(&mut self) {
+        if let Some(Probe { task, deadline, reply, .. }) = self.probes.pop() {
+            self.send(
+                Arc::new(TaskGroup::one(task)),
+                false,
+                deadline,
+                RequestPurpose::Probe(reply),
+            );
+        }
+    }
+
+    fn send(
+        &mut self,
+        tasks: Arc<TaskGroup>,
+        is_batch: bool,
+        deadline: Option<Instant>,
+        purpose: RequestPurpose,
+    ) {
+        let in_flight = InFlight { purpose, _counted: self.telemetry.request_started() };
+        let client = Arc::clone(&self.context.client);
+        let poll = async move { poll_once(&client, &tasks, is_batch, deadline).await };
+        let poll = AssertUnwindSafe(poll).catch_unwind();
+        self.in_flight.push(async move { (in_flight, poll.await.ok()) }.boxed());
+    }
+
+    fn show_due(&mut self, now: Instant) {
+        let (count, oldest) = (self.schedule.ready(), self.schedule.oldest_due());
+        let due = Due { count, oldest, is_throttled: self.schedule.is_throttled() };
+        self.telemetry.due.set(due, now);
+    }
+
+    /// Reads the secret files again from time to time. Nothing is sent while they cannot be read: a
+    /// request without credentials could only be refused. Returns false if they could not be read.
+    async fn read_secrets(&mut self) -> bool {
+        let credentials = &self.context.client.fetcher.credentials;
+        if !credentials.can_change() || self.secrets_read.elapsed() < SECRETS_EVERY {
+            return true;
+        }
+        let read = credentials.refresh().await;
+        let now = Instant::now();
+        self.secrets_read = now;
+        let provider = &*self.context.client.provider.name;
+        match read {
+            Ok(has_changed) => {
+                if has_changed {
+                    tracing::info!(provider, "read new credentials");
+                    self.schedule.admission.reset_auth_backoff();
+                } else if self.held.count > 0 {
+                    tracing::info!(provider, "the credentials can be read again");
+                }
+                self.end_hold();
+                true
+            }
+            Err(error) => {
+                if self.held.count == 0 {
+                    tracing::error!(provider, %error, "paused: the credentials cannot be read");
+                }
+                self.schedule.admission.hold_until(now + SECRETS_RETRY);
+                self.held.set(self.context.tasks.open_count());
+                false
+            }
+        }
+    }
+
+    /// Ends the pause during which there were no credentials to send.
+    fn end_hold(&mut self) {
+        self.schedule.admission.end_hold();
+        self.held.set(0);
+    }
+
+    fn complete(&mut self, (in_flight, result): Completed) {
+        self.context.is_settled.store(true, Ordering::Relaxed);
+        // A panic is a bug of the exporter and must not cost the tasks their place in the schedule.
+        let panicked = |tasks| {
+            let failure = Failure::new(Reason::Mapping, "the exporter panicked: please report");
+            PollResult::failed(tasks, failure)
+        };
+        match in_flight.purpose {
+            RequestPurpose::Poll(dispatch, tasks) => {
+                let result = result.unwrap_or_else(|| panicked(tasks.count()));
+                self.complete_poll(&dispatch, &tasks, &result);
+            }
+            RequestPurpose::Probe(reply) => {
+                let result = result.unwrap_or_else(|| panicked(1));
+                let failure = result.outcomes.iter().find_map(|outcome| outcome.as_ref().err());
+                let outcome = PollOutcome::of(failure, None);
+                let now = Instant::now();
+                self.schedule.complete_probe(outcome, result.pause(), result.took, now);
+                reply.send(Ok(result));
+            }
+        }
+    }
+
+    /// Counts the result of a request, updates the record of each task, and schedules the next polls.
+    fn complete_poll(&mut self, dispatch: &Dispatch, tasks: &TaskGroup, result: &PollResult) {
+        if let Some(fetched) = &result.fetched {
+            self.telemetry.answered(fetched.response.status);
+        }
+        if let Some(code) = &result.code {
+            self.telemetry.code(&self.context.tasks.admit_code(code));
+        }
+        let now = Instant::now();
+        let assessment = Assessment::of(result, dispatch.is_batch);
+        let consequences = self.adapt_batches(dispatch, &assessment, result, now);
+        let mut outcomes = Vec::with_capacity(tasks.count());
+        let polls = dispatch.slots().zip(tasks.iter()).zip(&result.outcomes);
+        for (index, ((slot, task), outcome)) in polls.enumerate() {
+            // The poll continues with another request.
+            if consequences.are_retried && assessment.is_unread(index) {
+                continue;
+            }
+            let message = result.message.as_deref();
+            outcomes.push((slot, self.complete_task(slot, task, outcome, result.took, message)));
+        }
+        if !outcomes.is_empty() {
+            self.telemetry.provider_up(result.outcomes.iter().any(Result::is_ok));
+        }
+        self.schedule.complete(&outcomes, result.pause(), now);
+        for abandoned in consequences.abandoned {
+            self.abandon(abandoned, now);
+        }
+    }
+
+    /// Lets the schedule adapt its batches to the result, and logs the changes.
+    fn adapt_batches(
+        &mut self,
+        dispatch: &Dispatch,
+        assessment: &Assessment,
+        result: &PollResult,
+        now: Instant,
+    ) -> Consequences {
+        let unread = result.outcomes.iter().zip(0..).find_map(|(outcome, index)| {
+            let failure = outcome.as_ref().err()?;
+            assessment.is_unread(index).then_some(failure)
+        });
+        let reply = match (assessment, unread) {
+            (Assessment::Unread(_), Some(failure)) => {
+                let slots = dispatch.slots().zip(0..);
+                let slots = slots.filter(|(_, index)| assessment.is_unread(*index));
+                let slots = slots.map(|(slot, _)| slot).collect();
+                BatchReply::Unread { slots, failure, took: result.took }
+            }
+            (Assessment::NoSuchQuery, _) => BatchReply::NoSuchQuery,
+            (Assessment::ProviderFailed, _) => BatchReply::ProviderFailed,
+            (Assessment::Read | Assessment::Unread(_), _) => BatchReply::Read,
+        };
+        let is_unread = matches!(reply, BatchReply::Unread { .. });
+        let consequences = self.schedule.adapt_batches(dispatch, reply, now);
+        let provider = &self.context.client.provider.name;
+        if let Some(failure) = unread.filter(|_| is_unread && consequences.are_retried) {
+            self.log.record_unread_batch(provider, dispatch.starts.len(), failure);
+        }
+        for change in &consequences.changes {
+            let task = |slot| self.context.tasks.task(slot);
+            self.log.record_batch_change(provider, change, task);
+        }
+        consequences
+    }
+
+    /// Ends polls that were to continue with another request, with the failure of the first one.
+    fn abandon(&mut self, abandoned: Abandoned, now: Instant) {
+        let Abandoned { slots, failure, took } = abandoned;
+        let outcome = Err(failure);
+        let mut outcomes = Vec::with_capacity(slots.len());
+        for slot in slots {
+            if let Some(task) = self.context.tasks.task(slot) {
+                outcomes.push((slot, self.complete_task(slot, &task, &outcome, took, None)));
+            }
+        }
+        self.schedule.reschedule(&outcomes, now);
+    }
+
+    /// Counts and logs the outcome of one task's poll, and updates its record.
+    fn complete_task(
+        &mut self,
+        slot: Slot,
+        task: &Task,
+        outcome: &Result<Observation, Failure>,
+        took: Duration,
+        message: Option<&str>,
+    ) -> PollOutcome {
+        let failure = outcome.as_ref().err();
+        self.telemetry.polled(took, failure.map(|failure| failure.reason));
+        if outcome.as_ref().is_ok_and(|observation| observation.state == State::Unknown) {
+            self.telemetry.unknown_status();
+        }
+        for oddity in outcome.iter().flat_map(|observation| &observation.odd) {
+            self.telemetry.odd_answer(oddity.field);
+        }
+        let change = self.update_record(slot, outcome);
+        self.log.record(task, outcome, message, change);
+        PollOutcome::of(failure, change)
+    }
+
+    /// Updates the record of a task, and queues what a restart must not lose for the storage, before
+    /// the change is visible to others. Returns `None` if the task has been removed.
+    fn update_record(
+        &mut self,
+        slot: Slot,
+        outcome: &Result<Observation, Failure>,
+    ) -> Option<Change> {
+        let storage = self.context.services.storage.as_deref();
+        let change = self.context.tasks.record(slot, outcome, |record, change| {
+            if let Some(storage) = storage.filter(|_| change.is_lasting) {
+                storage.save(QueuedChange::new(record, change));
+            }
+        })?;
+        // With a storage path a finished task is shown once it is durable.
+        if let (None, Some(finished)) = (storage, change.finished) {
+            self.telemetry.finished(change.to, finished.duration);
+        }
+        Some(change)
+    }
+}
+
+/// Number of tasks reported as held back because a secret cannot be read; 0 once it is dropped.
+struct HeldTasks {
+    telemetry: Arc<Telemetry>,
+    count: usize,
+}
+
+impl HeldTasks {
+    fn set(&mut self, tasks: usize) {
+        self.telemetry.tasks_without_credentials(self.count, tasks);
+        self.count = tasks;
+    }
+}
+
+impl Drop for HeldTasks {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}

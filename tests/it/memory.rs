@@ -1,0 +1,211 @@
+//! The memory that lists of tasks take, valid and broken ones, in processes with a limit on it.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use crate::harness::{Dir, Exporter, PROGRAM};
+
+/// What a check may take: so many times the bytes that it reads, so much for each task, and so much
+/// besides, in bytes. `RLIMIT_DATA` counts memory that is written to, and not the program itself.
+const FACTOR: usize = 8;
+const EACH_TASK: usize = 300;
+const BESIDES: usize = 24 << 20;
+/// What an exporter takes, while it runs, for what is known of each task.
+const EACH_KNOWN_TASK: usize = 400;
+
+const PROVIDER: &str = "global: { poll_interval: 1y }\n\
+    providers: [{ name: mj, preset: mjdjourney, base_url: 'http://127.0.0.1:1' }]\n";
+
+/// The sizes of lists: of those that take a debug build little time, and of the others.
+const LARGE: usize = 2 << 20;
+const SMALL: usize = 512 << 10;
+
+/// Where a list is.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Yaml,
+    Text,
+    Main,
+}
+
+/// A list, how many different tasks it has, and what a check says of it; nothing if it is valid.
+struct List {
+    place: Place,
+    text: String,
+    tasks: usize,
+    says: &'static str,
+}
+
+/// Repeats an item up to a size.
+fn repeat(size: usize, item: &str) -> String {
+    item.repeat(size / item.len())
+}
+
+/// Makes items from their numbers up to a size. Returns how many there are as well.
+fn number(size: usize, item: impl Fn(usize) -> String) -> (String, usize) {
+    let (mut text, mut count) = (String::new(), 0);
+    while text.len() < size {
+        text.push_str(&item(count));
+        count += 1;
+    }
+    (text, count)
+}
+
+fn uuid(number: usize) -> String {
+    format!("{number:08x}-dda7-4186-ac86-6e16c1fcef17")
+}
+
+/// Makes a list of items, one a line, each with a task of its own.
+fn items(place: Place, size: usize, says: &'static str, item: impl Fn(usize) -> String) -> List {
+    let mark = if matches!(place, Place::Text) { "" } else { "- " };
+    let (text, tasks) = number(size, |n| format!("{mark}{}\n", item(n)));
+    List { place, text, tasks, says }
+}
+
+fn valid() -> Vec<List> {
+    let short = |n| format!("{n:x}");
+    let labels = |n| format!("{{ id: {n:x}, labels: {{ customer: c{n} }} }}");
+    let mut lists = vec![
+        items(Place::Text, LARGE, "", uuid),
+        items(Place::Text, LARGE, "", short),
+        items(Place::Yaml, LARGE, "", |n| uuid(n).repeat(100)),
+        List { place: Place::Text, text: repeat(LARGE, "\n"), tasks: 0, says: "" },
+        List { place: Place::Text, text: repeat(LARGE, "# none\n"), tasks: 0, says: "" },
+    ];
+    for place in [Place::Yaml, Place::Main] {
+        lists.extend([
+            items(place, SMALL, "", uuid),
+            items(place, SMALL, "", short),
+            items(place, SMALL, "", labels),
+        ]);
+    }
+    lists
+}
+
+fn broken() -> Vec<List> {
+    let list = |place, tasks, says, text: String| List { place, text, tasks, says };
+    let mut lists = vec![
+        list(Place::Text, 1, "duplicate task", repeat(LARGE, "a\n")),
+        list(Place::Text, 0, "a task ID", repeat(LARGE, "..\n")),
+        list(Place::Text, 0, "a `#` behind a task ID", repeat(LARGE, "a #\n")),
+        list(Place::Text, 0, "a task ID has at most", repeat(LARGE, "a")),
+        list(Place::Yaml, 0, "a control character", repeat(LARGE, "\u{0}")),
+        list(Place::Yaml, 0, "nested too deeply", repeat(LARGE, "[")),
+        list(Place::Yaml, 0, "nested too deeply", repeat(LARGE, "- ")),
+    ];
+    for place in [Place::Yaml, Place::Main] {
+        lists.extend([
+            list(place, 1, "duplicate task", repeat(SMALL, "- a\n")),
+            list(place, 0, "a task ID", repeat(SMALL, "- ..\n")),
+            list(place, 1, "duplicate task", format!("- &a x\n{}", repeat(SMALL, "- *a\n"))),
+            items(place, SMALL, "unknown provider", |n| format!("{{ id: {n}, provider: none }}")),
+        ]);
+    }
+    let deep = format!("- {}a{}\n", "[".repeat(50), "]".repeat(50));
+    let wide = format!("- &a [{}]\n", repeat(10_000, "x,"));
+    let (keys, _) = number(LARGE, |n| format!("k{n}: v, "));
+    lists.extend([
+        list(Place::Yaml, 1, "duplicate task", format!("[{}]\n", repeat(SMALL, "a,"))),
+        list(Place::Yaml, 0, "has no value", repeat(SMALL, "-\n")),
+        list(Place::Yaml, 0, "expected text", repeat(SMALL, &deep)),
+        list(Place::Yaml, 0, "aliases expand", format!("{wide}{}", repeat(SMALL, "- *a\n"))),
+        list(Place::Yaml, 0, "closes nothing", repeat(SMALL, "- a\n") + "]"),
+        list(Place::Yaml, 0, "more keys and values", format!("- {{{keys}}}\n")),
+        items(Place::Yaml, SMALL, "unknown key", |n| format!("{{ id: {n}, key: value }}")),
+        items(Place::Yaml, SMALL, "more than 10000 anchors", |n| format!("&a{n} x{n}")),
+    ]);
+    lists
+}
+
+/// Writes a list and the configuration that has it. Returns how many bytes they have.
+fn write(dir: &Dir, list: &List) -> usize {
+    let List { place, text, .. } = list;
+    let (main, file) = match place {
+        Place::Yaml => (format!("{PROVIDER}task_files: [list.yml]\n"), Some("list.yml")),
+        Place::Text => (format!("{PROVIDER}task_files: [list.txt]\n"), Some("list.txt")),
+        Place::Main => (format!("{PROVIDER}tasks:\n{text}"), None),
+    };
+    dir.write("aitask.yml", &main);
+    if let Some(name) = file {
+        dir.write(name, text);
+    }
+    main.len() + file.map_or(0, |_| text.len())
+}
+
+/// Checks a list in a process that may take as much memory as it should.
+fn check(list: &List) {
+    let dir = Dir::new();
+    let read = write(&dir, list);
+    let limit = (FACTOR * read + EACH_TASK * list.tasks + BESIDES) >> 10;
+    let output = Command::new("sh")
+        .args(["-c", &format!("ulimit -d {limit} && exec \"$@\""), "sh", PROGRAM])
+        .args(["--config.check", "--config.file"])
+        .arg(dir.path("aitask.yml"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.get(..said.floor_char_boundary(300)).unwrap();
+    let start = &list.text[..list.text.floor_char_boundary(60)];
+    let expected = if list.says.is_empty() { 0 } else { 2 };
+    assert_eq!(
+        output.status.code(),
+        Some(expected),
+        "{limit} KiB: {:?} {start:?}: {said}",
+        list.place
+    );
+    assert!(said.contains(list.says), "{:?} {start:?}: {said}", list.place);
+}
+
+/// Checks each of the lists, two at once.
+fn check_all(lists: &[List]) {
+    thread::scope(|scope| {
+        for half in [0, 1] {
+            scope.spawn(move || lists.iter().skip(half).step_by(2).for_each(check));
+        }
+    });
+}
+
+#[test]
+fn a_valid_list_takes_a_few_times_its_size() {
+    check_all(&valid());
+}
+
+#[test]
+fn a_broken_list_takes_a_few_times_its_size() {
+    check_all(&broken());
+}
+
+/// The most memory that an exporter has had, in bytes.
+fn peak(exporter: &Exporter) -> usize {
+    let peak = exporter.process.status("VmHWM");
+    peak.trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+}
+
+#[test]
+fn a_running_exporter_takes_a_few_times_the_size_of_its_lists() {
+    let list = |place, from| items(place, SMALL / 2, "", move |n| format!("{:x}", n + from));
+    let empty = peak(&Exporter::start(PROVIDER));
+    for place in [Place::Yaml, Place::Main] {
+        let dir = Dir::new();
+        let first = list(place, 0);
+        let mut read = write(&dir, &first);
+        let exporter = Exporter::start_in(dir, &[]);
+        let mut tasks = first.tasks;
+        // Twice every task leaves, and another one comes.
+        for round in 0..3 {
+            if round > 0 {
+                let next = list(place, round << 20);
+                read = read.max(write(&exporter.process.dir, &next));
+                tasks = tasks.max(next.tasks);
+                let main = fs::read_to_string(exporter.process.dir.path("aitask.yml")).unwrap();
+                assert_eq!(exporter.reload(&main).status, 200);
+            }
+            assert_eq!(exporter.get("/metrics").status, 200);
+        }
+        let peak = peak(&exporter) - empty;
+        let most = FACTOR * read + (EACH_TASK + EACH_KNOWN_TASK) * tasks + BESIDES;
+        assert!(peak < most, "{place:?}: {peak} of {most} bytes: {tasks} tasks, {read} read");
+    }
+}

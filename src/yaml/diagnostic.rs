@@ -241,14 +241,6 @@ impl SourceText {
     pub const fn new(name: String, text: String, format: SourceFormat) -> Self {
         Self { name, text, format, hidden: Vec::new() }
     }
-
-    /// Its lines, as those count them who look for a place.
-    fn lines(&self) -> Box<dyn Iterator<Item = &str> + '_> {
-        match self.format {
-            SourceFormat::Lines => Box::new(span::lines(&self.text)),
-            SourceFormat::Yaml | SourceFormat::Broken => Box::new(span::yaml_lines(&self.text)),
-        }
-    }
 }
 
 /// Some lines of a file, found in one way through it.
@@ -262,7 +254,7 @@ struct FoundLines<'s> {
 impl<'s> FoundLines<'s> {
     fn find(source: &'s SourceText, wanted: &BTreeSet<u32>) -> Self {
         let mut lines = Self::default();
-        for (number, line) in (1..).zip(source.lines()) {
+        for (number, line) in (1..).zip(span::lines(&source.text)) {
             if wanted.contains(&number) {
                 lines.found.insert(number, line);
             }

@@ -217,21 +217,12 @@ pub enum Position {
     LineColumn(u32, u32),
 }
 
-/// The lines of a text list: whatever a program that has written it takes for a line break is one.
+/// Returns the lines of a text, which may end as on any system.
 pub fn lines(text: &str) -> impl Iterator<Item = &str> {
-    split(text, &['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
-}
-
-/// The lines of a YAML text.
-pub fn yaml_lines(text: &str) -> impl Iterator<Item = &str> {
-    split(text, &['\n', '\r'])
-}
-
-fn split<'t>(text: &'t str, breaks: &'static [char]) -> impl Iterator<Item = &'t str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
-        let Some((line, after)) = text.split_once(breaks) else {
+        let Some((line, after)) = text.split_once(['\n', '\r']) else {
             rest = None;
             return Some(text);
         };

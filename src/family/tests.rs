@@ -80,8 +80,8 @@ A task's own labels of the configuration stand on all of these too. A final task
 `retain_finished`; with `per_task_series: none` there are none of these.";
 
 const PROVIDER_INTRODUCTION: &str = "\
-These count every listed task, whatever `per_task_series` says. Series for states and reasons exist
-from the start, with 0.";
+These count every listed task that `max_tasks` does not drop, whatever `per_task_series` says. Series for
+states and reasons exist from the start, with 0.";
 
 const PROCESS_INTRODUCTION: &str = "\
 One process, one series, apart from the histogram and from families with the label `reason`, all of

@@ -85,6 +85,9 @@ fn tasks_over_the_limit_are_counted() {
     assert_eq!(exporter.reload(&limited).status, 200);
     let samples = exporter.scrape();
     assert_eq!((ids(&samples), dropped(&samples)), (vec!["a", "b"], Some(1.0)));
+    let page = exporter.get("/tasks/mj/c");
+    assert_eq!(page.status, 404);
+    assert!(page.text().contains("or max_tasks drops it"), "{}", page.text());
 }
 
 /// Providers come and go with all their families.

@@ -65,7 +65,7 @@ pub struct ExporterFlags {
         hide_default_value = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
     storage_path: PathBuf,
     /// Number of failed polls of all tasks together that are kept for the pages.
-    #[arg(long = "history.limit", value_name = "N", default_value_t = 100)]
+    #[arg(long = "history.limit", value_name = "N", default_value_t = 100, value_parser = count)]
     pub history_limit: usize,
     /// Flags of the web endpoints.
     #[command(flatten)]
@@ -106,7 +106,7 @@ pub struct WebFlags {
     #[arg(long = "web.unauthenticated-health")]
     pub unauthenticated_health: bool,
     /// Maximum number of concurrent scrapes; further ones get 503. 0 for no limit.
-    #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40)]
+    #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40, value_parser = count)]
     pub max_requests: usize,
 }
 
@@ -226,6 +226,11 @@ impl std::str::FromStr for ListenAddress {
 fn positive_duration(text: &str) -> Result<Duration, String> {
     let duration = duration::parse(text)?;
     if duration.is_zero() { Err("must be above zero".to_owned()) } else { Ok(duration) }
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    let count = text.parse::<u32>().ok().and_then(|count| usize::try_from(count).ok());
+    count.ok_or_else(|| format!("write a whole number from 0 to {}", u32::MAX))
 }
 
 fn param(text: &str) -> Result<(String, String), &'static str> {

@@ -17,6 +17,7 @@ use super::{Config, Loaded, Provider, effective, preset, raw};
 use crate::bounded_file;
 use crate::yaml::decode;
 use crate::yaml::diagnostic::{Diagnostic, DiagnosticSink, Diagnostics, SourceFormat, SourceText};
+use crate::yaml::events::SyntaxError;
 use crate::yaml::span::Spanned;
 use crate::yaml::span::{Location, Position};
 use crate::yaml::tree::{self, LongList, NodeKind, YamlNode};
@@ -261,18 +262,15 @@ impl<'d> Loader<'d> {
     /// Keeps a file's text, for positions, and gives its number.
     fn source(&mut self, name: String, content: Vec<u8>, format: SourceFormat) -> Option<u32> {
         let number = u32::try_from(self.sources.len()).ok()?;
-        let (mut text, valid) = match String::from_utf8(content) {
-            Ok(text) => (text, true),
-            Err(_) => (String::new(), false),
-        };
-        if text.starts_with('\u{feff}') {
-            text.drain(..'\u{feff}'.len_utf8());
-        }
+        let (text, error) = tree::decode_utf8(content);
         self.sources.push(SourceText::new(name, text, format));
-        if !valid {
-            self.report(Diagnostic::new(file(number), "not UTF-8 text"));
+        match error {
+            None => Some(number),
+            Some(error) => {
+                self.report_syntax(number, &error);
+                None
+            }
         }
-        valid.then_some(number)
     }
 
     /// The tree of a text that has been kept.
@@ -282,7 +280,7 @@ impl<'d> Loader<'d> {
 
     /// The same without the items of a long list.
     fn outline(&mut self, number: u32, list: LongList) -> Option<YamlNode> {
-        let source = self.sources.get_mut(usize::try_from(number).ok()?)?;
+        let source = self.sources.get(usize::try_from(number).ok()?)?;
         let error = match tree::outline(&source.text, number, list) {
             Ok(mut root) => {
                 expand_merge_keys(&mut root, &mut |diagnostic| self.sink.push(diagnostic));
@@ -290,12 +288,22 @@ impl<'d> Loader<'d> {
             }
             Err(error) => error,
         };
-        source.format = SourceFormat::Broken;
-        let mut diagnostic =
-            Diagnostic::new(Location { document: number, position: error.position }, error.message);
+        self.report_syntax(number, &error);
+        None
+    }
+
+    /// Reports what is wrong with a text that has been kept.
+    fn report_syntax(&mut self, number: u32, error: &SyntaxError) {
+        let index = usize::try_from(number).ok();
+        if let Some(source) = index.and_then(|index| self.sources.get_mut(index))
+            && source.format == SourceFormat::Yaml
+        {
+            source.format = SourceFormat::Broken;
+        }
+        let location = Location { document: number, position: error.position };
+        let mut diagnostic = Diagnostic::new(location, error.message);
         diagnostic.hint = error.hint.map(str::to_owned);
         self.report(diagnostic);
-        None
     }
 }
 

@@ -9,11 +9,14 @@ help: ## List the targets
 # Installed by `make tools`.
 DENY := target/test-tools/bin/cargo-deny --locked
 
+# Most integration tests wait for another process rather than compute.
+TEST_THREADS ?= $(shell expr 3 \* $$(nproc))
+
 test: tools ## Run everything that CI runs: tools, format, lints, dependencies, all tests
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- --deny warnings
 	$(DENY) check bans licenses sources
-	cargo test --locked
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked
 
 unit: ## Run the tests that need nothing but Rust
 	cargo test --locked --lib

@@ -1,7 +1,7 @@
-//! What a fleet costs the whole process: 10,000, 100,000 and 1,000,000 tasks, of which 20,000 come
-//! due a second until each has been asked for once; 1 in 100 stays open.
+//! Cost of a fleet for the whole process: 10,000, 100,000 and 1,000,000 tasks, of which 20,000 become due
+//! each second until all have been polled once; 1 in 100 stays open.
 //!
-//! `cargo bench --bench fleet` measures, ten minutes long; without `--bench`, as in `cargo test`,
+//! `cargo bench --bench fleet` measures for ten minutes; without `--bench`, as in `cargo test`,
 //! one short round shows that it still runs.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run says so and stops")]
@@ -22,7 +22,7 @@ mod process;
 use figures::{id, median};
 use process::{Process, answer_one, ask, number, scrape, write_config};
 
-/// Polls that come due in a second, at every size.
+/// Number of polls due in a second, at every size.
 const DUE_PER_SECOND: usize = 20_000;
 const GZIP: &str = "Accept-Encoding: gzip\r\n";
 const POLLS: &str = "aitask_polls_total{provider=\"p\"} ";
@@ -82,7 +82,7 @@ fn run(tasks: usize, scrapes: usize) {
     reload(&exporter, &address, &list, tasks);
 }
 
-/// Memory and CPU of scrapes, and how long another request waits meanwhile.
+/// Measures memory and CPU time of scrapes, and the time that another request waits in the meantime.
 fn scrape_often(exporter: &Process, address: &str, scrapes: usize) {
     let (cpu, waited) = (exporter.cpu(), AtomicBool::new(true));
     let slowest = thread::scope(|scope| {
@@ -128,7 +128,7 @@ fn scrape_often(exporter: &Process, address: &str, scrapes: usize) {
     );
 }
 
-/// One ID in a hundred is replaced, while scrapes go on.
+/// Measures a reload that replaces one ID in a hundred, during scrapes.
 fn reload(exporter: &Process, address: &str, list: &Path, tasks: usize) {
     let ids =
         (0..tasks).map(|number| if number % 100 == 50 { id(tasks + number) } else { id(number) });
@@ -139,7 +139,7 @@ fn reload(exporter: &Process, address: &str, list: &Path, tasks: usize) {
         let others = scope.spawn(|| {
             let mut scrapes = 0;
             while reloading.load(Ordering::Relaxed) {
-                // Panics where one is refused.
+                // Panics if a scrape is refused.
                 scrape(address, GZIP);
                 scrapes += 1;
             }
@@ -163,7 +163,7 @@ fn reload(exporter: &Process, address: &str, list: &Path, tasks: usize) {
     assert!(number(address, "/metrics", POLLS) > 0.0);
 }
 
-/// What a start cannot do without: the IDs, read and held apart.
+/// Reads the IDs into a set of strings, which every start has to do at least.
 fn read_into_a_set(list: &Path) -> Duration {
     let begun = Instant::now();
     let text = fs::read_to_string(list).unwrap();
@@ -172,7 +172,7 @@ fn read_into_a_set(list: &Path) -> Duration {
     begun.elapsed()
 }
 
-/// The histogram of how late polls started, by upper bound.
+/// Returns the histogram of the lag of polls, by upper bound.
 struct Lag(HashMap<String, f64>);
 
 impl Lag {
@@ -204,7 +204,7 @@ impl Lag {
     }
 }
 
-/// One ID in a hundred, the same at every size, is still being worked on.
+/// Returns the response for a task: one in a hundred IDs, the same at every size, is running.
 fn answer(target: &str, body: &str) -> String {
     let answer = answer_one(target, body);
     let id = target.split('/').nth(4).unwrap_or_default();

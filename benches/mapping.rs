@@ -1,4 +1,4 @@
-//! What it costs to map one answer, beside `serde_json::Value` with pointers on the same bodies.
+//! Cost of mapping one response, compared with `serde_json::Value` and pointers on the same bodies.
 //!
 //! `cargo bench --bench mapping` measures; without `--bench`, as in `cargo test`, one short round
 //! shows that it still runs.
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config;
-use aitask_exporter::mapping::{Mapping, ProviderResponse, ResponseBody};
+use aitask_exporter::mapping::{Mapping, ProviderResponse, ReceivedBody};
 use http::HeaderMap;
 use serde_json::Value;
 
-/// A body, the preset that reads it, the task, and where its fields are.
+/// A body, its preset, its task, and the pointers to its fields.
 struct Case {
     preset: &'static str,
     file: &'static str,
@@ -67,10 +67,10 @@ fn main() {
             status: 200,
             headers: HeaderMap::new(),
             sent: Timestamp::from_micros(1_796_022_000_000_000),
-            body: ResponseBody::Whole(body.clone().into()),
+            body: ReceivedBody::Whole(body.clone().into()),
         };
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        // In turn, so that a machine that slows down slows both.
+        // In turn, so that a slower machine slows down both.
         for _ in 0..rounds {
             ours.push(nanos(time, || map(&mapping, case, &response)));
             theirs.push(nanos(time, || pointers(case, &body)));
@@ -101,7 +101,7 @@ fn map(mapping: &Mapping, case: &Case, response: &ProviderResponse) {
     black_box(mapped);
 }
 
-/// What a mapping without a trie would do at the least.
+/// Does the least that a mapping without a trie would have to do.
 fn pointers(case: &Case, body: &[u8]) {
     let value: Value = serde_json::from_slice(body).unwrap();
     for pointer in case.pointers {
@@ -109,7 +109,7 @@ fn pointers(case: &Case, body: &[u8]) {
     }
 }
 
-/// Nanoseconds of one call, over as many as take about `time`.
+/// Returns the duration of one call in nanoseconds, from calls during about `time`.
 fn nanos(time: Duration, call: impl Fn()) -> f64 {
     let start = Instant::now();
     let mut calls = 0_u32;

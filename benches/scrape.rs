@@ -1,8 +1,8 @@
-//! What a scrape costs, in this process and without sending: the exposition of 10,000, 100,000
-//! and 1,000,000 tasks, 1 in 100 of them open and polled since the scrape before.
+//! Cost of a scrape, within this process and without sending: the exposition of 10,000, 100,000 and
+//! 1,000,000 tasks, 1 in 100 of them open and polled since the last scrape.
 //!
-//! As text, beside a copy of the same bytes into fresh memory; compressed, beside the same text
-//! through a compressor, which is what an exporter does that keeps nothing.
+//! Text is compared with a copy of the same bytes into fresh memory, and gzip with the same text through a
+//! compressor, as in an exporter without a cache.
 //!
 //! `cargo bench --bench scrape` measures; without `--bench`, as in `cargo test`, one short round
 //! shows that it still runs.
@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 
 use aitask_exporter::clock::Clock;
 use aitask_exporter::config::{self, Loaded};
-use aitask_exporter::exposition::out::Out;
+use aitask_exporter::exposition::BodyWriter;
 use aitask_exporter::exposition::{self, Format};
 use aitask_exporter::observation::{Observation, State};
-use aitask_exporter::store::{Changes, Store};
+use aitask_exporter::store::{Store, TaskChanges};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -30,7 +30,7 @@ mod figures;
 
 use figures::{id, median};
 
-/// The share of tasks that are open.
+/// Share of open tasks.
 const OPEN: usize = 100;
 
 fn main() {
@@ -82,12 +82,12 @@ fn report(tasks: usize, form: &str, times: Vec<(Duration, Duration)>) {
 }
 
 fn write(store: &Store, gzip: bool, to: &mut dyn Write) {
-    let mut out = Out::new(gzip, to).unwrap();
+    let mut out = BodyWriter::new(gzip, to).unwrap();
     exposition::write(Format::Text, &store.snapshot(), &[], &mut out).unwrap();
     out.finish().unwrap();
 }
 
-/// How long it takes to copy into memory that the process does not have yet.
+/// Returns the duration of a copy into memory that the process does not have yet.
 fn copied(bytes: &[u8]) -> Duration {
     let start = Instant::now();
     black_box(bytes.to_vec());
@@ -102,7 +102,7 @@ fn through_a_compressor(store: &Store) -> Duration {
     start.elapsed()
 }
 
-/// Takes the answer in the pieces in which it would be sent.
+/// Receives the response in the chunks in which it would be sent.
 struct Sink;
 
 impl Write for Sink {
@@ -116,10 +116,10 @@ impl Write for Sink {
     }
 }
 
-/// A store in which every task has been polled once.
+/// Returns a store in which every task has been polled once.
 struct Fleet {
     store: Store,
-    changes: Vec<Changes>,
+    changes: Vec<TaskChanges>,
 }
 
 impl Fleet {
@@ -130,7 +130,7 @@ impl Fleet {
         let text = "providers: [{ name: mjdjourney, preset: mjdjourney }]\ntask_files: [ids.txt]\n";
         let Loaded { config, tasks } = config::load_text("bench.yml", text, &folder).unwrap();
         let store = Store::new(Clock::system());
-        let changes = store.apply(&config.providers, tasks);
+        let changes = store.apply_config(&config.providers, tasks);
         let fleet = Self { store, changes };
         fleet.poll(1);
         fleet
@@ -156,7 +156,7 @@ impl Fleet {
                     failure_code: None,
                     odd: Vec::new(),
                 };
-                changes.shard.record(placed.slot, &Ok(observation), |_, _| ()).unwrap();
+                changes.tasks.record_poll(placed.slot, &Ok(observation), |_, _| ()).unwrap();
             }
         }
     }

@@ -12,16 +12,16 @@ use aitask_simulator::{self as simulator, Simulator};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::cli::{DemoFlags, ExporterFlags, ListenAddress, SimulateFlags, WebFlags};
 use crate::clock::Clock;
 use crate::config::Sources;
 use crate::fetch::resolver::Resolver;
-use crate::history::History;
+use crate::history::FailureHistory;
 use crate::logging;
 use crate::poll::worker::Services;
-use crate::reload::{self, Built, ConfigManager, ConfigSource, ReloadError};
+use crate::reload::{self, Built, ConfigManager, ConfigSource, ReloadError, Reloads};
 use crate::signals::{Signals, abort_on_second};
 use crate::single_flight::{SingleFlight, SingleFlightError};
 use crate::storage::files::StorageError;
@@ -159,50 +159,29 @@ async fn run_exporter(
         let started = start_polling(source, built, resolver, retention).await?;
         Ok::<_, AppError>((web_config.map(Arc::new), listeners, started))
     };
-    let (web_config, listeners, Started { context, live }) = tokio::select! {
+    let (web_config, listeners, Started { services, live }) = tokio::select! {
         started = start => started?,
         // If anything hangs, what has started ends with the process, and loses no more than if it
         // were killed.
         () = signals.stop() => return Ok(()),
     };
-    let storage = context.storage;
-    let connections = OpenConnections::new(open_files, Arc::clone(&context.telemetry));
-    let reloads = live.reloads();
-    let web = Arc::new(WebState {
-        live: Arc::clone(&live),
-        reloads: Arc::clone(&reloads),
-        telemetry: context.telemetry,
-        history: context.history,
-        telemetry_path: flags.telemetry_path.clone(),
-        compute_permits: ComputePermits::new(),
-        stopping: AtomicBool::new(false),
-    });
-    // Like exporter-toolkit, which exempts no path, unless the flag is set.
-    let unauthenticated_paths: &[_] =
-        if flags.unauthenticated_health { &[web::HEALTHY, web::READY] } else { &[] };
-    let telemetry = Arc::clone(&web.telemetry);
-    let guard = Authentication { web_config: web_config.clone(), unauthenticated_paths, telemetry };
+    let storage = services.storage.clone();
+    let connections = OpenConnections::new(open_files, Arc::clone(&services.telemetry));
+    let web = Arc::new(web_state(Arc::clone(&live), services, flags));
+    let guard = authentication(&web, web_config.clone(), flags);
     let router = web::router(Arc::clone(&web), flags.max_requests, guard);
     let (stop, stopped) = watch::channel(false);
-    let mut servers = JoinSet::new();
     let is_tls = web_config.as_ref().is_some_and(|web_config| web_config.is_tls());
     let bound: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
     announce(&bound, if is_tls { "https" } else { "http" });
-    let common = WebServer { router, web_config, connections, reserve, stop: stopped };
+    let server = WebServer { router, web_config, connections, reserve, stop: stopped };
+    let mut servers = JoinSet::new();
     for (listener, address) in listeners {
         tracing::info!(%address, "Listening on");
-        servers.spawn(listen::serve(listener, common.clone()));
+        servers.spawn(listen::serve(listener, server.clone()));
     }
-    let hangups = signals.reload(Arc::clone(&reloads));
-    let follower = auto_reload.map(|interval| {
-        let (live, reloads) = (Arc::clone(&live), Arc::clone(&reloads));
-        let follow = move || {
-            let (live, reloads) = (Arc::clone(&live), Arc::clone(&reloads));
-            async move { live.follow_files(interval, &reloads).await }
-        };
-        tokio::spawn(restart_on_panic("auto-reload", follow))
-    });
-    let watch = storage.clone().map(|storage| tokio::spawn(async move { storage.watch().await }));
+    let background =
+        spawn_background_tasks(&live, &web.reloads, storage.clone(), auto_reload, &mut signals);
     // A process that no longer listens must end, so that the service manager restarts it.
     let result = tokio::select! {
         () = signals.stop() => Ok(()),
@@ -210,26 +189,71 @@ async fn run_exporter(
     };
     tracing::info!("stopping");
     web.stopping.store(true, Ordering::Relaxed);
-    hangups.abort();
-    for task in [follower, watch].into_iter().flatten() {
-        task.abort();
-    }
+    background.iter().for_each(JoinHandle::abort);
     stop.send_replace(true);
-    let drain = async {
-        let served = async { while servers.join_next().await.is_some() {} };
-        tokio::join!(live.end(), served);
-    };
-    let finish = async {
-        within(DRAIN, drain).await;
-        if let Some(storage) = storage {
-            // If it panicked, it has ended as well.
-            let end = async { drop(tokio::task::spawn_blocking(move || storage.end()).await) };
-            within(FLUSH, end).await;
-        }
-    };
-    abort_on_second(signals, finish).await;
+    abort_on_second(signals, drain(&live, servers, storage)).await;
     tracing::info!("stopped");
     result
+}
+
+fn web_state(live: Arc<ConfigManager>, services: Services, flags: &WebFlags) -> WebState {
+    WebState {
+        reloads: live.reloads(),
+        live,
+        telemetry: services.telemetry,
+        history: services.history,
+        telemetry_path: flags.telemetry_path.clone(),
+        compute_permits: ComputePermits::new(),
+        stopping: AtomicBool::new(false),
+    }
+}
+
+fn authentication(
+    web: &WebState,
+    web_config: Option<Arc<ReloadableWebConfig>>,
+    flags: &WebFlags,
+) -> Authentication {
+    // Like exporter-toolkit, which exempts no path, unless the flag is set.
+    let unauthenticated_paths: &[_] =
+        if flags.unauthenticated_health { &[web::HEALTHY, web::READY] } else { &[] };
+    Authentication { web_config, unauthenticated_paths, telemetry: Arc::clone(&web.telemetry) }
+}
+
+/// Starts the tasks that reload the configuration and check the storage path.
+fn spawn_background_tasks(
+    live: &Arc<ConfigManager>,
+    reloads: &Arc<Reloads>,
+    storage: Option<Arc<Storage>>,
+    auto_reload: Option<Duration>,
+    signals: &mut Signals,
+) -> Vec<JoinHandle<()>> {
+    let mut tasks = vec![signals.reload(Arc::clone(reloads))];
+    if let Some(interval) = auto_reload {
+        let (live, reloads) = (Arc::clone(live), Arc::clone(reloads));
+        let follow = move || {
+            let (live, reloads) = (Arc::clone(&live), Arc::clone(&reloads));
+            async move { live.follow_files(interval, &reloads).await }
+        };
+        tasks.push(tokio::spawn(restart_on_panic("auto-reload", follow)));
+    }
+    if let Some(storage) = storage {
+        tasks.push(tokio::spawn(async move { storage.watch().await }));
+    }
+    tasks
+}
+
+/// Waits for the polls and responses in flight, and writes the remaining data to the disk.
+async fn drain(live: &ConfigManager, mut servers: JoinSet<()>, storage: Option<Arc<Storage>>) {
+    let served = async { while servers.join_next().await.is_some() {} };
+    let ended = async {
+        tokio::join!(live.end(), served);
+    };
+    within(DRAIN, ended).await;
+    if let Some(storage) = storage {
+        // If it panicked, it has ended as well.
+        let end = async { drop(tokio::task::spawn_blocking(move || storage.end()).await) };
+        within(FLUSH, end).await;
+    }
 }
 
 /// The configurations that were loaded from the files.
@@ -279,7 +303,7 @@ struct Retention<'a> {
 
 /// The parts that poll.
 struct Started {
-    context: Services,
+    services: Services,
     live: Arc<ConfigManager>,
 }
 
@@ -306,11 +330,11 @@ async fn start_polling(
         }
         None => None,
     };
-    let history = Arc::new(History::new(retention.history));
+    let history = Arc::new(FailureHistory::new(retention.history));
     let runtime = polling_thread()?;
-    let context = Services { runtime, resolver, clock, storage, telemetry, history };
-    let live = Arc::new(ConfigManager::start(source, built, store, context.clone()).await?);
-    Ok(Started { context, live })
+    let services = Services { runtime, resolver, clock, storage, telemetry, history };
+    let live = Arc::new(ConfigManager::start(source, built, store, services.clone()).await?);
+    Ok(Started { services, live })
 }
 
 fn open_storage(
@@ -328,7 +352,7 @@ fn open_storage(
             "the storage path is damaged: used what is intact, finished tasks are counted from 0"
         );
     }
-    store.remember(std::mem::take(&mut opened.remembered));
+    store.set_recovered(std::mem::take(&mut opened.remembered));
     Ok(opened.start(Arc::clone(store), Arc::clone(telemetry))?)
 }
 

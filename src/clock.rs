@@ -1,4 +1,4 @@
-//! Wall-clock time. Whoever needs "now" is handed a [`Clock`], so tests decide what time it is.
+//! Wall-clock time. Code that needs the current time gets a [`Clock`], so that tests control it.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -7,20 +7,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-/// A moment in microseconds since the Unix epoch: as fine as any API tells, and exact where a
-/// float would not be. An `Option` of it is no larger.
+/// A time in microseconds since the Unix epoch: as precise as the times of any API, and exact, which
+/// a float would not be. An `Option` of it takes no more memory.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "i64", into = "i64")]
 pub struct Timestamp(
-    /// Microseconds since the earliest moment that there is, in which order they compare.
+    /// Microseconds since the earliest time that can be represented, so that times are ordered.
     NonZeroU64,
 );
 
-/// From the earliest moment to the Unix epoch.
+/// Microseconds from the earliest time to the Unix epoch.
 const EPOCH: u64 = 1 << 63;
 
 impl Timestamp {
-    /// The moment `micros` microseconds after the Unix epoch; the earliest is `i64::MIN` + 1.
+    /// Creates a time from microseconds since the Unix epoch; the earliest is `i64::MIN` + 1.
     pub const fn from_micros(micros: i64) -> Self {
         match NonZeroU64::new(micros.cast_unsigned() ^ EPOCH) {
             Some(since_earliest) => Self(since_earliest),
@@ -28,20 +28,20 @@ impl Timestamp {
         }
     }
 
-    /// Microseconds since the Unix epoch.
+    /// Returns the microseconds since the Unix epoch.
     pub const fn micros(self) -> i64 {
         (self.0.get() ^ EPOCH).cast_signed()
     }
 
-    /// The time that has passed from `earlier` to `self`; zero when `earlier` is later, because
-    /// an upstream's clock may run ahead of ours.
+    /// Returns the time from `earlier` to `self`; zero if `earlier` is later, because the clock of a
+    /// provider may be ahead.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.get().saturating_sub(earlier.0.get()))
     }
 }
 
 impl From<SystemTime> for Timestamp {
-    /// The Unix epoch for a moment before it.
+    /// Converts a time; one before the Unix epoch becomes the epoch.
     fn from(moment: SystemTime) -> Self {
         let since_epoch = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self::from_micros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
@@ -84,7 +84,7 @@ impl std::ops::Sub<Duration> for Timestamp {
     }
 }
 
-/// Seconds with six digits after the point, as Prometheus reads them.
+/// Writes seconds with six decimal places, as Prometheus reads them.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.micros() < 0 { "-" } else { "" };
@@ -93,7 +93,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Where "now" comes from: since when there is this clock, and what time it was then.
+/// A source of the current time: the instant of its start, and the wall-clock time then.
 #[derive(Clone, Copy, Debug)]
 pub enum Clock {
     /// The host's clock.
@@ -103,27 +103,27 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// A clock for tests: reads `now` at this instant, then follows tokio's time.
+    /// Creates a clock for tests that shows `now` at first and follows tokio's time.
     pub fn starting_at(now: Timestamp) -> Self {
         Self::Paused(Instant::now(), now)
     }
 
-    /// The host's clock.
+    /// Creates a clock that shows the host's time.
     pub fn system() -> Self {
         Self::System(Instant::now(), host_time())
     }
 
-    /// The present moment, by a clock that its host may set forward and back.
+    /// Returns the current time by the wall clock, which the host may set forward and back.
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System(..) => host_time(),
-            Self::Paused(..) => self.steady(),
+            Self::Paused(..) => self.monotonic(),
         }
     }
 
-    /// What it would be now, had nobody set the clock since there is this one: tells how much time
-    /// has passed between two moments of one process.
-    pub fn steady(&self) -> Timestamp {
+    /// Returns the current time, unaffected by clock adjustments since start. Use it to measure
+    /// elapsed time.
+    pub fn monotonic(&self) -> Timestamp {
         let (Self::System(start, at_start) | Self::Paused(start, at_start)) = self;
         *at_start + start.elapsed()
     }

@@ -1,8 +1,8 @@
-//! Durations as Prometheus writes them: `1h30m`, `15s`, `200ms`.
+//! Durations in the syntax of Prometheus: `1h30m`, `15s`, `200ms`.
 
 use std::time::Duration;
 
-/// Units from large to small, in milliseconds; each may come once, in this order.
+/// Units in milliseconds, from large to small; a duration has each at most once, in this order.
 const UNITS: [(&str, u64); 7] = [
     ("y", 365 * 24 * 3600 * 1000),
     ("w", 7 * 24 * 3600 * 1000),
@@ -16,10 +16,10 @@ const UNITS: [(&str, u64); 7] = [
 /// stay in range.
 const MAX_MS: u64 = 100 * UNITS[0].1;
 
-/// Reads a duration; `0` needs no unit.
+/// Parses a duration; `0` needs no unit.
 ///
 /// # Errors
-/// What is wrong with it, and in a second line what to write.
+/// A description of the error, and in a second line what to write instead.
 pub fn parse(text: &str) -> Result<Duration, String> {
     const SYNTAX: &str = "not a duration\nwrite it as 15s, 200ms or 1h30m; the units are y w d h m s ms, the larger first";
     if text == "0" {
@@ -48,8 +48,8 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     if text.is_empty() { Err(SYNTAX.into()) } else { Ok(Duration::from_millis(total)) }
 }
 
-/// Writes a duration as [`parse`] reads it, in whole milliseconds and without years and weeks,
-/// which nobody reads at a glance.
+/// Formats a duration so that [`parse`] reads it, in whole milliseconds and without years and weeks,
+/// which are hard to read at a glance.
 pub fn format(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut text = String::new();

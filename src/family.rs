@@ -14,19 +14,19 @@ pub use task::{SampleSource, ScrapeContext, TASK_FAMILIES, TaskFamily, TaskSampl
 
 use crate::clock::Timestamp;
 
-/// What a family's samples are.
+/// The type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// A value that goes up and down.
     Gauge,
-    /// A value that only goes up, and begins at 0 with the process unless its help says otherwise.
+    /// A value that only goes up, and starts at 0 with the process unless its help text says otherwise.
     Counter,
     /// Observations counted by size.
     Histogram,
 }
 
-impl Kind {
-    /// The word of the `# TYPE` line.
+impl MetricKind {
+    /// Returns the word in the `# TYPE` line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Gauge => "gauge",
@@ -36,7 +36,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for MetricKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -45,35 +45,35 @@ impl fmt::Display for Kind {
 /// A family of samples.
 #[derive(Clone, Copy, Debug)]
 pub struct Family {
-    /// The name, `_total` included.
+    /// Name, including `_total`.
     pub name: &'static str,
-    /// The type.
-    pub kind: Kind,
-    /// The names of the labels; a task's own labels come after the first two.
+    /// Type.
+    pub kind: MetricKind,
+    /// Names of the labels; a task's own labels are after the first two.
     pub labels: &'static [&'static str],
-    /// The `# HELP` line, which is also the family's description in the documentation.
+    /// Text of the `# HELP` line and description in docs/metrics.md.
     pub help: &'static str,
-    /// The upper bounds of a histogram, `+Inf` left out; empty for other types.
+    /// Upper bounds of the buckets of a histogram, without `+Inf`; empty for other types.
     pub buckets: &'static [f64],
 }
 
-type Labels = &'static [&'static str];
+type LabelNames = &'static [&'static str];
 
-const fn gauge(name: &'static str, labels: Labels, help: &'static str) -> Family {
-    Family { name, kind: Kind::Gauge, labels, help, buckets: &[] }
+const fn gauge(name: &'static str, labels: LabelNames, help: &'static str) -> Family {
+    Family { name, kind: MetricKind::Gauge, labels, help, buckets: &[] }
 }
 
-const fn counter(name: &'static str, labels: Labels, help: &'static str) -> Family {
-    Family { name, kind: Kind::Counter, labels, help, buckets: &[] }
+const fn counter(name: &'static str, labels: LabelNames, help: &'static str) -> Family {
+    Family { name, kind: MetricKind::Counter, labels, help, buckets: &[] }
 }
 
 const fn histogram(
     name: &'static str,
-    labels: Labels,
+    labels: LabelNames,
     buckets: &'static [f64],
     help: &'static str,
 ) -> Family {
-    Family { name, kind: Kind::Histogram, labels, help, buckets }
+    Family { name, kind: MetricKind::Histogram, labels, help, buckets }
 }
 
 /// The value of a sample. Two values are equal if they are written alike.

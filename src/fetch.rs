@@ -1,6 +1,6 @@
 //! Requests to a provider: limited in time and size, with a reason for every failure.
 
-pub mod client;
+pub(crate) mod client;
 mod connections;
 mod content;
 pub mod credentials;
@@ -18,7 +18,7 @@ use reqwest::{RequestBuilder, Url};
 use tokio::time::Instant;
 
 use crate::config::Provider;
-use crate::mapping::{ProviderResponse, ResponseBody};
+use crate::mapping::{ProviderResponse, ReceivedBody};
 use crate::observation::{Failure, Reason};
 use crate::task::TaskGroup;
 use client::{BuildError, ClientFingerprint, ClientSettings};
@@ -190,7 +190,7 @@ impl Fetcher {
         let status = response.status().as_u16();
         let body = match self.reads_body {
             true => mask_body(content::read(&mut response, self.body_size_limit).await?, &redactor),
-            false => ResponseBody::Ignored,
+            false => ReceivedBody::Ignored,
         };
         let headers = std::mem::take(response.headers_mut());
         let now = SystemTime::now();
@@ -220,13 +220,13 @@ fn prepare(
 }
 
 /// Masks secrets that are sent back in a body.
-fn mask_body(body: ResponseBody, redactor: &Redactor) -> ResponseBody {
+fn mask_body(body: ReceivedBody, redactor: &Redactor) -> ReceivedBody {
     match body {
-        ResponseBody::Whole(body) => {
-            ResponseBody::Whole(redactor.mask(&body).map_or(body, Bytes::from))
+        ReceivedBody::Whole(body) => {
+            ReceivedBody::Whole(redactor.mask(&body).map_or(body, Bytes::from))
         }
-        ResponseBody::Truncated { start, limit } => {
-            ResponseBody::Truncated { start: redactor.mask_truncated(start), limit }
+        ReceivedBody::Truncated { start, limit } => {
+            ReceivedBody::Truncated { start: redactor.mask_truncated(start), limit }
         }
         other => other,
     }

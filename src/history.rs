@@ -1,53 +1,52 @@
-//! The failed polls of late, for a person who looks at the pages.
+//! The latest failed polls, for the pages.
 
 use std::collections::VecDeque;
 
-use parking_lot::Mutex;
-
 use crate::clock::Timestamp;
 use crate::observation::Failure;
+use parking_lot::Mutex;
 
-/// A ring of failed polls.
+/// The latest failed polls, up to a limit.
 #[derive(Debug)]
-pub struct History {
+pub struct FailureHistory {
     limit: usize,
-    entries: Mutex<VecDeque<Entry>>,
+    entries: Mutex<VecDeque<FailureEntry>>,
 }
 
-/// One failed poll.
+/// A failed poll.
 #[derive(Clone, Debug)]
-pub struct Entry {
-    /// When it ended.
+pub struct FailureEntry {
+    /// Time at which the poll ended.
     pub at: Timestamp,
-    /// The provider's name.
+    /// Name of the provider.
     pub provider: String,
-    /// The task's ID.
+    /// ID of the task.
     pub task_id: String,
-    /// What went wrong.
+    /// The failure.
     pub failure: Failure,
 }
 
-impl History {
-    /// A history of at most `limit` entries.
+impl FailureHistory {
+    /// Creates a history of at most `limit` entries.
     pub fn new(limit: usize) -> Self {
         Self { limit, entries: Mutex::default() }
     }
 
-    /// Adds an entry; the oldest gives way.
-    pub fn push(&self, entry: Entry) {
+    /// Adds an entry, and removes the oldest one if the history is full.
+    pub fn push(&self, entry: FailureEntry) {
         let mut entries = self.entries.lock();
         entries.push_front(entry);
         entries.truncate(self.limit);
     }
 
-    /// The newest first.
-    pub fn newest(&self) -> Vec<Entry> {
+    /// Returns all entries, the newest first.
+    pub fn newest(&self) -> Vec<FailureEntry> {
         self.entries.lock().iter().cloned().collect()
     }
 
-    /// Those of one task, the newest first.
-    pub fn of(&self, provider: &str, task_id: &str) -> Vec<Entry> {
-        let is_it = |entry: &&Entry| entry.task_id == task_id && entry.provider == provider;
+    /// Returns the entries of one task, the newest first.
+    pub fn of(&self, provider: &str, task_id: &str) -> Vec<FailureEntry> {
+        let is_it = |entry: &&FailureEntry| entry.task_id == task_id && entry.provider == provider;
         let entries = self.entries.lock();
         entries.iter().filter(is_it).cloned().collect()
     }

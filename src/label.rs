@@ -1,28 +1,28 @@
-//! Label values that come from outside.
+//! Limits on label values that come from outside.
 
 use std::borrow::Cow;
 
-/// Long enough for any status or code that is one, short enough that an answer full of text
-/// cannot swell the exposition.
+/// Maximum length of a label value: enough for any real status or code, and short enough that an
+/// answer full of text cannot inflate the exposition.
 const MAX_BYTES: usize = 1024;
 
-/// The most distinct values of one sort, such as codes, that the answers of a provider can give to
-/// labels; further ones count as [`OTHER`]. More than any API documents, few enough for an API that
-/// numbers its answers.
+/// Maximum number of distinct values of one kind, such as codes, that the answers of a provider can
+/// add to a label; further ones count as [`OTHER`]. More than any API documents, and few enough for an
+/// API that numbers its answers.
 pub const MAX_DISTINCT: usize = 64;
 
-/// The value that stands for all beyond [`MAX_DISTINCT`].
+/// The label value for all values over [`MAX_DISTINCT`].
 pub const OTHER: &str = "other";
 
 const ELLIPSIS: char = '…';
 
-/// `value` as a label may carry it: at most 1,024 bytes, `…` included where something was cut,
-/// and U+FFFD for each NUL, because Prometheus takes a NUL for the end of the exposition.
+/// Returns `value` shortened to at most 1,024 bytes, including `…` if it was cut, and with U+FFFD for
+/// each NUL, because Prometheus takes a NUL for the end of the exposition.
 pub fn bounded(value: &str) -> Cow<'_, str> {
     if value.len() <= MAX_BYTES && !value.contains('\0') {
         return Cow::Borrowed(value);
     }
-    // One character more than can fit shows that there was more.
+    // One character more than fits shows that the value is too long.
     let head = value.chars().take(MAX_BYTES + 1);
     let mut kept: String =
         head.map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }).collect();

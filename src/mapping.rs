@@ -1,7 +1,7 @@
 //! Mapping of a provider's response to observations. Pure.
 
-pub mod compile;
-pub mod definition;
+mod compile;
+pub(crate) mod definition;
 mod extract;
 pub mod fields;
 mod observe;
@@ -96,12 +96,12 @@ pub struct ProviderResponse {
     /// much younger.
     pub sent: Timestamp,
     /// Response body.
-    pub body: ResponseBody,
+    pub body: ReceivedBody,
 }
 
 /// Body of a response, decompressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ResponseBody {
+pub enum ReceivedBody {
     /// Not read, since the mapping ignores it.
     Ignored,
     /// Larger than the limit.
@@ -164,14 +164,14 @@ impl Mapping {
     /// is repaired in `buffer`.
     fn extract<'b>(
         &self,
-        body: &'b ResponseBody,
+        body: &'b ReceivedBody,
         buffer: &'b mut Vec<u8>,
         is_wanted: &dyn Fn(&str) -> bool,
     ) -> Option<Result<Extract<'b>, String>> {
         let (body, is_truncated) = match body {
-            ResponseBody::Ignored | ResponseBody::Unreadable(_) => return None,
-            ResponseBody::Truncated { start, .. } => (start, true),
-            ResponseBody::Whole(body) => (body, false),
+            ReceivedBody::Ignored | ReceivedBody::Unreadable(_) => return None,
+            ReceivedBody::Truncated { start, .. } => (start, true),
+            ReceivedBody::Whole(body) => (body, false),
         };
         let strict = self.paths.extract(body, is_truncated, is_wanted);
         if strict.is_err()
@@ -253,7 +253,7 @@ impl Mapping {
         let nothing = || "nothing".to_owned();
         let mut lines = Vec::new();
         if !self.ignores_body {
-            let found = extract.as_ref().map_or_else(nothing, |extract| extract.describe_tasks());
+            let found = extract.as_ref().map_or_else(nothing, Extract::describe_tasks);
             lines.push(["task".to_owned(), format!("{:?}", self.task_pointer), found]);
         }
         for (name, source) in &self.fields {

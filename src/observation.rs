@@ -1,4 +1,4 @@
-//! The normalised words: what one poll learned, whatever system it asked.
+//! The outcome of a poll in terms that are the same for all providers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,27 +7,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
-/// The state of a task, in our words.
+/// The normalised state of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Accepted by the provider, not begun.
+    /// Accepted by the provider, not started.
     Queued,
-    /// Being worked on.
+    /// In progress.
     Running,
-    /// Waiting for the user, not for the provider: never stuck.
+    /// Waiting for the user, not for the provider; never stuck.
     Waiting,
-    /// Done; final.
+    /// Completed; final.
     Succeeded,
-    /// Given up by the provider; final.
+    /// Failed at the provider; final.
     Failed,
-    /// Withdrawn; final.
+    /// Cancelled; final.
     Cancelled,
-    /// The provider does not know the ID; final once it has said so for long enough.
+    /// Unknown to the provider; final once the provider has said so for long enough.
     NotFound,
-    /// The provider's word is not in the mapping; never final.
+    /// Reported with a word that is not in the mapping; never final.
     Unknown,
-    /// No answer yet.
+    /// Not answered yet.
     Unpolled,
 }
 
@@ -52,7 +52,7 @@ impl State {
     pub const OPEN: [Self; 6] =
         [Self::Queued, Self::Running, Self::Waiting, Self::NotFound, Self::Unknown, Self::Unpolled];
 
-    /// The value of the `state` label.
+    /// Returns the value of the `state` label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -67,8 +67,8 @@ impl State {
         }
     }
 
-    /// Whether an answer in this state ends the task's life. `NotFound` is not among them: one
-    /// answer never makes it final.
+    /// Reports whether an answer with this state ends the task. It never does for `NotFound`, which
+    /// one answer does not make final.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
@@ -80,29 +80,29 @@ impl fmt::Display for State {
     }
 }
 
-/// What a usable answer said of one task.
+/// The content of a usable answer about one task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
     /// The normalised state; never `NotFound` or `Unpolled`.
     pub state: State,
-    /// The provider's own word, as it came.
+    /// The provider's own word for the state, unchanged.
     pub status: Arc<str>,
-    /// The kind of job, where the API tells.
+    /// Job type, if the API reports it.
     pub job_type: Option<Arc<str>>,
-    /// When the provider took the task, where the API tells.
+    /// Time at which the provider accepted the task, if the API reports it.
     pub enqueue_time: Option<Timestamp>,
-    /// When the task ended, where the API tells; only of a final task.
+    /// Time at which the task ended, if the API reports it; only of a final task.
     pub finish_time: Option<Timestamp>,
-    /// From 0 to 1, where the API tells.
+    /// Progress from 0 to 1, if the API reports it.
     pub progress: Option<f64>,
-    /// The provider's code for why the task failed; only of a failed task.
+    /// The provider's code for the cause; only of a failed task.
     pub failure_code: Option<Arc<str>>,
-    /// Values that were not believed, and so left unset.
+    /// Implausible values, which are left unset.
     pub odd: Vec<Oddity>,
 }
 
 impl Observation {
-    /// One that says nothing else.
+    /// Creates an observation without optional fields.
     pub fn new(state: State, status: impl Into<Arc<str>>) -> Self {
         Self {
             state,
@@ -117,12 +117,12 @@ impl Observation {
     }
 }
 
-/// A value of an otherwise usable answer that was not believed.
+/// An implausible value of an otherwise usable answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Oddity {
-    /// The field whose value it is.
+    /// The field of the value.
     pub field: OddField,
-    /// The value's text, cut; empty where it is no text.
+    /// The value, shortened; empty if it is not text.
     pub value: String,
     /// The oddity, one of a few fixed sentences.
     pub what: &'static str,
@@ -131,9 +131,9 @@ pub struct Oddity {
 /// The fields whose values may be odd: the values of the `field` label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OddField {
-    /// When the provider took the task.
+    /// The time at which the provider accepted the task.
     EnqueueTime,
-    /// When the task ended.
+    /// The time at which the task ended.
     FinishTime,
 }
 
@@ -141,7 +141,7 @@ impl OddField {
     /// Every field, in the order of its declaration.
     pub const ALL: [Self; 2] = [Self::EnqueueTime, Self::FinishTime];
 
-    /// The value of the `field` label, which is the field's key in the configuration.
+    /// Returns the value of the `field` label, which is the field's key in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::EnqueueTime => "enqueue_time",
@@ -156,16 +156,16 @@ impl fmt::Display for OddField {
     }
 }
 
-/// Why a poll gave no usable answer: the values of the `reason` label, in the order in which
-/// the first that fits is taken.
+/// The reason why a poll got no usable answer: the values of the `reason` label. The first that
+/// applies is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// The total time ran out, at any stage.
+    /// The timeout of the whole request expired, at any stage.
     Timeout,
     /// The TLS handshake or a certificate failed.
     Tls,
-    /// No connection, or it broke before the whole answer was there.
+    /// No connection could be made, or it broke before the response was complete.
     Connect,
     /// 401 or 403, unless with an HTML page, or a code that the mapping calls credentials or account.
     Auth,
@@ -177,18 +177,18 @@ pub enum Reason {
     Http,
     /// The body is larger than the limit.
     TooLarge,
-    /// An accepted status without a body.
+    /// An accepted status has no body.
     Empty,
-    /// The body is not JSON, nested too deeply or in an unknown coding, or what came is no HTTP.
+    /// The body is not JSON, too deeply nested or in an unknown coding, or the response is not HTTP.
     Decode,
-    /// A whole answer whose own code says error.
+    /// The code in a complete answer is an error.
     Api,
-    /// JSON without what the mapping needs, of the wrong type, or of another task.
+    /// The JSON lacks what the mapping needs, has it with the wrong type, or is about another task.
     Mapping,
 }
 
 impl Reason {
-    /// Every reason, in the order in which the first that fits is taken.
+    /// All reasons, of which the first that applies is used.
     pub const ALL: [Self; 12] = [
         Self::Timeout,
         Self::Tls,
@@ -204,7 +204,7 @@ impl Reason {
         Self::Mapping,
     ];
 
-    /// The value of the `reason` label.
+    /// Returns the value of the `reason` label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
@@ -229,7 +229,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A poll that gave no usable answer for a task.
+/// The failure of a poll to get a usable answer for a task.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {detail}")]
 pub struct Failure {
@@ -237,12 +237,12 @@ pub struct Failure {
     pub reason: Reason,
     /// The `code` label: the code as the API gave it, else empty.
     pub code: Arc<str>,
-    /// What happened, for a person: no secret, and no more than a few words of the answer.
+    /// Details for people, without secrets and with at most a few words of the answer.
     pub detail: String,
 }
 
 impl Failure {
-    /// A failure that carries no code of the API.
+    /// Creates a failure without a code of the API.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self { reason, code: "".into(), detail: detail.into() }
     }

@@ -4,7 +4,7 @@
 mod assessment;
 mod log;
 mod probes;
-pub mod report;
+pub(crate) mod report;
 pub mod worker;
 mod worker_state;
 
@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::Provider;
 use crate::fetch::client::BuildError;
+use crate::fetch::credentials::ProviderCredentials;
 use crate::fetch::redact::Redactor;
 use crate::fetch::resolver::Resolver;
 use crate::fetch::{Fetched, Fetcher, ProviderRequest};
@@ -120,16 +121,15 @@ pub async fn poll_once(
     deadline: Option<Instant>,
 ) -> PollResult {
     let start = Instant::now();
-    let fetcher = &client.fetcher;
-    let mut result = match fetcher.build_request(&client.provider, tasks, is_batch) {
+    let mut result = match client.fetcher.build_request(&client.provider, tasks, is_batch) {
         Ok(request) => {
-            let fetch = fetcher.fetch(&request);
+            let fetch = client.fetcher.fetch(&request);
             let fetched = match deadline {
                 None => fetch.await,
                 Some(deadline) => timeout_at(deadline, fetch).await.unwrap_or_else(|_| {
                     let within = deadline.saturating_duration_since(start);
                     let detail = format!("no whole answer within the {within:.1?} that were left");
-                    Err(Failure::new(Reason::Timeout, fetcher.describe_timeout(detail)))
+                    Err(Failure::new(Reason::Timeout, client.fetcher.describe_timeout(detail)))
                 }),
             };
             match fetched {
@@ -142,7 +142,7 @@ pub async fn poll_once(
         }
         Err(failure) => PollResult::failed(tasks.count(), failure),
     };
-    result.redact(fetcher);
+    result.redact(&client.fetcher.credentials);
     result.took = start.elapsed();
     result
 }
@@ -194,10 +194,10 @@ impl PollResult {
 
     /// Masks secrets in every text that comes from the response or the network: mapping may have
     /// joined what the bytes of the response did not show.
-    fn redact(&mut self, fetcher: &Fetcher) {
+    fn redact(&mut self, credentials: &ProviderCredentials) {
         let redactor = match &self.fetched {
             Some(fetched) => Arc::clone(&fetched.redactor),
-            None => fetcher.credentials.current().1,
+            None => credentials.current().1,
         };
         let redactor = &*redactor;
         self.code.iter_mut().for_each(|code| mask(code, redactor));
@@ -217,7 +217,9 @@ impl PollResult {
                 }) => {
                     mask(status, redactor);
                     job_type.iter_mut().chain(failure_code).for_each(|text| mask(text, redactor));
-                    odd.iter_mut().for_each(|oddity| mask(&mut oddity.value, redactor));
+                    for oddity in odd {
+                        mask(&mut oddity.value, redactor);
+                    }
                 }
                 Err(Failure { reason: _, code, detail }) => {
                     mask(code, redactor);

@@ -308,7 +308,8 @@ impl ConfigManager {
         };
         // On a thread where it may take long: with a million tasks it does.
         let (store, providers) = (Arc::clone(&self.store), config.providers.clone());
-        let changes = tokio::task::spawn_blocking(move || store.apply(&providers, tasks)).await;
+        let changes =
+            tokio::task::spawn_blocking(move || store.apply_config(&providers, tasks)).await;
         let changes = changes.map_err(|error| ReloadError::Internal(error.to_string()))?;
         // Which tasks came, and when, is to outlive the process; and so is which have left.
         if let Some(storage) = &self.context.storage {

@@ -225,7 +225,7 @@ impl Template {
             match piece {
                 Segment::Text(text) => out.push_str(text),
                 Segment::Value(Placeholder::TaskId, slashes) => {
-                    encode(&first.id, *slashes, &mut out)
+                    encode(&first.id, *slashes, &mut out);
                 }
                 Segment::Value(Placeholder::TaskIds, slashes) => {
                     for (index, task) in tasks.iter().enumerate() {

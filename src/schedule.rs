@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::Limits;
-use crate::store::{Placed, Slot};
+use crate::store::{PollTarget, Slot};
 use admission::{Admission, Blocked};
 use batches::Batches;
 use bisection::{Bisection, PartId};
@@ -133,8 +133,8 @@ impl Schedule {
     }
 
     /// Adds a task, to be polled at its own offset in the interval. A known task stays as it is.
-    pub fn add(&mut self, placed: Placed, now: Instant) {
-        let Placed { slot, hash, group } = placed;
+    pub fn add(&mut self, placed: PollTarget, now: Instant) {
+        let PollTarget { slot, hash, group } = placed;
         if self.entry(slot).is_some() {
             return;
         }
@@ -160,7 +160,7 @@ impl Schedule {
     }
 
     /// Moves a task to another group.
-    pub fn regroup(&mut self, placed: Placed) {
+    pub fn regroup(&mut self, placed: PollTarget) {
         if let Some(entry) = self.entry(placed.slot) {
             entry.group = placed.group;
         }

@@ -6,13 +6,13 @@
 //! is durable: see [`ledger`]. A disk that is full, gone or hangs does not stop the exporter: it runs
 //! on from memory, reports so, and writes everything again once it can.
 
-pub mod files;
+pub(crate) mod files;
 pub mod frame;
 mod journal;
 mod compactor;
 mod ledger;
 pub mod recovery;
-pub mod queue;
+pub(crate) mod queue;
 pub mod log_record;
 
 use std::fs::File;
@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::store::{Remembered, Store};
+use crate::store::{RecoveredRecords, Store};
 use crate::telemetry::Telemetry;
 use compactor::{Compactor, Heartbeat};
 use files::{Contents, OpenJournal, StorageError, StorageFiles};
@@ -71,7 +71,7 @@ pub struct OpenedStorage {
     /// Size of the snapshot in bytes.
     size: u64,
     /// Histories of the tasks, as earlier runs wrote them.
-    pub remembered: Remembered,
+    pub remembered: RecoveredRecords,
     /// Damaged bytes, and at least one for each missing record.
     pub lost: usize,
 }

@@ -1,140 +1,143 @@
-//! What is known of every task: the latest observation, and what the families of the provider need.
+//! The tasks of all providers with their records, and snapshots of them.
 //!
 //! ```text
-//!  Store ── Shard (a provider, a lock) ── Area (open, retained, retired) ── Block ── Record
+//!  Store ── ProviderTasks (a lock) ── BlockList (open, retained, retired) ── Block ── TrackedTask
 //! ```
 //!
-//! A snapshot shares the blocks as they are; a poll that changes one of them meanwhile changes a
-//! copy. So a scrape holds no lock while it writes, however slowly its answer is read.
+//! A snapshot shares the blocks; a poll that changes one meanwhile changes a copy. So a scrape holds
+//! no lock while it writes, however slowly its client reads.
 
-pub mod area;
-pub mod kept;
-pub mod shard;
+pub mod blocks;
+pub mod compressed_cache;
+pub mod provider_tasks;
 mod vocabulary;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
-
 use crate::clock::{Clock, Timestamp};
 use crate::config::{PerTaskSeries, Provider};
 use crate::observation::{Failure, Observation, State};
-use crate::record::{Known, Record};
+use crate::record::{TaskRecord, TrackedTask};
 use crate::task::Task;
-use area::{Area, Block};
-use shard::{Shard, Taken};
+use blocks::{Block, BlockList};
+use parking_lot::{Mutex, RwLock};
+use provider_tasks::{ProviderSnapshot, ProviderTasks};
 
-/// Everything the exposition writes, as it stood at one moment.
+/// A snapshot of everything that the exposition writes from the store.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// The moment.
+    /// Time of the snapshot.
     pub now: Timestamp,
-    /// In the order of the configuration.
-    pub providers: Vec<ProviderView>,
-    /// The tasks whose series are exported, provider by provider.
-    pub tasks: Vec<TasksView>,
+    /// The providers, in the order of the configuration.
+    pub providers: Vec<ProviderSummary>,
+    /// The tasks whose series are exported, by provider.
+    pub tasks: Vec<TaskList>,
 }
 
-/// What the families of a provider show of its tasks.
+/// A summary of a provider's tasks for the families of the provider.
 #[derive(Debug)]
-pub struct ProviderView {
+pub struct ProviderSummary {
     /// The provider's name.
     pub name: Arc<str>,
-    /// Tasks by state, in the order of [`State::ALL`].
+    /// Number of tasks by state, in the order of [`State::ALL`].
     pub tasks: [u64; State::ALL.len()],
-    /// The largest queue age by state, in the order of [`State::OPEN`]; zero where there is none.
+    /// Largest queue age by state, in the order of [`State::OPEN`]; zero if there is no task.
     pub oldest: [Duration; State::OPEN.len()],
-    /// The largest net queue age by state, in the same order.
+    /// Largest net queue age by state, in the same order.
     pub oldest_net: [Duration; State::OPEN.len()],
-    /// How many tasks are stuck.
+    /// Number of stuck tasks.
     pub stuck: u64,
 }
 
-/// Tasks of one provider.
+/// A list of tasks of one provider.
 #[derive(Clone, Debug)]
-pub struct TasksView {
-    /// After how long one counts as stuck.
+pub struct TaskList {
+    /// Age above which a task counts as stuck.
     pub stuck_after: Duration,
-    /// What is known of them.
+    /// The tasks.
     pub blocks: Vec<Arc<Block>>,
 }
 
-/// A task's row in its provider's table. The generation tells a row's tenants apart.
+/// The row of a task in the table of its provider. The generation distinguishes the tasks that have
+/// had the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot {
     /// The row.
     pub index: u32,
-    /// Counts the tenants of the row.
+    /// Number of tasks that had the row before.
     pub generation: u32,
 }
 
 impl Slot {
-    /// The row, for tables that are kept elsewhere.
+    /// Returns the row as an index into other tables of the same tasks.
     pub fn position(self) -> usize {
-        position(self.index)
+        row_index(self.index)
     }
 }
 
-/// A task's slot, and what decides when and with which others it is polled.
+/// A task to poll: its slot, and the hashes that decide when and with which others it is polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placed {
-    /// Where its record is.
+pub struct PollTarget {
+    /// Slot of the task.
     pub slot: Slot,
-    /// As [`Task::hash`].
+    /// Hash that spreads polls over the interval: [`Task::hash`].
     pub hash: u64,
-    /// As [`Task::group`].
+    /// Hash of what tasks of one batch have in common: [`Task::group`].
     pub group: u64,
 }
 
-impl Placed {
+impl PollTarget {
     fn new(slot: Slot, task: &Task) -> Self {
         Self { slot, hash: task.hash(), group: task.group() }
     }
 }
 
-/// What a new configuration changed of one provider's tasks.
+/// The changes that a new configuration made to the tasks of one provider.
 #[derive(Debug)]
-pub struct Changes {
+pub struct TaskChanges {
     /// The provider's tasks.
-    pub shard: Arc<Shard>,
-    /// Slots whose task left.
+    pub tasks: Arc<ProviderTasks>,
+    /// Slots of removed tasks.
     pub removed: Vec<Slot>,
-    /// Tasks that came and are to be polled.
-    pub added: Vec<Placed>,
-    /// Tasks that stayed and whose labels or params are others now.
-    pub changed: Vec<Placed>,
+    /// Added tasks that are not final.
+    pub added: Vec<PollTarget>,
+    /// Tasks whose labels or params changed.
+    pub changed: Vec<PollTarget>,
 }
 
-/// The tasks of every provider. A provider's tasks have a lock of their own, so that polls of
-/// one do not wait for another's; a reload changes all under one lock, so that a scrape sees the
-/// tasks of one configuration.
+/// The tasks of all providers.
+///
+/// Each provider has a lock of its own, so that its polls do not wait for those of others. A reload
+/// changes all providers under one lock, so that a scrape sees the tasks of one configuration.
 #[derive(Debug)]
 pub struct Store {
     clock: Clock,
-    shards: RwLock<Vec<Arc<Shard>>>,
-    remembered: Mutex<Remembered>,
+    providers: RwLock<Vec<Arc<ProviderTasks>>>,
+    /// Records of an earlier process, until the first configuration is applied.
+    recovered: Mutex<RecoveredRecords>,
 }
 
-/// What an earlier life knew, by provider and ID.
-pub type Remembered = HashMap<Arc<str>, HashMap<Arc<str>, Known>>;
+/// Records of an earlier process, by provider and task ID.
+pub type RecoveredRecords = HashMap<Arc<str>, HashMap<Arc<str>, TaskRecord>>;
 
 impl Store {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, shards: RwLock::default(), remembered: Mutex::default() }
+        Self { clock, providers: RwLock::default(), recovered: Mutex::default() }
     }
 
-    /// Hands over what an earlier life knew of the tasks that are taken on next.
-    pub fn remember(&self, remembered: Remembered) {
-        *self.remembered.lock() = remembered;
+    /// Sets the records that the tasks of the next configuration start with.
+    pub fn set_recovered(&self, recovered: RecoveredRecords) {
+        *self.recovered.lock() = recovered;
     }
 
-    /// Takes on providers and tasks. Tasks that stay keep their history and their slot. What
-    /// changes is found before anybody has to wait, which with a million tasks takes a while: one
-    /// call must follow another.
-    pub fn apply(&self, providers: &[Arc<Provider>], tasks: Vec<Task>) -> Vec<Changes> {
+    /// Applies the providers and tasks of a configuration. Tasks that stay keep their record and slot.
+    ///
+    /// The changes, which take a while to find with a million tasks, are found without a lock, so
+    /// calls must not overlap.
+    pub fn apply_config(&self, providers: &[Arc<Provider>], tasks: Vec<Task>) -> Vec<TaskChanges> {
         let mut wanted: HashMap<Arc<str>, Vec<Task>> = HashMap::new();
         for task in tasks {
             match wanted.get_mut(&task.common.provider) {
@@ -144,142 +147,149 @@ impl Store {
                 }
             }
         }
-        let known = self.shards();
-        let known: HashMap<_, _> = known.iter().map(|shard| (&*shard.name, shard)).collect();
+        let known = self.providers();
+        let known: HashMap<_, _> = known.iter().map(|known| (&*known.name, known)).collect();
         let diffs: Vec<_> = providers
             .iter()
             .map(|provider| {
                 let known = known.get(&*provider.name).copied();
-                let shard = known.cloned().unwrap_or_else(|| {
+                let tasks = known.cloned().unwrap_or_else(|| {
                     let name = Arc::clone(&provider.name);
-                    Arc::new(Shard::new(name, self.clock, provider.limits.clone()))
+                    Arc::new(ProviderTasks::new(name, self.clock, provider.limits.clone()))
                 });
-                let diff = shard.diff(wanted.remove(&provider.name).unwrap_or_default());
-                (shard, &**provider, diff)
+                let diff = tasks.diff(wanted.remove(&provider.name).unwrap_or_default());
+                (tasks, &**provider, diff)
             })
             .collect();
-        let mut remembered = std::mem::take(&mut *self.remembered.lock());
-        let mut shards = self.shards.write();
+        let mut recovered = std::mem::take(&mut *self.recovered.lock());
+        let mut current = self.providers.write();
         let now = self.clock.now();
-        let mut apply = |(shard, provider, diff): (Arc<Shard>, _, _)| {
-            let mut of_shard = remembered.remove(&*shard.name).unwrap_or_default();
-            shard.apply(provider, diff, &mut of_shard, now)
+        let mut apply = |(tasks, provider, diff): (Arc<ProviderTasks>, _, _)| {
+            let mut records = recovered.remove(&*tasks.name).unwrap_or_default();
+            tasks.apply_diff(provider, diff, &mut records, now)
         };
         let changes: Vec<_> = diffs.into_iter().map(&mut apply).collect();
-        let is_kept =
-            |shard: &Arc<Shard>| changes.iter().any(|changes| Arc::ptr_eq(&changes.shard, shard));
-        let left: Vec<_> = shards.iter().filter(|shard| !is_kept(shard)).cloned().collect();
-        *shards = changes.iter().map(|changes| Arc::clone(&changes.shard)).collect();
-        drop(shards);
-        for shard in left {
-            shard.clear();
+        let is_kept = |tasks: &Arc<ProviderTasks>| {
+            changes.iter().any(|changes| Arc::ptr_eq(&changes.tasks, tasks))
+        };
+        let removed: Vec<_> = current.iter().filter(|tasks| !is_kept(tasks)).cloned().collect();
+        *current = changes.iter().map(|changes| Arc::clone(&changes.tasks)).collect();
+        drop(current);
+        for tasks in removed {
+            tasks.clear();
         }
         changes
     }
 
     /// Reports whether the configuration has a provider called `name`.
     pub fn has_provider(&self, name: &str) -> bool {
-        self.shards.read().iter().any(|shard| *shard.name == *name)
+        self.providers.read().iter().any(|provider| *provider.name == *name)
     }
 
-    /// The task of `provider` with this ID.
+    /// Returns the task of `provider` with this ID.
     pub fn find(&self, provider: &str, id: &str) -> Option<Task> {
-        self.shards().iter().find(|shard| *shard.name == *provider)?.find(id)
+        self.providers().iter().find(|known| *known.name == *provider)?.find(id)
     }
 
-    /// Puts the words that are shown in the place of those of an answer of `provider`.
-    pub fn admit_words(&self, provider: &str, outcome: &mut Result<Observation, Failure>) {
-        let shards = self.shards.read();
-        if let Some(shard) = shards.iter().find(|shard| *shard.name == *provider) {
-            shard.admit_words(outcome);
+    /// Limits the number of distinct words: replaces those of an answer of `provider` that are over
+    /// the limit.
+    pub fn limit_words(&self, provider: &str, outcome: &mut Result<Observation, Failure>) {
+        let providers = self.providers.read();
+        if let Some(known) = providers.iter().find(|known| *known.name == *provider) {
+            known.limit_words(outcome);
         }
     }
 
-    /// Every task of the configuration as it stands now, whether or not its series are exported:
-    /// of one provider, where that is given.
-    pub fn tasks(&self, provider: Option<&str>) -> (Timestamp, Vec<TasksView>) {
-        let of_provider = |shard: &&Arc<Shard>| provider.is_none_or(|name| *shard.name == *name);
-        let shards = self.shards();
-        let views = shards.iter().filter(of_provider).map(|shard| shard.all()).collect();
-        (self.clock.now(), views)
+    /// Returns the current time and all tasks of the configuration, whether or not their series are
+    /// exported; only those of `provider`, if it is given.
+    pub fn tasks(&self, provider: Option<&str>) -> (Timestamp, Vec<TaskList>) {
+        let is_wanted =
+            |known: &&Arc<ProviderTasks>| provider.is_none_or(|name| *known.name == *name);
+        let providers = self.providers();
+        let lists = providers.iter().filter(is_wanted).map(|provider| provider.list()).collect();
+        (self.clock.now(), lists)
     }
 
-    /// Everything as it stands now.
+    /// Returns a snapshot of all providers and of the tasks whose series are exported.
     pub fn snapshot(&self) -> Snapshot {
-        let (now, taken) = {
-            let shards = self.shards.read();
+        let (now, snapshots) = {
+            let providers = self.providers.read();
             let now = self.clock.now();
-            let take = |shard: &Arc<Shard>| (Arc::clone(&shard.name), shard.take(now));
-            (now, shards.iter().map(take).collect::<Vec<_>>())
+            let snapshot = |provider: &Arc<ProviderTasks>| {
+                (Arc::clone(&provider.name), provider.snapshot(now))
+            };
+            (now, providers.iter().map(snapshot).collect::<Vec<_>>())
         };
-        let view =
-            |(name, taken): &(Arc<str>, Taken)| ProviderView::new(Arc::clone(name), taken, now);
-        let providers = taken.iter().map(view).collect();
-        let tasks = taken.into_iter().map(|(_, taken)| TasksView::exported(taken)).collect();
+        let summary = |(name, snapshot): &(Arc<str>, ProviderSnapshot)| {
+            ProviderSummary::new(Arc::clone(name), snapshot, now)
+        };
+        let providers = snapshots.iter().map(summary).collect();
+        let tasks =
+            snapshots.into_iter().map(|(_, snapshot)| TaskList::exported(snapshot)).collect();
         Snapshot { now, providers, tasks }
     }
 
-    fn shards(&self) -> Vec<Arc<Shard>> {
-        self.shards.read().clone()
+    fn providers(&self) -> Vec<Arc<ProviderTasks>> {
+        self.providers.read().clone()
     }
 }
 
 impl Snapshot {
-    /// Of no provider.
-    pub fn of(tasks: Vec<TasksView>, now: Timestamp) -> Self {
+    /// Creates a snapshot without providers.
+    pub fn of(tasks: Vec<TaskList>, now: Timestamp) -> Self {
         Self { now, providers: Vec::new(), tasks }
     }
 }
 
-impl ProviderView {
-    fn new(name: Arc<str>, taken: &Taken, now: Timestamp) -> Self {
-        let mut view = Self {
+impl ProviderSummary {
+    fn new(name: Arc<str>, snapshot: &ProviderSnapshot, now: Timestamp) -> Self {
+        let mut summary = Self {
             name,
-            tasks: taken.states,
+            tasks: snapshot.state_counts,
             oldest: Default::default(),
             oldest_net: Default::default(),
             stuck: 0,
         };
-        for record in taken.open.iter().flat_map(|block| block.records()) {
-            view.stuck += u64::from(record.is_stuck(taken.limits.stuck_after, now));
-            let Some(index) = State::OPEN.iter().position(|known| *known == record.state()) else {
+        for task in snapshot.open.iter().flat_map(|block| block.tasks()) {
+            summary.stuck += u64::from(task.is_stuck(snapshot.limits.stuck_after, now));
+            let Some(index) = State::OPEN.iter().position(|known| *known == task.state()) else {
                 continue;
             };
             for (oldest, age) in [
-                (view.oldest.get_mut(index), record.queue_age(now)),
-                (view.oldest_net.get_mut(index), record.net_queue_age(now)),
+                (summary.oldest.get_mut(index), task.queue_age(now)),
+                (summary.oldest_net.get_mut(index), task.net_queue_age(now)),
             ] {
                 if let Some((oldest, age)) = oldest.zip(age) {
                     *oldest = (*oldest).max(age);
                 }
             }
         }
-        view
+        summary
     }
 }
 
-impl TasksView {
-    /// Some tasks.
-    pub fn of(records: impl IntoIterator<Item = Record>, stuck_after: Duration) -> Self {
-        let mut area = Area::default();
-        for (row, record) in (0..).zip(records) {
-            area.push(row, record);
+impl TaskList {
+    /// Creates a list of these tasks.
+    pub fn of(tasks: impl IntoIterator<Item = TrackedTask>, stuck_after: Duration) -> Self {
+        let mut blocks = BlockList::default();
+        for (row, task) in (0..).zip(tasks) {
+            blocks.push(row, task);
         }
-        Self { stuck_after, blocks: area.blocks().to_vec() }
+        Self { stuck_after, blocks: blocks.blocks().to_vec() }
     }
 
-    /// Every one of them.
-    pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.blocks.iter().flat_map(|block| block.records())
+    /// Returns every task.
+    pub fn tasks(&self) -> impl Iterator<Item = &TrackedTask> {
+        self.blocks.iter().flat_map(|block| block.tasks())
     }
 
-    /// The one with this ID.
-    pub fn find(&self, id: &str) -> Option<&Record> {
-        self.records().find(|record| *record.task.id == *id)
+    /// Returns the task with this ID.
+    pub fn find(&self, id: &str) -> Option<&TrackedTask> {
+        self.tasks().find(|tracked| *tracked.task.id == *id)
     }
 
-    fn exported(taken: Taken) -> Self {
-        let Taken { limits, open, retained, .. } = taken;
+    fn exported(snapshot: ProviderSnapshot) -> Self {
+        let ProviderSnapshot { limits, open, retained, .. } = snapshot;
         let blocks = match limits.per_task_series {
             PerTaskSeries::All => [open, retained].concat(),
             PerTaskSeries::Active => open,
@@ -289,8 +299,8 @@ impl TasksView {
     }
 }
 
-/// A row as an index.
-fn position(row: u32) -> usize {
+/// Converts a row to an index.
+fn row_index(row: u32) -> usize {
     usize::try_from(row).unwrap_or(usize::MAX)
 }
 

@@ -1,12 +1,9 @@
-//! What the exporter knows of its own work: the families that the `prometheus` crate's registry
-//! holds. What it knows of the tasks is in the store.
+//! Metrics of the exporter's own work and of finished tasks, in a registry of the `prometheus` crate.
+//! The metrics of tasks come from the store.
 
-pub mod due;
 pub mod finishes;
-mod open_set;
-mod process;
+mod dynamic_counters;
 pub mod provider;
-mod sample;
 pub mod web;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,18 +12,19 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::{self, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Counter, Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
 use crate::clock::Timestamp;
-use crate::family::{self, Family};
+use crate::family::{self, Family, MetricKind};
 use finishes::Finishes;
-use process::Process;
 use provider::ProviderTelemetry;
 use web::WebTelemetry;
 
-/// What `/probe` says of the probe itself.
+/// Returns the families in which `/probe` shows the probe itself.
 pub fn probe_families(success: bool, took: Duration) -> Vec<MetricFamily> {
     let (succeeded, duration) =
         (gauge(&family::PROBE_SUCCESS, &[]), gauge(&family::PROBE_DURATION, &[]));
@@ -35,11 +33,11 @@ pub fn probe_families(success: bool, took: Duration) -> Vec<MetricFamily> {
     [succeeded.collect(), duration.collect()].concat()
 }
 
-/// The registry, and handles on what is in it.
+/// The registry, and handles of the metrics in it.
 #[derive(Debug)]
 pub struct Telemetry {
     registry: Registry,
-    providers: Providers,
+    providers: ProviderCollector,
     reload_successful: IntGauge,
     reload_timestamp: Gauge,
     config_hash: IntGauge,
@@ -49,16 +47,16 @@ pub struct Telemetry {
     panics: IntCounter,
     storage_up: IntGauge,
     storage_lost: IntGauge,
-    /// Counters of the web side.
+    /// Metrics of the web server.
     pub web: WebTelemetry,
 }
 
 impl Telemetry {
-    /// A registry without providers, in which no configuration was applied yet.
+    /// Creates a registry without providers, before a configuration is applied.
     pub fn new() -> Self {
         let telemetry = Self {
             registry: Registry::new(),
-            providers: Providers::default(),
+            providers: ProviderCollector::default(),
             reload_successful: int_gauge(&family::RELOAD_SUCCESSFUL, &[]),
             reload_timestamp: gauge(&family::RELOAD_TIMESTAMP, &[]),
             config_hash: int_gauge(&family::CONFIG_HASH, &[]),
@@ -82,7 +80,7 @@ impl Telemetry {
         telemetry.register(telemetry.panics.clone());
         telemetry.register(telemetry.providers.clone());
         telemetry.web.register(&telemetry);
-        telemetry.register(Process::new());
+        telemetry.register(ProcessMetrics::new());
         telemetry
     }
 
@@ -90,10 +88,10 @@ impl Telemetry {
         valid(self.registry.register(Box::new(collector)));
     }
 
-    /// The handle of the provider called `name`; its series exist from the first call on.
+    /// Returns the metrics of a provider. Their series exist from the first call on.
     pub fn provider(&self, name: &str) -> Arc<ProviderTelemetry> {
         let mut providers = self.providers.0.lock();
-        let Known { handles, finishes } = &mut *providers;
+        let ProviderHandles { handles, finishes } = &mut *providers;
         let handle = handles.entry(name.into()).or_insert_with_key(|name| {
             let finished = finishes.get(name).cloned().unwrap_or_default();
             Arc::new(ProviderTelemetry::new(name, finished))
@@ -101,14 +99,12 @@ impl Telemetry {
         Arc::clone(handle)
     }
 
-    /// Ends the series of the provider called `name`; what its old handles still count is not
-    /// shown.
+    /// Removes the series of a provider. What its metrics still count is not shown.
     pub fn remove_provider(&self, name: &str) {
         self.providers.0.lock().handles.remove(name);
     }
 
-    /// Shows these finished tasks instead of those that were shown so far, also of providers that
-    /// come later.
+    /// Replaces the finished tasks that are shown, also of providers that are added later.
     pub fn show_finished(&self, finishes: Finishes) {
         let mut providers = self.providers.0.lock();
         for (name, handle) in &providers.handles {
@@ -117,12 +113,12 @@ impl Telemetry {
         providers.finishes = finishes;
     }
 
-    /// The families that have samples, by name, and their samples by label values.
+    /// Returns the families that have samples, ordered by name and label values.
     pub fn gather(&self) -> Vec<MetricFamily> {
         self.registry.gather()
     }
 
-    /// A configuration, of which `hash` is the hash of the content, was applied at `now`.
+    /// Records that a configuration with the content hash `hash` was applied at `now`.
     pub fn reload_succeeded(&self, now: Timestamp, hash: u64) {
         // A sample is a float and exact up to 53 bits; 48 leave no doubt.
         let hash = hash & ((1 << 48) - 1);
@@ -132,29 +128,29 @@ impl Telemetry {
         self.reload_successful.set(1);
     }
 
-    /// A configuration was refused.
+    /// Records that a configuration was refused.
     pub fn reload_failed(&self) {
         self.reload_successful.set(0);
     }
 
-    /// `max_tasks` leaves this many tasks unpolled.
+    /// Sets the number of tasks that are not polled because of `max_tasks`.
     pub fn tasks_over_limit(&self, count: usize) {
         self.over_limit.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Of a provider's tasks `now` are held back because its credentials cannot be read, and
-    /// `before` were until now.
+    /// Changes the number of a provider's tasks that are not polled because its credentials cannot be
+    /// read, from `before` to `now`.
     pub fn tasks_without_credentials(&self, before: usize, now: usize) {
         let signed = |count| i64::try_from(count).unwrap_or(i64::MAX);
         self.without_credentials.add(signed(now).saturating_sub(signed(before)));
     }
 
-    /// The exporter's own code has panicked.
+    /// Counts a panic of the exporter's own code.
     pub fn panicked(&self) {
         self.panics.inc();
     }
 
-    /// There is a storage path, of which so many bytes were damaged. Once in a process.
+    /// Registers the metrics of the storage path, of which `lost` bytes were damaged. Called once at most.
     pub fn storage_opened(&self, lost: usize) {
         self.storage_up.set(1);
         self.storage_lost.set(i64::try_from(lost).unwrap_or(i64::MAX));
@@ -162,14 +158,14 @@ impl Telemetry {
         self.register(self.storage_lost.clone());
     }
 
-    /// Whether the storage path can be written. Returns whether it could until now.
+    /// Sets whether the storage path can be written, and returns whether it could before.
     pub fn storage_works(&self, works: bool) -> bool {
         let before = self.storage_up.get();
         self.storage_up.set(i64::from(works));
         before != 0
     }
 
-    /// An exposition was written, or given up by its reader, in `took`.
+    /// Counts a scrape that ended after `took`, completely written or not.
     pub fn scrape_finished(&self, took: Duration) {
         self.scrape_duration.observe(took.as_secs_f64());
     }
@@ -181,31 +177,31 @@ impl Default for Telemetry {
     }
 }
 
-/// The providers as one collector of the registry: providers come and go with the configuration,
-/// and the series of one that has gone must go at once.
+/// A collector of the metrics of all providers, so that the series of a provider disappear as soon as
+/// it is removed from the configuration.
 #[derive(Clone, Debug, Default)]
-struct Providers(Arc<Mutex<Known>>);
+struct ProviderCollector(Arc<Mutex<ProviderHandles>>);
 
-/// What is known of the providers.
+/// The metrics of the providers.
 #[derive(Debug, Default)]
-struct Known {
-    /// Of the configuration in force.
+struct ProviderHandles {
+    /// Metrics by provider, of the current configuration.
     handles: BTreeMap<Box<str>, Arc<ProviderTelemetry>>,
-    /// What a storage path has of them, and of others that have been in the configuration.
+    /// Finished tasks from the storage path, also of removed providers.
     finishes: Finishes,
 }
 
-impl Collector for Providers {
-    /// None: the registry takes a collector without descriptions as one that changes.
+impl Collector for ProviderCollector {
+    /// Returns no descriptions, which makes the registry treat the collector as one that changes.
     fn desc(&self) -> Vec<&Desc> {
         Vec::new()
     }
 
-    /// One family for each handle; the registry joins those of one name.
+    /// Returns one family for each handle; the registry merges those with the same name.
     fn collect(&self) -> Vec<MetricFamily> {
         let now = Instant::now();
-        let known = self.0.lock();
-        let handles = known.handles.iter();
+        let providers = self.0.lock();
+        let handles = providers.handles.iter();
         handles.flat_map(|(name, handle)| handle.collect(name, now)).collect()
     }
 }
@@ -239,11 +235,95 @@ fn histogram(family: &Family, labels: LabelPairs<'_>) -> Histogram {
     valid(Histogram::with_opts(opts))
 }
 
-/// Names, helps and buckets come from our own table and any text is a valid label value, so
-/// only a mistake in that table can make this fail, and then every test does.
-#[expect(clippy::expect_used, reason = "a constant of ours, which every test reads")]
+/// Unwraps a metric. Names, help texts and buckets come from the tables of families, and any text is a
+/// valid label value, so this can fail only by an error in those tables, which every test would find.
+#[expect(clippy::expect_used, reason = "a constant that every test reads")]
 fn valid<T>(made: prometheus::Result<T>) -> T {
-    made.expect("the table of families is valid")
+    made.expect("the tables of families are valid")
+}
+
+/// Returns a family of these samples, which the metrics of the `prometheus` crate cannot have.
+fn family_of_samples(family: &Family, metrics: Vec<Metric>) -> MetricFamily {
+    let mut out = MetricFamily::default();
+    out.set_name(family.name.to_owned());
+    out.set_help(family.help.to_owned());
+    out.set_field_type(match family.kind {
+        MetricKind::Gauge => MetricType::GAUGE,
+        MetricKind::Counter => MetricType::COUNTER,
+        MetricKind::Histogram => MetricType::HISTOGRAM,
+    });
+    out.set_metric(metrics);
+    out
+}
+
+/// Returns a sample of a counter.
+fn counter_sample(labels: LabelPairs<'_>, value: u64) -> Metric {
+    let mut counter = proto::Counter::default();
+    counter.set_value(float(value));
+    let mut metric = labelled_sample(labels);
+    metric.set_counter(counter);
+    metric
+}
+
+/// Returns a sample without a value. The labels have to be in the order of their names.
+fn labelled_sample(labels: LabelPairs<'_>) -> Metric {
+    let pair = |(name, value): &(&str, &str)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*value).to_owned());
+        pair
+    };
+    Metric::from_label(labels.iter().map(pair).collect())
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::as_conversions,
+    reason = "exact up to 2^53, as every sample of Prometheus is"
+)]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+/// The family whose value the `prometheus` crate rounds down to whole seconds.
+const CPU_SECONDS: &str = "process_cpu_seconds_total";
+
+/// The process collector of the `prometheus` crate, with the CPU time in the resolution of the kernel.
+#[derive(Debug)]
+struct ProcessMetrics(ProcessCollector);
+
+impl ProcessMetrics {
+    /// Creates a collector for this process.
+    fn new() -> Self {
+        Self(ProcessCollector::for_self())
+    }
+}
+
+impl Collector for ProcessMetrics {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut families = self.0.collect();
+        for family in families.iter_mut().filter(|family| family.name() == CPU_SECONDS) {
+            for metric in family.mut_metric() {
+                let mut counter = proto::Counter::default();
+                counter.set_value(cpu_time().as_secs_f64());
+                metric.set_counter(counter);
+            }
+        }
+        families
+    }
+}
+
+/// Returns the CPU time that all threads of the process have used, of the kernel and of the
+/// program.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    // Neither is ever negative.
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 #[cfg(test)]

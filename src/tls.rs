@@ -5,7 +5,7 @@
 //! of an authority: `openssl req -x509` makes such certificates, and webpki does not accept them for a
 //! server or a client.
 
-pub mod explain;
+pub(crate) mod explain;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,20 +1,20 @@
 //! The HTTP endpoints and their limits.
 
-pub mod api;
+mod api;
 pub mod auth;
-pub mod config;
-pub mod connections;
+pub(crate) mod config;
+pub mod connection_stage;
+pub(crate) mod connections;
 pub mod listen;
-pub mod metrics;
+mod metrics;
 pub mod middleware;
 mod negotiation;
 mod origin;
 mod pages;
 pub mod probe;
 pub mod query;
-pub mod connection_stage;
 pub mod stream;
-pub mod timeouts;
+mod timeouts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +28,7 @@ use axum::routing::{any, get};
 use axum::{Extension, Router};
 
 use crate::config::Config;
-use crate::history::History;
+use crate::history::FailureHistory;
 use crate::reload::{ConfigManager, Reloads};
 use crate::telemetry::Telemetry;
 use middleware::{Authentication, RequestLimit, RequestPermit};
@@ -49,7 +49,7 @@ pub struct WebState {
     /// Metrics about the exporter itself.
     pub telemetry: Arc<Telemetry>,
     /// Recently failed polls.
-    pub history: Arc<History>,
+    pub history: Arc<FailureHistory>,
     /// Path of the metrics.
     pub telemetry_path: String,
     /// Permits to compute responses.

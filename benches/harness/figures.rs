@@ -1,6 +1,6 @@
-//! IDs to measure with, and what a number of figures comes to.
+//! IDs for benchmarks, and the median of their figures.
 
-/// A line with an ID that is as hard to compress as a real one.
+/// Returns a line with an ID that is as hard to compress as a real one.
 pub fn id(number: usize) -> String {
     let hash =
         |part: u8| aitask_exporter::task::stable_hash([number.to_le_bytes().as_slice(), &[part]]);
@@ -15,7 +15,7 @@ pub fn id(number: usize) -> String {
     )
 }
 
-/// The figure in the middle.
+/// Returns the median.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap()

@@ -1,5 +1,4 @@
-//! Processes beside each other: the exporter, a responder for it to ask, and how much CPU and
-//! memory one has.
+//! Processes of benchmarks: the exporter, a responder, and the CPU time and memory of each.
 
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
@@ -13,24 +12,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// An answer of the seed's gateway, 977 bytes with an ID of 36.
+/// A response of a real gateway: 977 bytes, with an ID of 36.
 pub const ANSWER: &str = include_str!("../../simulator/src/recorded-response.json");
-/// The ID in it.
+/// The ID in the response.
 pub const ANSWERED_ID: &str = "42a28dda-dc7a-4186-ac86-6e16c1fcef17";
 
-/// A process that ends with the benchmark.
+/// A process that is killed at the end of the benchmark.
 pub struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
 impl Process {
-    /// Starts a process that prints its address.
+    /// Starts a process that prints its address. Returns the address as well.
     pub fn start(command: &mut Command) -> (Self, String) {
         let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
@@ -43,7 +42,7 @@ impl Process {
         Self::start(Command::new(std::env::current_exe().unwrap()).args(arguments))
     }
 
-    /// Starts the exporter with a configuration. Returns once it listens.
+    /// Starts the exporter with a configuration. Returns once it listens, with its address.
     pub fn start_exporter(config: &Path) -> (Self, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_aitask_exporter"));
         command.arg("--config.file").arg(config).arg("--web.listen-address=127.0.0.1:0");
@@ -54,7 +53,7 @@ impl Process {
             let address = line.contains("Listening on").then(|| line.split("address=").nth(1));
             address.flatten().map(str::to_owned)
         });
-        // What else it logs has nowhere to go otherwise.
+        // The rest of the log has to be read, or the exporter would block.
         thread::spawn(move || lines.for_each(drop));
         (Self(child), address.unwrap())
     }
@@ -65,13 +64,12 @@ impl Process {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
-    /// CPU time since [`Process::cpu`] gave `before`. A thread that has ended meanwhile is left
-    /// out.
+    /// Returns the CPU time since [`Process::cpu`] returned `before`, without threads that have ended since.
     pub fn cpu_since(&self, before: Duration) -> Duration {
         self.cpu().saturating_sub(before)
     }
 
-    /// CPU time of all threads that there are, to the nanosecond.
+    /// Returns the CPU time of all running threads, to the nanosecond.
     pub fn cpu(&self) -> Duration {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap();
         let nanos = tasks.map(|task| {
@@ -82,7 +80,7 @@ impl Process {
         Duration::from_nanos(nanos.sum())
     }
 
-    /// Memory that the process holds, in megabytes.
+    /// Returns the resident memory of the process, in megabytes.
     pub fn resident(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -90,7 +88,7 @@ impl Process {
     }
 }
 
-/// A folder of a benchmark, with a file of IDs and a configuration.
+/// Writes a file of IDs and a configuration. Returns the path of the configuration.
 pub fn write_config(name: &str, config: &str, ids: impl IntoIterator<Item = String>) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(&folder).unwrap();
@@ -100,7 +98,7 @@ pub fn write_config(name: &str, config: &str, ids: impl IntoIterator<Item = Stri
     path
 }
 
-/// Reads an answer and throws it away, as fast as it comes.
+/// Scrapes `/metrics` and discards the response as fast as it arrives.
 pub fn scrape(address: &str, headers: &str) {
     let mut stream = send(address, "GET /metrics", headers);
     let mut buffer = vec![0; 1 << 20];
@@ -113,13 +111,13 @@ pub fn scrape(address: &str, headers: &str) {
 
 fn send(address: &str, request: &str, headers: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
-    // In one piece: the other side reads once.
+    // In one piece, since the other side reads only once.
     let request = format!("{request} HTTP/1.1\r\nHost: b\r\n{headers}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     stream
 }
 
-/// The body of an answer; the headers go with the request.
+/// Sends a request with these headers. Returns the body of the response.
 pub fn ask(address: &str, request: &str, headers: &str) -> Vec<u8> {
     let mut answer = Vec::new();
     send(address, request, headers).read_to_end(&mut answer).unwrap();
@@ -128,15 +126,15 @@ pub fn ask(address: &str, request: &str, headers: &str) -> Vec<u8> {
     answer.split_off(head)
 }
 
-/// A number in the answer of a process, behind `before`.
+/// Returns a number in the response of a process: the one after `before`.
 pub fn number(address: &str, path: &str, before: &str) -> f64 {
     let body = ask(address, &format!("GET {path}"), "");
     let body = String::from_utf8_lossy(&body);
     body.lines().find_map(|line| line.strip_prefix(before)).unwrap().parse().unwrap()
 }
 
-/// Answers every request, each connection on a thread of its own: `answer` makes the body from
-/// the request's target and body.
+/// Responds to every request, with a thread for each connection: `answer` returns the body for the request's
+/// target and body.
 pub fn respond(answer: fn(&str, &str) -> String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     println!("{}", listener.local_addr().unwrap());
@@ -171,7 +169,7 @@ fn converse(mut stream: TcpStream, answer: fn(&str, &str) -> String) -> Option<(
     }
 }
 
-/// The seed's answer, for the ID in a target such as `/api/mj/task/{id}/fetch`.
+/// Returns [`ANSWER`] for the ID in a target such as `/api/mj/task/{id}/fetch`.
 pub fn answer_one(target: &str, _: &str) -> String {
     let id = target.split('/').nth(4).unwrap_or_default();
     ANSWER.replacen(ANSWERED_ID, id, 1)

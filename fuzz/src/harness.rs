@@ -1,4 +1,4 @@
-//! What the targets need of the tests' harness.
+//! The parts of the tests' harness that the targets use.
 
 #[path = "../../tests/it/harness/samples.rs"]
 pub mod samples;

@@ -1,5 +1,4 @@
-//! What the fuzzer runs. The tests run the same with the kept corpus and mutations of it:
-//! `tests/it/hostile.rs`.
+//! The fuzz targets. `tests/it/hostile.rs` runs them with the kept corpus and mutations of it.
 
 pub mod harness;
 #[path = "targets/all.rs"]

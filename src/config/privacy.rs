@@ -265,7 +265,7 @@ fn find(node: &YamlNode, shape: &Shape, around: Option<&YamlNode>, found: &mut V
     }
     match (&node.kind, shape) {
         (NodeKind::Map(_) | NodeKind::List(_), Shape::Either(_, block)) => {
-            find(node, block, around, found)
+            find(node, block, around, found);
         }
         (NodeKind::Map(entries), Shape::Block { .. } | Shape::Headers { .. } | Shape::Template) => {
             for (key, value) in entries {

@@ -1,63 +1,64 @@
-//! gzip of text that is partly compressed already: one member whose deflate stream is made of
-//! pieces (RFC 1951, RFC 1952), the way in which pigz compresses in parallel. Several members
+//! gzip of text that is partly compressed already: one member whose deflate stream consists of
+//! separately compressed chunks (RFC 1951, RFC 1952), as pigz makes it in parallel. Several members
 //! would be simpler, but curl stops after the first.
 
 use std::io::{self, Write};
 
 use flate2::{Compress, Compression, Crc, FlushCompress};
 
-use crate::store::kept::Part;
+use crate::store::compressed_cache::CompressedChunk;
 
-/// Deflate with no flags, no time, the fastest way, from no particular system.
+/// The header of a gzip member: deflate, no flags, no time, fastest compression, unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255];
 
-/// How much room the compressor is given at once.
-const ROOM: usize = 16 * 1024;
+/// Bytes of output space that the compressor gets at once.
+const OUTPUT_SPACE: usize = 16 * 1024;
 
-/// Compresses what is written, and takes in parts as they are. [`Gzip::finish`] ends it.
-pub struct Gzip<W> {
+/// A writer that compresses text and appends chunks that are compressed already.
+/// [`GzipWriter::finish`] completes the member.
+pub struct GzipWriter<W> {
     out: W,
     stream: Compress,
-    /// Whether the compressor holds text that is not yet in `out`.
-    pending: bool,
+    /// True while the compressor holds text that is not in `out` yet.
+    is_pending: bool,
     crc: Crc,
     compressed: Vec<u8>,
-    parts: Parts,
+    chunk_encoder: ChunkEncoder,
 }
 
-impl<W: Write> Gzip<W> {
-    /// Begins a file.
+impl<W: Write> GzipWriter<W> {
+    /// Begins a gzip member.
     ///
     /// # Errors
-    /// Those of `out`, here and below.
+    /// Errors of `out`, here and below.
     pub fn new(mut out: W) -> io::Result<Self> {
         out.write_all(&HEADER)?;
         Ok(Self {
             out,
             stream: compressor(),
-            pending: false,
+            is_pending: false,
             crc: Crc::new(),
             compressed: Vec::new(),
-            parts: Parts::default(),
+            chunk_encoder: ChunkEncoder::default(),
         })
     }
 
-    /// Goes on with a part.
-    pub fn append(&mut self, part: &Part) -> io::Result<()> {
-        if self.pending {
+    /// Appends a chunk.
+    pub fn append(&mut self, chunk: &CompressedChunk) -> io::Result<()> {
+        if self.is_pending {
             self.deflate(&[], FlushCompress::Full)?;
-            self.pending = false;
+            self.is_pending = false;
         }
-        self.crc.combine(&part.crc);
-        self.out.write_all(&part.deflated)
+        self.crc.combine(&chunk.crc);
+        self.out.write_all(&chunk.deflated)
     }
 
-    /// What makes parts for it.
-    pub fn parts(&mut self) -> &mut Parts {
-        &mut self.parts
+    /// Returns the encoder of chunks.
+    pub fn chunk_encoder(&mut self) -> &mut ChunkEncoder {
+        &mut self.chunk_encoder
     }
 
-    /// Ends the file.
+    /// Completes the member and returns the inner writer.
     pub fn finish(mut self) -> io::Result<W> {
         self.deflate(&[], FlushCompress::Finish)?;
         self.out.write_all(&self.crc.sum().to_le_bytes())?;
@@ -72,10 +73,10 @@ impl<W: Write> Gzip<W> {
     }
 }
 
-impl<W: Write> Write for Gzip<W> {
+impl<W: Write> Write for GzipWriter<W> {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         self.crc.update(text);
-        self.pending = true;
+        self.is_pending = true;
         self.deflate(text, FlushCompress::None)?;
         Ok(text.len())
     }
@@ -85,32 +86,32 @@ impl<W: Write> Write for Gzip<W> {
     }
 }
 
-/// Makes parts.
+/// An encoder of chunks.
 #[derive(Default)]
-pub struct Parts {
-    /// Large, and so made once.
+pub struct ChunkEncoder {
+    /// The compressor, which is large and therefore made once.
     compressor: Option<Compress>,
     text: Vec<u8>,
     deflated: Vec<u8>,
 }
 
-impl Parts {
-    /// The part with what `write` writes.
-    pub fn make(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Part {
+impl ChunkEncoder {
+    /// Compresses the text that `write` writes.
+    pub fn encode(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> CompressedChunk {
         self.text.clear();
         write(&mut self.text);
         let mut crc = Crc::new();
         crc.update(&self.text);
         if self.text.is_empty() {
-            return Part { deflated: Box::default(), crc };
+            return CompressedChunk { deflated: Box::default(), crc };
         }
         let compressor = self.compressor.get_or_insert_with(compressor);
         compressor.reset();
         self.deflated.clear();
-        // A compressor in order has no errors.
+        // A compressor in a valid state returns no errors.
         let _ = deflate(compressor, &self.text, FlushCompress::Full, &mut self.deflated);
-        // What is kept takes no more room than it needs.
-        Part { deflated: self.deflated.as_slice().into(), crc }
+        // A cached chunk should take no more memory than it needs.
+        CompressedChunk { deflated: self.deflated.as_slice().into(), crc }
     }
 }
 
@@ -127,13 +128,13 @@ fn deflate(
 ) -> io::Result<()> {
     let mut rest = text;
     loop {
-        out.reserve(ROOM);
+        out.reserve(OUTPUT_SPACE);
         let (before, written) = (compressor.total_in(), out.len());
         let room = out.capacity() - written;
         compressor.compress_vec(rest, out, flush)?;
         let taken = usize::try_from(compressor.total_in() - before).unwrap_or(usize::MAX);
         rest = rest.get(taken..).unwrap_or_default();
-        // Room that is left over means that there was nothing more to write.
+        // Unused space means that there was nothing more to write.
         if rest.is_empty() && out.len() - written < room {
             return Ok(());
         }
@@ -151,17 +152,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_and_parts_come_back(
+        fn text_and_chunks_decompress(
             pieces in prop::collection::vec((any::<bool>(), "[a-c]{0,9}", 0..9_000_usize), 0..12),
         ) {
-            let mut gzip = Gzip::new(Vec::new()).unwrap();
+            let mut gzip = GzipWriter::new(Vec::new()).unwrap();
             let mut expected: Vec<u8> = Vec::new();
             for (kept, text, times) in pieces {
                 let text = text.repeat(times).into_bytes();
                 expected.extend(&text);
                 if kept {
-                    let part = gzip.parts().make(|lines| lines.extend(&text));
-                    gzip.append(&part).unwrap();
+                    let chunk = gzip.chunk_encoder().encode(|lines| lines.extend(&text));
+                    gzip.append(&chunk).unwrap();
                 } else {
                     gzip.write_all(&text).unwrap();
                 }
@@ -171,7 +172,7 @@ mod tests {
             let mut decoder = GzDecoder::new(&file[..]);
             decoder.read_to_end(&mut text).unwrap();
             prop_assert!(text == expected);
-            prop_assert!(decoder.into_inner().is_empty(), "one member, and nothing behind it");
+            prop_assert!(decoder.into_inner().is_empty(), "one member, and nothing after it");
         }
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,9 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::family::PROVIDER_FAMILIES;
 use crate::observation::{Failure, Observation, Reason};
-use crate::record::Record;
-use crate::store::TasksView;
-use crate::store::area::Area;
+use crate::record::TrackedTask;
+use crate::store::TaskList;
+use crate::store::blocks::BlockList;
 use crate::task::{Labels, Task, TaskCommon};
 use crate::telemetry::Telemetry;
 use crate::telemetry::provider::ProbeResult;
@@ -32,8 +33,8 @@ fn task(id: &str, labels: Labels) -> Task {
 }
 
 /// A task before its first poll.
-fn unpolled(id: &str, labels: Labels) -> Record {
-    Record::new(task(id, labels), micros(1_750_402_999, 999_750))
+fn unpolled(id: &str, labels: Labels) -> TrackedTask {
+    TrackedTask::new(task(id, labels), micros(1_750_402_999, 999_750))
 }
 
 fn seen(state: State, status: &str) -> Observation {
@@ -41,8 +42,8 @@ fn seen(state: State, status: &str) -> Observation {
 }
 
 /// A snapshot of these tasks, of which those count as stuck that are older than a second.
-fn of(records: impl IntoIterator<Item = Record>) -> Snapshot {
-    Snapshot::of(vec![TasksView::of(records, Duration::from_secs(1))], NOW)
+fn of(records: impl IntoIterator<Item = TrackedTask>) -> Snapshot {
+    Snapshot::of(vec![TaskList::of(records, Duration::from_secs(1))], NOW)
 }
 
 /// The age of a task that is running, where there is no other.
@@ -71,7 +72,7 @@ fn small() -> Snapshot {
         ..seen(State::Failed, "FAILURE")
     };
     failed.observe(&observation, NOW);
-    let provider = ProviderView {
+    let provider = ProviderSummary {
         name: "mjdjourney".into(),
         tasks: State::ALL.map(|state| u64::from(state == State::Running)),
         oldest: running_alone(Duration::from_micros(527_696_473)),
@@ -93,7 +94,7 @@ pub(crate) fn many(count: usize) -> Snapshot {
     of(tasks)
 }
 
-/// What the registry holds after some work, and odd values that it could hold.
+/// Returns the families of a registry after some work, and families with unusual values.
 fn gathered() -> Vec<MetricFamily> {
     let telemetry = Telemetry::new();
     let provider = telemetry.provider("p \\ \" \n ü");
@@ -118,7 +119,7 @@ fn gathered() -> Vec<MetricFamily> {
 }
 
 pub(crate) fn written(format: Format, snapshot: &Snapshot, registry: &[MetricFamily]) -> String {
-    let mut out = Out::new(false, Vec::new()).unwrap();
+    let mut out = BodyWriter::new(false, Vec::new()).unwrap();
     write(format, snapshot, registry, &mut out).unwrap();
     String::from_utf8(out.finish().unwrap()).unwrap()
 }
@@ -171,14 +172,14 @@ fn the_table_is_whole() {
     }
 }
 
-/// A task after polls of many kinds.
-fn histories() -> Vec<Record> {
+/// A task after polls of many job_types.
+fn histories() -> Vec<TrackedTask> {
     let second = |second: i64| micros(1_750_403_000 + second, 0);
     let with_progress = |progress, state| Observation { progress, ..seen(state, "word") };
     let history = |outcomes: &[Result<Observation, Failure>]| {
         let mut record = unpolled("1", Labels::default());
         for (outcome, at) in outcomes.iter().zip(1..) {
-            record.take_in(outcome, second(at), Duration::from_secs(100));
+            record.apply(outcome, second(at), Duration::from_secs(100));
         }
         record
     };
@@ -191,34 +192,34 @@ fn histories() -> Vec<Record> {
     let succeeded =
         Observation { finish_time: Some(second(-7)), ..with_progress(Some(0.0), State::Succeeded) };
     let failed = Observation { failure_code: Some("7".into()), ..seen(State::Failed, "x") };
-    let timeout = Err(Failure::new(Reason::Timeout, ""));
+    let timeout = || Err(Failure::new(Reason::Timeout, ""));
     let api_error = Err(Failure { code: "8".into(), ..Failure::new(Reason::Api, "") });
     vec![
         history(&[]),
-        history(&[timeout.clone()]),
+        history(&[timeout()]),
         history(&[Ok(queued.clone())]),
         history(&[Ok(queued.clone()), api_error.clone()]),
         history(&[Ok(running.clone())]),
-        history(&[Ok(seen(State::Waiting, "wait")), Ok(running.clone()), timeout]),
+        history(&[Ok(seen(State::Waiting, "wait")), Ok(running.clone()), timeout()]),
         history(&[Ok(running), Ok(succeeded)]),
         history(&[Ok(queued), Ok(failed)]),
     ]
 }
 
-/// The records that differ from `base` in one field, which they have from `other`.
-fn mixed(base: &Record, other: &Record) -> Vec<Record> {
-    let fields = |record: &Record| serde_json::to_value(&record.known).unwrap();
+/// Returns the records that differ from `base` in one field, which they have from `other`.
+fn mixed(base: &TrackedTask, other: &TrackedTask) -> Vec<TrackedTask> {
+    let fields = |record: &TrackedTask| serde_json::to_value(&record.record).unwrap();
     let changed = fields(other).as_object().unwrap().clone().into_iter().map(|(name, value)| {
         let mut known = fields(base);
         known[name] = value;
-        Record { known: serde_json::from_value(known).unwrap(), ..base.clone() }
+        TrackedTask { record: serde_json::from_value(known).unwrap(), ..base.clone() }
     });
-    changed.filter(|record: &Record| record.known != base.known).collect()
+    changed.filter(|record: &TrackedTask| record.record != base.record).collect()
 }
 
 #[test]
 fn no_change_of_a_field_leaves_cached_text_stale() {
-    let view = |blocks: &Area| TasksView {
+    let view = |blocks: &BlockList| TaskList {
         stuck_after: Duration::from_secs(100),
         blocks: blocks.blocks().to_vec(),
     };
@@ -227,7 +228,7 @@ fn no_change_of_a_field_leaves_cached_text_stale() {
     for (before, after) in pairs
         .flat_map(|(base, other)| mixed(base, other).into_iter().map(move |mixed| (base, mixed)))
     {
-        let mut blocks = Area::default();
+        let mut blocks = BlockList::default();
         blocks.push(0, before.clone());
         let at = |seconds: u64| NOW + Duration::from_secs(seconds);
         compressed(&Snapshot::of(vec![view(&blocks)], at(10)));
@@ -242,11 +243,11 @@ fn no_change_of_a_field_leaves_cached_text_stale() {
 }
 
 fn compressed(snapshot: &Snapshot) -> String {
-    let mut out = Out::new(true, Vec::new()).unwrap();
+    let mut out = BodyWriter::new(true, Vec::new()).unwrap();
     write(Format::Text, snapshot, &[], &mut out).unwrap();
     let mut text = String::new();
     let file = out.finish().unwrap();
-    io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&file[..]), &mut text).unwrap();
+    Read::read_to_string(&mut flate2::read::GzDecoder::new(&file[..]), &mut text).unwrap();
     text
 }
 
@@ -266,7 +267,7 @@ fn infinity_is_spelt_as_prometheus_spells_it() {
 }
 
 /// A task that took so long.
-fn lasting(duration: Duration) -> Record {
+fn ended_after(duration: Duration) -> TrackedTask {
     let mut record = unpolled("1", Labels::default());
     let observation = Observation {
         enqueue_time: Some(NOW),
@@ -282,7 +283,7 @@ fn durations_have_the_digits_they_need() {
     for (micros, expected) in
         [(0, "0"), (1, "0.000001"), (90_500_000, "90.5"), (1_200_000_000, "1200")]
     {
-        let text = written(Format::Text, &of([lasting(Duration::from_micros(micros))]), &[]);
+        let text = written(Format::Text, &of([ended_after(Duration::from_micros(micros))]), &[]);
         let (name, _, value) = &parsed(&text)[4];
         assert_eq!((name.as_str(), value.as_str()), ("aitask_duration_seconds", expected));
     }
@@ -303,7 +304,7 @@ fn both_formats_carry_the_same_samples() {
 #[test]
 fn a_writer_that_fails_ends_it() {
     struct Full;
-    impl io::Write for Full {
+    impl Write for Full {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
             Err(io::ErrorKind::BrokenPipe.into())
         }
@@ -311,7 +312,7 @@ fn a_writer_that_fails_ends_it() {
             Ok(())
         }
     }
-    let result = write(Format::Text, &many(1000), &[], &mut Out::Plain(Full));
+    let result = write(Format::Text, &many(1000), &[], &mut BodyWriter::Plain(Full));
     assert_eq!(result.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
 }
 
@@ -349,10 +350,10 @@ proptest! {
         let (read, spelt) = (&parsed(&text)[0].2, value.to_string());
         prop_assert!(!value.is_finite() || (read.len(), read.parse()) == (spelt.len(), Ok(value)));
         let at = Timestamp::from_micros(at);
-        let begun = Record::new(task("1", Labels::default()), at);
+        let begun = TrackedTask::new(task("1", Labels::default()), at);
         let text = written(
             Format::Text,
-            &of([begun, lasting(Duration::from_micros(age.into()))]),
+            &of([begun, ended_after(Duration::from_micros(age.into()))]),
             &[],
         );
         let samples = parsed(&text);

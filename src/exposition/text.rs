@@ -1,47 +1,49 @@
-//! The syntax of both formats: header lines, labels, values. Knows nothing of tasks.
+//! The syntax of both formats: header lines, labels and values.
 
 use std::io::{self, Write};
 
+use super::BodyWriter;
 use super::Format;
-use super::gzip::Parts;
-use super::out::Out;
-use crate::family::{Family, Kind, SampleValue};
-use crate::store::kept::Part;
+use super::gzip::ChunkEncoder;
+use crate::family::{Family, MetricKind, SampleValue};
+use crate::store::compressed_cache::CompressedChunk;
 
-/// How much is gathered before it is passed on: enough that passing on costs nothing, little
-/// enough that many readers at once cost little.
-const BLOCK_BYTES: usize = 64 * 1024;
+/// Bytes that are buffered before they are passed on: enough that passing on costs nothing, and few
+/// enough that many concurrent readers cost little memory.
+const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Writes an exposition line by line: [`Text::family`], its samples, the next family,
-/// [`Text::finish`].
-pub struct Text<'a, W> {
+/// A writer of an exposition, line by line: [`TextWriter::family`], its samples, the next family,
+/// [`TextWriter::finish`].
+pub struct TextWriter<'a, W> {
     format: Format,
-    out: &'a mut Out<W>,
-    block: Vec<u8>,
+    out: &'a mut BodyWriter<W>,
+    buffer: Vec<u8>,
     name: String,
-    /// The header of the present family, until its first sample is written: a family without
-    /// samples leaves no trace.
+    /// Header of the current family until its first sample is written, so that a family without
+    /// samples has no header.
     header: Vec<u8>,
 }
 
-impl<'a, W: Write> Text<'a, W> {
-    pub fn new(format: Format, out: &'a mut Out<W>) -> Self {
-        let block = Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 8);
-        Self { format, out, block, name: String::new(), header: Vec::new() }
+impl<'a, W: Write> TextWriter<'a, W> {
+    pub fn new(format: Format, out: &'a mut BodyWriter<W>) -> Self {
+        let buffer = Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 8);
+        Self { format, out, buffer, name: String::new(), header: Vec::new() }
     }
 
-    /// Begins the family `name`; `_total` belongs to a counter's name.
+    /// Begins a family.
     pub fn family(&mut self, family: &Family) {
         self.header(family.name, family.kind, family.help);
     }
 
-    /// Begins a family that is in no table.
-    pub fn header(&mut self, name: &str, kind: Kind, help: &str) {
+    /// Begins a family that is in no table; the name of a counter includes `_total`.
+    pub fn header(&mut self, name: &str, kind: MetricKind, help: &str) {
         name.clone_into(&mut self.name);
         self.header.clear();
         // In OpenMetrics the family is called without the suffix that its samples have.
         let title = match (self.format, kind) {
-            (Format::OpenMetrics, Kind::Counter) => name.strip_suffix("_total").unwrap_or(name),
+            (Format::OpenMetrics, MetricKind::Counter) => {
+                name.strip_suffix("_total").unwrap_or(name)
+            }
             _ => name,
         };
         let quotes = self.format == Format::OpenMetrics;
@@ -62,186 +64,187 @@ impl<'a, W: Write> Text<'a, W> {
         self.header.push(b'\n');
     }
 
-    /// Begins a sample of the present family, named with `suffix`.
-    pub fn sample(&mut self, suffix: &str) -> Sample<'_, 'a, W> {
-        self.block.append(&mut self.header);
-        self.block.extend(self.name.as_bytes());
-        self.block.extend(suffix.as_bytes());
-        Sample { text: self, separator: b'{' }
+    /// Begins a sample of the current family, with `suffix` appended to its name.
+    pub fn sample(&mut self, suffix: &str) -> SampleWriter<'_, 'a, W> {
+        self.buffer.append(&mut self.header);
+        self.buffer.extend(self.name.as_bytes());
+        self.buffer.extend(suffix.as_bytes());
+        SampleWriter { text: self, separator: b'{' }
     }
 
-    /// Goes on with whole lines of the present family, if `write` writes any.
+    /// Appends the lines of the current family that `write` writes, if any.
     pub fn lines(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
-        let header = self.block.len();
-        self.block.extend_from_slice(&self.header);
-        let first = self.block.len();
-        write(&mut self.block);
-        if self.block.len() == first {
-            self.block.truncate(header);
+        let header = self.buffer.len();
+        self.buffer.extend_from_slice(&self.header);
+        let first = self.buffer.len();
+        write(&mut self.buffer);
+        if self.buffer.len() == first {
+            self.buffer.truncate(header);
         } else {
             self.header.clear();
         }
-        self.pass_on(BLOCK_BYTES)
+        self.pass_on(BUFFER_BYTES)
     }
 
-    /// What makes parts, where the way out takes them.
-    pub fn parts(&mut self) -> Option<&mut Parts> {
+    /// Returns the encoder of chunks, if the body is compressed.
+    pub fn chunk_encoder(&mut self) -> Option<&mut ChunkEncoder> {
         match self.out {
-            Out::Plain(_) => None,
-            Out::Gzip(gzip) => Some(gzip.parts()),
+            BodyWriter::Plain(_) => None,
+            BodyWriter::Gzip(gzip) => Some(gzip.chunk_encoder()),
         }
     }
 
-    /// Goes on with a part of whole lines of the present family.
-    pub fn part(&mut self, part: &Part) -> io::Result<()> {
-        if part.deflated.is_empty() {
+    /// Appends a chunk with lines of the current family.
+    pub fn chunk(&mut self, chunk: &CompressedChunk) -> io::Result<()> {
+        if chunk.deflated.is_empty() {
             return Ok(());
         }
-        self.block.append(&mut self.header);
+        self.buffer.append(&mut self.header);
         self.pass_on(1)?;
         match self.out {
-            Out::Plain(_) => Ok(()),
-            Out::Gzip(gzip) => gzip.append(part),
+            BodyWriter::Plain(_) => Ok(()),
+            BodyWriter::Gzip(gzip) => gzip.append(chunk),
         }
     }
 
-    /// Passes on what has been gathered, once it is `enough` bytes.
+    /// Passes on the buffer if it has at least `enough` bytes.
     fn pass_on(&mut self, enough: usize) -> io::Result<()> {
-        if self.block.len() >= enough {
-            self.out.write_all(&self.block)?;
-            self.block.clear();
+        if self.buffer.len() >= enough {
+            self.out.write_all(&self.buffer)?;
+            self.buffer.clear();
         }
         Ok(())
     }
 
-    /// Ends the exposition.
+    /// Completes the exposition.
     pub fn finish(mut self) -> io::Result<()> {
         if self.format == Format::OpenMetrics {
-            self.block.extend(b"# EOF\n");
+            self.buffer.extend(b"# EOF\n");
         }
-        self.out.write_all(&self.block)
+        self.out.write_all(&self.buffer)
     }
 }
 
-/// The units that OpenMetrics is told, by the end of the family's name.
+/// Suffixes of family names that OpenMetrics calls units.
 const UNITS: [&str; 3] = ["seconds", "bytes", "ratio"];
 
-/// A sample whose value is not written yet.
-pub struct Sample<'t, 'a, W> {
-    text: &'t mut Text<'a, W>,
+/// A writer of one sample: its labels, then its value.
+pub struct SampleWriter<'t, 'a, W> {
+    text: &'t mut TextWriter<'a, W>,
     separator: u8,
 }
 
-impl<W: Write> Sample<'_, '_, W> {
-    /// Adds a label; `value` as it is, it is escaped here and nowhere else.
+impl<W: Write> SampleWriter<'_, '_, W> {
+    /// Adds a label. `value` is escaped here, so it must not be escaped before.
     pub fn label(&mut self, name: &str, value: &str) {
-        let block = self.begin_label(name);
-        escape(block, value, true);
-        block.push(b'"');
+        let out = self.begin_label(name);
+        escape(out, value, true);
+        out.push(b'"');
     }
 
-    /// Adds the upper bound of a histogram's bucket.
+    /// Adds the label `le` with the upper bound of a histogram bucket.
     pub fn bound(&mut self, bound: f64) {
-        // OpenMetrics wants one spelling of a bound from every exporter: 1.0, never 1.
+        // OpenMetrics requires a canonical spelling of bounds: 1.0, never 1.
         let canonical = self.text.format == Format::OpenMetrics && bound.is_finite();
-        let block = self.begin_label("le");
+        let out = self.begin_label("le");
         if canonical {
-            block.extend(zmij::Buffer::new().format_finite(bound).as_bytes());
+            out.extend(zmij::Buffer::new().format_finite(bound).as_bytes());
         } else {
-            float(block, bound);
+            float(out, bound);
         }
-        block.push(b'"');
+        out.push(b'"');
     }
 
     fn begin_label(&mut self, name: &str) -> &mut Vec<u8> {
-        let block = &mut self.text.block;
-        block.push(self.separator);
+        let out = &mut self.text.buffer;
+        out.push(self.separator);
         self.separator = b',';
-        block.extend(name.as_bytes());
-        block.extend(b"=\"");
-        block
+        out.extend(name.as_bytes());
+        out.extend(b"=\"");
+        out
     }
 
-    /// Ends the sample.
+    /// Writes the value, which completes the sample.
     pub fn value(self, value: SampleValue) -> io::Result<()> {
-        let block = &mut self.text.block;
-        block.extend(if self.separator == b'{' { " ".as_bytes() } else { b"} " });
-        write_value(block, value);
-        block.push(b'\n');
-        self.text.pass_on(BLOCK_BYTES)
+        let out = &mut self.text.buffer;
+        out.extend(if self.separator == b'{' { " ".as_bytes() } else { b"} " });
+        write_value(out, value);
+        out.push(b'\n');
+        self.text.pass_on(BUFFER_BYTES)
     }
 }
 
-/// Writes a value as both formats have it.
-pub fn write_value(block: &mut Vec<u8>, value: SampleValue) {
+/// Writes a value in the syntax of both formats.
+pub fn write_value(out: &mut Vec<u8>, value: SampleValue) {
     match value {
-        SampleValue::Count(count) => integer(block, count),
-        SampleValue::Float(value) => float(block, value),
+        SampleValue::Count(count) => integer(out, count),
+        SampleValue::Float(value) => float(out, value),
         SampleValue::Duration(duration) => {
-            seconds(block, u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
-            // The point stops this from reaching the digits before it.
-            while block.pop_if(|last| *last == b'0').is_some() {}
-            block.pop_if(|last| *last == b'.');
+            seconds(out, u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+            // The decimal point keeps this from removing digits before it.
+            while out.pop_if(|last| *last == b'0').is_some() {}
+            out.pop_if(|last| *last == b'.');
         }
         SampleValue::Timestamp(timestamp) => {
             if timestamp.micros() < 0 {
-                block.push(b'-');
+                out.push(b'-');
             }
-            seconds(block, timestamp.micros().unsigned_abs());
+            seconds(out, timestamp.micros().unsigned_abs());
         }
     }
 }
 
-/// Backslash, line feed and, inside quotes, the quote: all that both formats escape.
-pub fn escape(block: &mut Vec<u8>, text: &str, quotes: bool) {
+/// Appends text with the characters escaped that both formats escape: backslash, line feed and,
+/// inside quotes, the double quote.
+pub fn escape(out: &mut Vec<u8>, text: &str, quotes: bool) {
     let special = |byte: &u8| matches!(byte, b'\\' | b'\n') || (quotes && *byte == b'"');
-    // Without an early exit this is vectorised, and nearly every value ends here.
+    // Without an early exit this loop is vectorised; nearly every value has nothing to escape.
     if !text.as_bytes().iter().fold(false, |any, byte| any | special(byte)) {
-        return block.extend(text.as_bytes());
+        return out.extend(text.as_bytes());
     }
     for piece in text.as_bytes().split_inclusive(special) {
         match piece.split_last() {
             Some((b'\n', clean)) => {
-                block.extend(clean);
-                block.extend(b"\\n");
+                out.extend(clean);
+                out.extend(b"\\n");
             }
             Some((last, clean)) if special(last) => {
-                block.extend(clean);
-                block.extend([b'\\', *last]);
+                out.extend(clean);
+                out.extend([b'\\', *last]);
             }
-            _ => block.extend(piece),
+            _ => out.extend(piece),
         }
     }
 }
 
-fn integer(block: &mut Vec<u8>, value: u64) {
-    block.extend(itoa::Buffer::new().format(value).as_bytes());
+fn integer(out: &mut Vec<u8>, value: u64) {
+    out.extend(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// The shortest digits that read back as `value`, without an exponent.
-fn float(block: &mut Vec<u8>, value: f64) {
+/// Appends the shortest digits that parse to `value`, without an exponent.
+fn float(out: &mut Vec<u8>, value: f64) {
     if value.is_infinite() {
-        return block.extend(if value > 0.0 { b"+Inf" } else { b"-Inf" });
+        return out.extend(if value > 0.0 { b"+Inf" } else { b"-Inf" });
     }
     let mut buffer = zmij::Buffer::new();
     let digits = buffer.format(value);
     if digits.contains('e') {
-        return block.extend(value.to_string().as_bytes());
+        return out.extend(value.to_string().as_bytes());
     }
-    block.extend(digits.strip_suffix(".0").unwrap_or(digits).as_bytes());
+    out.extend(digits.strip_suffix(".0").unwrap_or(digits).as_bytes());
 }
 
-/// Microseconds as seconds with six digits after the point.
-fn seconds(block: &mut Vec<u8>, micros: u64) {
+/// Appends microseconds as seconds with six decimal places.
+fn seconds(out: &mut Vec<u8>, micros: u64) {
     let mut buffer = itoa::Buffer::new();
     let digits = buffer.format(micros).as_bytes();
     if let Some((whole, fraction)) = digits.split_last_chunk::<6>().filter(|(w, _)| !w.is_empty()) {
-        block.extend_from_slice(whole);
-        block.push(b'.');
-        block.extend_from_slice(fraction);
+        out.extend_from_slice(whole);
+        out.push(b'.');
+        out.extend_from_slice(fraction);
         return;
     }
-    block.extend_from_slice(b"0.");
-    block.extend_from_slice(b"000000".get(digits.len()..).unwrap_or_default());
-    block.extend_from_slice(digits);
+    out.extend_from_slice(b"0.");
+    out.extend_from_slice(b"000000".get(digits.len()..).unwrap_or_default());
+    out.extend_from_slice(digits);
 }

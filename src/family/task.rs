@@ -6,7 +6,7 @@ use SampleSource::{Age, Flag, Record};
 
 use super::{Family, SampleValue, gauge};
 use crate::clock::Timestamp;
-use crate::record::Record as TrackedTask;
+use crate::record::TrackedTask;
 
 /// Families with one series for each task, in the order of the exposition.
 pub static TASK_FAMILIES: [TaskFamily; 12] = [

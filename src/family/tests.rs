@@ -7,8 +7,8 @@ fn names_are_unique_and_fit_the_type() {
     let names: BTreeSet<_> = all().map(|family| family.name).collect();
     assert_eq!(names.len(), all().count());
     for Family { name, kind, labels, help, buckets } in all() {
-        assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
-        assert_eq!(buckets.is_empty(), kind != Kind::Histogram, "{name}");
+        assert_eq!(name.ends_with("_total"), kind == MetricKind::Counter, "{name}");
+        assert_eq!(buckets.is_empty(), kind != MetricKind::Histogram, "{name}");
         assert!(buckets.is_sorted() && !labels.contains(&"le"), "{name}");
         assert!(help.ends_with('.') && !help.contains(['|', '\n', '\\']), "{name}");
     }
@@ -68,24 +68,24 @@ fn row(family: &Family) -> String {
 const INTRODUCTION: &str = "\
 # Metrics
 
-This page is made from the table in `src/family.rs`; a test keeps it fresh.
+This page is generated from the tables in `src/family`; a test keeps it up to date.
 
-Times are Unix times and durations are in seconds. Counters begin at 0 with the process, except those of
+Times are Unix times, and durations are in seconds. Counters start at 0 with the process, except those of
 finished tasks with `--storage.path`. States are `queued`, `running`, `waiting`, `succeeded`, `failed`,
 `cancelled`, `not_found`, `unknown` and, before the first answer, `unpolled`.
 ";
 
 const TASK_INTRODUCTION: &str = "\
-A task's own labels of the configuration stand on all of these too. A final task keeps its series for
-`retain_finished`; with `per_task_series: none` there are none of these.";
+All of these also have the task's own labels from the configuration. A final task keeps its series for
+`retain_finished`; with `per_task_series: none` there are no series for tasks.";
 
 const PROVIDER_INTRODUCTION: &str = "\
-These count every listed task that `max_tasks` does not drop, whatever `per_task_series` says. Series for
-states and reasons exist from the start, with 0.";
+These count every task of the configuration that `max_tasks` does not drop, regardless of
+`per_task_series`. Series for states and reasons exist from the start, with 0.";
 
 const PROCESS_INTRODUCTION: &str = "\
-One process, one series, apart from the histogram and from families with the label `reason`, all of
-whose series exist from the start.";
+Each has one series, except the histogram and families with the label `reason`, whose series all exist
+from the start.";
 
 const PROBE_INTRODUCTION: &str = "\
-`/probe` answers these two and the families of the one task that it asked for.";
+`/probe` returns these two and the task families of the requested task.";

@@ -64,19 +64,21 @@ impl UsedAddresses {
         self.recent.contains(address) || self.older.contains(address)
     }
 
-    /// Adds an address, which is kept for at least `memory`, up to the number of ports.
-    fn insert(&mut self, address: SocketAddr, now: Instant) {
+    /// Adds an address, which is kept for at least `memory`, up to the number of ports. Returns true if it
+    /// was in the set.
+    fn insert(&mut self, address: SocketAddr, now: Instant) -> bool {
         let is_over = now.saturating_duration_since(self.since) >= self.memory;
         if is_over || self.recent.len() >= MAX_ADDRESSES {
             self.older = std::mem::take(&mut self.recent);
             self.since = now;
         }
-        self.recent.insert(address);
+        !self.recent.insert(address) || self.older.contains(&address)
     }
 
-    fn remove(&mut self, address: &SocketAddr) {
-        self.recent.remove(address);
-        self.older.remove(address);
+    /// Removes an address. Returns true if it was in the set.
+    fn remove(&mut self, address: &SocketAddr) -> bool {
+        let was_recent = self.recent.remove(address);
+        self.older.remove(address) || was_recent
     }
 }
 
@@ -171,13 +173,10 @@ impl ProviderConnections {
             self.replace(&mut current, client, Instant::now());
         }
         let Some(address) = address else { return false };
-        let was_reused = current.used.contains(&address);
-        if closes(response) {
-            current.used.remove(&address);
-        } else {
-            current.used.insert(address, Instant::now());
+        match closes(response) {
+            true => current.used.remove(&address),
+            false => current.used.insert(address, Instant::now()),
         }
-        was_reused
     }
 }
 

@@ -7,7 +7,7 @@ use flate2::write::MultiGzDecoder;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};
 
-use crate::mapping::ResponseBody;
+use crate::mapping::ReceivedBody;
 use crate::printable::excerpt;
 
 /// First bytes of a gzip member (RFC 1952); no JSON begins with them.
@@ -35,11 +35,11 @@ pub enum ReadError {
 pub async fn read(
     response: &mut reqwest::Response,
     limit: usize,
-) -> Result<ResponseBody, ReadError> {
+) -> Result<ReceivedBody, ReadError> {
     if let Some(coding) = unknown_coding(response.headers()) {
         let coding = excerpt(&coding, MAX_CODING_CHARS);
         let detail = format!("the body is in the coding {coding}, which was not asked for");
-        return Ok(ResponseBody::Unreadable(detail));
+        return Ok(ReceivedBody::Unreadable(detail));
     }
     let is_framed = is_framed(response.version(), response.headers());
     let mut body = BodyReader::new(limit);
@@ -51,11 +51,11 @@ pub async fn read(
         }
     }
     match ended.and_then(|()| body.finish()) {
-        Ok(()) => Ok(ResponseBody::Whole(body.into_bytes())),
-        Err(Stop::TooLarge) => Ok(ResponseBody::Truncated { start: body.into_bytes(), limit }),
+        Ok(()) => Ok(ReceivedBody::Whole(body.into_bytes())),
+        Err(Stop::TooLarge) => Ok(ReceivedBody::Truncated { start: body.into_bytes(), limit }),
         Err(Stop::Early) if !is_framed => Err(ReadError::CutShort),
         Err(Stop::Early | Stop::Corrupt) => {
-            Ok(ResponseBody::Unreadable("the gzip body is damaged or ends early".to_owned()))
+            Ok(ReceivedBody::Unreadable("the gzip body is damaged or ends early".to_owned()))
         }
     }
 }

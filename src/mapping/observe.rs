@@ -10,7 +10,7 @@ use super::fields::{FieldName, FieldValue};
 use super::same_word;
 use super::time::TimeFormat;
 use super::{
-    CodeMeaning, FieldSource, MappedResponse, Mapping, ProviderResponse, ResponseBody, View,
+    CodeMeaning, FieldSource, MappedResponse, Mapping, ProviderResponse, ReceivedBody, View,
 };
 use crate::clock::Timestamp;
 use crate::label::bounded;
@@ -108,13 +108,13 @@ impl Mapping {
             return fail(Reason::Http, format!("HTTP status {status}"));
         }
         match (&response.body, extract) {
-            (ResponseBody::Truncated { limit, .. }, Some(read))
+            (ReceivedBody::Truncated { limit, .. }, Some(read))
                 if !read.as_ref().is_ok_and(|read| self.has_task(read, view)) =>
             {
                 return Err(too_large(*limit));
             }
-            (ResponseBody::Unreadable(why), _) => return fail(Reason::Decode, why.clone()),
-            (ResponseBody::Whole(body), _) if body.iter().all(u8::is_ascii_whitespace) => {
+            (ReceivedBody::Unreadable(why), _) => return fail(Reason::Decode, why.clone()),
+            (ReceivedBody::Whole(body), _) if body.iter().all(u8::is_ascii_whitespace) => {
                 return fail(Reason::Empty, format!("HTTP status {status} without a body"));
             }
             (_, Some(Err(error))) => return fail(Reason::Decode, format!("not JSON: {error}")),
@@ -173,7 +173,7 @@ impl Mapping {
         let fail = |reason, detail| Err(Failure::new(reason, detail));
         // A value that is missing in the part that was read may be in the rest.
         let unread = |end: &[End]| match view.response.body {
-            ResponseBody::Truncated { limit, .. } if end.contains(&extract.end) => {
+            ReceivedBody::Truncated { limit, .. } if end.contains(&extract.end) => {
                 Some(too_large(limit))
             }
             _ => None,
@@ -389,7 +389,7 @@ fn is_page(response: &ProviderResponse) -> bool {
             .iter()
             .any(|page| kind.eq_ignore_ascii_case(page));
     }
-    let ResponseBody::Whole(body) = &response.body else { return false };
+    let ReceivedBody::Whole(body) = &response.body else { return false };
     let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body).trim_ascii_start();
     HTML_STARTS.iter().any(|beginning| {
         body.get(..beginning.len()).is_some_and(|start| start.eq_ignore_ascii_case(beginning))
@@ -409,7 +409,7 @@ mod tests {
         let headers: HeaderMap = pairs.collect();
         let is_json = serde_json::from_slice::<serde_json::Value>(body).is_ok();
         let sent = Timestamp::from_micros(0);
-        let body = ResponseBody::Whole(Bytes::copy_from_slice(body));
+        let body = ReceivedBody::Whole(Bytes::copy_from_slice(body));
         find_page(&ProviderResponse { status, headers, sent, body }, is_json).is_some()
     }
 

@@ -1,17 +1,17 @@
-//! Repair of JSON whose only fault is in its texts and numbers. Pure.
+//! Repair of JSON that is invalid only in its strings and numbers. Pure.
 //!
-//! Runs only where the strict reader has refused a body, so that sound answers are read once.
+//! Runs only after the strict parser has refused a body, so that valid responses are parsed once.
 
 /// U+FFFD as UTF-8, and as an escape of JSON.
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 const REPLACEMENT_ESCAPE: &[u8] = b"\\ufffd";
 
-/// Returns `body` as a strict reader takes it, at most six times as long; `None` where there is
+/// Returns `body` in a form that a strict parser accepts, at most six times as long; `None` if there is
 /// nothing to repair.
 ///
-/// In strings half a surrogate pair, bytes that are not UTF-8 and the backslash of an unknown
-/// escape become U+FFFD, and control characters are escaped. Numbers beyond the range of a float
-/// become strings. Nothing else changes, least of all where a value begins or ends.
+/// In strings, unpaired surrogates, bytes that are not UTF-8 and the backslash of an unknown escape become
+/// U+FFFD, and control characters are escaped. Numbers beyond the range of a float become strings. Nothing
+/// else changes, in particular no boundary of a value.
 pub fn repair(body: &[u8]) -> Option<Vec<u8>> {
     let mut repair = Repair { out: Vec::with_capacity(body.len()), is_changed: false };
     let mut rest = body;
@@ -31,6 +31,7 @@ pub fn repair(body: &[u8]) -> Option<Vec<u8>> {
     repair.is_changed.then_some(repair.out)
 }
 
+/// State of a repair.
 struct Repair {
     out: Vec<u8>,
     is_changed: bool,
@@ -42,7 +43,7 @@ impl Repair {
         self.is_changed = true;
     }
 
-    /// Takes in a string from behind its opening quote. Returns what follows its closing one.
+    /// Repairs a string, after its opening quote. Returns the bytes after its closing one.
     fn string<'b>(&mut self, mut rest: &'b [u8]) -> &'b [u8] {
         let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
         loop {
@@ -69,7 +70,7 @@ impl Repair {
         }
     }
 
-    /// Takes in an escape from behind its backslash. Returns what follows it.
+    /// Repairs an escape, after its backslash. Returns the bytes after it.
     fn escape<'b>(&mut self, rest: &'b [u8]) -> &'b [u8] {
         match rest.split_first() {
             Some((letter @ (b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't'), behind)) => {
@@ -88,7 +89,7 @@ impl Repair {
         }
     }
 
-    /// Takes in an escaped unit of UTF-16 from behind its `\u`. Returns what follows it, or its pair.
+    /// Repairs an escaped UTF-16 unit, after its `\u`. Returns the bytes after it, or after its pair.
     fn unit<'b>(&mut self, rest: &'b [u8]) -> &'b [u8] {
         let Some((unit, digits, behind)) = unit(rest) else {
             self.replace(REPLACEMENT_ESCAPE);
@@ -116,7 +117,7 @@ impl Repair {
         }
     }
 
-    /// Takes in a number. Returns what follows it.
+    /// Repairs a number. Returns the bytes after it.
     fn number<'b>(&mut self, rest: &'b [u8]) -> &'b [u8] {
         let is_of_number =
             |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
@@ -132,7 +133,7 @@ impl Repair {
     }
 }
 
-/// The unit of UTF-16 that four hexadecimal digits stand for, the digits, and what follows them.
+/// Parses four hexadecimal digits. Returns the UTF-16 unit, the digits, and the bytes after them.
 fn unit(rest: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let (digits, behind) = rest.split_at_checked(4)?;
     let text = str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'))?;
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_text_costs_no_more_than_itself() {
+    fn invalid_text_is_replaced() {
         for (body, text) in [
             (&br#""girl \ud83d""#[..], "girl \u{fffd}"),
             (br#""\ud83d\ud83d\ude00x""#, "\u{fffd}😀x"),
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sound_stays_and_what_is_no_json_stays_none() {
+    fn valid_json_and_other_text_stay_the_same() {
         for body in [
             &br#"{"a": ["\ud83d\ude00 \\ud83d \u00e9", 1.5e3, -0, true, null]}"#[..],
             "\"é 😀\"".as_bytes(),

@@ -1,4 +1,4 @@
-//! The moments that APIs write, and which of them are believed. Pure.
+//! Parsing of the times in responses, and their plausibility. Pure.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use jiff::tz::Offset;
 
 use crate::clock::Timestamp;
 
-/// The last microsecond of the year 9999, beyond which no clock of ours can stand.
+/// Last microsecond of the year 9999, the latest time that our clock can have.
 const MAX_MICROS: i64 = 253_402_300_799_999_999;
-/// The beginning of the year 2: zero times of Go, Java and .NET lie in the year 1.
+/// Start of the year 2: zero times of Go, Java and .NET are in the year 1.
 const YEAR_2: i64 = -62_104_060_800_000_000;
-/// The beginning of the year 2000: no API is older, and seconds that are taken for milliseconds
-/// lie before it until the year 31,000.
+/// Start of the year 2000: no API is older, and seconds parsed as milliseconds are earlier until the year
+/// 31,000.
 const YEAR_2000: i64 = 946_684_800_000_000;
-/// The tolerance between two clocks of a provider: the one that stamps tasks and the one that stamps
-/// answers.
+/// Tolerance between two clocks of a provider: the one for the times of tasks and the one for the `Date` of
+/// responses.
 const MAX_AHEAD: Duration = Duration::from_secs(300);
-/// No two zones are further apart.
+/// Largest difference between two time zones.
 const MAX_ZONES: Duration = Duration::from_hours(26);
-/// No time that an API writes is longer, in bytes.
+/// Longest text of a time, in bytes.
 const MAX_TEXT: usize = 128;
-/// So many digits of a fraction jiff reads.
+/// Most digits of a fraction that jiff parses.
 const MAX_FRACTION: usize = 9;
 
 const SECONDS: u32 = 1;
@@ -30,12 +30,12 @@ const MILLISECONDS: u32 = 1_000;
 const MICROSECONDS: u32 = 1_000_000;
 const NANOSECONDS: u32 = 1_000_000_000;
 
-/// The format of a moment.
+/// Format of a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeFormat {
-    /// RFC 3339 or ISO 8601, with `T` or a space; where there is no offset, with this one.
+    /// RFC 3339 or ISO 8601, with `T` or a space; times without an offset have this one.
     Rfc3339(Offset),
-    /// Seconds since the Unix epoch, as a number or its text, fractions allowed.
+    /// Seconds since the Unix epoch, as a number or as text, with or without a fraction.
     EpochSeconds,
     /// Milliseconds since the Unix epoch, likewise.
     EpochMilliseconds,
@@ -44,7 +44,7 @@ pub enum TimeFormat {
 }
 
 impl TimeFormat {
-    /// The names in a configuration, and what they stand for.
+    /// Names in the configuration.
     pub const NAMES: [(&str, Self); 4] = [
         ("rfc3339", Self::Rfc3339(Offset::UTC)),
         ("epoch_seconds", Self::EpochSeconds),
@@ -52,12 +52,12 @@ impl TimeFormat {
         ("epoch", Self::Epoch),
     ];
 
-    /// The moment that `text` names, in an answer that was sent at `sent`. `None` where it is unset:
-    /// `""`, 0, the Unix epoch, a date of zeros, or a moment before the year 2.
+    /// Parses a time in a response that was sent at `sent`. Returns `None` if it is unset: `""`, 0, the Unix
+    /// epoch, a date of zeros, or a time before the year 2.
     ///
     /// # Errors
-    /// When the text is not of this format, or names a moment that is not believed: before the year
-    /// 2000, or more than 5 minutes after `sent`. One of a few fixed sentences.
+    /// When the text does not have this format, or the time is not plausible: before the year 2000, or more
+    /// than 5 minutes after `sent`. The error is one of a few fixed sentences.
     pub fn parse(self, text: &str, sent: Timestamp) -> Result<Option<Timestamp>, &'static str> {
         let text = text.trim();
         if text.is_empty() || text == "0" {
@@ -97,7 +97,7 @@ impl TimeFormat {
     }
 }
 
-/// The offset from UTC that `+08:00`, `-0330`, `+08` or `Z` names.
+/// Parses a UTC offset such as `+08:00`, `-0330`, `+08` or `Z`.
 pub fn zone(text: &str) -> Option<Offset> {
     if text.eq_ignore_ascii_case("z") {
         return Some(Offset::UTC);
@@ -111,7 +111,7 @@ pub fn zone(text: &str) -> Option<Offset> {
     };
     let (hours, minutes) = (two(hours)?, if digits.len() == 2 { 0 } else { two(minutes)? });
     let seconds = (hours * 60 + minutes) * 60;
-    // As RFC 3339 has them.
+    // The range of RFC 3339.
     let is_offset = hours < 24 && minutes < 60;
     let signed = match sign {
         "+" => seconds,
@@ -142,8 +142,8 @@ fn iso(text: &str, zone: Offset) -> Option<i64> {
     Some(moment.as_microsecond())
 }
 
-/// A time in forms that ISO 8601 does not have: as Go prints it, `2026-11-30 15:00:00.5 +0800 CST
-/// m=+0.1`, with an offset behind a space, or with more digits than nanoseconds have.
+/// Converts a time to ISO 8601 from other forms: that of Go, `2026-11-30 15:00:00.5 +0800 CST m=+0.1`, with a
+/// space before the offset, or with more digits than nanoseconds have.
 fn normalised(text: &str) -> Option<String> {
     let text = Some(text).filter(|text| text.len() <= MAX_TEXT)?;
     let mut parts = text.split_ascii_whitespace().filter(|part| !part.starts_with("m="));
@@ -159,7 +159,7 @@ fn normalised(text: &str) -> Option<String> {
             offset => offset,
         };
         time.push_str(offset);
-        // Go names the zone as well, by letters or by the offset once more.
+        // Go also prints the name of the zone, in letters or as the offset again.
         let is_name =
             |name: &str| name.chars().all(|c| c.is_ascii_alphabetic()) || zone(name).is_some();
         if parts.next().is_some_and(|name| !is_name(name)) || parts.next().is_some() {
@@ -169,7 +169,7 @@ fn normalised(text: &str) -> Option<String> {
     Some(with_short_fraction(&time))
 }
 
-/// The same without the digits of a fraction that are finer than nanoseconds.
+/// Removes the digits of a fraction beyond nanoseconds.
 fn with_short_fraction(time: &str) -> String {
     let Some((whole, rest)) = time.split_once(['.', ',']) else { return time.to_owned() };
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -178,8 +178,8 @@ fn with_short_fraction(time: &str) -> String {
     format!("{whole}.{fraction}{offset}")
 }
 
-/// Units a second, of a number of this size: no count of the years 1973 to 5138 is one in another
-/// unit as well.
+/// Returns the units per second of a Unix time of this size: the numbers for the years 1973 to 5138 do not
+/// overlap between units.
 fn units_per_second(whole: u64) -> u32 {
     const E11: u64 = 100_000_000_000;
     match whole / E11 {
@@ -190,7 +190,7 @@ fn units_per_second(whole: u64) -> u32 {
     }
 }
 
-/// Microseconds since the Unix epoch, as far as they fit.
+/// Parses a number of units since the Unix epoch into microseconds, saturating.
 fn epoch(text: &str, unit: Option<u32>) -> Result<i64, &'static str> {
     const NOT_A_NUMBER: &str = "not a number: is its format right?";
     let per_second = |whole| unit.unwrap_or_else(|| units_per_second(whole));
@@ -205,7 +205,8 @@ fn epoch(text: &str, unit: Option<u32>) -> Result<i64, &'static str> {
         return Err(NOT_A_NUMBER);
     }
     let (most, sign) = if number < 0.0 { (i64::MIN, -1) } else { (i64::MAX, 1) };
-    // A float holds today's seconds to a quarter of a microsecond: round, or .303527 loses one.
+    // A float represents today's seconds to a quarter of a microsecond: without rounding, .303527 would
+    // lose one.
     let whole = Duration::try_from_secs_f64(number.abs()).map_or(u64::MAX, |size| size.as_secs());
     let size = Duration::try_from_secs_f64(number.abs() / f64::from(per_second(whole)));
     let micros = size.map(|size| (size + Duration::from_nanos(500)).as_micros());
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc3339_as_it_is_written() {
+    fn rfc3339_in_all_its_forms() {
         let seed = Ok(Some(1_750_402_472_303_527));
         let whole = Ok(Some(1_750_402_472_000_000));
         for (text, expected) in [
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_is_of_times_without_an_offset() {
+    fn a_zone_applies_to_times_without_an_offset() {
         let beijing = TimeFormat::Rfc3339(zone("+08:00").unwrap());
         let expected = Ok(Some(1_750_402_472_000_000));
         for text in ["2025-06-20 14:54:32", "2025-06-20T06:54:32Z", "2025-06-20 06:54:32 UTC"] {
@@ -313,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unset_is_not_odd() {
+    fn unset_times_are_not_odd() {
         for (_, format) in TimeFormat::NAMES {
             assert_eq!(parse(format, ""), Ok(None));
             assert_eq!(parse(format, " 0 "), Ok(None));
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_not_believed() {
+    fn implausible_times_are_refused() {
         use TimeFormat::{Epoch, EpochMilliseconds, EpochSeconds};
         for (format, text, question) in [
             // Seconds as milliseconds, and the other way round.
@@ -363,7 +364,7 @@ mod tests {
         ] {
             assert!(matches!(parse(format, text), Ok(Some(_))), "{format:?} {text}");
         }
-        // Of a clock that stands anywhere.
+        // For any time of our clock.
         for sent in [i64::MIN, 0, i64::MAX] {
             let sent = Timestamp::from_micros(sent);
             let far = EpochSeconds.parse("253402300800", sent);

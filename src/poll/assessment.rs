@@ -3,6 +3,8 @@
 
 use super::PollResult;
 use crate::observation::{Failure, Observation, Reason};
+use crate::schedule::dispatch::Dispatch;
+use crate::schedule::division::BatchReply;
 
 /// HTTP statuses of servers without such a query.
 const NO_SUCH_QUERY: [u16; 3] = [404, 405, 501];
@@ -59,6 +61,24 @@ impl Assessment {
             Self::Read | Self::ProviderFailed => false,
         }
     }
+
+    /// Returns the result of a request for the schedule's batches.
+    pub fn batch_reply<'r>(&self, dispatch: &Dispatch, result: &'r PollResult) -> BatchReply<'r> {
+        let failure =
+            result.outcomes.iter().zip(0..).find_map(|(outcome, index)| {
+                outcome.as_ref().err().filter(|_| self.is_unread(index))
+            });
+        match (self, failure) {
+            (Self::Unread(_), Some(failure)) => {
+                let unread = dispatch.slots().zip(0..).filter(|(_, index)| self.is_unread(*index));
+                let slots = unread.map(|(slot, _)| slot).collect();
+                BatchReply::Unread { slots, failure, took: result.took }
+            }
+            (Self::NoSuchQuery, _) => BatchReply::NoSuchQuery,
+            (Self::ProviderFailed, _) => BatchReply::ProviderFailed,
+            (Self::Read | Self::Unread(_), _) => BatchReply::Read,
+        }
+    }
 }
 
 /// Reports whether a failure means that a response arrived but says nothing about the task.
@@ -103,7 +123,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::config;
-    use crate::mapping::{ProviderResponse, ResponseBody};
+    use crate::mapping::{ProviderResponse, ReceivedBody};
     use crate::observation::State;
 
     fn result(reasons: &[Option<Reason>], has_failed_whole: bool) -> PollResult {
@@ -168,7 +188,7 @@ mod tests {
             status: 200,
             headers: HeaderMap::new(),
             sent: Timestamp::from_micros(0),
-            body: ResponseBody::Whole(Bytes::copy_from_slice(body.as_bytes())),
+            body: ReceivedBody::Whole(Bytes::copy_from_slice(body.as_bytes())),
         };
         let mapped = loaded.config.providers[0].mapping.map_response(&response, &["a", "b"]);
         let [a, b] = &mapped.outcomes[..] else { panic!("{mapped:?}") };

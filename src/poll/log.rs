@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::history::{Entry, History};
+use crate::history::{FailureEntry, FailureHistory};
 use crate::observation::{Failure, Observation, OddField, Oddity, Reason, State};
-use crate::record::Change;
+use crate::record::Transition;
 use crate::schedule::batches::BatchChange;
 use crate::store::Slot;
 use crate::task::Task;
@@ -23,7 +23,7 @@ const MAX_LOGGED: usize = 256;
 #[derive(Debug)]
 pub struct PollLog {
     clock: Clock,
-    history: Arc<History>,
+    history: Arc<FailureHistory>,
     logged: HashSet<String>,
     logged_since: Instant,
     /// Unknown statuses already logged.
@@ -34,7 +34,7 @@ pub struct PollLog {
 
 impl PollLog {
     /// Returns an empty log.
-    pub fn new(clock: Clock, history: Arc<History>) -> Self {
+    pub fn new(clock: Clock, history: Arc<FailureHistory>) -> Self {
         Self {
             clock,
             history,
@@ -52,7 +52,7 @@ impl PollLog {
         task: &Task,
         outcome: &Result<Observation, Failure>,
         message: Option<&str>,
-        change: Option<Change>,
+        change: Option<Transition>,
     ) {
         let (provider, task_id) = (&*task.common.provider, &*task.id);
         let api_message = message.unwrap_or_default();
@@ -89,7 +89,7 @@ impl PollLog {
                         "poll failed"
                     );
                 }
-                self.history.push(Entry {
+                self.history.push(FailureEntry {
                     at: self.clock.now(),
                     provider: provider.to_owned(),
                     task_id: task_id.to_owned(),
@@ -111,55 +111,6 @@ impl PollLog {
         }
     }
 
-    /// Records a change of the batches. `find` returns the task of a slot.
-    pub fn record_batch_change(
-        &self,
-        provider: &str,
-        change: &BatchChange,
-        find: impl FnMut(Slot) -> Option<Task>,
-    ) {
-        match change {
-            BatchChange::Refused { is_new: true } => {
-                let message = "no batch query here: every task is asked for alone for a while";
-                tracing::warn!(provider, "{message}");
-            }
-            BatchChange::Refused { is_new: false } => {
-                tracing::debug!(provider, "still no batch query here");
-            }
-            BatchChange::Shrunk { size, reason, is_new: true } => {
-                let message = match (*size, *reason) {
-                    (0, _) => {
-                        "no batch can be read here: every task is asked for alone for a while"
-                    }
-                    (_, Reason::TooLarge) => {
-                        "the answer to a batch is too large: smaller ones for a while"
-                    }
-                    _ => "the answer to a larger batch cannot be read: smaller ones for a while",
-                };
-                let reason = reason.as_str();
-                tracing::warn!(provider, size, reason, "{message}");
-            }
-            BatchChange::Shrunk { size, reason, is_new: false } => {
-                let reason = reason.as_str();
-                tracing::debug!(provider, size, reason, "a larger batch still cannot be read");
-            }
-            BatchChange::Restored => {
-                tracing::info!(provider, "batches are as large as configured again");
-            }
-            BatchChange::Isolated(slots) => {
-                let tasks = slots.len();
-                let task = slots.iter().copied().find_map(find);
-                let task_id = task.as_ref().map(|task| &*task.id);
-                let message = "with these tasks no batch can be read: they are asked for apart";
-                tracing::warn!(provider, tasks, task_id, "{message}");
-            }
-            BatchChange::GaveUp => {
-                let message = "no part of a batch can be read: none is divided for a while";
-                tracing::warn!(provider, "{message}");
-            }
-        }
-    }
-
     fn is_new_status(&mut self, status: &Arc<str>) -> bool {
         self.statuses.len() < MAX_LOGGED && self.statuses.insert(Arc::clone(status))
     }
@@ -171,5 +122,51 @@ impl PollLog {
             self.logged_since = Instant::now();
         }
         self.logged.len() < MAX_LOGGED && self.logged.insert(line)
+    }
+}
+
+/// Records a change of the batches. `find` returns the task of a slot.
+pub fn record_batch_change(
+    provider: &str,
+    change: &BatchChange,
+    find: impl FnMut(Slot) -> Option<Task>,
+) {
+    match change {
+        BatchChange::Refused { is_new: true } => {
+            let message = "no batch query here: every task is asked for alone for a while";
+            tracing::warn!(provider, "{message}");
+        }
+        BatchChange::Refused { is_new: false } => {
+            tracing::debug!(provider, "still no batch query here");
+        }
+        BatchChange::Shrunk { size, reason, is_new: true } => {
+            let message = match (*size, *reason) {
+                (0, _) => "no batch can be read here: every task is asked for alone for a while",
+                (_, Reason::TooLarge) => {
+                    "the answer to a batch is too large: smaller ones for a while"
+                }
+                _ => "the answer to a larger batch cannot be read: smaller ones for a while",
+            };
+            let reason = reason.as_str();
+            tracing::warn!(provider, size, reason, "{message}");
+        }
+        BatchChange::Shrunk { size, reason, is_new: false } => {
+            let reason = reason.as_str();
+            tracing::debug!(provider, size, reason, "a larger batch still cannot be read");
+        }
+        BatchChange::Restored => {
+            tracing::info!(provider, "batches are as large as configured again");
+        }
+        BatchChange::Isolated(slots) => {
+            let tasks = slots.len();
+            let task = slots.iter().copied().find_map(find);
+            let task_id = task.as_ref().map(|task| &*task.id);
+            let message = "with these tasks no batch can be read: they are asked for apart";
+            tracing::warn!(provider, tasks, task_id, "{message}");
+        }
+        BatchChange::GaveUp => {
+            let message = "no part of a batch can be read: none is divided for a while";
+            tracing::warn!(provider, "{message}");
+        }
     }
 }

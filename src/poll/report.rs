@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use super::{PollResult, ProviderClient};
 use crate::config::Provider;
 use crate::fetch::redact::Redactor;
-use crate::mapping::{ProviderResponse, ResponseBody};
+use crate::mapping::{ProviderResponse, ReceivedBody};
 use crate::observation::{Observation, Oddity, State};
 use crate::task::Task;
 use crate::task::TaskGroup;
@@ -129,15 +129,15 @@ fn write_response(
         writeln!(out, "  asks to be left alone for {wait:?}")?;
     }
     match &response.body {
-        ResponseBody::Ignored => {
+        ReceivedBody::Ignored => {
             writeln!(out, "  the body was not read: the HTTP status tells the state")
         }
-        ResponseBody::Truncated { start, limit } => {
+        ReceivedBody::Truncated { start, limit } => {
             writeln!(out, "  body, larger than {limit} bytes (body_size_limit); its beginning")?;
             write_body(out, start, true)
         }
-        ResponseBody::Unreadable(why) => writeln!(out, "  {why}"),
-        ResponseBody::Whole(body) => {
+        ReceivedBody::Unreadable(why) => writeln!(out, "  {why}"),
+        ReceivedBody::Whole(body) => {
             writeln!(out, "  body, {} bytes", body.len())?;
             write_body(out, body, false)
         }

@@ -14,10 +14,10 @@ use super::worker_state::WorkerState;
 use super::{PollResult, ProbeError, ProviderClient};
 use crate::clock::Clock;
 use crate::fetch::resolver::Resolver;
-use crate::history::History;
+use crate::history::FailureHistory;
 use crate::storage::Storage;
-use crate::store::Changes;
-use crate::store::shard::Shard;
+use crate::store::TaskChanges;
+use crate::store::provider_tasks::ProviderTasks;
 use crate::supervisor::Restarts;
 use crate::task::Task;
 use crate::telemetry::Telemetry;
@@ -37,7 +37,7 @@ pub struct Services {
     /// Metrics about the exporter's own work.
     pub telemetry: Arc<Telemetry>,
     /// History of recent failed polls, for the pages.
-    pub history: Arc<History>,
+    pub history: Arc<FailureHistory>,
 }
 
 /// Handle to a running worker, which starts no more polls once the handle is dropped.
@@ -63,12 +63,12 @@ pub struct Update {
     /// Client of the provider.
     pub client: Arc<ProviderClient>,
     /// Changes of its tasks.
-    pub changes: Changes,
+    pub changes: TaskChanges,
 }
 
 impl Worker {
     /// Spawns a worker that polls the tasks of `changes`.
-    pub fn spawn(services: Services, client: Arc<ProviderClient>, changes: Changes) -> Self {
+    pub fn spawn(services: Services, client: Arc<ProviderClient>, changes: TaskChanges) -> Self {
         let runtime = services.runtime.clone();
         let (worker, context) = Self::new(services, client, &changes);
         runtime.spawn(supervise(context, changes, poll));
@@ -79,7 +79,7 @@ impl Worker {
     fn new(
         services: Services,
         client: Arc<ProviderClient>,
-        changes: &Changes,
+        changes: &TaskChanges,
     ) -> (Self, WorkerContext) {
         let (commands, inbox) = mpsc::channel(MAX_PROBES);
         let is_settled = Arc::new(AtomicBool::new(false));
@@ -90,12 +90,12 @@ impl Worker {
             is_settled: Arc::clone(&is_settled),
             telemetry: Arc::clone(&telemetry),
         };
-        let tasks = Arc::clone(&changes.shard);
+        let tasks = Arc::clone(&changes.tasks);
         (worker, WorkerContext { services, telemetry, client, tasks, inbox, is_settled })
     }
 
     /// Applies another configuration; returns once it is in effect.
-    pub async fn update(&self, client: Arc<ProviderClient>, changes: Changes) {
+    pub async fn update(&self, client: Arc<ProviderClient>, changes: TaskChanges) {
         let (done, wait) = oneshot::channel();
         let command = WorkerCommand::Update(Box::new(Update { client, changes }), done);
         if self.commands.send(command).await.is_ok() {
@@ -144,7 +144,7 @@ pub struct WorkerContext {
     /// Client of the provider.
     pub client: Arc<ProviderClient>,
     /// Tasks of the provider.
-    pub tasks: Arc<Shard>,
+    pub tasks: Arc<ProviderTasks>,
     /// Commands to the worker.
     pub inbox: mpsc::Receiver<WorkerCommand>,
     /// True once a poll has ended, or none was due yet.
@@ -154,9 +154,9 @@ pub struct WorkerContext {
 impl WorkerContext {
     /// Replaces client and tasks by those of an update. Returns the client until now, and the changes
     /// of the tasks. Must be called before anything else is done with the update.
-    pub fn update(&mut self, update: Update) -> (Arc<ProviderClient>, Changes) {
+    pub fn update(&mut self, update: Update) -> (Arc<ProviderClient>, TaskChanges) {
         let Update { client, changes } = update;
-        self.tasks = Arc::clone(&changes.shard);
+        self.tasks = Arc::clone(&changes.tasks);
         (std::mem::replace(&mut self.client, client), changes)
     }
 
@@ -185,7 +185,7 @@ impl WorkerContext {
     }
 }
 
-fn poll(context: &mut WorkerContext, changes: Changes) -> BoxFuture<'_, ()> {
+fn poll(context: &mut WorkerContext, changes: TaskChanges) -> BoxFuture<'_, ()> {
     WorkerState::run(context, changes).boxed()
 }
 
@@ -193,8 +193,8 @@ fn poll(context: &mut WorkerContext, changes: Changes) -> BoxFuture<'_, ()> {
 /// the store.
 async fn supervise(
     mut context: WorkerContext,
-    mut changes: Changes,
-    run: impl for<'s> Fn(&'s mut WorkerContext, Changes) -> BoxFuture<'s, ()>,
+    mut changes: TaskChanges,
+    run: impl for<'s> Fn(&'s mut WorkerContext, TaskChanges) -> BoxFuture<'s, ()>,
 ) {
     let mut restarts = Restarts::new(Instant::now());
     loop {
@@ -211,7 +211,7 @@ async fn supervise(
         if !context.wait_until(until).await {
             return;
         }
-        changes = Arc::clone(&context.tasks).all_as_new();
+        changes = Arc::clone(&context.tasks).open_tasks_as_added();
     }
 }
 

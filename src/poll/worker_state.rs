@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::assessment::Assessment;
-use super::log::PollLog;
+use super::log::{PollLog, record_batch_change};
 use super::probes::{Probe, ProbeQueue, ProbeReply};
 use super::worker::{Update, WorkerCommand, WorkerContext};
 use super::{PollResult, poll_once};
@@ -23,14 +23,14 @@ use crate::schedule::cadence::Cadence;
 use crate::schedule::dispatch::{Dispatch, Next, PollOutcome, Start};
 use crate::schedule::division::{BatchReply, Consequences};
 
-use crate::record::Change;
+use crate::record::Transition;
 use crate::storage::queue::QueuedChange;
-use crate::store::{Changes, Slot};
+use crate::store::{Slot, TaskChanges};
 use crate::task::Task;
 use crate::task::TaskGroup;
 use crate::task::stable_hash;
 use crate::telemetry::Telemetry;
-use crate::telemetry::due::Due;
+use crate::telemetry::provider::DuePolls;
 use crate::telemetry::provider::{ProviderTelemetry, RequestInFlight};
 
 /// Shortest time between two reads of the secret files.
@@ -71,7 +71,7 @@ enum RequestPurpose {
 
 impl<'s> WorkerState<'s> {
     /// Polls the tasks of `changes`, and those of later updates, until the worker is told to stop.
-    pub async fn run(context: &'s mut WorkerContext, changes: Changes) {
+    pub async fn run(context: &'s mut WorkerContext, changes: TaskChanges) {
         let now = Instant::now();
         let mut state = Self::new(context, now);
         state.apply(changes, now);
@@ -83,7 +83,7 @@ impl<'s> WorkerState<'s> {
         let cadence = Cadence::new(provider.limits.poll_interval, now, services.clock.now());
         let hash = stable_hash([provider.name.as_bytes()]);
         let telemetry = Arc::clone(&context.telemetry);
-        telemetry.expect(&provider.mapping);
+        telemetry.declare(&provider.mapping);
         Self {
             telemetry,
             schedule: Schedule::new(&provider.limits, provider.batch.is_some(), cadence, hash),
@@ -135,7 +135,7 @@ impl<'s> WorkerState<'s> {
         let new = Arc::clone(&self.context.client);
         let limits = &new.provider.limits;
         let has_batches = new.provider.batch.is_some();
-        self.telemetry.expect(&new.provider.mapping);
+        self.telemetry.declare(&new.provider.mapping);
         self.schedule.reconfigure(&old.provider.limits, limits, has_batches, now);
         if !new.fetcher.is_same_account(&old.fetcher) {
             self.schedule.admission.reset_auth_backoff();
@@ -151,7 +151,7 @@ impl<'s> WorkerState<'s> {
         self.end_hold();
     }
 
-    fn apply(&mut self, changes: Changes, now: Instant) {
+    fn apply(&mut self, changes: TaskChanges, now: Instant) {
         for slot in changes.removed {
             self.schedule.remove(slot);
         }
@@ -246,7 +246,7 @@ impl<'s> WorkerState<'s> {
 
     fn show_due(&mut self, now: Instant) {
         let (count, oldest) = (self.schedule.ready(), self.schedule.oldest_due());
-        let due = Due { count, oldest, is_throttled: self.schedule.is_throttled() };
+        let due = DuePolls { count, oldest, is_throttled: self.schedule.is_throttled() };
         self.telemetry.due.set(due, now);
     }
 
@@ -321,7 +321,7 @@ impl<'s> WorkerState<'s> {
             self.telemetry.answered(fetched.response.status);
         }
         if let Some(code) = &result.code {
-            self.telemetry.code(&self.context.tasks.admit_code(code));
+            self.telemetry.code(&self.context.tasks.limit_code(code));
         }
         let now = Instant::now();
         let assessment = Assessment::of(result, dispatch.is_batch);
@@ -353,30 +353,19 @@ impl<'s> WorkerState<'s> {
         result: &PollResult,
         now: Instant,
     ) -> Consequences {
-        let unread = result.outcomes.iter().zip(0..).find_map(|(outcome, index)| {
-            let failure = outcome.as_ref().err()?;
-            assessment.is_unread(index).then_some(failure)
-        });
-        let reply = match (assessment, unread) {
-            (Assessment::Unread(_), Some(failure)) => {
-                let slots = dispatch.slots().zip(0..);
-                let slots = slots.filter(|(_, index)| assessment.is_unread(*index));
-                let slots = slots.map(|(slot, _)| slot).collect();
-                BatchReply::Unread { slots, failure, took: result.took }
-            }
-            (Assessment::NoSuchQuery, _) => BatchReply::NoSuchQuery,
-            (Assessment::ProviderFailed, _) => BatchReply::ProviderFailed,
-            (Assessment::Read | Assessment::Unread(_), _) => BatchReply::Read,
+        let reply = assessment.batch_reply(dispatch, result);
+        let unread = match &reply {
+            BatchReply::Unread { failure, .. } => Some(*failure),
+            _ => None,
         };
-        let is_unread = matches!(reply, BatchReply::Unread { .. });
         let consequences = self.schedule.adapt_batches(dispatch, reply, now);
         let provider = &self.context.client.provider.name;
-        if let Some(failure) = unread.filter(|_| is_unread && consequences.are_retried) {
+        if let Some(failure) = unread.filter(|_| consequences.are_retried) {
             self.log.record_unread_batch(provider, dispatch.starts.len(), failure);
         }
         for change in &consequences.changes {
             let task = |slot| self.context.tasks.task(slot);
-            self.log.record_batch_change(provider, change, task);
+            record_batch_change(provider, change, task);
         }
         consequences
     }
@@ -422,10 +411,10 @@ impl<'s> WorkerState<'s> {
         &mut self,
         slot: Slot,
         outcome: &Result<Observation, Failure>,
-    ) -> Option<Change> {
+    ) -> Option<Transition> {
         let storage = self.context.services.storage.as_deref();
-        let change = self.context.tasks.record(slot, outcome, |record, change| {
-            if let Some(storage) = storage.filter(|_| change.is_lasting) {
+        let change = self.context.tasks.record_poll(slot, outcome, |record, change| {
+            if let Some(storage) = storage.filter(|_| change.should_persist) {
                 storage.save(QueuedChange::new(record, change));
             }
         })?;

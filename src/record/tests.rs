@@ -14,8 +14,8 @@ fn task(id: &str) -> Task {
     Task { id: id.into(), common: Arc::new(common) }
 }
 
-fn record() -> Record {
-    Record::new(task("t"), at(0))
+fn record() -> TrackedTask {
+    TrackedTask::new(task("t"), at(0))
 }
 
 fn seen(state: State) -> Observation {
@@ -101,55 +101,55 @@ fn a_failed_task_is_an_error_of_its_own() {
 }
 
 /// A poll that ended so many seconds after the start, by the wall clock and by the steady one.
-fn poll(now: u64, steady: u64) -> PollTime {
-    PollTime { now: at(now), steady: at(steady) }
+fn poll(wall: u64, monotonic: u64) -> PollTime {
+    PollTime { wall: at(wall), monotonic: at(monotonic) }
 }
 
-fn deny(record: &mut Record, second: u64) -> Change {
+fn apply_not_found(record: &mut TrackedTask, second: u64) -> Transition {
     record.fail(&failure(Reason::NotFound), at(second), STUCK_AFTER)
 }
 
 #[test]
 fn an_id_that_was_never_known_is_lost_after_three_denials_over_stuck_after() {
     let mut unknown = record();
-    let change = deny(&mut unknown, 1);
+    let change = apply_not_found(&mut unknown, 1);
     assert_eq!((change.to, change.is_final, change.finished), (State::NotFound, false, None));
-    assert_eq!(change.final_denial_in, None);
-    assert_eq!(deny(&mut unknown, 100).final_denial_in, Some(501 * SECOND));
-    assert_eq!(deny(&mut unknown, 600).final_denial_in, Some(SECOND));
+    assert_eq!(change.final_not_found_in, None);
+    assert_eq!(apply_not_found(&mut unknown, 100).final_not_found_in, Some(501 * SECOND));
+    assert_eq!(apply_not_found(&mut unknown, 600).final_not_found_in, Some(SECOND));
     // Nothing is said, so nothing is contradicted.
     unknown.fail(&failure(Reason::Timeout), at(610), STUCK_AFTER);
     assert!(unknown.is_stuck(STUCK_AFTER, at(610)));
-    let change = deny(&mut unknown, 620);
+    let change = apply_not_found(&mut unknown, 620);
     assert_eq!((change.from, change.to), (State::NotFound, State::NotFound));
     assert!(change.is_final && !unknown.is_stuck(STUCK_AFTER, at(9_000)));
     assert_eq!(change.finished, Some(Finished { duration: Some(620 * SECOND) }));
-    assert_eq!((unknown.state_since(), unknown.moved()), (at(620), at(620)));
-    assert_eq!((unknown.queue_age(at(700)), unknown.denied()), (None, Some(4)));
-    assert_eq!(deny(&mut unknown, 9_000).finished, None, "once in its life");
+    assert_eq!((unknown.state_since(), unknown.last_changed()), (at(620), at(620)));
+    assert_eq!((unknown.queue_age(at(700)), unknown.consecutive_not_found()), (None, Some(4)));
+    assert_eq!(apply_not_found(&mut unknown, 9_000).finished, None, "once in its life");
 }
 
 #[test]
 fn what_is_said_of_a_task_meanwhile_begins_the_count_of_denials_again() {
     let mut answered = record();
     for second in [1, 300, 599] {
-        assert!(!deny(&mut answered, second).is_final);
+        assert!(!apply_not_found(&mut answered, second).is_final);
     }
     assert_eq!(answered.observe(&seen(State::Queued), at(600)).to, State::Queued);
-    assert_eq!(answered.denied(), None);
+    assert_eq!(answered.consecutive_not_found(), None);
     for (second, state, is_final) in
         [(700, State::Queued, false), (701, State::Queued, false), (760, State::NotFound, true)]
     {
-        let change = deny(&mut answered, second);
+        let change = apply_not_found(&mut answered, second);
         assert_eq!((change.to, change.is_final), (state, is_final), "once known, at {second}");
     }
 
     let mut refused = record();
-    deny(&mut refused, 1);
-    deny(&mut refused, 2);
+    apply_not_found(&mut refused, 1);
+    apply_not_found(&mut refused, 2);
     refused.fail(&failure(Reason::Auth), at(599), STUCK_AFTER);
     for (second, is_final) in [(700, false), (701, false), (1_299, false), (1_300, true)] {
-        assert_eq!(deny(&mut refused, second).is_final, is_final, "{second}");
+        assert_eq!(apply_not_found(&mut refused, second).is_final, is_final, "{second}");
     }
 }
 
@@ -169,7 +169,7 @@ fn a_known_task_is_lost_after_three_denials_over_a_minute() {
         let change = known.fail(&failure(reason), at(second), STUCK_AFTER);
         assert_eq!(change.to, State::Running, "{second}");
     }
-    let change = deny(&mut known, 120);
+    let change = apply_not_found(&mut known, 120);
     assert_eq!((change.to, change.is_final), (State::NotFound, true));
     assert_eq!(change.finished, Some(Finished { duration: Some(120 * SECOND) }));
     assert_eq!(known.error(), Some(("not_found", "7")));
@@ -206,7 +206,7 @@ fn stuck_is_old_or_without_movement_but_never_waiting_or_final() {
     assert!(!record.is_stuck(STUCK_AFTER, at(90_000)));
     record.observe(&seen(State::Failed), at(90_002));
     assert!(!record.is_stuck(STUCK_AFTER, at(99_000)));
-    assert_eq!((record.moved(), record.waited(at(99_000))), (at(90_002), Duration::ZERO));
+    assert_eq!((record.last_changed(), record.waited(at(99_000))), (at(90_002), Duration::ZERO));
 }
 
 /// From when on a task is stuck that was seen in these states at these seconds.
@@ -241,7 +241,7 @@ fn the_time_in_waiting_does_not_make_a_task_stuck() {
 #[test]
 fn failed_polls_leave_a_task_waiting() {
     let mut record = record();
-    deny(&mut record, 5);
+    apply_not_found(&mut record, 5);
     record.observe(&seen(State::Waiting), at(10));
     for (second, reason) in [(500, Reason::Timeout), (700, Reason::NotFound), (900, Reason::Http)] {
         record.fail(&failure(reason), at(second), STUCK_AFTER);
@@ -258,7 +258,7 @@ fn failed_polls_leave_a_task_waiting() {
 #[test]
 fn a_corrected_enqueue_time_leaves_no_waiting_that_exceeds_the_age() {
     let given = |second, state| Observation { enqueue_time: Some(at(second)), ..seen(state) };
-    let mut record = Record::new(task("t"), at(50_000));
+    let mut record = TrackedTask::new(task("t"), at(50_000));
     record.observe(&seen(State::Waiting), at(50_010));
     record.observe(&given(10, State::Waiting), at(50_020));
     assert_eq!(record.waited(at(50_020)), 50_010 * SECOND, "since its enqueueing");
@@ -276,39 +276,39 @@ fn a_corrected_enqueue_time_leaves_no_waiting_that_exceeds_the_age() {
 fn the_time_in_waiting_goes_on_in_the_next_life() {
     let mut first = record();
     first.observe(&seen(State::Queued), poll(10, 10));
-    let change = first.take_in(&Ok(seen(State::Waiting)), poll(100, 100), STUCK_AFTER);
-    assert!(change.is_lasting);
-    let change = first.take_in(&Ok(seen(State::Waiting)), poll(200, 200), STUCK_AFTER);
-    assert!(!change.is_lasting, "no write at each poll");
-    let kept = postcard::to_allocvec(&first.known).unwrap();
+    let change = first.apply(&Ok(seen(State::Waiting)), poll(100, 100), STUCK_AFTER);
+    assert!(change.should_persist);
+    let change = first.apply(&Ok(seen(State::Waiting)), poll(200, 200), STUCK_AFTER);
+    assert!(!change.should_persist, "no write at each poll");
+    let kept = postcard::to_allocvec(&first.record).unwrap();
     let known = postcard::from_bytes(&kept).unwrap();
-    let mut second = Record { task: task("t"), known };
+    let mut second = TrackedTask { task: task("t"), record: known };
     // Another life's steady clock says something else.
-    let change = second.take_in(&Ok(seen(State::Running)), poll(90_000, 3), STUCK_AFTER);
-    assert!(change.is_lasting);
+    let change = second.apply(&Ok(seen(State::Running)), poll(90_000, 3), STUCK_AFTER);
+    assert!(change.should_persist);
     assert_eq!(second.waited(at(90_000)), 89_900 * SECOND);
-    let known = postcard::from_bytes(&postcard::to_allocvec(&second.known).unwrap()).unwrap();
-    let third = Record { task: task("t"), known };
+    let known = postcard::from_bytes(&postcard::to_allocvec(&second.record).unwrap()).unwrap();
+    let third = TrackedTask { task: task("t"), record: known };
     assert!(!third.is_stuck(STUCK_AFTER, at(90_500)) && third.is_stuck(STUCK_AFTER, at(90_501)));
 }
 
 /// A million tasks have one each.
 #[test]
 fn what_is_known_of_a_task_is_small() {
-    assert_eq!(size_of::<Known>(), 96);
+    assert_eq!(size_of::<TaskRecord>(), 96);
 }
 
 const NOW: Timestamp = Timestamp::from_micros(1_750_403_000_000_000);
 
-fn known(state: State) -> Known {
-    let mut known = Known::new(NOW);
+fn known(state: State) -> TaskRecord {
+    let mut known = TaskRecord::new(NOW);
     known.observe(&Observation::new(state, "word"), NOW);
     known
 }
 
 #[test]
 fn what_polls_lead_to_is_plausible() {
-    assert!(Known::new(NOW).is_plausible());
+    assert!(TaskRecord::new(NOW).is_plausible());
     for state in State::ALL.into_iter().filter(|state| *state != State::Unpolled) {
         let mut known = known(state);
         assert!(known.is_plausible(), "{state}");
@@ -317,34 +317,34 @@ fn what_polls_lead_to_is_plausible() {
             assert!(known.is_plausible(), "{state} {reason}");
         }
     }
-    let mut denied = Known::new(NOW);
+    let mut denied = TaskRecord::new(NOW);
     denied.fail(&Failure::new(Reason::NotFound, ""), NOW, STUCK_AFTER);
     assert!(denied.is_plausible());
 }
 
 #[test]
 fn what_no_poll_leads_to_is_not() {
-    let wrong = |state: State, change: fn(&mut Known)| {
-        let mut known = if state == State::Unpolled { Known::new(NOW) } else { known(state) };
+    let wrong = |state: State, change: fn(&mut TaskRecord)| {
+        let mut known = if state == State::Unpolled { TaskRecord::new(NOW) } else { known(state) };
         change(&mut known);
         assert!(!known.is_plausible(), "{known:?}");
     };
-    let changes: [fn(&mut Known); 13] = [
+    let changes: [fn(&mut TaskRecord); 13] = [
         |known| known.progress = Some(-1e250),
         |known| known.progress = Some(f64::NAN),
         |known| known.progress = Some(1.000_001),
         |known| known.enqueued = Timestamp::from_micros(i64::MAX),
         |known| known.state_since = Timestamp::from_micros(i64::MIN),
-        |known| known.moved = LATEST + Duration::from_micros(1),
+        |known| known.last_changed = LATEST + Duration::from_micros(1),
         |known| known.last_poll = Some(Timestamp::from_micros(-1)),
         |known| {
             let last_success = Some(Timestamp::from_micros(-1));
-            known.trouble = Some(Box::new(Trouble { last_success, ..Trouble::default() }));
+            known.anomalies = Some(Box::new(Anomalies { last_success, ..Anomalies::default() }));
         },
         |known| {
-            let at = PollTime { now: LATEST + Duration::from_micros(1), steady: NOW };
-            let waited = Some(Box::new(Waited::begin(true, at)));
-            known.trouble = Some(Box::new(Trouble { waited, ..Trouble::default() }));
+            let at = PollTime { wall: LATEST + Duration::from_micros(1), monotonic: NOW };
+            let waiting_time = Some(Box::new(WaitingTime::begin(true, at)));
+            known.anomalies = Some(Box::new(Anomalies { waiting_time, ..Anomalies::default() }));
         },
         |known| known.is_final = true,
         |known| known.has_end = true,
@@ -356,6 +356,6 @@ fn what_no_poll_leads_to_is_not() {
     }
     wrong(State::Succeeded, |known| known.is_final = false);
     wrong(State::NotFound, |known| known.has_end = true);
-    wrong(State::Unpolled, |known| known.seen_open = true);
+    wrong(State::Unpolled, |known| known.was_seen_open = true);
     wrong(State::Unpolled, |known| known.is_final = true);
 }

@@ -1,91 +1,91 @@
-//! How the outcome of a poll changes a record. Pure.
+//! Changes of a record by the outcome of a poll. Pure.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::waited::Waited;
-use super::{Known, Since, Trouble};
+use super::waiting_time::WaitingTime;
+use super::{Anomalies, EnqueueSource, TaskRecord};
 use crate::clock::Timestamp;
 use crate::observation::{Failure, Observation, Reason, State};
 
-/// Denials in a row that are believed: several APIs answer 404 for a while.
-const ENOUGH: u32 = 3;
-/// Time from the first of them to the last, at least, where the provider once knew the task. Where
-/// it never did, it is `stuck_after`: the gateway may learn of a new task as late as that.
-const SPAN_ONCE_KNOWN: Duration = Duration::from_secs(60);
+/// Consecutive answers of "not found" that end a task: several APIs answer 404 for a while.
+const MIN_NOT_FOUND: u32 = 3;
+/// Minimum time from the first of them to the last, if the provider once knew the task. If it never
+/// did, the minimum is `stuck_after`: the gateway may learn of a new task as late as that.
+const MIN_NOT_FOUND_SPAN: Duration = Duration::from_secs(60);
 
-/// The moment at which a poll ended, by two clocks.
+/// The time at which a poll ended, by two clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct PollTime {
-    /// By the wall clock, which its host may set forward and back.
-    pub now: Timestamp,
-    /// By the steady clock, which never steps: the time between two polls is measured by it.
-    pub steady: Timestamp,
+    /// Wall-clock time, which the host may set forward and back.
+    pub wall: Timestamp,
+    /// Monotonic time, which measures the time between two polls.
+    pub monotonic: Timestamp,
 }
 
 impl From<Timestamp> for PollTime {
-    /// A moment at which the clocks agree.
+    /// Uses the same time for both clocks.
     fn from(now: Timestamp) -> Self {
-        Self { now, steady: now }
+        Self { wall: now, monotonic: now }
     }
 }
 
-/// What a poll changed.
+/// The change of a record by a poll.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Change {
-    /// The state before and after.
+pub struct Transition {
+    /// State before the poll.
     pub from: State,
-    /// The state now.
+    /// State after it.
     pub to: State,
-    /// Whether the task is polled no more.
+    /// True if the task has ended and is no longer polled.
     pub is_final: bool,
-    /// Whether it is something that a restart should not undo.
-    pub is_lasting: bool,
-    /// Time after which one denial more ends the task; `None` if the poll was no denial, or if one
-    /// more does not suffice.
-    pub final_denial_in: Option<Duration>,
-    /// Present if the task ended while it was watched, which the finished counters count once.
+    /// True if the poll changed something that should survive a restart.
+    pub should_persist: bool,
+    /// Time after which one more answer of "not found" ends the task; `None` if this answer was
+    /// another one, or if one more is not enough.
+    pub final_not_found_in: Option<Duration>,
+    /// The end of the task, if polls saw the task before: the finished counters count it once.
     pub finished: Option<Finished>,
 }
 
-/// The end of a task that was watched.
+/// The end of a task that polls saw before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
-    /// How long the task took, where that is known.
+    /// Time from enqueueing to the end, if it is known.
     pub duration: Option<Duration>,
 }
 
-impl Known {
-    /// Takes in how a poll ended. `stuck_after` is the provider's.
-    pub fn take_in(
+impl TaskRecord {
+    /// Applies the outcome of a poll. `stuck_after` is the setting of the provider.
+    pub fn apply(
         &mut self,
         outcome: &Result<Observation, Failure>,
         at: impl Into<PollTime>,
         stuck_after: Duration,
-    ) -> Change {
+    ) -> Transition {
         let at = at.into();
-        let before = self.lasting();
+        let before = self.persistent_part();
         let (status, job_type) = (Arc::clone(&self.status), self.job_type.clone());
-        let change = match outcome {
+        let transition = match outcome {
             Ok(observation) => self.observe(observation, at),
             Err(failure) => self.fail(failure, at, stuck_after),
         };
-        let is_lasting =
-            before != self.lasting() || status != self.status || job_type != self.job_type;
-        Change { is_lasting, ..change }
+        let should_persist =
+            before != self.persistent_part() || status != self.status || job_type != self.job_type;
+        Transition { should_persist, ..transition }
     }
 
-    /// Takes in a usable answer.
-    pub fn observe(&mut self, observation: &Observation, at: impl Into<PollTime>) -> Change {
+    /// Applies a usable answer.
+    pub fn observe(&mut self, observation: &Observation, at: impl Into<PollTime>) -> Transition {
         let at = at.into();
-        let now = at.now;
+        let now = at.wall;
         self.last_poll = Some(now);
         let from = self.state;
-        let waited = self.waited_after(observation.state, at);
+        let waiting_time = self.waiting_time_after(observation.state, at);
         if self.state != observation.state || self.progress != observation.progress {
-            self.moved = now;
+            self.last_changed = now;
         }
         if self.state != observation.state {
             self.state = observation.state;
@@ -94,22 +94,22 @@ impl Known {
         if *self.status != *observation.status {
             self.status = Arc::clone(&observation.status);
         }
-        // Known once, known for life: a label that came and went would tear the series.
+        // Kept for life once it is known: a label that comes and goes would break the series.
         if self.job_type.as_deref().is_none_or(str::is_empty) {
             self.job_type = Some(observation.job_type.clone().unwrap_or_default());
         }
         if let Some(enqueued) = observation.enqueue_time {
             self.enqueued = enqueued;
-            self.enqueued_since = Since::Api;
+            self.enqueue_source = EnqueueSource::Api;
         }
         self.progress = observation.progress;
         let failure_code = observation.failure_code.clone();
-        let is_needed = failure_code.is_some() || waited.is_some();
-        self.trouble =
-            is_needed.then(|| Box::new(Trouble { failure_code, waited, ..Trouble::default() }));
+        let is_needed = failure_code.is_some() || waiting_time.is_some();
+        self.anomalies = is_needed
+            .then(|| Box::new(Anomalies { failure_code, waiting_time, ..Anomalies::default() }));
         if !observation.state.is_final() {
-            self.seen_open = true;
-            return self.change(from, false);
+            self.was_seen_open = true;
+            return self.transition(from, false);
         }
         if let Some(finish) = observation.finish_time {
             self.state_since = finish;
@@ -118,137 +118,150 @@ impl Known {
     }
 
     /// Returns the time in `waiting` after a poll that saw the task in `state`, if it ever waited.
-    fn waited_after(&mut self, state: State, at: PollTime) -> Option<Box<Waited>> {
+    fn waiting_time_after(&mut self, state: State, at: PollTime) -> Option<Box<WaitingTime>> {
         let (is_first_answer, is_waiting) = (self.job_type.is_none(), state == State::Waiting);
-        let known = self.trouble.as_mut().and_then(|trouble| trouble.waited.take());
+        let known = self.anomalies.as_mut().and_then(|anomalies| anomalies.waiting_time.take());
         match known.filter(|_| !state.is_final()) {
-            Some(mut waited) => {
-                waited.observe(is_waiting, at);
-                Some(waited)
+            Some(mut waiting_time) => {
+                waiting_time.add_poll(is_waiting, at);
+                Some(waiting_time)
             }
-            None => is_waiting.then(|| Box::new(Waited::begin(is_first_answer, at))),
+            None => is_waiting.then(|| Box::new(WaitingTime::begin(is_first_answer, at))),
         }
     }
 
-    /// Takes in a failed poll. What was known stays known.
+    /// Applies a failed poll, which changes nothing that earlier polls have shown.
     pub fn fail(
         &mut self,
         failure: &Failure,
         at: impl Into<PollTime>,
         stuck_after: Duration,
-    ) -> Change {
+    ) -> Transition {
         let at = at.into();
         let last_success = self.last_success();
-        let trouble = self.trouble.get_or_insert_default();
-        trouble.last_success = last_success;
-        trouble.failure = Some((failure.reason, Arc::clone(&failure.code)));
-        self.last_poll = Some(at.now);
+        let anomalies = self.anomalies.get_or_insert_default();
+        anomalies.last_success = last_success;
+        anomalies.failure = Some((failure.reason, Arc::clone(&failure.code)));
+        self.last_poll = Some(at.wall);
         match failure.reason {
-            Reason::NotFound if !self.is_final => self.deny(at, stuck_after),
-            // Nothing was said, so nothing was contradicted.
+            Reason::NotFound if !self.is_final => self.apply_not_found(at, stuck_after),
+            // Not an answer of the provider, so the run of "not found" continues.
             Reason::Timeout | Reason::Tls | Reason::Connect | Reason::Empty => {
-                self.change(self.state, false)
+                self.transition(self.state, false)
             }
             _ => {
-                trouble.denials = None;
-                self.change(self.state, false)
+                anomalies.not_found_run = None;
+                self.transition(self.state, false)
             }
         }
     }
 
-    /// Takes in that the provider does not know the task.
-    fn deny(&mut self, PollTime { now, steady }: PollTime, stuck_after: Duration) -> Change {
+    /// Applies an answer that the provider does not know the task.
+    fn apply_not_found(
+        &mut self,
+        PollTime { wall: now, monotonic }: PollTime,
+        stuck_after: Duration,
+    ) -> Transition {
         let from = self.state;
-        let trouble = self.trouble.get_or_insert_default();
-        let denials = Denials::one_more(trouble.denials, steady);
-        trouble.denials = Some(denials);
+        let anomalies = self.anomalies.get_or_insert_default();
+        let run = NotFoundRun::extend(anomalies.not_found_run, monotonic);
+        anomalies.not_found_run = Some(run);
         let was_known = !matches!(from, State::Unpolled | State::NotFound);
-        let weight = denials.weigh(was_known, stuck_after, steady);
-        if weight == Weight::Final {
-            trouble.waited = None;
+        let verdict = run.assess(was_known, stuck_after, monotonic);
+        if verdict == NotFoundVerdict::Final {
+            anomalies.waiting_time = None;
         }
-        if weight == Weight::Final || from == State::Unpolled {
+        if verdict == NotFoundVerdict::Final || from == State::Unpolled {
             self.enter(State::NotFound, now);
         }
-        self.seen_open = true;
-        match weight {
-            Weight::Final => self.end(from, false, now),
-            Weight::FinalIn(wait) => {
-                Change { final_denial_in: Some(wait), ..self.change(from, false) }
+        self.was_seen_open = true;
+        match verdict {
+            NotFoundVerdict::Final => self.end(from, false, now),
+            NotFoundVerdict::FinalIn(wait) => {
+                Transition { final_not_found_in: Some(wait), ..self.transition(from, false) }
             }
-            Weight::Open => self.change(from, false),
+            NotFoundVerdict::Open => self.transition(from, false),
         }
     }
 
-    /// What a restart should not undo, words not included. When the last poll was, and whether it
-    /// failed, the next poll tells.
-    fn lasting(&self) -> (State, Timestamp, Timestamp, Since, [bool; 2]) {
-        let seen = [self.seen_open, self.is_final];
-        (self.state, self.moved, self.enqueued, self.enqueued_since, seen)
+    /// Returns what should survive a restart, apart from words. The last poll is not part of it,
+    /// since the next one supersedes it.
+    fn persistent_part(&self) -> (State, Timestamp, Timestamp, EnqueueSource, [bool; 2]) {
+        let seen = [self.was_seen_open, self.is_final];
+        (self.state, self.last_changed, self.enqueued, self.enqueue_source, seen)
     }
 
     fn enter(&mut self, state: State, now: Timestamp) {
         self.state = state;
         self.state_since = now;
-        self.moved = now;
+        self.last_changed = now;
         self.status = Arc::default();
     }
 
-    /// The task has come to its end. The moment is the API's word, else now, though only where a
-    /// poll saw it before: otherwise it may have ended long ago.
-    fn end(&mut self, from: State, api_told: bool, now: Timestamp) -> Change {
+    /// Ends the task.
+    ///
+    /// The time of the end comes from the API. Otherwise it is now, provided that a poll saw the task
+    /// before: a task that is final at first sight may have ended long ago.
+    fn end(&mut self, from: State, has_finish_time: bool, now: Timestamp) -> Transition {
         self.is_final = true;
-        self.moved = now;
-        self.has_end = api_told || self.seen_open;
-        self.change(from, self.seen_open)
+        self.last_changed = now;
+        self.has_end = has_finish_time || self.was_seen_open;
+        self.transition(from, self.was_seen_open)
     }
 
-    fn change(&self, from: State, finished: bool) -> Change {
+    fn transition(&self, from: State, finished: bool) -> Transition {
         let finished = finished.then(|| Finished { duration: self.duration() });
         let (to, is_final) = (self.state, self.is_final);
-        Change { from, to, is_final, is_lasting: false, final_denial_in: None, finished }
+        Transition { from, to, is_final, should_persist: false, final_not_found_in: None, finished }
     }
 }
 
-/// Denials of one task in a row, in one life of the exporter. Measured by the steady clock: a step
-/// of the wall clock must not end a task that is missing for a moment.
+/// Consecutive answers that a provider does not know a task, since the exporter started.
+///
+/// They are measured by the monotonic clock: a step of the wall clock must not end a task that is
+/// missing for a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Denials {
-    /// Number of denials.
+pub(super) struct NotFoundRun {
+    /// Number of answers.
     pub count: u32,
-    /// The first of them, by the steady clock.
+    /// Monotonic time of the first.
     first: Timestamp,
 }
 
-/// Consequence of a denial for its task.
+/// The consequence of such an answer for the task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weight {
-    /// The task is lost.
+enum NotFoundVerdict {
+    /// The task has ended.
     Final,
-    /// One more makes the task final, if it comes after at least this time.
+    /// One more answer ends the task, if it comes after at least this time.
     FinalIn(Duration),
-    /// One more does not suffice.
+    /// One more answer is not enough.
     Open,
 }
 
-impl Denials {
-    /// Returns the run with one denial more; `before` is `None` where there was none.
-    pub fn one_more(before: Option<Self>, steady: Timestamp) -> Self {
-        let Self { count, first } = before.unwrap_or(Self { count: 0, first: steady });
+impl NotFoundRun {
+    /// Returns the run with one more answer at `monotonic`; `before` is `None` if it is the first.
+    fn extend(before: Option<Self>, monotonic: Timestamp) -> Self {
+        let Self { count, first } = before.unwrap_or(Self { count: 0, first: monotonic });
         Self { count: count.saturating_add(1), first }
     }
 
-    /// Returns the consequence of the last of them, which came at `steady`. `stuck_after` is the
-    /// provider's.
-    pub fn weigh(self, was_known: bool, stuck_after: Duration, steady: Timestamp) -> Weight {
-        let span = if was_known { SPAN_ONCE_KNOWN } else { stuck_after };
-        let left = span.saturating_sub(steady.since(self.first));
-        if self.count >= ENOUGH && left.is_zero() {
-            Weight::Final
-        } else if self.count.saturating_add(1) >= ENOUGH {
-            Weight::FinalIn(left)
+    /// Returns the consequence of the last answer, which came at `monotonic`. `stuck_after` is the
+    /// setting of the provider.
+    fn assess(
+        self,
+        was_known: bool,
+        stuck_after: Duration,
+        monotonic: Timestamp,
+    ) -> NotFoundVerdict {
+        let span = if was_known { MIN_NOT_FOUND_SPAN } else { stuck_after };
+        let left = span.saturating_sub(monotonic.since(self.first));
+        if self.count >= MIN_NOT_FOUND && left.is_zero() {
+            NotFoundVerdict::Final
+        } else if self.count.saturating_add(1) >= MIN_NOT_FOUND {
+            NotFoundVerdict::FinalIn(left)
         } else {
-            Weight::Open
+            NotFoundVerdict::Open
         }
     }
 }
@@ -258,26 +271,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_takes_three_of_them_and_a_while() {
+    fn three_answers_over_the_minimum_span_end_a_task() {
         let at = |second| Timestamp::from_micros(0) + Duration::from_secs(second);
-        let weights = |was_known: bool, seconds: &[u64]| {
-            let mut denials = None;
-            let weigh = |second: &u64| {
-                let denied = Denials::one_more(denials, at(*second));
-                denials = Some(denied);
-                denied.weigh(was_known, Duration::from_secs(600), at(*second))
+        let verdicts = |was_known: bool, seconds: &[u64]| {
+            let mut run = None;
+            let assess = |second: &u64| {
+                let extended = NotFoundRun::extend(run, at(*second));
+                run = Some(extended);
+                extended.assess(was_known, Duration::from_secs(600), at(*second))
             };
-            seconds.iter().map(weigh).collect::<Vec<_>>()
+            seconds.iter().map(assess).collect::<Vec<_>>()
         };
-        let left = |seconds| Weight::FinalIn(Duration::from_secs(seconds));
-        let known = [Weight::Open, left(30), left(1), Weight::Final];
-        assert_eq!(weights(true, &[10, 40, 69, 70]), known);
-        let unknown = [Weight::Open, left(540), left(1), Weight::Final];
-        assert_eq!(weights(false, &[10, 70, 609, 610]), unknown);
-        // However late the second is, it takes a third.
+        let left = |seconds| NotFoundVerdict::FinalIn(Duration::from_secs(seconds));
+        let known = [NotFoundVerdict::Open, left(30), left(1), NotFoundVerdict::Final];
+        assert_eq!(verdicts(true, &[10, 40, 69, 70]), known);
+        let unknown = [NotFoundVerdict::Open, left(540), left(1), NotFoundVerdict::Final];
+        assert_eq!(verdicts(false, &[10, 70, 609, 610]), unknown);
+        // A third answer is needed, no matter how late the second is.
         for was_known in [true, false] {
-            let late = [Weight::Open, left(0), Weight::Final];
-            assert_eq!(weights(was_known, &[10, 9_000, 9_001]), late);
+            let late = [NotFoundVerdict::Open, left(0), NotFoundVerdict::Final];
+            assert_eq!(verdicts(was_known, &[10, 9_000, 9_001]), late);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::bisection::PartId;
 use super::cadence::Cadence;
 use super::{Phase, Schedule};
 use crate::observation::{Failure, Reason};
-use crate::record::Change;
+use crate::record::Transition;
 use crate::store::Slot;
 
 /// Next step of a worker.
@@ -80,8 +80,8 @@ pub enum PollOutcome {
 
 impl PollOutcome {
     /// Returns the outcome of a poll with this failure, if any, and this change of the record.
-    pub fn of(failure: Option<&Failure>, change: Option<Change>) -> Self {
-        let denied = change.and_then(|change| change.final_denial_in);
+    pub fn of(failure: Option<&Failure>, change: Option<Transition>) -> Self {
+        let denied = change.and_then(|change| change.final_not_found_in);
         match failure.map(|failure| failure.reason) {
             _ if change.is_some_and(|change| change.is_final) => Self::Final,
             None => Self::Open,

@@ -21,8 +21,8 @@ fn slot(index: u32) -> Slot {
     Slot { index, generation: 0 }
 }
 
-fn placed(slot: Slot, hash: u64, group: u64) -> Placed {
-    Placed { slot, hash, group }
+fn placed(slot: Slot, hash: u64, group: u64) -> PollTarget {
+    PollTarget { slot, hash, group }
 }
 
 /// A hash whose place in an interval of 10 s is `seconds` after its start.

@@ -135,8 +135,8 @@ impl Compactor {
         let mut snapshot = self.files.begin_snapshot()?;
         let (mut size, mut unsynced) = (0, 0);
         for block in tasks.iter().flat_map(|view| &view.blocks) {
-            for record in block.records() {
-                log_record::encode_change(first, &record.task, &record.known, None, &mut frames);
+            for record in block.tasks() {
+                log_record::encode_change(first, &record.task, &record.record, None, &mut frames);
                 count += 1;
             }
             snapshot.write_all(&frames)?;

@@ -60,8 +60,6 @@ pub struct OpenJournal {
     pub number: u64,
     /// Size in bytes.
     pub size: u64,
-    /// True if the file was created.
-    pub is_new: bool,
 }
 
 /// A directory that this process has locked.
@@ -152,7 +150,7 @@ impl StorageFiles {
     /// Opens the journals and the directory, to sync them.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// When the disk fails.
     pub fn handles(&self) -> io::Result<Vec<File>> {
         let paths = self.journals()?.into_iter().map(|(_, path)| path);
         paths.chain([self.dir.clone()]).map(File::open).collect()
@@ -161,7 +159,7 @@ impl StorageFiles {
     /// Opens the directory, to sync the names in it.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// When the disk fails.
     pub fn directory(&self) -> io::Result<File> {
         File::open(&self.dir)
     }
@@ -187,7 +185,7 @@ impl StorageFiles {
             let _ = fs::remove_file(self.journal(number));
         })?;
         let size = u64::try_from(content.len()).unwrap_or(u64::MAX);
-        Ok(OpenJournal { file, number, size, is_new: true })
+        Ok(OpenJournal { file, number, size })
     }
 
     /// Opens a journal of an earlier run to continue it after its intact part, of `size` bytes.
@@ -199,7 +197,7 @@ impl StorageFiles {
         if file.metadata()?.len() != size {
             file.set_len(size)?;
         }
-        Ok(OpenJournal { file, number, size, is_new: false })
+        Ok(OpenJournal { file, number, size })
     }
 
     /// Creates a snapshot under a temporary name.
@@ -215,7 +213,7 @@ impl StorageFiles {
     /// Syncs a snapshot, and then replaces the one before it.
     ///
     /// # Errors
-    /// Those of the disk. Then the one before is still there.
+    /// When the disk fails; the previous snapshot is then still there.
     pub fn publish_snapshot(&self, snapshot: File) -> io::Result<()> {
         snapshot.sync_all()?;
         drop(snapshot);
@@ -225,7 +223,7 @@ impl StorageFiles {
     /// Syncs the names of the files.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// When the disk fails.
     pub fn sync_names(&self) -> io::Result<()> {
         self.directory()?.sync_all()
     }
@@ -280,7 +278,7 @@ fn number(name: &str) -> Option<u64> {
 /// Checks that an open file still has a name and at least `size` bytes. `what` names it in the error.
 ///
 /// # Errors
-/// When it was removed or truncated, and those of the disk.
+/// When it was removed or truncated, or the disk fails.
 pub fn check_intact(file: &File, size: u64, what: &str) -> io::Result<()> {
     let metadata = file.metadata()?;
     if metadata.nlink() == 0 {

@@ -243,7 +243,7 @@ mod tests {
             }
         }
 
-        /// What was written behind a torn frame shows that it is none that a kill has left.
+        /// A frame after a torn one shows that the torn one was not left by a kill.
         #[test]
         fn a_frame_behind_a_torn_one_is_read(before in payloads(), torn in 1..19_usize) {
             let mut written = file(&before);

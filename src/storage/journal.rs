@@ -172,7 +172,7 @@ impl Journal {
     /// [`Ledger::begin_snapshot`].
     ///
     /// # Errors
-    /// Those of the disk; then the journal keeps its file.
+    /// When the disk fails; the journal then keeps its file.
     pub fn begin(
         &self,
         files: &StorageFiles,
@@ -203,7 +203,7 @@ impl Journal {
     /// Notes that the snapshot that was begun last is durable.
     ///
     /// # Errors
-    /// Those of the disk, if the journal cannot record it.
+    /// When the disk fails and the journal cannot record it.
     pub fn replaced(&self, begun: SnapshotStart) -> io::Result<()> {
         let is_behind = {
             let mut inner = self.inner.lock();
@@ -240,7 +240,7 @@ impl Journal {
     /// Syncs the journal, and then shows the finished tasks in it.
     ///
     /// # Errors
-    /// Those of the disk, and when the journal was removed or truncated.
+    /// When the disk fails, or the journal was removed or truncated.
     pub fn sync(&self) -> io::Result<()> {
         let (file, size, due, covered) = {
             let mut inner = self.inner.lock();
@@ -351,7 +351,7 @@ mod tests {
         telemetry.storage_opened(0);
         let file = File::options().append(true).open("/dev/null").unwrap();
         let ledger = Ledger::new(Finishes::default(), Finishes::default(), true);
-        let journal = Some(OpenJournal { file, number: 0, size: 0, is_new: true });
+        let journal = Some(OpenJournal { file, number: 0, size: 0 });
         let start = JournalStart { journal, next: 0, former: Vec::new(), ledger };
         let journal = Journal::new(start, Arc::clone(&queue), telemetry);
         let id = "t".repeat(ID);

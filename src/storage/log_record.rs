@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::frame;
-use crate::record::{Finished, Known};
+use crate::record::{Finished, TaskRecord};
 use crate::task::Task;
 use crate::telemetry::finishes::FinishTotals;
 
@@ -45,7 +45,7 @@ pub struct TaskChange {
     /// The task's ID.
     pub id: Arc<str>,
     /// Its history.
-    pub known: Known,
+    pub known: TaskRecord,
     /// Present if the task has just finished.
     pub finished: Option<Finished>,
 }
@@ -68,7 +68,7 @@ enum LogRecordRef<'a> {
         sequence: u64,
         provider: &'a str,
         id: &'a str,
-        known: &'a Known,
+        known: &'a TaskRecord,
         finished: Option<Finished>,
     },
     Begin(u64),
@@ -87,7 +87,7 @@ enum LogRecordRef<'a> {
 pub fn encode_change(
     sequence: u64,
     task: &Task,
-    known: &Known,
+    known: &TaskRecord,
     finished: Option<Finished>,
     out: &mut Vec<u8>,
 ) {

@@ -6,7 +6,7 @@ use std::sync::mpsc::SyncSender;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::record::{Change, Finished, Known, Record};
+use crate::record::{Finished, TaskRecord, TrackedTask, Transition};
 use crate::task::Task;
 use crate::telemetry::finishes::Finishes;
 
@@ -29,15 +29,15 @@ pub struct QueuedChange {
     /// The task.
     pub task: Task,
     /// Its history, with the change.
-    pub known: Known,
+    pub known: TaskRecord,
     /// Present if the task has just finished.
     pub finished: Option<Finished>,
 }
 
 impl QueuedChange {
     /// A copy of `record` after `change`.
-    pub fn new(record: &Record, change: &Change) -> Self {
-        let (task, known) = (record.task.clone(), record.known.clone());
+    pub fn new(record: &TrackedTask, change: &Transition) -> Self {
+        let (task, known) = (record.task.clone(), record.record.clone());
         Self { task, known, finished: change.finished }
     }
 
@@ -53,7 +53,7 @@ impl QueuedChange {
         let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
         let task = Task { id: id.into(), common: Arc::new(common) };
         let now = Timestamp::from_micros(0);
-        let mut known = Known::new(now);
+        let mut known = TaskRecord::new(now);
         if is_finish {
             known.observe(&Observation::new(State::Running, ""), now);
             known.observe(&Observation::new(State::Succeeded, ""), now);

@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::frame::{self, Frames};
 use super::log_record::{self, LogRecord, ProviderFinishes, TaskChange};
 use crate::observation::State;
-use crate::store::Remembered;
+use crate::store::RecoveredRecords;
 use crate::telemetry::finishes::Finishes;
 
 /// The intact content of the files.
 #[derive(Debug, Default)]
 pub struct Recovered {
     /// Histories of the tasks.
-    pub remembered: Remembered,
+    pub remembered: RecoveredRecords,
     /// Totals of all finished tasks, each counted once; empty where something is lost.
     pub known: Finishes,
     /// The part of `known` that is durable, as the files themselves prove. No reader has seen more.

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::{self, Loaded};
 use crate::observation::{Observation, State};
 use crate::store::Slot;
-use crate::store::shard::Shard;
+use crate::store::provider_tasks::ProviderTasks;
 
 /// A directory of its own, empty, which goes when the test ends.
 struct Dir(PathBuf);
@@ -63,7 +63,7 @@ struct Life {
     compactor: Compactor,
     queue: Arc<ChangeQueue>,
     telemetry: Arc<Telemetry>,
-    shard: Arc<Shard>,
+    shard: Arc<ProviderTasks>,
     slots: Vec<Slot>,
     _errands: SyncSender<CompactorCommand>,
 }
@@ -74,7 +74,7 @@ impl Life {
         let clock = Clock::system();
         let (store, telemetry) = (Arc::new(Store::new(clock)), Arc::new(Telemetry::new()));
         let mut opened = open(dir).unwrap();
-        store.remember(std::mem::take(&mut opened.remembered));
+        store.set_recovered(std::mem::take(&mut opened.remembered));
         telemetry.storage_opened(opened.lost);
         telemetry.show_finished(opened.ledger.shown().clone());
         telemetry.provider("p");
@@ -86,10 +86,10 @@ impl Life {
             ids.join(", ")
         );
         let Loaded { config, tasks } = config::load_text("c.yml", &text, Path::new("")).unwrap();
-        let mut changes = store.apply(&config.providers, tasks);
+        let mut changes = store.apply_config(&config.providers, tasks);
         let changes = changes.remove(0);
         let slots = changes.added.iter().map(|placed| placed.slot).collect();
-        Self { compactor, queue, telemetry, shard: changes.shard, slots, _errands: commands }
+        Self { compactor, queue, telemetry, shard: changes.tasks, slots, _errands: commands }
     }
 
     /// Polls an open task, which is then in this state.
@@ -99,7 +99,7 @@ impl Life {
         }
         let index = index % self.slots.len();
         let outcome = Ok(Observation::new(state, state.as_str()));
-        let change = self.shard.record(self.slots[index], &outcome, |record, change| {
+        let change = self.shard.record_poll(self.slots[index], &outcome, |record, change| {
             self.queue.push(QueuedChange::new(record, change));
         });
         if change.unwrap().is_final {

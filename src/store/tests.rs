@@ -19,54 +19,57 @@ fn task(id: &str) -> Task {
     Task { id: id.into(), common: Arc::new(common) }
 }
 
-fn record() -> Record {
-    Record::new(task("t"), at(0))
+fn record() -> TrackedTask {
+    TrackedTask::new(task("t"), at(0))
 }
 
 fn failure(reason: Reason) -> Failure {
     Failure { reason, code: "7".into(), detail: String::new() }
 }
 
-/// A provider's tasks, which are one, and where it is.
-fn shard() -> (Arc<Shard>, Slot) {
-    shard_with(&mut HashMap::new())
+/// Returns a provider with one task, and the slot of the task.
+fn provider() -> (Arc<ProviderTasks>, Slot) {
+    provider_with(&mut HashMap::new())
 }
 
-/// The same, with what an earlier life knew of the task.
-fn shard_with(remembered: &mut HashMap<Arc<str>, Known>) -> (Arc<Shard>, Slot) {
+/// Returns the same with recovered records.
+fn provider_with(recovered: &mut HashMap<Arc<str>, TaskRecord>) -> (Arc<ProviderTasks>, Slot) {
     let provider = "{ name: p, preset: mjdjourney, response: { codes: { failed: [E24] } } }";
     let text = format!("providers: [{provider}]\ntasks: []\n");
     let loaded = load_text("c.yml", &text, Path::new("")).unwrap();
-    let shard =
-        Arc::new(Shard::new("p".into(), Clock::Paused(Instant::now(), at(0)), Limits::default()));
-    let diff = shard.diff(vec![task("t")]);
+    let tasks = Arc::new(ProviderTasks::new(
+        "p".into(),
+        Clock::Paused(Instant::now(), at(0)),
+        Limits::default(),
+    ));
+    let diff = tasks.diff(vec![task("t")]);
     let provider = &loaded.config.providers[0];
-    Arc::clone(&shard).apply(provider, diff, remembered, at(0));
-    (shard, Slot { index: 0, generation: 0 })
+    Arc::clone(&tasks).apply_diff(provider, diff, recovered, at(0));
+    (tasks, Slot { index: 0, generation: 0 })
 }
 
 #[test]
-fn a_provider_that_has_left_takes_nothing_in() {
-    let (shard, slot) = shard();
-    let mut told = 0;
+fn a_removed_provider_ignores_polls() {
+    let (tasks, slot) = provider();
+    let mut calls = 0;
     assert!(
-        shard
-            .record(slot, &Ok(Observation::new(State::Queued, "WORD")), |_, _| told += 1)
+        tasks
+            .record_poll(slot, &Ok(Observation::new(State::Queued, "WORD")), |_, _| calls += 1)
             .is_some()
     );
-    shard.clear();
+    tasks.clear();
     assert_eq!(
-        shard.record(slot, &Ok(Observation::new(State::Failed, "WORD")), |_, _| told += 1),
+        tasks.record_poll(slot, &Ok(Observation::new(State::Failed, "WORD")), |_, _| calls += 1),
         None
     );
-    assert_eq!((told, shard.open_count(), shard.task(slot)), (1, 0, None));
+    assert_eq!((calls, tasks.open_count(), tasks.task(slot)), (1, 0, None));
 }
 
 /// Distinct values of each label: the word of the state, the kind of job and the code.
 type Shown = [HashSet<String>; 3];
 
-/// Adds what a record shows.
-fn show(record: &Record, shown: &mut Shown) {
+/// Adds the label values of a record.
+fn show(record: &TrackedTask, shown: &mut Shown) {
     let values =
         [record.status(), record.job_type().unwrap_or_default(), record.error().unwrap().1];
     for (value, shown) in values.into_iter().zip(shown) {
@@ -74,7 +77,7 @@ fn show(record: &Record, shown: &mut Shown) {
     }
 }
 
-/// Every sort of words, of a task that fails at every poll.
+/// Returns an observation of a failed task with words of every kind.
 fn failed(number: usize) -> Observation {
     let word = |what: &str| Arc::from(format!("{what}-{number}"));
     Observation {
@@ -85,16 +88,16 @@ fn failed(number: usize) -> Observation {
 }
 
 #[test]
-fn ever_new_words_are_one_after_a_while() {
-    let (shard, slot) = shard();
+fn words_over_the_limit_become_other() {
+    let (tasks, slot) = provider();
     let mut shown = Shown::default();
     let mut poll = |outcome: Result<Observation, Failure>| {
         // A kind stays, so each is that of a task of its own.
         let mut other = record();
         let mut admitted = outcome.clone();
-        shard.admit_words(&mut admitted);
-        other.take_in(&admitted, at(1), STUCK_AFTER);
-        shard.record(slot, &outcome, |record, _| show(record, &mut shown));
+        tasks.limit_words(&mut admitted);
+        other.apply(&admitted, at(1), STUCK_AFTER);
+        tasks.record_poll(slot, &outcome, |record, _| show(record, &mut shown));
         show(&other, &mut shown);
         (other.status().to_owned(), other.error().unwrap().1.to_owned())
     };
@@ -111,21 +114,21 @@ fn ever_new_words_are_one_after_a_while() {
         shown.remove("");
         assert!(shown.contains("other") && (33..=65).contains(&shown.len()), "{shown:?}");
     }
-    let code = |code: &str| (*shard.admit_code(&code.into())).to_owned();
+    let code = |code: &str| (*tasks.limit_code(&code.into())).to_owned();
     assert_eq!([code("code-0"), code("code-199"), code("e24")], ["code-0", "other", "E24"]);
 }
 
 #[test]
-fn words_of_an_earlier_life_count_as_words() {
-    let mut known = Known::new(at(0));
+fn recovered_words_count_towards_the_limit() {
+    let mut known = TaskRecord::new(at(0));
     known.observe(&failed(0), at(1));
-    let (shard, slot) = shard_with(&mut HashMap::from([("t".into(), known)]));
+    let (tasks, slot) = provider_with(&mut HashMap::from([("t".into(), known)]));
     for number in 1..200 {
-        shard.record(slot, &Ok(failed(number)), |_, _| {});
+        tasks.record_poll(slot, &Ok(failed(number)), |_, _| {});
     }
     let admitted = |number| {
         let mut outcome = Ok(failed(number));
-        shard.admit_words(&mut outcome);
+        tasks.limit_words(&mut outcome);
         outcome.unwrap()
     };
     assert_eq!(admitted(0), failed(0));

@@ -1,5 +1,5 @@
-//! The words of a provider's answers that labels show. A provider that sends ever new ones would make
-//! ever new series, so there are so many distinct ones in its life, and then `other`.
+//! A limit on the distinct words of a provider that become label values. A provider that keeps sending
+//! new words would keep creating series, so words over the limit are replaced by `other`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,61 +7,60 @@ use std::sync::Arc;
 use crate::label::{MAX_DISTINCT, OTHER, bounded};
 use crate::mapping::{Mapping, same_word};
 use crate::observation::{Failure, Observation};
-use crate::record::Known;
+use crate::record::TaskRecord;
 
-/// The words of one provider, for as long as the configuration has it.
+/// The words of one provider that are label values, as long as the provider is configured.
 #[derive(Debug, Default)]
 pub struct Vocabulary {
-    statuses: Words,
-    codes: Words,
-    kinds: Words,
+    statuses: WordSet,
+    codes: WordSet,
+    job_types: WordSet,
 }
 
 impl Vocabulary {
-    /// Adds the words that a mapping names. They are shown whatever else there is.
+    /// Adds the words that a mapping names, which are never replaced.
     pub fn declare(&mut self, mapping: &Mapping) {
         self.statuses.declare(mapping.named_words());
         self.codes.declare(mapping.named_codes().map(|code| bounded(code).into()));
     }
 
-    /// Puts the words that are shown in the place of those of an answer.
-    pub fn admit(&mut self, outcome: &mut Result<Observation, Failure>) {
+    /// Replaces the words of an answer that are over the limit.
+    pub fn limit(&mut self, outcome: &mut Result<Observation, Failure>) {
         match outcome {
             Ok(observation) => {
-                self.statuses.admit(&mut observation.status);
-                observation.job_type.iter_mut().for_each(|kind| self.kinds.admit(kind));
-                observation.failure_code.iter_mut().for_each(|code| self.codes.admit(code));
+                self.statuses.limit(&mut observation.status);
+                observation.job_type.iter_mut().for_each(|kind| self.job_types.limit(kind));
+                observation.failure_code.iter_mut().for_each(|code| self.codes.limit(code));
             }
-            Err(failure) => self.codes.admit(&mut failure.code),
+            Err(failure) => self.codes.limit(&mut failure.code),
         }
     }
 
-    /// Puts the code that is shown in the place of one of an answer.
-    pub fn admit_code(&mut self, code: &mut Arc<str>) {
-        self.codes.admit(code);
+    /// Replaces a code that is over the limit.
+    pub fn limit_code(&mut self, code: &mut Arc<str>) {
+        self.codes.limit(code);
     }
 
-    /// Puts the words that are shown in the place of those that an earlier life of the exporter has
-    /// left.
-    pub fn admit_known(&mut self, known: &mut Known) {
-        let Self { statuses, codes, kinds } = self;
-        let words = known.words_mut();
-        statuses.admit(words.status);
-        words.job_type.into_iter().for_each(|kind| kinds.admit(kind));
-        words.codes.into_iter().flatten().for_each(|code| codes.admit(code));
+    /// Replaces the words of a recovered record that are over the limit.
+    pub fn limit_record(&mut self, record: &mut TaskRecord) {
+        let Self { statuses, codes, job_types } = self;
+        let words = record.words_mut();
+        statuses.limit(words.status);
+        words.job_type.into_iter().for_each(|kind| job_types.limit(kind));
+        words.codes.into_iter().flatten().for_each(|code| codes.limit(code));
     }
 }
 
-/// Distinct words of one sort.
+/// Distinct words of one kind.
 #[derive(Debug, Default)]
-struct Words {
-    /// All that may be shown, each kept once for all tasks.
+struct WordSet {
+    /// Words that become label values, each stored once for all tasks.
     shown: HashSet<Arc<str>>,
-    /// Those of them that a mapping names.
+    /// The words among them that a mapping names.
     declared: Vec<Arc<str>>,
 }
 
-impl Words {
+impl WordSet {
     fn declare(&mut self, words: impl Iterator<Item = Arc<str>>) {
         for word in words {
             if !self.declared.contains(&word) {
@@ -71,9 +70,9 @@ impl Words {
         }
     }
 
-    /// Puts the word that is shown in the place of `word`: the same, or where there are too many
-    /// already [`OTHER`], unless it is only spelled otherwise than one that a mapping names.
-    fn admit(&mut self, word: &mut Arc<str>) {
+    /// Replaces `word` if it is over the limit: by the word of the mapping that differs only in spelling,
+    /// else by [`OTHER`].
+    fn limit(&mut self, word: &mut Arc<str>) {
         if word.is_empty() {
             return;
         }
@@ -92,39 +91,39 @@ impl Words {
 mod tests {
     use super::*;
 
-    fn words(declared: &[&str]) -> Words {
-        let mut words = Words::default();
+    fn words(declared: &[&str]) -> WordSet {
+        let mut words = WordSet::default();
         words.declare(declared.iter().map(|word| Arc::from(*word)));
         words
     }
 
-    fn admit(words: &mut Words, word: &str) -> String {
+    fn limit(words: &mut WordSet, word: &str) -> String {
         let mut word = Arc::from(word);
-        words.admit(&mut word);
+        words.limit(&mut word);
         (*word).to_owned()
     }
 
     #[test]
-    fn so_many_distinct_words_are_shown_those_of_the_mapping_among_them() {
+    fn the_limit_includes_the_words_of_the_mapping() {
         let mut words = words(&["running", "DONE"]);
         let mut shown: HashSet<_> =
-            (0..200).map(|number| admit(&mut words, &format!("word-{number}"))).collect();
+            (0..200).map(|number| limit(&mut words, &format!("word-{number}"))).collect();
         assert!(shown.remove(OTHER) && shown.len() == MAX_DISTINCT - 2, "{}", shown.len());
         for word in ["running", "DONE", "word-0", "word-61", ""] {
-            assert_eq!(admit(&mut words, word), word);
+            assert_eq!(limit(&mut words, word), word);
         }
         for word in ["word-62", "other", "Running late"] {
-            assert_eq!(admit(&mut words, word), OTHER);
+            assert_eq!(limit(&mut words, word), OTHER);
         }
-        assert_eq!([admit(&mut words, " Running"), admit(&mut words, "done")], ["running", "DONE"]);
+        assert_eq!([limit(&mut words, " Running"), limit(&mut words, "done")], ["running", "DONE"]);
     }
 
     #[test]
-    fn spellings_of_a_word_count_as_words_and_no_word_of_ours_does() {
+    fn spellings_count_separately_and_other_does_not_count() {
         let mut words = words(&["running"]);
-        assert_eq!(admit(&mut words, "RUNNING"), "RUNNING");
+        assert_eq!(limit(&mut words, "RUNNING"), "RUNNING");
         for word in ["other", "", "other", "running"] {
-            assert_eq!(admit(&mut words, word), word);
+            assert_eq!(limit(&mut words, word), word);
         }
         assert_eq!(words.shown.len(), 2);
         words.declare(["running".into(), "late".into()].into_iter());
@@ -136,7 +135,7 @@ mod tests {
         let declared: Vec<_> = (0..100).map(|number| format!("named-{number}")).collect();
         let declared: Vec<_> = declared.iter().map(String::as_str).collect();
         let mut words = words(&declared);
-        assert!(declared.iter().all(|word| admit(&mut words, word) == *word));
-        assert_eq!(admit(&mut words, "random"), OTHER);
+        assert!(declared.iter().all(|word| limit(&mut words, word) == *word));
+        assert_eq!(limit(&mut words, "random"), OTHER);
     }
 }

@@ -1,7 +1,7 @@
-//! Finished tasks, added up: the values of `aitask_finished_total` and
+//! Totals of finished tasks: the values of `aitask_finished_total` and
 //! `aitask_task_duration_seconds`.
 //!
-//! The counters of the `prometheus` crate begin at 0; these continue from what a storage path has.
+//! Unlike the counters of the `prometheus` crate, they can continue from the totals of a storage path.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use std::time::Duration;
 use prometheus::proto::{Bucket, Histogram, MetricFamily};
 use serde::{Deserialize, Serialize};
 
-use super::sample;
+use super::{counter_sample, family_of_samples, labelled_sample};
 use crate::family::{FINISHED, TASK_DURATION};
 use crate::observation::State;
 
-/// Buckets of durations, that of `+Inf` included. Another number is another format of the files
-/// of a storage path.
+/// Number of duration buckets, including `+Inf`. Changing it changes the format of the files of a
+/// storage path.
 const BUCKETS: usize = TASK_DURATION.buckets.len() + 1;
 
 /// The finished tasks of each provider.
@@ -23,30 +23,30 @@ const BUCKETS: usize = TASK_DURATION.buckets.len() + 1;
 pub struct Finishes(BTreeMap<Arc<str>, FinishTotals>);
 
 impl Finishes {
-    /// Adds a task of `provider` that ended in `state`, `duration` after it was enqueued, where
-    /// that is known.
+    /// Adds a task of `provider` that ended in `state`, `duration` after it was enqueued, if that is
+    /// known.
     pub fn add(&mut self, provider: &Arc<str>, state: State, duration: Option<Duration>) {
         self.of(provider).add(state, duration);
     }
 
-    /// Adds all of `other`.
+    /// Adds the totals of `other`.
     pub fn merge(&mut self, other: &Self) {
         for (provider, totals) in &other.0 {
             self.of(provider).merge(totals);
         }
     }
 
-    /// Puts the totals of a provider in the place of what was known of it.
+    /// Replaces the totals of a provider.
     pub fn insert(&mut self, provider: Arc<str>, totals: FinishTotals) {
         self.0.insert(provider, totals);
     }
 
-    /// The totals of a provider.
+    /// Returns the totals of a provider.
     pub fn get(&self, provider: &str) -> Option<&FinishTotals> {
         self.0.get(provider)
     }
 
-    /// The providers and their totals, in the order of the names.
+    /// Returns the providers and their totals, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &FinishTotals)> {
         self.0.iter()
     }
@@ -56,7 +56,7 @@ impl Finishes {
         self.0.retain(|provider, _| keep(provider));
     }
 
-    /// The number of providers.
+    /// Returns the number of providers.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -78,16 +78,16 @@ pub struct FinishTotals([StateTotals; State::FINAL.len()]);
 /// The tasks that ended in one state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct StateTotals {
-    /// All of them.
+    /// Number of tasks.
     tasks: u64,
-    /// Those whose duration is known, by the bucket that it falls into.
+    /// Number of tasks whose duration is known, by the bucket of the duration.
     durations: [u64; BUCKETS],
-    /// The sum of the durations. Exact, so that it does not depend on their order.
+    /// Sum of the durations, which is exact, so that it does not depend on their order.
     sum: Duration,
 }
 
 impl FinishTotals {
-    /// Adds a task. States that are not in [`State::FINAL`] do not count.
+    /// Adds a task. States that are not in [`State::FINAL`] are ignored.
     pub fn add(&mut self, state: State, duration: Option<Duration>) {
         let known = State::FINAL.into_iter().zip(&mut self.0);
         for (_, totals) in known.filter(|(known, _)| *known == state) {
@@ -101,12 +101,12 @@ impl FinishTotals {
         }
     }
 
-    /// Reports whether some tasks can have these totals.
+    /// Reports whether these can be the totals of any tasks.
     pub fn is_plausible(&self) -> bool {
         self.0.iter().all(|totals| totals.timed() <= u128::from(totals.tasks))
     }
 
-    /// Reports whether these can have become of `earlier` totals.
+    /// Reports whether these can be later totals than `earlier`.
     pub fn continues(&self, earlier: &Self) -> bool {
         self.0.iter().zip(&earlier.0).all(|(totals, earlier)| {
             let mut counts = totals.durations.iter().zip(&earlier.durations);
@@ -116,17 +116,17 @@ impl FinishTotals {
         })
     }
 
-    /// Both families of the provider.
+    /// Returns both families of the provider.
     pub(super) fn collect(&self, provider: &str) -> [MetricFamily; 2] {
         let (mut tasks, mut durations) = (Vec::new(), Vec::new());
         for (state, totals) in State::FINAL.into_iter().zip(&self.0) {
             let labels = [("provider", provider), ("state", state.as_str())];
-            tasks.push(sample::counter(&labels, totals.tasks));
-            let mut metric = sample::labelled(&labels);
+            tasks.push(counter_sample(&labels, totals.tasks));
+            let mut metric = labelled_sample(&labels);
             metric.set_histogram(totals.histogram());
             durations.push(metric);
         }
-        [sample::family(&FINISHED, tasks), sample::family(&TASK_DURATION, durations)]
+        [family_of_samples(&FINISHED, tasks), family_of_samples(&TASK_DURATION, durations)]
     }
 }
 
@@ -151,7 +151,7 @@ impl StateTotals {
         self.sum = self.sum.saturating_add(other.sum);
     }
 
-    /// The number of tasks whose duration is known.
+    /// Returns the number of tasks whose duration is known.
     fn timed(&self) -> u128 {
         self.durations.iter().copied().map(u128::from).sum()
     }
@@ -178,7 +178,7 @@ impl StateTotals {
 mod tests {
     use super::*;
 
-    /// The histogram of the tasks that succeeded: buckets, sum and count.
+    /// Returns buckets, sum and count of the histogram of succeeded tasks.
     fn histogram(totals: &FinishTotals) -> (Vec<u64>, f64, u64) {
         let [_, durations] = totals.collect("p");
         let histogram = durations.get_metric()[0].get_histogram();

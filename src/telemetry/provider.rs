@@ -1,44 +1,44 @@
-//! The work of polling one provider, counted. Handles are made once, so counting is a few atomic
-//! additions; only codes and HTTP statuses, which no table lists beforehand, are looked up.
+//! Metrics of polling one provider. Handles are made once, so that counting is a few atomic additions;
+//! only response codes and HTTP statuses, which are not known beforehand, are looked up.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
-use prometheus::{Histogram, IntCounter, IntGauge};
+use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
 use tokio::time::Instant;
 
-use super::due::DueTelemetry;
+use super::dynamic_counters::DynamicCounters;
 use super::finishes::FinishTotals;
-use super::open_set::OpenSet;
+use super::{counter, gauge, histogram, int_counter, int_gauge};
 use crate::family;
 use crate::label;
 use crate::mapping::Mapping;
 use crate::observation::{OddField, Reason, State};
 
-/// The HTTP statuses with which APIs of this kind, their gateways and the networks in front of them
-/// answer. Each has a series from the start.
+/// HTTP statuses that APIs of this kind, their gateways and the networks in front of them return.
+/// Each has a series from the start.
 const USUAL_STATUSES: [u16; 25] = [
     200, 201, 202, 204, 301, 302, 307, 308, 400, 401, 402, 403, 404, 405, 408, 409, 422, 429, 500,
     502, 503, 504, 520, 522, 524,
 ];
 
-/// The end of a probe.
+/// The result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeResult {
     /// A usable answer.
     Success,
     /// No usable answer.
     Failure,
-    /// Nothing was sent, since the provider was paused.
+    /// Nothing was sent, because the provider was paused.
     Paused,
-    /// It got no turn in time, or its client left before.
+    /// The probe got no turn in time, or its client left before.
     Busy,
 }
 
 impl ProbeResult {
-    /// All of them.
+    /// All results.
     pub const ALL: [Self; 4] = [Self::Success, Self::Failure, Self::Paused, Self::Busy];
 
     /// Returns the value of the label `result`.
@@ -52,13 +52,13 @@ impl ProbeResult {
     }
 }
 
-/// Counts what happens at one provider.
+/// Metrics of one provider.
 #[derive(Debug)]
 pub struct ProviderTelemetry {
     polls: IntCounter,
     in_flight: IntGauge,
-    /// Polls that are due.
-    pub due: DueTelemetry,
+    /// Metrics of due polls.
+    pub due: DuePollMetrics,
     retries: IntCounter,
     lag: Histogram,
     duration: Histogram,
@@ -67,67 +67,66 @@ pub struct ProviderTelemetry {
     unknown_statuses: IntCounter,
     probes: [(ProbeResult, IntCounter); ProbeResult::ALL.len()],
     odd_answers: [(OddField, IntCounter); OddField::ALL.len()],
-    http_responses: OpenSet,
-    codes: OpenSet,
+    http_responses: DynamicCounters,
+    codes: DynamicCounters,
     finished: Mutex<FinishTotals>,
 }
 
 impl ProviderTelemetry {
-    /// Everything at 0, but for the tasks that have finished in an earlier life of the process.
+    /// Creates metrics at 0, except for the tasks that finished in an earlier process.
     pub(super) fn new(provider: &str, finished: FinishTotals) -> Self {
         let labels = [("provider", provider)];
-        let counter = |family| super::int_counter(family, &labels);
-        let gauge = |family| super::int_gauge(family, &labels);
-        let histogram = |family| super::histogram(family, &labels);
-        let http_responses = OpenSet::new(&family::HTTP_RESPONSES, "status_code", provider);
-        http_responses.expect(USUAL_STATUSES.map(|status| status.to_string()));
+        let counter = |family| int_counter(family, &labels);
+        let gauge = |family| int_gauge(family, &labels);
+        let histogram = |family| histogram(family, &labels);
+        let http_responses = DynamicCounters::new(&family::HTTP_RESPONSES, "status_code", provider);
+        http_responses.declare(USUAL_STATUSES.map(|status| status.to_string()));
         Self {
             polls: counter(&family::POLLS),
             in_flight: gauge(&family::POLLS_IN_FLIGHT),
-            due: DueTelemetry::new(provider),
+            due: DuePollMetrics::new(provider),
             retries: counter(&family::POLL_RETRIES),
             lag: histogram(&family::POLL_LAG),
             duration: histogram(&family::POLL_DURATION),
             up: gauge(&family::PROVIDER_UP),
             failures: Reason::ALL.map(|reason| {
                 let labels = [("provider", provider), ("reason", reason.as_str())];
-                (reason, super::int_counter(&family::POLL_FAILURES, &labels))
+                (reason, int_counter(&family::POLL_FAILURES, &labels))
             }),
             unknown_statuses: counter(&family::UNKNOWN_STATUSES),
             probes: ProbeResult::ALL.map(|result| {
                 let labels = [("provider", provider), ("result", result.as_str())];
-                (result, super::int_counter(&family::PROBES, &labels))
+                (result, int_counter(&family::PROBES, &labels))
             }),
             odd_answers: OddField::ALL.map(|field| {
                 let labels = [("provider", provider), ("field", field.as_str())];
-                (field, super::int_counter(&family::ODD_ANSWERS, &labels))
+                (field, int_counter(&family::ODD_ANSWERS, &labels))
             }),
             http_responses,
-            codes: OpenSet::new(&family::RESPONSE_CODES, "code", provider),
+            codes: DynamicCounters::new(&family::RESPONSE_CODES, "code", provider),
             finished: Mutex::new(finished),
         }
     }
 
-    /// Gives each code and each HTTP status that `mapping` names a series, at 0 where it is new.
-    pub fn expect(&self, mapping: &Mapping) {
-        self.codes.expect(mapping.named_codes().map(label::bounded));
-        self.http_responses.expect(mapping.named_statuses().map(|status| status.to_string()));
+    /// Creates a series, at 0, for each code and each HTTP status that `mapping` names.
+    pub fn declare(&self, mapping: &Mapping) {
+        self.codes.declare(mapping.named_codes().map(label::bounded));
+        self.http_responses.declare(mapping.named_statuses().map(|status| status.to_string()));
     }
 
-    /// A request starts, for the poll of one task or of several. It counts as under way until the
-    /// returned guard is dropped.
+    /// Counts a request for one task or several as in flight until the returned guard is dropped.
     pub fn request_started(&self) -> RequestInFlight {
         self.in_flight.inc();
         RequestInFlight(self.in_flight.clone())
     }
 
-    /// The poll of a task starts, `lag` after it was due; `retry` if the one before failed.
+    /// Counts the start of a task's poll, `lag` after it was due; `retry` if the last one failed.
     pub fn poll_started(&self, lag: Duration, retry: bool) {
         self.lag.observe(lag.as_secs_f64());
         self.retries.inc_by(u64::from(retry));
     }
 
-    /// The poll of a task ended, with a reason where it failed.
+    /// Counts the end of a task's poll, with the reason if it failed.
     pub fn polled(&self, took: Duration, failed: Option<Reason>) {
         self.polls.inc();
         self.duration.observe(took.as_secs_f64());
@@ -135,50 +134,50 @@ impl ProviderTelemetry {
         failure.inspect(|(_, total)| total.inc());
     }
 
-    /// An answer came with the HTTP status `status`.
+    /// Counts a response with the HTTP status `status`.
     pub fn answered(&self, status: u16) {
         self.http_responses.inc(itoa::Buffer::new().format(status), Instant::now());
     }
 
-    /// An answer's body had the code `code`.
+    /// Counts a response whose body had the code `code`.
     pub fn code(&self, code: &str) {
         self.codes.inc(&label::bounded(code), Instant::now());
     }
 
-    /// Whether the last answer told something usable of a task.
+    /// Sets whether the last response had a usable answer for any task.
     pub fn provider_up(&self, up: bool) {
         self.up.set(i64::from(up));
     }
 
-    /// An answer's status is not in the mapping.
+    /// Counts an answer whose status is not in the mapping.
     pub fn unknown_status(&self) {
         self.unknown_statuses.inc();
     }
 
-    /// A value of an answer was not believed.
+    /// Counts a value of an answer that was not believed.
     pub fn odd_answer(&self, field: OddField) {
         let odd = self.odd_answers.iter().find(|(known, _)| *known == field);
         odd.inspect(|(_, total)| total.inc());
     }
 
-    /// A task was seen to end in `state`, `duration` after it was enqueued, where that is known.
-    /// States that are not in [`State::FINAL`] do not count.
+    /// Counts a task that ended in `state`, `duration` after it was enqueued, if that is known. States
+    /// that are not in [`State::FINAL`] are ignored.
     pub fn finished(&self, state: State, duration: Option<Duration>) {
         self.finished.lock().add(state, duration);
     }
 
-    /// Shows these finished tasks instead of those that were shown so far.
+    /// Replaces the finished tasks that are shown.
     pub(super) fn show_finished(&self, totals: FinishTotals) {
         *self.finished.lock() = totals;
     }
 
-    /// A probe has ended, with this result.
+    /// Counts a probe with this result.
     pub fn probed(&self, result: ProbeResult) {
         let probes = self.probes.iter().find(|(known, _)| *known == result);
         probes.inspect(|(_, total)| total.inc());
     }
 
-    /// One family for each handle, as it is shown at `now`.
+    /// Returns one family for each handle, as of `now`.
     pub(super) fn collect(&self, provider: &str, now: Instant) -> Vec<MetricFamily> {
         let single: [&dyn Collector; 7] = [
             &self.polls,
@@ -200,12 +199,113 @@ impl ProviderTelemetry {
     }
 }
 
-/// A request that is under way.
+/// A guard that counts a request as in flight.
 #[derive(Debug)]
 pub struct RequestInFlight(IntGauge);
 
 impl Drop for RequestInFlight {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// The due polls of a provider at one time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DuePolls {
+    /// Number of polls that are due and have not started.
+    pub count: usize,
+    /// Time since which the first of them has been waiting.
+    pub oldest: Option<Instant>,
+    /// True while they wait for the rate limit or for the end of a pause that the provider asked for.
+    pub is_throttled: bool,
+}
+
+/// The metrics of due polls.
+#[derive(Debug)]
+pub struct DuePollMetrics {
+    queue_length: IntGauge,
+    overdue: Gauge,
+    throttled: Counter,
+    latest: Mutex<LatestDuePolls>,
+}
+
+/// The due polls as the schedule last reported them.
+#[derive(Debug, Default)]
+struct LatestDuePolls {
+    oldest: Option<Instant>,
+    /// Time up to which throttled time is counted; `None` while polls are not throttled.
+    throttled_until: Option<Instant>,
+}
+
+impl DuePollMetrics {
+    /// Creates metrics without due polls.
+    pub fn new(provider: &str) -> Self {
+        let labels = [("provider", provider)];
+        Self {
+            queue_length: int_gauge(&family::POLL_QUEUE_LENGTH, &labels),
+            overdue: gauge(&family::POLL_OVERDUE, &labels),
+            throttled: counter(&family::THROTTLED, &labels),
+            latest: Mutex::default(),
+        }
+    }
+
+    /// Sets the due polls at `now`, which are valid until the next call.
+    pub fn set(&self, due: DuePolls, now: Instant) {
+        self.queue_length.set(i64::try_from(due.count).unwrap_or(i64::MAX));
+        let mut latest = self.latest.lock();
+        self.count_throttled(&mut latest, now);
+        latest.oldest = due.oldest;
+        latest.throttled_until = due.is_throttled.then_some(now);
+    }
+
+    /// Returns a family for each handle, as of `now`.
+    pub fn collect(&self, now: Instant) -> Vec<MetricFamily> {
+        let mut latest = self.latest.lock();
+        self.count_throttled(&mut latest, now);
+        let overdue = latest.oldest.map_or(0.0, |due| now.duration_since(due).as_secs_f64());
+        self.overdue.set(overdue);
+        let handles: [&dyn Collector; 3] = [&self.queue_length, &self.overdue, &self.throttled];
+        handles.into_iter().flat_map(Collector::collect).collect()
+    }
+
+    fn count_throttled(&self, latest: &mut LatestDuePolls, now: Instant) {
+        if let Some(until) = &mut latest.throttled_until {
+            self.throttled.inc_by(now.duration_since(*until).as_secs_f64());
+            *until = now.max(*until);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn shown(due: &DuePollMetrics, now: Instant) -> [f64; 3] {
+        let families = due.collect(now);
+        let value = |index: usize| {
+            let metric = &families[index].get_metric()[0];
+            metric.get_gauge().get_value() + metric.get_counter().get_value()
+        };
+        [value(0), value(1), value(2)]
+    }
+
+    #[test]
+    fn due_polls_age_between_two_reports() {
+        let (due, start) = (DuePollMetrics::new("p"), Instant::now());
+        assert_eq!(shown(&due, start), [0.0, 0.0, 0.0]);
+        due.set(DuePolls { count: 3, oldest: Some(start), is_throttled: true }, start + SECOND);
+        assert_eq!(shown(&due, start + 2 * SECOND), [3.0, 2.0, 1.0]);
+        assert_eq!(shown(&due, start + 5 * SECOND), [3.0, 5.0, 4.0]);
+        // A scrape that read the clock before another one.
+        assert_eq!(shown(&due, start + 4 * SECOND), [3.0, 4.0, 4.0]);
+        due.set(
+            DuePolls { count: 2, oldest: Some(start), is_throttled: false },
+            start + 6 * SECOND,
+        );
+        assert_eq!(shown(&due, start + 9 * SECOND), [2.0, 9.0, 5.0]);
+        due.set(DuePolls::default(), start + 10 * SECOND);
+        assert_eq!(shown(&due, start + 11 * SECOND), [0.0, 0.0, 5.0]);
     }
 }

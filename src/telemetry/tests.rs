@@ -2,16 +2,15 @@ use prometheus::TextEncoder;
 use prometheus::proto::MetricType;
 
 use super::*;
-use crate::family::{EXPORTER_FAMILIES, Kind, PROVIDER_FAMILIES};
+use crate::family::{EXPORTER_FAMILIES, MetricKind, PROVIDER_FAMILIES};
 use crate::observation::{OddField, Reason, State};
-use crate::telemetry::due::Due;
-use crate::telemetry::provider::ProbeResult;
+use crate::telemetry::provider::{DuePolls, ProbeResult};
 
 fn text(telemetry: &Telemetry) -> String {
     TextEncoder::new().encode_to_string(&telemetry.gather()).unwrap()
 }
 
-/// The value of the only sample that begins with `series` and a space.
+/// Returns the value of the only sample that begins with `series` and a space.
 fn value(telemetry: &Telemetry, series: &str) -> f64 {
     let text = text(telemetry);
     let mut values = text.lines().filter_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
@@ -20,8 +19,8 @@ fn value(telemetry: &Telemetry, series: &str) -> f64 {
     value.parse().unwrap()
 }
 
-/// The first families of the providers come from the store.
-const OF_THE_STORE: usize = 4;
+/// Number of families of the providers that come from the store, which are the first.
+const FROM_STORE: usize = 4;
 
 #[test]
 fn gathered_families_are_those_of_the_table() {
@@ -31,24 +30,23 @@ fn gathered_families_are_those_of_the_table() {
     provider.code("0");
     telemetry.storage_opened(0);
     let mut expected: Vec<_> =
-        PROVIDER_FAMILIES.iter().skip(OF_THE_STORE).chain(EXPORTER_FAMILIES).collect();
+        PROVIDER_FAMILIES.iter().skip(FROM_STORE).chain(EXPORTER_FAMILIES).collect();
     expected.sort_by_key(|family| family.name);
     let gathered = telemetry.gather();
     assert_eq!(gathered.len(), expected.len());
     for (gathered, expected) in gathered.iter().zip(expected) {
         assert_eq!(gathered.name(), expected.name);
         let kind = match gathered.get_field_type() {
-            MetricType::GAUGE => Kind::Gauge,
-            MetricType::COUNTER => Kind::Counter,
-            MetricType::HISTOGRAM => Kind::Histogram,
+            MetricType::GAUGE => MetricKind::Gauge,
+            MetricType::COUNTER => MetricKind::Counter,
+            MetricType::HISTOGRAM => MetricKind::Histogram,
             other => panic!("{other:?}"),
         };
         assert_eq!(kind, expected.kind, "{}", expected.name);
         let mut labels = expected.labels.to_vec();
         labels.sort_unstable();
         for metric in gathered.get_metric() {
-            let names: Vec<_> =
-                metric.get_label().iter().map(prometheus::proto::LabelPair::name).collect();
+            let names: Vec<_> = metric.get_label().iter().map(LabelPair::name).collect();
             assert_eq!(names, labels, "{}", expected.name);
         }
     }
@@ -144,7 +142,7 @@ async fn a_flood_of_codes_ends_in_other() {
     for code in ["0", "63", "other"] {
         assert_eq!(value(&telemetry, &series(code)), 0.0);
     }
-    tokio::time::advance(open_set::BIRTH).await;
+    tokio::time::advance(dynamic_counters::BIRTH_DELAY).await;
     assert_eq!(value(&telemetry, &series("63")), 2.0);
     assert_eq!(value(&telemetry, &series("other")), 37.0);
     assert_eq!(text(&telemetry).matches("aitask_response_codes_total{").count(), 65);
@@ -160,7 +158,7 @@ fn what_a_mapping_names_exists_from_the_start() {
             "providers: [{{ name: p, preset: mjdjourney, response: {{ {response} }} }}]\ntasks: []\n"
         );
         let Loaded { config, .. } = load_text("c.yml", &text, std::path::Path::new("")).unwrap();
-        provider.expect(&config.providers[0].mapping);
+        provider.declare(&config.providers[0].mapping);
     };
     let code = |code: &str| {
         let series = format!(r#"aitask_response_codes_total{{code="{code}",provider="p"}}"#);
@@ -213,7 +211,7 @@ fn a_provider_comes_and_goes() {
     let telemetry = Telemetry::new();
     let first = telemetry.provider("p");
     assert!(Arc::ptr_eq(&first, &telemetry.provider("p")));
-    let due = Due { count: 3, ..Due::default() };
+    let due = DuePolls { count: 3, ..DuePolls::default() };
     telemetry.provider("q").due.set(due, Instant::now());
     first.poll_started(Duration::ZERO, true);
     assert_eq!(value(&telemetry, r#"aitask_poll_retries_total{provider="p"}"#), 1.0);
@@ -242,4 +240,29 @@ fn reloads() {
     telemetry.tasks_without_credentials(0, 2);
     telemetry.tasks_without_credentials(5, 0);
     assert_eq!(value(&telemetry, r#"aitask_exporter_dropped_tasks{reason="credentials"}"#), 2.0);
+}
+
+fn cpu_seconds(process: &ProcessMetrics) -> f64 {
+    let families = process.collect();
+    let family = families.iter().find(|family| family.name() == CPU_SECONDS).unwrap();
+    family.get_metric()[0].get_counter().get_value()
+}
+
+#[test]
+fn cpu_time_has_the_resolution_of_the_kernel() {
+    let process = ProcessMetrics::new();
+    let start = cpu_seconds(&process);
+    let mut last = start;
+    for _ in 0..100 {
+        let next = std::iter::repeat_with(|| cpu_seconds(&process)).find(|next| *next != last);
+        let next = next.unwrap();
+        assert!(next > last, "{next} after {last}");
+        last = next;
+    }
+    // In whole seconds these would have been a hundred, which no work here takes.
+    assert!(last - start < 60.0, "{start} to {last}");
+    let whole = process.0.collect();
+    let whole = whole.iter().find(|family| family.name() == CPU_SECONDS).unwrap();
+    let whole = whole.get_metric()[0].get_counter().get_value();
+    assert!(cpu_seconds(&process) >= whole && last < whole + 60.0, "{last} and {whole}");
 }

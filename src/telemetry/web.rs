@@ -1,33 +1,34 @@
-//! Counters of the web side.
+//! Metrics of the web server.
 
 use prometheus::{IntCounter, IntGauge};
 
 use super::{Telemetry, int_counter, int_gauge};
 use crate::family::{ACCEPT_ERRORS, CONNECTIONS, CONNECTIONS_CLOSED, REQUESTS_REJECTED};
 
-/// A reason for refusing a request before its handler sees it.
+/// The reason for rejecting a request before its handler runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rejected {
-    /// As many scrapes as are allowed were under way.
+pub enum RejectReason {
+    /// The maximum number of concurrent scrapes was reached.
     Scrapes,
-    /// As many pages, lists of tasks or configurations as are allowed were under way.
+    /// The maximum number of concurrent requests for pages, lists of tasks or the configuration was
+    /// reached.
     Pages,
-    /// As many probes as are allowed were under way.
+    /// The maximum number of concurrent probes was reached.
     Probes,
-    /// The header `Host` is missing, there twice or not readable.
+    /// The header `Host` is missing, duplicated or malformed.
     Host,
-    /// The page of another site asks through its visitor's browser.
+    /// A page of another site made the browser send the request.
     CrossSite,
     /// The password is missing or wrong.
     Unauthorized,
 }
 
-impl Rejected {
-    /// All of them, in the order of their numbers.
+impl RejectReason {
+    /// All reasons, in the order of the counters.
     pub const ALL: [Self; 6] =
         [Self::Scrapes, Self::Pages, Self::Probes, Self::Host, Self::CrossSite, Self::Unauthorized];
 
-    /// The value of the label `reason`.
+    /// Returns the value of the label `reason`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Scrapes => "too_many_scrapes",
@@ -40,27 +41,27 @@ impl Rejected {
     }
 }
 
-/// A reason for closing a connection before its client does.
+/// The reason for closing a connection before its client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closed {
-    /// It was the idlest, and another one needed its place.
+pub enum CloseReason {
+    /// The connection was idle for the longest time, and a new one needed its slot.
     Evicted,
-    /// Its TLS handshake failed or took too long.
+    /// The TLS handshake failed or took too long.
     Handshake,
     /// The head of a request was late, too large or malformed.
     Head,
-    /// No further request came.
+    /// No further request arrived.
     Idle,
-    /// Its client took too little of an answer for too long.
+    /// The client read too little of a response for too long.
     SlowReader,
 }
 
-impl Closed {
-    /// All of them, in the order of their numbers.
+impl CloseReason {
+    /// All reasons, in the order of the counters.
     pub const ALL: [Self; 5] =
         [Self::Evicted, Self::Handshake, Self::Head, Self::Idle, Self::SlowReader];
 
-    /// The value of the label `reason`.
+    /// Returns the value of the label `reason`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Evicted => "evicted",
@@ -72,28 +73,28 @@ impl Closed {
     }
 }
 
-/// Handles on the families of the web side. Each series exists from the start.
+/// The metrics of the web server. Each series exists from the start.
 #[derive(Clone, Debug)]
 pub struct WebTelemetry {
-    rejected: [IntCounter; Rejected::ALL.len()],
-    closed: [IntCounter; Closed::ALL.len()],
+    rejected: [IntCounter; RejectReason::ALL.len()],
+    closed: [IntCounter; CloseReason::ALL.len()],
     connections: IntGauge,
     accept_errors: IntCounter,
 }
 
 impl WebTelemetry {
-    /// Handles that no registry shows yet.
+    /// Creates metrics that are not registered yet.
     pub(super) fn new() -> Self {
         let counter = |family, reason| int_counter(family, &[("reason", reason)]);
         Self {
-            rejected: Rejected::ALL.map(|reason| counter(&REQUESTS_REJECTED, reason.as_str())),
-            closed: Closed::ALL.map(|reason| counter(&CONNECTIONS_CLOSED, reason.as_str())),
+            rejected: RejectReason::ALL.map(|reason| counter(&REQUESTS_REJECTED, reason.as_str())),
+            closed: CloseReason::ALL.map(|reason| counter(&CONNECTIONS_CLOSED, reason.as_str())),
             connections: int_gauge(&CONNECTIONS, &[]),
             accept_errors: int_counter(&ACCEPT_ERRORS, &[]),
         }
     }
 
-    /// Shows the families in the registry of `telemetry`.
+    /// Registers the metrics in the registry of `telemetry`.
     pub(super) fn register(&self, telemetry: &Telemetry) {
         for counter in self.rejected.iter().chain(&self.closed) {
             telemetry.register(counter.clone());
@@ -102,14 +103,14 @@ impl WebTelemetry {
         telemetry.register(self.accept_errors.clone());
     }
 
-    /// Counts a request that was refused.
-    pub fn rejected(&self, reason: Rejected) {
-        increment(reason, &Rejected::ALL, &self.rejected);
+    /// Counts a rejected request.
+    pub fn rejected(&self, reason: RejectReason) {
+        increment(reason, &RejectReason::ALL, &self.rejected);
     }
 
     /// Counts a connection that the exporter closed.
-    pub fn closed(&self, reason: Closed) {
-        increment(reason, &Closed::ALL, &self.closed);
+    pub fn closed(&self, reason: CloseReason) {
+        increment(reason, &CloseReason::ALL, &self.closed);
     }
 
     /// Counts a connection that was opened.
@@ -128,7 +129,7 @@ impl WebTelemetry {
     }
 }
 
-/// Increments the counter that stands where `reason` stands among all.
+/// Increments the counter with the position of `reason` in `all`.
 fn increment<T: Copy + PartialEq>(reason: T, all: &[T], counters: &[IntCounter]) {
     let mut counters = all.iter().zip(counters);
     if let Some((_, counter)) = counters.find(|(known, _)| **known == reason) {

@@ -16,8 +16,8 @@ use super::query::TaskFilter;
 use super::stream::stream;
 use super::{WebState, negotiation};
 use crate::clock::Timestamp;
-use crate::record::Record;
-use crate::store::TasksView;
+use crate::record::TrackedTask;
+use crate::store::TaskList;
 
 /// Returns the tasks that the query selects.
 pub async fn tasks(
@@ -49,7 +49,7 @@ pub async fn tasks(
 
 /// Writes one task per line, so that the output is also readable for people and for `grep`.
 fn write_tasks(
-    tasks: &[TasksView],
+    tasks: &[TaskList],
     filter: &TaskFilter,
     now: Timestamp,
     out: &mut impl Write,
@@ -57,7 +57,7 @@ fn write_tasks(
     out.write_all(b"{\"tasks\":[")?;
     let mut separator = "\n";
     for view in tasks {
-        for record in view.records() {
+        for record in view.tasks() {
             if filter.matches(record, view.stuck_after, now) {
                 out.write_all(separator.as_bytes())?;
                 separator = ",\n";
@@ -69,7 +69,7 @@ fn write_tasks(
 }
 
 /// Describes a task in the terms of the metrics; unknown values are null.
-fn describe(record: &Record, stuck_after: Duration, now: Timestamp) -> Value {
+fn describe(record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Value {
     let seconds = |moment: Timestamp| micros(moment.micros());
     let common = &record.task.common;
     let labels: Map<_, _> = common

@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
-use queue::{FairQueue, Position};
+use queue::{FairQueue, QueuePosition};
 use ring::{hmac, rand};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use tokio::sync::watch;
@@ -43,7 +43,7 @@ struct VerifierState {
     cache: OutcomeCache,
     queue: FairQueue<GuessFlow, Guess>,
     /// Guesses that are queued or being compared, with their positions and outcomes.
-    pending: HashMap<GuessTag, (Position, ComparisonOutcome)>,
+    pending: HashMap<GuessTag, (QueuePosition, ComparisonOutcome)>,
     is_comparing: bool,
 }
 
@@ -72,7 +72,7 @@ struct Guess {
 /// right password is admitted when it tries again.
 struct QueuePlace {
     passwords: Arc<PasswordVerifier>,
-    position: Position,
+    position: QueuePosition,
 }
 
 impl Drop for QueuePlace {
@@ -210,7 +210,7 @@ impl VerifierState {
         tag: Option<GuessTag>,
         flow: GuessFlow,
         guess: impl FnOnce(watch::Sender<Option<bool>>) -> Guess,
-    ) -> (Position, ComparisonOutcome) {
+    ) -> (QueuePosition, ComparisonOutcome) {
         let joined = tag.and_then(|tag| self.pending.get(&tag).cloned());
         // A comparison that panicked has no outcome.
         let joined = joined.filter(|(_, outcome)| outcome.has_changed().is_ok());

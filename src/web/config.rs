@@ -80,7 +80,7 @@ pub fn load(path: &Path) -> (Result<WebConfig, Diagnostics>, WatchedFiles) {
     (config, files)
 }
 
-fn headers(table: &RawHeaders, sink: &DiagnosticSink) -> HeaderMap {
+fn headers(table: &RawResponseHeaders, sink: &DiagnosticSink) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let report = |mistake| sink.push(mistake);
     for (key, value) in &table.0 {
@@ -109,7 +109,7 @@ fn headers(table: &RawHeaders, sink: &DiagnosticSink) -> HeaderMap {
                 headers.insert(known, value);
             }
             Err(_) => {
-                report(Diagnostic::new(value_place, format!("{name} cannot have this value")))
+                report(Diagnostic::new(value_place, format!("{name} cannot have this value")));
             }
         }
     }
@@ -172,11 +172,11 @@ pub struct RawHttp {
     /// exporter serves HTTP/1.1 only.
     pub http2: Spanned<bool>,
     /// Headers of every response.
-    pub headers: Spanned<RawHeaders>,
+    pub headers: Spanned<RawResponseHeaders>,
 }
 
 /// Headers by name.
-pub type RawHeaders = OrderedMap<PublicText>;
+pub type RawResponseHeaders = OrderedMap<PublicText>;
 
 /// Minimum cost that bcrypt accepts. Each increment doubles the time.
 const MIN_COST: u32 = 4;

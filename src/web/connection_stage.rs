@@ -5,7 +5,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::telemetry::web::Closed;
+use crate::telemetry::web::CloseReason;
 
 /// Maximum time for the head of a request, and for a TLS handshake. Prometheus sends its headers in
 /// one packet, and needs two for its part of a handshake.
@@ -33,7 +33,7 @@ struct StageState {
     /// Time by which the client must have taken the whole response.
     send_by: Option<Instant>,
     /// Reason for which the exporter closes the connection.
-    closed: Option<Closed>,
+    closed: Option<CloseReason>,
 }
 
 /// The events that a connection can wait for. Connections with lesser values are evicted first.
@@ -135,12 +135,12 @@ impl ConnectionStage {
     }
 
     /// Notes why the connection is being closed. The first reason stays.
-    pub fn close(&self, reason: Closed) {
+    pub fn close(&self, reason: CloseReason) {
         self.0.lock().closed.get_or_insert(reason);
     }
 
     /// Returns the reason for which the exporter closed the connection, if it did.
-    pub fn closed(&self) -> Option<Closed> {
+    pub fn closed(&self) -> Option<CloseReason> {
         self.0.lock().closed
     }
 }

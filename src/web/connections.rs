@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::connection_stage::{ConnectionStage, WaitingFor};
 use crate::telemetry::Telemetry;
-use crate::telemetry::web::Closed;
+use crate::telemetry::web::CloseReason;
 
 /// Maximum number of connections: many times what Prometheus servers and people need. Each
 /// connection can cost a file descriptor and the head of a request.
@@ -100,7 +100,7 @@ impl OpenConnections {
         if let Some(OpenConnection { evict, .. }) = idlest.and_then(|number| open.remove(&number)) {
             // The connection may have just ended by itself.
             if evict.send(()).is_ok() {
-                self.telemetry.web.closed(Closed::Evicted);
+                self.telemetry.web.closed(CloseReason::Evicted);
             }
         }
     }

@@ -29,7 +29,7 @@ use super::connections::FdReserve;
 use super::connections::{ConnectionSlot, MAX_HEAD_BYTES, OpenConnections};
 use super::middleware::GuardedBody;
 use super::timeouts::{ReadTimeout, WriteTimeout};
-use crate::telemetry::web::Closed;
+use crate::telemetry::web::CloseReason;
 use crate::tls::explain::{Peer, explain};
 
 /// Delay after a failure to accept, which is mostly caused by a lack of file descriptors.
@@ -173,7 +173,7 @@ impl WebServer {
             // Scanners and wrong certificates are logged at debug level only: they are no fault of
             // the exporter.
             Err(error) => {
-                client.stage.close(Closed::Handshake);
+                client.stage.close(CloseReason::Handshake);
                 let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
                 let error =
                     inner.map_or_else(|| error.to_string(), |error| explain(error, Peer::Client));
@@ -236,7 +236,7 @@ pub async fn serve_connection(
         }
     };
     if ended.is_err_and(|error| error.is_parse()) {
-        stage.close(Closed::Head);
+        stage.close(CloseReason::Head);
     }
 }
 
@@ -253,16 +253,31 @@ impl Drop for Answering {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
+
+    fn client() -> (ClientConnection, Arc<ConnectionStage>) {
+        let stage = Arc::new(ConnectionStage::new());
+        let address = ClientAddress(Ipv4Addr::LOCALHOST.into());
+        (ClientConnection { address, stage: Arc::clone(&stage) }, stage)
+    }
+
+    /// Sends a request and returns the head of the response, which has no body.
+    async fn request(near: &mut DuplexStream) -> String {
+        near.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(near.read_u8().await.unwrap());
+        }
+        String::from_utf8(head).unwrap()
+    }
 
     /// A client that keeps sending requests is answered, and its connection ends nevertheless.
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_is_too_old_ends_with_an_answer() {
         let (mut near, far) = duplex(64 << 10);
-        let address = ClientAddress(Ipv4Addr::LOCALHOST.into());
-        let client = ClientConnection { address, stage: Arc::new(ConnectionStage::new()) };
+        let (client, _) = client();
         let (_stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(serve_connection(far, client, Router::new(), stopped));
         let start = Instant::now();
@@ -270,18 +285,27 @@ mod tests {
         let mut answer = String::new();
         while !answer.contains("connection: close") {
             assert!(start.elapsed() < MAX_AGE + Duration::from_secs(30));
-            near.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(near.read_u8().await.unwrap());
-            }
-            answer = String::from_utf8(head).unwrap();
+            answer = request(&mut near).await;
             assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
             answers += 1;
             tokio::time::advance(Duration::from_secs(30)).await;
         }
         assert_eq!(answers, 11);
         serving.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_closed_after_a_minute() {
+        let (mut near, far) = duplex(64 << 10);
+        let (client, stage) = client();
+        let (_stop, stopped) = watch::channel(false);
+        let serving = tokio::spawn(serve_connection(far, client, Router::new(), stopped));
+        assert_eq!(request(&mut near).await.lines().next(), Some("HTTP/1.1 404 Not Found"));
+        let start = Instant::now();
+        assert_eq!(near.read(&mut [0]).await.unwrap(), 0, "nothing more comes");
+        assert_eq!(start.elapsed().as_secs(), 60);
+        serving.await.unwrap();
+        assert_eq!(stage.closed(), Some(CloseReason::Idle));
     }
 
     #[tokio::test(start_paused = true)]

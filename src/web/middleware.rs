@@ -18,7 +18,7 @@ use super::auth::{BasicCredentials, ClientAddress};
 use super::config::WebConfig;
 use super::config::reloadable::ReloadableWebConfig;
 use crate::telemetry::Telemetry;
-use crate::telemetry::web::Rejected;
+use crate::telemetry::web::RejectReason;
 
 /// Content security policy of the pages, which have inline styles and send a form to the exporter
 /// itself. Most text on them comes from outside, and must not run even if the escaping has a hole.
@@ -68,7 +68,7 @@ pub async fn authenticate_and_set_headers(
     let mut response = if admitted {
         next.run(request).await
     } else {
-        guard.telemetry.web.rejected(Rejected::Unauthorized);
+        guard.telemetry.web.rejected(RejectReason::Unauthorized);
         let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic"))];
         (StatusCode::UNAUTHORIZED, challenge, "Unauthorized\n").into_response()
     };
@@ -121,7 +121,7 @@ const MAX_PROBES: usize = 64;
 /// another out.
 #[derive(Clone, Debug)]
 pub struct RequestLimit {
-    reason: Rejected,
+    reason: RejectReason,
     /// Body of the response to a request beyond the limit.
     message: Arc<str>,
     permits: Arc<Semaphore>,
@@ -135,7 +135,7 @@ impl RequestLimit {
             "{most} scrapes are being answered, which is the limit of --web.max-requests; try again\n"
         );
         let most = if most == 0 { Semaphore::MAX_PERMITS } else { most };
-        Self::new(most, Rejected::Scrapes, message, telemetry)
+        Self::new(most, RejectReason::Scrapes, message, telemetry)
     }
 
     /// Limits pages, lists of tasks and `/config`.
@@ -143,21 +143,21 @@ impl RequestLimit {
         Self::constant(
             MAX_PAGE_REQUESTS,
             "pages and lists are being answered",
-            Rejected::Pages,
+            RejectReason::Pages,
             telemetry,
         )
     }
 
     /// Limits probes.
     pub fn probes(telemetry: &Arc<Telemetry>) -> Self {
-        Self::constant(MAX_PROBES, "probes are under way", Rejected::Probes, telemetry)
+        Self::constant(MAX_PROBES, "probes are under way", RejectReason::Probes, telemetry)
     }
 
-    fn constant(most: usize, what: &str, reason: Rejected, telemetry: &Arc<Telemetry>) -> Self {
+    fn constant(most: usize, what: &str, reason: RejectReason, telemetry: &Arc<Telemetry>) -> Self {
         Self::new(most, reason, format!("{most} {what}, which is the most; try again\n"), telemetry)
     }
 
-    fn new(most: usize, reason: Rejected, message: String, telemetry: &Arc<Telemetry>) -> Self {
+    fn new(most: usize, reason: RejectReason, message: String, telemetry: &Arc<Telemetry>) -> Self {
         let permits = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         Self { reason, message: message.into(), permits, telemetry: Arc::clone(telemetry) }
     }

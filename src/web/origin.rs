@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::telemetry::Telemetry;
-use crate::telemetry::web::Rejected;
+use crate::telemetry::web::RejectReason;
 
 /// Header in which a browser names the site of the page that sends a request.
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
@@ -108,7 +108,7 @@ pub async fn require_host(
     if host(request.version(), request.headers()).is_ok() {
         return next.run(request).await;
     }
-    telemetry.web.rejected(Rejected::Host);
+    telemetry.web.rejected(RejectReason::Host);
     let message = "the header Host is missing, given twice or not readable\n";
     (StatusCode::BAD_REQUEST, message).into_response()
 }
@@ -124,7 +124,7 @@ pub async fn refuse_foreign(
     if !is_foreign(host.as_ref(), request.headers()) {
         return next.run(request).await;
     }
-    telemetry.web.rejected(Rejected::CrossSite);
+    telemetry.web.rejected(RejectReason::CrossSite);
     (StatusCode::FORBIDDEN, "the page of another site may not ask for this\n").into_response()
 }
 

@@ -18,9 +18,9 @@ use super::middleware::RequestPermit;
 use super::stream::ComputePermits;
 use super::{WebState, query};
 use crate::clock::Timestamp;
-use crate::history::Entry;
+use crate::history::FailureEntry;
 use crate::observation;
-use crate::store::ProviderView;
+use crate::store::ProviderSummary;
 use details::{Fact, facts, troubles};
 use format::FormattedTime;
 
@@ -91,7 +91,7 @@ pub struct FailedPoll {
 
 impl FailedPoll {
     /// Formats a failed poll at the time `now`.
-    pub fn new(entry: &Entry, now: Timestamp) -> Self {
+    pub fn new(entry: &FailureEntry, now: Timestamp) -> Self {
         Self {
             at: FormattedTime::new(entry.at, now),
             provider: format::short(&entry.provider),
@@ -161,7 +161,7 @@ fn excerpt(refusal: &str) -> String {
     lines.join("\n")
 }
 
-fn provider_row(view: &ProviderView) -> ProviderRow {
+fn provider_row(view: &ProviderSummary) -> ProviderRow {
     let of_provider = ("provider", &*view.name);
     let count = |count: u64, narrowed: (&str, &str)| LinkedCount {
         text: format::count(count),

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use super::{WebState, metrics, query};
 use crate::observation::{Failure, Reason};
 use crate::poll::{ProbeError, report};
-use crate::record::Record;
+use crate::record::TrackedTask;
 use crate::reload::ProbeOutcome;
-use crate::store::{Snapshot, TasksView};
+use crate::store::{Snapshot, TaskList};
 use crate::telemetry;
 
 /// Header with the time for which Prometheus waits for the response, in seconds.
@@ -120,17 +120,17 @@ async fn answer(
         Err(_) => Vec::new(),
     };
     for outcome in &mut outcomes {
-        web.live.store.admit_words(&provider, outcome);
+        web.live.store.limit_words(&provider, outcome);
     }
     let success = !outcomes.is_empty() && outcomes.iter().all(Result::is_ok);
     let stuck_after = upstream.provider.limits.stuck_after;
-    let mut record = Record::new(task, now);
+    let mut record = TrackedTask::new(task, now);
     for outcome in &outcomes {
-        record.take_in(outcome, now, stuck_after);
+        record.apply(outcome, now, stuck_after);
     }
     // A task that was not polled has no metrics.
     let records = Some(record).filter(|_| !outcomes.is_empty());
-    let tasks = TasksView::of(records, stuck_after);
+    let tasks = TaskList::of(records, stuck_after);
     let snapshot = Snapshot::of(vec![tasks], now);
     let probe = telemetry::probe_families(success, start.elapsed());
     Ok(metrics::respond(headers, snapshot, probe, web.compute_permits.clone(), |_| {}))

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::clock::Timestamp;
 use crate::observation::State;
-use crate::record::Record;
+use crate::record::TrackedTask;
 
 /// Parses and decodes the parameters of `query`, in their order.
 ///
@@ -109,7 +109,7 @@ impl TaskFilter {
     }
 
     /// Reports whether a task of the provider matches.
-    pub fn matches(&self, record: &Record, stuck_after: Duration, now: Timestamp) -> bool {
+    pub fn matches(&self, record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> bool {
         self.state.is_none_or(|state| record.state() == state)
             && self.stuck.is_none_or(|stuck| record.is_stuck(stuck_after, now) == stuck)
             && self.task_id.as_ref().is_none_or(|id| **id == *record.task.id)

@@ -18,7 +18,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection_stage::ANSWER_TIMEOUT;
-use crate::exposition::out::Out;
+use crate::exposition::BodyWriter;
 
 /// Size of a chunk, in bytes: large enough that the threads that write and send seldom wake each
 /// other.
@@ -35,7 +35,7 @@ pub const CHUNKS_AHEAD: usize = 2;
 pub fn stream(
     gzip: bool,
     compute_permits: ComputePermits,
-    write: impl FnOnce(&mut Out<Chunks>) -> io::Result<()> + Send + 'static,
+    write: impl FnOnce(&mut BodyWriter<Chunks>) -> io::Result<()> + Send + 'static,
     on_done: impl FnOnce(Duration) + Send + 'static,
 ) -> Body {
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
@@ -53,10 +53,10 @@ pub fn stream(
 
 fn write_all(
     gzip: bool,
-    write: impl FnOnce(&mut Out<Chunks>) -> io::Result<()>,
+    write: impl FnOnce(&mut BodyWriter<Chunks>) -> io::Result<()>,
     chunks: Chunks,
 ) -> io::Result<()> {
-    let mut out = Out::new(gzip, chunks)?;
+    let mut out = BodyWriter::new(gzip, chunks)?;
     write(&mut out)?;
     let mut chunks = out.finish()?;
     chunks.flush()?;

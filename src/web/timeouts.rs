@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::connection_stage::{ConnectionStage, HEADER_TIMEOUT, WaitingFor};
-use crate::telemetry::web::Closed;
+use crate::telemetry::web::CloseReason;
 
 /// Maximum time for which a client takes nothing.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -63,8 +63,8 @@ impl<R> ReadTimeout<R> {
             match self.stage.read_deadline() {
                 Some(deadline) if deadline <= now => {
                     self.stage.close(match self.stage.waiting() {
-                        WaitingFor::Request => Closed::Idle,
-                        WaitingFor::Head | WaitingFor::Answer => Closed::Head,
+                        WaitingFor::Request => CloseReason::Idle,
+                        WaitingFor::Head | WaitingFor::Answer => CloseReason::Head,
                     });
                     return Poll::Ready(io::ErrorKind::TimedOut.into());
                 }
@@ -153,7 +153,7 @@ impl<W> WriteTimeout<W> {
             Box::pin(tokio::time::sleep_until(deadline))
         });
         ready!(timer.as_mut().poll(cx));
-        stage.close(Closed::SlowReader);
+        stage.close(CloseReason::SlowReader);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -286,7 +286,7 @@ mod tests {
             timed_out(WriteTimeout::new(ours, Arc::clone(&stage)).write_all(&[0; 64])).await,
             120
         );
-        assert_eq!(stage.closed(), Some(Closed::SlowReader));
+        assert_eq!(stage.closed(), Some(CloseReason::SlowReader));
         take.abort();
     }
 
@@ -310,7 +310,7 @@ mod tests {
         let mut byte = [0];
         pass(&mut theirs, &mut ours, "GET").await;
         assert_eq!(timed_out(ours.read_exact(&mut byte)).await, 5);
-        assert_eq!(stage.closed(), Some(Closed::Head));
+        assert_eq!(stage.closed(), Some(CloseReason::Head));
         for end in ["\r\n\r\n", "\n\n"] {
             stage.begin_head();
             pass(&mut theirs, &mut ours, end).await;

@@ -1,5 +1,5 @@
-//! From a task that gets stuck to the message on somebody's phone, and back: the simulated gateway,
-//! the exporter, a real Prometheus with our rules and a real Alertmanager.
+//! From a task that gets stuck to the message on a phone, and back: the simulated gateway, the
+//! exporter, a real Prometheus with our rules and a real Alertmanager.
 
 use std::fs;
 

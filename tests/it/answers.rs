@@ -16,8 +16,7 @@ use parking_lot::Mutex;
 
 use crate::harness::{Exporter, until};
 
-/// An API that answers whatever bytes it was given. `GET /t/{id}` asks for a task, `POST /batch` for
-/// several.
+/// An API that answers with any bytes. `GET /t/{id}` requests one task, `POST /batch` several.
 struct Api {
     address: SocketAddr,
     answers: Arc<Mutex<HashMap<String, Vec<u8>>>>,
@@ -33,19 +32,19 @@ impl Api {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (answers, asked) = (Arc::clone(&answers), Arc::clone(&asked));
-                // A client that leaves ends its connection.
+                // A client that disconnects ends its connection.
                 thread::spawn(move || serve(stream.unwrap(), &answers, &asked));
             }
         });
         api
     }
 
-    /// Answers a path with a body and HTTP status 200.
+    /// Sets the body of the response at a path; the HTTP status is 200.
     fn answer(&self, path: &str, body: impl AsRef<[u8]>) {
         self.answer_with(path, "200 OK\r\n", body);
     }
 
-    /// The same with this status line, and header lines.
+    /// Sets the response at a path, with this status line and these header lines.
     fn answer_with(&self, path: &str, head: &str, body: impl AsRef<[u8]>) {
         let body = body.as_ref();
         let head = format!("HTTP/1.1 {head}Content-Length: {}\r\n\r\n", body.len());
@@ -53,7 +52,7 @@ impl Api {
         self.answers.lock().insert(path.to_owned(), answer);
     }
 
-    /// The paths that were asked for so far.
+    /// Returns the paths of all requests so far.
     fn asked(&self) -> Vec<String> {
         self.asked.lock().iter().map(|(path, _)| path.clone()).collect()
     }
@@ -202,7 +201,7 @@ fn a_blank_id_is_none() {
 fn a_body_can_ask_for_a_pause() {
     let api = Api::start();
     let response = format!("{USUAL}, retry_after: {{ path: [/wait, /error/retry_after] }}");
-    // An answer that speaks of success pauses no provider, whatever it says.
+    // A response that reports success pauses no provider, whatever else it contains.
     for id in ["a", "asks"] {
         let answer = r#"{"code":0,"wait":599,"data":{"id":"ID","status":"RUN"}}"#;
         api.answer(&format!("/t/{id}"), answer.replace("ID", id));
@@ -215,7 +214,7 @@ fn a_body_can_ask_for_a_pause() {
     until("the pause is over", || api.longest_pause() >= Duration::from_millis(2_800));
     let limited = [("task_id", "asks"), ("reason", "rate_limited")];
     assert_eq!(exporter.scrape().value("aitask_error", &limited), Some(1.0));
-    // A probe of an exporter that has not been asked to pause.
+    // A probe of an exporter whose provider is not paused.
     let idle = api.exporter(&response, "  poll_interval: 1y", "a");
     let reply = idle.get("/probe?provider=api&task_id=asks&debug=true");
     assert!(reply.text().contains("retry_after: 3s"), "{}", reply.text());

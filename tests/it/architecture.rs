@@ -8,7 +8,7 @@ use crate::harness::root;
 /// Data in, data out: none of these may look at a clock, a file or a socket.
 const PURE: [&str; 5] = ["mapping", "request", "schedule", "record", "exposition/text"];
 
-/// What only the outside of a program does.
+/// Imports that pure modules must not have.
 const OUTSIDE: [&str; 8] = [
     "std::net",
     "std::fs",
@@ -82,7 +82,7 @@ fn ranks(lib: &str) -> Vec<&str> {
     modules.map(|(_, module)| module).collect()
 }
 
-/// What the sources import against the order.
+/// Returns the imports that violate the order.
 fn violations(sources: &[Source], ranks: &[&str]) -> Vec<String> {
     let rank = |module: &str| {
         let found = ranks.iter().position(|known| *known == module);

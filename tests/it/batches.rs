@@ -39,7 +39,7 @@ fn running(id: &str) -> String {
     format!(r#"{{"id": "{id}", "status": "IN_PROGRESS"}}"#)
 }
 
-/// Answers for each task what `element` says; a batch with the array of it.
+/// Answers a request for one task with the text of `element`, and a batch with an array of them.
 fn answer(asked: &Asked, element: impl Fn(&str) -> String) -> Answer {
     let body = match &*asked.method {
         "GET" => element(asked.target.split('/').nth(3).unwrap()),
@@ -95,8 +95,8 @@ fn failures(exporter: &Exporter) -> f64 {
     samples.find("aitask_poll_failures_total", &[]).iter().map(|(_, count)| count).sum()
 }
 
-/// The fault of one task costs no other a poll, whatever it is: the answer is no JSON, none
-/// that can be divided into tasks, or refuses the batch for it.
+/// A fault of one task costs no other task a poll, whether the response is not JSON, cannot be
+/// divided into tasks, or rejects the whole batch.
 #[test]
 fn a_broken_task_fails_alone() {
     let not_a_number = |asked: &Asked| {
@@ -134,7 +134,7 @@ fn a_broken_task_fails_alone() {
         let logged = log.matches("with these tasks no batch can be read").count();
         assert_eq!(logged, 1, "{log}");
 
-        // Its neighbours are in batches again, and not every round is asked for in parts.
+        // Its neighbours are in batches again, and not every round is divided.
         let before = gateway.asked().len();
         let polls = exporter.scrape().value("aitask_polls_total", &[]).unwrap();
         let samples = eventually("ten rounds", || {
@@ -154,7 +154,7 @@ fn a_broken_task_fails_alone() {
     }
 }
 
-/// A code of the envelope that says "not found" for one unknown ID loses no other.
+/// A code of the envelope that means "not found" for one unknown ID affects no other task.
 #[test]
 fn an_unknown_task_does_not_deny_its_batch() {
     let gateway = RawGateway::start(|asked| {
@@ -176,7 +176,7 @@ fn an_unknown_task_does_not_deny_its_batch() {
     assert!(errors.iter().all(|(labels, _)| labels["task_id"] == "running-7"), "{errors:?}");
 }
 
-/// A gateway of which nothing can be read is not asked more for it.
+/// A gateway whose responses cannot be read does not get more requests for that reason.
 #[test]
 fn a_gateway_that_answers_garbage_is_not_asked_more_for_it() {
     let gateway = RawGateway::start(|_| ("200 OK", b"<html>busy</html>".to_vec()));

@@ -1,5 +1,5 @@
-//! `--config.check`, the start and a reload: one way through the files of both configurations, which
-//! tells all mistakes of all of them.
+//! `--config.check`, the start and a reload: all of them read the files of both configurations in
+//! the same way, and report all errors.
 
 use std::fs;
 use std::process::Output;
@@ -34,7 +34,7 @@ fn dir(main: &str, web: &str) -> Dir {
     dir
 }
 
-/// The exit code, and what was said on stderr, with names as in the directory itself.
+/// Returns the exit code and the text on stderr, with file names relative to the directory.
 fn said(dir: &Dir, flags: &[&str]) -> (Option<i32>, String) {
     let place = dir.path("").display().to_string();
     let files = [
@@ -46,7 +46,7 @@ fn said(dir: &Dir, flags: &[&str]) -> (Option<i32>, String) {
     (status.code(), String::from_utf8(stderr).unwrap().replace(&place, ""))
 }
 
-/// What the start would say is what the check says.
+/// Returns the errors of a check, after asserting that a start reports the same.
 fn refused(dir: &Dir) -> String {
     let checked = said(dir, &["--config.check"]);
     let state = dir.path("state").into_os_string().into_string().unwrap();
@@ -58,7 +58,7 @@ fn refused(dir: &Dir) -> String {
     checked.1
 }
 
-/// Where each mistake is, without what it is.
+/// Returns the positions in the errors.
 fn places(said: &str) -> Vec<&str> {
     let lines = said.lines().filter(|line| !line.starts_with(' '));
     lines.map(|line| line.split(": ").next().unwrap()).collect()

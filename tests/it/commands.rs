@@ -118,11 +118,11 @@ fn check_tells_right_from_wrong() {
     assert_eq!(wrong.status.code(), Some(2));
     assert!(wrong.stdout.is_empty());
     let said = String::from_utf8(wrong.stderr).unwrap();
-    // Every mistake of the file in one run, each where it is.
+    // Every error of the file is reported in one run, with its position.
     for place in ["aitask.yml:1:", "aitask.yml:2:1:", "aitask.yml:3:", "mjdjourney"] {
         assert!(said.contains(place), "{place}: {said}");
     }
-    // Without --config.check the same is said, and nothing started.
+    // Without --config.check the same errors are reported, and nothing starts.
     let path = dir.path("aitask.yml");
     let run = run(["--config.file", path.to_str().unwrap(), "--web.listen-address=127.0.0.1:0"]);
     assert_eq!(run.status.code(), Some(2));

@@ -48,7 +48,7 @@ fn our_commands_are_commands() {
         let parsed = Cli::try_parse_from(std::iter::once("aitask_exporter").chain(arguments));
         assert!(parsed.is_ok(), "{service}: {:?}", parsed.err());
     }
-    // The exporter asks the gateway where the configuration of the demo says.
+    // The exporter polls the gateway at the address in the configuration of the demo.
     assert_eq!(services["exporter"]["network_mode"], "service:simulator");
     let demo = fs::read_to_string(root("config/demo.yml")).unwrap();
     assert!(demo.contains("base_url: http://127.0.0.1:10055/"));

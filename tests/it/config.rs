@@ -1,4 +1,5 @@
-//! Configuration files: good ones load, bad ones say what is wrong, and no output has a secret.
+//! Configuration files: valid ones load, invalid ones are reported, and no output contains a
+//! secret.
 
 mod secrecy;
 

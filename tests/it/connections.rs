@@ -11,7 +11,7 @@ use crate::harness::samples::Samples;
 use crate::harness::upstream::{Asked, Reply, Upstream, answer};
 use crate::harness::{Dir, Exporter, Process, eventually, http, root};
 
-/// An exporter that asks for `tasks` tasks of a provider every `interval`.
+/// Starts an exporter that polls `tasks` tasks of a provider every `interval`.
 fn poll(provider: &str, interval: &str, tasks: usize) -> Exporter {
     let tasks: Vec<_> = (0..tasks).map(|number| format!("t{number}")).collect();
     Exporter::start(&format!(
@@ -20,7 +20,7 @@ fn poll(provider: &str, interval: &str, tasks: usize) -> Exporter {
     ))
 }
 
-/// The samples once there have been so many polls.
+/// Returns the samples after so many polls.
 fn after_polls(exporter: &Exporter, polls: f64) -> Samples {
     eventually(&format!("{polls} polls"), || {
         let samples = exporter.scrape();
@@ -36,7 +36,8 @@ fn assert_none_failed(samples: &Samples) {
     assert!(retries.iter().all(|(_, count)| *count == 0.0), "{retries:?}");
 }
 
-/// Every request by a reused connection ends as `end` says; fresh ones are answered.
+/// Asserts that no poll fails if every request on a reused connection ends with `end`, and requests
+/// on new connections are answered.
 fn no_poll_fails_where_a_reused_connection(end: fn() -> Reply, tasks: usize) {
     let upstream = Upstream::start(move |asked| match asked.number {
         0 => Reply::Keep(asked.running()),
@@ -48,7 +49,7 @@ fn no_poll_fails_where_a_reused_connection(end: fn() -> Reply, tasks: usize) {
     let asked = upstream.asked();
     let reused = asked.iter().filter(|asked| asked.number > 0).count();
     assert!(reused >= 10, "{reused} of {} requests by a reused connection", asked.len());
-    // Each poll has been answered once, and is one poll: those still under way are none yet.
+    // Each poll has been answered once and is counted once; polls in flight are not counted yet.
     let answered = (asked.len() - reused) as f64;
     let later = after_polls(&exporter, answered);
     let polls = later.value("aitask_polls_total", &[]).unwrap();
@@ -117,7 +118,7 @@ fn a_batch_is_sent_again_as_well() {
     assert!(upstream.asked().iter().any(|asked| asked.number > 0));
 }
 
-/// Each gives `connect`, and is asked for once.
+/// Each fails with `connect` and is requested once.
 #[test]
 fn a_fresh_connection_or_a_begun_answer_that_breaks_is_a_failed_poll() {
     let half = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"code\":".to_vec();
@@ -157,7 +158,8 @@ fn a_fresh_connection_or_a_begun_answer_that_breaks_is_a_failed_poll() {
     assert!(asked.get(2).is_none_or(|asked| asked.number == 0 && asked.connection == 1));
 }
 
-/// Servers that say for how long they keep a connection, and reset those that are idle for longer.
+/// Servers that announce for how long they keep a connection, and reset connections that are idle
+/// for longer.
 #[test]
 fn a_connection_is_not_reused_after_the_time_that_the_server_announces() {
     let announcing = |timeout: &'static str| {
@@ -189,7 +191,7 @@ fn a_connection_is_not_reused_after_the_time_that_the_server_announces() {
         let asked = upstream.asked();
         asked.iter().filter(|asked| asked.number > 0).count()
     };
-    // All but the first, but for a moment at which the machine was busy.
+    // All but the first, with some tolerance for a busy machine.
     assert!(reused(&long) >= 3, "{:?}", long.asked());
     assert_eq!((reused(&short), reused(&none)), (0, 0));
 }
@@ -233,8 +235,9 @@ fn pass_on(mut from: TcpStream, mut into: TcpStream, delay: Duration) -> io::Res
     }
 }
 
-/// Node with its default keep-alive of 5 s, 100 ms away. What is sent in the 200 ms before the news
-/// of a close has come meets a closed connection; newer versions wait a second longer than they say.
+/// Node with its default keep-alive of 5 s, 100 ms away. Requests that are sent in the 200 ms
+/// before the close becomes known meet a closed connection; newer versions wait one second longer
+/// than they announce.
 #[test]
 fn a_real_node_server_far_away_costs_no_poll() {
     const PROVIDERS: usize = 16;

@@ -1,4 +1,4 @@
-//! What many clients at once, or a hostile one, can cost.
+//! The cost of many clients at once, and of hostile ones.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -38,12 +38,12 @@ pub fn connections(address: SocketAddr, count: usize, text: &[u8]) -> Vec<TcpStr
     (0..count).map(connection).collect()
 }
 
-/// How many connections the exporter closed for this reason.
+/// Returns the number of connections that the exporter closed for this reason.
 fn closed(samples: &Samples, reason: &str) -> f64 {
     samples.value(CLOSED, &[("reason", reason)]).unwrap()
 }
 
-/// How many requests the exporter refused for this reason.
+/// Returns the number of requests that the exporter rejected for this reason.
 pub fn rejected(samples: &Samples, reason: &str) -> f64 {
     samples.value("aitask_exporter_http_requests_rejected_total", &[("reason", reason)]).unwrap()
 }
@@ -54,7 +54,7 @@ fn as_many_files_may_be_open_as_the_hard_limit_says() {
     assert_eq!(exporter.scrape().value("process_max_fds", &[]), Some(500.0));
 }
 
-/// A gateway that takes connections and never answers.
+/// Starts a gateway that accepts connections and never responds.
 fn silent_gateway() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -105,7 +105,7 @@ fn one_connection_too_many_closes_the_idlest() {
     let mut rest = Vec::new();
     assert!(idle.read_to_end(&mut rest).is_ok(), "closed in peace");
     assert!(silent[0].read_to_end(&mut rest).is_ok());
-    // The request that was under way is answered.
+    // The request in flight is answered.
     reader.read_to_end(&mut answer).unwrap();
     assert!(answer.ends_with(b"\r\n0\r\n\r\n"), "the answer broke off");
 }
@@ -183,7 +183,7 @@ fn slow_readers_of_the_configuration_share_it_and_are_counted_to_the_end() {
     }
     let grown = memory(&exporter).saturating_sub(before);
     assert!(grown < 20 << 10, "{grown} kB");
-    // Those whose answers wait to be read still count.
+    // Requests whose responses wait for their readers still count.
     assert_eq!(answered, 16);
     assert_eq!(exporter.get("/config").status, 503);
     assert_eq!(exporter.get("/metrics").status, 200);

@@ -54,7 +54,7 @@ fn the_mixin_is_formatted() {
     }
 }
 
-/// What a user changes in the configuration of the mixin changes alerts, texts and panels alike.
+/// A change in the configuration of the mixin changes alerts, texts and panels.
 #[test]
 fn a_limit_is_set_in_one_place() {
     let mixin = root("dashboards/mixin/mixin.libsonnet");

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use aitask_exporter::cli::Cli;
 use aitask_exporter::config::{self, preset};
-use aitask_exporter::family::{self, Family, Kind};
+use aitask_exporter::family::{self, Family, MetricKind};
 use aitask_exporter::observation::Reason;
 use clap::CommandFactory;
 use serde_json::Value;
@@ -44,7 +44,7 @@ fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
     blocks.map(|rest| rest.split_once("```").expect("the end of a block").0).collect()
 }
 
-/// What stands between backticks, blocks of code included.
+/// Returns the texts between backticks, including blocks of code.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
@@ -64,7 +64,7 @@ fn flags(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-/// The commands that a reader is told to type.
+/// Returns the commands that a document asks its reader to type.
 fn typed(text: &str) -> BTreeSet<&str> {
     blocks(text, "sh").into_iter().flat_map(str::lines).collect()
 }
@@ -109,7 +109,7 @@ fn every_metric_and_flag_that_is_named_exists() {
     let recorded: Vec<_> = rules::all().into_iter().map(|rule| rule.name).collect();
     let is_recorded = |word: &str| recorded.iter().any(|name| name.split(':').nth(1) == Some(word));
     let exists = |word: &str| {
-        let histogram = |family: &&Family| family.kind == Kind::Histogram;
+        let histogram = |family: &&Family| family.kind == MetricKind::Histogram;
         let stems = ["_bucket", "_sum", "_count"].map(|suffix| word.strip_suffix(suffix));
         families.iter().any(|family| family.name == word)
             || is_recorded(word)
@@ -230,7 +230,7 @@ fn both_readmes_name_the_same_commands() {
     }
 }
 
-/// What the demo shows changes with its tasks, and then what the READMEs show of it must.
+/// The READMEs show the current tasks of the demo.
 #[test]
 fn the_excerpts_are_of_the_demo() {
     let demo = read("config/demo.yml");

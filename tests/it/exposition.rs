@@ -10,8 +10,8 @@ use crate::harness::{Dir, Exporter, Gateway, http, tools};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0";
 
-/// What differs between two scrapes of an exporter that polls nothing: ages, and what the
-/// process tells of itself.
+/// Reports whether a family differs between two scrapes of an exporter that polls nothing: ages,
+/// and metrics of the process.
 fn moves(name: &str) -> bool {
     name.contains("queue_age_seconds")
         || name.starts_with("process_")
@@ -113,7 +113,7 @@ fn the_documentation_lists_what_is_exported() {
             let mut cells = line.strip_prefix("| `")?.split(" | ");
             Some((cells.next()?.strip_suffix('`')?, cells.next()?))
         })
-        // The gateway tells no progress; a probe is not a scrape.
+        // The gateway reports no progress; a probe is not a scrape.
         .filter(|(name, _)| *name != "aitask_progress_ratio" && !name.starts_with("probe_"))
         .collect();
     exported.sort_unstable();

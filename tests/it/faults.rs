@@ -71,7 +71,7 @@ fn each_fault_has_its_reason() {
         providers.push(gateway.provider(id, ""));
         expected.insert((*id, *id), (*reason, *code));
     }
-    // A port on which nobody listens any more.
+    // A port on which nothing listens any more.
     let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     providers
         .push(format!("{{ name: refused, preset: mjdjourney, base_url: \"http://{refused}\" }}"));
@@ -109,7 +109,7 @@ fn each_fault_has_its_reason() {
     }
     let not_up = samples.find("aitask_provider_up", &[]);
     assert!(not_up.iter().all(|(_, value)| *value == 0.0), "{not_up:?}");
-    // A redirect is an answer like any other: nobody follows it with the credentials.
+    // A redirect is a response like any other, and is not followed with the credentials.
     assert!(elsewhere.accept().is_err(), "the redirect was followed");
     assert!(!exporter.process.log().contains("hunter2"));
 }
@@ -182,7 +182,7 @@ fn a_failed_poll_erases_nothing() {
     assert_eq!(after.value("aitask_provider_up", &[]), Some(1.0));
 }
 
-/// Several APIs answer 404 for a while: one such answer does not end a task that was known.
+/// Several APIs respond with 404 temporarily: a single 404 does not end a known task.
 #[test]
 fn one_not_found_answer_is_not_believed() {
     let gateway = Gateway::start();
@@ -206,7 +206,7 @@ fn one_not_found_answer_is_not_believed() {
     assert!(page.text().contains("not_found"), "the landing page lists failed polls");
 }
 
-/// A mistyped ID must not be open, and alert, for ever.
+/// A mistyped ID must not remain open, and alert, for ever.
 #[test]
 fn an_id_that_was_never_known_ends_as_not_found() {
     let (gateway, storage) = (Gateway::start(), Dir::new());

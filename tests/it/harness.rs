@@ -1,4 +1,4 @@
-//! What the tests stand on: the exporter as a process, the simulated gateway, and patience.
+//! The harness of the tests: the exporter as a process, the simulated gateway, and waiting.
 
 pub mod certificates;
 pub mod host;
@@ -25,8 +25,8 @@ use host::{Disk, Host};
 use http::Reply;
 use samples::Samples;
 
-/// How long anything may take that is to happen at once: long for a busy machine, and only
-/// waited out by a test that fails.
+/// Maximum time for anything that should happen at once: long enough for a busy machine, and used
+/// up only by a test that fails.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The program under test.
@@ -140,7 +140,7 @@ impl Process {
         })
     }
 
-    /// What the kernel tells of it under `key`.
+    /// Returns the value of `key` in the kernel's status of the process.
     pub fn status(&self, key: &str) -> String {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let mut pairs = status.lines().filter_map(|line| line.split_once(':'));
@@ -153,12 +153,12 @@ impl Process {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
-    /// Whether it has a handler of its own for the signal with this number.
+    /// Reports whether the process handles the signal with this number.
     pub fn catches_signal(&self, number: u32) -> bool {
         u64::from_str_radix(&self.status("SigCgt"), 16).unwrap() >> (number - 1) & 1 == 1
     }
 
-    /// How the process ended.
+    /// Waits for the end of the process.
     pub fn wait(&mut self) -> ExitStatus {
         eventually("the process ends", || self.child.try_wait().unwrap())
     }
@@ -222,12 +222,20 @@ impl Exporter {
         Self::listening(Self::run(&mut command, dir, flags))
     }
 
-    /// Where `file` cannot be opened as long as there is a file called [`host::GATE`]. Waits for
-    /// nothing.
+    /// Starts an exporter for which `file` cannot be opened while a file called [`host::GATE`]
+    /// exists. Does not wait until it listens.
     pub fn begin_hanging(dir: Dir, file: &str, flags: &[&str]) -> Process {
         let mut command = Command::new(PROGRAM);
         host::hang_file(&mut command, &dir, file);
         Self::run(&mut command, dir, flags)
+    }
+
+    /// Starts an exporter like [`Self::begin_hanging`], for which time passes `speed` times as fast.
+    pub fn begin_hanging_fast(dir: Dir, file: &str, speed: u32) -> Process {
+        let mut command = Command::new(PROGRAM);
+        host::hang_file(&mut command, &dir, file);
+        host::speed_up(&mut command, speed);
+        Self::run(&mut command, dir, &[])
     }
 
     /// With name servers of which some are silent as long as there is a file `gate` in `dir`.
@@ -249,7 +257,8 @@ impl Exporter {
         Process::start(dir, command)
     }
 
-    /// One that polls nothing for long, with a list of so many IDs of `length` characters.
+    /// Starts an exporter with a list of so many IDs of `length` characters, which polls nothing
+    /// for a long time.
     pub fn start_idle(ids: usize, length: usize, flags: &[&str]) -> Self {
         let dir = Dir::with(
             "global: { poll_interval: 1y }\ntask_files: [tasks.txt]\n\
@@ -269,7 +278,7 @@ impl Exporter {
         Samples::parse(reply.text())
     }
 
-    /// Replaces the configuration, and asks to have it reloaded.
+    /// Replaces the configuration and requests a reload.
     pub fn reload(&self, config: &str) -> Reply {
         self.process.dir.write("aitask.yml", config);
         http::send(self.address, "POST", "/-/reload", &[], "").unwrap()
@@ -356,23 +365,23 @@ impl Gateway {
         assert_eq!(reply.status, 204, "{}", reply.text());
     }
 
-    /// What was asked of a task.
+    /// Returns the statistics of a task's requests.
     pub fn asked(&self, id: &str) -> Value {
         http::get(self.address, &format!("/simulator/tasks/{}", http::encode(id))).json()
     }
 
-    /// How many requests there were for a task.
+    /// Returns the number of requests for a task.
     pub fn requests(&self, id: &str) -> u64 {
         self.asked(id)["requests"].as_u64().unwrap()
     }
 
-    /// When a task was asked for, in milliseconds: the last hundred times.
+    /// Returns the times of the last hundred requests for a task, in milliseconds.
     pub fn request_times(&self, id: &str) -> Vec<i64> {
         let times = self.asked(id)["request_times_ms"].clone();
         serde_json::from_value(times).unwrap()
     }
 
-    /// What was asked altogether.
+    /// Returns the statistics of all requests.
     pub fn stats(&self) -> Value {
         http::get(self.address, "/simulator/stats").json()
     }

@@ -27,7 +27,7 @@ const TARGETS: [(&str, Target, u32); 11] = [
     ("times", targets::times::run, 5_000),
 ];
 
-/// What may be kept of a target: a corpus is there to be read.
+/// Maximum number of files in the corpus of a target: a corpus must remain readable.
 const MOST_FILES: usize = 50;
 const MOST_BYTES: usize = 4_096;
 
@@ -44,8 +44,8 @@ fn configurations() -> Vec<Vec<u8>> {
     folders.into_iter().flat_map(|folder| contents(&root(folder), ".yml")).collect()
 }
 
-/// The recorded answers of every preset, each as the answer to the question that it was recorded
-/// for.
+/// Returns the recorded responses of every preset, each as the response to the request for which it
+/// was recorded.
 fn answers() -> Vec<Vec<u8>> {
     let mut answers = Vec::new();
     for folder in fs::read_dir(root("tests/data/presets")).unwrap() {
@@ -144,7 +144,7 @@ fn every_target_is_the_fuzzers_too() {
     }
 }
 
-/// What an attack finds fails its test.
+/// A finding of an attack fails its test.
 #[test]
 fn an_attack_finds_what_is_there() {
     let corpus = [b"seconds=1".to_vec(), b"minutes=2".to_vec()];

@@ -65,7 +65,7 @@ fn poll(server: &Server, names: &[&str], more: &str) -> Exporter {
     ))
 }
 
-/// Waits for so many polls of a provider; returns how many of them failed, by their reasons.
+/// Waits for so many polls of a provider; returns the numbers of failed ones by reason.
 fn failures(exporter: &Exporter, provider: &str, polls: f64) -> Vec<(String, f64)> {
     let samples = eventually(&format!("{polls} polls of {provider}"), || {
         let samples = exporter.scrape();
@@ -90,7 +90,8 @@ fn many_polls_share_a_connection_and_no_more_than_may_are_under_way() {
     let stats = server.stats();
     assert!(stats["versions"]["2.0"].as_u64() >= Some(120), "{stats}");
     assert_eq!(stats["most_under_way"], 8, "{stats}");
-    // Those that are under way before it is known that the server speaks HTTP/2 connect for themselves.
+    // Requests that start before the server is known to support HTTP/2 open connections of their
+    // own.
     assert!(stats["sessions"].as_u64() <= Some(8), "{stats}");
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::harness::tools::{self, Prometheus};
 use crate::harness::{Exporter, Gateway, http, until};
 
-/// An ID, what the gateway is asked for, and how a label shows it.
+/// IDs, each with its form in the request and its form in a label.
 const IDS: &[(&str, &str, &str)] = &[
     ("/admin/a..b?x=1#y", "/api/mj/task/%2Fadmin%2Fa..b%3Fx%3D1%23y/fetch", "/admin/a..b?x=1#y"),
     (

@@ -1,4 +1,4 @@
-//! Compressed lines that are kept say what would be written now, whatever has happened since.
+//! Cached compressed lines equal newly written ones after any sequence of changes.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use aitask_exporter::clock::{Clock, Timestamp};
 use aitask_exporter::config::{self, Loaded};
-use aitask_exporter::exposition::{self, Format, out::Out};
+use aitask_exporter::exposition::{self, BodyWriter, Format};
 use aitask_exporter::observation::{Failure, Observation, Reason, State};
-use aitask_exporter::store::shard::Shard;
+use aitask_exporter::store::provider_tasks::ProviderTasks;
 use aitask_exporter::store::{Slot, Snapshot, Store};
 use flate2::read::GzDecoder;
 use proptest::prelude::*;
@@ -23,14 +23,14 @@ const TASKS: usize = 1_300;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Polls every so many open tasks, with an outcome of this kind.
+    /// Polls one open task in so many, with an outcome of this kind.
     Poll {
         every: usize,
         kind: u8,
     },
-    /// Lets so many seconds pass.
+    /// Advances the clock by so many seconds.
     Wait(u64),
-    /// Lists every task but every so many; labels and the time to show final tasks change.
+    /// Lists every task except one in so many; changes the labels and the retention of final tasks.
     Reload {
         without: usize,
         label: u8,
@@ -62,10 +62,10 @@ struct Fleet {
     clock: Clock,
     /// Tasks that are not final, by provider and row.
     open: BTreeMap<(usize, u32), Slot>,
-    /// When the others ended.
+    /// Times at which the other tasks ended.
     ended: BTreeMap<(usize, u32), Timestamp>,
     retain: Duration,
-    shards: Vec<Arc<Shard>>,
+    shards: Vec<Arc<ProviderTasks>>,
 }
 
 impl Fleet {
@@ -95,7 +95,7 @@ impl Fleet {
         self.retain = Duration::from_secs(retain);
         self.shards.clear();
         for (provider, changes) in
-            self.store.apply(&config.providers, tasks).into_iter().enumerate()
+            self.store.apply_config(&config.providers, tasks).into_iter().enumerate()
         {
             for slot in changes.removed {
                 self.open.remove(&(provider, slot.index));
@@ -104,13 +104,13 @@ impl Fleet {
             for placed in changes.added {
                 self.open.insert((provider, placed.slot.index), placed.slot);
             }
-            self.shards.push(changes.shard);
+            self.shards.push(changes.tasks);
         }
     }
 
     fn poll(&mut self, every: usize, kind: u8) {
         for (place, slot) in self.open.clone().into_iter().step_by(every) {
-            let change = self.shards[place.0].record(slot, &outcome(kind), |_, _| ()).unwrap();
+            let change = self.shards[place.0].record_poll(slot, &outcome(kind), |_, _| ()).unwrap();
             if change.is_final {
                 self.open.remove(&place);
                 self.ended.insert(place, self.clock.now());
@@ -118,7 +118,7 @@ impl Fleet {
         }
     }
 
-    /// How many tasks have series.
+    /// Returns the number of tasks that have series.
     fn shown(&self) -> usize {
         let now = self.clock.now();
         let retained = self.ended.values().filter(|ended| now.since(**ended) <= self.retain);
@@ -152,13 +152,13 @@ fn outcome(kind: u8) -> Result<Observation, Failure> {
 }
 
 fn plain(snapshot: &Snapshot) -> String {
-    let mut out = Out::new(false, Vec::new()).unwrap();
+    let mut out = BodyWriter::new(false, Vec::new()).unwrap();
     exposition::write(Format::Text, snapshot, &[], &mut out).unwrap();
     String::from_utf8(out.finish().unwrap()).unwrap()
 }
 
 fn through_gzip(snapshot: &Snapshot) -> String {
-    let mut out = Out::new(true, Vec::new()).unwrap();
+    let mut out = BodyWriter::new(true, Vec::new()).unwrap();
     exposition::write(Format::Text, snapshot, &[], &mut out).unwrap();
     let mut text = String::new();
     GzDecoder::new(&out.finish().unwrap()[..]).read_to_string(&mut text).unwrap();
@@ -200,7 +200,7 @@ proptest! {
                         let (counted, shown) = counted(&text);
                         assert_eq!(counted, expected as f64);
                         assert_eq!(shown, fleet.shown());
-                        // What has happened since must not show in the one before.
+                        // Later changes must not appear in the earlier snapshot.
                         if let Some((snapshot, text)) = held.replace((snapshot, text)) {
                             assert!(plain(&snapshot) == text, "a snapshot has changed");
                             assert!(through_gzip(&snapshot) == text, "a snapshot has changed");

@@ -1,5 +1,5 @@
-//! The whole program with a known text in every place where a secret may stand: none of them is
-//! ever said, whatever is asked and whatever goes wrong.
+//! The whole program with a known text in every place that can hold a secret: none of them is ever
+//! shown, whatever is requested and whatever goes wrong.
 
 mod echo;
 mod forms;
@@ -34,7 +34,7 @@ const SECRETS: [&str; 17] = [
     "zq-cookie-16",
 ];
 
-/// What each provider could send back.
+/// The texts that each provider could send back.
 const ECHOES: [(&str, &[usize]); 10] = [
     ("bearer", &[0]),
     ("file", &[1]),
@@ -48,7 +48,7 @@ const ECHOES: [(&str, &[usize]); 10] = [
     ("valued", &[15, 16]),
 ];
 
-/// Providers that carry them. `{}` stands for the gateway.
+/// Providers with secrets. `{}` is replaced by the address of the gateway.
 const PROVIDERS: &str = "
   - { name: bearer, preset: mjdjourney, base_url: 'http://{}', authorization: { credentials: zq-bearer-1 } }
   - { name: file, preset: mjdjourney, base_url: 'http://{}', authorization: { credentials_file: file } }
@@ -91,7 +91,7 @@ const FILES: [(&str, &str); 4] = [
     ("signfile", "zq-signfile-9"),
 ];
 
-/// What the provider does, by the word that the simulator knows.
+/// Task IDs, each with the simulator's word for the behaviour of the provider.
 const IDS: [&str; 8] = [
     "running-1",
     "unauthorized-1",
@@ -250,7 +250,7 @@ fn no_secret_is_ever_said() {
     }
 }
 
-/// How the answers of the echo are read.
+/// The mapping for the responses of the echo.
 const ECHOED: &str = "
     request: { path: '/{task_id}' }
     response:
@@ -300,7 +300,8 @@ fn echoing(echo: &Echo) -> (String, Vec<(&'static str, String)>) {
             "digits" => &["number", "name"],
             _ => &["status", "header"],
         };
-        // What is sent is one list; that every form of each of its texts is found, the first shows.
+        // All requests share one list of texts; the first provider shows that every form of each
+        // text is found.
         let (forms, step) = match name {
             "token" => (&FORMS[..], 1),
             "digits" => (&FORMS[..1], 1),
@@ -342,7 +343,7 @@ fn no_form_of_a_secret_that_comes_back_is_shown() {
         );
         let mut targets = vec!["/".to_owned(), "/metrics".to_owned(), "/tasks".to_owned()];
         targets.extend(["/config".to_owned(), "/api/v1/tasks".to_owned()]);
-        // Once is enough: they say the same in each format of the log.
+        // Once is enough: the texts are the same in each log format.
         for (name, id) in tasks.iter().filter(|_| format == "logfmt") {
             let probe = format!("/probe?provider={name}&task_id={id}");
             targets.extend([format!("{probe}&debug=true"), probe, format!("/tasks/{name}/{id}")]);

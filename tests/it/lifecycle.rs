@@ -36,7 +36,7 @@ fn the_first_signal_drains_within_5_seconds() {
     }
 }
 
-/// In the place of a file of a file system that does not answer.
+/// In place of a file on a file system that does not respond.
 #[test]
 fn a_start_that_hangs_can_be_ended() {
     for hangs in ["aitask.yml", "state/snapshot"] {
@@ -97,7 +97,8 @@ fn ready_and_healthy() {
     let exporter = Exporter::start(&hanging(&gateway));
     let asked = |target| exporter.get(target).status;
     assert_eq!(asked("/-/healthy"), 200);
-    // The first poll is due later, so nothing is left to wait for, even where it hangs.
+    // The first poll is due later, so there is nothing left to wait for, even if the provider
+    // hangs.
     until("ready", || asked("/-/ready") == 200);
     until("a poll hangs", || gateway.asked("a")["in_flight"] == 1);
     assert_eq!(asked("/-/ready"), 200);
@@ -179,7 +180,7 @@ fn a_reload_under_way_does_not_hold_up_the_end() {
         "POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).unwrap();
     exporter.process.signal("TERM");
-    // It was taken on, or refused because the process ends, or never heard.
+    // The request was accepted, rejected because the process is stopping, or never read.
     let mut answer = String::new();
     let heard = stream.read_to_string(&mut answer).is_ok_and(|length| length > 0);
     let answered = answer.contains("configuration reloaded") || answer.contains("is ending");
@@ -192,7 +193,7 @@ fn a_reload_under_way_does_not_hold_up_the_end() {
 fn it_needs_no_privileges_and_writes_nowhere() {
     let place = std::env::temp_dir().join(format!("aitask-nobody-{}", std::process::id()));
     fs::create_dir_all(&place).unwrap();
-    // Where this was built, others may not be allowed to look.
+    // Other users may not be allowed to read the build directory.
     let program = place.join("aitask_exporter");
     fs::copy(PROGRAM, &program).unwrap();
     let config = place.join("aitask.yml");

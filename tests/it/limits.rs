@@ -1,4 +1,4 @@
-//! Limits: on what is shown, and on what an upstream can make us keep.
+//! Limits on the exported values, and on the data that an upstream can make the exporter store.
 
 use std::collections::BTreeSet;
 
@@ -53,14 +53,14 @@ fn finished_tasks_lose_their_series_and_go_on_being_counted() {
     assert_eq!(samples.find("aitask_status", &[("provider", "none")]).len(), 0);
 }
 
-/// How many tasks an upstream answers at random, and how often each.
+/// Number of tasks with random responses, and number of responses for each.
 const TASKS: usize = 120;
 const ROUNDS: usize = 2;
 /// The families whose label values an upstream chooses: 64 values of each, and `other`.
 const OPEN: [&str; 2] = ["aitask_response_codes_total", "aitask_http_responses_total"];
 const MOST_VALUES: usize = 65;
 
-/// What an upstream says of a task in a round: mostly what no mapping knows.
+/// Returns the response of a task in a round, mostly with values that no mapping knows.
 fn random_script(id: &str, round: usize) -> Value {
     let dice = |what: &str| {
         let round = round.to_string();
@@ -190,7 +190,7 @@ fn a_body_is_read_up_to_the_limit() {
 
 #[test]
 fn polls_go_through_the_proxy_that_is_configured() {
-    // The gateway takes the whole URL of a proxied request for its path, whoever the host is.
+    // The gateway takes the whole URL of a proxied request as its path, whatever the host is.
     let gateway = Gateway::start();
     let exporter = Exporter::start(&format!(
         "global: {{ poll_interval: 200ms }}\n\

@@ -1,5 +1,5 @@
-//! Lists of tasks that vanish, come back and are called oddly: no list goes without somebody's having
-//! deleted it, and no name of a file ends anything.
+//! Lists of tasks that vanish, come back or have odd names: no task disappears unless it was
+//! deleted, and no file name stops the exporter.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -102,7 +102,7 @@ fn a_list_that_vanishes_for_a_while_is_noticed_when_it_is_back() {
     // Told once each time, however many looks there were.
     let log = exporter.process.log();
     assert_eq!(log.matches("no file matches any more").count(), 3, "{log}");
-    // A reload that something else asked for, and that no look has seen a reason for.
+    // A reload for another reason, not because a check has seen a change.
     fs::rename(dir.path("lists"), dir.path("aside")).unwrap();
     assert_eq!(reload(&exporter).status, 500);
     fs::rename(dir.path("aside"), dir.path("lists")).unwrap();
@@ -158,7 +158,7 @@ fn a_file_may_be_called_anything() {
     fs::remove_file(path(b"\xc8\xce\xce\xf1.txt")).unwrap();
     until("a list has gone", || ids(&exporter.scrape()) == ["queued-2", "queued-3"]);
     assert_eq!(reload(&exporter).status, 200);
-    // One with a mistake is named as far as that can be.
+    // A file with an error is named as far as that is possible.
     fs::write(path(b"more-\x80.txt"), "queued-3\nqueued-3\n").unwrap();
     let told = reload(&exporter);
     assert!(told.text().contains("more-\u{fffd}.txt:2:1: duplicate task"), "{}", told.text());

@@ -111,7 +111,8 @@ fn yaml(text: &str) -> String {
 
 fn nothing_is_forged(format: &str, read: fn(&str) -> Option<Event>) {
     let gateway = Gateway::start();
-    // An ID has no characters that nobody sees, and a provider's name no control characters either.
+    // An ID has no invisible characters, and the name of a provider has no control characters
+    // either.
     let id = HOSTILE.replace(is_invisible, "");
     let name = id.replace(char::is_control, "");
     gateway.put(&id, &json!({ "steps": [{ "status": HOSTILE }] }));

@@ -1,4 +1,4 @@
-//! Names of hosts: a name server that does not answer holds up its own names, and nothing else.
+//! Host names: a name server that does not respond delays its own names, and nothing else.
 
 use std::fs;
 use std::process::Command;
@@ -10,14 +10,14 @@ use crate::harness::{Dir, Exporter, PROGRAM, Process, until};
 /// More polls at once than there are threads for blocking work.
 const SILENT_TASKS: usize = 700;
 
-/// A provider for the list `providers`, asked by a name.
+/// Returns a provider for the list `providers` whose host is given by name.
 fn provider(name: &str, host: &str, upstream: &Upstream, more: &str) -> String {
     let url = format!("http://{host}:{}", upstream.address.port());
     format!("{{ name: {name}, preset: mjdjourney, base_url: '{url}', {more} }}")
 }
 
-/// Providers of which all but `well` have silent name servers, polls that end after `timeout`, and so
-/// many tasks of the first.
+/// Returns a configuration of providers that have silent name servers, except `well`; polls time
+/// out after `timeout`, and the first provider has so many tasks.
 fn config(upstream: &Upstream, timeout: &str, tasks: usize) -> String {
     let silent = format!("poll_timeout: {timeout}, max_in_flight: 10000");
     let port = upstream.address.port();
@@ -41,7 +41,7 @@ fn config(upstream: &Upstream, timeout: &str, tasks: usize) -> String {
 
 #[test]
 fn a_silent_name_server_of_one_provider_stops_no_other() {
-    // Each answer ends its connection, so that the next poll looks the name up again.
+    // Each response closes its connection, so that the next poll looks the name up again.
     let upstream = Upstream::start(|asked| Reply::Close(asked.running()));
     let dir = Dir::with(&config(&upstream, "300ms", SILENT_TASKS));
     dir.write("token", "t0ken");
@@ -75,7 +75,7 @@ fn a_silent_name_server_of_one_provider_stops_no_other() {
     let probe = "/probe?provider=other&task_id=t&debug=true";
     let report = exporter.get(probe).text().to_owned();
     assert!(report.contains("the name server does not answer for silent-2.test"), "{report}");
-    // One look-up a name, whichever provider asks, and a thread for each.
+    // One look-up per name, whichever provider needs it, and a thread for each.
     let asked = exporter.process.dir.read("names");
     let mut asked: Vec<_> = asked.lines().collect();
     asked.sort_unstable();
@@ -92,7 +92,7 @@ fn a_silent_name_server_of_one_provider_stops_no_other() {
     assert!(exporter.process.wait().success());
 }
 
-/// What waits for a name server holds up neither the end of the process nor that of a command.
+/// A pending look-up delays neither the end of the process nor the end of a command.
 #[test]
 fn a_silent_name_server_holds_up_no_end() {
     let upstream = Upstream::start(|asked| Reply::Keep(asked.running()));

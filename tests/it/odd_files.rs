@@ -113,7 +113,7 @@ fn a_web_configuration_that_is_no_file_changes_nothing() {
     }
 }
 
-/// What a check says of a file that something odd stands in place of.
+/// A check reports a file in whose place there is something odd.
 #[test]
 fn a_check_neither_waits_nor_reads_for_ever() {
     let (dir, _) = prepare();
@@ -142,7 +142,7 @@ fn a_check_neither_waits_nor_reads_for_ever() {
             put(odd, &path);
             let (code, said) = check();
             assert_eq!(code, Some(2), "{name} is {odd}: {said}");
-            // A glob leads to no directory.
+            // A glob matches no directory.
             let says =
                 if (name, odd) == ("list.txt", "a directory") { "no such file" } else { says };
             assert!(said.contains(says), "{name} is {odd}: {said}");

@@ -48,7 +48,7 @@ fn the_page_of_another_site_neither_reloads_nor_probes() {
     assert_eq!(gateway.requests("running-1"), 0, "nothing was asked");
     assert!(!exporter.process.log().contains("configuration reloaded"));
     assert_eq!(rejected(&exporter.scrape(), "cross_site"), 32.0);
-    // What only shows something may be linked to from anywhere.
+    // Read-only endpoints accept links from anywhere.
     assert_eq!(asked("GET", "/tasks", foreign[0]).status, 200);
 
     let (plain, encrypted) = (format!("http://{host}"), format!("https://{host}"));

@@ -1,4 +1,4 @@
-//! How a provider that is in trouble is left in peace.
+//! The pace of polls at a provider with problems.
 
 use serde_json::json;
 

@@ -16,7 +16,7 @@ fn page(exporter: &Exporter, target: &str) -> Reply {
     reply
 }
 
-/// The text that HTML stands for.
+/// Decodes the references in HTML.
 fn unescape(html: &str) -> String {
     let mut text = html.to_owned();
     for (escaped, c) in
@@ -27,14 +27,14 @@ fn unescape(html: &str) -> String {
     text
 }
 
-/// What the page says, without tags.
+/// Returns the text of the page without tags.
 fn text(html: &str) -> String {
     let pieces = html.split('<').map(|piece| piece.split_once('>').map_or(piece, |(_, text)| text));
     let text = unescape(&pieces.collect::<Vec<_>>().join(" "));
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Where the links of the page lead to.
+/// Returns the targets of the links on the page.
 fn links(html: &str) -> Vec<String> {
     let links = html.split(" href=\"").skip(1);
     links.map(|rest| unescape(rest.split_once('"').unwrap().0)).collect()
@@ -57,7 +57,7 @@ fn ids(exporter: &Exporter, query: &str) -> Vec<String> {
     rows(exporter, query).into_iter().map(|(id, _)| id).collect()
 }
 
-/// Follows every link of a page that asks for no poll.
+/// Follows every link of a page, except those that start a poll.
 fn assert_links_resolve(exporter: &Exporter, target: &str, least: usize) {
     let links: BTreeSet<_> = links(page(exporter, target).text()).into_iter().collect();
     assert!(links.len() >= least, "{links:?}");
@@ -122,7 +122,7 @@ fn the_worst_tasks_stand_first_and_each_has_a_page() {
     assert_eq!(ids(&exporter, "?provider=a&state=queued"), ["young"]);
     assert_eq!(ids(&exporter, "?stuck=true"), ["lamest", "lame"]);
     assert_eq!(ids(&exporter, "?stuck=false&provider=b"), ["bad"]);
-    // What the form sends when only one field was filled in.
+    // The query that the form sends if only one field is filled in.
     assert_eq!(ids(&exporter, "?provider=&state=&stuck=&task_id=old"), ["old"]);
     let narrowed = page(&exporter, "/tasks?provider=b&state=queued&stuck=true&task_id=%22%3Cx");
     for chosen in
@@ -209,7 +209,7 @@ fn the_page_of_a_task_tells_all_that_is_known() {
             .iter()
             .any(|link| { link == "/probe?provider=mj&task_id=lost%2F%26amp%3B&debug=true" })
     );
-    // Failed polls of this task only.
+    // Only failed polls of this task are listed.
     let failed = told.split("Failed polls of this task").nth(1).unwrap();
     assert!(failed.matches(" api 7 ").count() >= 1, "{failed}");
     let quiet = text(page(&exporter, "/tasks/mj/plain").text());
@@ -290,7 +290,7 @@ fn any_text_is_an_id_and_none_becomes_structure() {
         assert_eq!(found.as_array().unwrap().len(), 1);
         assert_eq!(found[0]["task_id"], json!(id.unwrap()));
     }
-    // What a proxy has decoded on the way.
+    // The path after a proxy has decoded it.
     let decoded = page(&exporter, "/tasks/p%2F%3Cq%3E%3F%252F/a/.../b//c/");
     assert_eq!(decoded.status, 200);
 }
@@ -346,7 +346,7 @@ fn the_table_is_bounded_however_many_tasks_there_are() {
     assert!(told.contains("narrows it down"));
     assert_eq!(reply.text().matches("\n<tr><td").count(), 200);
     assert!(reply.body.len() < 500_000, "{}", reply.body.len());
-    // Whoever knows the ID finds the task among them.
+    // The ID filter finds the task among them.
     let id = format!("{:0>900}", 19_999);
     assert_eq!(ids(&exporter, &format!("?task_id={id}")).len(), 1);
     assert_eq!(page(&exporter, &format!("/tasks/mj/{id}")).status, 200);

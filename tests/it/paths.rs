@@ -1,5 +1,5 @@
-//! IDs and params that would lead a gateway to another path, which none of them may; and the headers of
-//! an answer that no report shows.
+//! IDs and params that would lead to another path of a gateway, which is rejected; and response
+//! headers that no report shows.
 
 use aitask_exporter::config;
 

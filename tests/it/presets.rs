@@ -1,5 +1,5 @@
-//! Every preset against recorded answers. `tests/data/presets/<preset>` holds the bodies, and
-//! `expected.yml` says what is asked and what each answer means.
+//! Every preset against recorded responses. `tests/data/presets/<preset>` holds the bodies;
+//! `expected.yml` defines the requests and the meaning of each response.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,7 +7,7 @@ use std::fs;
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, Config, Loaded, preset};
 use aitask_exporter::fetch::credentials::ProviderCredentials;
-use aitask_exporter::mapping::{ProviderResponse, ResponseBody};
+use aitask_exporter::mapping::{ProviderResponse, ReceivedBody};
 use aitask_exporter::observation::{Failure, Observation};
 use aitask_exporter::task::Task;
 use aitask_exporter::task::TaskGroup;
@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 
 use crate::harness::root;
 
-/// Where software is that everybody hosts for themselves.
+/// Base URL of self-hosted software.
 const SELF_HOSTED: &str = "https://gateway.example";
 
-/// After every answer that is recorded: 2026-11-30T07:00:00Z.
+/// A time after every recorded response: 2026-11-30T07:00:00Z.
 const SENT: Timestamp = Timestamp::from_micros(1_796_022_000_000_000);
 
-/// What a file `expected.yml` says.
+/// The content of a file `expected.yml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expected {
@@ -35,7 +35,7 @@ struct Expected {
     answers: Vec<Recorded>,
 }
 
-/// What goes out for several tasks, and what the answer means for each.
+/// The expected request for several tasks, and the expected meaning of the response for each.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Batch {
@@ -47,7 +47,7 @@ struct Batch {
     means: Vec<BTreeMap<String, Value>>,
 }
 
-/// What goes out for the task.
+/// The expected request for the task.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
@@ -57,7 +57,7 @@ struct Request {
     body: Option<Value>,
 }
 
-/// An answer, and what it means.
+/// A response and its expected meaning.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Recorded {
@@ -139,7 +139,7 @@ fn text(scalar: &Value) -> String {
     scalar.as_str().map_or(scalar.to_string(), str::to_owned)
 }
 
-/// What an answer says, as `expected.yml` writes it.
+/// Formats the meaning of a response as in `expected.yml`.
 fn meaning(result: &Result<Observation, Failure>, code: Option<&str>) -> BTreeMap<String, String> {
     let facts = match result {
         Ok(seen) => vec![
@@ -175,7 +175,7 @@ fn check_answer(system: &System, recorded: &Recorded) {
     let file = root(&system.directory).join(&recorded.file);
     let body = fs::read(&file).unwrap();
     let body =
-        if mapping.ignores_body { ResponseBody::Ignored } else { ResponseBody::Whole(body.into()) };
+        if mapping.ignores_body { ReceivedBody::Ignored } else { ReceivedBody::Whole(body.into()) };
     let headers = recorded.headers.iter().map(|(name, value)| {
         (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap())
     });
@@ -232,8 +232,8 @@ fn answers() {
     }
 }
 
-/// An answer to many tells of each what it says of it: what is missing is not found, and what is
-/// wrong with one harms no other.
+/// A response to a batch is mapped task by task: a missing task is not found, and an error of one
+/// task affects no other.
 #[test]
 fn batches() {
     for System { name, directory, config, tasks, expected, .. } in systems() {
@@ -250,7 +250,7 @@ fn batches() {
         let body = request.body(&tasks).map(|body| serde_json::from_str(&body).unwrap());
         assert_eq!(body, batch.body, "{name}");
         let body = fs::read(root(&directory).join(&batch.file)).unwrap();
-        let (headers, body) = (HeaderMap::new(), ResponseBody::Whole(body.into()));
+        let (headers, body) = (HeaderMap::new(), ReceivedBody::Whole(body.into()));
         let response = ProviderResponse { status: 200, headers, sent: SENT, body };
         let asked: Vec<_> = batch.tasks.iter().map(String::as_str).collect();
         let mapped = provider.mapping.map_response(&response, &asked);
@@ -262,8 +262,8 @@ fn batches() {
     }
 }
 
-/// Every word for a state, every refinement and every meaning of a code has an answer that shows
-/// it, and so have an unknown ID, an error and another task.
+/// Every word for a state, every refinement and every meaning of a code has a recorded response,
+/// and so have an unknown ID, an error and another task.
 #[test]
 fn answers_cover_the_mapping() {
     for System { name, expected, response, .. } in systems() {

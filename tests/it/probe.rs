@@ -49,7 +49,7 @@ fn a_probe_answers_the_families_of_the_task() {
 #[test]
 fn a_probe_that_gets_no_turn_has_failed() {
     let gateway = Gateway::start();
-    // The only request that may be under way never ends before its time is out, and then anew.
+    // The only request that may be in flight lasts until its timeout, and is then repeated.
     let provider = gateway.provider("mj", "max_in_flight: 1, poll_timeout: 4s");
     let exporter = Exporter::start(&format!(
         "global: {{ poll_interval: 100ms }}\nproviders: [{provider}]\n\
@@ -70,7 +70,7 @@ fn a_probe_that_gets_no_turn_has_failed() {
     }
 }
 
-/// Prometheus says for how long it waits, and gets an answer before it gives up.
+/// Prometheus announces its timeout, and gets a response before it gives up.
 #[test]
 fn a_probe_is_over_before_its_reader_gives_up() {
     let gateway = Gateway::start();
@@ -209,7 +209,7 @@ fn poll_prints_what_was_understood() {
     eventually("no poll is left", || (gateway.stats()["requests"] == 3).then_some(()));
 }
 
-/// What the configuration writes into query and body is not shown, and may come back.
+/// Texts of the query and the body in the configuration are not shown, and may come back.
 #[test]
 fn debug_shows_no_text_of_query_and_body_that_a_provider_sends_back() {
     let upstream = Upstream::start(|asked| {

@@ -1,5 +1,5 @@
-//! A real Prometheus scrapes the exporter, which polls the gateway: what an operator asks for is
-//! what was scripted.
+//! A real Prometheus scrapes the exporter, which polls the gateway: queries return the values that
+//! were scripted.
 
 use std::net::TcpListener;
 
@@ -174,7 +174,7 @@ fn each_prometheus_counts_each_finish_once_over_restarts() {
         gateway.provider("mj", "max_in_flight: 64"),
         ids.join(", ")
     );
-    // Where both find each of them.
+    // Both find each exporter at the same address.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let listen = format!("--web.listen-address={address}");
     let path = storage.path("state");
@@ -213,7 +213,7 @@ fn each_prometheus_counts_each_finish_once_over_restarts() {
     assert_eq!(servers[0].value("aitask_tasks{state='succeeded'}"), Some(f64::from(TASKS)));
 }
 
-/// One answer of a kind, and no more.
+/// One response of each kind, and no more.
 #[test]
 fn increase_sees_the_first_error_of_a_kind() {
     let gateway = Gateway::start();
@@ -231,7 +231,7 @@ fn increase_sees_the_first_error_of_a_kind() {
     until("what is known beforehand was scraped", || {
         statuses("502").contains(&0.0) && codes("24").contains(&0.0)
     });
-    // The second answer of each is the one; the third is the task's end.
+    // The second response of each task has the fault; the third ends the task.
     for (id, fault) in [
         ("bad-gateway", json!({ "kind": "status", "status": 502 })),
         ("refused", json!({ "kind": "code", "code": 24 })),

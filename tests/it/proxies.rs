@@ -55,7 +55,7 @@ fn the_environment_names_the_proxy_where_the_configuration_says_so() {
         provider("excepted", "http://a.excepted.invalid", asks),
         provider("loopback", &here, asks),
         provider("localhost", &format!("http://localhost:{}", direct.address.port()), asks),
-        // HTTPS has a variable of its own, which is not set.
+        // HTTPS has its own variable, which is not set.
         provider("secure", &format!("https://{HOST}"), asks),
     ];
     let expected = [
@@ -73,7 +73,7 @@ fn the_environment_names_the_proxy_where_the_configuration_says_so() {
     let variables = [("http_proxy", &*proxy_url), ("NO_PROXY", "other, .excepted.invalid")];
     let exporter = Exporter::start_among(Dir::with(&configuration(&providers, &tasks)), &variables);
     assert_all(&exporter, &expected);
-    // All that came by the proxy is what was to; it was sent the password.
+    // Exactly the right requests came through the proxy, and the proxy received the password.
     let headers = proxy.asked("running-asks")["last_headers"].clone();
     assert_eq!(headers["proxy-authorization"], "Basic dXNlcjpodW50ZXIyLWVudg==");
     assert!(direct.requests("running-loopback") > 0 && direct.requests("running-localhost") > 0);
@@ -127,7 +127,7 @@ fn a_bad_proxy_of_the_environment_is_a_mistake_without_its_text() {
     assert!(!said.contains("hunter2"), "{said}");
 }
 
-/// A proxy's page says what it was sent.
+/// A proxy's error page quotes the request.
 #[test]
 fn secrets_of_a_proxy_that_come_back_are_masked() {
     let proxy = Upstream::start(|asked| {
@@ -152,7 +152,7 @@ fn join(near: TcpStream, far: TcpStream) {
     }
 }
 
-/// A proxy that leads to `to`, no matter which host is asked for; returns which were.
+/// Starts a proxy that forwards to `to`, whatever host is requested; returns the requested hosts.
 fn proxy(
     to: SocketAddr,
     greet: fn(&mut TcpStream) -> io::Result<String>,

@@ -4,8 +4,7 @@
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::symlink;
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -49,7 +48,7 @@ fn tasks_come_go_and_stay() {
     let tasks = "queued-comes, { id: queued-stays, labels: { customer: acme } }, ends";
     let reply = exporter.reload(&config(&gateway, "300ms", tasks));
     assert_eq!(reply.status, 200, "{}", reply.text());
-    // It answers after the swap: what left is gone, what came is there.
+    // It responds after the swap: removed tasks are gone, and added ones are there.
     let after = exporter.scrape();
     assert_eq!(ids(&after), ["ends", "queued-comes", "queued-stays"]);
     assert_eq!(after.find("aitask_up", &[("task_id", "queued-goes")]).len(), 0);
@@ -72,7 +71,7 @@ fn tasks_come_go_and_stay() {
     assert!(gateway.requests("queued-goes") <= gone + 1, "a task that left is still polled");
 }
 
-/// What `max_tasks` leaves out is told, not dropped silently.
+/// Tasks beyond `max_tasks` are reported, not dropped silently.
 #[test]
 fn tasks_over_the_limit_are_counted() {
     let gateway = Gateway::start();
@@ -144,8 +143,8 @@ fn reloading_moves_no_poll() {
     assert!((steps - gaps.len() as f64).abs() < 0.4, "{gaps:?}");
 }
 
-/// Tasks that leave while they are due are not asked for, and a request that asks for nothing is
-/// never sent: it would show the token, and its 404 would end batches.
+/// Tasks that are removed while they are due are not polled, and an empty request is never sent: it
+/// would reveal the token, and its 404 would stop batches.
 #[test]
 fn nothing_is_asked_for_tasks_that_have_left() {
     let gateway = RawGateway::start(|asked| {
@@ -184,7 +183,7 @@ fn nothing_is_asked_for_tasks_that_have_left() {
     let wrong: Vec<_> = asked.iter().filter(|asked| asked.method != "POST").take(3).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
     assert!(asked.iter().all(|asked| !asked.ids().is_empty()));
-    // What was under way when the last reload ended may be seen after it.
+    // Requests that were in flight when the last reload ended may arrive later.
     let late = asked.iter().skip(after + 32).flat_map(Asked::ids);
     let left: Vec<_> =
         late.filter(|id| id.starts_with("three") || id.starts_with("four")).collect();
@@ -216,7 +215,7 @@ fn a_reload_does_not_try_refused_credentials_again() {
     until("what was under way has ended", || {
         exporter.scrape().value("aitask_polls_in_flight", &[]) == Some(0.0)
     });
-    // The next try is at least 45 s away.
+    // The next attempt is at least 45 s away.
     let asked = || gateway.stats()["requests"].as_u64().unwrap();
     let before = asked();
     let mut more = String::new();
@@ -261,7 +260,7 @@ fn connections_outlive_a_reload() {
     let mut ids = String::new();
     for n in 0..20 {
         ids += &format!(", running-{n}");
-        // What is sent, and how long an answer may be, are no matter of the connection.
+        // The connection does not depend on the request or on the size limit of responses.
         let more = format!(
             "max_in_flight: 1, body_size_limit: {}KiB, authorization: {{ credentials: t{n} }}",
             n + 1
@@ -278,24 +277,28 @@ fn connections_outlive_a_reload() {
     until("another setting of the client takes effect", || second.connections() > before);
 }
 
-/// A pipe that nobody writes into stands in for a file system that does not answer.
-/// On a file system that stops answering.
-pub fn a_configuration_that_hangs_is_given_up_after_a_minute() {
+/// A file system that stops responding.
+#[test]
+fn a_configuration_that_hangs_is_given_up_after_a_minute() {
+    // A minute of the exporter takes two seconds.
+    const SPEED: u32 = 30;
     let gateway = Gateway::start();
-    let right = config(&gateway, "300ms", "queued-a");
-    let exporter =
-        Exporter::listening(Exporter::begin_hanging(Dir::with(&right), "aitask.yml", &[]));
+    let right = config(&gateway, "9s", "queued-a");
+    let process = Exporter::begin_hanging_fast(Dir::with(&right), "aitask.yml", SPEED);
+    let exporter = Exporter::listening(process);
     exporter.await_state("queued-a", "queued");
     let gate = exporter.process.dir.write(GATE, "");
+    let start = Instant::now();
     exporter.process.signal("HUP");
-    thread::sleep(Duration::from_secs(58));
-    let polls = gateway.requests("queued-a");
     exporter.await_value(SUCCESSFUL, &[], 0.0);
+    let took = start.elapsed() * SPEED;
+    assert!(took >= Duration::from_secs(60), "{took:?}");
+    let polls = gateway.requests("queued-a");
     until("polls go on", || gateway.requests("queued-a") > polls + 1);
     let log = exporter.process.log();
     assert!(log.contains("not read within 60s"), "{log}");
 
-    // What was given up has to end before it is read again.
+    // The read that timed out has to end before the next one starts.
     fs::remove_file(gate).unwrap();
     assert_eq!(exporter.reload(&right).status, 200);
     assert_eq!(exporter.scrape().value(SUCCESSFUL, &[]), Some(1.0));

@@ -109,7 +109,7 @@ fn a_secret_is_never_shown() {
             assert!(!reply.text().contains(secret), "{target}: {}", reply.text());
         }
     }
-    // A bad reload whose mistake stands beside a secret.
+    // An invalid reload whose error is beside a secret.
     let bad =
         exporter.reload("providers: [{ name: mj, authorization: { credential: hunter2-d } }]\n");
     assert_eq!(bad.status, 500);
@@ -151,7 +151,7 @@ fn a_file_that_changes_is_read_again_and_one_that_vanishes_pauses_the_provider()
     assert!(gateway.requests("running-1") <= held + 2);
     until("polls go on", || gateway.requests("running-1") > held + 3);
 
-    // Who opens a pipe waits for ever.
+    // Opening a pipe would block for ever.
     fs::remove_file(&token).unwrap();
     assert!(Command::new("mkfifo").arg(&token).status().unwrap().success());
     exporter.await_value("aitask_exporter_dropped_tasks", &dropped, 2.0);
@@ -210,7 +210,7 @@ fn a_file_that_holds_more_than_the_secret_pauses_the_provider() {
         exporter.process.dir.write("token", "zq-token");
         exporter.await_value("aitask_exporter_dropped_tasks", &dropped, 0.0);
     }
-    // Nothing but the secret was ever sent, and it was never said.
+    // Only the secret was ever sent, and it was never shown.
     let headers = gateway.asked("running-1")["last_headers"].clone();
     assert_eq!(headers["authorization"], "Bearer zq-token");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The answer that was recorded at the real gateway, through the whole program.
+//! The response that was recorded at the real gateway, through the whole program.
 
 use crate::harness::{Exporter, Gateway, until};
 
@@ -25,7 +25,7 @@ fn the_recorded_answer_is_understood() {
     assert!(samples.value("aitask_response_codes_total", &[("code", "0")]) >= Some(1.0));
     assert_eq!(samples.find("aitask_response_codes_total", &[]).len(), 1);
     assert_eq!(samples.find("aitask_error", &task).len(), 0);
-    // Final at first sight: no age, no duration, not counted as finished, and never asked again.
+    // Final at first sight: no age, no duration, not counted as finished, and never polled again.
     assert_eq!(samples.find("aitask_queue_age_seconds", &task).len(), 0);
     assert_eq!(samples.find("aitask_duration_seconds", &task).len(), 0);
     assert_eq!(samples.value("aitask_finished_total", &[("state", "succeeded")]), Some(0.0));

@@ -11,7 +11,7 @@ use crate::harness::{Dir, Exporter, Gateway, http, until};
 
 const RESULTS: [&str; 4] = ["success", "failure", "paused", "busy"];
 
-/// Runs `test` while so many clients probe one ID again and again.
+/// Runs `test` while so many clients probe one ID continuously.
 fn besieged(exporter: &Exporter, clients: usize, id: &str, test: impl FnOnce()) {
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -89,7 +89,8 @@ fn a_crowd_has_a_probe_a_second_where_there_is_no_rate_limit() {
     });
 }
 
-/// What the probe is told holds for polls, and what is due shows while nothing is sent.
+/// A rate limit that a probe meets applies to polls too, and overdue polls are visible while
+/// nothing is sent.
 #[test]
 fn a_pause_is_told_at_once_and_what_is_due_in_it_shows() {
     let gateway = Gateway::start();
@@ -150,7 +151,8 @@ fn probes_do_not_hammer_with_refused_credentials() {
         if debug.status == 503 {
             assert!(debug.text().contains("refuses the credentials"), "{}", debug.text());
         }
-        // A second, then two, four, …, of polls and of the probes that the first of them left.
+        // After one second, then two, four, … of polls and of the probes that the first of them
+        // left.
         assert!(asked() <= 12, "{} requests with refused credentials", asked());
         exporter.process.dir.write("token", "right\n");
         until("polls", || {
@@ -160,7 +162,7 @@ fn probes_do_not_hammer_with_refused_credentials() {
     });
 }
 
-/// One that belongs to another account, say.
+/// For example one that belongs to another account.
 #[test]
 fn an_id_for_which_the_credentials_are_refused_stops_no_polls() {
     let gateway = Gateway::start();
@@ -175,7 +177,7 @@ fn an_id_for_which_the_credentials_are_refused_stops_no_polls() {
         let samples = exporter.scrape();
         assert_eq!(samples.value("aitask_poll_failures_total", &[("reason", "auth")]), Some(0.0));
         assert_eq!(samples.value("aitask_provider_up", &[]), Some(1.0));
-        // 200 ms, then twice the time, four times, …
+        // After 200 ms, then after twice the time, four times, …
         let asked = gateway.requests("unauthorized-1");
         assert!(asked <= 9, "{asked} probes in spite of refusals");
     });
@@ -223,7 +225,7 @@ fn a_probe_without_a_turn_in_time_is_not_sent_and_counts_as_busy() {
     std::thread::scope(|scope| {
         scope.spawn(|| ask("hang-1", "4"));
         exporter.await_value("aitask_polls_in_flight", &[], 1.0);
-        // By default one is in flight at a time.
+        // By default, one is in flight at a time.
         ask("running-1", "1");
     });
     until("both are counted", || {

@@ -48,7 +48,7 @@ fn sum(samples: &Samples, name: &str, labels: &[(&str, &str)]) -> f64 {
     samples.find(name, labels).iter().map(|(_, value)| value).sum()
 }
 
-/// Whatever the clock says: no task has left, and no age is negative, nor anything else.
+/// Asserts that no task has disappeared and no value is negative, whatever the clock shows.
 fn assert_honest(samples: &Samples) {
     assert_eq!(sum(samples, "aitask_tasks", &[]), 2.0 * TASKS as f64 + 4.0);
     let below: Vec<_> = samples.0.iter().filter(|(_, value)| **value < 0.0).collect();
@@ -157,7 +157,7 @@ fn a_mixture_of_all_faults_leaves_nothing_behind() {
         assert_eq!(failures(provider, reason), polls, "{provider}: one reason for each failure");
         assert_eq!(sum(&samples, "aitask_poll_failures_total", &[("provider", provider)]), polls);
     }
-    // One provider's trouble is not another's.
+    // Problems of one provider do not affect another.
     assert_eq!(sum(&samples, "aitask_poll_failures_total", &[("provider", "good")]), 0.0);
     let lag = |le| {
         let labels = [("provider", "good"), ("le", le)];

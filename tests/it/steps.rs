@@ -16,7 +16,7 @@ fn stuck(samples: &Samples, id: &str) -> Option<f64> {
     samples.value("aitask_stuck", &[("task_id", id)])
 }
 
-/// Waits until a task has been polled so many times more.
+/// Waits until a task has been polled so many more times.
 fn await_polls(gateway: &Gateway, id: &str, more: u64) {
     let before = gateway.requests(id);
     until(&format!("{id} is polled"), || gateway.requests(id) >= before + more);
@@ -35,7 +35,7 @@ fn a_step_of_the_clock_is_undone_by_the_next_one() {
     let running = json!({ "steps": [{ "status": "running" }] });
     let short =
         json!({ "steps": [{ "status": "running", "seconds": 1 }, { "status": "completed" }] });
-    // Of these the API tells no time.
+    // The API reports no times for these.
     let timeless = json!({ "answer": { "code": 0, "data": { "status": "running" } } });
     gateway.put("blip", &running);
     let paused = |status| json!({ "answer": { "code": 0, "data": { "status": status } } });

@@ -1,4 +1,4 @@
-//! What outlives the process: restarts, kills, damage.
+//! The storage path: restarts, kills, damage.
 
 mod damage;
 mod disk;
@@ -26,7 +26,7 @@ fn config(gateway: &Gateway, tasks: &[String]) -> String {
     format!("global: {{ poll_interval: 100ms }}\nproviders: [{provider}]\ntasks: [{tasks}]\n")
 }
 
-/// A task of which the API never tells a time.
+/// Creates a task for which the API never reports a time.
 fn timeless(gateway: &Gateway) -> String {
     let answer = json!({ "code": 0, "data": { "taskId": "timeless", "status": "running" } });
     gateway.put("timeless", &json!({ "answer": answer }));
@@ -147,7 +147,8 @@ fn what_cannot_be_used_is_refused_and_left_alone() {
 /// Makes something at a path.
 type Make<'a> = &'a dyn Fn(&Path);
 
-/// What has the name of a file of ours and is none. Reading a pipe or a device might never end.
+/// Entries that have the name of a storage file but are no regular files. Reading a pipe or a
+/// device might never end.
 #[test]
 fn what_is_no_regular_file_is_refused_with_a_sentence() {
     let (gateway, storage) = (Gateway::start(), Dir::new());

@@ -1,5 +1,5 @@
-//! Every preset against the simulated gateway, over the network: what the one says, the other
-//! understands. Neither knows the other's code.
+//! Every preset against the simulated gateway, over the network: the exporter understands the
+//! responses, although neither uses the other's code.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -112,8 +112,8 @@ fn near(seconds: f64, expected: f64) -> bool {
     (seconds - expected).abs() < 5.0
 }
 
-/// What a task looks like while it is queued and while it is running: not every API tells the two
-/// apart, and of one nobody knows the words.
+/// Returns the states of a queued and of a running task: some APIs do not distinguish them, and the
+/// words of one are unknown.
 fn open_states(preset: &str) -> [State; 2] {
     match preset {
         "bfl-flux" | "cogvideox" | "stability" => [State::Running; 2],

@@ -1,4 +1,4 @@
-//! HTTPS: a certificate is trusted where the configuration says so, and nowhere else.
+//! HTTPS: a certificate is trusted only if the configuration says so.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -48,8 +48,8 @@ pub struct Offer {
     wants_certificate: bool,
 }
 
-/// A gateway behind TLS that answers every request with the same running task. Its thread ends with
-/// the process.
+/// Starts a gateway behind TLS that answers every request with the same running task. Its thread
+/// ends with the process.
 pub fn serve(config: Arc<ServerConfig>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -82,7 +82,7 @@ fn answer(mut stream: impl Read + Write) -> std::io::Result<()> {
     stream.flush()
 }
 
-/// A provider for the list `providers`, with keys of `tls_config` in YAML's flow style.
+/// Returns a provider for the list `providers`, with keys of `tls_config` in YAML's flow style.
 fn provider(name: &str, host: &str, port: u16, tls: &str) -> String {
     format!(
         "{{ name: {name}, preset: mjdjourney, base_url: \"https://{host}:{port}\", \
@@ -90,8 +90,14 @@ fn provider(name: &str, host: &str, port: u16, tls: &str) -> String {
     )
 }
 
-/// An exporter in `dir` that asks each of the providers for a task.
+/// Starts an exporter in `dir` that polls one task at each of the providers.
 fn start(dir: Dir, providers: &[String], names: &[&str]) -> Exporter {
+    write_config(&dir, providers, names);
+    Exporter::start_in(dir, &[])
+}
+
+/// Writes a configuration with one task at each of the providers.
+fn write_config(dir: &Dir, providers: &[String], names: &[&str]) {
     let tasks: Vec<_> = names.iter().map(|name| format!("{{ id: a, provider: {name} }}")).collect();
     dir.write(
         "aitask.yml",
@@ -101,10 +107,9 @@ fn start(dir: Dir, providers: &[String], names: &[&str]) -> Exporter {
             tasks.join(", ")
         ),
     );
-    Exporter::start_in(dir, &[])
 }
 
-/// The reasons for which each of the providers failed.
+/// Returns the reason for which each of the providers failed, if it did.
 fn reasons(exporter: &Exporter, names: &[&str]) -> Vec<Option<String>> {
     let samples = eventually("all have been polled", || {
         let samples = exporter.scrape();
@@ -272,15 +277,7 @@ fn no_session_outlives_the_certificate_of_its_server() {
         .zip(ports)
         .map(|(name, port)| provider(name, "localhost", port, "ca_file: server.pem"))
         .collect();
-    let tasks = names.map(|name| format!("{{ id: a, provider: {name} }}"));
-    dir.write(
-        "aitask.yml",
-        &format!(
-            "global: {{ poll_interval: 200ms }}\nproviders: [{}]\ntasks: [{}]\n",
-            providers.join(", "),
-            tasks.join(", ")
-        ),
-    );
+    write_config(&dir, &providers, &names);
     let exporter = Exporter::start_in_on(&host, dir, &[]);
     // More than once, so that there is a session to resume.
     for name in names {

@@ -1,4 +1,4 @@
-//! The web side: what it answers, and how little a slow client costs.
+//! The web endpoints: their responses, and the low cost of slow clients.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
@@ -96,16 +96,6 @@ fn one_connection_serves_many_requests() {
     serves_many(http::connect(exporter.address).unwrap());
 }
 
-/// An idle connection is closed after a minute. Called from the test that takes a minute anyway.
-pub fn an_idle_connection_is_closed_after_a_minute() {
-    let exporter = Exporter::start(EMPTY);
-    let mut stream = http::connect(exporter.address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(75))).unwrap();
-    stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let took = ends(&mut stream);
-    assert!((Duration::from_secs(55)..Duration::from_secs(70)).contains(&took), "{took:?}");
-}
-
 /// An exposition that fits no socket's buffer.
 fn start_large(flag: &str) -> Exporter {
     Exporter::start_idle(10_000, 1_000, &[flag])
@@ -127,7 +117,7 @@ fn slow_readers_take_up_the_requests_that_are_allowed() {
     let reply = exporter.get("/metrics");
     assert_eq!(reply.status, 503);
     assert!(reply.text().contains("--web.max-requests"), "{}", reply.text());
-    // What has a limit of its own, or none, is answered.
+    // Requests with a limit of their own, or without a limit, are answered.
     for (target, status) in [
         ("/", 200),
         ("/tasks", 200),

@@ -94,7 +94,7 @@ fn start_with(dir: Dir, config: &str, flags: &[&str]) -> Exporter {
     Exporter::start_in(dir, &[&[&flag, "--log.level=debug"], flags].concat())
 }
 
-/// What curl got.
+/// A response that curl received.
 #[derive(Debug)]
 struct Got {
     /// 0 when there was none.
@@ -280,7 +280,7 @@ fn a_handshake_and_headers_have_5_seconds_each_and_keep_nobody_out() {
         stream.read_to_end(&mut rest).unwrap();
         assert!(start.elapsed() > Duration::from_millis(4_500), "closed early: {rest:?}");
     }
-    // Closed without an answer.
+    // Closed without a response.
     let mut rest = Vec::new();
     let _ = slow.read_to_end(&mut rest);
     assert_eq!(rest, b"");

@@ -1,4 +1,5 @@
-//! Words of an upstream that never says the same twice: of each sort 64 are shown, and then `other`.
+//! An upstream that never uses the same word twice: of each kind, 64 words are shown, and then
+//! `other`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -38,9 +39,9 @@ impl Shown {
     }
 }
 
-/// An upstream whose answers have words of their own: a third of the polls fail, some of the tasks have
-/// failed, and some words differ from one of the mapping by their spelling alone. The task `named` has
-/// words of the mapping.
+/// Starts an upstream whose responses contain arbitrary words: a third of the polls fail, some
+/// tasks have failed, and some words differ from one of the mapping only in their spelling. The
+/// task `named` has words of the mapping.
 fn babel() -> Upstream {
     let count = AtomicUsize::new(0);
     Upstream::start(move |asked| {
@@ -120,7 +121,7 @@ fn an_upstream_that_never_says_the_same_twice_makes_so_many_series_and_no_more()
         shown.look(&Samples::parse(reply.text()));
     }
     shown.assert_bounded();
-    // What the mapping names is shown as it is.
+    // Words of the mapping are shown unchanged.
     let named = ["named", "coded"].map(str::to_owned);
     assert_eq!(exporter.reload(&config(&upstream, &named)).status, 200);
     let samples = until_polled(&exporter, &named);

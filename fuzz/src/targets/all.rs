@@ -1,4 +1,4 @@
-//! One module a target: `run` takes any bytes and panics where something is not as it must be.
+//! The targets, one module each: `run` takes any bytes and panics if a property does not hold.
 
 pub mod configuration;
 pub mod durations;

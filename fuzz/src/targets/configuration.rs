@@ -1,4 +1,4 @@
-//! The bytes are a configuration: it is loaded and valid, or every mistake names a place in it.
+//! The bytes are a configuration: it is valid, or every error names a position in it.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ const NAME: &str = "fuzz.yml";
 
 pub fn run(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    // A glob may go through every directory of this machine.
+    // A glob could walk through every directory of the machine.
     if text.contains("**") {
         return;
     }
@@ -36,7 +36,7 @@ fn valid(Loaded { config, tasks }: &Loaded, text: &str) {
             assert!(!name.is_empty() && !value.contains('\0'), "{name}={value:?}");
         }
     }
-    // What a preset or an alias adds is bounded.
+    // The nodes that presets and aliases add are bounded.
     let most = 1_000 * text.len() + (1 << 16);
     assert!(config.shown.len() <= most, "{} bytes of {}", config.shown.len(), text.len());
 }
@@ -47,7 +47,7 @@ fn told(diagnostics: &Diagnostics, text: &str) {
         let source = match diagnostic.file.strip_prefix("preset ") {
             _ if diagnostic.file == NAME => Some(text),
             Some(name) => preset::get(name),
-            // A task file beside the configuration.
+            // The error is in a task file.
             None => None,
         };
         if let Some(source) = source {
@@ -64,7 +64,7 @@ fn told(diagnostics: &Diagnostics, text: &str) {
     assert!(said.len() <= 50 * 4_096, "{} bytes are told", said.len());
 }
 
-/// Whether the position is one of the text, the end of a line included.
+/// Reports whether the position is within the text, ends of lines included.
 fn in_place(diagnostic: &RenderedDiagnostic, text: &str) -> bool {
     let Some((line, column)) = diagnostic.position else { return true };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");

@@ -1,5 +1,5 @@
-//! The bytes are the texts of tasks, parted by NUL, six a task: whatever they are, both formats
-//! tell them as they are, and so does gzip.
+//! The bytes are the texts of tasks, separated by NUL, six per task: both formats, and gzip,
+//! reproduce them unchanged.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aitask_exporter::clock::Timestamp;
-use aitask_exporter::exposition::out::Out;
+use aitask_exporter::exposition::BodyWriter;
 use aitask_exporter::exposition::{Format, write};
 use aitask_exporter::label::bounded;
 use aitask_exporter::observation::{Failure, Observation, Reason, State};
-use aitask_exporter::record::Record;
-use aitask_exporter::store::{ProviderView, Snapshot, TasksView};
+use aitask_exporter::record::TrackedTask;
+use aitask_exporter::store::{ProviderSummary, Snapshot, TaskList};
 use aitask_exporter::task::{Task, TaskCommon, check_id, stable_hash};
 use aitask_exporter::telemetry::Telemetry;
 use flate2::read::GzDecoder;
@@ -21,7 +21,7 @@ use crate::harness::samples::Samples;
 
 const NOW: Timestamp = Timestamp::from_micros(1_750_403_000_000_000);
 
-/// As many samples as a task can have: one a family.
+/// Maximum number of samples of a task: one per family.
 const MOST_OF_A_TASK: usize = 12;
 
 pub fn run(data: &[u8]) {
@@ -40,31 +40,31 @@ pub fn run(data: &[u8]) {
         }
         let labels = [("own".into(), own.as_str().into())].into();
         let common = TaskCommon { provider: Arc::clone(&provider), labels, params: [].into() };
-        let record = Record::new(Task { id: id.into(), common: Arc::new(common) }, NOW);
+        let record = TrackedTask::new(Task { id: id.into(), common: Arc::new(common) }, NOW);
         records.push(lived(record, [&status, &job_type, &code], dice.as_bytes()));
         counted.code(&code);
         told.insert((id.to_owned(), own));
     }
     let most = MOST_OF_A_TASK * records.len();
     let snapshot = Snapshot {
-        providers: vec![ProviderView {
+        providers: vec![ProviderSummary {
             name: provider,
             tasks: [1; State::ALL.len()],
             oldest: [Duration::MAX; State::OPEN.len()],
             oldest_net: [Duration::MAX; State::OPEN.len()],
             stuck: u64::MAX,
         }],
-        ..Snapshot::of(vec![TasksView::of(records, Duration::from_secs(1))], NOW)
+        ..Snapshot::of(vec![TaskList::of(records, Duration::from_secs(1))], NOW)
     };
     let registry = telemetry.gather();
     let written = |format, gzip| {
-        let mut out = Out::new(gzip, Vec::new()).unwrap();
+        let mut out = BodyWriter::new(gzip, Vec::new()).unwrap();
         write(format, &snapshot, &registry, &mut out).unwrap();
         out.finish().unwrap()
     };
     let [text, open_metrics] = [Format::Text, Format::OpenMetrics].map(|format| {
         let plain = String::from_utf8(written(format, false)).unwrap();
-        // The second time the lines are those that were kept.
+        // The second time the lines come from the cache.
         for _ in 0..2 {
             assert_eq!(unzipped(&written(format, true)), plain, "unzipped");
         }
@@ -80,8 +80,8 @@ pub fn run(data: &[u8]) {
     assert_eq!(came_back.collect::<BTreeSet<_>>(), told);
 }
 
-/// A task after two polls, which dice decide.
-fn lived(mut record: Record, [status, job_type, code]: [&str; 3], dice: &[u8]) -> Record {
+/// Returns the record of a task after two polls, whose outcomes depend on `dice`.
+fn lived(mut record: TrackedTask, [status, job_type, code]: [&str; 3], dice: &[u8]) -> TrackedTask {
     let dice = |what: &str| stable_hash([what.as_bytes(), dice]);
     let pick = |what: &str, most: usize| usize::try_from(dice(what) % 1_024).unwrap() % most;
     let moment = |what: &str| {
@@ -112,8 +112,7 @@ fn unzipped(bytes: &[u8]) -> String {
     text
 }
 
-/// The lines that no sample is: of each family HELP, TYPE and perhaps UNIT, once and before its
-/// samples.
+/// Asserts that each family has HELP, TYPE and perhaps UNIT, once and before its samples.
 fn families(text: &str) {
     let mut known = BTreeSet::new();
     let mut family = "";
@@ -132,14 +131,14 @@ fn families(text: &str) {
     }
 }
 
-/// OpenMetrics writes the bounds of buckets with a point.
+/// Spells the bounds of buckets alike: OpenMetrics writes them with a point.
 fn bounds_in_one_spelling(samples: Samples) -> Samples {
     let mut spelt = Samples::default();
     for ((name, mut labels), value) in samples.0 {
         if let Some(bound) = labels.get_mut("le") {
             *bound = bound.parse::<f64>().unwrap().to_string();
         }
-        // NaN is no equal of itself.
+        // NaN does not equal itself.
         spelt.add(name, labels, if value.is_nan() { -1.0 } else { value });
     }
     spelt

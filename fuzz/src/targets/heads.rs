@@ -1,5 +1,5 @@
-//! The bytes are what a client sends to the web side: whatever they are, the answers are whole, the
-//! connection ends once the client has nothing more to say, and nothing fails.
+//! The bytes are sent by a client of the web endpoints: the responses are complete, the connection
+//! ends after the last byte of the client, and nothing panics.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::AtomicBool;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use aitask_exporter::clock::Clock;
 use aitask_exporter::config::Sources;
 use aitask_exporter::fetch::resolver::Resolver;
-use aitask_exporter::history::History;
+use aitask_exporter::history::FailureHistory;
 use aitask_exporter::poll::worker::Services;
 use aitask_exporter::reload::{self, ConfigManager, ConfigSource, Upstreams};
 use aitask_exporter::store::Store;
@@ -24,17 +24,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-/// Nobody listens where the provider is said to be, and no task is due for a year.
+/// Nothing listens at the provider's address, and no task is due for a year.
 const CONFIG: &str = "
 global: { poll_interval: 1y }
 providers: [{ name: p, preset: mjdjourney, base_url: 'http://127.0.0.1:1' }]
 tasks: [a, 'b/c', { id: 'd\"<&>', labels: { own: \"e\\\\f\\n\" } }]
 ";
 
-/// Far longer than any answer takes, the slowest of which is a probe's.
+/// Maximum time for a response; far longer than the slowest one, that of a probe, takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a stream holds that nobody has read yet.
+/// Size of a stream's buffer, in bytes.
 const STREAM_BYTES: usize = 16 << 10;
 
 struct Server {
@@ -48,7 +48,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let web = runtime.block_on(async {
         let (telemetry, clock) = (Arc::new(Telemetry::new()), Clock::system());
-        let history = Arc::new(History::new(10));
+        let history = Arc::new(FailureHistory::new(10));
         let context = Services {
             runtime: runtime.handle().clone(),
             resolver: Resolver::system(),
@@ -93,7 +93,7 @@ pub fn run(data: &[u8]) {
     let mut answers = Vec::new();
     let exchange = async {
         let write = async {
-            // It may have been told to go before it has said all.
+            // The server may have closed the connection before the client has sent everything.
             let _ = writer.write_all(data).await;
             let _ = writer.shutdown().await;
         };
@@ -110,7 +110,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Reads an answer; returns what follows, or `None` where it is none or not whole.
+/// Parses a response; returns the bytes after it, or `None` if it is invalid or incomplete.
 fn answer(bytes: &[u8]) -> Option<&[u8]> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let (head, rest) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 4..]);
@@ -120,20 +120,20 @@ fn answer(bytes: &[u8]) -> Option<&[u8]> {
     assert!(headers.iter().all(|(_, value)| !value.contains(char::is_control)), "{head}");
     assert!((100..600).contains(&status) && status != 500, "{head}");
     let header = |name| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-    // What may hold foreign bytes is nothing for a browser to guess at.
+    // A browser must not guess the type of a response with foreign bytes.
     let is_guarded = header("x-content-type-options") == Some("nosniff");
     assert!(header("content-type").is_none() || is_guarded, "{head}");
     if status < 200 {
         return Some(rest);
     }
-    // The answer to HEAD has the headers alone.
+    // The response to HEAD has headers only.
     if rest.is_empty() || rest.starts_with(b"HTTP/1.") {
         return Some(rest);
     }
     match (header("transfer-encoding"), header("content-length")) {
         (Some("chunked"), None) => chunked(rest),
         (None, Some(length)) => rest.get(length.parse::<usize>().ok()?..),
-        // Up to the end of the connection.
+        // The body ends with the connection.
         (None, None) => Some(&[]),
         _ => None,
     }

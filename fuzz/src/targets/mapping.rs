@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, Provider, preset};
-use aitask_exporter::mapping::{ProviderResponse, ResponseBody};
+use aitask_exporter::mapping::{ProviderResponse, ReceivedBody};
 use aitask_exporter::observation::{Failure, Observation, OddField, State};
-use aitask_exporter::record::Record;
+use aitask_exporter::record::TrackedTask;
 use aitask_exporter::task::{Task, TaskCommon};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::harness::root;
 
-/// A mapping with what no preset has, or not together.
+/// A mapping with features that no preset has or combines.
 const ODD: &str = "
   - name: odd
     base_url: https://gateway.example
@@ -40,7 +40,7 @@ const ODD: &str = "
       refine: [{ if: { status: done, failure_reason: no }, state: failed }]
 ";
 
-/// The moment at which every answer was sent: 2026-11-30T07:00:00Z.
+/// The time at which every response was sent: 2026-11-30T07:00:00Z.
 const SENT: Timestamp = Timestamp::from_micros(1_796_022_000_000_000);
 
 /// 1 January 2000, in microseconds.
@@ -79,14 +79,14 @@ pub fn run(data: &[u8]) {
     }
     for provider in &*PROVIDERS {
         let bodies = match provider.mapping.ignores_body {
-            true => vec![ResponseBody::Ignored],
+            true => vec![ReceivedBody::Ignored],
             false => {
                 let half = &body[..body.len() / 2];
-                let start = |start: &[u8]| ResponseBody::Truncated {
+                let start = |start: &[u8]| ReceivedBody::Truncated {
                     start: start.to_vec().into(),
                     limit: body.len(),
                 };
-                let whole = ResponseBody::Whole(body.to_vec().into());
+                let whole = ReceivedBody::Whole(body.to_vec().into());
                 vec![whole, start(body), start(half)]
             }
         };
@@ -143,14 +143,14 @@ fn failed(failure: &Failure) {
     assert!(failure.detail.len() <= 2_048, "{failure:?}");
 }
 
-/// Any answer may follow any other, by whatever clock.
+/// Asserts that any response may follow any other, whatever the clock shows.
 fn keep(outcome: &Result<Observation, Failure>, id: &str) {
     let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
     let task = Task { id: id.into(), common: Arc::new(common) };
-    let mut record = Record::new(task, Timestamp::from_micros(1_750_000_000_000_000));
+    let mut record = TrackedTask::new(task, Timestamp::from_micros(1_750_000_000_000_000));
     for now in [i64::MIN, 0, 1_750_000_000_000_001, i64::MAX] {
         let now = Timestamp::from_micros(now);
-        let change = record.take_in(outcome, now, Duration::from_secs(600));
+        let change = record.apply(outcome, now, Duration::from_secs(600));
         assert_eq!(change.is_final, record.is_final());
         assert!(record.queue_age(now).is_none() || !record.is_final());
         assert!(record.error().is_some() == (outcome.is_err() || record.state() == State::Failed));

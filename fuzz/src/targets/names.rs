@@ -1,5 +1,5 @@
-//! The first line is what `task_files` names, each further one the name of a file: whatever they are
-//! called, the configuration is read or refused, and a look at the files says that none has changed.
+//! The first line is the glob of `task_files`, each further one the name of a file. Whatever the
+//! names are, the configuration is loaded or rejected, and no file has changed afterwards.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,17 +9,17 @@ use std::path::{Component, Path, PathBuf};
 use aitask_exporter::config::{self, Loaded};
 use aitask_exporter::printable::is_printable;
 
-/// What one run may leave on the disk for its time.
+/// Maximum number of files that one run leaves on the disk while it runs.
 const MOST_FILES: usize = 8;
 const MOST_FOLDERS: usize = 3;
-/// The longest line, in bytes: no system has longer names.
+/// Maximum length of a line, in bytes: no system has longer names.
 const MOST_BYTES: usize = 1_024;
 
 pub fn run(data: &[u8]) {
     let mut lines =
         data.split(|byte| *byte == b'\n').map(|line| &line[..line.len().min(MOST_BYTES)]);
     let glob = String::from_utf8_lossy(lines.next().unwrap_or_default());
-    // Nothing outside of the folder is anyone's to read.
+    // Files outside of the directory must not be read.
     if glob.starts_with('/') || glob.contains("..") {
         return;
     }
@@ -50,7 +50,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// A folder for one run at a time.
+/// A directory that one run at a time uses.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -61,7 +61,7 @@ impl Folder {
         Self(path)
     }
 
-    /// Makes a file with one task, where the name is one of a file within the folder.
+    /// Creates a file with one task, if the name is valid within the directory.
     fn add(&self, name: &[u8], number: usize) -> Option<()> {
         let name = Path::new(OsStr::from_bytes(name));
         let is_inside = name.components().all(|part| matches!(part, Component::Normal(_)));

@@ -19,7 +19,7 @@ pub fn run(data: &[u8]) {
 fn ask(query: &str) {
     match ProbeParams::parse(query) {
         Ok(params) => {
-            assert_eq!(ProbeParams::parse(&written(&params)), Ok(params), "{query:?}")
+            assert_eq!(ProbeParams::parse(&written(&params)), Ok(params), "{query:?}");
         }
         Err(told) => assert_plain(query, &told),
     }

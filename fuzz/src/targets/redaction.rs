@@ -7,7 +7,8 @@
 use aitask_exporter::fetch::redact::Redactor;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// A header holds a longer one, but what is true of this length is true of any.
+/// Maximum length of a secret, in bytes. A header can hold a longer one, but length makes no
+/// difference beyond this.
 const MOST_BYTES: usize = 128;
 const MASK: &str = "<secret>";
 
@@ -29,7 +30,7 @@ pub fn run(data: &[u8]) {
     assert!(masked.len() <= text.len() * MASK.len(), "{text:?}: {masked:?}");
     let stays = before.contains(&form) || behind.contains(&form);
     assert!(stays || !masked.contains(&form), "{form:?} is in {masked:?}, was {text:?}");
-    // Whatever the text is without it, nothing panics.
+    // Nothing panics, whatever the text without the secret is.
     redactor.mask(around.as_bytes());
 }
 
@@ -72,7 +73,7 @@ fn join(forms: impl Iterator<Item = String>) -> String {
     joined
 }
 
-/// One character in one of the forms that it can have beside others.
+/// Encodes one character in one of the forms that it can have among others.
 fn character(c: char, form: u8) -> String {
     let code = u32::from(c);
     let utf16 = |digits: fn(&u16) -> String| -> String {
@@ -108,7 +109,7 @@ fn json(text: &str) -> String {
     escaped.collect()
 }
 
-/// The base64 of the secret behind as many bytes as the recipe says.
+/// Encodes the secret in base64, after as many bytes as the recipe says.
 fn base64(secret: &str, recipe: &[u8]) -> String {
     let alphabet = match recipe.get(1) {
         Some(b'a'..=b'z') => b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::harness::root;
 
-/// More than any preset asks for at once.
+/// Maximum number of tasks: more than any preset requests at once.
 const MOST_TASKS: usize = 50;
 
 const PROVIDERS: &str = "
@@ -107,7 +107,7 @@ fn check_path(request: &ProviderRequest, id: &str, kind: &str) {
     assert_eq!(pairs, expected.map(|pair| pair.map(str::to_owned).to_vec()), "{url}");
 }
 
-/// Each slash of a value parts segments, and none of them leads elsewhere.
+/// Asserts that each slash of a value separates segments, and that no segment leads elsewhere.
 fn check_kept(request: &ProviderRequest, id: &str, kind: &str) {
     let url = &request.url;
     assert!(url.as_str().starts_with("https://gateway.example/kept/"), "{url}");

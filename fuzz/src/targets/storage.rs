@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aitask_exporter::clock::Timestamp;
-use aitask_exporter::exposition::{self, Format, out::Out};
-use aitask_exporter::record::Record;
+use aitask_exporter::exposition::{self, BodyWriter, Format};
+use aitask_exporter::record::TrackedTask;
 use aitask_exporter::storage::frame::{self, Frames};
 use aitask_exporter::storage::log_record::{self, LogRecord, ProviderFinishes, TaskChange};
 use aitask_exporter::storage::recovery::Recovered;
-use aitask_exporter::store::{Snapshot, TasksView};
+use aitask_exporter::store::{Snapshot, TaskList};
 use aitask_exporter::task::{Task, TaskCommon};
 use aitask_exporter::telemetry::Telemetry;
 
@@ -24,12 +24,13 @@ pub fn run(data: &[u8]) {
     let Frames { payloads, damaged, torn } = frame::read(data);
     let read: usize = payloads.iter().map(|payload| payload.len()).sum();
     assert!(read + damaged + torn <= data.len(), "{read} read, {damaged} + {torn} not");
-    // Without the checksums, too: they keep accidents out, and nobody who means it.
+    // Decoding is also safe without checksums, which protect against accidents but not against
+    // intent.
     let bare = log_record::decode(data);
     let mut seen = HashSet::new();
     let mut records = Vec::new();
     for record in payloads.into_iter().filter_map(log_record::decode).chain(bare) {
-        // What was read can be written, and is then the same.
+        // A record that was read can be written, and is the same afterwards.
         let (read, mut frames) = (format!("{record:?}"), Vec::new());
         match record {
             LogRecord::Finishes(finishes) => {
@@ -50,7 +51,7 @@ pub fn run(data: &[u8]) {
                 let task = Task { id: (&*id).into(), common: Arc::new(common) };
                 log_record::encode_change(sequence, &task, &known, finished, &mut frames);
                 if seen.insert((Arc::clone(&task.common.provider), id)) {
-                    records.push(Record { task, known });
+                    records.push(TrackedTask { task, record: known });
                 }
             }
         }
@@ -58,15 +59,15 @@ pub fn run(data: &[u8]) {
         assert_eq!((again.damaged, again.torn), (0, 0));
         assert_eq!(format!("{:?}", log_record::decode(again.payloads[0]).unwrap()), read);
     }
-    let snapshot = Snapshot::of(vec![TasksView::of(records, Duration::from_secs(600))], NOW);
-    let mut out = Out::new(false, Vec::new()).unwrap();
+    let snapshot = Snapshot::of(vec![TaskList::of(records, Duration::from_secs(600))], NOW);
+    let mut out = BodyWriter::new(false, Vec::new()).unwrap();
     exposition::write(Format::Text, &snapshot, &[], &mut out).unwrap();
     let text = String::from_utf8(out.finish().unwrap()).unwrap();
     let shown = text.lines().filter(|line| line.starts_with("aitask_status{")).count();
     assert_eq!(shown, seen.len());
 }
 
-/// Whatever is left can be shown, and no more is shown than is known.
+/// Asserts that recovered data can be shown, and that nothing else is shown.
 fn show(recovered: &Recovered) {
     let telemetry = Telemetry::new();
     for finishes in [&recovered.shown, &recovered.known] {

@@ -1,4 +1,4 @@
-//! The bytes are a moment, a delay or progress, as an API writes it.
+//! The bytes are a time, a delay or a progress as an API writes it.
 
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::mapping::fields::{DelayFormat, ProgressFormat};
@@ -7,7 +7,7 @@ use aitask_exporter::mapping::time::{TimeFormat, zone};
 /// 1 January 2000 and 1 January 10000, in microseconds.
 const BEGIN: i64 = 946_684_800_000_000;
 const END: i64 = 253_402_300_800_000_000;
-/// Up to here, in microseconds, a float of seconds tells one microsecond from the next.
+/// Up to this time, in microseconds, a float of seconds distinguishes microseconds.
 const EXACT: i64 = 4_000_000_000_000_000;
 /// Moments at which an answer was sent, in microseconds: 1970, 2026, and as late as can be.
 const SENT: [i64; 3] = [0, 1_796_022_000_000_000, i64::MAX];

@@ -86,7 +86,7 @@ struct TestServer(Arc<Counts>);
 struct Counts {
     connections: AtomicUsize,
     requests: AtomicUsize,
-    /// How many connections have ended.
+    /// Number of connections that have ended.
     ended: watch::Sender<usize>,
     /// Lets the request for `/slow` be answered.
     go_on: Notify,

@@ -16,7 +16,7 @@ fn masked(secrets: &[&str], text: &str) -> Option<String> {
 
 type Encoder = fn(&str) -> String;
 
-/// What common encoders make of a text.
+/// Common encoders of text.
 const ENCODERS: [(&str, Encoder); 16] = [
     ("JSON", json),
     ("JSON of .NET", |text| {

@@ -8,7 +8,8 @@ use crate::clock::Timestamp;
 use crate::config;
 use crate::store::Store;
 
-type Run = Box<dyn for<'s> Fn(&'s mut WorkerContext, Changes) -> BoxFuture<'s, ()> + Send + Sync>;
+type Run =
+    Box<dyn for<'s> Fn(&'s mut WorkerContext, TaskChanges) -> BoxFuture<'s, ()> + Send + Sync>;
 
 fn client(interval: &str) -> Arc<ProviderClient> {
     crate::tls::install();
@@ -32,7 +33,7 @@ fn context() -> Services {
         clock: Clock::starting_at(Timestamp::from_micros(0)),
         storage: None,
         telemetry: Arc::new(Telemetry::new()),
-        history: Arc::new(History::new(9)),
+        history: Arc::new(FailureHistory::new(9)),
     }
 }
 
@@ -46,9 +47,9 @@ fn supervised(services: Services, store: &Store, ids: &[&str], run: Run) -> Work
     worker
 }
 
-fn apply(store: &Store, client: &ProviderClient, ids: &[&str]) -> Changes {
+fn apply(store: &Store, client: &ProviderClient, ids: &[&str]) -> TaskChanges {
     let tasks = ids.iter().map(|id| task(id)).collect();
-    store.apply(&[Arc::clone(&client.provider)], tasks).remove(0)
+    store.apply_config(&[Arc::clone(&client.provider)], tasks).remove(0)
 }
 
 /// A worker that panics while it has probes, an update and requests to answer for: each of them gets
@@ -61,7 +62,7 @@ async fn another_worker_takes_over_where_one_panics() {
     let begun = Arc::new(Mutex::new(Vec::new()));
     let run = {
         let begun = Arc::clone(&begun);
-        move |context: &mut WorkerContext, changes: Changes| {
+        move |context: &mut WorkerContext, changes: TaskChanges| {
             let interval = context.client.provider.limits.poll_interval;
             begun.lock().push((start.elapsed(), interval, changes.added.len()));
         }

@@ -10,14 +10,14 @@ use crate::clock::Timestamp;
 use crate::config::Limits;
 use crate::observation::Reason;
 use crate::schedule::dispatch::PollOutcome;
-use crate::store::Placed;
+use crate::store::PollTarget;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A provider that is asked in simulated time. An answer takes no time, unless many are wanted at
 /// once.
-struct Provider {
+struct SimulatedProvider {
     schedule: Schedule,
     now: Instant,
     /// The sizes of the requests, and whether each was a batch.
@@ -38,7 +38,7 @@ enum Answer {
     ProviderFailed,
 }
 
-impl Provider {
+impl SimulatedProvider {
     /// One with so many tasks, all due at once.
     fn new(tasks: u32, limits: &Limits) -> Self {
         let now = Instant::now();
@@ -47,7 +47,7 @@ impl Provider {
         for index in 0..tasks {
             let slot = Slot { index, generation: 0 };
             // Less than a batch's wait apart.
-            schedule.add(Placed { slot, hash: 1_000_000 + u64::from(index), group: 0 }, now);
+            schedule.add(PollTarget { slot, hash: 1_000_000 + u64::from(index), group: 0 }, now);
         }
         let (requests, polls, changes) = (Vec::new(), BTreeMap::new(), Vec::new());
         Self { schedule, now, requests, polls, changes }
@@ -154,7 +154,7 @@ fn garbage_with(bad: &[u32]) -> impl Fn(&[u32], bool) -> Answer {
 #[test]
 fn a_broken_task_fails_alone_and_is_asked_for_alone_for_a_while() {
     for bad in [vec![0], vec![49], vec![17], vec![3, 4], vec![5, 48], vec![0, 1, 2, 3, 4, 5, 6]] {
-        let mut provider = Provider::new(50, &limits());
+        let mut provider = SimulatedProvider::new(50, &limits());
         provider.run(9 * SECOND, garbage_with(&bad));
         assert_eq!(provider.failed(), bad, "in the first round");
         assert_eq!(provider.polls.len(), 50, "each was polled");
@@ -185,7 +185,7 @@ fn a_broken_task_is_tried_in_a_batch_again_after_five_to_twenty_minutes() {
         true => Answer::Garbage(Reason::Decode),
         false => Answer::Read,
     };
-    let mut provider = Provider::new(50, &limits());
+    let mut provider = SimulatedProvider::new(50, &limits());
     provider.run(2 * 60 * MINUTE, answer);
     assert!(provider.failed().is_empty());
     assert!(provider.polls.values().all(|polls| *polls == (720, 0)), "no round is missed");
@@ -201,7 +201,7 @@ fn a_provider_that_answers_garbage_is_not_asked_more_for_it() {
     for size in [2, 7, 50] {
         let limits = Limits { batch_size: size, ..limits() };
         let garbage = |_: &[u32], _: bool| Answer::Garbage(Reason::Decode);
-        let mut provider = Provider::new(1_000, &limits);
+        let mut provider = SimulatedProvider::new(1_000, &limits);
         provider.run(5 * SECOND, garbage);
         let batches = 1_000_usize.div_ceil(size);
         let spent = provider.take_requests();
@@ -234,7 +234,7 @@ fn an_unsteady_provider_is_asked_a_few_times_more_at_the_most() {
                 false => Answer::Garbage(Reason::Decode),
             }
         };
-        let mut provider = Provider::new(1_000, &limits());
+        let mut provider = SimulatedProvider::new(1_000, &limits());
         provider.run(10 * MINUTE, answer);
         let spent = provider.requests.len();
         // Without any trouble: 20 batches in each of 60 rounds.
@@ -245,7 +245,7 @@ fn an_unsteady_provider_is_asked_a_few_times_more_at_the_most() {
 #[test]
 fn many_tasks_with_a_broken_one_in_every_batch() {
     let bad: Vec<u32> = (0..20).map(|batch| batch * 50 + batch).collect();
-    let mut provider = Provider::new(1_000, &limits());
+    let mut provider = SimulatedProvider::new(1_000, &limits());
     provider.run(9 * SECOND, garbage_with(&bad));
     assert_eq!(provider.failed(), bad);
     assert_eq!(provider.polls.len(), 1_000);
@@ -258,12 +258,12 @@ fn many_tasks_with_a_broken_one_in_every_batch() {
 
 #[test]
 fn a_provider_in_trouble_is_not_asked_for_parts() {
-    let mut provider = Provider::new(1_000, &limits());
+    let mut provider = SimulatedProvider::new(1_000, &limits());
     provider.run(5 * SECOND, |_, _| Answer::ProviderFailed);
     assert_eq!((provider.failed().len(), provider.take_requests()), (1_000, 20));
     // ProviderFailed that comes while a batch is divided ends that.
     let count = std::cell::Cell::new(0);
-    let mut provider = Provider::new(1_000, &limits());
+    let mut provider = SimulatedProvider::new(1_000, &limits());
     provider.run(5 * SECOND, |_, _| {
         count.set(count.get() + 1);
         if count.get() > 2 { Answer::ProviderFailed } else { Answer::Garbage(Reason::Decode) }
@@ -276,10 +276,11 @@ fn a_provider_in_trouble_is_not_asked_for_parts() {
 #[test]
 fn parts_keep_to_the_limits() {
     let limits = Limits { max_in_flight: 2, ..limits() };
-    let mut provider = Provider::new(50, &limits);
+    let mut provider = SimulatedProvider::new(50, &limits);
     let first = provider.next();
     provider.take(&first, garbage_with(&[10]));
-    let next = |provider: &mut Provider| match provider.schedule.next(provider.now, false) {
+    let next = |provider: &mut SimulatedProvider| match provider.schedule.next(provider.now, false)
+    {
         Next::Poll(dispatch) => Some(dispatch),
         Next::Probe | Next::Wait(_) | Next::Idle => None,
     };
@@ -304,7 +305,7 @@ fn parts_keep_to_the_limits() {
 /// The tasks of a part can leave, and must not leave others waiting for it.
 #[test]
 fn a_part_whose_tasks_have_left_holds_up_no_other() {
-    let mut provider = Provider::new(4, &Limits { batch_size: 2, ..limits() });
+    let mut provider = SimulatedProvider::new(4, &Limits { batch_size: 2, ..limits() });
     let batches = [provider.next(), provider.next()];
     for batch in &batches {
         provider.take(batch, |_, _| Answer::Garbage(Reason::Decode));
@@ -320,15 +321,15 @@ fn a_part_whose_tasks_have_left_holds_up_no_other() {
 /// A reload can give a task other params while its batch is divided: it is asked for with them.
 #[test]
 fn a_task_that_changes_its_group_leaves_its_part() {
-    let mut provider = Provider::new(50, &limits());
-    let take = |provider: &mut Provider, bad: &[u32]| {
+    let mut provider = SimulatedProvider::new(50, &limits());
+    let take = |provider: &mut SimulatedProvider, bad: &[u32]| {
         let dispatch = provider.next();
         provider.take(&dispatch, garbage_with(bad));
         dispatch.slots().map(|slot| slot.index).collect::<Vec<_>>()
     };
     assert_eq!(take(&mut provider, &[10]).len(), 50);
     let slot = Slot { index: 3, generation: 0 };
-    provider.schedule.regroup(Placed { slot, hash: 1_000_003, group: 8 });
+    provider.schedule.regroup(PollTarget { slot, hash: 1_000_003, group: 8 });
     let half = take(&mut provider, &[]);
     assert!(half.len() == 24 && !half.contains(&3));
     assert_eq!(take(&mut provider, &[]).len(), 25);

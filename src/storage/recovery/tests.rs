@@ -1,7 +1,7 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::observation::Observation;
-use crate::record::{Finished, Known};
+use crate::record::{Finished, TaskRecord};
 use crate::task::{Task, TaskCommon};
 use crate::telemetry::finishes::FinishTotals;
 
@@ -35,14 +35,14 @@ impl TestFile {
 
     /// A task, of which `known` is to be told from others.
     fn task(mut self, sequence: u64, id: &str, known: i64) -> Self {
-        let known = Known::new(Timestamp::from_micros(known));
+        let known = TaskRecord::new(Timestamp::from_micros(known));
         log_record::encode_change(sequence, &task(id), &known, None, &mut self.0);
         self
     }
 
     fn finished(mut self, sequence: u64, id: &str) -> Self {
         let now = Timestamp::from_micros(9);
-        let mut known = Known::new(now);
+        let mut known = TaskRecord::new(now);
         known.observe(&Observation::new(State::Failed, ""), now);
         let finished = Some(Finished { duration: None });
         log_record::encode_change(sequence, &task(id), &known, finished, &mut self.0);
@@ -281,7 +281,7 @@ fn a_name_that_was_taken_is_passed_over_and_nothing_is_missing() {
 #[test]
 fn what_no_exporter_can_have_written_is_damage() {
     let mut file = TestFile::journal(0);
-    let known = Known::new(Timestamp::from_micros(-5));
+    let known = TaskRecord::new(Timestamp::from_micros(-5));
     log_record::encode_change(0, &task("a"), &known, None, &mut file.0);
     let recovered = read(None, &[(0, file)]);
     assert!(recovered.lost > 0 && recovered.remembered.is_empty());

@@ -9,7 +9,7 @@ use std::hash::Hash;
 /// earlier items of its own flow, and meanwhile for one item per round of each other flow.
 #[derive(Debug)]
 pub struct FairQueue<F, T> {
-    items: BTreeMap<Position, T>,
+    items: BTreeMap<QueuePosition, T>,
     /// Round of the last item of each flow that has an item in the current round or a later one.
     last: HashMap<F, u64>,
     round: u64,
@@ -18,7 +18,7 @@ pub struct FairQueue<F, T> {
 
 /// The position of an item. Items are taken in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
+pub struct QueuePosition {
     round: u64,
     number: u64,
 }
@@ -31,9 +31,9 @@ impl<F, T> Default for FairQueue<F, T> {
 
 impl<F: Eq + Hash, T> FairQueue<F, T> {
     /// Appends an item to its flow.
-    pub fn push(&mut self, flow: F, item: T) -> Position {
+    pub fn push(&mut self, flow: F, item: T) -> QueuePosition {
         let round = self.last.get(&flow).map_or(self.round, |last| last + 1);
-        let position = Position { round, number: self.next };
+        let position = QueuePosition { round, number: self.next };
         self.next += 1;
         self.last.insert(flow, round);
         self.items.insert(position, item);
@@ -41,7 +41,7 @@ impl<F: Eq + Hash, T> FairQueue<F, T> {
     }
 
     /// Takes the item with the lowest position.
-    pub fn pop(&mut self) -> Option<(Position, T)> {
+    pub fn pop(&mut self) -> Option<(QueuePosition, T)> {
         let (position, item) = self.items.pop_first()?;
         self.round = position.round;
         self.last.retain(|_, last| *last >= position.round);
@@ -49,7 +49,7 @@ impl<F: Eq + Hash, T> FairQueue<F, T> {
     }
 
     /// Returns the item at a position, unless it was taken or removed.
-    pub fn get_mut(&mut self, position: Position) -> Option<&mut T> {
+    pub fn get_mut(&mut self, position: QueuePosition) -> Option<&mut T> {
         self.items.get_mut(&position)
     }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::format::{self, FormattedTime};
 use crate::clock::Timestamp;
 use crate::duration;
-use crate::history::Entry;
+use crate::history::FailureEntry;
 use crate::observation::State;
-use crate::record::{Record, Stuck};
+use crate::record::{StuckReason, TrackedTask};
 
 /// A row of the details of a task: a value, a time, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +44,9 @@ impl Fact {
 /// Returns the reasons why a task needs attention, the most serious first. `last` is the last
 /// recorded failed poll of the task.
 pub fn troubles(
-    record: &Record,
+    record: &TrackedTask,
     stuck_after: Duration,
-    last: Option<&Entry>,
+    last: Option<&FailureEntry>,
     now: Timestamp,
 ) -> Vec<String> {
     let mut troubles = Vec::new();
@@ -85,7 +85,10 @@ pub fn troubles(
 }
 
 /// Explains why a task is stuck, as the end of a sentence.
-fn why(Stuck { age, waited, still }: Stuck, stuck_after: Duration) -> String {
+fn why(
+    StuckReason { age, waited, unchanged_for: still }: StuckReason,
+    stuck_after: Duration,
+) -> String {
     let age = age.map(|age| {
         let enqueued = format!("enqueued {} ago", format::rough(age));
         match waited.is_zero() {
@@ -104,16 +107,16 @@ fn why(Stuck { age, waited, still }: Stuck, stuck_after: Duration) -> String {
 
 /// Returns all details of a task. `last` is the last recorded failed poll of the task.
 pub fn facts(
-    record: &Record,
+    record: &TrackedTask,
     stuck_after: Duration,
-    last: Option<&Entry>,
+    last: Option<&FailureEntry>,
     now: Timestamp,
 ) -> Vec<Fact> {
     [standing(record, stuck_after, now), identity(record), polls(record, last, now)].concat()
 }
 
 /// Returns the details of the state of a task.
-fn standing(record: &Record, stuck_after: Duration, now: Timestamp) -> Vec<Fact> {
+fn standing(record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Vec<Fact> {
     let provider = format::whole(&record.task.common.provider);
     let status = Fact::text("Status", Some(record.status()), "none").note("the provider's word");
     let enqueued = Fact::at("Enqueued", record.enqueued(), now);
@@ -134,11 +137,11 @@ fn standing(record: &Record, stuck_after: Duration, now: Timestamp) -> Vec<Fact>
             false => format!("{} of that it waited for the user", format::rough(waited)),
         }));
         facts.push(stuck(record, stuck_after, now));
-        facts.push(Fact::at("Last change of state or progress", record.moved(), now));
+        facts.push(Fact::at("Last change of state or progress", record.last_changed(), now));
     } else {
         let took = record.duration().map(format::rough);
         facts.push(Fact::text("Duration", took.as_deref(), "unknown"));
-        facts.push(Fact::at("End seen", record.moved(), now));
+        facts.push(Fact::at("End seen", record.last_changed(), now));
     }
     let progress = record.progress().map(format::percent);
     facts.push(Fact::text("Progress", progress.as_deref(), "not told"));
@@ -146,7 +149,7 @@ fn standing(record: &Record, stuck_after: Duration, now: Timestamp) -> Vec<Fact>
 }
 
 /// Returns the details of the identity of a task.
-fn identity(record: &Record) -> Vec<Fact> {
+fn identity(record: &TrackedTask) -> Vec<Fact> {
     let common = &record.task.common;
     let fact = |what: &str, name: &str, value: &str| {
         Fact::new(&format!("{what} {}", format::whole(name)), format::whole(value))
@@ -158,7 +161,7 @@ fn identity(record: &Record) -> Vec<Fact> {
 }
 
 /// Returns the details of the polls of a task.
-fn polls(record: &Record, last: Option<&Entry>, now: Timestamp) -> Vec<Fact> {
+fn polls(record: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) -> Vec<Fact> {
     let moment = |name: &str, at: Option<Timestamp>, never: &str| {
         at.map_or_else(|| Fact::new(name, never), |at| Fact::at(name, at, now))
     };
@@ -174,7 +177,7 @@ fn polls(record: &Record, last: Option<&Entry>, now: Timestamp) -> Vec<Fact> {
     if let Some(("task", code)) = record.error() {
         facts.push(Fact::text("Failure code", Some(code), "not told"));
     }
-    if let Some(times) = record.denied() {
+    if let Some(times) = record.consecutive_not_found() {
         let times = times.to_string();
         facts.push(Fact::new("Denied in a row", times).note("the provider knows no such task"));
     }
@@ -183,7 +186,7 @@ fn polls(record: &Record, last: Option<&Entry>, now: Timestamp) -> Vec<Fact> {
 
 /// Returns the last failed poll: that of the record if there has been no usable response since,
 /// else the last recorded one.
-fn failure(record: &Record, last: Option<&Entry>, now: Timestamp) -> Option<Fact> {
+fn failure(record: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) -> Option<Fact> {
     let (reason, code, at) = match record.error().filter(|(reason, _)| *reason != "task") {
         Some((reason, code)) => (reason, code, record.last_poll()?),
         None => last.map(|last| (last.failure.reason.as_str(), &*last.failure.code, last.at))?,
@@ -193,14 +196,14 @@ fn failure(record: &Record, last: Option<&Entry>, now: Timestamp) -> Option<Fact
     Some(Fact { value: reason.to_owned(), ..Fact::at("Last failure", at, now).note(note) })
 }
 
-fn state(record: &Record) -> Fact {
+fn state(record: &TrackedTask) -> Fact {
     Fact::new("State", record.state().as_str()).note(match record.is_final() {
         true => "final: it is polled no more",
         false => "",
     })
 }
 
-fn stuck(record: &Record, stuck_after: Duration, now: Timestamp) -> Fact {
+fn stuck(record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Fact {
     match record.stuck(stuck_after, now) {
         Some(stuck) => Fact::new("Stuck", "yes").note(why(stuck, stuck_after)),
         None if record.state() == State::Waiting => {
@@ -228,10 +231,10 @@ mod tests {
         START + Duration::from_secs(seconds)
     }
 
-    fn record() -> Record {
+    fn record() -> TrackedTask {
         let params = [("api_key".into(), "zq".into())].into();
         let common = TaskCommon { provider: "p".into(), labels: [].into(), params };
-        Record::new(Task { id: "a".into(), common: Arc::new(common) }, START)
+        TrackedTask::new(Task { id: "a".into(), common: Arc::new(common) }, START)
     }
 
     fn told(state: State, code: Option<&str>) -> Observation {
@@ -239,7 +242,7 @@ mod tests {
         Observation { failure_code, ..Observation::new(state, "word") }
     }
 
-    fn fact(record: &Record, name: &str, now: Timestamp) -> Option<(String, String)> {
+    fn fact(record: &TrackedTask, name: &str, now: Timestamp) -> Option<(String, String)> {
         let facts = facts(record, STUCK_AFTER, None, now).into_iter();
         let mut found = facts.filter(|fact| fact.name == name);
         let at = |fact: &Fact| fact.at.as_ref().map(|at| at.ago.clone()).unwrap_or_default();
@@ -263,7 +266,7 @@ mod tests {
     fn the_time_that_a_task_waited_for_the_user_is_shown() {
         let days = 3 * 86_400;
         let mut record = record();
-        let queue_age = |record: &Record, now| fact(record, "Queue age", after(now)).unwrap();
+        let queue_age = |record: &TrackedTask, now| fact(record, "Queue age", after(now)).unwrap();
         record.observe(&told(State::Waiting, None), after(5));
         let waits = ("3d".to_owned(), "3d of that it waited for the user".to_owned());
         assert_eq!(queue_age(&record, days), waits);

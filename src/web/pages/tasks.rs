@@ -15,8 +15,8 @@ use super::format::{self, FormattedTime};
 use super::{PageHead, RenderedPage, ok_page, render};
 use crate::clock::Timestamp;
 use crate::observation;
-use crate::record::Record;
-use crate::store::TasksView;
+use crate::record::TrackedTask;
+use crate::store::TaskList;
 use crate::web::WebState;
 use crate::web::middleware::RequestPermit;
 use crate::web::query::TaskFilter;
@@ -136,8 +136,8 @@ pub struct RankedTasks<'a> {
 /// A task and whether it is stuck.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskRow<'a> {
-    /// Record of the task.
-    pub record: &'a Record,
+    /// Task and record.
+    pub record: &'a TrackedTask,
     /// True if the task is stuck.
     pub is_stuck: bool,
 }
@@ -220,7 +220,7 @@ impl Ord for Ranked<'_> {
 
 /// Returns the `most` worst of the `tasks` that match the filter.
 pub fn rank_tasks<'a>(
-    tasks: &'a [TasksView],
+    tasks: &'a [TaskList],
     filter: &TaskFilter,
     now: Timestamp,
     most: usize,
@@ -248,8 +248,8 @@ pub fn rank_tasks<'a>(
 }
 
 /// Returns every task and the time after which it is stuck.
-fn records(tasks: &[TasksView]) -> impl Iterator<Item = (&Record, Duration)> {
-    tasks.iter().flat_map(|view| view.records().map(|record| (record, view.stuck_after)))
+fn records(tasks: &[TaskList]) -> impl Iterator<Item = (&TrackedTask, Duration)> {
+    tasks.iter().flat_map(|view| view.tasks().map(|record| (record, view.stuck_after)))
 }
 
 #[cfg(test)]
@@ -267,10 +267,10 @@ mod tests {
 
     /// Creates the record of a task that was enqueued so many seconds ago, and ended then if it has
     /// ended.
-    fn record(id: &str, state: State, seconds: u64, fails: bool) -> Record {
+    fn record(id: &str, state: State, seconds: u64, fails: bool) -> TrackedTask {
         let at = NOW - Duration::from_secs(seconds);
         let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
-        let mut record = Record::new(Task { id: id.into(), common: Arc::new(common) }, at);
+        let mut record = TrackedTask::new(Task { id: id.into(), common: Arc::new(common) }, at);
         match state {
             State::Unpolled => {}
             State::NotFound => {
@@ -311,7 +311,7 @@ mod tests {
             record("stuck-longest", State::Unpolled, 9_000, false),
         ];
         assert!(records[5].is_final() && records[5].state() == State::NotFound);
-        let tasks = [TasksView::of(records, STUCK_AFTER)];
+        let tasks = [TaskList::of(records, STUCK_AFTER)];
         let all = rank_tasks(&tasks, &TaskFilter::default(), NOW, 100);
         let expected = [
             "stuck-longest",
@@ -351,7 +351,7 @@ mod tests {
             let made = made.map(|(n, (state, age, fails))| {
                 record(&n.to_string(), State::ALL[*state], *age, *fails)
             });
-            let tasks = [TasksView::of(made, STUCK_AFTER)];
+            let tasks = [TaskList::of(made, STUCK_AFTER)];
             let mut all: Vec<_> = records(&tasks)
                 .map(|(record, after)| TaskRow { record, is_stuck: record.is_stuck(after, NOW) })
                 .collect();

@@ -1,4 +1,4 @@
-//! What stands in the place of an answer's code: success is what the mapping calls so, and nothing else.
+//! Error codes of responses: only the codes that the mapping lists mean success.
 
 use crate::harness::Exporter;
 use crate::harness::upstream::{Reply, Upstream, json};

@@ -1,4 +1,4 @@
-//! Answers beyond `body_size_limit`: what stands before the limit counts.
+//! Responses beyond `body_size_limit`: the part before the limit counts.
 
 use super::{Api, BATCH, USUAL};
 
@@ -49,10 +49,10 @@ fn a_large_last_answer_ends_its_task() {
 fn of_a_large_batch_the_whole_elements_count() {
     let api = Api::start();
     let element = |id: &str, more: &str| format!(r#"{{"id":"{id}","status":"DONE","v":"{more}"}}"#);
-    // However few are asked for.
+    // The same for a few tasks.
     let elements = [element("a", ""), element("b", ""), element("c", &base64())];
     api.answer("/batch", format!(r#"{{"code":0,"data":[{}]}}"#, elements.join(",")));
-    // What could not be read is asked for alone.
+    // Tasks that could not be read are polled alone.
     api.answer("/t/c", format!(r#"{{"v":"{}"}}"#, base64()));
     let exporter = api.exporter(USUAL, &format!("{LIMIT}\n{BATCH}"), "a, b, c");
     exporter.await_state("a", "succeeded");

@@ -16,7 +16,7 @@ fn mapping(format: &str) -> String {
     )
 }
 
-/// The value of the counter of odd answers.
+/// Returns the value of the counter of invalid values.
 fn odd(samples: &Samples, field: &str) -> f64 {
     samples.value("aitask_odd_answers_total", &[("field", field)]).unwrap()
 }
@@ -67,8 +67,8 @@ fn a_time_that_cannot_be_read_costs_no_state() {
     assert!(reply.text().contains("odd: enqueue_time is an object"), "{}", reply.text());
 }
 
-/// An API that writes `submitTime`, and the exporter's view of it: what is said of the time in its
-/// debugging output, and whose word the enqueue time is.
+/// Returns the exporter's view of an API that writes `submitTime`: the time in its debug report,
+/// and the source of the enqueue time.
 fn seen(format: &str, submit: &Value, date: &str) -> (String, String, f64) {
     let api = Api::start();
     let answer = json!({ "id": "a", "status": "RUN", "submitTime": submit }).to_string();
@@ -121,7 +121,8 @@ fn a_time_in_the_wrong_unit_or_zone_is_not_believed() {
     }
 }
 
-/// An answer's own `Date` counts, so that a clock of ours that is wrong does not cost a time.
+/// The response's own `Date` counts, so that a wrong clock of the exporter does not invalidate a
+/// time.
 #[test]
 fn what_is_in_the_future_the_date_of_the_answer_tells() {
     let submit = json!("2026-11-30T07:00:00Z");

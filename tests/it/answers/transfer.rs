@@ -21,7 +21,8 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// An exporter that asks each of the servers for the task `t`, by a provider of that name.
+/// Starts an exporter that polls the task `t` at each of the servers, each with a provider of that
+/// name.
 fn poll(upstreams: &[(&str, &Upstream)], more: &str) -> Exporter {
     let providers: Vec<_> =
         upstreams.iter().map(|(name, upstream)| upstream.provider(name, more)).collect();
@@ -34,7 +35,7 @@ fn poll(upstreams: &[(&str, &Upstream)], more: &str) -> Exporter {
     ))
 }
 
-/// Polls servers that always say the same; returns the reason for which each failed.
+/// Polls servers that always send the same response; returns the reason for which each failed.
 fn reasons(cases: &[(&str, Vec<u8>)], more: &str) -> (Exporter, Vec<Option<String>>) {
     let upstreams: Vec<_> = cases
         .iter()
@@ -69,7 +70,7 @@ fn assert_reasons(cases: &[(&str, Vec<u8>, Option<&str>)], more: &str) -> Export
     exporter
 }
 
-/// An answer in a coding.
+/// Returns a response with a content coding.
 fn coded(coding: &str, body: &[u8]) -> Vec<u8> {
     answer("200 OK", &[&format!("Content-Encoding: {coding}")], body)
 }
@@ -84,7 +85,7 @@ fn gzip_is_asked_for_and_read_and_nothing_else_is() {
         ("gzip", coded("gzip", &whole), None),
         ("x-gzip", coded("X-GZIP", &whole), None),
         ("members", coded("gzip", &members), None),
-        // It says nothing of gzip, or lies.
+        // It does not declare gzip, or declares it wrongly.
         ("silent", answer("200 OK", &[], &whole), None),
         ("identity", coded("identity", RUNNING.as_bytes()), None),
         ("plain", coded("gzip", RUNNING.as_bytes()), None),
@@ -249,7 +250,7 @@ fn what_is_no_http_is_decode_and_many_headers_are_none_of_it() {
         ("header", b"HTTP/1.1 200 OK\r\nno header\r\n\r\n".to_vec(), decode),
         ("alert", b"\x15\x03\x01\x00\x02\x02\x28".to_vec(), decode),
         ("chunk", chunked("not hexadecimal\r\n{}\r\n0\r\n\r\n"), decode),
-        // What ends too early broke.
+        // A response that ends too early is a broken connection.
         ("half-a-head", b"HTTP/1.1 200 OK\r\nContent".to_vec(), Some("connect")),
         ("half-a-chunk", chunked("ff\r\n{"), Some("connect")),
         ("nothing", Vec::new(), Some("connect")),
@@ -259,7 +260,7 @@ fn what_is_no_http_is_decode_and_many_headers_are_none_of_it() {
     assert!(log.contains("the answer cannot be read as HTTP: "), "{log}");
 }
 
-/// Mail, say: such a server speaks first.
+/// For example a mail server, which speaks first.
 #[test]
 fn a_server_that_speaks_before_it_is_asked_is_decode() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,4 +1,4 @@
-//! What is said of a configuration with secrets in it: all but them.
+//! Errors in a configuration with secrets show everything but the secrets.
 
 use std::fs;
 
@@ -130,7 +130,7 @@ const LEAKS: &[&str] = &[
     "limits: { a: [SECRET, { SECRET: SECRET }], ? SECRET }",
 ];
 
-/// What is said although a secret may stand beside it: the names of keys and of files.
+/// The texts that errors show even though a secret may be beside them: names of keys and of files.
 const NAMES: [&str; 12] = [
     "tokn: SECRET",
     "authorization: { tokn: SECRET }",
@@ -202,7 +202,7 @@ tasks:
             let until = if slip.is_empty() { at + 1 } else { at };
             let broken = format!("{}{slip}{}", &text[..at], &text[until..]);
             let said = load_text(&broken).map_or_else(|said| said, |config| config.shown);
-            // What was cut by the slip itself still shows in one of its halves.
+            // A secret that the slip itself has cut in two is still recognizable by its halves.
             let leaked = said.contains("hunter2") || said.contains("XYZZY");
             assert!(!leaked, "{broken}\n=>\n{said}");
         }

@@ -1,4 +1,4 @@
-//! Asking a Prometheus what a panel or a variable asks it.
+//! Queries a Prometheus as a panel or a variable does.
 
 use serde_json::Value;
 
@@ -33,8 +33,8 @@ pub fn is_over_time(target: &Value) -> bool {
     target["range"] == true
 }
 
-/// The answer to the query of a panel: now, or over the last `seconds` in steps of `step`, as its
-/// target has it.
+/// Returns the result of a panel's query: an instant query, or a range query over the last
+/// `seconds` in steps of `step`, as its target defines.
 pub fn ask(
     prometheus: &Prometheus,
     target: &Value,
@@ -51,7 +51,7 @@ pub fn ask(
     })
 }
 
-/// The values of a label, as a variable asks for them.
+/// Returns the values of a label, as a variable queries them.
 pub fn label_values_of(prometheus: &Prometheus, selector: &str, label: &str) -> Vec<String> {
     let target = format!("/api/v1/label/{label}/values?match[]={}", encode(selector));
     serde_json::from_value(prometheus.data(&target)).unwrap()

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::board::{ANY, Dashboard, Query, fill, targets, text, title};
 use super::promql::{self, Named};
 
-/// The units in use; the panels' test asks Grafana whether it knows them.
+/// The units in use; the test of the panels checks that Grafana knows them.
 const UNITS: [&str; 10] = [
     "bool_yes_no",
     "bytes",
@@ -58,8 +58,8 @@ fn panels(board: &Dashboard, is_wrong: impl Fn(&Value) -> bool) -> Vec<String> {
     wrong.map(|panel| format!("{}: {}", board.name, title(panel))).collect()
 }
 
-/// Queries that cannot be parsed, or are wrong otherwise. The variables that scope a query keep
-/// their names, so that a rule can tell them.
+/// Returns the queries that cannot be parsed or for which `is_wrong` returns true. Variables in a
+/// query keep their names, so that rules can recognise them.
 fn queries(board: &Dashboard, is_wrong: impl Fn(&Named) -> bool) -> Vec<String> {
     let rate_interval = format!("{}s", RATE_INTERVAL.as_secs());
     let ranges = [("__rate_interval", &*rate_interval), ("__range", "1h")];
@@ -116,7 +116,7 @@ fn query_variables(board: &Dashboard) -> impl Iterator<Item = &Value> {
     board.variables().iter().filter(|variable| variable["type"] == "query")
 }
 
-/// The selector and the label that a query variable asks for.
+/// Returns the selector and the label of a query variable.
 pub fn label_values(variable: &Value) -> Option<(&str, &str)> {
     let query = text(&variable["query"]["query"]);
     query.strip_prefix("label_values(")?.strip_suffix(')')?.rsplit_once(", ")
@@ -152,7 +152,8 @@ fn the_dashboards_break_no_rule() {
     }
 }
 
-/// What breaks each rule, and no other: a place in the fleet dashboard, and what is put there.
+/// Every rule has a violation that breaks it and no other rule: a place in the fleet dashboard, and
+/// the text that is put there.
 #[test]
 fn every_rule_finds_what_breaks_it() {
     let fleet = || Dashboard::all().swap_remove(0);
@@ -189,7 +190,7 @@ fn every_rule_finds_what_breaks_it() {
         *board.json.pointer_mut(place).unwrap_or_else(|| panic!("no {place}")) = value;
         let broken = RULES.iter().filter(|(_, rule)| !rule(&board).is_empty());
         let broken: Vec<_> = broken.map(|(name, _)| *name).collect();
-        // Nothing can be said of a query that cannot be parsed.
+        // A query that cannot be parsed breaks no other rule.
         let all = [
             "target-promql",
             "target-rate-interval",

@@ -1,5 +1,5 @@
-//! What a person sees: the same limit as the alert's, the same colour for the same state, and
-//! colours that everybody can tell apart.
+//! The appearance of the panels: the same limit as in the alert, the same colour for the same
+//! state, and colours that everybody can distinguish.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,16 +12,16 @@ use super::rules;
 /// Backgrounds of a panel in the dark and in the light theme of Grafana.
 const BACKGROUNDS: [&str; 2] = ["#181B1F", "#FFFFFF"];
 
-/// The lowest contrast of an area or a word with the background. WCAG asks 3 for what has no
+/// Minimum contrast of an area or a word with the background. WCAG requires 3 for areas without a
 /// label; each of ours has one.
 const MIN_CONTRAST: f64 = 2.2;
 
-/// The least distance of two colours in CIE Lab, at which they are easily told apart side by side.
+/// Minimum distance of two colours in CIE Lab at which they are easily distinguished side by side.
 const MIN_DISTANCE: f64 = 15.0;
 
 type Matrix = [[f64; 3]; 3];
 
-/// How the two common kinds of colour blindness see linear RGB. Machado, Oliveira and Fernandes,
+/// Linear RGB as the two common kinds of colour blindness see it. Machado, Oliveira and Fernandes,
 /// "A Physiologically-based Model for Simulation of Color Vision Deficiency", 2009, severity 1.
 const EYES: [(&str, Matrix); 3] = [
     ("all cones", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
@@ -153,7 +153,7 @@ fn everybody_can_tell_the_colours_apart_in_both_themes() {
     assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < MIN_DISTANCE));
 }
 
-/// A panel that says where an alert fires turns red just there.
+/// A panel that names the limit of an alert turns red at exactly that limit.
 #[test]
 fn limits_of_panels_are_those_of_the_alerts() {
     let rules = rules::all();

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use aitask_exporter::family::{self, Family, Kind};
+use aitask_exporter::family::{self, Family, MetricKind};
 use serde_json::Value;
 
 use super::board::{ANY, Dashboard, fill, text};
@@ -14,7 +14,7 @@ use super::rules::{self, Rule};
 use crate::documents::documents;
 use crate::harness::root;
 
-/// What Prometheus itself knows of a target, and of an alert.
+/// Metrics that Prometheus itself creates for targets and alerts, and their labels.
 const OF_PROMETHEUS: [(&str, &[&str]); 4] = [
     ("up", &[]),
     ("scrape_duration_seconds", &[]),
@@ -39,8 +39,8 @@ fn labels(metric: &str, rules: &[Rule]) -> Option<BTreeSet<String>> {
     }
     let is = |family: &Family| {
         let suffixes: &[&str] = match family.kind {
-            Kind::Histogram => &["_bucket", "_sum", "_count"],
-            Kind::Counter | Kind::Gauge => &[""],
+            MetricKind::Histogram => &["_bucket", "_sum", "_count"],
+            MetricKind::Counter | MetricKind::Gauge => &[""],
         };
         suffixes.iter().any(|suffix| metric.strip_suffix(suffix) == Some(family.name))
     };
@@ -50,7 +50,7 @@ fn labels(metric: &str, rules: &[Rule]) -> Option<BTreeSet<String>> {
     Some(labels)
 }
 
-/// What `named` names that does not exist.
+/// Returns the names in `named` that do not exist.
 fn unknown(named: &Named, rules: &[Rule]) -> Vec<String> {
     let mut unknown = Vec::new();
     let mut known: BTreeSet<_> = named.made.iter().cloned().collect();
@@ -123,8 +123,8 @@ fn of_the_rules() {
     assert!(rules.iter().any(|rule| rule.queries().len() == 1), "none asks in its description");
 }
 
-/// What stands in a document for PromQL: in blocks of their own, in the rules of blocks of YAML, and
-/// between backticks.
+/// Returns the PromQL in a document: blocks of PromQL, rules in blocks of YAML, and texts between
+/// backticks.
 fn queries(document: &str) -> Vec<String> {
     let mut queries = Vec::new();
     for (number, part) in document.split("```").enumerate() {
@@ -231,7 +231,7 @@ fn every_alert_says_what_a_person_needs() {
             assert!(known, "{name}: {uid} has no {variable}");
         }
         let waits = alert.json.get("for").map_or("–", text);
-        // What has happened once in the last hour has happened, and needs no time to go on.
+        // An event in the last hour needs no `for`.
         assert_eq!(
             waits == "–",
             alert.expr.contains("(increase(") && alert.expr.contains("[1h]"),

@@ -1,4 +1,4 @@
-//! What a query in PromQL reads, and by which labels it groups.
+//! The series that a PromQL query reads, and the labels by which it groups.
 
 use std::time::Duration;
 

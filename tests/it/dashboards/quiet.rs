@@ -1,5 +1,5 @@
-//! What the panels show while all is well: zeros, and not "No data", which would look as if nobody
-//! watched.
+//! The panels of a quiet fleet: they show zeros instead of "No data", which would look like missing
+//! monitoring.
 
 use super::ask::{ask, variables};
 use super::board::{Dashboard, targets, title};
@@ -7,7 +7,7 @@ use super::shown::{find, read, rows, stat};
 use crate::harness::tools::Prometheus;
 use crate::harness::{Dir, Exporter, Gateway, now, until};
 
-/// What nothing can be said of while no task has ended, and where the panel says so.
+/// Panels that have no value until a task has ended, and say so.
 const NOTHING_TO_SAY: [&str; 2] = ["Duration of succeeded tasks", "Share of failed tasks"];
 
 fn config(gateway: &Gateway) -> String {
@@ -51,7 +51,7 @@ fn a_quiet_fleet_shows_zeros() {
     assert_eq!(stat(&shown, "exporter", "Storage down"), "0");
 }
 
-/// An exporter without a storage path is as it should be, and does not look like one in trouble.
+/// An exporter without a storage path is healthy, and does not look broken.
 #[test]
 fn without_a_storage_path_nothing_is_said_of_it() {
     let gateway = Gateway::start();

@@ -38,7 +38,7 @@ impl Rule {
         }
     }
 
-    /// What the description asks, with labels that parse.
+    /// Returns the queries in the description, with labels that parse.
     pub fn queries(&self) -> Vec<String> {
         let description = text(&self.json["annotations"]["description"]);
         let formats = description.split("printf `").skip(1);

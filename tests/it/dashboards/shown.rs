@@ -1,5 +1,5 @@
-//! What the panels show of the stage: every query finds something, and Grafana's own data code
-//! makes of it what a person should read.
+//! The values on the panels: every query finds something, and Grafana's own data code turns it into
+//! the text that a person should read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -24,7 +24,7 @@ const HISTORY_SECONDS: f64 = 3.0 * 3_600.0;
 const TASKS: [(&str, &str); 4] =
     [("mj", "stuck-a1"), ("mj", "fail-a1"), ("proxy", "running-a"), ("mj", "code-1203-a")];
 
-/// The answers to a panel's queries, by their letters.
+/// Returns the results of a panel's queries, by their letters.
 fn answers(
     prometheus: &Prometheus,
     panel: &Value,
@@ -58,7 +58,7 @@ fn every_query_finds_something_and_is_read_as_it_should() {
     states_are_told_in_words(&shown);
 }
 
-/// Every alert, since there is every trouble.
+/// Asserts that every alert fires, since every problem is on the stage.
 fn every_alert_fires(stage: &Stage) {
     let all: BTreeSet<_> =
         rules::all().into_iter().filter(|rule| !rule.is_record).map(|rule| rule.name).collect();
@@ -125,8 +125,8 @@ fn every_query_finds_something(stage: &Stage, board: &Dashboard) {
     }
 }
 
-/// What Grafana makes of the answers, panel by panel; the dashboard of one task for each of the
-/// tasks.
+/// Returns Grafana's rendering of the results, panel by panel; the dashboard of one task once for
+/// each of the tasks.
 pub fn read(prometheus: &Prometheus, boards: &[Dashboard]) -> Vec<Value> {
     let now = now();
     let range = format!("{LIVE_SECONDS}s");
@@ -203,7 +203,7 @@ pub fn rows(panel: &Value) -> Vec<BTreeMap<&str, &str>> {
     (0..count).map(row).collect()
 }
 
-/// What a stat shows.
+/// Returns the text of a stat panel.
 pub fn stat<'s>(shown: &'s [Value], dashboard: &str, name: &str) -> &'s str {
     let panel = find(shown, dashboard, name);
     match &panel["stat"].as_array().unwrap()[..] {

@@ -16,14 +16,14 @@ use crate::harness::{Dir, Exporter, Gateway, now, until};
 /// A port on which nothing listens.
 const NOBODY: &str = "127.0.0.1:1";
 
-/// How long the history is, and how far apart its samples are.
+/// Length of the history, and the interval of its samples, in seconds.
 const HISTORY_SECONDS: u32 = 3 * 3_600;
 const HISTORY_STEP_SECONDS: u32 = 60;
 
 /// In the last part of the history counters grow: within the half hour that rules look back.
 const GROWTH_SECONDS: u32 = 1_200;
 
-/// How many tasks of the stage are stuck: those whose ID begins so.
+/// Number of stuck tasks on the stage; their IDs begin with `stuck`.
 pub const STUCK: usize = 5;
 
 const SHARDS: [&str; 2] = [
@@ -131,7 +131,7 @@ impl Stage {
 fn keeping(dir: Dir, refuses: bool) -> Exporter {
     if refuses {
         dir.write("state/snapshot", "damaged");
-        // No snapshot can be written where a directory stands, not even by root.
+        // Nobody, not even root, can write a snapshot at the path of a directory.
         fs::create_dir(dir.path("state/snapshot.new")).unwrap();
     }
     let storage = dir.path("state");

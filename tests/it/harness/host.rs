@@ -10,7 +10,7 @@ use super::Dir;
 const CLOCK: &str = "clock";
 const NAMES: &str = "hosts";
 
-/// What a process is told of its host.
+/// The view that a process has of its host.
 pub struct Host(Dir);
 
 impl Host {
@@ -22,8 +22,8 @@ impl Host {
         host
     }
 
-    /// Puts the clock so many hours ahead of the true time. The monotonic clock, like that of a real
-    /// host, takes no step.
+    /// Sets the clock so many hours ahead of the true time. The monotonic clock does not step, like
+    /// that of a real host.
     pub fn set_clock(&self, hours: i64) {
         self.0.write(CLOCK, &format!("{:+}", hours * 3_600));
     }
@@ -46,7 +46,7 @@ impl Host {
     }
 }
 
-/// A disk that does, when it is asked to have for good what is written, what a test says.
+/// A disk whose behaviour on `fsync` a test controls.
 pub struct Disk(Dir);
 
 impl Disk {
@@ -91,22 +91,35 @@ impl Disk {
     }
 }
 
-/// What must not be there for [`hang_file`] to let a file be opened.
+/// Name of the file that must not exist for [`hang_file`] to let a file be opened.
 pub const GATE: &str = "gate";
 
-/// Gives the process of a command a file system that does not answer when the file `name` is opened, as
-/// long as there is a file `gate` beside it.
+/// Gives the process of a command a file system that does not respond when the file `name` is
+/// opened, while there is a file `gate` beside it.
 pub fn hang_file(command: &mut Command, dir: &Dir, name: &str) {
     preload(command, dir, "hang");
     command.env("HANGING_FILE", dir.path(name)).env("HANGING_GATE", dir.path(GATE));
 }
 
-/// Gives the process of a command name servers by which every name that ends in `.test` is this machine.
-/// As long as there is a file `gate` in `dir`, that of names that begin with `silent` does not answer.
+/// Gives the process of a command name servers that resolve every name that ends in `.test` to this
+/// machine. While there is a file `gate` in `dir`, names that begin with `silent` get no answer.
 /// Each look-up of one of these is a line of the file `names` there.
 pub fn name_servers(command: &mut Command, dir: &Dir) {
     preload(command, dir, "names");
     command.env("NAMES_GATE", dir.path(GATE)).env("NAMES_LOG", dir.path("names"));
+}
+
+/// Makes time pass `speed` times as fast for the process of a command. Unlike [`Host::set_clock`], this
+/// also affects the monotonic clock and timeouts.
+pub fn speed_up(command: &mut Command, speed: u32) {
+    let mut libraries = library("faketime/libfaketimeMT.so.1").into_os_string();
+    let preloaded = command.get_envs().find(|(name, _)| *name == "LD_PRELOAD");
+    if let Some((_, Some(preloaded))) = preloaded {
+        libraries.push(":");
+        libraries.push(preloaded);
+    }
+    command.env("LD_PRELOAD", libraries);
+    command.env("FAKETIME", format!("+0 x{speed}")).env("NO_FAKE_STAT", "1");
 }
 
 /// Puts a library of the tests between the process of a command and its libc. A machine that can link
@@ -123,7 +136,7 @@ fn preload(command: &mut Command, dir: &Dir, name: &str) {
     command.env("LD_PRELOAD", library);
 }
 
-/// Where Debian puts a library.
+/// Returns the path at which Debian installs a library.
 fn library(name: &str) -> PathBuf {
     let folder = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
     let path = Path::new(&folder).join(name);

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use super::PATIENCE;
 
-/// A whole answer.
+/// A complete response.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -33,7 +33,7 @@ pub fn get(address: SocketAddr, target: &str) -> Reply {
     send(address, "GET", target, &[], "").unwrap()
 }
 
-/// Sends a request on a connection of its own; fails when the answer is not whole.
+/// Sends a request on a connection of its own; fails if the response is incomplete.
 pub fn send(
     address: SocketAddr,
     method: &str,
@@ -54,7 +54,7 @@ pub fn send(
     })
 }
 
-/// Takes a request, answers 200 and closes; returns the body.
+/// Receives a request, responds with 200 and closes the connection; returns the body.
 pub fn receive(stream: TcpStream) -> Vec<u8> {
     let mut reader = BufReader::new(stream);
     let mut length = 0;
@@ -77,7 +77,7 @@ pub fn receive(stream: TcpStream) -> Vec<u8> {
     body
 }
 
-/// A connection on which no read waits for ever.
+/// Opens a connection on which reads time out.
 pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;

@@ -1,4 +1,4 @@
-//! A gateway whose answers a test writes byte by byte, and that remembers its requests.
+//! A gateway whose responses a test writes byte by byte, and that records its requests.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,7 +17,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The IDs that a batch of `midjourney-proxy` asks for.
+    /// Returns the IDs in a batch of `midjourney-proxy`.
     pub fn ids(&self) -> Vec<String> {
         let body: serde_json::Value = serde_json::from_str(&self.body).unwrap();
         serde_json::from_value(body["ids"].clone()).unwrap()
@@ -46,7 +46,7 @@ impl RawGateway {
             for stream in listener.incoming() {
                 connections.fetch_add(1, Ordering::Relaxed);
                 let (answer, asked) = (Arc::clone(&answer), Arc::clone(&asked));
-                // A client that leaves ends its connection.
+                // A client that disconnects ends its connection.
                 thread::spawn(move || serve(stream.unwrap(), &*answer, &asked));
             }
         });
@@ -58,7 +58,7 @@ impl RawGateway {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// The requests so far.
+    /// Returns the requests so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().clone()
     }

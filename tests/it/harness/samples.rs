@@ -10,7 +10,7 @@ pub type Labels = BTreeMap<String, String>;
 pub struct Samples(pub BTreeMap<(String, Labels), f64>);
 
 impl Samples {
-    /// Reads either form. Panics where it is malformed or tells a sample twice.
+    /// Parses either format. Panics if the text is malformed or repeats a sample.
     pub fn parse(text: &str) -> Self {
         let mut samples = Self::default();
         for line in text.split('\n').filter(|line| !line.is_empty() && !line.starts_with('#')) {

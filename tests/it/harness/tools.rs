@@ -13,7 +13,7 @@ use super::http::{self, encode};
 use super::samples::{Labels, Samples};
 use super::{Dir, Process, eventually, until};
 
-/// Starts a program, or says how to get it.
+/// Starts a program, or panics with a hint on how to install it.
 pub fn present<T>(command: &mut Command, start: fn(&mut Command) -> io::Result<T>) -> T {
     start(command).unwrap_or_else(|error| {
         let program = command.get_program().display();
@@ -32,7 +32,7 @@ pub fn pipe(command: &mut Command, input: &[u8]) -> Output {
     })
 }
 
-/// Runs a command that must succeed; returns what it says.
+/// Runs a command that must succeed; returns its output.
 pub fn said(command: &mut Command) -> String {
     let output = present(command, Command::output);
     let (said, errors) = (String::from_utf8(output.stdout).unwrap(), output.stderr);
@@ -41,7 +41,7 @@ pub fn said(command: &mut Command) -> String {
     said
 }
 
-/// `promtool check metrics` has nothing to say about the text form.
+/// Asserts that `promtool check metrics` reports nothing about the text format.
 pub fn assert_promtool_is_content(exposition: &[u8]) {
     let output = pipe(Command::new("promtool").args(["check", "metrics"]), exposition);
     let said = [output.stdout, output.stderr].concat();
@@ -110,7 +110,7 @@ impl Prometheus {
         prometheus
     }
 
-    /// What an instant query finds.
+    /// Returns the result of an instant query.
     pub fn query(&self, expression: &str) -> Vec<(Labels, f64)> {
         let found = self.ask(&format!("/api/v1/query?query={}", encode(expression)));
         let samples = found.into_iter().map(|sample| (labels(&sample), value(&sample["value"]).1));
@@ -133,7 +133,7 @@ impl Prometheus {
         samples.map(|sample| value(sample).1).collect()
     }
 
-    /// What a range query finds: labels, and times with values.
+    /// Returns the result of a range query: labels, and times with values.
     pub fn query_range(
         &self,
         expression: &str,
@@ -155,7 +155,7 @@ impl Prometheus {
         self.data(target)["result"].as_array().unwrap().clone()
     }
 
-    /// The `data` of an answer of the API to `target`, which begins with `/api/v1/`.
+    /// Returns the `data` of the API's response to `target`, which begins with `/api/v1/`.
     pub fn data(&self, target: &str) -> Value {
         let reply = http::get(self.address, target);
         assert_eq!(reply.status, 200, "{target}: {}", reply.text());
@@ -163,7 +163,7 @@ impl Prometheus {
     }
 }
 
-/// A running Alertmanager that tells a webhook of every alert within a second.
+/// A running Alertmanager that notifies a webhook of every alert within a second.
 pub struct Alertmanager {
     _process: Process,
     pub address: SocketAddr,
@@ -188,7 +188,7 @@ impl Alertmanager {
     }
 }
 
-/// A webhook that keeps what it is told.
+/// A webhook that stores its notifications.
 pub struct Webhook {
     pub address: SocketAddr,
     told: Arc<Mutex<Vec<Value>>>,

@@ -1,5 +1,5 @@
-//! A server whose answers and connections a test has in hand, byte by byte: what the simulated
-//! gateway is too well behaved for.
+//! A server whose responses and connections a test controls byte by byte, for faults that the
+//! simulated gateway does not have.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -32,7 +32,7 @@ impl Asked {
         pairs.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     }
 
-    /// An answer of the preset `mjdjourney`: the task is running.
+    /// Returns a response of the preset `mjdjourney` with a running task.
     pub fn running(&self) -> Vec<u8> {
         let id = self.after("/task/");
         json(&format!(r#"{{"code": 0, "data": {{"taskId": "{id}", "status": "running"}}}}"#))
@@ -49,12 +49,12 @@ pub enum Reply {
     Reset,
 }
 
-/// A whole answer of HTTP/1.1 with a JSON body.
+/// Returns a complete response of HTTP/1.1 with a JSON body.
 pub fn json(body: &str) -> Vec<u8> {
     answer("200 OK", &["Content-Type: application/json"], body.as_bytes())
 }
 
-/// A whole answer of HTTP/1.1.
+/// Returns a complete response of HTTP/1.1.
 pub fn answer(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n", body.len());
     for header in headers {
@@ -70,7 +70,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// One that answers as `reply` says.
+    /// Starts a server that responds with `reply`.
     pub fn start(reply: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -86,7 +86,7 @@ impl Upstream {
         Self { address, asked }
     }
 
-    /// One that answers each request with the same bytes.
+    /// Starts a server that answers each request with the same bytes.
     pub fn saying(reply: Vec<u8>) -> Self {
         Self::start(move |_| Reply::Keep(reply.clone()))
     }
@@ -97,7 +97,7 @@ impl Upstream {
         format!("{{ name: {name}, preset: mjdjourney, base_url: \"{url}\", {more} }}")
     }
 
-    /// The requests so far.
+    /// Returns the requests so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().clone()
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-/// What parsers stumble over.
+/// Tokens that confuse parsers.
 const TOKENS: &[&str] = &[
     "\0",
     "\n",

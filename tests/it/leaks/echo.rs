@@ -1,4 +1,4 @@
-//! A gateway that sends back what it was sent, in any form and at any place of an answer.
+//! A gateway that sends back the texts of requests, in any form and at any place of a response.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -17,7 +17,7 @@ pub const DIGITS: &str = "9007199254";
 pub const PASSWORD: &str = "zq+pass/word?";
 pub const ACCESS_KEY: &str = "zq/access+7777";
 
-/// Where an answer can hold a text: fields of the mapping, and the rest of it.
+/// Places in a response that can hold a text: the fields of the mapping, and the rest.
 pub const PLACES: [&str; 11] =
     ["status", "type", "fail", "code", "message", "why", "time", "key", "header", "text", "phrase"];
 
@@ -78,7 +78,7 @@ fn serve(stream: TcpStream, secrets: &Mutex<BTreeSet<String>>) {
     }
 }
 
-/// What a provider was sent, and what of it is a secret by itself.
+/// Returns the texts that a provider was sent and that are secrets by themselves.
 fn sent(provider: &str, credentials: &str) -> Vec<String> {
     let password = PASSWORD.to_owned();
     match provider {

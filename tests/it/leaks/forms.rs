@@ -8,7 +8,7 @@ use crate::harness::http;
 /// A text between the quotes of a JSON string.
 type Form = fn(&str) -> String;
 
-/// Each form as it stands in a JSON string, by name.
+/// Encodings of a text within a JSON string, by name.
 pub const FORMS: [(&str, Form); 35] = [
     ("plain", json),
     ("net", net),
@@ -47,7 +47,7 @@ pub const FORMS: [(&str, Form); 35] = [
     ("base64-lines", lines),
 ];
 
-/// As few escapes as JSON asks for.
+/// Escapes a text with as few escapes as JSON requires.
 pub fn json(text: &str) -> String {
     let quoted = serde_json::to_string(text).unwrap();
     quoted[1..quoted.len() - 1].to_owned()
@@ -125,7 +125,7 @@ impl Layers {
         Self(layers)
     }
 
-    /// Whether the text, or half of a long one, is there for a person who takes the trouble.
+    /// Reports whether a determined person can read the text, or half of a long one.
     pub fn hold(&self, text: &str) -> bool {
         let half = if text.len() > 12 { text.ceil_char_boundary(text.len() / 2) } else { 0 };
         let (head, tail) = if half > 0 { text.split_at(half) } else { (text, text) };
@@ -135,7 +135,7 @@ impl Layers {
     }
 }
 
-/// Undoes one layer of escapes, whatever they are.
+/// Removes one layer of escapes of any kind.
 fn undo(said: &str) -> String {
     let (mut out, mut rest) = (Vec::new(), said);
     while let Some(first) = rest.chars().next() {
@@ -147,7 +147,7 @@ fn undo(said: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// What the text begins with, and how long that is, where it is an escape.
+/// Decodes the escape at the begin of the text; returns the bytes and the length of the escape.
 fn escape(text: &str) -> Option<(Vec<u8>, usize)> {
     let hex = |from: usize, to: usize| u32::from_str_radix(text.get(from..to)?, 16).ok();
     let character = |code: Option<u32>| char::from_u32(code?).map(|c| c.to_string().into_bytes());
@@ -178,7 +178,7 @@ fn escape(text: &str) -> Option<(Vec<u8>, usize)> {
     }
 }
 
-/// Whatever is base64 in a text, decoded from each of the four places where it may begin.
+/// Decodes everything in a text that may be base64, from each of the four possible offsets.
 fn from_base64(said: &str) -> String {
     let said = said.replace(['\n', '\r'], "").replace('-', "+").replace('_', "/");
     let runs = said.split(|c: char| !c.is_ascii_alphanumeric() && c != '+' && c != '/');

@@ -1,5 +1,5 @@
-//! What goes on at the host of the exporter meanwhile. Each thing happens again once the polls have
-//! gone on after the last time, so that a slow machine only sees fewer of them.
+//! The changes of the exporter's host during the soak test. Each change is repeated after polls
+//! have gone on, so that a slow machine sees fewer of them.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::harness::{Gateway, PATIENCE, now};
 /// Hours by which the host's clock is ahead, one after the other: forward and back, over the true
 /// time and over days.
 const HOURS: [i64; 6] = [3, -2, 26, 1, -30, 0];
-/// The clock steps again after so many polls of each task.
+/// Number of polls of each task between two steps of the clock.
 const ROUNDS: f64 = 5.0;
 
 /// A clock that steps, and the provider `good`, whose polls must not care.
@@ -22,12 +22,13 @@ pub struct Clock<'a> {
     interval: Duration,
     pub steps: usize,
     hours: i64,
-    /// When it stepped, and how many polls there were then.
+    /// Time of the last step, and the number of polls at that time.
     since: Option<(Instant, f64)>,
 }
 
 impl<'a> Clock<'a> {
-    /// One that is right at first; `good` has so many tasks, each polled once in the interval.
+    /// Creates a clock that is right at first; `good` has so many tasks, each polled once per
+    /// interval.
     pub fn of(host: &'a Host, tasks: usize, interval: Duration) -> Self {
         Self { host, tasks, interval, steps: 0, hours: 0, since: None }
     }
@@ -50,7 +51,7 @@ impl<'a> Clock<'a> {
         }
     }
 
-    /// Whether the exporter goes by this clock, and every task has been polled since it was set.
+    /// Reports whether the exporter uses this clock and has polled every task since it was set.
     fn is_told(&self, samples: &Samples) -> bool {
         let time = now() + self.hours as f64 * 3_600.0;
         let last = samples.find("aitask_last_success_timestamp_seconds", &[("provider", "good")]);
@@ -80,7 +81,7 @@ impl<'a> Nomad<'a> {
         format!("http://{}:{}", Self::NAME, self.gateway.address.port())
     }
 
-    /// Whether it was asked where it is now.
+    /// Reports whether the current address was polled.
     pub fn is_found(&self) -> bool {
         self.gateway.requests(Self::TASK) > 0
     }

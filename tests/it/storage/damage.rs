@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use aitask_exporter::clock::Timestamp;
-use aitask_exporter::record::Known;
+use aitask_exporter::record::TaskRecord;
 use aitask_exporter::storage::frame;
 use aitask_exporter::storage::log_record::{self, LogRecord};
 use aitask_exporter::task::{Task, TaskCommon};
@@ -136,7 +136,8 @@ fn damage_lets_counters_begin_again_and_costs_what_is_damaged() {
     assert_eq!(life().scrape().value("aitask_exporter_storage_lost_bytes", &[]), Some(0.0));
 }
 
-/// What was cut out leaves a gap in the numbers, whatever is whole on both sides.
+/// Records that were cut out leave a gap in the sequence numbers, even if everything on both sides
+/// is intact.
 #[test]
 fn what_is_missing_is_lost_and_counters_begin_again() {
     /// Cuts something out of the file with the tasks.
@@ -172,7 +173,7 @@ fn what_is_missing_is_lost_and_counters_begin_again() {
         let samples = exporter.scrape();
         let lost = samples.value("aitask_exporter_storage_lost_bytes", &[]).unwrap();
         assert!(lost >= 1.0, "{what}");
-        // What was lost is polled again, and may have ended again by now.
+        // Lost tasks are polled again, and may have ended again by now.
         assert!(finished(&samples) < 3.0, "{what}");
         let log = exporter.process.log();
         assert!(log.contains("the storage path is damaged"), "{what}: {log}");
@@ -217,7 +218,7 @@ fn a_journal_that_is_truncated_under_the_process_is_noticed() {
     let log = second.process.log();
     assert!(log.contains("finished tasks are counted from 0"), "{log}");
 
-    // Where there is time for it, nothing is lost.
+    // If there is time, nothing is lost.
     settled(&second);
     let seen = finished(&second.scrape());
     truncate(40);
@@ -242,7 +243,7 @@ fn what_no_exporter_can_have_written_is_not_shown() {
         log_record::encode_change(
             number,
             &task,
-            &Known::new(Timestamp::from_micros(i64::MAX)),
+            &TaskRecord::new(Timestamp::from_micros(i64::MAX)),
             None,
             &mut frames,
         );

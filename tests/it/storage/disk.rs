@@ -12,8 +12,8 @@ use crate::harness::host::Disk;
 use crate::harness::samples::Samples;
 use crate::harness::{Dir, Exporter, Gateway, PROGRAM, Process, pid_of, run, until};
 
-/// One that may write files of so many half kilobytes, which stands in for a disk that is full. The
-/// signal that the system sends then is not to kill it.
+/// Starts an exporter that may write files of so many half kilobytes, which simulates a full disk.
+/// The signal that the system then sends must not kill it.
 fn limited(dir: Dir, storage: &Path, blocks: u32) -> Exporter {
     Exporter::listening(begin_limited(dir, storage, blocks))
 }
@@ -97,7 +97,7 @@ fn a_start_that_fails_erases_nothing() {
     first.process.signal("TERM");
     first.process.wait();
 
-    // Its configuration has a mistake, and the disk is full.
+    // Its configuration has an error, and the disk is full.
     let mut second = begin_limited(Dir::with("providers: nonsense\n"), &path, 0);
     second.wait();
     assert!(second.log().contains("expected a list"), "{}", second.log());
@@ -152,7 +152,8 @@ fn a_disk_that_hangs_or_goes_is_told() {
     assert!(said.contains("another process uses"), "{said}");
 }
 
-/// What the disk does not have for good is not shown, and not lost either. Nothing else waits.
+/// Counters that are not on the disk yet are neither shown nor lost, and nothing else waits for
+/// them.
 #[test]
 fn nothing_waits_for_a_disk_that_never_gets_done() {
     let (gateway, storage, disk) = (Gateway::start(), Dir::new(), Disk::that("stalls"));
@@ -178,7 +179,8 @@ fn nothing_waits_for_a_disk_that_never_gets_done() {
     last.await_value("aitask_finished_total", &[("state", "succeeded")], 5.0);
 }
 
-/// What the system may have thrown away after a failure counts once a new snapshot has it.
+/// Records that the system may have dropped after a failure count once a new snapshot contains
+/// them.
 #[test]
 fn a_disk_that_fails_shows_nothing_until_all_is_written_anew() {
     let (gateway, storage, disk) = (Gateway::start(), Dir::new(), Disk::that("works"));
@@ -193,7 +195,7 @@ fn a_disk_that_fails_shows_nothing_until_all_is_written_anew() {
     let all = first.await_value("aitask_tasks", &[("state", "succeeded")], 6.0);
     assert_eq!(finished(&all), shown, "they wait");
     kill(first);
-    // What the journal has may not be on the disk, though that says now that all is well.
+    // The records of the journal may not be on the disk, although it now reports success.
     disk.now("works");
     let second = life();
     assert_eq!(second.scrape().value("aitask_exporter_storage_lost_bytes", &[]), Some(0.0));

@@ -41,7 +41,7 @@ impl Reader {
     }
 }
 
-/// A reader that scrapes whatever exporter answers.
+/// A reader that scrapes the exporter that currently listens.
 struct Scraper {
     reader: Arc<Mutex<Reader>>,
     stop: Arc<AtomicBool>,
@@ -54,7 +54,7 @@ impl Scraper {
         let (sees, stopped) = (Arc::clone(&reader), Arc::clone(&stop));
         let thread = thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                // An answer that a kill cuts short does not count.
+                // A response that a kill cuts short does not count.
                 if let Ok(reply) = http::send(address, "GET", "/metrics", &[], "")
                     && reply.status == 200
                 {
@@ -171,8 +171,8 @@ fn what_nobody_has_seen_is_there_in_the_next_life() {
     }
 }
 
-/// Each life ends with the power of its machine. What it has shown the next one shows, without an
-/// answer of the disk that still works for it.
+/// Each life ends with a power failure. The next one shows everything that it has shown, without an
+/// `fsync` that succeeded for it.
 #[test]
 fn what_was_shown_survives_the_loss_of_power() {
     const TASKS: usize = 60;

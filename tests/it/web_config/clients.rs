@@ -1,4 +1,4 @@
-//! Which certificates of clients are taken.
+//! Client certificates.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -22,7 +22,8 @@ fn under(policy: &str) -> Exporter {
     start(dir, &TLS.replace(" }", &format!(", {policy} }}")))
 }
 
-/// Whether a client with a certificate of ours, one with another's, and one without get an answer.
+/// Returns whether a client with a certificate of ours, one with a certificate of another
+/// authority, and one without a certificate are served.
 fn served(policy: &str) -> [bool; 3] {
     let exporter = under(policy);
     let with = |name| {
@@ -106,7 +107,7 @@ fn resuming_clients(dir: &Dir, authority: &Authority) -> [Arc<ClientConfig>; 2] 
     })
 }
 
-/// Whether a client gets an answer, by a connection of its own.
+/// Reports whether a client is served on a connection of its own.
 fn is_served(exporter: &Exporter, client: &Arc<ClientConfig>) -> bool {
     let name = ServerName::try_from("localhost").unwrap();
     let session = ClientConnection::new(Arc::clone(client), name).unwrap();

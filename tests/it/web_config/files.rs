@@ -1,4 +1,4 @@
-//! Which files are right, and what is said of those that are not.
+//! Validation of the web configuration.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +7,8 @@ use super::{Authority, FILE, TLS, prepare, users};
 use crate::harness::tools::said;
 use crate::harness::{Dir, root, run};
 
-/// The exit code of a check, and what it says on stderr, with names as in the directory itself.
+/// Returns the exit code of a check and the text on stderr, with file names relative to the
+/// directory.
 fn check(dir: &Dir, config: &str) -> (Option<i32>, String) {
     let file = dir.write(FILE, config);
     let place = format!("{}/", file.parent().unwrap().display());
@@ -73,7 +74,7 @@ fn certificates_can_stand_in_the_file() {
     assert_eq!(check(&dir, &config), (Some(0), String::new()));
 }
 
-/// The bad files and what is said of them, as `UPDATE_GENERATED=1` writes it.
+/// The invalid files and the reported errors, as `UPDATE_GENERATED=1` writes them.
 #[test]
 fn bad_files_say_what_is_wrong() {
     let (dir, _) = prepare();

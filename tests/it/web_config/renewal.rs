@@ -87,7 +87,7 @@ fn a_broken_replacement_is_told_once_and_changes_nothing() {
     }
 }
 
-/// A pipe without a writer stands for a file of a file system that does not answer.
+/// A pipe without a writer simulates a file on a file system that does not respond.
 #[test]
 fn a_look_that_hangs_is_logged_and_ends() {
     let exporter =
@@ -99,10 +99,10 @@ fn a_look_that_hangs_is_logged_and_ends() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     fs::remove_file(dir.path(FILE)).unwrap();
     fs::hard_link(&pipe, dir.path(FILE)).unwrap();
-    // Users stay as they were, and the log says so.
+    // Users stay as they were, and the log reports the problem.
     until("it is told", || asked("alice:a") == 200 && exporter.process.log().contains(KEPT));
     dir.write(FILE, &users::file(&[("bob", "b")]));
-    // It answers again.
+    // The file system responds again.
     drop(fs::OpenOptions::new().read(true).write(true).open(pipe).unwrap());
     until("alice has gone", || asked("alice:a") == 401);
     assert_eq!(asked("bob:b"), 200);

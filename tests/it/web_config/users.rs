@@ -18,7 +18,7 @@ pub fn file(users: &[(&str, &str)]) -> String {
     format!("basic_auth_users:\n{}", users.iter().map(line).collect::<String>())
 }
 
-/// How many passwords have been compared with a hash.
+/// Returns the number of passwords that were compared with a hash.
 fn compared(exporter: &Exporter) -> usize {
     exporter.process.log().matches(COMPARED).count()
 }
@@ -154,7 +154,7 @@ fn a_client_that_gives_up_is_let_in_when_it_asks_again() {
 
 #[test]
 fn hashes_of_other_programs_are_understood() {
-    // Those of htpasswd and of exporter-toolkit's own tests.
+    // The hashes of htpasswd and of exporter-toolkit's own tests.
     let config = "basic_auth_users:\n  \
                   carol: $2y$10$qRTBuFoULoYNA7AQ/F3ck.trZBPyjV64.oA4ZsSBCIWvXuvQlQTuu\n";
     let exporter = start(Dir::with("providers: []\n"), config);

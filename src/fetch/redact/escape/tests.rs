@@ -1,4 +1,4 @@
-//! What is an escape, and what is none.
+//! Texts that are escapes, and texts that are none.
 
 use super::*;
 

@@ -10,7 +10,7 @@ fn answers_that_are_too_large_together_shrink_the_batches_for_a_while() {
             true => Answer::Garbage(Reason::TooLarge),
             false => Answer::Read,
         };
-        let mut provider = Provider::new(100, &limits());
+        let mut provider = SimulatedProvider::new(100, &limits());
         provider.run(20 * SECOND, fits_only);
         assert!(provider.failed().is_empty(), "{fits} fit");
         assert_eq!(provider.polls.len(), 100);
@@ -44,7 +44,7 @@ fn a_batch_that_was_cut_is_asked_for_in_parts() {
         Some((_, [])) | None => Answer::Read,
         Some((_, out)) => Answer::AllBut(out.to_vec()),
     };
-    let mut provider = Provider::new(50, &limits());
+    let mut provider = SimulatedProvider::new(50, &limits());
     provider.run(9 * SECOND, cut);
     assert!(provider.failed().is_empty());
     assert!(provider.polls.values().all(|polls| *polls == (1, 0)), "each once in a round");
@@ -62,7 +62,7 @@ fn batches_that_are_never_read_are_given_up_for_a_while() {
         true => Answer::Garbage(Reason::Mapping),
         false => Answer::Read,
     };
-    let mut provider = Provider::new(200, &limits());
+    let mut provider = SimulatedProvider::new(200, &limits());
     provider.run(9 * SECOND, singles);
     assert!(provider.failed().is_empty());
     let spent = provider.take_requests();
@@ -82,18 +82,18 @@ fn a_batch_of_one_that_is_not_read_is_asked_for_as_one_task() {
         false => Answer::Read,
     };
     let limits = Limits { batch_wait: Duration::ZERO, ..limits() };
-    let mut provider = Provider::new(3, &limits);
+    let mut provider = SimulatedProvider::new(3, &limits);
     provider.run(60 * MINUTE, singles);
     assert!(provider.failed().is_empty());
     let spent = provider.take_requests();
     assert!(spent <= 3 * 360 + 40, "{spent} requests in 360 rounds of three");
     // Where the task itself is what cannot be read, it fails, and costs as little.
-    let mut provider = Provider::new(3, &limits);
+    let mut provider = SimulatedProvider::new(3, &limits);
     provider.run(60 * MINUTE, garbage_with(&[1]));
     assert_eq!(provider.failed(), [1]);
     assert!(provider.requests.len() <= 3 * 360, "{} requests", provider.requests.len());
     // Nor is the provider given up for them, though nothing is read while they are asked for.
-    let mut provider = Provider::new(20, &limits);
+    let mut provider = SimulatedProvider::new(20, &limits);
     provider.run(60 * MINUTE, garbage_with(&[1, 5, 6, 7, 13]));
     assert_eq!(provider.failed(), [1, 5, 6, 7, 13]);
     assert!(!provider.changes.contains(&BatchChange::GaveUp), "{:?}", provider.changes);
@@ -106,10 +106,10 @@ fn a_provider_without_batches_is_asked_for_them_again_after_a_while() {
         true => Answer::NoSuchQuery,
         false => Answer::Read,
     };
-    let mut provider = Provider::new(100, &limits());
+    let mut provider = SimulatedProvider::new(100, &limits());
     provider.run(9 * SECOND, refuses);
     let batches =
-        |provider: &Provider| provider.requests.iter().filter(|(_, batch)| *batch).count();
+        |provider: &SimulatedProvider| provider.requests.iter().filter(|(_, batch)| *batch).count();
     assert_eq!((provider.failed().len(), provider.polls.len(), batches(&provider)), (0, 100, 1));
     assert_eq!(provider.changes, [BatchChange::Refused { is_new: true }]);
     provider.take_requests();

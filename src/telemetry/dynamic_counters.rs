@@ -1,9 +1,8 @@
-//! Counters by a label whose values an API chooses.
+//! Counters by a label whose values come from an API.
 //!
-//! `increase()` sees only what comes after the first sample of a series: a series that begins at 1
-//! hides its first event. So the values that can be known beforehand have a series from the start,
-//! and any other series begins at 0 and takes its count [`BIRTH`] later, whether or not anything
-//! reads it meanwhile.
+//! `increase()` counts only from the first sample of a series on: a series that starts at 1 hides its
+//! first event. So values that are known beforehand have a series from the start, and any other series
+//! starts at 0 and shows its count [`BIRTH_DELAY`] later, whether or not it is scraped meanwhile.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,17 +11,17 @@ use parking_lot::Mutex;
 use prometheus::proto::MetricFamily;
 use tokio::time::Instant;
 
-use super::sample;
+use super::{counter_sample, family_of_samples};
 use crate::family::Family;
 use crate::label::{MAX_DISTINCT, OTHER};
 
-/// How long a series that could not be known beforehand stays at 0: longer than between two scrapes
-/// of a minute's interval, of which the second may come late.
-pub const BIRTH: Duration = Duration::from_secs(75);
+/// Time for which a series of a value that was not known beforehand stays at 0: longer than a scrape
+/// interval of a minute, of which the second scrape may be late.
+pub const BIRTH_DELAY: Duration = Duration::from_secs(75);
 
-/// Counters of one family and provider.
+/// The counters of one family and provider, by the value of one label.
 #[derive(Debug)]
-pub struct OpenSet {
+pub struct DynamicCounters {
     family: &'static Family,
     label: &'static str,
     provider: Box<str>,
@@ -32,32 +31,32 @@ pub struct OpenSet {
 #[derive(Clone, Copy, Debug)]
 struct Series {
     count: u64,
-    /// When the series takes its count; `None` where it was known beforehand.
+    /// Time from which the series shows its count; `None` if its value was known beforehand.
     counts_from: Option<Instant>,
 }
 
-impl OpenSet {
-    /// A set without series.
+impl DynamicCounters {
+    /// Creates a family without series.
     pub fn new(family: &'static Family, label: &'static str, provider: &str) -> Self {
         Self { family, label, provider: provider.into(), series: Mutex::default() }
     }
 
-    /// Adds the series of values that are known beforehand. They are never turned into [`OTHER`].
-    pub fn expect<T: AsRef<str>>(&self, values: impl IntoIterator<Item = T>) {
+    /// Adds series of values that are known beforehand, which are never replaced by [`OTHER`].
+    pub fn declare<T: AsRef<str>>(&self, values: impl IntoIterator<Item = T>) {
         let mut series = self.series.lock();
         for value in values {
-            let expected = Series { count: 0, counts_from: None };
-            series.entry(value.as_ref().into()).or_insert(expected);
+            let declared = Series { count: 0, counts_from: None };
+            series.entry(value.as_ref().into()).or_insert(declared);
         }
     }
 
-    /// Counts an answer with this value.
+    /// Increments the counter of this value.
     pub fn inc(&self, value: &str, now: Instant) {
         let mut series = self.series.lock();
         let known = series.keys().filter(|known| ***known != *OTHER).count();
         let is_known = series.contains_key(value);
         let value = if is_known || known < MAX_DISTINCT { value } else { OTHER };
-        let born = || Series { count: 0, counts_from: Some(now + BIRTH) };
+        let born = || Series { count: 0, counts_from: Some(now + BIRTH_DELAY) };
         let series = match series.get_mut(value) {
             Some(series) => series,
             None => series.entry(value.into()).or_insert_with(born),
@@ -65,16 +64,16 @@ impl OpenSet {
         series.count = series.count.saturating_add(1);
     }
 
-    /// Returns the family as it is shown at `now`.
+    /// Returns the family as of `now`.
     pub fn collect(&self, now: Instant) -> MetricFamily {
         let series = self.series.lock();
         let samples = series.iter().map(|(value, series)| {
-            // In the order of their names.
+            // A sample has its labels in the order of their names.
             let mut labels = [("provider", &*self.provider), (self.label, &**value)];
             labels.sort_unstable();
-            sample::counter(&labels, series.shown(now))
+            counter_sample(&labels, series.shown(now))
         });
-        sample::family(self.family, samples.collect())
+        family_of_samples(self.family, samples.collect())
     }
 }
 
@@ -92,12 +91,12 @@ mod tests {
     use super::*;
     use crate::family::RESPONSE_CODES;
 
-    fn set() -> OpenSet {
-        OpenSet::new(&RESPONSE_CODES, "code", "p")
+    fn set() -> DynamicCounters {
+        DynamicCounters::new(&RESPONSE_CODES, "code", "p")
     }
 
-    /// The values with what is shown of each.
-    fn shown(set: &OpenSet, now: Instant) -> Vec<(String, f64)> {
+    /// Returns the values with the count that is shown of each.
+    fn shown(set: &DynamicCounters, now: Instant) -> Vec<(String, f64)> {
         let metric = |metric: &prometheus::proto::Metric| {
             let label = metric.get_label().iter().find(|label| label.name() == "code").unwrap();
             (label.value().to_owned(), metric.get_counter().get_value())
@@ -105,15 +104,15 @@ mod tests {
         set.collect(now).get_metric().iter().map(metric).collect()
     }
 
-    fn value(set: &OpenSet, value: &str, now: Instant) -> Option<f64> {
+    fn value(set: &DynamicCounters, value: &str, now: Instant) -> Option<f64> {
         shown(set, now).into_iter().find(|(known, _)| known == value).map(|(_, count)| count)
     }
 
     #[test]
-    fn a_series_begins_at_0_and_takes_its_count_later_whoever_reads() {
+    fn a_series_starts_at_0_and_shows_its_count_later() {
         let (set, start) = (set(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        set.expect(["0"]);
+        set.declare(["0"]);
         set.inc("0", start);
         set.inc("24", start);
         for moment in [at(0), at(30), at(74)] {
@@ -122,39 +121,39 @@ mod tests {
         }
         set.inc("24", at(60));
         assert_eq!(value(&set, "24", at(75)), Some(2.0));
-        // No reader had to come before.
+        // No scrape is needed before.
         set.inc("7", at(75));
         assert_eq!(value(&set, "7", at(149)), Some(0.0));
         assert_eq!(value(&set, "7", at(150)), Some(1.0));
         set.inc("7", at(151));
-        assert_eq!(value(&set, "7", at(151)), Some(2.0), "one that has been born counts at once");
-        assert!(BIRTH > Duration::from_secs(60) && BIRTH < Duration::from_secs(120));
+        assert_eq!(value(&set, "7", at(151)), Some(2.0), "an older series counts at once");
+        assert!(BIRTH_DELAY > Duration::from_secs(60) && BIRTH_DELAY < Duration::from_secs(120));
     }
 
     #[test]
-    fn what_becomes_known_later_changes_no_series_that_is_there() {
+    fn a_later_declaration_changes_no_existing_series() {
         let (set, start) = (set(), Instant::now());
-        set.expect(["0"]);
+        set.declare(["0"]);
         set.inc("24", start);
         set.inc("0", start);
-        set.expect(["0", "24", "30"]);
+        set.declare(["0", "24", "30"]);
         let expected = [("0", 1.0), ("24", 0.0), ("30", 0.0)];
         assert_eq!(shown(&set, start), expected.map(|(code, count)| (code.to_owned(), count)));
-        assert_eq!(value(&set, "24", start + BIRTH), Some(1.0));
+        assert_eq!(value(&set, "24", start + BIRTH_DELAY), Some(1.0));
     }
 
     #[test]
-    fn what_is_expected_counts_among_the_values_and_is_never_other() {
+    fn declared_values_count_towards_the_limit_and_are_never_other() {
         let (set, start) = (set(), Instant::now());
-        set.expect((0..60).map(|code| code.to_string()));
+        set.declare((0..60).map(|code| code.to_string()));
         for code in 1_000..1_010 {
             set.inc(&code.to_string(), start);
         }
-        set.expect(["late"]);
+        set.declare(["late"]);
         set.inc("late", start);
         set.inc("1003", start);
-        let later = start + BIRTH;
-        assert_eq!(value(&set, OTHER, start), Some(0.0), "it is born like any other");
+        let later = start + BIRTH_DELAY;
+        assert_eq!(value(&set, OTHER, start), Some(0.0), "it starts at 0 like any other");
         assert_eq!(value(&set, OTHER, later), Some(6.0));
         assert_eq!(value(&set, "1003", later), Some(2.0));
         assert_eq!(value(&set, "1004", later), None);

@@ -10,6 +10,7 @@ use crate::yaml::scalar::{
 use crate::yaml::span::{Either, OneOrMany, OrderedMap, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 /// The configuration of `aitask_exporter`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -228,6 +229,9 @@ pub struct RawResponse {
     /// Codes that mean success. Default: any.
     pub success: Spanned<RawWords>,
     /// What codes mean: `auth`, `rate_limited`, `not_found`, or a final state.
+    #[schemars(extend("propertyNames" = { "enum": [
+        "auth", "rate_limited", "not_found", "succeeded", "failed", "cancelled"
+    ] }))]
     pub codes: Spanned<OrderedMap<RawWords>>,
     /// Where the task stands, or an array of tasks. The paths below are relative to it.
     pub task: Spanned<String>,
@@ -236,6 +240,9 @@ pub struct RawResponse {
     /// Where the provider's word for the state stands.
     pub status: Spanned<RawField>,
     /// States, and the provider's words for each.
+    #[schemars(extend("propertyNames" = { "enum": [
+        "queued", "running", "waiting", "succeeded", "failed", "cancelled", "not_found"
+    ] }))]
     pub states: Spanned<OrderedMap<RawWords>>,
     /// Exceptions from `states`.
     pub refine: Spanned<Vec<Spanned<RawRefine>>>,
@@ -314,9 +321,32 @@ pub struct RawTaskFiles {
     pub provider: Spanned<PublicText>,
 }
 
+/// The blocks of a preset's mapping, in which null removes a key of the preset.
+const MERGED: [&str; 4] = ["RawRequest", "RawBatch", "RawResponse", "RawLongField"];
+
+/// Makes null a value of each key of a block, and of each key that stands in a table of it.
+fn allow_null(properties: &mut Value) {
+    for property in properties.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if let Some(values) = property.get_mut("additionalProperties") {
+            *values = json!({ "anyOf": [values.take(), { "type": "null" }] });
+        }
+        *property = json!({ "anyOf": [property.take(), { "type": "null" }] });
+    }
+}
+
 /// The JSON Schema of a configuration file.
 pub fn schema() -> String {
-    let schema = schemars::schema_for!(RawConfig);
+    let mut schema = Value::from(schemars::schema_for!(RawConfig));
+    for block in MERGED {
+        if let Some(properties) = schema.pointer_mut(&format!("/$defs/{block}/properties")) {
+            allow_null(properties);
+        }
+    }
+    if let Some(provider) = schema.pointer_mut("/$defs/RawProvider").and_then(Value::as_object_mut)
+    {
+        let mapping = json!({ "required": ["request", "response"] });
+        provider.insert("anyOf".to_owned(), json!([{ "required": ["preset"] }, mapping]));
+    }
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');
     text

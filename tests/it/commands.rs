@@ -50,6 +50,24 @@ fn the_schema_is_json_that_knows_the_keys() {
     for key in ["global", "providers", "tasks", "task_files"] {
         assert!(schema["properties"][key].is_object(), "{key}");
     }
+    // In the mapping, null removes a key of the preset.
+    let allows_null = |schema: &serde_json::Value| schema["anyOf"][1]["type"] == "null";
+    let definitions = &schema["$defs"];
+    let states = &definitions["RawResponse"]["properties"]["states"];
+    for property in [
+        &definitions["RawRequest"]["properties"]["batch"],
+        &definitions["RawResponse"]["properties"]["progress"],
+        states,
+        &states["anyOf"][0]["additionalProperties"],
+    ] {
+        assert!(allows_null(property), "{property}");
+    }
+    assert!(!allows_null(&definitions["RawProvider"]["properties"]["name"]));
+    let mapping =
+        serde_json::json!([{ "required": ["preset"] }, { "required": ["request", "response"] }]);
+    assert_eq!(definitions["RawProvider"]["anyOf"], mapping);
+    // A quoted number is one, too.
+    assert_eq!(definitions["PositiveInteger"]["type"], serde_json::json!(["integer", "string"]));
 }
 
 #[test]

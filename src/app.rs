@@ -84,9 +84,8 @@ pub enum AppError {
 pub async fn run(flags: ExporterFlags) -> Result<(), AppError> {
     let signals = Signals::install()?;
     let interval = flags.enable_auto_reload.then_some(flags.auto_reload_interval);
-    let source = ConfigSource::File(flags.config_file);
-    let retention =
-        Retention { history: flags.history_limit, storage: flags.storage_path.as_deref() };
+    let source = ConfigSource::File(flags.config_file.clone());
+    let retention = Retention { history: flags.history_limit, storage: flags.storage_path() };
     run_exporter(source, &flags.web, retention, interval, signals, |_, _| {}).await
 }
 

@@ -1,7 +1,7 @@
 //! The types of the command line.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -60,11 +60,12 @@ pub struct ExporterFlags {
         value_parser = positive_duration)]
     pub auto_reload_interval: Duration,
     /// Directory for the history of the tasks, which then survives a restart; created if it does
-    /// not exist. Without it, a restart forgets the history.
-    #[arg(long = "storage.path", value_name = "DIR")]
-    pub storage_path: Option<PathBuf>,
+    /// not exist. Empty means none: a restart then forgets the history.
+    #[arg(long = "storage.path", value_name = "DIR", default_value = "",
+        hide_default_value = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    storage_path: PathBuf,
     /// Number of failed polls of all tasks together that are kept for the pages.
-    #[arg(long = "history.limit", value_name = "N", default_value_t = 100)]
+    #[arg(long = "history.limit", value_name = "N", default_value_t = 100, value_parser = count)]
     pub history_limit: usize,
     /// Flags of the web endpoints.
     #[command(flatten)]
@@ -72,6 +73,18 @@ pub struct ExporterFlags {
     /// Flags of the logging.
     #[command(flatten)]
     pub log: LogFlags,
+}
+
+impl ExporterFlags {
+    /// Returns the storage path, if there is one.
+    pub fn storage_path(&self) -> Option<&Path> {
+        named(&self.storage_path)
+    }
+}
+
+/// Returns the path of a flag, whose default is an empty one.
+fn named(path: &Path) -> Option<&Path> {
+    (!path.as_os_str().is_empty()).then_some(path)
 }
 
 /// The flags of the web endpoints.
@@ -93,15 +106,14 @@ pub struct WebFlags {
     #[arg(long = "web.unauthenticated-health")]
     pub unauthenticated_health: bool,
     /// Maximum number of concurrent scrapes; further ones get 503. 0 for no limit.
-    #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40)]
+    #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40, value_parser = count)]
     pub max_requests: usize,
 }
 
 impl WebFlags {
     /// Returns the path of the web configuration, if there is one.
     pub fn config_file(&self) -> Option<PathBuf> {
-        let is_named = !self.web_config_file.as_os_str().is_empty();
-        is_named.then(|| self.web_config_file.clone())
+        named(&self.web_config_file).map(Path::to_owned)
     }
 }
 
@@ -216,6 +228,11 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err("must be above zero".to_owned()) } else { Ok(duration) }
 }
 
+fn count(text: &str) -> Result<usize, String> {
+    let count = text.parse::<u32>().ok().and_then(|count| usize::try_from(count).ok());
+    count.ok_or_else(|| format!("write a whole number from 0 to {}", u32::MAX))
+}
+
 fn param(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
@@ -230,7 +247,8 @@ fn telemetry_path(text: &str) -> Result<String, &'static str> {
     if !text.starts_with('/') || text == "/" || !text.chars().all(plain) {
         return Err("write a path like `/metrics`");
     }
-    if TAKEN.contains(&text) {
+    // The pages of tasks are below theirs.
+    if TAKEN.contains(&text) || text.starts_with("/tasks/") {
         return Err("something else is at that path; write one like `/metrics`");
     }
     Ok(text.to_owned())

@@ -17,6 +17,7 @@ use super::{Config, Loaded, Provider, effective, preset, raw};
 use crate::bounded_file;
 use crate::yaml::decode;
 use crate::yaml::diagnostic::{Diagnostic, DiagnosticSink, Diagnostics};
+use crate::yaml::events::SyntaxError;
 use crate::yaml::source::{SourceFormat, SourceText};
 use crate::yaml::span::Spanned;
 use crate::yaml::span::{Location, Position};
@@ -128,6 +129,8 @@ struct Loader<'d> {
     lists: HashSet<(PathBuf, Option<usize>)>,
     /// The canonical paths of the secret files.
     secret_files: HashSet<PathBuf>,
+    /// Files of `tls_config`, each with a hash of its content.
+    pem_files: Vec<(PathBuf, u64)>,
     hasher: SourceHasher,
     sink: DiagnosticSink,
 }
@@ -143,7 +146,8 @@ impl<'d> Loader<'d> {
             left: task_files::MAX_LIST_BYTES,
             lists: HashSet::new(),
             secret_files: HashSet::new(),
-            hasher: SourceHasher::default(),
+            pem_files: Vec::new(),
+            hasher: SourceHasher::new(dir),
             sink: DiagnosticSink::new(raw::foreign_key),
         }
     }
@@ -162,7 +166,8 @@ impl<'d> Loader<'d> {
         let diagnostics = self.sink;
         match loaded {
             Some((mut loaded, built)) if diagnostics.is_empty() => {
-                loaded.config.sources = Sources::new(self.files, &self.hasher, self.globs);
+                loaded.config.sources =
+                    Sources::new(self.files, self.hasher, self.globs, self.pem_files);
                 Ok((loaded, built))
             }
             _ => Err(Diagnostics::new(diagnostics, &self.sources)),
@@ -189,6 +194,7 @@ impl<'d> Loader<'d> {
         let named = validator.providers(&raw_providers, blocks, &global);
         let built = validator.build(&named, blocks, make);
         self.secret_files = validator.secret_files();
+        self.pem_files = validator.pem_files.take();
         // What has no name may be what a task means.
         let is_unnamed =
             |raw: &Spanned<raw::RawProvider>| raw.get().is_none_or(|raw| raw.name.get().is_none());
@@ -257,18 +263,15 @@ impl<'d> Loader<'d> {
     /// Keeps the text of a file, for excerpts, and returns its number.
     fn source(&mut self, name: String, content: Vec<u8>, format: SourceFormat) -> Option<u32> {
         let number = u32::try_from(self.sources.len()).ok()?;
-        let (mut text, valid) = match String::from_utf8(content) {
-            Ok(text) => (text, true),
-            Err(_) => (String::new(), false),
-        };
-        if text.starts_with('\u{feff}') {
-            text.drain(..'\u{feff}'.len_utf8());
-        }
+        let (text, error) = tree::decode_utf8(content);
         self.sources.push(SourceText::new(name, text, format));
-        if !valid {
-            self.report(Diagnostic::new(file(number), "not UTF-8 text"));
+        match error {
+            None => Some(number),
+            Some(error) => {
+                self.report_syntax(number, &error);
+                None
+            }
         }
-        valid.then_some(number)
     }
 
     /// Parses a text that has been kept.
@@ -278,7 +281,7 @@ impl<'d> Loader<'d> {
 
     /// Parses a text that has been kept, without the items of a long list.
     fn outline(&mut self, number: u32, list: LongList) -> Option<YamlNode> {
-        let source = self.sources.get_mut(usize::try_from(number).ok()?)?;
+        let source = self.sources.get(usize::try_from(number).ok()?)?;
         let error = match tree::outline(&source.text, number, list) {
             Ok(mut root) => {
                 expand_merge_keys(&mut root, &mut |diagnostic| self.sink.push(diagnostic));
@@ -286,12 +289,22 @@ impl<'d> Loader<'d> {
             }
             Err(error) => error,
         };
-        source.format = SourceFormat::Broken;
-        let mut diagnostic =
-            Diagnostic::new(Location { document: number, position: error.position }, error.message);
+        self.report_syntax(number, &error);
+        None
+    }
+
+    /// Reports what is wrong with a text that has been kept.
+    fn report_syntax(&mut self, number: u32, error: &SyntaxError) {
+        let index = usize::try_from(number).ok();
+        if let Some(source) = index.and_then(|index| self.sources.get_mut(index))
+            && source.format == SourceFormat::Yaml
+        {
+            source.format = SourceFormat::Broken;
+        }
+        let location = Location { document: number, position: error.position };
+        let mut diagnostic = Diagnostic::new(location, error.message);
         diagnostic.hint = error.hint.map(str::to_owned);
         self.report(diagnostic);
-        None
     }
 }
 

@@ -20,6 +20,10 @@ const SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 /// Advice for a URL that is not that of a proxy.
 const HINT: &str = "write http://host:port; there are http, https, socks5 and socks5h";
 
+/// Advice for an entry of `no_proxy` that matches nothing.
+const ENTRY_HINT: &str =
+    "write a domain, an IP address or a network such as 10.0.0.0/8, without a scheme";
+
 impl Validator<'_> {
     /// Returns the proxy on the way to `base_url`, by the rules of Prometheus between its keys.
     pub fn proxy(&self, raw: &raw::RawProvider, base_url: Option<&Url>) -> Option<Proxy> {
@@ -51,6 +55,12 @@ impl Validator<'_> {
         if parse_url(text).is_none() {
             self.report(Diagnostic::new(location, "not the URL of a proxy").hint(HINT));
             return None;
+        }
+        if let Some((location, list)) = no_proxy {
+            for entry in list.split(',').map(str::trim).filter(|entry| !is_entry(entry)) {
+                let diagnostic = Diagnostic::new(location, "not a host of no_proxy").quote(entry);
+                self.report(diagnostic.hint(ENTRY_HINT));
+            }
         }
         // Without a list Prometheus asks even this machine through the proxy.
         let is_used = match no_proxy {
@@ -144,6 +154,27 @@ fn is_proxied(url: &Url, no_proxy: &str) -> bool {
         let entry = entry.trim().to_lowercase();
         entry == "*" || is_in_network(address, &entry) || is_host(host, address, port, &entry)
     })
+}
+
+/// Reports whether an entry of `no_proxy` can match a host at all, or is empty.
+fn is_entry(entry: &str) -> bool {
+    if let Some((network, length)) = entry.split_once('/') {
+        let bits = match network.parse() {
+            Ok(IpAddr::V4(_)) => u32::BITS,
+            Ok(IpAddr::V6(_)) => u128::BITS,
+            Err(_) => return false,
+        };
+        return length.parse::<u32>().is_ok_and(|length| length <= bits);
+    }
+    let (name, port) = split_port(entry);
+    let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok());
+    let domain = name.strip_prefix("*.").or_else(|| name.strip_prefix('.')).unwrap_or(name);
+    let is_host = || {
+        let url = Url::parse(&format!("http://{domain}/"));
+        !domain.contains(['*', '@', '?', '#', '\\']) && url.is_ok_and(|url| url.port().is_none())
+    };
+    let is_name = name.parse::<IpAddr>().is_ok() || (!domain.is_empty() && is_host());
+    entry.is_empty() || entry == "*" || (is_port && is_name)
 }
 
 fn is_in_network(address: Option<IpAddr>, entry: &str) -> bool {
@@ -248,6 +279,20 @@ mod tests {
         ] {
             assert!(direct.iter().all(|url| !proxied(url, entry)), "{entry}: {direct:?}");
             assert!(through.iter().all(|url| proxied(url, entry)), "{entry}: {through:?}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_matches_nothing_is_none() {
+        let right = "*, a, .a, *.a.b, A.b:8080, bücher.example, 10.0.0.1:80, 10.0.0.0/8, ::/0, \
+                     2001:db8::1, [2001:db8::1], [2001:db8::1]:99, 0.0.0.0/0, 10.0.0.0/32, a_b";
+        for entry in right.split(',').chain([""]) {
+            assert!(is_entry(entry.trim()), "{entry}");
+        }
+        let wrong = "10.0.0.0/33, ::/129, 10/8, a/8, /8, 10.0.0.0/, [::1, [, http://x, *.*, a.*, :80, \
+                     a:x, a:99999, a b, :, ., *., a@b, a?, a#, 10.0.0.1:";
+        for entry in wrong.split(',') {
+            assert!(!is_entry(entry.trim()), "{entry}");
         }
     }
 

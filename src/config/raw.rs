@@ -11,6 +11,7 @@ use crate::yaml::scalar::{
 use crate::yaml::span::{Either, OrderedMap, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 /// The configuration of `aitask_exporter`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -238,9 +239,32 @@ pub struct RawTaskFiles {
     pub provider: Spanned<PublicText>,
 }
 
+/// The blocks of a preset's mapping, in which null removes a key of the preset.
+const MERGED: [&str; 4] = ["RawRequest", "RawBatch", "RawResponse", "RawLongField"];
+
+/// Makes null a value of each key of a block, and of each key that stands in a table of it.
+fn allow_null(properties: &mut Value) {
+    for property in properties.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if let Some(values) = property.get_mut("additionalProperties") {
+            *values = json!({ "anyOf": [values.take(), { "type": "null" }] });
+        }
+        *property = json!({ "anyOf": [property.take(), { "type": "null" }] });
+    }
+}
+
 /// The JSON Schema of a configuration file.
 pub fn schema() -> String {
-    let schema = schemars::schema_for!(RawConfig);
+    let mut schema = schemars::schema_for!(RawConfig);
+    for block in MERGED {
+        if let Some(properties) = schema.pointer_mut(&format!("/$defs/{block}/properties")) {
+            allow_null(properties);
+        }
+    }
+    if let Some(provider) = schema.pointer_mut("/$defs/RawProvider").and_then(Value::as_object_mut)
+    {
+        let mapping = json!({ "required": ["request", "response"] });
+        provider.insert("anyOf".to_owned(), json!([{ "required": ["preset"] }, mapping]));
+    }
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');
     text

@@ -28,29 +28,29 @@ pub fn read<T, R>(
 where
     T: for<'de> Deserialize<'de> + Default + JsonSchema,
 {
-    let text = content
-        .map_err(|error| format!("cannot read the file: {}", http_client::reason(&error)))
-        .and_then(|content| String::from_utf8(content).map_err(|_| "not UTF-8 text".to_owned()));
-    let (text, unread) = match text {
-        Ok(text) => (text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned(), None),
-        Err(message) => (String::new(), Some(message)),
+    let broken = |text, location, message: String, hint: Option<&str>| {
+        let source = SourceText::new(name.to_owned(), text, SourceFormat::Broken);
+        let mut diagnostic = Diagnostic::new(location, message);
+        diagnostic.hint = hint.map(str::to_owned);
+        Err(Diagnostics::new(diagnostic.into(), &[source]))
     };
-    let mut source = SourceText::new(name.to_owned(), text, SourceFormat::Yaml);
-    let wrong =
-        |diagnostic: Diagnostic, source| Err(Diagnostics::new(diagnostic.into(), &[source]));
-    if let Some(message) = unread {
-        return wrong(Diagnostic::new(FILE, message), source);
-    }
-    let mut root = match tree::parse(&source.text, 0) {
-        Ok(root) => root,
+    let content = match content {
+        Ok(content) => content,
         Err(error) => {
-            source.format = SourceFormat::Broken;
-            let location = Location { document: 0, position: error.position };
-            let mut diagnostic = Diagnostic::new(location, error.message);
-            diagnostic.hint = error.hint.map(str::to_owned);
-            return wrong(diagnostic, source);
+            let message = format!("cannot read the file: {}", http_client::reason(&error));
+            return broken(String::new(), FILE, message, None);
         }
     };
+    let (text, error) = tree::decode_utf8(content);
+    let parsed = error.map_or_else(|| tree::parse(&text, 0), Err);
+    let mut root = match parsed {
+        Ok(root) => root,
+        Err(error) => {
+            let location = Location { document: 0, position: error.position };
+            return broken(text, location, error.message.to_owned(), error.hint);
+        }
+    };
+    let mut source = SourceText::new(name.to_owned(), text, SourceFormat::Yaml);
     let sink = DiagnosticSink::default();
     expand_merge_keys(&mut root, &mut |diagnostic| sink.push(diagnostic));
     let decoded: Spanned<T> = decode::decode(&root, &sink);

@@ -67,7 +67,7 @@ impl TaskGlob {
             "**" => Ok(GlobPart::Recursive),
             name if !has_wildcard(name) => Ok(GlobPart::Name(name.to_owned())),
             // Also what is no pattern, such as `a**`.
-            name => Pattern::new(name).map(GlobPart::Wildcard).map_err(|error| error.msg),
+            name => Pattern::new(name).map(GlobPart::Wildcard).map_err(|error| explain(error.msg)),
         });
         let mut parts = parts.collect::<Result<Vec<_>, _>>()?;
         parts.dedup_by(|a, b| matches!((a, b), (GlobPart::Recursive, GlobPart::Recursive)));
@@ -92,6 +92,14 @@ impl TaskGlob {
         // By `**` there may be two ways to a file.
         files.dedup();
         Ok(search.matches)
+    }
+}
+
+/// Returns what is wrong with a pattern, given the words of the `glob` crate.
+fn explain(wrong: &'static str) -> &'static str {
+    match wrong {
+        "invalid range pattern" => "a `[` that no `]` closes; the character itself is `[[]`",
+        other => other,
     }
 }
 

@@ -4,6 +4,7 @@ use super::http_client::{missing, reason};
 use super::validate::Validator;
 use super::{TlsConfig, raw};
 use crate::bounded_file;
+use crate::task::stable_hash;
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::span::Location;
 use crate::yaml::span::Spanned;
@@ -62,10 +63,13 @@ impl Validator<'_> {
     ) -> Option<(Location, PathBuf, T)> {
         let (location, path) = self.path(at)?;
         let diagnostic = match bounded_file::read(&path, MAX_PEM_BYTES) {
-            Ok(pem) => match parse(&pem) {
-                Ok(parsed) => return Some((location, path, parsed)),
-                Err(wrong) => Diagnostic::new(location, wrong),
-            },
+            Ok(pem) => {
+                self.pem_files.borrow_mut().push((path.clone(), stable_hash([&*pem])));
+                match parse(&pem) {
+                    Ok(parsed) => return Some((location, path, parsed)),
+                    Err(wrong) => Diagnostic::new(location, wrong),
+                }
+            }
             Err(error) => {
                 let diagnostic =
                     Diagnostic::new(location, format!("cannot read the file: {}", reason(&error)));

@@ -34,6 +34,8 @@ pub struct Validator<'c> {
     pub sink: &'c DiagnosticSink,
     /// The secret files that were named so far.
     pub named_as_secret: RefCell<HashSet<PathBuf>>,
+    /// Files of `tls_config` that were read, each with a hash of its content.
+    pub pem_files: RefCell<Vec<(PathBuf, u64)>>,
 }
 
 /// `global`, with the built-in defaults filled in.
@@ -95,7 +97,7 @@ macro_rules! shared_limits {
 impl<'c> Validator<'c> {
     /// Returns a validator of a configuration whose relative files are in `dir`.
     pub fn new(dir: &'c Path, sink: &'c DiagnosticSink) -> Self {
-        Self { dir, sink, named_as_secret: RefCell::default() }
+        Self { dir, sink, named_as_secret: RefCell::default(), pem_files: RefCell::default() }
     }
 }
 

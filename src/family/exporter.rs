@@ -88,7 +88,7 @@ pub const PANICS: Family = counter(
 pub const STORAGE_LOST: Family = gauge(
     "aitask_exporter_storage_lost_bytes",
     &[],
-    "How much of --storage.path was damaged when the exporter started; what was intact is used, and finished tasks are counted from 0. Of what is missing at least a byte for each change. A torn end, as a kill leaves it, does not count. Absent without a storage path.",
+    "How much of --storage.path was damaged when the exporter started; what was intact is used, and finished tasks are counted from 0. Of what is missing at least a byte for each change. A torn end, as a kill or a power failure leaves it, does not count. Absent without a storage path.",
 );
 
 /// `aitask_exporter_storage_up`

@@ -100,7 +100,7 @@ pub const HTTP_RESPONSES: Family = counter(
 pub const UNKNOWN_STATUSES: Family = counter(
     "aitask_unknown_statuses_total",
     &["provider"],
-    "Answers with a status that the mapping does not list. The log names each spelling once.",
+    "Answers with a status that the mapping does not list. The log names each spelling once, up to 256 of them.",
 );
 
 /// `aitask_odd_answers_total`

@@ -80,8 +80,8 @@ All of these also have the task's own labels from the configuration. A final tas
 `retain_finished`; with `per_task_series: none` there are no series for tasks.";
 
 const PROVIDER_INTRODUCTION: &str = "\
-These count every task of the configuration, regardless of `per_task_series`. Series for states and
-reasons exist from the start, with 0.";
+These count every task of the configuration that `max_tasks` does not drop, regardless of
+`per_task_series`. Series for states and reasons exist from the start, with 0.";
 
 const PROCESS_INTRODUCTION: &str = "\
 Each has one series, except the histogram and families with the label `reason`, whose series all exist

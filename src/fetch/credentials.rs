@@ -18,6 +18,7 @@ use serde_json::json;
 
 use super::client::BuildError;
 use super::redact::Redactor;
+use crate::config::http_client::reason;
 use crate::config::secret::Secret;
 use crate::config::{Auth, HttpClientConfig};
 use crate::single_flight::SingleFlight;
@@ -209,7 +210,13 @@ fn read_all(
 
 impl HeaderPart {
     fn read(&self, secret: &Secret) -> Result<SecretString, BuildError> {
-        secret.read().map_err(|error| self.error(&error))
+        secret.read().map_err(|error| match secret {
+            Secret::File(file) => {
+                let (why, path) = (reason(&error), file.path.display());
+                self.error(&format!("the secret file cannot be used: {why}: {path}"))
+            }
+            Secret::Inline(_) | Secret::Value(_) => self.error(&error),
+        })
     }
 
     fn error(&self, error: &dyn std::fmt::Display) -> BuildError {

@@ -26,6 +26,9 @@ pub struct RawResponse {
     /// Codes that mean success. Default: any.
     pub success: Spanned<RawWords>,
     /// Meanings (`auth`, `rate_limited`, `not_found`, or a final state), each with its codes.
+    #[schemars(extend("propertyNames" = { "enum": [
+        "auth", "rate_limited", "not_found", "succeeded", "failed", "cancelled"
+    ] }))]
     pub codes: Spanned<OrderedMap<RawWords>>,
     /// JSON Pointer to the task, or to an array of tasks. The paths below are relative to it.
     pub task: Spanned<String>,
@@ -34,6 +37,9 @@ pub struct RawResponse {
     /// The provider's word for the state. The only field that every response has.
     pub status: Spanned<RawField>,
     /// States, each with the provider's words for it, which are compared trimmed and without case.
+    #[schemars(extend("propertyNames" = { "enum": [
+        "queued", "running", "waiting", "succeeded", "failed", "cancelled", "not_found"
+    ] }))]
     pub states: Spanned<OrderedMap<RawWords>>,
     /// Exceptions from `states`.
     pub refine: Spanned<Vec<Spanned<RawRefine>>>,

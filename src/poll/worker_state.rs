@@ -48,6 +48,8 @@ pub struct WorkerState<'s> {
     in_flight: FuturesUnordered<BoxFuture<'static, Completed>>,
     probes: ProbeQueue,
     secrets_read: Instant,
+    /// Why the secrets cannot be read, as it was logged.
+    secrets_error: Option<String>,
     held: HeldTasks,
     log: PollLog,
 }
@@ -88,6 +90,7 @@ impl<'s> WorkerState<'s> {
             in_flight: FuturesUnordered::new(),
             probes: ProbeQueue::default(),
             secrets_read: now,
+            secrets_error: None,
             held: HeldTasks { telemetry: Arc::clone(&services.telemetry), count: 0 },
             log: PollLog::new(services.clock, Arc::clone(&services.history)),
             context,
@@ -270,9 +273,11 @@ impl<'s> WorkerState<'s> {
                 true
             }
             Err(error) => {
-                if self.held.count == 0 {
-                    tracing::error!(provider, %error, "paused: the credentials cannot be read");
+                let error = error.to_string();
+                if self.secrets_error.as_ref() != Some(&error) {
+                    tracing::error!(provider, error, "paused: the credentials cannot be read");
                 }
+                self.secrets_error = Some(error);
                 self.schedule.admission.hold_until(now + SECRETS_RETRY);
                 self.held.set(self.context.tasks.open_count());
                 false
@@ -284,6 +289,7 @@ impl<'s> WorkerState<'s> {
     fn end_hold(&mut self) {
         self.schedule.admission.end_hold();
         self.held.set(0);
+        self.secrets_error = None;
     }
 
     fn complete(&mut self, (in_flight, result): Completed) {

@@ -21,6 +21,9 @@ pub const HEADER: usize = 16;
 const MARK: [u8; 4] = [0xf7, 0xa1, 0xfe, 0x9d];
 /// The length of a frame without its payload, in bytes.
 const FRAME: usize = 12;
+/// Zeros at the end of a file that replace the end of what was written, in bytes: more than those in
+/// which a record ends.
+const LOST_WRITE: usize = 16;
 
 /// The frames of a file.
 #[derive(Debug, PartialEq)]
@@ -29,7 +32,9 @@ pub struct Frames<'a> {
     pub payloads: Vec<&'a [u8]>,
     /// Bytes outside intact frames, without those of `torn`.
     pub damaged: usize,
-    /// Bytes of an incomplete frame or header at the end, as a kill during a write leaves them.
+    /// Bytes of an incomplete frame or header at the end, as a kill during a write leaves them, and
+    /// of the zeros that a power failure leaves where the file system has kept the length of a write
+    /// and lost its data.
     pub torn: usize,
 }
 
@@ -63,7 +68,7 @@ pub fn push(payload: &[u8], out: &mut Vec<u8>) {
 /// Reads a file.
 pub fn read(file: &[u8]) -> Frames<'_> {
     let mut frames = Frames { payloads: Vec::new(), damaged: 0, torn: 0 };
-    if file.len() < HEADER && header().starts_with(file) {
+    if is_torn_header(file) {
         return Frames { torn: file.len(), ..frames };
     }
     let whole = version(file).is_some();
@@ -110,13 +115,31 @@ fn length(bytes: &[u8]) -> Option<(u16, &[u8])> {
     (*mark == MARK && u16::from_le_bytes(*complement) == !length).then_some((length, bytes))
 }
 
-/// Reports whether `bytes` are the beginning of a frame and end before it does.
+/// Reports whether the bytes of a file are the beginning of a header and end, but for zeros, before it
+/// does.
+fn is_torn_header(file: &[u8]) -> bool {
+    let (written, lost) = split_zeros(file);
+    let is_cut = file.len() < HEADER && header().starts_with(file);
+    is_cut || written.is_empty() || (lost >= LOST_WRITE && header().starts_with(written))
+}
+
+/// Reports whether `bytes` are the beginning of a frame and end, but for zeros, before it does.
 fn is_torn(bytes: &[u8]) -> bool {
+    let (written, lost) = split_zeros(bytes);
     match length(bytes) {
-        Some((length, _)) => bytes.len() < FRAME + usize::from(length),
+        Some((length, _)) => {
+            let end = FRAME + usize::from(length);
+            bytes.len() < end || (lost >= LOST_WRITE && written.len() < end)
+        }
         // Without both lengths nothing but the mark can be checked.
-        None => bytes.len() < 8 && (MARK.starts_with(bytes) || bytes.starts_with(&MARK)),
+        None => written.len() < 8 && (MARK.starts_with(written) || written.starts_with(&MARK)),
     }
+}
+
+/// Returns `bytes` without the zeros at their end, and the number of these.
+fn split_zeros(bytes: &[u8]) -> (&[u8], usize) {
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    (bytes.get(..end).unwrap_or_default(), bytes.len() - end)
 }
 
 /// Reports whether `bytes` contain an intact frame after their first byte. Then something was written
@@ -179,6 +202,26 @@ mod tests {
             }
             let torn = file.len() - end;
             prop_assert_eq!(read(&file), Frames { payloads: whole, damaged: 0, torn });
+        }
+
+        /// Zeros in the place of the end of a file, or behind it, are no damage either.
+        #[test]
+        fn zeros_at_the_end_are_torn(
+            payloads in payloads(),
+            at in any::<prop::sample::Index>(),
+            zeros in LOST_WRITE..5_000,
+        ) {
+            let mut file = file(&payloads);
+            file.truncate(at.index(file.len() + 1));
+            let Frames { payloads: whole, torn, .. } = read(&file);
+            let (whole, torn) = (whole.iter().map(|one| one.to_vec()).collect::<Vec<_>>(), torn);
+            file.resize(file.len() + zeros, 0);
+            let zeroed = read(&file);
+            // What was cut off may have been zeros.
+            let more = zeroed.payloads.len() - whole.len();
+            prop_assert_eq!(&zeroed.payloads[..whole.len()], &whole[..]);
+            prop_assert!(more <= 1 && zeroed.damaged == 0);
+            prop_assert!(more == 1 || zeroed.torn == torn + zeros);
         }
 
         /// One damaged byte costs at most the frame that it is in.

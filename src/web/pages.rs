@@ -218,7 +218,8 @@ fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
     let (now, tasks) = web.live.store.tasks(Some(provider));
     let found = tasks.iter().find_map(|view| Some((view.find(id)?, view)));
     let history = web.history.of(provider, id);
-    let is_configured = web.live.config().providers.iter().any(|known| *known.name == *provider);
+    let config = web.live.config();
+    let is_configured = config.providers.iter().any(|known| *known.name == *provider);
     let (of_provider, of_task) = (("provider", provider), ("task_id", id));
     let poll =
         ("Poll it now, and show request, answer and mapping", format::probe_link(provider, id));
@@ -228,7 +229,13 @@ fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
         Some(_) => (None, vec![poll, json, beside]),
         None if is_configured => {
             let name = format::whole(provider);
-            let problem = format!("The configuration lists no such task of the provider “{name}”.");
+            let problem = match config.dropped_tasks {
+                0 => format!("The configuration lists no such task of the provider “{name}”."),
+                _ => format!(
+                    "No such task of the provider “{name}” is polled: the configuration does not \
+                     list it, or max_tasks drops it."
+                ),
+            };
             (Some(problem), vec![poll, beside])
         }
         None => {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::events::ByteSpan;
-use super::source::yaml_lines;
+use super::source::lines;
 use super::span::{Location, Position};
 use super::tree::YamlNode;
 
@@ -72,7 +72,7 @@ impl HiddenRegions {
             }
             found.starts.insert(location.position);
             if !matches!(kind, HiddenKind::Collection) {
-                let more = yaml_lines(own).count().saturating_sub(1);
+                let more = lines(own).count().saturating_sub(1);
                 let more = u32::try_from(more).unwrap_or(u32::MAX);
                 found.lines.extend(line..=line.saturating_add(more));
             }

@@ -236,7 +236,12 @@ impl Scalar for Share {
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "number", "minimum": MIN_SHARE, "maximum": 1 })
+        json_schema!({
+            "type": ["number", "string"],
+            "minimum": MIN_SHARE,
+            "maximum": 1,
+            "pattern": "^[0-9]*[.]?[0-9]*$",
+        })
     }
 }
 
@@ -250,7 +255,12 @@ impl Scalar for PositiveInteger {
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "integer", "minimum": 1, "maximum": MAX_COUNT })
+        json_schema!({
+            "type": ["integer", "string"],
+            "minimum": 1,
+            "maximum": MAX_COUNT,
+            "pattern": "^0*[1-9][0-9]{0,8}$|^0*1000000000$",
+        })
     }
 }
 

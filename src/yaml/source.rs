@@ -34,14 +34,6 @@ impl SourceText {
     pub const fn new(name: String, text: String, format: SourceFormat) -> Self {
         Self { name, text, format, hidden: Vec::new() }
     }
-
-    /// Returns the lines, as positions count them.
-    fn lines(&self) -> Box<dyn Iterator<Item = &str> + '_> {
-        match self.format {
-            SourceFormat::Lines => Box::new(lines(&self.text)),
-            SourceFormat::Yaml | SourceFormat::Broken => Box::new(yaml_lines(&self.text)),
-        }
-    }
 }
 
 /// Some lines of a file, found in one pass.
@@ -56,7 +48,7 @@ impl<'s> FoundLines<'s> {
     /// Finds the lines with these numbers, from 1, in one pass.
     pub fn find(source: &'s SourceText, wanted: &BTreeSet<u32>) -> Self {
         let mut lines = Self::default();
-        for (number, line) in (1..).zip(source.lines()) {
+        for (number, line) in (1..).zip(self::lines(&source.text)) {
             if wanted.contains(&number) {
                 lines.found.insert(number, line);
             }
@@ -81,21 +73,12 @@ impl<'s> FoundLines<'s> {
     }
 }
 
-/// Returns the lines of a text list, split at every line break that the program which wrote it may use.
+/// Returns the lines of a text, which may end as on any system.
 pub fn lines(text: &str) -> impl Iterator<Item = &str> {
-    split(text, &['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
-}
-
-/// Returns the lines of a YAML text.
-pub fn yaml_lines(text: &str) -> impl Iterator<Item = &str> {
-    split(text, &['\n', '\r'])
-}
-
-fn split<'t>(text: &'t str, breaks: &'static [char]) -> impl Iterator<Item = &'t str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
-        let Some((line, after)) = text.split_once(breaks) else {
+        let Some((line, after)) = text.split_once(['\n', '\r']) else {
             rest = None;
             return Some(text);
         };

@@ -140,20 +140,53 @@ fn read(
     }
     let root = TreeReader::new(text, document).root(long, take)?;
     match root.kind {
-        NodeKind::Null => Err(SyntaxError::new(Position::File, "the file is empty")),
+        NodeKind::Null => {
+            let error = SyntaxError::new(Position::File, "the file is empty");
+            Err(error.hint("a file without settings is `{}`, one without tasks is `[]`"))
+        }
         _ => Ok(root),
     }
+}
+
+/// Decodes the content of a file, and removes its byte-order mark. If the content is not UTF-8, returns
+/// an error as well, and `\u{fffd}` in the place of what cannot be decoded.
+pub fn decode_utf8(content: Vec<u8>) -> (String, Option<SyntaxError>) {
+    const MARK: char = '\u{feff}';
+    let (mut text, error) = match String::from_utf8(content) {
+        Ok(text) => (text, None),
+        Err(error) => {
+            let content = error.as_bytes();
+            let before = content.get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+            let before = String::from_utf8_lossy(before);
+            let position = position_after(before.strip_prefix(MARK).unwrap_or(&before));
+            let is_utf16 = content.starts_with(b"\xff\xfe") || content.starts_with(b"\xfe\xff");
+            let hint = match is_utf16 {
+                true => "this looks like UTF-16: save the file as UTF-8",
+                false => "save the file as UTF-8",
+            };
+            let text = String::from_utf8_lossy(content).into_owned();
+            (text, Some(SyntaxError::new(position, "not UTF-8 text").hint(hint)))
+        }
+    };
+    if text.starts_with(MARK) {
+        text.drain(..MARK.len_utf8());
+    }
+    (text, error)
 }
 
 /// Returns the position of the first character that YAML forbids.
 fn find_control(text: &str) -> Option<Position> {
     let is_control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
-    let at = text.find(is_control)?;
-    let before = text.get(..at)?.replace("\r\n", "\n");
-    let mut lines = before.split(['\n', '\r']);
+    Some(position_after(text.get(..text.find(is_control)?)?))
+}
+
+/// Returns the position of the character that follows a text.
+fn position_after(text: &str) -> Position {
+    let text = text.replace("\r\n", "\n");
+    let mut lines = text.split(['\n', '\r']);
     let line = u32::try_from(lines.clone().count()).unwrap_or(u32::MAX);
     let column = lines.next_back().map_or(0, |line| line.chars().count());
-    Some(Position::LineColumn(line, u32::try_from(column).unwrap_or(u32::MAX).saturating_add(1)))
+    Position::LineColumn(line, u32::try_from(column).unwrap_or(u32::MAX).saturating_add(1))
 }
 
 /// A reader of one text.
@@ -229,11 +262,12 @@ impl<'t> TreeReader<'t> {
             }
             _ => self.node(event),
         }?;
-        match self.events.next()?.kind {
+        let event = self.events.next()?;
+        match event.kind {
             EventKind::Last => Ok(root),
             _ => {
                 let error =
-                    SyntaxError::new(Position::File, "more than one YAML document in the file");
+                    SyntaxError::new(event.position, "more than one YAML document in the file");
                 Err(error.hint("remove the `---` between them"))
             }
         }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::process::{Command, Output, Stdio};
 
-use crate::harness::{Dir, Gateway, PROGRAM, run};
+use crate::harness::{Dir, Exporter, Gateway, PROGRAM, run};
 
 fn text(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
@@ -50,6 +50,24 @@ fn the_schema_is_json_that_knows_the_keys() {
     for key in ["global", "providers", "tasks", "task_files"] {
         assert!(schema["properties"][key].is_object(), "{key}");
     }
+    // In the mapping, null removes a key of the preset.
+    let allows_null = |schema: &serde_json::Value| schema["anyOf"][1]["type"] == "null";
+    let definitions = &schema["$defs"];
+    let states = &definitions["RawResponse"]["properties"]["states"];
+    for property in [
+        &definitions["RawRequest"]["properties"]["batch"],
+        &definitions["RawResponse"]["properties"]["progress"],
+        states,
+        &states["anyOf"][0]["additionalProperties"],
+    ] {
+        assert!(allows_null(property), "{property}");
+    }
+    assert!(!allows_null(&definitions["RawProvider"]["properties"]["name"]));
+    let mapping =
+        serde_json::json!([{ "required": ["preset"] }, { "required": ["request", "response"] }]);
+    assert_eq!(definitions["RawProvider"]["anyOf"], mapping);
+    // A quoted number is one, too.
+    assert_eq!(definitions["PositiveInteger"]["type"], serde_json::json!(["integer", "string"]));
 }
 
 #[test]
@@ -63,6 +81,7 @@ fn wrong_usage_is_2() {
         &["--web.telemetry-path=metrics"],
         &["--web.telemetry-path=/tasks"],
         &["--web.telemetry-path=/-/ready"],
+        &["--web.telemetry-path=/tasks/mj/a"],
         &["--web.max-requests=-1"],
         &["--log.level=loud"],
         &["--log.format=xml"],
@@ -77,6 +96,18 @@ fn wrong_usage_is_2() {
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{args:?}");
     }
+}
+
+/// As a template of flags leaves them whose values are not set.
+#[test]
+fn an_empty_path_is_none() {
+    let dir = Dir::with("providers: []\n");
+    let file = format!("--config.file={}", dir.path("aitask.yml").display());
+    let output = run(["--config.check", &file, "--storage.path=", "--web.config.file="]);
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+    let exporter = Exporter::start_in(dir, &["--storage.path="]);
+    let samples = exporter.scrape();
+    assert_eq!(samples.value("aitask_exporter_storage_up", &[]), None);
 }
 
 #[test]

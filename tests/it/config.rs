@@ -196,6 +196,12 @@ fn a_change_of_any_file_is_seen() {
     assert_eq!(config.sources.current_hash(), unchanged);
     fs::write(dir.join("b.txt"), "").unwrap();
     assert_ne!(config.sources.current_hash(), unchanged);
+    fs::remove_file(dir.join("b.txt")).unwrap();
+    // Equal files have the same hash wherever they are.
+    let elsewhere = dir.join("..data/elsewhere");
+    std::os::unix::fs::symlink("..", &elsewhere).unwrap();
+    let sources = config::load(&elsewhere.join("c.yml")).unwrap().config.sources;
+    assert_eq!((sources.hash, sources.current_hash()), (unchanged, unchanged));
     fs::remove_dir_all(&dir).unwrap();
 }
 

@@ -15,6 +15,7 @@ use crate::harness::host::GATE;
 use crate::harness::raw::{Asked, RawGateway};
 use crate::harness::samples::Samples;
 use crate::harness::{Dir, Exporter, Gateway, http, until};
+use crate::web_config;
 
 const SUCCESSFUL: &str = "aitask_exporter_config_last_reload_successful";
 const TIMESTAMP: &str = "aitask_exporter_config_last_reload_success_timestamp_seconds";
@@ -83,6 +84,9 @@ fn tasks_over_the_limit_are_counted() {
     assert_eq!(exporter.reload(&limited).status, 200);
     let samples = exporter.scrape();
     assert_eq!((ids(&samples), dropped(&samples)), (vec!["a", "b"], Some(1.0)));
+    let page = exporter.get("/tasks/mj/c");
+    assert_eq!(page.status, 404);
+    assert!(page.text().contains("or max_tasks drops it"), "{}", page.text());
 }
 
 /// Providers come and go with all their families.
@@ -423,6 +427,23 @@ fn files_are_followed() {
     // A file that is wrong is reported once, not at every look.
     let log = exporter.process.log();
     assert_eq!(log.matches("configuration not reloaded").count(), 1, "{log}");
+}
+
+#[test]
+fn certificates_are_followed() {
+    let gateway = Gateway::start();
+    let (dir, _) = web_config::prepare();
+    let tls = "tls_config: { ca_file: ca.pem, cert_file: server.pem, key_file: server.key }";
+    dir.write("aitask.yml", &format!("providers: [{}]\n", gateway.provider("mj", tls)));
+    let exporter = Exporter::start_in(dir, &FOLLOW);
+    let dir = &exporter.process.dir;
+    for name in ["ca.pem", "server.pem", "server.key"] {
+        let right = dir.read(name);
+        dir.write(name, "no certificate\n");
+        exporter.await_value(SUCCESSFUL, &[], 0.0);
+        dir.write(name, &right);
+        exporter.await_value(SUCCESSFUL, &[], 1.0);
+    }
 }
 
 /// A mounted ConfigMap is a chain of symbolic links, of which the middle one is replaced.

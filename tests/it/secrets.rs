@@ -139,6 +139,12 @@ fn a_file_that_changes_is_read_again_and_one_that_vanishes_pauses_the_provider()
     let log = exporter.process.log();
     assert_eq!(log.matches("paused: the credentials cannot be read").count(), 1, "{log}");
 
+    assert!(log.contains(&format!("No such file or directory: {}", token.display())), "{log}");
+    // Another reason is logged, too.
+    fs::write(&token, b"\xff").unwrap();
+    until("it is logged", || {
+        exporter.process.log().contains(&format!("not UTF-8 text: {}", token.display()))
+    });
     exporter.process.dir.write("token", "second");
     exporter.await_value("aitask_exporter_dropped_tasks", &dropped, 0.0);
     // One poll may have been under way when the file vanished; none began while it was gone.

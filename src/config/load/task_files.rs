@@ -8,6 +8,7 @@ use crate::config::raw;
 use crate::config::read_yaml::expand_merge_keys;
 use crate::config::task_glob::{Directories, MAX_FILES, Matches, TaskGlob, has_wildcard};
 use crate::config::tasks::TaskCollector;
+use crate::config::tls::MAX_PEM_BYTES;
 use crate::task;
 use crate::yaml::decode;
 use crate::yaml::diagnostic::Diagnostic;
@@ -205,12 +206,14 @@ fn has_extension(name: &str, extensions: &[&str]) -> bool {
 /// All are in memory until the last one is read.
 pub const MAX_LIST_BYTES: usize = 512 << 20;
 
-/// The files that a configuration was read from. Secret files and certificates are not among them:
-/// they are read whenever they are needed.
+/// The files that a configuration was read from. Secret files are not among them: they are read
+/// whenever they are needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
     /// The main file, then the task files in the order in which they were read.
     pub files: Vec<PathBuf>,
+    /// The certificates and keys of `tls_config`.
+    pem_files: Vec<PathBuf>,
     /// The hash of names and contents, which changes when a glob matches other files, too.
     pub hash: u64,
     globs: Vec<ExpandedGlob>,
@@ -232,30 +235,47 @@ impl ExpandedGlob {
     }
 }
 
-/// A hasher of files with their names.
-#[derive(Default)]
-pub struct SourceHasher(BTreeMap<PathBuf, u64>);
+/// The hash of files, each with its name. Names are relative to the directory of the main file, so
+/// that equal files have the same hash wherever they are.
+pub struct SourceHasher {
+    base: PathBuf,
+    hashes: BTreeMap<PathBuf, u64>,
+}
 
 /// The content that is hashed for a file that must not be read.
 const UNREAD: &[u8] = b"cannot be read";
 
 impl SourceHasher {
+    /// Returns the hasher of no files, for a main file in the directory `base`.
+    pub fn new(base: &Path) -> Self {
+        Self { base: base.to_owned(), hashes: BTreeMap::new() }
+    }
+
+    /// Returns the name of a file relative to the directory of the main file, if it is below that.
+    fn relative<'p>(&self, path: &'p Path) -> &'p Path {
+        path.strip_prefix(&self.base).unwrap_or(path)
+    }
+
+    fn insert(&mut self, path: &Path, hash: u64) {
+        self.hashes.insert(self.relative(path).to_owned(), hash);
+    }
+
     /// Adds a file that was read.
     pub fn add(&mut self, path: &Path, content: &[u8]) {
-        self.0.insert(path.to_owned(), task::stable_hash([content]));
+        self.insert(path, task::stable_hash([content]));
     }
 
     /// Adds a file as it is now, without holding it in memory. One that is not there is left out;
     /// one that must not be read, because it is too large or not a regular file, has another hash
     /// than one that may, and costs nothing.
-    fn add_current(&mut self, path: PathBuf, limit: usize) {
+    fn add_current(&mut self, path: &Path, limit: usize) {
         // Two globs may match one file.
-        if self.0.contains_key(&path) {
+        if self.hashes.contains_key(self.relative(path)) {
             return;
         }
-        let hash = bounded_file::hash(&path, limit);
+        let hash = bounded_file::hash(path, limit);
         if let Some(fingerprint) = bounded_file::fingerprint(hash.as_ref().copied()) {
-            self.0.insert(path, fingerprint);
+            self.insert(path, fingerprint);
         }
     }
 
@@ -265,7 +285,7 @@ impl SourceHasher {
             Ok(Matches { files, .. }) => files,
             Err(error) => {
                 let hash = task::stable_hash([UNREAD, error.to_string().as_bytes()]);
-                self.0.insert(PathBuf::from(glob.text()), hash);
+                self.insert(Path::new(glob.text()), hash);
                 return;
             }
         };
@@ -275,12 +295,11 @@ impl SourceHasher {
             match left.checked_sub(length) {
                 Some(rest) => {
                     *left = rest;
-                    let limit = list_limit(&path);
-                    self.add_current(path, limit);
+                    self.add_current(&path, list_limit(&path));
                 }
                 None => {
                     let hash = task::stable_hash([UNREAD, length.to_le_bytes().as_slice()]);
-                    self.0.insert(path, hash);
+                    self.insert(&path, hash);
                 }
             }
         }
@@ -288,7 +307,7 @@ impl SourceHasher {
 
     fn finish(&self) -> u64 {
         let content: Vec<_> =
-            self.0.iter().map(|(path, hash)| (path, hash.to_le_bytes())).collect();
+            self.hashes.iter().map(|(path, hash)| (path, hash.to_le_bytes())).collect();
         let parts = content
             .iter()
             .flat_map(|(path, hash)| [path.as_os_str().as_encoded_bytes(), hash.as_slice()]);
@@ -297,18 +316,30 @@ impl SourceHasher {
 }
 
 impl Sources {
-    /// Returns the sources: the files that were read, and the globs that matched them.
-    pub fn new(files: Vec<PathBuf>, hasher: &SourceHasher, globs: Vec<ExpandedGlob>) -> Self {
-        Self { files, hash: hasher.finish(), globs }
+    /// Returns the files that were read: the main file and the task files, the globs that led to
+    /// the latter, and the files of `tls_config` with a hash of what was read from each.
+    pub fn new(
+        files: Vec<PathBuf>,
+        mut hasher: SourceHasher,
+        globs: Vec<ExpandedGlob>,
+        pem_files: Vec<(PathBuf, u64)>,
+    ) -> Self {
+        for (path, hash) in &pem_files {
+            hasher.insert(path, *hash);
+        }
+        let pem_files = pem_files.into_iter().map(|(path, _)| path).collect();
+        Self { files, pem_files, hash: hasher.finish(), globs }
     }
 
     /// Returns the value that [`Sources::hash`] would have if the configuration were read now. Blocks on
     /// the file system.
     pub fn current_hash(&self) -> u64 {
-        let (mut hasher, mut left) =
-            (SourceHasher::default(), u64::try_from(MAX_LIST_BYTES).unwrap_or(u64::MAX));
-        if let Some(main) = self.files.first() {
-            hasher.add_current(main.clone(), MAX_YAML_BYTES);
+        let main = self.files.first().map_or(Path::new(""), PathBuf::as_path);
+        let mut hasher = SourceHasher::new(main.parent().unwrap_or(Path::new("")));
+        let mut left = u64::try_from(MAX_LIST_BYTES).unwrap_or(u64::MAX);
+        hasher.add_current(main, MAX_YAML_BYTES);
+        for path in &self.pem_files {
+            hasher.add_current(path, MAX_PEM_BYTES);
         }
         for expanded in &self.globs {
             hasher.add_matches(&expanded.glob, &mut left);

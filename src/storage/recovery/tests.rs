@@ -65,6 +65,12 @@ impl TestFile {
         self
     }
 
+    /// The same with so many zeros at its end.
+    fn zeroed(mut self, bytes: usize) -> Self {
+        self.0.resize(self.0.len() + bytes, 0);
+        self
+    }
+
     /// The same without what is between the ends of two files that begin like it.
     fn without(mut self, from: &Self, to: &Self) -> Self {
         assert!(self.0.starts_with(&from.0) && self.0.starts_with(&to.0));
@@ -186,6 +192,10 @@ fn a_torn_end_is_no_damage() {
         let recovered = read(Some(&snapshot), &[(3, next.clone().torn(bytes))]);
         let known = if bytes == 0 { 3 } else { 2 };
         assert_eq!((counts(&recovered).0, recovered.lost), (finishes(known), 0), "{bytes}");
+        // As a power failure leaves it where the file system has kept the length of the file.
+        let recovered = read(Some(&snapshot), &[(3, next.clone().torn(bytes).zeroed(4_096))]);
+        assert_eq!(recovered.lost, 0, "{bytes}");
+        assert!([finishes(known), finishes(3)].contains(&counts(&recovered).0), "{bytes}");
     }
     // The next run continued in a journal of its own.
     let torn = (3, next.torn(5));
@@ -202,7 +212,11 @@ fn a_torn_end_is_no_damage() {
         let recovered = read(Some(&snapshot), &[(3, begun.clone().torn(bytes))]);
         assert_eq!((counts(&recovered).0, recovered.lost), (finishes(2), 0), "{bytes}");
         assert_eq!(recovered.unused_journal(), None);
+        let zeroed = read(Some(&snapshot), &[(3, begun.clone().torn(bytes).zeroed(4_096))]);
+        assert_eq!((counts(&zeroed).0, zeroed.lost), (finishes(2), 0), "{bytes}");
     }
+    let zeroed = read(Some(&snapshot), &[(3, TestFile(vec![0; 4_096]))]);
+    assert_eq!((counts(&zeroed).0, zeroed.lost), (finishes(2), 0));
     // A snapshot is never left torn, since it gets its name when it is whole.
     let recovered = read(Some(&snapshot.torn(1)), &[(3, journal)]);
     assert!(recovered.lost > 0 && recovered.known.is_empty());

@@ -67,7 +67,7 @@ pub enum AppError {
     #[error("cannot listen on {0}: {1}")]
     Listen(String, std::io::Error),
     /// A listener ended without a request to stop.
-    #[error("a listener has ended: see the log")]
+    #[error("a listener has stopped: see the log")]
     ListenerEnded,
     /// The storage path cannot be used.
     #[error(transparent)]
@@ -105,11 +105,11 @@ pub async fn demo(flags: DemoFlags) -> Result<(), AppError> {
         let Some(exporter) = bound.first() else { return };
         let (path, exporter) = (&flags.web.telemetry_path, reachable(*exporter));
         println!(
-            "A simulated gateway runs on {address}, and an exporter that polls its tasks.\n\
-             In half a minute every state is there:\n\
+            "A simulated gateway is running on {address}, and an exporter that polls its tasks.\n\
+             Within half a minute, there are tasks in every state:\n\
              \x20 curl {scheme}://{exporter}{path}\n\
              \x20 {scheme}://{exporter}/ in a browser\n\
-             Ctrl-C ends both."
+             Ctrl-C stops both."
         );
     };
     let retention = Retention { history: DEMO_HISTORY, storage: None };
@@ -345,11 +345,12 @@ fn open_storage(
     let mut opened = storage::open(dir)?;
     let tasks: usize = opened.remembered.values().map(HashMap::len).sum();
     let lost_bytes = opened.lost;
-    tracing::info!(tasks, "read the storage path");
+    tracing::info!(tasks, "loaded the history from the storage path");
     if lost_bytes > 0 {
         tracing::warn!(
             lost_bytes,
-            "the storage path is damaged: used what is intact, finished tasks are counted from 0"
+            "the storage path is damaged: using the intact records; finished tasks are counted \
+             from 0"
         );
     }
     store.set_recovered(std::mem::take(&mut opened.remembered));
@@ -391,6 +392,6 @@ async fn bind(addresses: &[ListenAddress]) -> Result<Vec<(TcpListener, SocketAdd
 /// Does `work`, but for no longer than `patience`.
 async fn within(patience: Duration, work: impl Future<Output = ()>) {
     if tokio::time::timeout(patience, work).await.is_err() {
-        tracing::warn!("stopped before all was finished");
+        tracing::warn!("stopped before all requests had finished");
     }
 }

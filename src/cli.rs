@@ -13,7 +13,7 @@ use crate::duration;
 /// Exports the status, queue age and error codes of asynchronous AI-generation tasks to Prometheus.
 #[derive(Debug, Parser)]
 #[command(name = "aitask_exporter", version, args_conflicts_with_subcommands = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or wrong configuration.")]
+#[command(after_help = "Exit codes: 0 success, 1 failure, 2 wrong usage or invalid configuration.")]
 pub struct Cli {
     /// Command to run instead of the exporter.
     #[command(subcommand)]
@@ -26,11 +26,11 @@ pub struct Cli {
 /// The commands that run instead of the exporter. Their flags follow them.
 #[derive(Debug, Subcommand)]
 pub enum CliCommand {
-    /// Run a simulated gateway and an exporter that polls it; needs neither a file nor a token.
+    /// Run a simulated gateway and an exporter for its tasks; needs no file and no token.
     Demo(DemoFlags),
-    /// Run only the simulated gateway.
+    /// Run the simulated gateway alone.
     Simulate(SimulateFlags),
-    /// Poll tasks now and print a report of each.
+    /// Poll tasks now and print the request, the answer and the result of the mapping.
     Poll(PollFlags),
     /// Print the JSON Schema of the configuration.
     Schema,
@@ -49,22 +49,22 @@ pub struct ExporterFlags {
     /// Configuration file.
     #[arg(long = "config.file", value_name = "FILE", default_value = "aitask.yml")]
     pub config_file: PathBuf,
-    /// Check the configuration and exit: with 0 if it is valid, with 2 if it is not.
+    /// Check the configuration and exit: 0 if it is valid, 2 if not.
     #[arg(long = "config.check")]
     pub config_check: bool,
-    /// Reload the configuration when one of its files has changed.
+    /// Reload when a file of the configuration has changed.
     #[arg(long = "config.enable-auto-reload")]
     pub enable_auto_reload: bool,
-    /// Interval at which the files are checked for changes.
+    /// Interval between checks for changed files.
     #[arg(long = "config.auto-reload-interval", value_name = "DURATION", default_value = "30s",
         value_parser = positive_duration)]
     pub auto_reload_interval: Duration,
-    /// Directory for the history of the tasks, which then survives a restart; created if it does
-    /// not exist. Empty means none: a restart then forgets the history.
+    /// Directory in which the history of the tasks survives the process; created if it does not
+    /// exist. Empty means none: a restart then loses the history.
     #[arg(long = "storage.path", value_name = "DIR", default_value = "",
         hide_default_value = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
     storage_path: PathBuf,
-    /// Number of failed polls of all tasks together that are kept for the pages.
+    /// Number of failed polls kept for the pages, over all tasks.
     #[arg(long = "history.limit", value_name = "N", default_value_t = 100, value_parser = count)]
     pub history_limit: usize,
     /// Flags of the web endpoints.
@@ -90,22 +90,22 @@ fn named(path: &Path) -> Option<&Path> {
 /// The flags of the web endpoints.
 #[derive(Args, Clone, Debug)]
 pub struct WebFlags {
-    /// Address to listen on; may be repeated. Without a host, listens on every address.
+    /// Address to listen on; repeatable. Without a host: every address.
     #[arg(long = "web.listen-address", value_name = "[HOST]:PORT", default_value = ":10054")]
     pub listen_addresses: Vec<ListenAddress>,
     /// Path of the metrics.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics",
         value_parser = telemetry_path)]
     pub telemetry_path: String,
-    /// Configuration of TLS, users and headers, in the format of Prometheus' exporter-toolkit.
-    /// Empty for none.
+    /// File with TLS, users and headers of the web server, in the format of Prometheus'
+    /// exporter-toolkit. Empty means none.
     #[arg(long = "web.config.file", value_name = "FILE", default_value = "",
         hide_default_value = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
     web_config_file: PathBuf,
     /// Answer `/-/healthy` and `/-/ready` without a password.
     #[arg(long = "web.unauthenticated-health")]
     pub unauthenticated_health: bool,
-    /// Maximum number of concurrent scrapes; further ones get 503. 0 for no limit.
+    /// Maximum number of simultaneous scrapes; further ones get 503. 0 means no limit.
     #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40, value_parser = count)]
     pub max_requests: usize,
 }
@@ -131,7 +131,7 @@ pub struct DemoFlags {
 /// The flags of the simulated gateway.
 #[derive(Args, Debug)]
 pub struct SimulateFlags {
-    /// Address to listen on; may be repeated. Without a host, listens on every address.
+    /// Address to listen on; repeatable. Without a host: every address.
     #[arg(long = "web.listen-address", value_name = "[HOST]:PORT", default_value = ":10055")]
     pub listen_addresses: Vec<ListenAddress>,
     /// Flags of the logging.
@@ -142,14 +142,14 @@ pub struct SimulateFlags {
 /// The flags of `poll`.
 #[derive(Args, Debug)]
 pub struct PollFlags {
-    /// IDs of the tasks; they need not be in the configuration.
+    /// Task IDs; they do not have to be in the configuration.
     #[arg(required = true, value_name = "ID")]
     pub ids: Vec<String>,
-    /// Name of the provider; may be omitted if there is only one.
+    /// Name of the provider; optional if there is only one.
     #[arg(long, value_name = "NAME")]
     pub provider: Option<String>,
-    /// Further placeholder of the provider's request, for IDs that are not in the configuration;
-    /// may be repeated.
+    /// Value for a further placeholder of the provider's request, for IDs that are not in the
+    /// configuration; repeatable.
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
     pub params: Vec<(String, String)>,
     /// Configuration file.
@@ -178,7 +178,7 @@ pub enum LogLevel {
     Debug,
     /// Events of the process.
     Info,
-    /// Problems that somebody should look at.
+    /// Problems that may need attention.
     Warn,
     /// Problems that keep the exporter from working.
     Error,
@@ -209,7 +209,8 @@ impl std::str::FromStr for ListenAddress {
     fn from_str(text: &str) -> Result<Self, String> {
         let candidates = match text.strip_prefix(':') {
             Some(port) => {
-                let port: u16 = port.parse().map_err(|_| "the port is not a number to 65535")?;
+                let port: u16 =
+                    port.parse().map_err(|_| "the port must be a number up to 65535")?;
                 // The first address accepts IPv4 as well, if the host has IPv6 at all.
                 let all: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
                 all.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
@@ -225,7 +226,7 @@ impl std::str::FromStr for ListenAddress {
 
 fn positive_duration(text: &str) -> Result<Duration, String> {
     let duration = duration::parse(text)?;
-    if duration.is_zero() { Err("must be above zero".to_owned()) } else { Ok(duration) }
+    if duration.is_zero() { Err("must be greater than zero".to_owned()) } else { Ok(duration) }
 }
 
 fn count(text: &str) -> Result<usize, String> {
@@ -249,7 +250,7 @@ fn telemetry_path(text: &str) -> Result<String, &'static str> {
     }
     // The pages of tasks are below theirs.
     if TAKEN.contains(&text) || text.starts_with("/tasks/") {
-        return Err("something else is at that path; write one like `/metrics`");
+        return Err("another endpoint has this path; write one like `/metrics`");
     }
     Ok(text.to_owned())
 }

@@ -62,7 +62,7 @@ fn check(flags: &ExporterFlags) -> ExitCode {
         Ok(LoadedFiles { built: (Loaded { config, tasks }, _), .. }) => {
             let (providers, tasks) = (config.providers.len(), tasks.len());
             let file = flags.config_file.display();
-            print(&format!("{file} is right: providers {providers}, tasks {tasks}\n"))
+            print(&format!("{file} is valid: providers {providers}, tasks {tasks}\n"))
         }
         Err(diagnostics) => fail(WRONG, &diagnostics),
     }
@@ -119,7 +119,9 @@ fn provider<'a>(
             .find(|provider| *provider.name == *name)
             .ok_or_else(|| format!("no provider {name:?} is configured")),
         (None, [only]) => Ok(only),
-        (None, _) => Err(format!("{} providers are configured: give --provider", providers.len())),
+        (None, _) => {
+            Err(format!("{} providers are configured: choose one with --provider", providers.len()))
+        }
     }
 }
 

@@ -27,9 +27,9 @@ use serde::Deserialize;
 use crate::mapping::Mapping;
 use crate::request::Request;
 use crate::task::Task;
-use http_client::MaskedHeaders;
 pub use load::task_files::Sources;
 pub use load::{Input, Refusal, load, load_after, load_text, load_with};
+use privacy::MaskedHeaders;
 pub use raw::schema;
 use secret::Secret;
 

@@ -21,7 +21,8 @@ const MAX_MS: u64 = 100 * UNITS[0].1;
 /// # Errors
 /// A description of the error, and in a second line what to write instead.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    const SYNTAX: &str = "not a duration\nwrite it as 15s, 200ms or 1h30m; the units are y w d h m s ms, the larger first";
+    const SYNTAX: &str = "not a duration\nwrite it as 15s, 200ms or 1h30m; the units are y w d h m \
+                          s ms, larger units first";
     if text == "0" {
         return Ok(Duration::ZERO);
     }

@@ -85,7 +85,7 @@ impl Fetcher {
         resolver: &Resolver,
     ) -> Result<Self, BuildError> {
         let proxy_prefix = match &provider.client.proxy {
-            Some(proxy) if proxy.is_from_environment => "through the environment's proxy: ",
+            Some(proxy) if proxy.is_from_environment => "through the proxy from the environment: ",
             Some(_) => "through proxy_url: ",
             None => "",
         };
@@ -134,8 +134,9 @@ impl Fetcher {
         let batch = provider.batch.as_ref().filter(|_| is_batch);
         let template = batch.unwrap_or(&provider.request);
         let url = format!("{}{}", self.base_url, template.target(tasks));
-        let url = Url::parse(&url)
-            .map_err(|error| Failure::new(Reason::Connect, format!("no URL: {error}")))?;
+        let url = Url::parse(&url).map_err(|error| {
+            Failure::new(Reason::Connect, format!("cannot build the URL: {error}"))
+        })?;
         let body = template.body(tasks).map(Bytes::from);
         Ok(ProviderRequest { method: template.method.clone(), url, body })
     }
@@ -147,7 +148,7 @@ impl Fetcher {
     /// complete response is left to the mapping.
     pub async fn fetch(&self, request: &ProviderRequest) -> Result<Fetched, Failure> {
         let timed_out = || {
-            let detail = format!("no whole answer within {:?}", self.timeout);
+            let detail = format!("no complete answer within {:?}", self.timeout);
             (Reason::Timeout, self.describe_timeout(detail))
         };
         let exchanged = tokio::time::timeout(self.timeout, self.exchange(request)).await;

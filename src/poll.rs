@@ -152,7 +152,7 @@ pub async fn poll_once(
                 None => fetch.await,
                 Some(deadline) => timeout_at(deadline, fetch).await.unwrap_or_else(|_| {
                     let within = deadline.saturating_duration_since(start);
-                    let detail = format!("no whole answer within the {within:.1?} that were left");
+                    let detail = format!("no complete answer within the remaining {within:.1?}");
                     Err(Failure::new(Reason::Timeout, client.fetcher.describe_timeout(detail)))
                 }),
             };

@@ -158,7 +158,7 @@ impl ConfigManager {
             }
             Err(error) => {
                 self.refuse(error);
-                tracing::error!(%error, "configuration not reloaded, the old one stays in force");
+                tracing::error!(%error, "configuration not reloaded; the old one stays in force");
             }
         }
         result.map(|_| ())
@@ -193,8 +193,10 @@ impl ConfigManager {
                 Ok(hash) => hash,
                 Err(error) => {
                     if !std::mem::replace(&mut is_blind, true) {
-                        tracing::error!(%error, "cannot tell whether the configuration has changed");
-                        self.refuse(&format!("cannot tell whether it has changed: {error}"));
+                        tracing::error!(%error, "cannot check the configuration for changes");
+                        self.refuse(&format!(
+                            "cannot check the configuration for changes: {error}"
+                        ));
                     }
                     continue;
                 }
@@ -211,7 +213,7 @@ impl ConfigManager {
             if Some(hash) == tried || (in_force && self.refusal().is_none()) {
                 continue;
             }
-            tracing::info!("the configuration's files have changed");
+            tracing::info!("configuration files have changed");
             // Its outcome is logged and counted there.
             let _ = reloads.run().await;
             refusals = self.refusals.load(Ordering::Relaxed);
@@ -301,7 +303,7 @@ impl ConfigManager {
     ) -> Result<(), ReloadError> {
         let _swapping = self.swapping.lock().await;
         let Some(mut before) = self.workers.read().clone() else {
-            return Err(ReloadError::Internal("the process is ending".to_owned()));
+            return Err(ReloadError::Internal("the exporter is stopping".to_owned()));
         };
         // On a thread where it may take long: with a million tasks it does.
         let (store, providers) = (Arc::clone(&self.store), config.providers.clone());
@@ -344,7 +346,10 @@ impl ConfigManager {
             tracing::warn!(glob, why, "no file matches a glob of task_files");
         }
         if config.dropped_tasks > 0 {
-            tracing::warn!(tasks = config.dropped_tasks, "max_tasks leaves tasks unpolled");
+            tracing::warn!(
+                tasks = config.dropped_tasks,
+                "max_tasks drops tasks, which are not polled"
+            );
         }
         *self.config.write() = config;
         Ok(())

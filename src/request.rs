@@ -90,13 +90,13 @@ impl Request {
             None | Some("GET") => http::Method::GET,
             Some("POST") => http::Method::POST,
             Some(_) => {
-                errors.push(BlockError::new(&["method"], "a method is GET or POST"));
+                errors.push(BlockError::new(&["method"], "a method must be GET or POST"));
                 http::Method::GET
             }
         };
         if method == http::Method::GET && raw.body.get().is_some() {
             errors.push(
-                BlockError::new(&["body"], "a GET request has no body")
+                BlockError::new(&["body"], "a GET request cannot have a body")
                     .hint("write `method: POST`"),
             );
         }
@@ -113,7 +113,7 @@ impl Request {
         drop(placeholders);
         if errors.is_empty() && !names_task {
             let message = match is_batch {
-                false => "the request does not say which task it asks for",
+                false => "the request does not contain the task ID",
                 true => "the batch does not say which tasks it asks for",
             };
             let ids = Scope { is_path: true, is_batch }.ids();
@@ -307,7 +307,7 @@ impl Template {
         let mut rest = text;
         while let Some((before, behind)) = rest.split_once('{') {
             let Some((name, after)) = behind.split_once('}') else {
-                return Err(wrong("a `{` without its `}`".to_owned()));
+                return Err(wrong("a `{` without a `}`".to_owned()));
             };
             let (bare, slashes) = match name.strip_prefix('+') {
                 Some(bare) => (bare, Slashes::Kept),
@@ -318,7 +318,8 @@ impl Template {
                 return Err(wrong(format!("`{{{name}}}` is not a placeholder")));
             }
             if slashes == Slashes::Kept && !scope.is_path {
-                let message = format!("only in a path `{{{name}}}` keeps the slashes of a value");
+                let message =
+                    format!("`{{{name}}}`, which keeps the slashes of a value, is only for paths");
                 return Err(BlockError::new(&[], message).hint(format!("write `{{{bare}}}`")));
             }
             if bare == "task_id" && scope.is_batch {
@@ -391,14 +392,17 @@ fn target(raw: &RawRequest, is_batch: bool, errors: &mut Vec<BlockError>) -> Tem
     let scope = |is_path| Scope { is_path, is_batch };
     let path = raw.path.get().map(String::as_str).unwrap_or_default();
     if !path.starts_with('/') {
-        errors.push(BlockError::new(&["path"], "a path starts with `/`"));
+        errors.push(BlockError::new(&["path"], "a path must start with `/`"));
     } else if path.contains(['?', '#']) {
         errors.push(
-            BlockError::new(&["path"], "a path holds neither `?` nor `#`")
+            BlockError::new(&["path"], "a path must not contain `?` or `#`")
                 .hint("write parameters under `query`"),
         );
     } else if path.contains(|c: char| c.is_control() || c == ' ') {
-        errors.push(BlockError::new(&["path"], "a path holds no space and no control character"));
+        errors.push(BlockError::new(
+            &["path"],
+            "a path must not contain spaces or control characters",
+        ));
     } else if let Err(error) = target.push(path, scope(true), str::to_owned) {
         errors.push(BlockError { keys: vec!["path".to_owned()], ..error });
     }
@@ -418,7 +422,8 @@ fn target(raw: &RawRequest, is_batch: bool, errors: &mut Vec<BlockError>) -> Tem
 /// Checks the name of a query parameter or of a key of the body, which no value replaces.
 fn check_name(name: &str, keys: &[String]) -> Option<BlockError> {
     let placeholder = find_placeholder(name)?;
-    let message = format!("a name holds no placeholder: `{placeholder}` would be taken literally");
+    let message =
+        format!("a name contains no placeholder: `{placeholder}` would be taken literally");
     let error = BlockError::new(&[], message).hint("values can contain placeholders");
     Some(BlockError { keys: keys.to_vec(), ..error })
 }

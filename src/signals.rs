@@ -70,7 +70,7 @@ pub(crate) async fn abort_on_second(mut signals: Signals, work: impl Future<Outp
     tokio::select! {
         () = work => {}
         () = signals.stop() => {
-            tracing::warn!("stopped at once, at the second signal");
+            tracing::warn!("stopped immediately on the second signal");
             std::process::exit(1);
         }
     }

@@ -17,7 +17,7 @@ pub struct SingleFlight<T> {
 #[derive(Debug, thiserror::Error)]
 pub enum SingleFlightError {
     /// The run takes too long.
-    #[error("not read within {0:?}: a file system that does not answer")]
+    #[error("not read within {0:?}: the file system does not answer")]
     TimedOut(Duration),
     /// The run panicked.
     #[error("{0}")]

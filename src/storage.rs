@@ -126,7 +126,7 @@ impl OpenedStorage {
         telemetry.show_finished(self.ledger.shown().clone());
         if self.journal.is_none() {
             telemetry.storage_works(false);
-            tracing::error!("the storage path is full: running on from memory");
+            tracing::error!("the storage path is full: continuing in memory");
         }
         let is_behind = self.ledger.is_behind();
         let StorageParts { queue, journal, compactor, commands } = self.parts(store, &telemetry);
@@ -200,7 +200,7 @@ impl Storage {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             if self.heartbeat.is_overdue() && self.telemetry.storage_works(false) {
-                tracing::error!("the storage path hangs: running on from memory");
+                tracing::error!("the storage path hangs: continuing in memory");
             }
         }
     }

@@ -44,7 +44,7 @@ pub async fn restart_on_panic<F: Future<Output = ()>>(name: &str, mut make: impl
     let mut restarts = Restarts::new(Instant::now());
     while AssertUnwindSafe(async { make().await }).catch_unwind().await.is_err() {
         let until = restarts.next(Instant::now());
-        tracing::error!(task = name, "panicked, and begins again after a while");
+        tracing::error!(task = name, "panicked; restarting after a delay");
         tokio::time::sleep_until(until).await;
     }
 }

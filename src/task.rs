@@ -195,7 +195,8 @@ fn is_same(task: &Task, other: &Task) -> bool {
 const MAX_ID_BYTES: usize = 4096;
 
 /// The rule that an ID with [dot segments](has_dot_segment) breaks.
-pub const DOT_SEGMENT: &str = "has no segment `.` or `..` between slashes, percent-encoded or not";
+pub const DOT_SEGMENT: &str =
+    "must not have a segment `.` or `..` between slashes, percent-encoded or not";
 
 /// Checks whether a text can be a task's ID, or the value of a param.
 ///
@@ -203,11 +204,11 @@ pub const DOT_SEGMENT: &str = "has no segment `.` or `..` between slashes, perce
 /// The end of a sentence that names it: a rule that it breaks.
 pub fn check_id(id: &str) -> Result<(), &'static str> {
     match id {
-        "" => Err("is not empty"),
-        "." | ".." => Err("is not `.` or `..`, which no URL can carry"),
-        _ if id.len() > MAX_ID_BYTES => Err("has at most 4096 bytes"),
+        "" => Err("must not be empty"),
+        "." | ".." => Err("must not be `.` or `..`, which no URL can carry"),
+        _ if id.len() > MAX_ID_BYTES => Err("must have at most 4096 bytes"),
         // NUL ends the input of Prometheus's lexer.
-        _ if id.contains('\0') => Err("has no NUL"),
+        _ if id.contains('\0') => Err("must not contain NUL"),
         _ if has_dot_segment(id) => Err(DOT_SEGMENT),
         _ => Ok(()),
     }
@@ -219,11 +220,13 @@ pub fn check_id(id: &str) -> Result<(), &'static str> {
 /// The end of a sentence that names it: a rule that it breaks.
 pub fn check_segments(value: &str) -> Result<(), &'static str> {
     if value.contains(['?', '#', '\\']) {
-        return Err("has no `?`, `#` or `\\`, since its slashes are kept");
+        return Err("must not contain `?`, `#` or `\\`, since its slashes are kept");
     }
     // Servers and proxies remove such segments, and others with them.
     match value.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
-        true => Err("has no segment that is empty, `.` or `..`, since its slashes are kept"),
+        true => {
+            Err("must not have a segment that is empty, `.` or `..`, since its slashes are kept")
+        }
         false => Ok(()),
     }
 }

@@ -88,9 +88,9 @@ pub fn router(web: Arc<WebState>, max_scrapes: usize, guard: Authentication) -> 
         .merge(reloads.layer(refuse_foreign))
         .route(HEALTHY, get(healthy))
         .route(READY, get(ready))
-        .fallback(|| async { (StatusCode::NOT_FOUND, "nothing is here; / has the links\n") })
+        .fallback(|| async { (StatusCode::NOT_FOUND, "Not found. See / for the links.\n") })
         .method_not_allowed_fallback(|| async {
-            (StatusCode::METHOD_NOT_ALLOWED, "this path takes another method\n")
+            (StatusCode::METHOD_NOT_ALLOWED, "this path does not support the method\n")
         })
         .with_state(web)
         .layer(require_host)
@@ -150,7 +150,7 @@ pub async fn ready(State(web): State<Arc<WebState>>) -> Response {
     if web.live.is_ready() {
         return "aitask_exporter is ready.\n".into_response();
     }
-    let waits = "aitask_exporter waits for the first answer of a provider.\n";
+    let waits = "aitask_exporter is waiting for the first answer of a provider.\n";
     (StatusCode::SERVICE_UNAVAILABLE, waits).into_response()
 }
 
@@ -164,7 +164,7 @@ pub async fn reload(State(web): State<Arc<WebState>>, method: Method) -> Respons
     match web.reloads.run().await {
         Ok(Ok(())) => "configuration reloaded\n".into_response(),
         Ok(Err(error)) => {
-            let text = format!("configuration not reloaded, the old one stays in force\n{error}\n");
+            let text = format!("configuration not reloaded; the old one stays in force\n{error}\n");
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),

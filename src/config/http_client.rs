@@ -71,8 +71,8 @@ impl Validator<'_> {
         let mut url = self.http_url(&raw.base_url)?;
         let location = raw.base_url.location?;
         if url.query().is_some() || url.fragment().is_some() {
-            let diagnostic = Diagnostic::new(location, "a base URL has neither `?` nor `#`");
-            self.report(diagnostic.hint("query parameters belong into request.query"));
+            let diagnostic = Diagnostic::new(location, "a base URL must not contain `?` or `#`");
+            self.report(diagnostic.hint("put query parameters into request.query"));
             return None;
         }
         let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -93,7 +93,7 @@ impl Validator<'_> {
     fn http_url(&self, at: &Spanned<UrlText>) -> Option<Url> {
         let (location, UrlText(text)) = at.located()?;
         if secret::is_unfilled(text) {
-            let diagnostic = Diagnostic::new(location, "a placeholder that nothing fills");
+            let diagnostic = Diagnostic::new(location, "an unresolved placeholder");
             self.report(diagnostic.hint(secret::UNFILLED));
             return None;
         }
@@ -101,7 +101,9 @@ impl Validator<'_> {
             Ok(url) if !matches!(url.scheme(), "http" | "https") => "not an http or https URL",
             Ok(url) if url.host_str().is_none_or(str::is_empty) => "a URL without a host",
             // What a URL may hold and a request may not, such as a quote in the host's name.
-            Ok(url) if http::Uri::try_from(url.as_str()).is_err() => "no request can have this URL",
+            Ok(url) if http::Uri::try_from(url.as_str()).is_err() => {
+                "no request can be made with this URL"
+            }
             Ok(url) => return Some(url),
             Err(_) => "not a URL",
         };
@@ -169,11 +171,10 @@ impl Validator<'_> {
 
     fn header_name(&self, location: Location, name: &str) -> Option<HeaderName> {
         let parsed = HeaderName::from_bytes(name.as_bytes());
-        let name = parsed
-            .map_err(|_| self.report(Diagnostic::new(location, "not a header's name")))
-            .ok()?;
+        let name =
+            parsed.map_err(|_| self.report(Diagnostic::new(location, "not a header name"))).ok()?;
         if FORBIDDEN.contains(&name) {
-            self.report(Diagnostic::new(location, "this header is the exporter's own business"));
+            self.report(Diagnostic::new(location, "the exporter sets this header itself"));
         }
         Some(name)
     }
@@ -214,7 +215,7 @@ impl Validator<'_> {
         purpose: &Purpose,
     ) -> Option<Secret> {
         if let (Some(_), Some(location)) = (inline.location, file.location) {
-            self.report(Diagnostic::new(location, "written twice: here and as a file"));
+            self.report(Diagnostic::new(location, "set twice: inline and as a file"));
         }
         let (location, secret) = match inline.located() {
             Some((location, SecretText(text))) if text.expose_secret().is_empty() => {
@@ -273,7 +274,7 @@ impl Validator<'_> {
         let first = found.next();
         if let (Some((first, ..)), Some((location, ..))) = (first, found.next()) {
             let diagnostic = Diagnostic::new(*location, "credentials in more than one header");
-            self.report(diagnostic.first(*first).hint("send one: the API may take the wrong one"));
+            self.report(diagnostic.first(*first).hint("send one: the API may use the wrong one"));
         }
         first.is_some()
     }
@@ -318,7 +319,8 @@ impl Validator<'_> {
         for location in
             [raw.credentials.location, raw.credentials_file.location].into_iter().flatten()
         {
-            let diagnostic = Diagnostic::new(location, "a kling-jwt has keys, not credentials");
+            let diagnostic =
+                Diagnostic::new(location, "kling-jwt takes keys instead of credentials");
             self.report(diagnostic.hint("write access_key_file and secret_key_file"));
         }
         let access_key = self.secret(&raw.access_key, &raw.access_key_file, &Purpose::Key);
@@ -331,7 +333,7 @@ impl Validator<'_> {
                 || absent(&raw.secret_key, &raw.secret_key_file))
         {
             let diagnostic =
-                Diagnostic::new(location, "a kling-jwt needs an access key and a secret key");
+                Diagnostic::new(location, "kling-jwt needs an access key and a secret key");
             self.report(diagnostic.hint("write access_key_file and secret_key_file"));
         }
         Some(Auth::KlingJwt { access_key: access_key?, secret_key: secret_key? })
@@ -339,7 +341,7 @@ impl Validator<'_> {
 
     fn only_for_tokens(&self, location: Option<Location>) {
         if let Some(location) = location {
-            self.report(Diagnostic::new(location, "this key belongs to `type: kling-jwt`"));
+            self.report(Diagnostic::new(location, "this key is only for `type: kling-jwt`"));
         }
     }
 
@@ -356,13 +358,13 @@ impl Validator<'_> {
         {
             self.report(Diagnostic::new(
                 location,
-                "a user's name has neither `:` nor control characters",
+                "a user name must not contain `:` or control characters",
             ));
         }
         if let Some((location, username)) = raw.username.located()
             && secret::is_unfilled(&username.0)
         {
-            let diagnostic = Diagnostic::new(location, "a placeholder that nothing fills");
+            let diagnostic = Diagnostic::new(location, "an unresolved placeholder");
             self.report(diagnostic.hint(secret::UNFILLED));
         }
         let password = self.secret(&raw.password, &raw.password_file, &Purpose::Password)?;
@@ -393,7 +395,7 @@ pub fn missing(diagnostic: Diagnostic, error: &io::Error, path: &Path) -> Diagno
 /// Adds a hint to a diagnostic about files, if a shell would expand their name.
 pub fn unexpanded(diagnostic: Diagnostic, name: &str) -> Diagnostic {
     match name {
-        _ if has_tilde(name) => diagnostic.hint("`~` is not expanded: write the whole path"),
+        _ if has_tilde(name) => diagnostic.hint("`~` is not expanded: write the full path"),
         _ if is_unexpanded(name) => diagnostic.hint(secret::UNFILLED),
         _ => diagnostic,
     }
@@ -416,41 +418,4 @@ fn has_tilde(name: &str) -> bool {
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
-}
-
-/// Headers in which a server issues credentials to a client.
-const HANDED_OUT: [&str; 6] = [
-    "authentication-info",
-    "proxy-authentication-info",
-    "proxy-authorization",
-    "set-cookie",
-    "set-cookie2",
-    "www-authentication-info",
-];
-/// Suffixes of the names of headers that APIs have invented for their credentials.
-const ENDINGS: [&str; 6] = ["-token", "-secret", "-password", "-api-key", "-apikey", "-cookie"];
-
-/// The names of the headers that carry a secret according to the configuration.
-#[derive(Debug, Default)]
-pub struct MaskedHeaders(Vec<HeaderName>);
-
-impl MaskedHeaders {
-    /// Returns the names for a provider.
-    pub fn of(raw: &raw::RawProvider) -> Self {
-        let table = raw.http_headers.get().into_iter().flat_map(|headers| headers.0.entries());
-        let secret =
-            table.filter(|(_, _, header)| !header.secrets.is_absent() || !header.files.is_absent());
-        let names = secret.map(|(_, name, _)| name);
-        let names = names.chain(credential_headers(raw.authorization.get()));
-        Self(names.filter_map(|name| name.parse().ok()).collect())
-    }
-
-    /// Reports whether the value of a header is not shown.
-    pub fn contains(&self, name: &HeaderName) -> bool {
-        let text = name.as_str();
-        self.0.contains(name)
-            || CREDENTIAL_HEADERS.contains(&text)
-            || HANDED_OUT.contains(&text)
-            || ENDINGS.iter().any(|ending| text.ends_with(ending))
-    }
 }

@@ -325,7 +325,7 @@ mod tests {
             let said = made.unwrap_err().to_string();
             assert!(said.starts_with(&format!("c.yml:{location}: cannot be made\n")), "{said}");
             // The other errors are reported as well.
-            assert!(said.contains("c.yml:4:9: which provider?"), "{said}");
+            assert!(said.contains("c.yml:4:9: the provider is ambiguous"), "{said}");
         }
         let text = text.replace("[x]", "[]");
         let input = Input::Text { name: "c.yml", text: &text, dir: Path::new("") };

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use http::HeaderName;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
+use super::http_client::credential_headers;
 use super::raw;
 use crate::yaml::decode::nearest;
 use crate::yaml::hidden::{HiddenKind, HiddenNode, MAX_HIDDEN};
@@ -348,6 +350,43 @@ fn hide_all(node: &YamlNode, found: &mut Vec<HiddenNode>) {
         }
     };
     found.push(HiddenNode::new(node, kind));
+}
+
+/// Headers in which a server issues credentials to a client.
+const HANDED_OUT: [&str; 6] = [
+    "authentication-info",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "set-cookie",
+    "set-cookie2",
+    "www-authentication-info",
+];
+/// Suffixes of the names of headers that APIs have invented for their credentials.
+const ENDINGS: [&str; 6] = ["-token", "-secret", "-password", "-api-key", "-apikey", "-cookie"];
+
+/// The names of the headers that carry a secret according to the configuration.
+#[derive(Debug, Default)]
+pub struct MaskedHeaders(Vec<HeaderName>);
+
+impl MaskedHeaders {
+    /// Returns the names for a provider.
+    pub fn of(raw: &raw::RawProvider) -> Self {
+        let table = raw.http_headers.get().into_iter().flat_map(|headers| headers.0.entries());
+        let secret =
+            table.filter(|(_, _, header)| !header.secrets.is_absent() || !header.files.is_absent());
+        let names = secret.map(|(_, name, _)| name);
+        let names = names.chain(credential_headers(raw.authorization.get()));
+        Self(names.filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// Reports whether the value of a header is not shown.
+    pub fn contains(&self, name: &HeaderName) -> bool {
+        let text = name.as_str();
+        self.0.contains(name)
+            || CREDENTIAL_HEADERS.contains(&text)
+            || HANDED_OUT.contains(&text)
+            || ENDINGS.iter().any(|ending| text.ends_with(ending))
+    }
 }
 
 #[cfg(test)]

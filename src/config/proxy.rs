@@ -18,7 +18,7 @@ use crate::yaml::span::Location;
 const SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 
 /// Advice for a URL that is not that of a proxy.
-const HINT: &str = "write http://host:port; there are http, https, socks5 and socks5h";
+const HINT: &str = "write http://host:port; the schemes are http, https, socks5 and socks5h";
 
 /// Advice for an entry of `no_proxy` that matches nothing.
 const ENTRY_HINT: &str =
@@ -33,27 +33,27 @@ impl Validator<'_> {
         if let Some((location, _)) = from_environment {
             if !url.is_absent() {
                 let diagnostic =
-                    Diagnostic::new(location, "both proxy_url and proxy_from_environment");
+                    Diagnostic::new(location, "both proxy_url and proxy_from_environment are set");
                 self.report(diagnostic.hint("remove one of them"));
             } else if let Some((location, _)) = no_proxy {
                 let diagnostic =
-                    Diagnostic::new(location, "both no_proxy and proxy_from_environment");
+                    Diagnostic::new(location, "both no_proxy and proxy_from_environment are set");
                 self.report(diagnostic.hint("write the hosts into the variable NO_PROXY"));
             }
             return self.proxy_of_environment(location, base_url?);
         }
         if let (true, Some((location, _))) = (url.is_absent(), no_proxy) {
-            let diagnostic = Diagnostic::new(location, "no_proxy without proxy_url");
+            let diagnostic = Diagnostic::new(location, "no_proxy needs proxy_url");
             self.report(diagnostic.hint("name the proxy in proxy_url"));
         }
         let (location, UrlText(text)) = url.located()?;
         if secret::is_unfilled(text) {
-            let diagnostic = Diagnostic::new(location, "a placeholder that nothing fills");
+            let diagnostic = Diagnostic::new(location, "an unresolved placeholder");
             self.report(diagnostic.hint(secret::UNFILLED));
             return None;
         }
         if parse_url(text).is_none() {
-            self.report(Diagnostic::new(location, "not the URL of a proxy").hint(HINT));
+            self.report(Diagnostic::new(location, "not a proxy URL").hint(HINT));
             return None;
         }
         if let Some((location, list)) = no_proxy {
@@ -75,7 +75,7 @@ impl Validator<'_> {
         let environment = Environment::read(base_url);
         let Ok(url) = environment.proxy(base_url) else {
             let variable = environment.variable;
-            let message = format!("the variable {variable} is not the URL of a proxy");
+            let message = format!("the variable {variable} is not a proxy URL");
             self.report(Diagnostic::new(location, message).hint(HINT));
             return None;
         };

@@ -18,21 +18,21 @@ use serde_json::{Map, Value, json};
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "aitask_exporter")]
 pub struct RawConfig {
-    /// Defaults for all providers, and limits of the whole.
+    /// Defaults for all providers, and limits for the whole exporter.
     pub global: Spanned<RawGlobal>,
-    /// The APIs that tasks run at.
+    /// The providers: accounts at APIs that run tasks.
     pub providers: Spanned<Vec<Spanned<RawProvider>>>,
     /// The tasks to poll.
     pub tasks: Spanned<RawTasks>,
-    /// Files with further tasks: globs, relative to this file, of `*.yml`, `*.yaml` (the same
-    /// list as `tasks`) and `*.txt` (one ID a line).
+    /// Files with further tasks: globs, relative to this file, of `*.yml` and `*.yaml` (the same
+    /// list as `tasks`) and of `*.txt` (one ID per line).
     pub task_files: Spanned<Vec<Spanned<Either<String, RawTaskFiles>>>>,
 }
 
 /// A list of tasks: IDs, or blocks with an ID.
 pub type RawTasks = Vec<Spanned<Either<PublicText, RawTask>>>;
 
-/// Defaults for all providers, and limits of the whole.
+/// Defaults for all providers, and limits for the whole exporter.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawGlobal {
@@ -46,7 +46,7 @@ pub struct RawGlobal {
     pub retain_finished: Spanned<PrometheusDuration>,
     /// The tasks whose series are exported: `all`, `active` ones, or `none`. Default all.
     pub per_task_series: Spanned<PerTaskSeries>,
-    /// The largest answer that is read. Default 1MiB.
+    /// Limit of the part of an answer that is read. Default 1MiB.
     pub body_size_limit: Spanned<ByteSize>,
     /// Limits of the requests for `/probe`.
     pub probe: Spanned<RawProbe>,
@@ -61,7 +61,7 @@ pub struct RawGlobal {
     pub label_value_length_limit: Spanned<PositiveInteger>,
 }
 
-/// An API that tasks run at.
+/// A provider: an account at an API that runs tasks.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["name"]))]
@@ -81,13 +81,13 @@ pub struct RawProvider {
     pub http_headers: Spanned<RawHttpHeaders>,
     /// TLS settings.
     pub tls_config: Spanned<RawTlsConfig>,
-    /// A proxy to go through: `http`, `https`, `socks5` or `socks5h`. Default: none.
+    /// Proxy for the requests: `http`, `https`, `socks5` or `socks5h`. Default: none.
     pub proxy_url: Spanned<UrlText>,
-    /// Hosts to ask without `proxy_url`, separated by commas: domains, IP addresses, networks.
+    /// Hosts to reach without `proxy_url`, separated by commas: domains, IP addresses, networks.
     pub no_proxy: Spanned<String>,
-    /// Go through the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name. Default false.
+    /// Use the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name. Default false.
     pub proxy_from_environment: Spanned<bool>,
-    /// Speak HTTP/2 where a server of `https` does. Default true.
+    /// Offer HTTP/2 in the TLS handshake. Default true.
     pub enable_http2: Spanned<bool>,
     /// Limit of the rate at which requests start. Default: no limit.
     pub rate_limit: Spanned<RawRateLimit>,
@@ -107,7 +107,7 @@ pub struct RawProvider {
     pub retain_finished: Spanned<PrometheusDuration>,
     /// The tasks whose series are exported. Default: global's.
     pub per_task_series: Spanned<PerTaskSeries>,
-    /// The largest answer that is read. Default: global's.
+    /// Limit of the part of an answer that is read. Default: global's.
     pub body_size_limit: Spanned<ByteSize>,
     /// Limits of the requests for `/probe`.
     pub probe: Spanned<RawProbe>,
@@ -127,22 +127,22 @@ pub struct RawAuthorization {
     /// in others. `kling-jwt`: a signed token of Kling's, from access key and secret key.
     #[serde(rename = "type")]
     pub scheme: Spanned<SchemeText>,
-    /// The credentials.
+    /// The credentials, such as a token.
     pub credentials: Spanned<SecretText>,
-    /// A file with the credentials, read again when it changes.
+    /// File with the credentials, re-read when it changes.
     pub credentials_file: Spanned<String>,
     /// The access key of a `kling-jwt`.
     pub access_key: Spanned<SecretText>,
-    /// A file with the access key, read again when it changes.
+    /// File with the access key, re-read when it changes.
     pub access_key_file: Spanned<String>,
     /// The key that signs a `kling-jwt`.
     pub secret_key: Spanned<SecretText>,
-    /// A file with the secret key, read again when it changes.
+    /// File with the secret key, re-read when it changes.
     pub secret_key_file: Spanned<String>,
-    /// The header. Default: the preset's, else Authorization.
+    /// Header for the credentials. Default: the preset's, or else Authorization.
     pub header: Spanned<String>,
-    /// Other headers in which the API takes credentials. If `http_headers` has one of them, it
-    /// is sent instead.
+    /// Other headers in which the API accepts credentials. If `http_headers` contains one of them,
+    /// that header is sent instead.
     pub alternatives: Spanned<Vec<Spanned<String>>>,
 }
 
@@ -150,11 +150,11 @@ pub struct RawAuthorization {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawBasicAuth {
-    /// The user's name.
+    /// The user name.
     pub username: Spanned<PublicText>,
     /// The password.
     pub password: Spanned<SecretText>,
-    /// A file with the password, read again when it changes.
+    /// File with the password, re-read when it changes.
     pub password_file: Spanned<String>,
 }
 
@@ -162,7 +162,7 @@ pub struct RawBasicAuth {
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct RawHttpHeaders(pub OrderedMap<RawHeader>);
 
-/// The values of a header; each is sent.
+/// Values of a header; each of them is sent.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawHeader {
@@ -170,7 +170,7 @@ pub struct RawHeader {
     pub values: Spanned<Vec<Spanned<PublicText>>>,
     /// Secret values.
     pub secrets: Spanned<Vec<Spanned<SecretText>>>,
-    /// Files with a value each, read again when they change.
+    /// Files that contain one value each, re-read when they change.
     pub files: Spanned<Vec<Spanned<String>>>,
 }
 
@@ -213,18 +213,18 @@ pub struct RawProbe {
     pub share: Spanned<Share>,
 }
 
-/// A task with more than an ID.
+/// A task with further keys besides its ID.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["id"]))]
 pub struct RawTask {
-    /// The ID that the provider gave.
+    /// ID that the provider gave.
     pub id: Spanned<PublicText>,
-    /// The provider's name. May be left out where there is one provider.
+    /// Name of the provider; optional if there is only one.
     pub provider: Spanned<PublicText>,
-    /// Static labels of the task's series.
+    /// The task's own labels, added to all its series.
     pub labels: Spanned<OrderedMap<PublicText>>,
-    /// Values of further placeholders of the provider's request.
+    /// Values for further placeholders of the provider's request.
     pub params: Spanned<OrderedMap<PublicText>>,
 }
 
@@ -233,9 +233,9 @@ pub struct RawTask {
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["files"]))]
 pub struct RawTaskFiles {
-    /// A glob, relative to this file.
+    /// Glob, relative to this file.
     pub files: Spanned<String>,
-    /// The provider of every task in them that names none.
+    /// Provider of the tasks in the files that name none.
     pub provider: Spanned<PublicText>,
 }
 
@@ -272,8 +272,8 @@ pub fn schema() -> String {
 
 /// Advice for keys by which Prometheus would get a token by itself.
 const TOKEN: &str =
-    "have the token written to a file, and name it in authorization.credentials_file";
-const REFERENCE: &str = "there is no secret manager: name a file instead";
+    "let another program write the token to a file named in authorization.credentials_file";
+const REFERENCE: &str = "secret managers are not supported: name a file instead";
 const INLINE: &str = "write it to a file, and name the file";
 
 /// A key of Prometheus that is not supported here.
@@ -295,16 +295,16 @@ const FOREIGN_KEYS: [ForeignKey; 20] = [
     key(
         "RawProvider",
         "follow_redirects",
-        "redirects are never followed: write the last address in base_url",
+        "redirects are never followed: write the final URL into base_url",
     ),
     key("RawProvider", "google_iam", TOKEN),
     key("RawProvider", "oauth2", TOKEN),
     key(
         "RawProvider",
         "proxy_connect_header",
-        "write a user and a password into proxy_url; a proxy can be sent nothing else",
+        "write a user and a password into proxy_url; no other header can be sent to a proxy",
     ),
-    key("RawProvider", "sigv4", "go through a proxy that signs requests"),
+    key("RawProvider", "sigv4", "use a proxy that signs requests"),
     key("RawTlsConfig", "ca", INLINE),
     key("RawTlsConfig", "ca_ref", REFERENCE),
     key("RawTlsConfig", "cert", INLINE),
@@ -314,22 +314,22 @@ const FOREIGN_KEYS: [ForeignKey; 20] = [
     key(
         "RawTlsConfig",
         "max_version",
-        "the newest version that both sides speak is taken; there is min_version",
+        "the newest version that both sides support is used; only min_version can be set",
     ),
     key(
         "RawTlsConfig",
         "server_name",
-        "the certificate has to be for the host in base_url: write one that it is for",
+        "the certificate must be valid for the host in base_url: use a host that it names",
     ),
     key("RawAuthorization", "credentials_ref", REFERENCE),
     key("RawBasicAuth", "password_ref", REFERENCE),
-    key("RawBasicAuth", "username_file", "write the name in username"),
-    key("RawBasicAuth", "username_ref", "write the name in username"),
+    key("RawBasicAuth", "username_file", "write the name into username"),
+    key("RawBasicAuth", "username_ref", "write the name into username"),
 ];
 
 /// Returns the message and the hint for a key that Prometheus has in this block, and that is not
 /// supported here. `block` is the name of the block's struct.
 pub fn foreign_key(block: &str, name: &str) -> Option<(String, &'static str)> {
     let key = FOREIGN_KEYS.iter().find(|key| key.block == block && key.name == name)?;
-    Some((format!("{}: a key of Prometheus that is not supported here", key.name), key.hint))
+    Some((format!("{}: this Prometheus key is not supported", key.name), key.hint))
 }

@@ -82,7 +82,7 @@ pub fn expand_merge_keys(node: &mut YamlNode, report: &mut impl FnMut(Diagnostic
     let merged: Vec<_> = entries.extract_if(.., is_merge).collect();
     for (key, value) in merged {
         let diagnostic = Diagnostic::new(key.location, "merge keys (`<<`) are not supported");
-        report(diagnostic.hint("use an alias for a whole block, or write the keys once more"));
+        report(diagnostic.hint("use an alias for a whole block, or repeat the keys"));
         let blocks = match value.kind {
             NodeKind::List(blocks) => blocks,
             _ => vec![value],

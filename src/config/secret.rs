@@ -76,7 +76,10 @@ impl Secret {
             scheme => format!("{scheme} {}", secret.expose_secret()).into(),
         };
         let mut value = HeaderValue::from_bytes(text.expose_secret().as_bytes()).map_err(|_| {
-            io::Error::new(io::ErrorKind::InvalidData, "holds characters that no header can")
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                "contains characters that are not allowed in a header",
+            )
         })?;
         value.set_sensitive(true);
         Ok(value)
@@ -144,20 +147,20 @@ impl Purpose {
     /// # Errors
     /// The text cannot be what it is for.
     pub fn check(&self, text: &str, in_file: bool) -> Result<(), Misuse> {
-        const ALONE: &str = "write the secret alone, on one line";
+        const ALONE: &str = "write only the secret, on one line";
         if let Some((_, found)) = find_invisible(text) {
-            return Err(Misuse::new(format!("it holds {found}"), "remove the character"));
+            return Err(Misuse::new(format!("it contains {found}"), "remove the character"));
         }
         if text.contains(['\n', '\r']) {
-            return Err(Misuse::new("it has a line break", ALONE));
+            return Err(Misuse::new("it contains a line break", ALONE));
         }
         if self.is_placeholder(text) {
-            return Err(Misuse::new("it is a placeholder that nothing fills", UNFILLED));
+            return Err(Misuse::new("it is an unresolved placeholder", UNFILLED));
         }
         let is_password = matches!(self, Self::Password);
         let is_value = matches!(self, Self::Header(_));
         if (in_file || !is_password && !is_value) && is_quoted(text) {
-            return Err(Misuse::new("it stands in quotes, which would be sent", ALONE));
+            return Err(Misuse::new("it is in quotes, which would be sent", ALONE));
         }
         if (in_file || !is_password && !is_value) && self.is_assignment(text) {
             return Err(Misuse::new("it is a line such as NAME=…", ALONE));
@@ -212,7 +215,7 @@ impl Purpose {
 
 /// Advice for a placeholder.
 pub const UNFILLED: &str =
-    "variables and templates are not filled in: write the value, or fill them in beforehand";
+    "variables and templates are not expanded: write the value, or expand them beforehand";
 
 /// Reports whether a text is a variable or has one in it, as shells, Compose, Kubernetes and
 /// template engines write them.
@@ -259,7 +262,7 @@ fn check_name(text: &str, header: &HeaderName) -> Result<(), Misuse> {
     if name.is_some_and(|name| name.eq_ignore_ascii_case(header.as_str())) {
         return Err(Misuse::new(
             "it begins with the name of the header",
-            "write what stands behind the `:`",
+            "write only the text after the `:`",
         ));
     }
     Ok(())
@@ -272,14 +275,14 @@ fn check_token(text: &str, header: &HeaderName, scheme: &str) -> Result<(), Misu
     let Some(first) = first.filter(|_| !scheme.is_empty()) else { return Ok(()) };
     if first.eq_ignore_ascii_case(scheme) {
         return Err(Misuse::new(
-            "it begins with its type, which is sent in front of it anyway",
-            "write what stands behind the type",
+            "it begins with its type, which is sent before it anyway",
+            "write only the text after the type",
         ));
     }
     if SCHEMES.iter().any(|known| first.eq_ignore_ascii_case(known)) {
         return Err(Misuse::new(
-            "it begins with another type than the one that is sent in front of it",
-            "write that type as `type`, and here what stands behind it",
+            "it begins with a type other than the one that is sent before it",
+            "write that type as `type`, and here only the text after it",
         ));
     }
     Ok(())
@@ -312,7 +315,7 @@ mod tests {
         };
         assert_eq!(read(b"\xef\xbb\xbf a token \r\n\n"), "a token");
         assert_eq!(read(b" \n"), "error: empty");
-        assert_eq!(read(b"a\nb\n"), "error: it has a line break");
+        assert_eq!(read(b"a\nb\n"), "error: it contains a line break");
         assert_eq!(read(b"\xff"), "error: not UTF-8 text");
         assert_eq!(read(&vec![b'x'; 65_537]), "error: larger than 64 KiB");
         fs::remove_file(&path).unwrap();

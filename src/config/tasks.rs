@@ -211,8 +211,8 @@ impl<'c> TaskCollector<'c> {
             let diagnostic = match self.providers {
                 [] => Diagnostic::new(location, "a task without a provider")
                     .hint("the configuration needs a provider"),
-                _ => Diagnostic::new(location, "which provider?")
-                    .hint("write { id: …, provider: … }, because there is more than one"),
+                _ => Diagnostic::new(location, "the provider is ambiguous")
+                    .hint("write { id: …, provider: … }: there is more than one provider"),
             };
             self.validator.report(diagnostic);
         }
@@ -239,7 +239,7 @@ impl<'c> TaskCollector<'c> {
         let (wrong, hint) = if let Err(wrong) = check_id(text) {
             (wrong.to_owned(), (wrong == DOT_SEGMENT).then_some(AS_GIVEN))
         } else if let Some((_, found)) = find_invisible(text) {
-            (format!("holds {found}"), Some(REMOVE))
+            (format!("contains {found}"), Some(REMOVE))
         } else if text.starts_with(['\n', '\r']) || text.ends_with(['\n', '\r']) {
             let hint = "write it on one line, without `|` or `>`";
             ("begins or ends with a line break".to_owned(), Some(hint))
@@ -259,7 +259,8 @@ impl<'c> TaskCollector<'c> {
         let mut labels: Vec<(Box<str>, Box<str>)> = Vec::new();
         for (location, name, PublicText(value)) in table.entries() {
             let wrong = if !is_label_name(name) {
-                "not a label name: it has letters, digits and `_`, and does not begin with a digit"
+                "not a label name: it must consist of letters, digits and `_`, and must not begin \
+                 with a digit"
                     .into()
             } else if name.starts_with("__") || family::has_label(name) {
                 "a label name that the exporter or Prometheus uses itself".into()
@@ -269,7 +270,7 @@ impl<'c> TaskCollector<'c> {
                 format!("a label value of more than {} bytes", global.label_value_length_limit)
             } else if value.contains('\0') {
                 // It would end the input of Prometheus's lexer.
-                "a label value with a NUL".into()
+                "a label value must not contain NUL".into()
             } else if labels.len() >= global.label_limit {
                 format!("more than {} labels", global.label_limit)
             } else {
@@ -331,21 +332,21 @@ fn a_task_id() -> String {
 
 /// Advice for an ID with dot segments.
 const AS_GIVEN: &str =
-    "a gateway that decodes it would ask for another path: write it as the provider's API gave it";
+    "a gateway that decodes the value would see another path: write it as the API returned it";
 
 /// Advice for an invisible character.
-const REMOVE: &str = "remove the character: it counts, though nobody sees it";
+const REMOVE: &str = "remove the character: it is invisible but is sent";
 
 /// Finds text beside the ID in a line of a text list. Returns its byte, a message and a hint.
 fn odd_in_list(id: &str) -> Option<(usize, String, &'static str)> {
     if let Some((at, found)) = find_invisible(id) {
-        return Some((at, format!("a task ID holds {found}"), REMOVE));
+        return Some((at, format!("a task ID contains {found}"), REMOVE));
     }
     let is_comment =
         |at: usize| id.get(..at).is_some_and(|before| before.ends_with(char::is_whitespace));
     let at = id.match_indices('#').map(|(at, _)| at).find(|at| is_comment(*at))?;
-    let hint = "give the comment a line of its own, or list the ID in a YAML file";
-    Some((at, "a `#` behind a task ID".to_owned(), hint))
+    let hint = "put the comment on a line of its own, or list the ID in a YAML file";
+    Some((at, "a `#` after a task ID".to_owned(), hint))
 }
 
 fn is_label_name(name: &str) -> bool {

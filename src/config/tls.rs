@@ -130,11 +130,11 @@ pub fn check_pair(
     match CertifiedKey::from_der(chain, key, provider) {
         Ok(_) => Ok(()),
         Err(rustls::Error::InconsistentKeys(_)) => {
-            Err((Half::Key, "the certificate and the key do not belong together"))
+            Err((Half::Key, "the certificate and the key do not match"))
         }
         Err(rustls::Error::InvalidCertificate(_)) => {
             Err((Half::Certificate, "the certificate cannot be read"))
         }
-        Err(_) => Err((Half::Key, "the private key is of no kind that TLS can use here")),
+        Err(_) => Err((Half::Key, "this kind of private key is not supported")),
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::http_client::MaskedHeaders;
 use super::load::Refusal;
+use super::privacy::MaskedHeaders;
 use super::{Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, effective, raw};
 use crate::mapping::Mapping;
 use crate::printable::find_invisible;
@@ -124,7 +124,7 @@ impl Validator<'_> {
     pub fn path(&self, file: &Spanned<String>) -> Option<(Location, PathBuf)> {
         let (location, file) = file.located()?;
         if file.is_empty() || file.contains('\0') {
-            self.report(Diagnostic::new(location, "not the name of a file"));
+            self.report(Diagnostic::new(location, "not a file name"));
             return None;
         }
         Some((location, self.dir.join(file)))
@@ -162,7 +162,7 @@ impl Validator<'_> {
     /// Returns a duration that must not be zero.
     fn positive(&self, at: &Spanned<scalar::PrometheusDuration>, default: Duration) -> Duration {
         if let Some((location, scalar::PrometheusDuration(Duration::ZERO))) = at.located() {
-            self.report(Diagnostic::new(location, "must be more than zero"));
+            self.report(Diagnostic::new(location, "must be greater than zero"));
         }
         duration(at, default)
     }
@@ -236,15 +236,15 @@ impl Validator<'_> {
         let (location, name) = raw.name.located()?;
         let name: Arc<str> = Arc::from(&*name.0);
         if name.is_empty() || name.len() > MAX_NAME_BYTES {
-            self.report(Diagnostic::new(location, "a name has 1 to 1024 bytes"));
+            self.report(Diagnostic::new(location, "a name must have 1 to 1024 bytes"));
         } else if name.chars().any(char::is_control) {
-            self.report(Diagnostic::new(location, "a name has no control characters"));
+            self.report(Diagnostic::new(location, "a name must not contain control characters"));
         } else if let Some((_, found)) = find_invisible(&name) {
-            self.report(Diagnostic::new(location, format!("a name holds {found}")));
+            self.report(Diagnostic::new(location, format!("a name contains {found}")));
         } else if matches!(&*name, "." | "..") {
             self.report(
-                Diagnostic::new(location, "a name is neither `.` nor `..`")
-                    .hint("it stands in the address of a page, where they mean a folder"),
+                Diagnostic::new(location, "a name must not be `.` or `..`")
+                    .hint("the name is part of the URL of a page, where these two mean a folder"),
             );
         } else if let Some(first) = locations.get(&name) {
             self.report(Diagnostic::new(location, "duplicate provider").quote(&name).first(*first));
@@ -304,7 +304,7 @@ impl Validator<'_> {
         if !matches!(url, Some(Ok(_))) {
             let request = block.get("request").unwrap_or(block);
             let location = request.get(key).unwrap_or(request).location;
-            self.report(Diagnostic::new(location, "no URL can be made of base_url and this"));
+            self.report(Diagnostic::new(location, "this and base_url do not form a valid URL"));
         }
     }
 

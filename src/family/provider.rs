@@ -39,25 +39,31 @@ pub const TASKS: Family = gauge(
 pub const OLDEST_QUEUE_AGE: Family = gauge(
     "aitask_oldest_queue_age_seconds",
     &["provider", "state"],
-    "The queue age of the oldest task in the state that is not final; 0 where there is none.",
+    "Queue age of the oldest task in the non-final state; 0 if there is none.",
 );
 
 /// `aitask_oldest_net_queue_age_seconds`
 pub const OLDEST_NET_QUEUE_AGE: Family = gauge(
     "aitask_oldest_net_queue_age_seconds",
     &["provider", "state"],
-    "The largest queue age of a task in the state that is not final, the time that it waited for the user left out; 0 where there is none.",
+    "Largest queue age of a task in the non-final state, without the time in which it waited for \
+     the user; 0 if there is none.",
 );
 
 /// `aitask_stuck_tasks`
-pub const STUCK_TASKS: Family =
-    gauge("aitask_stuck_tasks", &["provider"], "Tasks that are stuck, as aitask_stuck says.");
+pub const STUCK_TASKS: Family = gauge(
+    "aitask_stuck_tasks",
+    &["provider"],
+    "Tasks that are stuck, as defined for aitask_stuck.",
+);
 
 /// `aitask_finished_total`
 pub const FINISHED: Family = counter(
     "aitask_finished_total",
     &["provider", "state"],
-    "Tasks that were seen to end in the state, each once. A task that was final at first sight is not counted. With --storage.path it continues over restarts, and shows a task once the disk has it for good.",
+    "Tasks whose end in the state was observed, each once. A task that was final at first sight is \
+     not counted. With --storage.path it continues across restarts, and includes a task once it is \
+     durable on disk.",
 );
 
 /// `aitask_task_duration_seconds`
@@ -65,14 +71,15 @@ pub const TASK_DURATION: Family = histogram(
     "aitask_task_duration_seconds",
     &["provider", "state"],
     &[1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0],
-    "From enqueueing to the end, of the tasks that aitask_finished_total counts and whose end is known. It continues as that does.",
+    "Time from enqueueing to the end, for the tasks that aitask_finished_total counts and whose \
+     end is known. It continues across restarts like that family.",
 );
 
 /// `aitask_polls_total`
 pub const POLLS: Family = counter(
     "aitask_polls_total",
     &["provider"],
-    "Polls of tasks that ended, with success or without; a batch polls each of its tasks.",
+    "Completed polls of tasks, successful or not; a batch polls each of its tasks.",
 );
 
 /// `aitask_poll_failures_total`
@@ -86,28 +93,34 @@ pub const POLL_FAILURES: Family = counter(
 pub const RESPONSE_CODES: Family = counter(
     "aitask_response_codes_total",
     &["provider", "code"],
-    "Answers by the code in their body, success included. Codes that the mapping names are there from the start; any other one begins at 0 and takes its count 75 seconds later. At most 64 codes of a provider, those of the mapping and of aitask_error among them; further ones count as code=\"other\".",
+    "Answers by the code in their body, success included. Codes that the mapping names have a \
+     series from the start; a series of any other code starts at 0 and receives its count 75 \
+     seconds later. At most 64 codes of a provider, including those of the mapping and of \
+     aitask_error; further ones count as code=\"other\".",
 );
 
 /// `aitask_http_responses_total`
 pub const HTTP_RESPONSES: Family = counter(
     "aitask_http_responses_total",
     &["provider", "status_code"],
-    "Answers by HTTP status. Usual ones are there from the start; any other one begins at 0 and takes its count 75 seconds later. At most 64 statuses; further ones count as status_code=\"other\".",
+    "Answers by HTTP status. The usual ones have a series from the start; a series of any other \
+     status starts at 0 and receives its count 75 seconds later. At most 64 statuses; further ones \
+     count as status_code=\"other\".",
 );
 
 /// `aitask_unknown_statuses_total`
 pub const UNKNOWN_STATUSES: Family = counter(
     "aitask_unknown_statuses_total",
     &["provider"],
-    "Answers with a status that the mapping does not list. The log names each spelling once, up to 256 of them.",
+    "Answers with a status that the mapping does not list. The log has each spelling once, up to 256 of them.",
 );
 
 /// `aitask_odd_answers_total`
 pub const ODD_ANSWERS: Family = counter(
     "aitask_odd_answers_total",
     &["provider", "field"],
-    "Values of usable answers that were not believed and so left unset, by field: a time that cannot be read, lies before the year 2000 or in the future.",
+    "Implausible values of usable answers, which are left unset, by field: a time that cannot be \
+     read, is before the year 2000 or is in the future.",
 );
 
 /// `aitask_poll_duration_seconds`
@@ -115,7 +128,7 @@ pub const POLL_DURATION: Family = histogram(
     "aitask_poll_duration_seconds",
     &["provider"],
     &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0],
-    "How long polls of tasks took, from the request to the whole answer.",
+    "Duration of polls of tasks, from the request to the complete answer.",
 );
 
 /// `aitask_poll_lag_seconds`
@@ -123,14 +136,15 @@ pub const POLL_LAG: Family = histogram(
     "aitask_poll_lag_seconds",
     &["provider"],
     &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0],
-    "How much later than due polls started. High: raise max_in_flight, rate_limit or poll_interval.",
+    "How long after their due time polls started. If it is high, raise max_in_flight, rate_limit \
+     or poll_interval.",
 );
 
 /// `aitask_polls_in_flight`
 pub const POLLS_IN_FLIGHT: Family = gauge(
     "aitask_polls_in_flight",
     &["provider"],
-    "Requests that wait for their answer now; a batch is one.",
+    "Requests that currently wait for their answer; a batch is one request.",
 );
 
 /// `aitask_poll_queue_length`
@@ -141,28 +155,31 @@ pub const POLL_QUEUE_LENGTH: Family =
 pub const POLL_OVERDUE: Family = gauge(
     "aitask_poll_overdue_seconds",
     &["provider"],
-    "How long the first of the due polls has been waiting to start; 0 where none is due.",
+    "How long the longest-waiting due poll has been waiting to start; 0 if none is due.",
 );
 
 /// `aitask_probes_total`
 pub const PROBES: Family = counter(
     "aitask_probes_total",
     &["provider", "result"],
-    "Requests to /probe for the provider: success and failure of those that had a turn, paused where the provider was in a pause, busy where there was no turn in time. Probes count in no other family but aitask_polls_in_flight.",
+    "Requests to /probe for the provider: success and failure if they had a turn, paused if the \
+     provider was paused, busy if there was no turn in time. Of the other families, probes count \
+     only in aitask_polls_in_flight.",
 );
 
 /// `aitask_poll_retries_total`
 pub const POLL_RETRIES: Family = counter(
     "aitask_poll_retries_total",
     &["provider"],
-    "Polls that were started because the one before had failed.",
+    "Polls that were started because the previous poll of the task had failed.",
 );
 
 /// `aitask_throttled_seconds_total`
 pub const THROTTLED: Family = counter(
     "aitask_throttled_seconds_total",
     &["provider"],
-    "Time that due polls were held back by the rate limit or by the provider's Retry-After. It grows while they are.",
+    "Time for which due polls were delayed by the rate limit or by the provider's Retry-After. It \
+     grows while they are delayed.",
 );
 
 /// `aitask_provider_up`

@@ -14,7 +14,9 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
         family: gauge(
             "aitask_info",
             &["provider", "task_id", "job_type"],
-            "Always 1; carries the facts of a task that never change. Absent before the first answer; job_type is empty where the provider does not tell. After 64 distinct kinds of a provider further ones are job_type=\"other\".",
+            "Always 1; its labels are facts about the task that never change. Absent before the \
+             first answer; job_type is empty if the provider does not report it. After 64 distinct \
+             job types of a provider, further ones are job_type=\"other\".",
         ),
         source: Record(|task| {
             Some(TaskSample { labels: [task.job_type()?, ""], value: SampleValue::ONE })
@@ -24,7 +26,9 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
         family: gauge(
             "aitask_status",
             &["provider", "task_id", "state", "status"],
-            "Always 1, one series a task: its state now, and the provider's own word for it. After 64 distinct words of a provider, those of the mapping among them, further ones are status=\"other\".",
+            "Always 1, one series per task: its current state, and the provider's own word for it. \
+             After 64 distinct words of a provider, including those of the mapping, further ones \
+             are status=\"other\".",
         ),
         source: Record(|task| {
             let labels = [task.state().as_str(), task.status()];
@@ -35,7 +39,8 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
         family: gauge(
             "aitask_queue_age_seconds",
             &["provider", "task_id"],
-            "How long ago the task was enqueued, at the moment of the scrape. Absent once the task is final.",
+            "Time since the task was enqueued, at the moment of the scrape. Absent once the task \
+             is final.",
         ),
         source: Age(|task, now| task.queue_age(now)),
     },
@@ -43,7 +48,8 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
         family: gauge(
             "aitask_enqueue_timestamp_seconds",
             &["provider", "task_id", "since"],
-            "When the task was enqueued: since=\"api\" is the provider's word, since=\"first_seen\" the moment the exporter first knew of the task.",
+            "When the task was enqueued: since=\"api\" is the time that the provider reports, \
+             since=\"first_seen\" the moment at which the exporter first knew of the task.",
         ),
         source: Record(|task| {
             let labels = [task.enqueued_since(), ""];
@@ -54,7 +60,7 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
         family: gauge(
             "aitask_state_timestamp_seconds",
             &["provider", "task_id"],
-            "Since when the task has been in its state.",
+            "When the task entered its current state.",
         ),
         source: Record(|task| Some(SampleValue::Timestamp(task.state_since()).into())),
     },
@@ -62,7 +68,7 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
         family: gauge(
             "aitask_progress_ratio",
             &["provider", "task_id"],
-            "How far the task is, from 0 to 1. Absent where the provider does not tell.",
+            "Progress of the task, from 0 to 1. Absent if the provider does not report it.",
         ),
         source: Record(|task| Some(SampleValue::Float(task.progress()?).into())),
     },
@@ -70,7 +76,7 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
         family: gauge(
             "aitask_duration_seconds",
             &["provider", "task_id"],
-            "From enqueueing to the end. Only of final tasks whose end is known.",
+            "Time from enqueueing to the end. Only for final tasks whose end is known.",
         ),
         source: Record(|task| Some(SampleValue::Duration(task.duration()?).into())),
     },
@@ -78,7 +84,9 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
         family: gauge(
             "aitask_stuck",
             &["provider", "task_id"],
-            "1 while the task is older than stuck_after, the time that it waited for the user left out, or has changed neither state nor progress for that long, else 0; 0 while it waits for the user. Absent once the task is final.",
+            "1 if the age of the task, without the time in which it waited for the user, exceeds \
+             stuck_after, or if neither state nor progress has changed for that long, else 0; 0 \
+             while it waits for the user. Absent once the task is final.",
         ),
         source: Flag(|task, scrape| {
             (!task.is_final()).then(|| task.is_stuck(scrape.stuck_after, scrape.now))
@@ -96,7 +104,10 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
         family: gauge(
             "aitask_error",
             &["provider", "task_id", "reason", "code"],
-            "1 while the last poll of the task failed, or, with reason=\"task\", while the task itself has failed. The code is the provider's own, or empty. After 64 distinct codes of a provider, those of the mapping and of aitask_response_codes_total among them, further ones are code=\"other\".",
+            "1 if the last poll of the task failed, or, with reason=\"task\", if the task itself \
+             has failed. The code is the provider's own, or empty. After 64 distinct codes of a \
+             provider, including those of the mapping and of aitask_response_codes_total, further \
+             ones are code=\"other\".",
         ),
         source: Record(|task| {
             let (reason, code) = task.error()?;
@@ -107,7 +118,7 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
         family: gauge(
             "aitask_last_poll_timestamp_seconds",
             &["provider", "task_id"],
-            "When the task was last polled, with success or without.",
+            "When the task was last polled, successfully or not.",
         ),
         source: Record(|task| Some(SampleValue::Timestamp(task.last_poll()?).into())),
     },
@@ -115,7 +126,8 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
         family: gauge(
             "aitask_last_success_timestamp_seconds",
             &["provider", "task_id"],
-            "When a poll of the task last got a usable answer. Much older than the last poll: what is shown of the task is stale.",
+            "When a poll of the task last got a usable answer. If it is much older than the last \
+             poll, the values of the task are stale.",
         ),
         source: Record(|task| Some(SampleValue::Timestamp(task.last_success()?).into())),
     },

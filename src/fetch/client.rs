@@ -105,7 +105,7 @@ impl ClientSettings {
         let proxy = config.proxy.as_ref().map(proxy_url).transpose()?;
         let is_https = |url: &Url| url.scheme() == "https";
         let uses_tls = is_https(&provider.base_url) || proxy.as_ref().is_some_and(is_https);
-        let unusable = |_| BuildError::Unusable("proxy_url", "the proxy's URL");
+        let unusable = |_| BuildError::Unusable("proxy_url", "the proxy URL");
         Ok(Self {
             tls: client_config(&config.tls, config.http2, uses_tls)?,
             proxy: proxy.map(Proxy::all).transpose().map_err(unusable)?,
@@ -207,7 +207,7 @@ pub fn lifetime(provider: &str) -> Duration {
 /// # Errors
 /// When the URL cannot be read.
 pub fn proxy_url(proxy: &config::Proxy) -> Result<Url, BuildError> {
-    let unusable = || BuildError::Unusable("proxy_url", "the proxy's URL");
+    let unusable = || BuildError::Unusable("proxy_url", "the proxy URL");
     let text = proxy.url.read().map_err(|_| unusable())?;
     // As in Go, the proxy resolves names: they may not be known here.
     let text = match text.expose_secret().strip_prefix("socks5://") {
@@ -244,7 +244,7 @@ fn client_config(
             client.map_err(|error| {
                 let what = match error {
                     rustls::Error::InconsistentKeys(_) => {
-                        "key_file: it is not the key of the certificate in cert_file"
+                        "key_file: not the key of the certificate in cert_file"
                     }
                     _ => "cert_file and key_file",
                 };
@@ -320,7 +320,8 @@ pub fn classify_error(error: &reqwest::Error) -> (Reason, String) {
     }
     let is_closed = |error| io_kind(error) == Some(io::ErrorKind::UnexpectedEof);
     if error.is_connect() && chain(error).any(is_closed) {
-        let closed = "the server closed the connection instead of speaking TLS: is the port right?";
+        let closed =
+            "the server closed the connection instead of speaking TLS: is the port correct?";
         return (Reason::Connect, closed.to_owned());
     }
     (Reason::Connect, excerpt(&cause, MAX_CHARS))

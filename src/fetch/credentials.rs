@@ -201,7 +201,7 @@ fn read_all(
             secret.expose_secret().as_bytes(),
         ]);
         let mut value = HeaderValue::from_bytes(text.as_bytes())
-            .map_err(|_| part.error(&"the secret is no header's value"))?;
+            .map_err(|_| part.error(&"the secret is not a valid header value"))?;
         value.set_sensitive(true);
         headers.append(part.name.clone(), value);
     }

@@ -43,7 +43,10 @@ pub enum ResolveError {
     #[error("the name {0} cannot be looked up: {1}")]
     Failed(Box<str>, String),
     /// Too many other look-ups are in flight.
-    #[error("the name {0} is not looked up: {MAX_LOOK_UPS} others wait for their name servers")]
+    #[error(
+        "the name {0} is not looked up: {MAX_LOOK_UPS} other look-ups are waiting for their name \
+         servers"
+    )]
     TooMany(Box<str>),
 }
 
@@ -229,7 +232,8 @@ mod tests {
         assert!(waiting.iter_mut().all(|caller| caller.now_or_never().is_none()));
         let refused = resolver.addresses("a.test").await.unwrap_err();
         assert_eq!(refused, ResolveError::TooMany("a.test".into()));
-        let text = "the name a.test is not looked up: 256 others wait for their name servers";
+        let text = "the name a.test is not looked up: 256 other look-ups are waiting for their \
+                    name servers";
         assert_eq!(refused.to_string(), text);
         // A look-up in flight can still be joined.
         let joined = resolver.addresses("silent-7");

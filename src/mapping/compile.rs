@@ -47,7 +47,7 @@ impl Compiler {
             None | Some("json") => false,
             Some("ignored") => true,
             Some(_) => {
-                self.wrong(&["body"], "a body is `json` or `ignored`");
+                self.wrong(&["body"], "`body` must be `json` or `ignored`");
                 false
             }
         };
@@ -60,7 +60,10 @@ impl Compiler {
             let Some(origin) = self.origin(field, name) else { continue };
             if let Origin::Body(_) = &origin {
                 if ignores_body {
-                    self.wrong(&[name.as_str()], "the body is ignored, so no path leads into it");
+                    self.wrong(
+                        &[name.as_str()],
+                        "the body is ignored, so a path into it has no effect",
+                    );
                 }
                 let pointers = self.pointers(field, name);
                 for (rank, keys) in (0..).zip(&pointers) {
@@ -73,7 +76,7 @@ impl Compiler {
                 }
             }
             if field.until() == Some("") {
-                self.wrong(&[name.as_str(), "until"], "`until` is empty");
+                self.wrong(&[name.as_str(), "until"], "`until` must not be empty");
             }
             fields.push((name, FieldSource { origin, until: field.until().map(Into::into) }));
         }
@@ -82,7 +85,7 @@ impl Compiler {
         };
         let task_code_rank = (0..).zip(&code_paths).find(|(_, code)| is_of_task(code));
         if raw.status.get().is_none() {
-            self.wrong(&[], "the response has no `status`: nothing tells a task's state");
+            self.wrong(&[], "the response has no `status`: the state of a task would be unknown");
         }
         Mapping {
             accept: self.accept(&words(&raw.accept)),
@@ -112,8 +115,9 @@ impl Compiler {
 
     fn pointer(&mut self, text: &str, at: &[&str]) -> Vec<String> {
         if let Some(name) = find_placeholder(text) {
-            let message = format!("a path holds no placeholder: `{name}` would be taken literally");
-            self.hinted(at, message, "an answer whose keys are IDs cannot be read");
+            let message =
+                format!("a path must not contain placeholders: `{name}` would be taken literally");
+            self.hinted(at, message, "answers whose keys are IDs are not supported");
         }
         parse_pointer(text).unwrap_or_else(|message| {
             self.hinted(at, message, "write a path like `/data/status`");
@@ -127,7 +131,10 @@ impl Compiler {
         let pointers = paths.map(|(index, path)| {
             let at = [name.as_str(), "path", &index.to_string()];
             if path == HTTP_STATUS {
-                self.wrong(&at, "`http_status` is no place in the body, and stands alone");
+                self.wrong(
+                    &at,
+                    "`http_status` is not a path into the body and cannot be combined with paths",
+                );
                 return Vec::new();
             }
             self.pointer(path, &at)
@@ -151,11 +158,11 @@ impl Compiler {
         let key = name.as_str();
         match (&*field.paths(), field.header()) {
             ([_, ..], Some(_)) => {
-                self.wrong(&[key], "a field has a `path` or a `header`, not both");
+                self.wrong(&[key], "a field must have a `path` or a `header`, not both");
                 None
             }
             ([], None) => {
-                self.wrong(&[key], "a field has a `path` or a `header`");
+                self.wrong(&[key], "a field needs a `path` or a `header`");
                 None
             }
             ([path], None) if *path == HTTP_STATUS => Some(Origin::HttpStatus),
@@ -168,7 +175,7 @@ impl Compiler {
             ([], Some(header)) => match HeaderName::from_bytes(header.as_bytes()) {
                 Ok(header) => Some(Origin::Header(header)),
                 Err(_) => {
-                    self.wrong(&[key, "header"], "this is not the name of a header");
+                    self.wrong(&[key, "header"], "this is not a header name");
                     None
                 }
             },
@@ -211,7 +218,7 @@ impl Compiler {
                                     cancelled";
                         self.hinted(
                             &["codes", key],
-                            format!("`{key}` is no meaning of a code"),
+                            format!("`{key}` is not a meaning of codes"),
                             hint,
                         );
                         continue;
@@ -224,7 +231,7 @@ impl Compiler {
                     self.wrong(&at, format!("code `{word}` also means success"));
                 }
                 if codes.iter().any(|(other, _)| same_word(other, word)) {
-                    self.wrong(&at, format!("code `{word}` has a meaning already"));
+                    self.wrong(&at, format!("code `{word}` already has a meaning"));
                 }
                 codes.push(((*word).into(), meaning));
             }
@@ -234,7 +241,7 @@ impl Compiler {
                 [("codes", !by_meaning.is_empty()), ("success", !success.is_empty())]
             {
                 if given {
-                    self.wrong(&[key], format!("`{key}` needs `code`: where the code stands"));
+                    self.wrong(&[key], format!("`{key}` needs `code`, the field of the code"));
                 }
             }
         }
@@ -270,7 +277,7 @@ impl Compiler {
         if state.is_none() {
             self.hinted(
                 at,
-                format!("`{word}` is no state"),
+                format!("`{word}` is not a state"),
                 "write one of queued, running, waiting, succeeded, failed, cancelled, not_found",
             );
         }
@@ -293,7 +300,7 @@ impl Compiler {
             let conditions = refine.when.get().into_iter().flat_map(OrderedMap::entries);
             let conditions: Vec<_> = conditions.collect();
             if conditions.is_empty() {
-                self.wrong(&["refine", &number], "`if` says nothing, so it would always hold");
+                self.wrong(&["refine", &number], "`if` is empty, so it would always match");
             }
             let mut when = Vec::new();
             for (_, key, PublicText(word)) in conditions {
@@ -302,8 +309,8 @@ impl Compiler {
                     Some(name) => when.push((name, word.clone())),
                     None => self.hinted(
                         &["refine", &number, "if", key],
-                        format!("`{key}` is no field of this response"),
-                        "say first where it stands",
+                        format!("this response has no field `{key}`"),
+                        "add the field to the response",
                     ),
                 }
             }
@@ -331,11 +338,11 @@ impl Compiler {
         match (format, time::zone(text)) {
             (TimeFormat::Rfc3339(_), Some(zone)) => return TimeFormat::Rfc3339(zone),
             (TimeFormat::Rfc3339(_), None) => {
-                self.hinted(&at, "a zone is an offset from UTC", "write it like `+08:00`");
+                self.hinted(&at, "a zone must be an offset from UTC", "write it like `+08:00`");
             }
             _ => self.hinted(
                 &at,
-                "only times of the format `rfc3339` have a zone",
+                "only `rfc3339` times have a zone",
                 "remove `zone`: an epoch is the same in every zone",
             ),
         }
@@ -350,7 +357,7 @@ impl Compiler {
             None => {
                 self.hinted(
                     &["retry_after", "format"],
-                    "this is no format of a delay",
+                    "this is not a format for a delay",
                     "write `seconds` (the default) or `milliseconds`",
                 );
                 DelayFormat::Seconds

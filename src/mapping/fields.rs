@@ -270,7 +270,7 @@ pub fn parse_pointer(text: &str) -> Result<Vec<String>, &'static str> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let rest = text.strip_prefix('/').ok_or("a JSON Pointer starts with `/`")?;
+    let rest = text.strip_prefix('/').ok_or("a JSON Pointer must start with `/`")?;
     let unescape = |key: &str| {
         let mut parts = key.split('~');
         let mut out = parts.next().unwrap_or_default().to_owned();
@@ -278,7 +278,7 @@ pub fn parse_pointer(text: &str) -> Result<Vec<String>, &'static str> {
             let (escaped, rest) = match part.as_bytes().first() {
                 Some(b'0') => ('~', part.get(1..)),
                 Some(b'1') => ('/', part.get(1..)),
-                _ => return Err("in a JSON Pointer `~` is followed by `0` or `1`"),
+                _ => return Err("in a JSON Pointer, `~` must be followed by `0` or `1`"),
             };
             out.push(escaped);
             out.push_str(rest.unwrap_or_default());
@@ -286,7 +286,9 @@ pub fn parse_pointer(text: &str) -> Result<Vec<String>, &'static str> {
         Ok(out)
     };
     if rest.split('/').nth(MAX_DEPTH).is_some() {
-        return Err("a JSON Pointer has at most 128 keys: no answer that is read is nested deeper");
+        return Err(
+            "a JSON Pointer can have at most 128 keys: answers that are nested deeper are not read",
+        );
     }
     rest.split('/').map(unescape).collect()
 }

@@ -200,7 +200,9 @@ impl Mapping {
                     (None, None) if *unnamed => {
                         fail(Reason::Mapping, format!("no element of {at} has an ID"))
                     }
-                    (None, None) => fail(Reason::NotFound, format!("{at} does not hold the task")),
+                    (None, None) => {
+                        fail(Reason::NotFound, format!("{at} does not contain the task"))
+                    }
                 }
             }
             Tasks::Null => fail(Reason::NotFound, format!("{at} is null")),
@@ -381,10 +383,10 @@ fn classify_batch(
 ) -> Result<Option<State>, Failure> {
     let code = code.cloned().unwrap_or_default();
     let (reason, detail) = match found.map(|found| &found.tasks) {
-        _ if state.is_some() => (Reason::Api, format!("code {code}, which ends one task")),
+        _ if state.is_some() => (Reason::Api, format!("code {code}, which ends a single task")),
         None => (Reason::Mapping, "nothing distinguishes the tasks".to_owned()),
         Some(Tasks::One(task)) if !matches!(task.get(FieldName::Id), FieldValue::Text(_)) => {
-            (Reason::Mapping, "one task without an ID".to_owned())
+            (Reason::Mapping, "a single task without an ID".to_owned())
         }
         Some(_) => return Ok(None),
     };
@@ -405,7 +407,7 @@ fn find_page(response: &ProviderResponse, is_json: bool) -> Option<&'static str>
         return None;
     }
     if response.headers.contains_key(CF_MITIGATED) {
-        return Some("cf-mitigated: a challenge of Cloudflare's, not the API");
+        return Some("cf-mitigated: a Cloudflare challenge, not the API");
     }
     (!is_json && is_page(response)).then_some("an HTML page: a challenge or a proxy, not the API")
 }

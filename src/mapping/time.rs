@@ -76,7 +76,7 @@ impl TimeFormat {
         }
         if micros < YEAR_2000 {
             return Err(if is_epoch {
-                "before the year 2000: is its unit right?"
+                "before the year 2000: is the unit correct?"
             } else {
                 "before the year 2000: is this the right field?"
             });
@@ -85,13 +85,13 @@ impl TimeFormat {
         let ahead = moment.since(sent);
         if ahead > MAX_ZONES || micros > MAX_MICROS {
             return Err(if is_epoch {
-                "days ahead of the answer: is its unit right?"
+                "days ahead of the answer: is the unit correct?"
             } else {
                 "days ahead of the answer: is this the right field?"
             });
         }
         if ahead > MAX_AHEAD {
-            return Err("more than 5 minutes ahead of the answer: is its zone right?");
+            return Err("more than 5 minutes ahead of the answer: is the zone correct?");
         }
         Ok(Some(moment))
     }
@@ -123,9 +123,9 @@ pub fn zone(text: &str) -> Option<Offset> {
 
 fn not_rfc3339(text: &str) -> &'static str {
     if text.parse::<f64>().is_ok() {
-        "a number, not an RFC 3339 time: is its format `epoch`?"
+        "a number, not an RFC 3339 time: should the format be `epoch`?"
     } else {
-        "not an RFC 3339 time: is its format right?"
+        "not an RFC 3339 time: is the format correct?"
     }
 }
 
@@ -210,7 +210,7 @@ fn units_per_second(whole: u64) -> u32 {
 
 /// Parses a number of units since the Unix epoch into microseconds, saturating.
 fn epoch(text: &str, unit: Option<u32>) -> Result<i64, &'static str> {
-    const NOT_A_NUMBER: &str = "not a number: is its format right?";
+    const NOT_A_NUMBER: &str = "not a number: is the format correct?";
     let per_second = |whole| unit.unwrap_or_else(|| units_per_second(whole));
     if let Ok(units) = text.parse::<i64>() {
         return Ok(match per_second(units.unsigned_abs()) {
@@ -309,7 +309,7 @@ mod tests {
         use TimeFormat::{Epoch, EpochMilliseconds, EpochSeconds};
         let seed = Ok(Some(1_750_402_472_303_527));
         let milli = Ok(Some(1_750_402_472_303_000));
-        let not_a_number = Err("not a number: is its format right?");
+        let not_a_number = Err("not a number: is the format correct?");
         for (format, text, expected) in [
             (EpochSeconds, "1750402472", Ok(Some(1_750_402_472_000_000))),
             (EpochSeconds, "1750402472.303527", seed),

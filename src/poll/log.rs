@@ -65,7 +65,14 @@ impl PollLog {
                 for Oddity { field, value, what } in &observation.odd {
                     if self.odd.insert((*field, what)) {
                         let field = field.as_str();
-                        tracing::warn!(provider, task_id, field, value, what, "odd answer");
+                        tracing::warn!(
+                            provider,
+                            task_id,
+                            field,
+                            value,
+                            what,
+                            "implausible value in an answer"
+                        );
                     }
                 }
                 if let Some(change) = change.filter(|change| change.from != change.to) {
@@ -103,7 +110,7 @@ impl PollLog {
     /// follow.
     pub fn record_unread_batch(&mut self, provider: &str, tasks: usize, failure: &Failure) {
         let (reason, code, detail) = (failure.reason.as_str(), &*failure.code, &*failure.detail);
-        let message = "the answer to a batch cannot be read: asking for fewer tasks at once";
+        let message = "the answer to a batch is unreadable: requesting fewer tasks at once";
         if self.is_new(format!("batch {reason} {code} {detail}")) {
             tracing::warn!(provider, tasks, reason, code, detail, "{message}");
         } else {
@@ -133,39 +140,40 @@ pub fn record_batch_change(
 ) {
     match change {
         BatchChange::Refused { is_new: true } => {
-            let message = "no batch query here: every task is asked for alone for a while";
+            let message =
+                "the gateway does not support batches: requesting each task alone for some time";
             tracing::warn!(provider, "{message}");
         }
         BatchChange::Refused { is_new: false } => {
-            tracing::debug!(provider, "still no batch query here");
+            tracing::debug!(provider, "the gateway still does not support batches");
         }
         BatchChange::Shrunk { size, reason, is_new: true } => {
             let message = match (*size, *reason) {
-                (0, _) => "no batch can be read here: every task is asked for alone for a while",
+                (0, _) => "no batch is readable: requesting each task alone for some time",
                 (_, Reason::TooLarge) => {
-                    "the answer to a batch is too large: smaller ones for a while"
+                    "the answer to a batch is too large: sending smaller batches for some time"
                 }
-                _ => "the answer to a larger batch cannot be read: smaller ones for a while",
+                _ => "larger batches are unreadable: sending smaller batches for some time",
             };
             let reason = reason.as_str();
             tracing::warn!(provider, size, reason, "{message}");
         }
         BatchChange::Shrunk { size, reason, is_new: false } => {
             let reason = reason.as_str();
-            tracing::debug!(provider, size, reason, "a larger batch still cannot be read");
+            tracing::debug!(provider, size, reason, "larger batches are still unreadable");
         }
         BatchChange::Restored => {
-            tracing::info!(provider, "batches are as large as configured again");
+            tracing::info!(provider, "batches have their configured size again");
         }
         BatchChange::Isolated(slots) => {
             let tasks = slots.len();
             let task = slots.iter().copied().find_map(find);
             let task_id = task.as_ref().map(|task| &*task.id);
-            let message = "with these tasks no batch can be read: they are asked for apart";
+            let message = "these tasks make every batch unreadable: requesting them separately";
             tracing::warn!(provider, tasks, task_id, "{message}");
         }
         BatchChange::GaveUp => {
-            let message = "no part of a batch can be read: none is divided for a while";
+            let message = "no part of a batch is readable: not splitting batches for some time";
             tracing::warn!(provider, "{message}");
         }
     }

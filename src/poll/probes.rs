@@ -57,19 +57,21 @@ impl fmt::Display for ProbeError {
         f.write_str(match self {
             Self::Paused(reason, left) => {
                 let reason = match reason {
-                    PauseReason::RetryAfter => "it has asked to be left alone",
+                    PauseReason::RetryAfter => "the provider asked for a pause",
                     PauseReason::Refused => {
-                        "it refuses the credentials, which are tried from time to time"
+                        "the provider rejects the credentials, which are retried from time to time"
                     }
-                    PauseReason::Unreadable => "its credentials cannot be read",
+                    PauseReason::Unreadable => "the credentials cannot be read",
                 };
                 let left = left.as_secs_f64();
                 return write!(f, "the provider is paused for {left:.3} s more: {reason}");
             }
-            Self::TimedOut => "the provider is busy; the probe did not get its turn",
-            Self::QueueFull => "the provider is busy; too many probes wait for their turn",
-            Self::Restarting => "the provider's worker has panicked and begins again after a while",
-            Self::Stopped => "the provider has left the configuration, or the exporter is stopping",
+            Self::TimedOut => "the provider is busy; the probe got no turn in time",
+            Self::QueueFull => "the provider is busy; too many probes are waiting for a turn",
+            Self::Restarting => "the provider's worker panicked; it restarts after a delay",
+            Self::Stopped => {
+                "the provider was removed from the configuration, or the exporter is stopping"
+            }
         })
     }
 }

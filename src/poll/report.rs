@@ -126,11 +126,11 @@ fn write_response(
         writeln!(out, "  {name}: {}", String::from_utf8_lossy(value.as_bytes()).escape_debug())?;
     }
     if let Some(wait) = retry_after {
-        writeln!(out, "  asks to be left alone for {wait:?}")?;
+        writeln!(out, "  asks for a pause of {wait:?}")?;
     }
     match &response.body {
         ReceivedBody::Ignored => {
-            writeln!(out, "  the body was not read: the HTTP status tells the state")
+            writeln!(out, "  the body was not read: the HTTP status is the state")
         }
         ReceivedBody::Truncated { start, limit } => {
             writeln!(out, "  body, larger than {limit} bytes (body_size_limit); its beginning")?;
@@ -223,7 +223,11 @@ fn write_observation(out: &mut String, observation: &Observation) -> std::fmt::R
         writeln!(out, "  odd: the mapping does not list this status, so the state is unknown")?;
     }
     if observation.enqueue_time.is_none() {
-        writeln!(out, "  odd: no enqueue_time, so the queue age counts from the first sight")?;
+        writeln!(
+            out,
+            "  odd: no enqueue_time, so the queue age counts from the exporter's first sight of \
+             the task"
+        )?;
     }
     Ok(())
 }

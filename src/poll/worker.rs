@@ -207,7 +207,7 @@ async fn supervise(
         let now = Instant::now();
         let until = restarts.next(now);
         let (provider, seconds) = (&*context.client.provider.name, (until - now).as_secs());
-        tracing::error!(provider, seconds, "the worker has panicked: another one takes over");
+        tracing::error!(provider, seconds, "the worker panicked; starting another one");
         if !context.wait_until(until).await {
             return;
         }

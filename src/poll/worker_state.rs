@@ -267,7 +267,7 @@ impl<'s> WorkerState<'s> {
                     tracing::info!(provider, "read new credentials");
                     self.schedule.admission.reset_auth_backoff();
                 } else if self.held.count > 0 {
-                    tracing::info!(provider, "the credentials can be read again");
+                    tracing::info!(provider, "the credentials are readable again");
                 }
                 self.end_hold();
                 true

@@ -119,13 +119,16 @@ fn every_mistake_is_found() {
             ..path("task")
         }),
         [
-            at("method", "a method is GET or POST"),
-            at("body", "a GET request has no body"),
-            at("path", "a path starts with `/`"),
-            at("query.q", "a `{` without its `}`"),
-            at("query.r", "only in a path `{+r}` keeps the slashes of a value"),
+            at("method", "a method must be GET or POST"),
+            at("body", "a GET request cannot have a body"),
+            at("path", "a path must start with `/`"),
+            at("query.q", "a `{` without a `}`"),
+            at("query.r", "`{+r}`, which keeps the slashes of a value, is only for paths"),
             at("body.ids.0", "`{a b}` is not a placeholder"),
-            at("body.ids.1", "only in a path `{+task_ids}` keeps the slashes of a value"),
+            at(
+                "body.ids.1",
+                "`{+task_ids}`, which keeps the slashes of a value, is only for paths"
+            ),
         ]
     );
     let named = RawRequest {
@@ -153,8 +156,5 @@ fn every_mistake_is_found() {
         batch("/tasks", query(&[])),
         [at("path", "the batch does not say which tasks it asks for")]
     );
-    assert_eq!(
-        messages(path("/tasks")),
-        [at("path", "the request does not say which task it asks for")]
-    );
+    assert_eq!(messages(path("/tasks")), [at("path", "the request does not contain the task ID")]);
 }

@@ -163,7 +163,7 @@ impl Compactor {
             return Err(io::ErrorKind::Interrupted.into());
         }
         if !self.journal.may_replace() {
-            return Err(io::Error::other("the disk does not keep up"));
+            return Err(io::Error::other("the disk cannot keep up"));
         }
         self.files.publish_snapshot(snapshot)?;
         Ok(u64::try_from(size + frames.len()).unwrap_or(u64::MAX))

@@ -12,21 +12,21 @@ use super::log_record::{self, MAX_SEQUENCE};
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// An error of the system.
-    #[error("--storage.path: cannot use {0:?}: {1}; it has to be a directory that can be written")]
+    #[error("--storage.path: cannot use {0:?}: {1}; it must be a writable directory")]
     Io(PathBuf, io::Error),
     /// Another exporter uses the directory.
     #[error("--storage.path: another process uses {0:?}; every exporter needs its own")]
     InUse(PathBuf),
     /// A directory, a pipe or a device in place of a file.
     #[error(
-        "--storage.path: {0:?} is not a regular file, and was left as it is: move it away, or use \
+        "--storage.path: {0:?} is not a regular file and was left unchanged: move it away, or use \
          another directory"
     )]
     NotAFile(PathBuf),
     /// The file was written by another version.
     #[error(
         "--storage.path: {path:?} has the format {format}, which is {} than this exporter; it was \
-         left as it is: use the {} exporter, or another directory",
+         left unchanged: use the {} exporter, or another directory",
         age(*.format),
         age(*.format)
     )]
@@ -292,11 +292,11 @@ pub fn check_intact(file: &File, size: u64, what: &str) -> io::Result<()> {
 
 /// Returns an error about something that another process has done.
 fn disturbed(how: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, format!("somebody has {how}"))
+    io::Error::new(io::ErrorKind::NotFound, format!("another process has {how}"))
 }
 
 fn elsewhere() -> io::Error {
-    let what = "the directory is on another file system than at the start";
+    let what = "the directory is on another file system than at startup";
     io::Error::new(io::ErrorKind::NotFound, what)
 }
 
@@ -367,9 +367,9 @@ mod tests {
         file.write_all(b"some").unwrap();
         assert!(check_intact(&file, 4, "it").is_ok());
         let said = |size| check_intact(&file, size, "it").unwrap_err().to_string();
-        assert_eq!(said(5), "somebody has truncated it");
+        assert_eq!(said(5), "another process has truncated it");
         fs::remove_file(path).unwrap();
-        assert_eq!(said(4), "somebody has removed it");
+        assert_eq!(said(4), "another process has removed it");
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl Journal {
             self.queue.compact();
         }
         if inner.size > 2 * inner.compaction_threshold {
-            self.disable(inner, &io::Error::other("the disk does not keep up"));
+            self.disable(inner, &io::Error::other("the disk cannot keep up"));
         }
     }
 
@@ -300,7 +300,7 @@ impl Journal {
 
     fn disable(&self, inner: &mut Inner, error: &io::Error) {
         if self.telemetry.storage_works(false) {
-            tracing::error!(%error, "cannot write to the storage path: running on from memory");
+            tracing::error!(%error, "cannot write to the storage path: continuing in memory");
         }
         inner.file = None;
         inner.size = 0;

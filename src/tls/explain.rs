@@ -49,16 +49,19 @@ pub fn explain(error: &Error, peer: Peer) -> String {
         Error::AlertReceived(alert) => alert_sentence(*alert, peer),
         Error::InvalidMessage(error) => message(error, peer),
         Error::PeerIncompatible(error) => incompatible(error, peer),
-        Error::NoCertificatesPresented => format!("the {name} has shown no certificate"),
+        Error::NoCertificatesPresented => format!("the {name} sent no certificate"),
         Error::NoApplicationProtocol => {
-            format!("the {name} speaks neither HTTP/1.1 nor any other protocol that we offer")
+            format!(
+                "the {name} supports neither HTTP/1.1 nor any other protocol that the exporter \
+                 offers"
+            )
         }
         Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
-            format!("the {name} has sent a TLS message out of its turn")
+            format!("the {name} sent an unexpected TLS message")
         }
-        Error::PeerMisbehaved(_) => format!("the {name} has broken the rules of TLS"),
-        Error::DecryptError => format!("what the {name} has sent cannot be decrypted"),
-        Error::PeerSentOversizedRecord => format!("the {name} has sent a TLS record too large"),
+        Error::PeerMisbehaved(_) => format!("the {name} violated the TLS protocol"),
+        Error::DecryptError => format!("data from the {name} cannot be decrypted"),
+        Error::PeerSentOversizedRecord => format!("the {name} sent a TLS record that is too large"),
         Error::General(text) => format!("TLS failed: {}", excerpt(text, MAX_CHARS)),
         other => format!("TLS failed: {}", excerpt(&other.to_string(), MAX_CHARS)),
     }
@@ -69,21 +72,23 @@ fn certificate(error: &CertificateError, peer: Peer) -> String {
     let (name, authorities) = (peer.name(), peer.authorities());
     match error {
         CertificateError::UnknownIssuer => format!(
-            "is signed by no authority that is trusted here: name its authority's certificate, \
-             or the {name}'s own, in {authorities}"
+            "is not signed by a trusted authority: name the authority's certificate, or the \
+             {name}'s own, in {authorities}"
         ),
         CertificateError::ExpiredContext { time, not_after } => format!(
-            "expired at {}, {} ago: the {name} needs a new one, or our clock is wrong",
+            "expired at {}, {} ago: the {name} needs a new one, or the exporter's clock is wrong",
             date(*not_after),
             age(*time, *not_after)
         ),
         CertificateError::NotValidYetContext { time, not_before } => format!(
-            "is not valid before {}, in {}: our clock or that of its maker is wrong",
+            "is not valid before {}, in {}: the exporter's clock or that of the issuer is wrong",
             date(*not_before),
             age(*not_before, *time)
         ),
         CertificateError::Expired | CertificateError::NotValidYet => {
-            format!("is not valid now: the {name} needs a new one, or our clock is wrong")
+            format!(
+                "is not valid now: the {name} needs a new one, or the exporter's clock is wrong"
+            )
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
             format!("is not for {}: {}", excerpt(&expected.to_str(), MAX_CHARS), names(presented))
@@ -96,12 +101,12 @@ fn certificate(error: &CertificateError, peer: Peer) -> String {
         CertificateError::BadSignature => "is not signed by the authority that it names".to_owned(),
         CertificateError::BadEncoding => "cannot be read".to_owned(),
         CertificateError::UnhandledCriticalExtension => {
-            "has a critical extension that we do not know".to_owned()
+            "has a critical extension that is not supported".to_owned()
         }
         CertificateError::Revoked => "has been revoked".to_owned(),
         CertificateError::UnsupportedSignatureAlgorithmContext { .. }
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "is signed in a way that is not supported: RSA with SHA-256 and ECDSA P-256 are"
+            "has an unsupported signature algorithm: RSA with SHA-256 and ECDSA P-256 are supported"
                 .to_owned()
         }
         CertificateError::ApplicationVerificationFailure => {
@@ -109,14 +114,17 @@ fn certificate(error: &CertificateError, peer: Peer) -> String {
         }
         CertificateError::Other(other) => match other.0.downcast_ref() {
             Some(webpki::Error::CaUsedAsEndEntity) => {
-                format!("is an authority's, and not one of those in {authorities}: name it there")
+                format!(
+                    "is an authority's certificate, and not one of those in {authorities}: name it \
+                     there"
+                )
             }
             Some(webpki::Error::UnsupportedCertVersion) => {
-                "is of X.509 version 1: make one of version 3".to_owned()
+                "has X.509 version 1: create one with version 3".to_owned()
             }
-            _ => format!("is not taken: {}", excerpt(&other.0.to_string(), MAX_CHARS)),
+            _ => format!("is rejected: {}", excerpt(&other.0.to_string(), MAX_CHARS)),
         },
-        other => format!("is not taken: {}", excerpt(&other.to_string(), MAX_CHARS)),
+        other => format!("is rejected: {}", excerpt(&other.to_string(), MAX_CHARS)),
     }
 }
 
@@ -160,7 +168,7 @@ fn purposes(presented: &[ExtendedKeyPurpose]) -> String {
             ExtendedKeyPurpose::Other(_) => "something else",
         })
         .collect();
-    if shown.is_empty() { "nothing that it names".to_owned() } else { shown.join(", ") }
+    if shown.is_empty() { "unnamed purposes".to_owned() } else { shown.join(", ") }
 }
 
 /// Returns the alert with which the other side ended the connection as a sentence.
@@ -172,7 +180,7 @@ fn alert_sentence(alert: AlertDescription, peer: Peer) -> String {
     };
     match alert {
         AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {
-            format!("the {name} wants a certificate of ours: name one in {keys}")
+            format!("the {name} requires a certificate from the exporter: name one in {keys}")
         }
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
@@ -180,24 +188,24 @@ fn alert_sentence(alert: AlertDescription, peer: Peer) -> String {
         | AlertDescription::CertificateExpired
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnknownCA => format!(
-            "the {name} does not take our certificate ({}): look at {keys}",
+            "the {name} rejects the exporter's certificate ({}): check {keys}",
             alert_name(alert)
         ),
-        AlertDescription::AccessDenied => format!("the {name} does not let us in"),
+        AlertDescription::AccessDenied => format!("the {name} denies access"),
         AlertDescription::ProtocolVersion => {
-            format!("the {name} does not speak a version of TLS that we do")
+            format!("the {name} supports no TLS version that the exporter supports")
         }
         AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => format!(
-            "the {name} has found no way to speak TLS with us: no common version, cipher or \
-             group, or it wants a certificate of ours"
+            "the {name} rejected the TLS handshake: no common version, cipher or group, or it \
+             requires a certificate from the exporter"
         ),
         AlertDescription::UnrecognisedName => {
-            format!("the {name} knows no host of the name that we asked for: look at base_url")
+            format!("the {name} does not know the requested host name: check base_url")
         }
         AlertDescription::NoApplicationProtocol => {
-            format!("the {name} speaks no version of HTTP that we do")
+            format!("the {name} supports no HTTP version that the exporter offers")
         }
-        other => format!("the {name} has ended the TLS connection: {}", alert_name(other)),
+        other => format!("the {name} closed the TLS connection: {}", alert_name(other)),
     }
 }
 
@@ -227,12 +235,15 @@ fn message(error: &InvalidMessage, peer: Peer) -> String {
     let name = peer.name();
     match (error, peer) {
         (InvalidMessage::InvalidContentType, Peer::Server) => format!(
-            "the {name} does not speak TLS at this port: is the address one of http://, not https://?"
+            "the {name} does not speak TLS on this port: should the URL begin with http:// instead \
+             of https://?"
         ),
         (InvalidMessage::InvalidContentType, Peer::Client) => {
-            format!("the {name} does not speak TLS: it may have asked by http://")
+            format!(
+                "the {name} does not speak TLS: its URL may begin with http:// instead of https://"
+            )
         }
-        _ => format!("what the {name} has sent is no TLS that can be read"),
+        _ => format!("data from the {name} is not valid TLS"),
     }
 }
 
@@ -244,20 +255,20 @@ fn incompatible(error: &PeerIncompatible, peer: Peer) -> String {
         | PeerIncompatible::SupportedVersionsExtensionRequired
         | PeerIncompatible::Tls12NotOffered
         | PeerIncompatible::Tls12NotOfferedOrEnabled => {
-            "it does not speak a version of TLS that is allowed here: look at min_version"
+            "it supports no allowed TLS version: check min_version"
         }
         PeerIncompatible::NoCipherSuitesInCommon => "no common cipher suite",
-        PeerIncompatible::NoKxGroupsInCommon => "no common group for the key exchange",
+        PeerIncompatible::NoKxGroupsInCommon => "no common key exchange group",
         PeerIncompatible::NoSignatureSchemesInCommon
         | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => {
-            "no common kind of signature"
+            "no common signature scheme"
         }
         PeerIncompatible::ExtendedMasterSecretExtensionRequired => {
             "it lacks the extended master secret (RFC 7627)"
         }
-        _ => "it lacks what we need of TLS",
+        _ => "it lacks a required TLS feature",
     };
-    format!("the {name} and we cannot speak TLS: {what}")
+    format!("no TLS connection with the {name} is possible: {what}")
 }
 
 #[cfg(test)]
@@ -288,31 +299,33 @@ mod tests {
     fn what_is_wrong_with_a_certificate_is_a_sentence() {
         let other = |error| CertificateError::Other(OtherError(Arc::new(error)));
         for (error, expected) in [
-            (
-                CertificateError::UnknownIssuer,
-                "is signed by no authority that is trusted here: name its",
-            ),
+            (CertificateError::UnknownIssuer, "is not signed by a trusted authority: name the"),
             (
                 CertificateError::ExpiredContext {
                     time: at(1_700_200_005),
                     not_after: at(1_700_000_000),
                 },
-                "expired at 2023-11-14T22:13:20Z, 2d ago: the server needs a new one, or our clock is wrong",
+                "expired at 2023-11-14T22:13:20Z, 2d ago: the server needs a new one, or the \
+                 exporter's clock is wrong",
             ),
             (
                 CertificateError::NotValidYetContext {
                     time: at(1_700_000_000),
                     not_before: at(1_700_000_090),
                 },
-                "is not valid before 2023-11-14T22:14:50Z, in 1m30s: our clock or that of its maker is wrong",
+                "is not valid before 2023-11-14T22:14:50Z, in 1m30s: the exporter's clock or that \
+                 of the issuer is wrong",
             ),
             (
                 misnamed(vec!["DnsName(\"localhost\")".into(), "IpAddress(127.0.0.1)".into()]),
                 "is not for gateway.example: it is for localhost, 127.0.0.1",
             ),
             (misnamed(Vec::new()), "is not for gateway.example: it has no subjectAltName"),
-            (other(webpki::Error::CaUsedAsEndEntity), "is an authority's, and not one of those in"),
-            (other(webpki::Error::UnsupportedCertVersion), "is of X.509 version 1"),
+            (
+                other(webpki::Error::CaUsedAsEndEntity),
+                "is an authority's certificate, and not one of those in",
+            ),
+            (other(webpki::Error::UnsupportedCertVersion), "has X.509 version 1"),
         ] {
             let sentence = of_server(error);
             let expected = format!("the server's certificate {expected}");
@@ -331,21 +344,30 @@ mod tests {
     #[test]
     fn what_the_other_side_says_is_a_sentence() {
         for (alert, expected) in [
-            (AlertDescription::CertificateRequired, "the server wants a certificate of ours: name"),
-            (AlertDescription::UnknownCA, "the server does not take our certificate (unknown ca)"),
-            (AlertDescription::ProtocolVersion, "the server does not speak a version of TLS"),
-            (AlertDescription::UnrecognisedName, "the server knows no host of the name"),
+            (
+                AlertDescription::CertificateRequired,
+                "the server requires a certificate from the exporter: name",
+            ),
+            (
+                AlertDescription::UnknownCA,
+                "the server rejects the exporter's certificate (unknown ca)",
+            ),
+            (AlertDescription::ProtocolVersion, "the server supports no TLS version"),
+            (
+                AlertDescription::UnrecognisedName,
+                "the server does not know the requested host name",
+            ),
             (
                 AlertDescription::InternalError,
-                "the server has ended the TLS connection: internal error",
+                "the server closed the TLS connection: internal error",
             ),
-            (AlertDescription::Unknown(200), "the server has ended the TLS connection: alert 200"),
+            (AlertDescription::Unknown(200), "the server closed the TLS connection: alert 200"),
         ] {
             let sentence = of_server(Error::AlertReceived(alert));
             assert!(sentence.starts_with(expected), "{sentence}");
         }
         let plain = of_server(Error::InvalidMessage(InvalidMessage::InvalidContentType));
-        assert!(plain.contains("does not speak TLS at this port"), "{plain}");
+        assert!(plain.contains("does not speak TLS on this port"), "{plain}");
         let client = explain(&CertificateError::UnknownIssuer.into(), Peer::Client);
         assert!(client.contains("the client's own, in client_ca_file"), "{client}");
     }

@@ -176,7 +176,7 @@ impl PasswordVerifier {
         let is_known = guess.users.get(&guess.user).is_some();
         let equal = bcrypt::verify(guess.password.expose_secret(), guess.hash.expose_secret());
         let is_right = equal.unwrap_or(false) && is_known;
-        tracing::debug!(admitted = is_right, "a password was compared with a hash");
+        tracing::debug!(admitted = is_right, "compared a password with its hash");
         if let Some(tag) = guess.tag {
             let VerifierState { cache, pending, .. } = &mut *self.state.lock();
             pending.remove(&tag);

@@ -59,7 +59,7 @@ pub fn load(path: &Path) -> (Result<WebConfig, Diagnostics>, WatchedFiles) {
     let config = read_yaml::read(&name, content, |raw: RawWebConfig, sink| {
         if let Some(place) = raw.rate_limit.location {
             let mistake = Diagnostic::new(place, "rate_limit is not supported");
-            sink.push(mistake.hint("--web.max-requests limits requests at once"));
+            sink.push(mistake.hint("--web.max-requests limits simultaneous scrapes"));
         }
         let users = raw.basic_auth_users.get().map(|table| users(table, sink));
         let headers =
@@ -243,20 +243,20 @@ pub fn users(table: &OrderedMap<SecretText>, sink: &DiagnosticSink) -> Users {
             continue;
         };
         if name.contains(':') {
-            report(Diagnostic::new(name_place, "a user's name cannot hold `:`"));
+            report(Diagnostic::new(name_place, "a user name must not contain `:`"));
         }
         match HashParts::from_str(hash.expose_secret()) {
             Ok(parts) if (MIN_COST..=MAX_COST).contains(&parts.get_cost()) => {}
             Ok(_) => {
-                let message = format!("the hash has a cost outside {MIN_COST} to {MAX_COST}");
+                let message = format!("the cost of the hash must be from {MIN_COST} to {MAX_COST}");
                 report(
                     Diagnostic::new(place, message)
-                        .hint("10 is usual, and takes a tenth of a second"),
+                        .hint("10 is usual and takes a tenth of a second"),
                 );
             }
             Err(_) => {
                 let mistake = Diagnostic::new(place, "not a bcrypt hash");
-                report(mistake.hint("make one with `htpasswd -nBC 10 \"\" | tr -d ':\\n'`"));
+                report(mistake.hint("create one with `htpasswd -nBC 10 \"\" | tr -d ':\\n'`"));
             }
         }
         users.push(User { name: name.as_str().into(), hash: hash.clone() });

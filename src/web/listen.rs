@@ -177,7 +177,7 @@ impl WebServer {
                 let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
                 let error =
                     inner.map_or_else(|| error.to_string(), |error| explain(error, Peer::Client));
-                tracing::debug!(error, "a TLS handshake failed");
+                tracing::debug!(error, "TLS handshake failed");
             }
         }
     }

@@ -151,7 +151,7 @@ mod tests {
             }
         };
         assert_eq!(frames, CHUNKS_AHEAD);
-        assert_eq!(broken.unwrap().unwrap_err().to_string(), "the answer broke off");
+        assert_eq!(broken.unwrap().unwrap_err().to_string(), "the answer was interrupted");
     }
 
     #[tokio::test]

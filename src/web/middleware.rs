@@ -132,7 +132,7 @@ impl RequestLimit {
     /// Limits scrapes to `most`; 0 means no limit.
     pub fn scrapes(most: usize, telemetry: &Arc<Telemetry>) -> Self {
         let message = format!(
-            "{most} scrapes are being answered, which is the limit of --web.max-requests; try again\n"
+            "{most} scrapes are in progress, which is the limit of --web.max-requests; try again\n"
         );
         let most = if most == 0 { Semaphore::MAX_PERMITS } else { most };
         Self::new(most, RejectReason::Scrapes, message, telemetry)
@@ -142,7 +142,7 @@ impl RequestLimit {
     pub fn pages(telemetry: &Arc<Telemetry>) -> Self {
         Self::constant(
             MAX_PAGE_REQUESTS,
-            "pages and lists are being answered",
+            "requests for pages and lists are in progress",
             RejectReason::Pages,
             telemetry,
         )
@@ -150,11 +150,16 @@ impl RequestLimit {
 
     /// Limits probes.
     pub fn probes(telemetry: &Arc<Telemetry>) -> Self {
-        Self::constant(MAX_PROBES, "probes are under way", RejectReason::Probes, telemetry)
+        Self::constant(MAX_PROBES, "probes are in progress", RejectReason::Probes, telemetry)
     }
 
     fn constant(most: usize, what: &str, reason: RejectReason, telemetry: &Arc<Telemetry>) -> Self {
-        Self::new(most, reason, format!("{most} {what}, which is the most; try again\n"), telemetry)
+        Self::new(
+            most,
+            reason,
+            format!("{most} {what}, which is the limit; try again\n"),
+            telemetry,
+        )
     }
 
     fn new(most: usize, reason: RejectReason, message: String, telemetry: &Arc<Telemetry>) -> Self {

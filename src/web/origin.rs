@@ -109,7 +109,7 @@ pub async fn require_host(
         return next.run(request).await;
     }
     telemetry.web.rejected(RejectReason::Host);
-    let message = "the header Host is missing, given twice or not readable\n";
+    let message = "the header Host is missing, repeated or unreadable\n";
     (StatusCode::BAD_REQUEST, message).into_response()
 }
 
@@ -125,7 +125,7 @@ pub async fn refuse_foreign(
         return next.run(request).await;
     }
     telemetry.web.rejected(RejectReason::CrossSite);
-    (StatusCode::FORBIDDEN, "the page of another site may not ask for this\n").into_response()
+    (StatusCode::FORBIDDEN, "pages of other sites must not request this\n").into_response()
 }
 
 #[cfg(test)]

@@ -221,8 +221,10 @@ fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
     let config = web.live.config();
     let is_configured = config.providers.iter().any(|known| *known.name == *provider);
     let (of_provider, of_task) = (("provider", provider), ("task_id", id));
-    let poll =
-        ("Poll it now, and show request, answer and mapping", format::probe_link(provider, id));
+    let poll = (
+        "Poll the task now, and show the request, the answer and the mapping",
+        format::probe_link(provider, id),
+    );
     let json = ("As JSON", format::tasks_json_link(&[of_provider, of_task]));
     let beside = ("All tasks of the provider", format::tasks_link(&[of_provider]));
     let (problem, links) = match found {

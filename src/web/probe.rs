@@ -49,7 +49,7 @@ impl ProbeParams {
                 ("task_id", _) => params.task_id = Some(value),
                 ("debug", "true" | "1") => params.debug = true,
                 ("debug", "false" | "0" | "") => params.debug = false,
-                ("debug", _) => return Err("debug is true or false".to_owned()),
+                ("debug", _) => return Err("debug must be true or false".to_owned()),
                 _ => match key.strip_prefix("param.") {
                     Some(name) => params.task_params.push((name.to_owned(), value)),
                     None => return Err(format!("unknown parameter {key:?}")),
@@ -88,7 +88,7 @@ fn budget(headers: &HeaderMap) -> Result<Option<Duration>, String> {
             let timeout = Duration::try_from_secs_f64(seconds).ok();
             Ok(timeout.map(|timeout| timeout.saturating_sub(MARGIN.min(timeout / 2))))
         }
-        _ => Err(format!("the header {SCRAPE_TIMEOUT} is a number of seconds")),
+        _ => Err(format!("the header {SCRAPE_TIMEOUT} must be a number of seconds")),
     }
 }
 

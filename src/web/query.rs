@@ -79,14 +79,15 @@ impl TaskFilter {
                 ("task_id", _) => filter.task_id = Some(value),
                 ("state", _) => {
                     let known = State::ALL.into_iter().find(|state| state.as_str() == value);
-                    filter.state = Some(known.ok_or_else(|| format!("no state {value:?}"))?);
+                    filter.state = Some(known.ok_or_else(|| format!("unknown state {value:?}"))?);
                 }
                 ("stuck", "true" | "1") => filter.stuck = Some(true),
                 ("stuck", "false" | "0") => filter.stuck = Some(false),
-                ("stuck", _) => return Err("stuck is true or false".to_owned()),
+                ("stuck", _) => return Err("stuck must be true or false".to_owned()),
                 _ => {
                     return Err(format!(
-                        "unknown parameter {key:?}: provider, state, stuck and task_id narrow"
+                        "unknown parameter {key:?}: the filters are provider, state, stuck and \
+                         task_id"
                     ));
                 }
             }
@@ -168,11 +169,11 @@ mod tests {
         assert_eq!(all.pairs(), [&pairs[..], &[("task_id", "x/y")]].concat());
         let nothing = "provider=&state=&stuck=&task_id=";
         assert_eq!(TaskFilter::parse_form(nothing), Ok(TaskFilter::default()));
-        assert_eq!(TaskFilter::parse(nothing), Err(r#"no state """#.to_owned()));
+        assert_eq!(TaskFilter::parse(nothing), Err(r#"unknown state """#.to_owned()));
         for (query, message) in [
-            ("state=lost", r#"no state "lost""#),
-            ("stuck=maybe", "stuck is true or false"),
-            ("a=1", r#"unknown parameter "a": provider, state, stuck and task_id narrow"#),
+            ("state=lost", r#"unknown state "lost""#),
+            ("stuck=maybe", "stuck must be true or false"),
+            ("a=1", r#"unknown parameter "a": the filters are provider, state, stuck and task_id"#),
             ("state=queued&state=queued", r#"the parameter "state" is given twice"#),
         ] {
             for read in [TaskFilter::parse, TaskFilter::parse_form] {

@@ -142,7 +142,7 @@ impl http_body::Body for ChunkedBody {
         Poll::Ready(match ready!(self.receiver.poll_recv(context)) {
             Some(Chunk::Data(bytes)) => Some(Ok(Frame::data(bytes))),
             Some(Chunk::End) => None,
-            None => Some(Err(io::Error::other("the answer broke off"))),
+            None => Some(Err(io::Error::other("the answer was interrupted"))),
         })
     }
 }

@@ -306,7 +306,7 @@ impl RenderedDiagnostic {
             message.extend(detail.chars().map(printable));
         }
         if is_hidden {
-            message.push_str(" (line not shown: it may hold a secret)");
+            message.push_str(" (line not shown: it may contain a secret)");
         }
         let excerpt = found.filter(|_| !is_hidden).and_then(|((_, column), line)| {
             excerpt(line, usize::try_from(column).ok()?, source.format)

@@ -254,7 +254,7 @@ impl SyntaxError {
     }
 }
 
-const INDENTATION: &str = "check the indentation of this line and of the ones above";
+const INDENTATION: &str = "check the indentation of this line and of the lines above it";
 const SPACES: &str = "indent with spaces";
 
 impl From<&ScanError> for SyntaxError {
@@ -274,7 +274,7 @@ fn explain(kind: &ErrorKind) -> (&'static str, Option<&'static str>) {
         | ErrorKind::InvalidMappingValueWhitespace
         | ErrorKind::FlowMappingValueAdjacentCollection => (
             "not valid YAML: a `:` where no key can be",
-            Some("check the indentation, and quote text that holds `: `"),
+            Some("check the indentation, and quote text that contains `: `"),
         ),
         ErrorKind::ExpectedBlockMappingKey | ErrorKind::InvalidIndentation => {
             ("not valid YAML: expected a key", Some(INDENTATION))
@@ -284,7 +284,7 @@ fn explain(kind: &ErrorKind) -> (&'static str, Option<&'static str>) {
         }
         ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => (
             "not valid YAML: expected a `:` after a key",
-            Some("a key needs a `:` and a space behind it"),
+            Some("a key needs a `:` and a space after it"),
         ),
         ErrorKind::ExpectedFlowSequenceSeparator => ("not valid YAML: expected `,` or `]`", None),
         ErrorKind::ExpectedFlowMappingSeparator => ("not valid YAML: expected `,` or `}`", None),
@@ -298,7 +298,7 @@ fn explain(kind: &ErrorKind) -> (&'static str, Option<&'static str>) {
             ("not valid YAML: a quote or bracket is never closed", None)
         }
         ErrorKind::MisplacedFlowCollectionEnd | ErrorKind::MismatchedFlowCollectionEnd { .. } => {
-            ("not valid YAML: a bracket that closes nothing", None)
+            ("not valid YAML: a closing bracket without an opening one", None)
         }
         ErrorKind::BlockSequenceEntryNotAllowed
         | ErrorKind::BlockEntryInFlowCollection
@@ -307,10 +307,10 @@ fn explain(kind: &ErrorKind) -> (&'static str, Option<&'static str>) {
         }
         ErrorKind::InvalidTrailingSingleQuotedScalar
         | ErrorKind::InvalidTrailingDoubleQuotedScalar => {
-            ("not valid YAML: text behind a closing quote", None)
+            ("not valid YAML: text after a closing quote", None)
         }
         ErrorKind::UnexpectedCharacter { .. } => (
-            "not valid YAML: no value can begin with this character",
+            "not valid YAML: a value cannot begin with this character",
             Some("quote text that begins with a special character"),
         ),
         ErrorKind::TabNotAllowed
@@ -327,7 +327,7 @@ fn explain(kind: &ErrorKind) -> (&'static str, Option<&'static str>) {
         | ErrorKind::InvalidLowSurrogateHexEscape
         | ErrorKind::MissingLowSurrogate
         | ErrorKind::UnpairedLowSurrogate => {
-            ("not valid YAML: unknown escape in a quoted text", None)
+            ("not valid YAML: unknown escape in quoted text", None)
         }
         ErrorKind::UnknownAnchor => {
             ("not valid YAML: an alias to an anchor that does not exist", None)

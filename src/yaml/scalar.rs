@@ -165,7 +165,7 @@ texts! {
     SecretText, "a secret text", ["string", "number", "boolean"];
     UrlText, "a URL", "string";
     SchemeText, "a word", "string";
-    TemplateText, "text that may hold placeholders", ["string", "number", "boolean"];
+    TemplateText, "text that may contain placeholders", ["string", "number", "boolean"];
 }
 
 impl Scalar for PrometheusDuration {
@@ -189,7 +189,8 @@ impl Scalar for ByteSize {
     const EXPECTED: &'static str = "a size in bytes such as 1MiB";
 
     fn parse(text: &str) -> Result<Self, String> {
-        const SYNTAX: &str = "not a size\nwrite it as 512KiB or 1MiB, or as bytes without a unit";
+        const SYNTAX: &str =
+            "not a size\nwrite it as 512KiB or 1MiB, or as a number of bytes without a unit";
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let (number, unit) = text.split_at_checked(digits).ok_or(SYNTAX)?;
         // As in Prometheus, KB is 1,024 bytes too.
@@ -209,7 +210,7 @@ impl Scalar for ByteSize {
         let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
         let bytes = bytes.filter(|bytes| *bytes <= MAX_SIZE).ok_or("more than 1GiB")?;
         match usize::try_from(bytes) {
-            Ok(0) => Err("must be more than zero".into()),
+            Ok(0) => Err("must be greater than zero".into()),
             Ok(bytes) => Ok(Self(bytes)),
             Err(_) => Err("more than this machine can address".into()),
         }
@@ -232,7 +233,7 @@ impl Scalar for Share {
         let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         let number = text.parse::<f64>().ok().filter(|_| is_plain);
         let number = number.filter(|number| (MIN_SHARE..=1.0).contains(number));
-        number.map(Self).ok_or_else(|| format!("not {}\na tenth is 0.1", Self::EXPECTED))
+        number.map(Self).ok_or_else(|| format!("not {}\nwrite a tenth as 0.1", Self::EXPECTED))
     }
 
     fn schema() -> Schema {

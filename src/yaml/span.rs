@@ -182,9 +182,9 @@ impl<T: JsonSchema> JsonSchema for OrderedMap<T> {
 #[serde(rename = "$either")]
 #[schemars(untagged, inline)]
 pub enum Either<S, B> {
-    /// Written short.
+    /// The short form.
     Short(S),
-    /// Written as a block of keys.
+    /// The long form: a block of keys.
     Long(Box<B>),
 }
 
@@ -193,7 +193,7 @@ pub enum Either<S, B> {
 #[serde(rename = "$one_or_many")]
 #[schemars(untagged, inline)]
 pub enum OneOrMany<T> {
-    /// One.
+    /// A single value.
     One(T),
     /// A list, possibly empty.
     Many(Vec<Spanned<T>>),

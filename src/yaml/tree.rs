@@ -225,7 +225,7 @@ impl NodeBudget {
     }
 }
 
-const TOO_MANY: &str = "aliases expand to more than the file can hold";
+const TOO_MANY: &str = "aliases expand to more than the file may contain";
 
 impl<'t> TreeReader<'t> {
     fn new(text: &'t str, document: u32) -> Self {

@@ -236,11 +236,11 @@ fn slashes_of_a_value_are_kept_where_the_path_says_so() {
     exporter.await_state("models/m:x/1", "running");
     exporter.await_state("a", "running");
     for (query, says) in [
-        ("task_id=..%2Fadmin&param.kind=a", "a task ID has no segment"),
-        ("task_id=a%2F%2Fb&param.kind=a", "a task ID has no segment"),
-        ("task_id=a%3Fb&param.kind=a", "a task ID has no `?`"),
-        ("task_id=b&param.kind=a%2F..%2Fb", "the param \"kind\" has no segment"),
-        ("task_id=b&param.kind=a%5Cb", "the param \"kind\" has no `?`"),
+        ("task_id=..%2Fadmin&param.kind=a", "a task ID must not have a segment"),
+        ("task_id=a%2F%2Fb&param.kind=a", "a task ID must not have a segment"),
+        ("task_id=a%3Fb&param.kind=a", "a task ID must not contain `?`"),
+        ("task_id=b&param.kind=a%2F..%2Fb", "the param \"kind\" must not have a segment"),
+        ("task_id=b&param.kind=a%5Cb", "the param \"kind\" must not contain `?`"),
     ] {
         let reply = exporter.get(&format!("/probe?provider=api&{query}"));
         assert_eq!(reply.status, 400, "{query}: {}", reply.text());

@@ -68,7 +68,7 @@ fn a_gateway_without_batches_is_asked_for_each_task() {
     let asked = gateway.asked();
     let batches = asked.iter().filter(|asked| is_batch(asked)).count();
     assert!((1..=16).contains(&batches) && asked.len() >= 20 + batches, "{batches} batches");
-    assert_eq!(exporter.process.log().matches("no batch query here").count(), 1);
+    assert_eq!(exporter.process.log().matches("does not support batches").count(), 1);
 }
 
 /// A batch of one task gets the answer that a batch of many would get.
@@ -146,7 +146,7 @@ fn a_broken_task_fails_alone() {
         let samples = exporter.await_value("aitask_error", &broken, 1.0);
         assert_eq!(samples.find("aitask_error", &[]).len(), 1, "{reason}");
         let log = exporter.process.log();
-        let logged = log.matches("with these tasks no batch can be read").count();
+        let logged = log.matches("these tasks make every batch unreadable").count();
         assert_eq!(logged, 1, "{log}");
 
         // Its neighbours are in batches again, and not every round is divided.
@@ -207,6 +207,6 @@ fn a_gateway_that_answers_garbage_is_not_asked_more_for_it() {
     assert!(singles.len() <= 16, "{} requests for single tasks", singles.len());
     assert!(batches.len() as f64 <= polls / 5.0 + 32.0, "{} for {polls} polls", batches.len());
     let log = exporter.process.log();
-    assert_eq!(log.matches("no part of a batch can be read").count(), 1, "{log}");
-    assert!(!log.contains("with these tasks no batch"), "{log}");
+    assert_eq!(log.matches("no part of a batch is readable").count(), 1, "{log}");
+    assert!(!log.contains("these tasks make every batch"), "{log}");
 }

@@ -79,7 +79,7 @@ fn what_cannot_speak_tls_is_placed() {
     for (tls, expected) in [
         (
             &["ca_file: ca.pem", "cert_file: server.pem", "key_file: other.key"][..],
-            "aitask.yml:7:17: the certificate and the key do not belong together\n",
+            "aitask.yml:7:17: the certificate and the key do not match\n",
         ),
         (
             &["cert_file: server.pem", "key_file: encrypted.key"],
@@ -87,7 +87,7 @@ fn what_cannot_speak_tls_is_placed() {
         ),
         (
             &["cert_file: server.pem", "key_file: rubbish.key"],
-            "aitask.yml:6:17: the private key is of no kind that TLS can use here\n",
+            "aitask.yml:6:17: this kind of private key is not supported\n",
         ),
         (
             &["cert_file: rubbish.pem", "key_file: other.key"],

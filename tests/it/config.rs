@@ -159,7 +159,7 @@ fn at_most_fifty_mistakes_are_told() {
     let tasks: String = (0..60).map(|_| "  - ''\n").collect();
     let text = format!("providers: [{{ name: a, preset: mjdjourney }}]\ntasks:\n{tasks}");
     let said = load_text(&text).unwrap_err();
-    assert_eq!(said.matches("a task ID is not empty").count(), 50);
+    assert_eq!(said.matches("a task ID must not be empty").count(), 50);
     assert!(said.ends_with("\n… and 10 more"), "{said}");
 }
 

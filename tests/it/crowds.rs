@@ -107,7 +107,7 @@ fn one_connection_too_many_closes_the_idlest() {
     assert!(silent[0].read_to_end(&mut rest).is_ok());
     // The request in flight is answered.
     reader.read_to_end(&mut answer).unwrap();
-    assert!(answer.ends_with(b"\r\n0\r\n\r\n"), "the answer broke off");
+    assert!(answer.ends_with(b"\r\n0\r\n\r\n"), "the answer was interrupted");
 }
 
 /// The status that a request with a head of this size gets.

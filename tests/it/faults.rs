@@ -234,7 +234,11 @@ fn an_id_that_was_never_known_ends_as_not_found() {
         assert_eq!(end.value(zero, &[]), Some(0.0), "{zero}");
     }
     let page = exporter.get("/tasks/mj/missing-1");
-    assert!(page.text().contains("Not found: the provider denies it"), "{}", page.text());
+    assert!(
+        page.text().contains("Not found: the provider answers that the task does not exist"),
+        "{}",
+        page.text()
+    );
     let times = gateway.request_times("missing-1");
     assert!(times.len() >= 3 && times[times.len() - 1] - times[0] >= 2_000, "{times:?}");
 

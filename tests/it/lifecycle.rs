@@ -167,9 +167,9 @@ fn a_scrape_under_way_is_finished() {
     exporter.process.signal("TERM");
     until("it is stopping", || exporter.process.log().contains("msg=stopping"));
     stream.read_to_end(&mut answer).unwrap();
-    assert!(answer.ends_with(b"\r\n0\r\n\r\n"), "the answer broke off");
+    assert!(answer.ends_with(b"\r\n0\r\n\r\n"), "the answer was interrupted");
     assert_eq!(exporter.process.wait().code(), Some(0), "{}", exporter.process.log());
-    assert!(!exporter.process.log().contains("before all was finished"));
+    assert!(!exporter.process.log().contains("before all requests had finished"));
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_reload_under_way_does_not_hold_up_the_end() {
     // The request was accepted, rejected because the process is stopping, or never read.
     let mut answer = String::new();
     let heard = stream.read_to_string(&mut answer).is_ok_and(|length| length > 0);
-    let answered = answer.contains("configuration reloaded") || answer.contains("is ending");
+    let answered = answer.contains("configuration reloaded") || answer.contains("is stopping");
     assert!(answered || !heard, "{answer}");
     assert_eq!(exporter.process.wait().code(), Some(0), "{}", exporter.process.log());
 }

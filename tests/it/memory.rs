@@ -88,8 +88,8 @@ fn broken() -> Vec<List> {
     let mut lists = vec![
         list(Place::Text, 1, "duplicate task", repeat(LARGE, "a\n")),
         list(Place::Text, 0, "a task ID", repeat(LARGE, "..\n")),
-        list(Place::Text, 0, "a `#` behind a task ID", repeat(LARGE, "a #\n")),
-        list(Place::Text, 0, "a task ID has at most", repeat(LARGE, "a")),
+        list(Place::Text, 0, "a `#` after a task ID", repeat(LARGE, "a #\n")),
+        list(Place::Text, 0, "a task ID must have at most", repeat(LARGE, "a")),
         list(Place::Yaml, 0, "a control character", repeat(LARGE, "\u{0}")),
         list(Place::Yaml, 0, "nested too deeply", repeat(LARGE, "[")),
         list(Place::Yaml, 0, "nested too deeply", repeat(LARGE, "- ")),
@@ -107,10 +107,10 @@ fn broken() -> Vec<List> {
     let (keys, _) = number(LARGE, |n| format!("k{n}: v, "));
     lists.extend([
         list(Place::Yaml, 1, "duplicate task", format!("[{}]\n", repeat(SMALL, "a,"))),
-        list(Place::Yaml, 0, "has no value", repeat(SMALL, "-\n")),
+        list(Place::Yaml, 0, "missing value", repeat(SMALL, "-\n")),
         list(Place::Yaml, 0, "expected text", repeat(SMALL, &deep)),
         list(Place::Yaml, 0, "aliases expand", format!("{wide}{}", repeat(SMALL, "- *a\n"))),
-        list(Place::Yaml, 0, "closes nothing", repeat(SMALL, "- a\n") + "]"),
+        list(Place::Yaml, 0, "closing bracket without", repeat(SMALL, "- a\n") + "]"),
         list(Place::Yaml, 0, "more keys and values", format!("- {{{keys}}}\n")),
         items(Place::Yaml, SMALL, "unknown key", |n| format!("{{ id: {n}, key: value }}")),
         items(Place::Yaml, SMALL, "more than 10000 anchors", |n| format!("&a{n} x{n}")),

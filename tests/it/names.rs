@@ -68,7 +68,7 @@ fn a_silent_name_server_of_one_provider_stops_no_other() {
     for (through, host) in
         [("", "silent.test"), ("", "silent-2.test"), ("through proxy_url: ", "silent-3.test")]
     {
-        let detail = "no whole answer within 300ms: the name server does not answer for";
+        let detail = "no complete answer within 300ms: the name server does not answer for";
         assert!(log.contains(&format!("detail=\"{through}{detail} {host}\"")), "{host}: {log}");
     }
     assert!(!log.contains("credentials"), "{log}");

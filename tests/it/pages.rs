@@ -130,7 +130,7 @@ fn the_worst_tasks_stand_first_and_each_has_a_page() {
     {
         assert!(narrowed.text().contains(chosen), "{chosen}: {}", narrowed.text());
     }
-    assert!(text(narrowed.text()).ends_with(" No task fits."));
+    assert!(text(narrowed.text()).ends_with(" No task matches."));
     let nobody = page(&exporter, "/tasks?provider=%3Cnobody%3E");
     assert!(text(nobody.text()).ends_with(" No provider “<nobody>” is configured."));
 
@@ -188,7 +188,7 @@ fn the_page_of_a_task_tells_all_that_is_known() {
         "lost/&amp; Stuck: enqueued 2h ago; stuck_after is 10m. The last poll failed: api: code 7 ",
         " Provider mj ",
         " Status queued – the provider's word ",
-        " ago) – says the provider ",
+        " ago) – reported by the provider ",
         " Queue age 2h ",
         " Stuck yes – enqueued 2h ago; stuck_after is 10m ",
         " Progress ",
@@ -213,16 +213,16 @@ fn the_page_of_a_task_tells_all_that_is_known() {
     let failed = told.split("Failed polls of this task").nth(1).unwrap();
     assert!(failed.matches(" api 7 ").count() >= 1, "{failed}");
     let quiet = text(page(&exporter, "/tasks/mj/plain").text());
-    assert!(quiet.contains(" Failed polls of this task None is remembered. "), "{quiet}");
+    assert!(quiet.contains(" Failed polls of this task None recorded. "), "{quiet}");
 
     let of = |target: &str| text(page(&exporter, target).text());
     until("the end is known", || of("/tasks/mj/done-1").contains(" State succeeded – final: "));
     let done = of("/tasks/mj/done-1");
-    assert!(done.contains(" Duration ") && done.contains(" End seen 2"), "{done}");
+    assert!(done.contains(" Duration ") && done.contains(" End observed 2"), "{done}");
     assert!(!done.contains("Queue age") && !done.contains("Stuck"), "{done}");
     until("it waits", || {
         of("/tasks/mj/waiting-1")
-            .contains(" Stuck no – it waits for the user, not for the provider ")
+            .contains(" Stuck no – the task waits for the user, not for the provider ")
     });
     let params = of("/tasks/k/running-1");
     assert!(params.contains(" Param key shown Param kind text2video "), "{params}");
@@ -316,11 +316,11 @@ fn what_is_not_there_or_not_understood_is_told() {
         assert!(links(reply.text()).iter().any(|link| link == linked), "{target}");
     }
     for (target, sentence) in [
-        ("/tasks?state=lost", "no state \"lost\"\n"),
-        ("/tasks?stuck=perhaps", "stuck is true or false\n"),
+        ("/tasks?state=lost", "unknown state \"lost\"\n"),
+        ("/tasks?stuck=perhaps", "stuck must be true or false\n"),
         (
             "/tasks?oops=1",
-            "unknown parameter \"oops\": provider, state, stuck and task_id narrow\n",
+            "unknown parameter \"oops\": the filters are provider, state, stuck and task_id\n",
         ),
         ("/tasks?provider=a&provider=b", "the parameter \"provider\" is given twice\n"),
         ("/tasks?provider=%FF", "the parameter \"provider\" is not UTF-8 text\n"),
@@ -343,7 +343,7 @@ fn the_table_is_bounded_however_many_tasks_there_are() {
     let reply = page(&exporter, "/tasks");
     let told = text(reply.text());
     assert!(told.contains(" The 200 worst of 20,000 tasks. "), "{}", &told[..1_000]);
-    assert!(told.contains("narrows it down"));
+    assert!(told.contains("Filter by provider, state or ID"));
     assert_eq!(reply.text().matches("\n<tr><td").count(), 200);
     assert!(reply.body.len() < 500_000, "{}", reply.body.len());
     // The ID filter finds the task among them.

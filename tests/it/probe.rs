@@ -111,7 +111,7 @@ fn a_probe_is_over_before_its_reader_gives_up() {
         assert_eq!(samples.value("aitask_error", &[("reason", "timeout")]), Some(1.0));
         let debug = ask("/probe?provider=mj&task_id=running-1&debug=1", "1");
         assert_eq!(debug.status, 503);
-        assert!(debug.text().contains("did not get its turn"), "{}", debug.text());
+        assert!(debug.text().contains("got no turn in time"), "{}", debug.text());
     });
     for garbage in ["soon", "-1", "NaN"] {
         let reply = ask("/probe?provider=mj&task_id=running-1", garbage);

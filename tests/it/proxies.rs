@@ -123,7 +123,10 @@ fn a_bad_proxy_of_the_environment_is_a_mistake_without_its_text() {
     let output = command.output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains(":2:") && said.contains("variable HTTP_PROXY is not the URL"), "{said}");
+    assert!(
+        said.contains(":2:") && said.contains("variable HTTP_PROXY is not a proxy URL"),
+        "{said}"
+    );
     assert!(!said.contains("hunter2"), "{said}");
 }
 

@@ -1,9 +1,10 @@
 //! Another configuration: taken on as a whole or not at all, at once, and nothing that stays
 //! loses its history.
 
+mod followed;
+
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -188,7 +189,7 @@ fn nothing_is_asked_for_tasks_that_have_left() {
     let left: Vec<_> =
         late.filter(|id| id.starts_with("three") || id.starts_with("four")).collect();
     assert!(left.is_empty(), "{left:?}");
-    assert!(!exporter.process.log().contains("no batch query here"));
+    assert!(!exporter.process.log().contains("does not support batches"));
 }
 
 /// Refused credentials stay refused for as long as they are the same, wherever they are written.
@@ -335,7 +336,7 @@ fn a_bad_reload_changes_nothing_and_says_why() {
         let (before, _) = whole.split_once(key).unwrap();
         let reply = exporter.reload(&format!("{before}{key}\n"));
         assert_eq!(reply.status, 500, "{key}");
-        assert!(reply.text().contains("has no value"), "{key}: {}", reply.text());
+        assert!(reply.text().contains("missing value"), "{key}: {}", reply.text());
         assert_eq!(ids(&exporter.scrape()), ["queued-a"], "{key}");
     }
 
@@ -371,8 +372,6 @@ fn reload_takes_post_and_put_and_hangup() {
     assert_eq!(ids(&exporter.scrape()), ["c"]);
 }
 
-const FOLLOW: [&str; 2] = ["--config.enable-auto-reload", "--config.auto-reload-interval=100ms"];
-
 #[test]
 fn a_flood_of_reloads_costs_a_few() {
     let exporter = Exporter::start_idle(30_000, 36, &[]);
@@ -391,75 +390,4 @@ fn a_flood_of_reloads_costs_a_few() {
     assert_eq!(http::send(exporter.address, "POST", "/-/reload", &[], "").unwrap().status, 200);
     let log = exporter.process.log();
     assert!(log.matches("configuration reloaded").count() < 30, "{log}");
-}
-
-#[test]
-fn files_are_followed() {
-    let gateway = Gateway::start();
-    let text = |tasks: &str| {
-        config(&gateway, "1h", tasks) + "task_files: ['tasks.d/*.yml', 'tasks.d/*.txt']\n"
-    };
-    let dir = Dir::with(&text("a"));
-    fs::create_dir(dir.path("tasks.d")).unwrap();
-    let exporter = Exporter::start_in(dir, &FOLLOW);
-    let dir = &exporter.process.dir;
-    let becomes = |what: &str, expected: &[&str]| {
-        until(what, || {
-            let samples = exporter.scrape();
-            ids(&samples) == expected
-        });
-    };
-    dir.write("aitask.yml", &text("a, b"));
-    becomes("the file has changed", &["a", "b"]);
-    dir.write("tasks.d/more.yml", "[c]\n");
-    becomes("a file has come", &["a", "b", "c"]);
-    dir.write("tasks.d/list.txt", "# a comment\nd\n\n e \n");
-    becomes("a list has come", &["a", "b", "c", "d", "e"]);
-    dir.write("tasks.d/more.yml", "[f]\n");
-    becomes("a file of the glob has changed", &["a", "b", "d", "e", "f"]);
-    fs::remove_file(dir.path("tasks.d/list.txt")).unwrap();
-    becomes("a list has gone", &["a", "b", "f"]);
-    dir.write("tasks.d/more.yml", "[f, f]\n");
-    exporter.await_value(SUCCESSFUL, &[], 0.0);
-    becomes("a bad file changes nothing", &["a", "b", "f"]);
-    dir.write("tasks.d/more.yml", "[f]\n");
-    exporter.await_value(SUCCESSFUL, &[], 1.0);
-    // A file that is wrong is reported once, not at every look.
-    let log = exporter.process.log();
-    assert_eq!(log.matches("configuration not reloaded").count(), 1, "{log}");
-}
-
-#[test]
-fn certificates_are_followed() {
-    let gateway = Gateway::start();
-    let (dir, _) = web_config::prepare();
-    let tls = "tls_config: { ca_file: ca.pem, cert_file: server.pem, key_file: server.key }";
-    dir.write("aitask.yml", &format!("providers: [{}]\n", gateway.provider("mj", tls)));
-    let exporter = Exporter::start_in(dir, &FOLLOW);
-    let dir = &exporter.process.dir;
-    for name in ["ca.pem", "server.pem", "server.key"] {
-        let right = dir.read(name);
-        dir.write(name, "no certificate\n");
-        exporter.await_value(SUCCESSFUL, &[], 0.0);
-        dir.write(name, &right);
-        exporter.await_value(SUCCESSFUL, &[], 1.0);
-    }
-}
-
-/// A mounted ConfigMap is a chain of symbolic links, of which the middle one is replaced.
-#[test]
-fn a_kubernetes_config_map_is_followed() {
-    let gateway = Gateway::start();
-    let dir = Dir::new();
-    dir.write("..2026_1/aitask.yml", &config(&gateway, "1h", "a"));
-    dir.write("..2026_2/aitask.yml", &config(&gateway, "1h", "b"));
-    symlink("..2026_1", dir.path("..data")).unwrap();
-    symlink("..data/aitask.yml", dir.path("aitask.yml")).unwrap();
-    let exporter = Exporter::start_in(dir, &FOLLOW);
-    assert_eq!(ids(&exporter.scrape()), ["a"]);
-    let dir = &exporter.process.dir;
-    symlink("..2026_2", dir.path("..data_tmp")).unwrap();
-    fs::rename(dir.path("..data_tmp"), dir.path("..data")).unwrap();
-    fs::remove_dir_all(dir.path("..2026_1")).unwrap();
-    until("the link has moved", || ids(&exporter.scrape()) == ["b"]);
 }

@@ -197,11 +197,11 @@ fn a_file_that_holds_more_than_the_secret_pauses_the_provider() {
     let dropped = [("reason", "credentials")];
     exporter.await_value("aitask_tasks", &[("state", "running")], 2.0);
     for (text, says) in [
-        ("\"zq-token\"", "it stands in quotes"),
+        ("\"zq-token\"", "it is in quotes"),
         ("TOKEN=zq-token", "it is a line such as NAME=…"),
         ("Bearer zq-token", "it begins with its type"),
-        ("${zq-token}\nzq-token", "it has a line break"),
-        ("{{ zq-token }}", "it is a placeholder"),
+        ("${zq-token}\nzq-token", "it contains a line break"),
+        ("{{ zq-token }}", "it is an unresolved placeholder"),
         ("zq-\u{200b}token", "U+200B"),
     ] {
         exporter.process.dir.write("token", text);

@@ -119,7 +119,7 @@ fn a_pause_is_told_at_once_and_what_is_due_in_it_shows() {
     let seconds: u64 = debug.header("retry-after").unwrap().parse().unwrap();
     assert!((200..=300).contains(&seconds), "{seconds}");
     let says = debug.text();
-    assert!(says.contains("is paused for 29") && says.contains("asked to be left alone"), "{says}");
+    assert!(says.contains("is paused for 29") && says.contains("asked for a pause"), "{says}");
 
     let value = |name: &str| exporter.scrape().value(name, &[]).unwrap();
     until("both tasks are due", || value("aitask_poll_queue_length") == 2.0);
@@ -149,7 +149,7 @@ fn probes_do_not_hammer_with_refused_credentials() {
         until("it is paused", || probes(&exporter.scrape(), "paused") >= 500.0);
         let debug = exporter.get("/probe?provider=mj&task_id=running-2&debug=true");
         if debug.status == 503 {
-            assert!(debug.text().contains("refuses the credentials"), "{}", debug.text());
+            assert!(debug.text().contains("rejects the credentials"), "{}", debug.text());
         }
         // After one second, then two, four, … of polls and of the probes that the first of them
         // left.

@@ -118,7 +118,7 @@ fn what_cannot_be_used_is_refused_and_left_alone() {
     assert!(said.contains("--storage.path: cannot use") && said.contains("aitask.yml"), "{said}");
     let (code, said) = start(Path::new("/proc/none"));
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("it has to be a directory that can be written"), "{said}");
+    assert!(said.contains("it must be a writable directory"), "{said}");
 
     // Files of the next version, and of one before.
     for (version, age) in [(2, "newer"), (0, "older")] {

@@ -182,13 +182,13 @@ fn errors_of_tls_are_sentences_with_a_hint() {
     let closing = Upstream::start(|_| Reply::Close(Vec::new()));
     let ca = |name: &str| format!("ca_file: {name}.pem");
     let cases = [
-        ("unknown", "localhost", leaf, "", "is signed by no authority that is trusted here"),
+        ("unknown", "localhost", leaf, "", "is not signed by a trusted authority"),
         (
             "authority",
             "localhost",
             good,
             "ca_file: early.pem",
-            "is an authority's, and not one of those in tls_config.ca_file",
+            "is an authority's certificate, and not one of those in tls_config.ca_file",
         ),
         (
             "misnamed",
@@ -205,10 +205,16 @@ fn errors_of_tls_are_sentences_with_a_hint() {
             "localhost",
             old,
             "ca_file: good.pem, min_version: TLS13",
-            "does not speak a version of TLS",
+            "supports no TLS version",
         ),
-        ("mutual", "localhost", mutual, &*ca("good"), "the server wants a certificate of ours"),
-        ("plain", "localhost", gateway.address.port(), "", "does not speak TLS at this port"),
+        (
+            "mutual",
+            "localhost",
+            mutual,
+            &*ca("good"),
+            "the server requires a certificate from the exporter",
+        ),
+        ("plain", "localhost", gateway.address.port(), "", "does not speak TLS on this port"),
     ];
     let names = cases.map(|(name, ..)| name);
     let mut providers: Vec<_> =

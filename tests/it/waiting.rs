@@ -38,7 +38,7 @@ fn assert_only_the_other_is_stuck(exporter: &Exporter, id: &str) {
     assert!(number("waited_seconds") > THREE_DAYS - HOUR, "{task}");
     assert!(number("queue_age_seconds") - number("waited_seconds") < HOUR, "{task}");
     let page = exporter.get(&format!("/tasks/mj/{id}"));
-    assert!(page.text().contains("of that it waited for the user"), "{}", page.text());
+    assert!(page.text().contains("of that waiting for the user"), "{}", page.text());
 }
 
 #[test]

@@ -303,5 +303,5 @@ fn a_stop_does_not_wait_for_a_handshake() {
     assert_eq!(status(&exporter, &[]), 200);
     exporter.process.signal("TERM");
     assert!(exporter.process.wait().success());
-    assert!(!exporter.process.log().contains("stopped before all was finished"));
+    assert!(!exporter.process.log().contains("stopped before all requests had finished"));
 }

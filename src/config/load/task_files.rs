@@ -55,7 +55,10 @@ impl Loader<'_> {
     /// Returns the files that a glob matches, by name.
     fn expand(&mut self, location: Location, glob: &str) -> Vec<PathBuf> {
         if !has_extension(glob, LISTS) {
-            let diagnostic = Diagnostic::new(location, "a task file ends in .yml, .yaml or .txt");
+            let diagnostic = Diagnostic::new(
+                location,
+                "the name of a task file must end in .yml, .yaml or .txt",
+            );
             self.report(diagnostic.quote(glob));
             return Vec::new();
         }
@@ -105,7 +108,8 @@ impl Loader<'_> {
             let what = format!("{text:?}: {}: {why}", directory.display());
             let diagnostic = Diagnostic::new(location, "no file matches any more").detail(what);
             Some(
-                diagnostic.hint("to take the tasks off the list, leave the directory there, empty"),
+                diagnostic
+                    .hint("to remove the tasks from the list, keep the directory and empty it"),
             )
         }
     }
@@ -126,7 +130,7 @@ impl Loader<'_> {
             let diagnostic =
                 Diagnostic::new(named, "a secret file cannot be a task file").detail(name);
             return self
-                .report(diagnostic.hint("its text would be a task ID, which anybody may see"));
+                .report(diagnostic.hint("its text would become a task ID, which is not secret"));
         }
         let lines = is_text_list(&path);
         let format = if lines { SourceFormat::Lines } else { SourceFormat::Yaml };
@@ -139,7 +143,7 @@ impl Loader<'_> {
                 });
                 let message = match error.kind() {
                     ErrorKind::FileTooLarge if is_small => {
-                        "the task files are larger than 512 MiB together".to_owned()
+                        "the task files together are larger than 512 MiB".to_owned()
                     }
                     _ => format!("cannot read a task file: {}", reason(&error)),
                 };

@@ -91,7 +91,7 @@ impl ReloadableWebConfig {
     fn log_hang(&self) {
         let mut logged = self.hang_logged.lock();
         if logged.is_none_or(|at| at.elapsed() >= HANG_LOG_INTERVAL) {
-            let error = format!("a file system does not answer within {CHECK_TIMEOUT:?}");
+            let error = format!("a file system did not answer within {CHECK_TIMEOUT:?}");
             tracing::error!(error, "{KEPT}");
             *logged = Some(Instant::now());
         }
@@ -103,7 +103,7 @@ impl ReloadableWebConfig {
             last_check.files = files;
             match config {
                 Ok(config) if config.tls.is_some() != self.is_tls => {
-                    let error = "tls_server_config has come or gone, which needs a restart";
+                    let error = "tls_server_config was added or removed, which needs a restart";
                     tracing::error!(error, "{KEPT}");
                 }
                 Ok(config) => {
@@ -126,4 +126,4 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Minimum time between two log lines about a check that hangs.
 const HANG_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-const KEPT: &str = "web configuration not reloaded, the old one stays in force";
+const KEPT: &str = "web configuration not reloaded; the old one stays in force";

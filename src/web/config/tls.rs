@@ -146,8 +146,8 @@ impl TlsCheck<'_> {
     ) -> Option<(Location, Vec<u8>)> {
         match (inline.located(), text(file)) {
             (Some((place, _)), Some(_)) => {
-                let message = format!("both {name} and {file_name}");
-                self.report(Diagnostic::new(place, message).hint("give one of them"));
+                let message = format!("both {name} and {file_name} are set");
+                self.report(Diagnostic::new(place, message).hint("remove one of them"));
                 None
             }
             (Some((place, SecretText(pem))), None) => {
@@ -183,7 +183,9 @@ impl TlsCheck<'_> {
         if found.is_none() {
             let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
             let mistake = Diagnostic::new(place, format!("{key}: unknown or not supported"));
-            self.report(mistake.quote(text).hint(format!("there is {}", names.join(", "))));
+            self.report(
+                mistake.quote(text).hint(format!("the supported ones are {}", names.join(", "))),
+            );
         }
         found.map(|(_, value)| *value)
     }
@@ -195,7 +197,7 @@ impl TlsCheck<'_> {
             if ["TLS10", "TLS11"].contains(&text) {
                 let mistake =
                     Diagnostic::new(place, format!("{key}: this version is not supported"));
-                self.report(mistake.quote(text).hint("TLS 1.0 and 1.1 are broken: write TLS12"));
+                self.report(mistake.quote(text).hint("TLS 1.0 and 1.1 are insecure: write TLS12"));
                 return None;
             }
             Some((place, self.one_of(key, (place, text), &VERSIONS)?))
@@ -242,7 +244,7 @@ impl TlsCheck<'_> {
             && v12
             && !has(&suites, &version::TLS12)
         {
-            let mistake = Diagnostic::new(place, "cipher_suites has none for TLS 1.2");
+            let mistake = Diagnostic::new(place, "cipher_suites lists no suite for TLS 1.2");
             self.report(mistake.hint("name one, or write min_version: TLS13"));
         }
         if !has(&suites, &version::TLS13) {
@@ -281,7 +283,10 @@ impl TlsCheck<'_> {
             trusted = certificates.iter().collect();
             for certificate in certificates {
                 if authorities.add(certificate).is_err() {
-                    self.report(Diagnostic::new(place, "a certificate here is no authority's"));
+                    self.report(Diagnostic::new(
+                        place,
+                        "a certificate in this file cannot be used as an authority",
+                    ));
                     return None;
                 }
             }
@@ -291,7 +296,7 @@ impl TlsCheck<'_> {
         let policy = policy?;
         if is_given && policy == ClientAuthPolicy::NoClientCert {
             let place = raw.client_ca_file.location.or(raw.client_ca.location).unwrap_or(place);
-            let mistake = Diagnostic::new(place, "authorities of clients without client_auth_type");
+            let mistake = Diagnostic::new(place, "client authorities need client_auth_type");
             self.report(mistake.hint("write client_auth_type: RequireAndVerifyClientCert"));
             return None;
         }
@@ -321,12 +326,12 @@ impl TlsCheck<'_> {
             && policy != ClientAuthPolicy::RequireAndVerifyClientCert
         {
             let message = "client_allowed_sans needs client_auth_type: RequireAndVerifyClientCert";
-            let hint = "any other lets in clients whose names nobody has verified";
+            let hint = "any other type admits clients whose names nothing has verified";
             self.report(Diagnostic::new(place, message).hint(hint));
             return None;
         }
         if let (Some(place), true) = (raw.client_allowed_sans.location, allowed.is_empty()) {
-            self.report(Diagnostic::new(place, "client_allowed_sans is empty"));
+            self.report(Diagnostic::new(place, "client_allowed_sans must not be empty"));
         }
         Some(allowed)
     }

@@ -55,13 +55,18 @@ pub fn troubles(
     }
     if record.is_final() && record.state() == State::NotFound {
         let sentence = match record.last_success() {
-            Some(_) => "Lost: the provider knew it once, and now denies it.",
-            None => "Not found: the provider denies it, and was never seen to know it.",
+            Some(_) => {
+                "Lost: the provider knew the task before, and now answers that it does not exist."
+            }
+            None => {
+                "Not found: the provider answers that the task does not exist, and never gave a \
+                 usable answer about it."
+            }
         };
         troubles.push(sentence.to_owned());
     }
     match record.error() {
-        Some(("task", "")) => troubles.push("Failed; the provider tells no code.".to_owned()),
+        Some(("task", "")) => troubles.push("Failed; the provider gives no code.".to_owned()),
         Some(("task", code)) => {
             troubles.push(format!("Failed, with the code “{}”.", format::whole(code)));
         }
@@ -126,25 +131,25 @@ fn standing(record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Vec<
         status,
         Fact::at("In this state since", record.state_since(), now),
         enqueued.note(match record.enqueued_since() {
-            "api" => "says the provider",
-            _ => "the exporter's first sight of it; the provider has told no time",
+            "api" => "reported by the provider",
+            _ => "the exporter's first sight of the task; the provider reports no time",
         }),
     ];
     if let Some(age) = record.queue_age(now) {
         let waited = record.waited(now);
         facts.push(Fact::new("Queue age", format::rough(age)).note(match waited.is_zero() {
             true => String::new(),
-            false => format!("{} of that it waited for the user", format::rough(waited)),
+            false => format!("{} of that waiting for the user", format::rough(waited)),
         }));
         facts.push(stuck(record, stuck_after, now));
         facts.push(Fact::at("Last change of state or progress", record.last_changed(), now));
     } else {
         let took = record.duration().map(format::rough);
         facts.push(Fact::text("Duration", took.as_deref(), "unknown"));
-        facts.push(Fact::at("End seen", record.last_changed(), now));
+        facts.push(Fact::at("End observed", record.last_changed(), now));
     }
     let progress = record.progress().map(format::percent);
-    facts.push(Fact::text("Progress", progress.as_deref(), "not told"));
+    facts.push(Fact::text("Progress", progress.as_deref(), "not reported"));
     facts
 }
 
@@ -156,7 +161,7 @@ fn identity(record: &TrackedTask) -> Vec<Fact> {
     };
     let labels = common.labels.iter().map(|(name, value)| fact("Label", name, value));
     let params = common.params.iter().map(|(name, value)| fact("Param", name, value));
-    let job_type = Fact::text("Job type", record.job_type(), "not told");
+    let job_type = Fact::text("Job type", record.job_type(), "not reported");
     std::iter::once(job_type).chain(labels).chain(params).collect()
 }
 
@@ -175,11 +180,13 @@ fn polls(record: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) -> V
     ];
     facts.extend(failure(record, last, now));
     if let Some(("task", code)) = record.error() {
-        facts.push(Fact::text("Failure code", Some(code), "not told"));
+        facts.push(Fact::text("Failure code", Some(code), "not reported"));
     }
     if let Some(times) = record.consecutive_not_found() {
         let times = times.to_string();
-        facts.push(Fact::new("Denied in a row", times).note("the provider knows no such task"));
+        facts.push(
+            Fact::new("Not found in a row", times).note("the provider does not know the task"),
+        );
     }
     facts
 }
@@ -198,7 +205,7 @@ fn failure(record: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) ->
 
 fn state(record: &TrackedTask) -> Fact {
     Fact::new("State", record.state().as_str()).note(match record.is_final() {
-        true => "final: it is polled no more",
+        true => "final: no longer polled",
         false => "",
     })
 }
@@ -207,7 +214,7 @@ fn stuck(record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Fact {
     match record.stuck(stuck_after, now) {
         Some(stuck) => Fact::new("Stuck", "yes").note(why(stuck, stuck_after)),
         None if record.state() == State::Waiting => {
-            Fact::new("Stuck", "no").note("it waits for the user, not for the provider")
+            Fact::new("Stuck", "no").note("the task waits for the user, not for the provider")
         }
         None => {
             let after = duration::format(stuck_after);
@@ -268,7 +275,7 @@ mod tests {
         let mut record = record();
         let queue_age = |record: &TrackedTask, now| fact(record, "Queue age", after(now)).unwrap();
         record.observe(&told(State::Waiting, None), after(5));
-        let waits = ("3d".to_owned(), "3d of that it waited for the user".to_owned());
+        let waits = ("3d".to_owned(), "3d of that waiting for the user".to_owned());
         assert_eq!(queue_age(&record, days), waits);
         record.observe(&told(State::Running, None), after(days));
         assert_eq!(troubles(&record, STUCK_AFTER, None, after(days + 90)), [""; 0]);
@@ -287,7 +294,7 @@ mod tests {
         assert_eq!(troubles(&failed, STUCK_AFTER, None, after(6)), trouble);
         assert_eq!(fact(&failed, "Failure code", START), Some(("E1".into(), String::new())));
         failed.observe(&told(State::Failed, None), after(5));
-        let trouble = ["Failed; the provider tells no code."];
+        let trouble = ["Failed; the provider gives no code."];
         assert_eq!(troubles(&failed, STUCK_AFTER, None, after(6)), trouble);
 
         let mut lost = record();
@@ -297,12 +304,12 @@ mod tests {
             lost.fail(&missing, after(seconds), STUCK_AFTER);
         }
         let trouble = [
-            "Lost: the provider knew it once, and now denies it.",
+            "Lost: the provider knew the task before, and now answers that it does not exist.",
             "The last poll failed: not_found",
         ];
         assert_eq!(troubles(&lost, STUCK_AFTER, None, after(99)), trouble);
-        let denied = ("3", "the provider knows no such task");
-        let found = fact(&lost, "Denied in a row", after(62)).unwrap();
+        let denied = ("3", "the provider does not know the task");
+        let found = fact(&lost, "Not found in a row", after(62)).unwrap();
         assert_eq!((found.0.as_str(), found.1.as_str()), denied);
         assert_eq!(fact(&lost, "Last usable answer", after(3)).unwrap().0, "2s ago");
         assert_eq!(fact(&lost, "Stuck", after(999)), None);
@@ -313,7 +320,8 @@ mod tests {
             never_known.fail(&missing, after(seconds), STUCK_AFTER);
         }
         let trouble = [
-            "Not found: the provider denies it, and was never seen to know it.",
+            "Not found: the provider answers that the task does not exist, and never gave a usable \
+             answer about it.",
             "The last poll failed: not_found",
         ];
         assert_eq!(troubles(&never_known, STUCK_AFTER, None, after(99)), trouble);

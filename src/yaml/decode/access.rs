@@ -35,8 +35,10 @@ impl<'de> SeqAccess<'de> for SpannedAccess<'de> {
             return Ok(None);
         }
         if matches!(self.decoder.node.kind, NodeKind::Null) {
-            let diagnostic = Diagnostic::new(self.decoder.node.location, "has no value");
-            self.decoder.sink.push(diagnostic.hint("give it one, or remove it"));
+            let diagnostic = Diagnostic::new(self.decoder.node.location, "missing value");
+            self.decoder
+                .sink
+                .push(diagnostic.hint("add a value, or remove the key or the list item"));
             return Ok(None);
         }
         Ok(seed.deserialize(self.decoder).map_err(|error| self.decoder.report(error)).ok())

@@ -57,11 +57,11 @@ fn a_time_that_cannot_be_read_costs_no_state() {
     let failures = samples.find("aitask_poll_failures_total", &[]);
     assert!(failures.iter().all(|(_, count)| *count == 0.0), "{failures:?}");
     let log = exporter.process.log();
-    assert_eq!(log.matches("odd answer").count(), 5, "{log}");
+    assert_eq!(log.matches("implausible value in an answer").count(), 5, "{log}");
     assert_eq!(log.matches("field=enqueue_time").count(), 1, "{log}");
 
     let reply = exporter.get("/probe?provider=api&task_id=text&debug=true");
-    let says = "odd: finish_time \"2026-11-30 07:00:00\": not a number: is its format right?";
+    let says = "odd: finish_time \"2026-11-30 07:00:00\": not a number: is the format correct?";
     assert!(reply.text().contains(says), "{}", reply.text());
     let reply = exporter.get("/probe?provider=api&task_id=open&debug=true");
     assert!(reply.text().contains("odd: enqueue_time is an object"), "{}", reply.text());

@@ -105,8 +105,8 @@ fn gzip_is_asked_for_and_read_and_nothing_else_is() {
     let exporter = assert_reasons(&cases, "");
     let log = exporter.process.log();
     for words in [
-        "in the coding br, which was not asked for",
-        "in the coding gzip, br, which",
+        "the content coding br, which was not requested",
+        "the content coding gzip, br, which",
         "compressed more than once: gzip, x-gzip",
     ] {
         assert!(log.contains(words), "{words}: {log}");
@@ -143,7 +143,7 @@ fn a_request_offers_gzip_and_a_secret_in_gzip_is_masked() {
     let exporter = poll(&[("mj", &echoing)], &credentials);
     let report = exporter.get("/probe?provider=mj&task_id=t&debug=true");
     let text = report.text();
-    assert!(text.contains("in the coding <secret>") && !text.contains("hunter2"), "{text}");
+    assert!(text.contains("the content coding <secret>") && !text.contains("hunter2"), "{text}");
     let asked = upstream.asked();
     assert!(asked.iter().all(|asked| asked.header("accept-encoding") == Some("gzip")), "{asked:?}");
 }

@@ -211,7 +211,9 @@ fn a_journal_that_is_truncated_under_the_process_is_noticed() {
     };
     truncate(length / 2);
     first.await_value("aitask_exporter_storage_up", &[], 0.0);
-    until("it says why", || first.process.log().contains("somebody has truncated the journal"));
+    until("it says why", || {
+        first.process.log().contains("another process has truncated the journal")
+    });
     kill(first);
     let second = life();
     assert!(lost_bytes(&second) > 0.0);

@@ -48,7 +48,7 @@ fn a_full_disk_stops_nothing() {
     assert_eq!(samples.value("aitask_status", &[("task_id", "done-7")]), Some(1.0));
     assert_eq!(finished(&samples), 0.0, "it waits");
     let log = exporter.process.log();
-    assert_eq!(log.matches("running on from memory").count(), 1, "{log}");
+    assert_eq!(log.matches("continuing in memory").count(), 1, "{log}");
 
     // There is space again.
     let started = samples.value("process_start_time_seconds", &[]);
@@ -130,7 +130,7 @@ fn a_disk_that_hangs_or_goes_is_told() {
 
     fs::remove_dir_all(&path).unwrap();
     exporter.await_value(up, &[], 0.0);
-    let why = "somebody has removed or moved the directory";
+    let why = "another process has removed or moved the directory";
     until("it says why", || exporter.process.log().contains(why));
     exporter.await_value(up, &[], 1.0);
     assert!(path.join("snapshot").exists());

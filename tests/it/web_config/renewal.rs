@@ -8,7 +8,7 @@ use super::{Authority, FILE, TLS, curl, prepare, start, status, users};
 use crate::harness::{Dir, until};
 
 const RELOADED: &str = "web configuration reloaded";
-const KEPT: &str = "web configuration not reloaded, the old one stays in force";
+const KEPT: &str = "web configuration not reloaded; the old one stays in force";
 
 #[test]
 fn a_renewed_certificate_is_shown_to_the_next_client() {
@@ -79,8 +79,8 @@ fn a_broken_replacement_is_told_once_and_changes_nothing() {
     for said in [
         "not a bcrypt hash",
         "the file is empty",
-        "has no value",
-        "the certificate and the key do not belong together",
+        "missing value",
+        "the certificate and the key do not match",
         "needs a restart",
     ] {
         assert!(log.contains(said), "{said}");

@@ -8,7 +8,7 @@ use crate::crowds::{connections, rejected};
 use crate::harness::samples::Samples;
 use crate::harness::{http, until};
 
-const COMPARED: &str = "a password was compared with a hash";
+const COMPARED: &str = "compared a password with its hash";
 
 /// The section with these users and passwords.
 pub fn file(users: &[(&str, &str)]) -> String {

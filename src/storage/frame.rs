@@ -119,8 +119,8 @@ fn length(bytes: &[u8]) -> Option<(u16, &[u8])> {
 /// does.
 fn is_torn_header(file: &[u8]) -> bool {
     let (written, lost) = split_zeros(file);
-    let is_cut = file.len() < HEADER && header().starts_with(file);
-    is_cut || written.is_empty() || (lost >= LOST_WRITE && header().starts_with(written))
+    let is_shorter = |bytes: &[u8]| bytes.len() < HEADER && header().starts_with(bytes);
+    is_shorter(file) || written.is_empty() || (lost >= LOST_WRITE && is_shorter(written))
 }
 
 /// Reports whether `bytes` are the beginning of a frame and end, but for zeros, before it does.

@@ -74,7 +74,7 @@ fn unknown_coding(headers: &HeaderMap) -> Option<String> {
     match (gzip.len(), other.len()) {
         (0 | 1, 0) => None,
         (_, 0) => Some(format!("the body is compressed more than once: {shown}")),
-        _ => Some(format!("the body is in the coding {shown}, which was not asked for")),
+        _ => Some(format!("the body is in the content coding {shown}, which was not requested")),
     }
 }
 
@@ -304,7 +304,8 @@ mod tests {
             assert_eq!(coding(known), None, "{known:?}");
         }
         for unknown in ["br", "deflate", "zstd", "gzip, br", "br, gzip", "gzipped"] {
-            let detail = format!("the body is in the coding {unknown}, which was not asked for");
+            let detail =
+                format!("the body is in the content coding {unknown}, which was not requested");
             assert_eq!(coding(&[unknown]), Some(detail));
         }
         for (twice, shown) in [
@@ -316,6 +317,6 @@ mod tests {
                 Some(format!("the body is compressed more than once: {shown}"))
             );
         }
-        assert!(coding(&["gzip", "br"]).unwrap().contains("gzip, br, which was not asked for"));
+        assert!(coding(&["gzip", "br"]).unwrap().contains("gzip, br, which was not requested"));
     }
 }

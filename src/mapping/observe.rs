@@ -270,7 +270,7 @@ impl Mapping {
         match self.text(FieldName::Id, view) {
             Err(kind) => fail(format!("the task's ID is {kind}")),
             Ok(Some(named)) if !named.trim().is_empty() && *named != *id => {
-                fail(format!("{} is of another task", self.task_path()))
+                fail(format!("{} is about another task", self.task_path()))
             }
             Ok(_) => Ok(()),
         }

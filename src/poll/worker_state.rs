@@ -48,7 +48,7 @@ pub struct WorkerState<'s> {
     in_flight: FuturesUnordered<BoxFuture<'static, Completed>>,
     probes: ProbeQueue,
     secrets_read: Instant,
-    /// Why the secrets cannot be read, as it was logged.
+    /// Reason for which the secrets cannot be read, as it was logged.
     secrets_error: Option<String>,
     held: HeldTasks,
     log: PollLog,

@@ -6,12 +6,12 @@ use std::thread;
 
 use crate::harness::{Dir, Exporter, PROGRAM};
 
-/// What a check may take: so many times the bytes that it reads, so much for each task, and so much
-/// besides, in bytes. `RLIMIT_DATA` counts memory that is written to, and not the program itself.
+/// Limit on the memory of a check: a multiple of the bytes that it reads, bytes for each task, and
+/// further bytes. `RLIMIT_DATA` counts memory that is written to, and not the program itself.
 const FACTOR: usize = 8;
 const EACH_TASK: usize = 300;
-const BESIDES: usize = 24 << 20;
-/// What an exporter takes, while it runs, for what is known of each task.
+const FURTHER: usize = 24 << 20;
+/// Bytes that a running exporter needs for the history of each task, in addition.
 const EACH_KNOWN_TASK: usize = 400;
 
 const PROVIDER: &str = "global: { poll_interval: 1y }\n\
@@ -21,7 +21,7 @@ const PROVIDER: &str = "global: { poll_interval: 1y }\n\
 const LARGE: usize = 2 << 20;
 const SMALL: usize = 512 << 10;
 
-/// Where a list is.
+/// Kinds of files that a list can be in.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Yaml,
@@ -137,7 +137,7 @@ fn write(dir: &Dir, list: &List) -> usize {
 fn check(list: &List) {
     let dir = Dir::new();
     let read = write(&dir, list);
-    let limit = (FACTOR * read + EACH_TASK * list.tasks + BESIDES) >> 10;
+    let limit = (FACTOR * read + EACH_TASK * list.tasks + FURTHER) >> 10;
     let output = Command::new("sh")
         .args(["-c", &format!("ulimit -d {limit} && exec \"$@\""), "sh", PROGRAM])
         .args(["--config.check", "--config.file"])
@@ -205,7 +205,7 @@ fn a_running_exporter_takes_a_few_times_the_size_of_its_lists() {
             assert_eq!(exporter.get("/metrics").status, 200);
         }
         let peak = peak(&exporter) - empty;
-        let most = FACTOR * read + (EACH_TASK + EACH_KNOWN_TASK) * tasks + BESIDES;
+        let most = FACTOR * read + (EACH_TASK + EACH_KNOWN_TASK) * tasks + FURTHER;
         assert!(peak < most, "{place:?}: {peak} of {most} bytes: {tasks} tasks, {read} read");
     }
 }

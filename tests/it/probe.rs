@@ -149,7 +149,7 @@ fn a_probe_goes_to_a_configured_provider_and_nowhere_else() {
     assert_eq!(gateway.asked("/admin?a")["last_path"], "/api/mj/task/%2Fadmin%3Fa/fetch");
 }
 
-/// What is given for a listed task must be what it is listed with: it is not asked for in another way.
+/// Params that are given for a listed task must be those that it is listed with.
 #[test]
 fn a_listed_task_keeps_its_params() {
     let text = "providers:\n  - name: pool\n    base_url: http://127.0.0.1:1\n\

@@ -66,10 +66,14 @@ impl Block {
         change: impl FnOnce(&mut TrackedTask) -> T,
     ) -> Option<T> {
         let task = self.tasks.get_mut(offset)?;
+        // Without cached text there is nothing to compare.
+        if self.chunks.iter_mut().all(CachedChunk::is_empty) {
+            return Some(change(task));
+        }
         let before = task.clone();
         let result = change(task);
         for (family, chunk) in TASK_FAMILIES.iter().zip(&mut self.chunks) {
-            if family.has_changed(&before, task) {
+            if !CachedChunk::is_empty(chunk) && family.has_changed(&before, task) {
                 CachedChunk::invalidate(chunk);
             }
         }

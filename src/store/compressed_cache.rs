@@ -41,6 +41,12 @@ impl CachedChunk {
         chunk
     }
 
+    /// Reports whether an entry has nothing to invalidate. An entry that a copy of the block shares
+    /// may get a chunk at any time.
+    pub(crate) fn is_empty(entry: &mut Arc<Self>) -> bool {
+        Arc::get_mut(entry).is_some_and(|cached| cached.0.get_mut().is_none())
+    }
+
     /// Invalidates a cache entry. A copy of the block that shares the entry keeps it.
     pub(crate) fn invalidate(entry: &mut Arc<Self>) {
         match Arc::get_mut(entry) {
@@ -87,7 +93,9 @@ mod tests {
         let mut original = Arc::new(CachedChunk::default());
         let first = original.get_or_encode(&[], chunk);
         let copy = Arc::clone(&original);
+        assert!(!CachedChunk::is_empty(&mut original));
         CachedChunk::invalidate(&mut original);
+        assert!(CachedChunk::is_empty(&mut original));
         assert!(Arc::ptr_eq(&copy.get_or_encode(&[], chunk), &first));
         assert!(!Arc::ptr_eq(&original.get_or_encode(&[], chunk), &first));
     }

@@ -159,7 +159,7 @@ async fn run_exporter(
         let started = start_polling(source, built, resolver, retention).await?;
         Ok::<_, AppError>((web_config.map(Arc::new), listeners, started))
     };
-    let (web_config, listeners, Started { services, live }) = tokio::select! {
+    let (web_config, listeners, Started { services, manager }) = tokio::select! {
         started = start => started?,
         // If anything hangs, what has started ends with the process, and loses no more than if it
         // were killed.
@@ -167,7 +167,7 @@ async fn run_exporter(
     };
     let storage = services.storage.clone();
     let connections = OpenConnections::new(open_files, Arc::clone(&services.telemetry));
-    let web = Arc::new(web_state(Arc::clone(&live), services, flags));
+    let web = Arc::new(web_state(Arc::clone(&manager), services, flags));
     let guard = authentication(&web, web_config.clone(), flags);
     let router = web::router(Arc::clone(&web), flags.max_requests, guard);
     let (stop, stopped) = watch::channel(false);
@@ -181,7 +181,7 @@ async fn run_exporter(
         servers.spawn(listen::serve(listener, server.clone()));
     }
     let background =
-        spawn_background_tasks(&live, &web.reloads, storage.clone(), auto_reload, &mut signals);
+        spawn_background_tasks(&manager, &web.reloads, storage.clone(), auto_reload, &mut signals);
     // A process that no longer listens must end, so that the service manager restarts it.
     let result = tokio::select! {
         () = signals.stop() => Ok(()),
@@ -191,15 +191,15 @@ async fn run_exporter(
     web.stopping.store(true, Ordering::Relaxed);
     background.iter().for_each(JoinHandle::abort);
     stop.send_replace(true);
-    abort_on_second(signals, drain(&live, servers, storage)).await;
+    abort_on_second(signals, drain(&manager, servers, storage)).await;
     tracing::info!("stopped");
     result
 }
 
-fn web_state(live: Arc<ConfigManager>, services: Services, flags: &WebFlags) -> WebState {
+fn web_state(manager: Arc<ConfigManager>, services: Services, flags: &WebFlags) -> WebState {
     WebState {
-        reloads: live.reloads(),
-        live,
+        reloads: manager.reloads(),
+        manager,
         telemetry: services.telemetry,
         history: services.history,
         telemetry_path: flags.telemetry_path.clone(),
@@ -221,7 +221,7 @@ fn authentication(
 
 /// Starts the tasks that reload the configuration and check the storage path.
 fn spawn_background_tasks(
-    live: &Arc<ConfigManager>,
+    manager: &Arc<ConfigManager>,
     reloads: &Arc<Reloads>,
     storage: Option<Arc<Storage>>,
     auto_reload: Option<Duration>,
@@ -229,10 +229,10 @@ fn spawn_background_tasks(
 ) -> Vec<JoinHandle<()>> {
     let mut tasks = vec![signals.reload(Arc::clone(reloads))];
     if let Some(interval) = auto_reload {
-        let (live, reloads) = (Arc::clone(live), Arc::clone(reloads));
+        let (manager, reloads) = (Arc::clone(manager), Arc::clone(reloads));
         let follow = move || {
-            let (live, reloads) = (Arc::clone(&live), Arc::clone(&reloads));
-            async move { live.follow_files(interval, &reloads).await }
+            let (manager, reloads) = (Arc::clone(&manager), Arc::clone(&reloads));
+            async move { manager.follow_files(interval, &reloads).await }
         };
         tasks.push(tokio::spawn(restart_on_panic("auto-reload", follow)));
     }
@@ -243,10 +243,10 @@ fn spawn_background_tasks(
 }
 
 /// Waits for the polls and responses in flight, and writes the remaining data to the disk.
-async fn drain(live: &ConfigManager, mut servers: JoinSet<()>, storage: Option<Arc<Storage>>) {
+async fn drain(manager: &ConfigManager, mut servers: JoinSet<()>, storage: Option<Arc<Storage>>) {
     let served = async { while servers.join_next().await.is_some() {} };
     let ended = async {
-        tokio::join!(live.end(), served);
+        tokio::join!(manager.end(), served);
     };
     within(DRAIN, ended).await;
     if let Some(storage) = storage {
@@ -276,7 +276,7 @@ impl LoadedFiles {
     pub fn read(source: &ConfigSource, web: Option<PathBuf>) -> Result<Self, Diagnostics> {
         tls::install();
         let resolver = Resolver::system();
-        let (upstreams, sources) = (reload::Upstreams::new(), Sources::default());
+        let (upstreams, sources) = (reload::ProviderClients::new(), Sources::default());
         let built = reload::load(source, &upstreams, &sources, &resolver);
         match (built, web.map(ReloadableWebConfig::load).transpose()) {
             (Ok(built), Ok(web_config)) => Ok(Self { web_config, built, resolver }),
@@ -289,7 +289,7 @@ impl LoadedFiles {
     async fn read_in_time(source: &ConfigSource, flags: &WebFlags) -> Result<Self, AppError> {
         let (source, web) = (source.clone(), flags.config_file());
         let read = move || Self::read(&source, web);
-        Ok(SingleFlight::default().run(reload::PATIENCE, read).await??)
+        Ok(SingleFlight::default().run(reload::READ_TIMEOUT, read).await??)
     }
 }
 
@@ -304,7 +304,7 @@ struct Retention<'a> {
 /// The parts that poll.
 struct Started {
     services: Services,
-    live: Arc<ConfigManager>,
+    manager: Arc<ConfigManager>,
 }
 
 /// Recovers the stored data and starts to poll. Takes as long as the storage does.
@@ -333,8 +333,8 @@ async fn start_polling(
     let history = Arc::new(FailureHistory::new(retention.history));
     let runtime = polling_thread()?;
     let services = Services { runtime, resolver, clock, storage, telemetry, history };
-    let live = Arc::new(ConfigManager::start(source, built, store, services.clone()).await?);
-    Ok(Started { services, live })
+    let manager = Arc::new(ConfigManager::start(source, built, store, services.clone()).await?);
+    Ok(Started { services, manager })
 }
 
 fn open_storage(

@@ -45,7 +45,7 @@ impl<T: Clone + Send + Sync + 'static> Coalesced<T> {
     /// Runs the work once more. Must be called on a tokio runtime.
     ///
     /// # Errors
-    /// When the run panics.
+    /// Fails when the run panics.
     pub async fn run(self: &Arc<Self>) -> Result<T, Panicked> {
         let mut outcome = self.join_next();
         let outcome = outcome.wait_for(Option::is_some).await.map_err(|_| Panicked)?;

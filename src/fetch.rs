@@ -78,7 +78,7 @@ impl Fetcher {
     /// resolved by `resolver`.
     ///
     /// # Errors
-    /// When a certificate or a secret cannot be used.
+    /// Fails when a certificate or a secret cannot be used.
     pub fn new(
         provider: &Provider,
         before: Option<&Self>,
@@ -124,7 +124,7 @@ impl Fetcher {
     /// Builds the request for `tasks`: the provider's batch query if it `is_batch` and there is one.
     ///
     /// # Errors
-    /// When the result is no URL.
+    /// Fails when the result is no URL.
     pub fn build_request(
         &self,
         provider: &Provider,

@@ -7,7 +7,7 @@
 //!             └────────── poll: the way of one observation ──────────┘
 //! ```
 //!
-//! Imports point from the end of this list to its beginning; a test holds the order.
+//! Imports point from the end of this list to its beginning; a test checks the order.
 
 #![cfg_attr(test, allow(clippy::float_cmp, reason = "what is compared was written exactly"))]
 #![cfg_attr(test, allow(clippy::string_slice, reason = "a test that panics has failed"))]

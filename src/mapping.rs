@@ -220,7 +220,7 @@ impl Mapping {
     /// nothing or null there.
     ///
     /// # Errors
-    /// When the field has a value that is no text, with the kind of the value.
+    /// Fails when the field has a value that is no text, with the kind of the value.
     fn text<'a>(
         &self,
         name: FieldName,

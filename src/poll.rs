@@ -60,7 +60,7 @@ impl ProviderClient {
     /// now, if nothing has changed that they depend on. Host names are resolved by `resolver`.
     ///
     /// # Errors
-    /// When a certificate or a secret cannot be used.
+    /// Fails when a certificate or a secret cannot be used.
     pub fn new(
         provider: Arc<Provider>,
         before: Option<&Self>,
@@ -85,7 +85,7 @@ impl ProviderClient {
     /// or else one with these params.
     ///
     /// # Errors
-    /// When the task is listed with other params, or no request can be built for it, with the reason.
+    /// Fails when the task is listed with other params, or no request can be built for it, with the reason.
     pub fn requested_task(
         &self,
         listed: Option<Task>,
@@ -108,7 +108,7 @@ impl ProviderClient {
     /// Returns a task that the configuration does not list.
     ///
     /// # Errors
-    /// When no request can be built for it, with the reason.
+    /// Fails when no request can be built for it, with the reason.
     pub fn task(&self, id: &str, params: &[(String, String)]) -> Result<Task, String> {
         let provider = &self.provider;
         let checked = check_id(id).and_then(|()| provider.check_id(id));

@@ -103,7 +103,7 @@ pub struct RecordWordsMut<'r> {
 }
 
 impl TrackedTask {
-    /// Creates the entry of a task that was never polled.
+    /// Creates a task with an empty record that was never polled.
     pub fn new(task: Task, now: Timestamp) -> Self {
         Self { task, record: TaskRecord::new(now) }
     }
@@ -148,7 +148,7 @@ impl TaskRecord {
         self.state
     }
 
-    /// EnqueueSource when it has been in its state.
+    /// Returns the time since which the task has been in its state.
     pub(crate) fn state_since(&self) -> Timestamp {
         self.state_since
     }

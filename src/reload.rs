@@ -25,13 +25,13 @@ use crate::yaml::diagnostic::Diagnostics;
 
 /// Time that a probe waits for its turn, besides the time of the poll itself, where the client does
 /// not say how long it waits: most give up after ten seconds or so.
-const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+const PROBE_QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A poll with a deadline ends so much earlier, or a tenth of the time that is left, so that how
 /// it ended is known by then.
 const PROBE_MARGIN: Duration = Duration::from_millis(50);
 
 /// The longest time for reading the files: a list of a million tasks takes a second or two.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The source of the configuration.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ pub type Reloads = Coalesced<Result<(), Arc<ReloadError>>>;
 pub type Built = (Loaded, Vec<Arc<ProviderClient>>);
 
 /// The means to ask each provider, by its name.
-pub type Upstreams = HashMap<Arc<str>, Arc<ProviderClient>>;
+pub type ProviderClients = HashMap<Arc<str>, Arc<ProviderClient>>;
 
 /// The configuration in force and the workers that poll for it.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ impl ConfigManager {
     ) -> Result<Self, ReloadError> {
         let (Loaded { config, tasks }, upstreams) = built;
         let config = Arc::new(config);
-        let live = Self {
+        let manager = Self {
             source,
             reading: SingleFlight::default(),
             looking: SingleFlight::default(),
@@ -127,17 +127,17 @@ impl ConfigManager {
             refusals: AtomicU64::new(0),
             context,
         };
-        live.swap(config, tasks, upstreams).await?;
-        Ok(live)
+        manager.swap(config, tasks, upstreams).await?;
+        Ok(manager)
     }
 
     /// Reloads of this configuration. If the files have an error, or a client cannot be built, the
     /// old one stays in force, and the outcome is the error.
     pub fn reloads(self: &Arc<Self>) -> Arc<Reloads> {
-        let live = Arc::clone(self);
+        let manager = Arc::clone(self);
         Coalesced::new(move || {
-            let live = Arc::clone(&live);
-            async move { live.reload().await.map_err(Arc::new) }.boxed()
+            let manager = Arc::clone(&manager);
+            async move { manager.reload().await.map_err(Arc::new) }.boxed()
         })
     }
 
@@ -180,7 +180,7 @@ impl ConfigManager {
     /// Looks at the files: returns the hash that a configuration read from them now would have.
     async fn look(&self) -> Result<u64, SingleFlightError> {
         let sources = self.config().sources.clone();
-        self.looking.run(PATIENCE, move || sources.current_hash()).await
+        self.looking.run(READ_TIMEOUT, move || sources.current_hash()).await
     }
 
     /// Looks at the files every `interval`, and asks for a reload when they differ from those in force.
@@ -264,7 +264,7 @@ impl ConfigManager {
             running.ok_or_else(|| format!("no provider {provider:?} is configured"))?;
         let task = upstream.requested_task(self.find(provider, id).await, id, params)?;
         let now = Instant::now();
-        let patience = now + upstream.provider.limits.poll_timeout + PROBE_PATIENCE;
+        let patience = now + upstream.provider.limits.poll_timeout + PROBE_QUEUE_TIMEOUT;
         let end_poll = deadline.map(|deadline| {
             let left = deadline.saturating_duration_since(now);
             now + left.saturating_sub(PROBE_MARGIN.min(left / 10))
@@ -289,7 +289,7 @@ impl ConfigManager {
     }
 
     /// Lists the means to ask each provider now.
-    fn upstreams(&self) -> Upstreams {
+    fn upstreams(&self) -> ProviderClients {
         let workers = self.workers.read();
         let running = workers.iter().flatten();
         running.map(|(name, running)| (Arc::clone(name), Arc::clone(&running.upstream))).collect()
@@ -359,12 +359,12 @@ impl ConfigManager {
 async fn read(
     reading: &SingleFlight<Result<Built, Diagnostics>>,
     source: &ConfigSource,
-    before: Upstreams,
+    before: ProviderClients,
     sources: Sources,
     resolver: Resolver,
 ) -> Result<Built, ReloadError> {
     let source = source.clone();
-    let read = reading.run(PATIENCE, move || load(&source, &before, &sources, &resolver)).await;
+    let read = reading.run(READ_TIMEOUT, move || load(&source, &before, &sources, &resolver)).await;
     let read =
         read.map_err(|error| ReloadError::Internal(format!("the configuration: {error}")))?;
     read.map_err(ReloadError::Config)
@@ -378,7 +378,7 @@ async fn read(
 /// All diagnostics of all files.
 pub fn load(
     source: &ConfigSource,
-    before: &Upstreams,
+    before: &ProviderClients,
     sources: &Sources,
     resolver: &Resolver,
 ) -> Result<Built, Diagnostics> {

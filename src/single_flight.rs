@@ -36,7 +36,7 @@ impl<T: Send + 'static> SingleFlight<T> {
     /// result is dropped, since it may be outdated.
     ///
     /// # Errors
-    /// When both take longer than `timeout`, or `work` panics.
+    /// Fails when both take longer than `timeout`, or `work` panics.
     pub async fn run(
         &self,
         timeout: Duration,

@@ -38,7 +38,7 @@ use recovery::Recovered;
 /// Time for which a start waits until the last changes of the run before are durable, so that the
 /// first reader sees them. A disk that hangs must not keep tasks from being watched: then they are
 /// shown once they are durable.
-const PROOF_PATIENCE: Duration = Duration::from_secs(1);
+const FIRST_SYNC_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Time between two checks of the heartbeat.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -79,7 +79,7 @@ pub struct OpenedStorage {
 /// Locks a directory and reads the intact part of its files.
 ///
 /// # Errors
-/// When it cannot be used.
+/// Fails when it cannot be used.
 pub fn open(dir: &Path) -> Result<OpenedStorage, StorageError> {
     let fail = |error| StorageError::Io(dir.to_owned(), error);
     let files = StorageFiles::open(dir)?;
@@ -120,7 +120,7 @@ impl OpenedStorage {
     /// Starts the threads that write the changes of `store`.
     ///
     /// # Errors
-    /// When the system refuses a thread.
+    /// Fails when the system refuses a thread.
     pub fn start(self, store: Arc<Store>, telemetry: Arc<Telemetry>) -> io::Result<Storage> {
         telemetry.storage_opened(self.lost);
         telemetry.show_finished(self.ledger.shown().clone());
@@ -138,7 +138,7 @@ impl OpenedStorage {
         };
         if is_behind {
             // What is not durable by then is shown later.
-            let _ = wait.recv_timeout(PROOF_PATIENCE);
+            let _ = wait.recv_timeout(FIRST_SYNC_TIMEOUT);
         }
         let threads = Mutex::new(Some(threads));
         Ok(Storage { queue, commands, threads, heartbeat, telemetry })

@@ -86,7 +86,7 @@ impl<V: ?Sized> TrustingVerifier<V> {
 /// Returns a verifier of servers whose certificate is one of `certificates`, or signed by one.
 ///
 /// # Errors
-/// When none of them can be the certificate of an authority.
+/// Fails when none of them can be the certificate of an authority.
 pub fn server_verifier(
     certificates: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,

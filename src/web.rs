@@ -43,7 +43,7 @@ pub const READY: &str = "/-/ready";
 #[derive(Debug)]
 pub struct WebState {
     /// The configuration in force and its tasks.
-    pub live: Arc<ConfigManager>,
+    pub manager: Arc<ConfigManager>,
     /// Reloads of the configuration.
     pub reloads: Arc<Reloads>,
     /// Metrics about the exporter itself.
@@ -105,7 +105,7 @@ async fn scrape(
     let snapshot = {
         let web = Arc::clone(&web);
         tokio::task::spawn_blocking(move || {
-            let read = (web.live.store.snapshot(), web.telemetry.gather());
+            let read = (web.manager.store.snapshot(), web.telemetry.gather());
             (read, permit)
         })
     };
@@ -123,7 +123,7 @@ async fn scrape(
 
 /// Returns the configuration in force with secrets masked. All responses share its text.
 async fn effective_config(State(web): State<Arc<WebState>>) -> Response {
-    let shown = Bytes::from_owner(ConfigText(web.live.config()));
+    let shown = Bytes::from_owner(ConfigText(web.manager.config()));
     ([(header::CONTENT_TYPE, "text/yaml; charset=utf-8")], Body::from(shown)).into_response()
 }
 
@@ -147,7 +147,7 @@ pub async fn ready(State(web): State<Arc<WebState>>) -> Response {
     if web.is_stopping() {
         return (StatusCode::SERVICE_UNAVAILABLE, "aitask_exporter is stopping.\n").into_response();
     }
-    if web.live.is_ready() {
+    if web.manager.is_ready() {
         return "aitask_exporter is ready.\n".into_response();
     }
     let waits = "aitask_exporter is waiting for the first answer of a provider.\n";

@@ -84,9 +84,9 @@ fn blocks(
 /// Returns the preset's request, to be merged with the user's. Its batch belongs to the preset's own
 /// request, so it is left out where the user's request differs.
 fn for_request(base: &YamlNode, over: &YamlNode) -> YamlNode {
-    let asks_anew = REQUEST_KEYS.iter().any(|key| over.get(key).is_some());
+    let is_another_request = REQUEST_KEYS.iter().any(|key| over.get(key).is_some());
     let mut base = base.clone();
-    if asks_anew
+    if is_another_request
         && over.get("batch").is_none()
         && let NodeKind::Map(entries) = &mut base.kind
     {

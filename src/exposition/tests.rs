@@ -166,7 +166,7 @@ fn open_metrics() {
 }
 
 #[test]
-fn nothing_to_say() {
+fn an_empty_snapshot_has_no_families() {
     assert_eq!(written(Format::Text, &nothing(), &[]), "");
     assert_eq!(written(Format::OpenMetrics, &nothing(), &[]), "# EOF\n");
 }
@@ -180,7 +180,7 @@ fn the_table_is_whole() {
     }
 }
 
-/// A task after polls of many job_types.
+/// Returns a task after each of many histories of polls.
 fn histories() -> Vec<TrackedTask> {
     let second = |second: i64| micros(1_750_403_000 + second, 0);
     let with_progress = |progress, state| Observation { progress, ..seen(state, "word") };

@@ -99,7 +99,7 @@ impl ClientSettings {
     /// Reads the certificates of a provider. Host names are resolved by `resolver`.
     ///
     /// # Errors
-    /// When a certificate, a key or the proxy cannot be used.
+    /// Fails when a certificate, a key or the proxy cannot be used.
     pub fn read(provider: &Provider, resolver: Resolver) -> Result<Self, BuildError> {
         let config = &provider.client;
         let proxy = config.proxy.as_ref().map(proxy_url).transpose()?;
@@ -121,7 +121,7 @@ impl ClientSettings {
     /// all if that is zero.
     ///
     /// # Errors
-    /// When the settings contradict each other.
+    /// Fails when the settings contradict each other.
     pub fn build(&self, idle: Duration) -> Result<Client, BuildError> {
         let kept = if idle.is_zero() { 0 } else { self.max_in_flight };
         let mut builder = Client::builder()
@@ -166,7 +166,7 @@ impl ClientFingerprint {
     /// Computes the fingerprint that a client of `provider` would have now.
     ///
     /// # Errors
-    /// When a certificate, a key or the proxy's URL cannot be read.
+    /// Fails when a certificate, a key or the proxy's URL cannot be read.
     pub fn of(provider: &Provider) -> Result<Self, BuildError> {
         // Every field by name, so that no new one can be forgotten.
         let config::HttpClientConfig { auth: _, headers: _, tls, proxy, http2 } = &provider.client;
@@ -205,7 +205,7 @@ pub fn lifetime(provider: &str) -> Duration {
 /// Returns the URL of a proxy in reqwest's form.
 ///
 /// # Errors
-/// When the URL cannot be read.
+/// Fails when the URL cannot be read.
 pub fn proxy_url(proxy: &config::Proxy) -> Result<Url, BuildError> {
     let unusable = || BuildError::Unusable("proxy_url", "the proxy URL");
     let text = proxy.url.read().map_err(|_| unusable())?;
@@ -295,7 +295,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, BuildError>
 /// Reads a file of `tls_config`.
 ///
 /// # Errors
-/// When it cannot be read.
+/// Fails when it cannot be read.
 pub fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
     let read = bounded_file::read(path, MAX_PEM_BYTES);
     read.map_err(|error| BuildError::File(path.to_owned(), error))

@@ -93,7 +93,7 @@ impl ProviderConnections {
     /// Returns connections that are not open yet.
     ///
     /// # Errors
-    /// When the settings contradict each other.
+    /// Fails when the settings contradict each other.
     pub fn new(settings: ClientSettings) -> Result<Self, BuildError> {
         let idle = Duration::from_secs(MAX_IDLE_SECONDS);
         let client = settings.build(idle)?;
@@ -108,7 +108,7 @@ impl ProviderConnections {
     /// connection breaks before the response begins, the request is sent once more on a new one.
     ///
     /// # Errors
-    /// When the request fails; if it was sent twice, the error of the second attempt.
+    /// Fails when the request fails; if it was sent twice, the error of the second attempt.
     pub async fn send(
         &self,
         now: Instant,

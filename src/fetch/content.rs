@@ -31,7 +31,7 @@ pub enum ReadError {
 /// Reads a body of at most `limit` bytes, decompressed. An unread rest closes the connection.
 ///
 /// # Errors
-/// When the body is not received completely.
+/// Fails when the body is not received completely.
 pub async fn read(
     response: &mut reqwest::Response,
     limit: usize,

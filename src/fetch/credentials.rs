@@ -82,7 +82,7 @@ impl ProviderCredentials {
     /// Reads every secret of a client's configuration.
     ///
     /// # Errors
-    /// When a secret cannot be read, or is not a valid value of a header.
+    /// Fails when a secret cannot be read, or is not a valid value of a header.
     pub fn read(client: &HttpClientConfig) -> Result<Self, BuildError> {
         let mut parts = Vec::new();
         let mut add = |name: &HeaderName, form, secret: &Secret| {
@@ -134,7 +134,7 @@ impl ProviderCredentials {
     /// Reads every secret again. Returns true if one has changed.
     ///
     /// # Errors
-    /// When a secret cannot be read or used; the headers stay as they were.
+    /// Fails when a secret cannot be read or used; the headers stay as they were.
     pub async fn refresh(self: &Arc<Self>) -> Result<bool, BuildError> {
         let this = Arc::clone(self);
         let read = self

@@ -67,7 +67,7 @@ impl Paths {
     /// response cannot use more memory than the request asked for.
     ///
     /// # Errors
-    /// When the body is not one JSON value, or the beginning of one, or nested deeper than 128.
+    /// Fails when the body is not one JSON value, or the beginning of one, or nested deeper than 128.
     pub fn extract<'de>(
         &self,
         body: &'de [u8],

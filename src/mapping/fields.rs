@@ -265,7 +265,7 @@ impl Paths {
 /// Parses a JSON Pointer into its keys.
 ///
 /// # Errors
-/// When it is none, with a message for people.
+/// Fails when it is none, with a message for people.
 pub fn parse_pointer(text: &str) -> Result<Vec<String>, &'static str> {
     if text.is_empty() {
         return Ok(Vec::new());

@@ -307,7 +307,7 @@ impl Mapping {
     /// Returns a time in the response, if there is one.
     ///
     /// # Errors
-    /// When the value cannot be read, or is not plausible.
+    /// Fails when the value cannot be read, or is not plausible.
     fn time(
         &self,
         field: OddField,

@@ -56,7 +56,7 @@ impl TimeFormat {
     /// epoch, a date of zeros, or a time before the year 2.
     ///
     /// # Errors
-    /// When the text does not have this format, or the time is not plausible: before the year 2000, or more
+    /// Fails when the text does not have this format, or the time is not plausible: before the year 2000, or more
     /// than 5 minutes after `sent`. The error is one of a few fixed sentences.
     pub fn parse(self, text: &str, sent: Timestamp) -> Result<Option<Timestamp>, &'static str> {
         let text = text.trim();

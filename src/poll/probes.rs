@@ -1,4 +1,4 @@
-//! ProbeQueue that wait for their turn at one provider.
+//! The probes that wait for their turn at one provider.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::schedule::admission::{Pause, PauseReason};
 use crate::task::Task;
 use crate::telemetry::provider::{ProbeResult, ProviderTelemetry};
 
-/// ProbeQueue that wait for their turn; more are refused.
+/// Maximum number of probes that wait for their turn; more are refused.
 pub const MAX_PROBES: usize = 64;
 
 /// Least time that a probe needs to be sent, unless half of its time is shorter.

@@ -107,7 +107,7 @@ impl Worker {
     /// Polls `task` once, within the provider's limits and until `deadline`, without a record of it.
     ///
     /// # Errors
-    /// When no request was sent, or its response came too late.
+    /// Fails when no request was sent, or its response came too late.
     pub async fn probe(
         &self,
         task: Task,

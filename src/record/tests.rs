@@ -130,7 +130,7 @@ fn an_id_that_was_never_known_is_lost_after_three_denials_over_stuck_after() {
 }
 
 #[test]
-fn what_is_said_of_a_task_meanwhile_begins_the_count_of_denials_again() {
+fn another_answer_resets_the_count_of_not_found() {
     let mut answered = record();
     for second in [1, 300, 599] {
         assert!(!apply_not_found(&mut answered, second).is_final);
@@ -294,7 +294,7 @@ fn the_time_in_waiting_goes_on_in_the_next_life() {
 
 /// A million tasks have one each.
 #[test]
-fn what_is_known_of_a_task_is_small() {
+fn a_record_has_96_bytes() {
     assert_eq!(size_of::<TaskRecord>(), 96);
 }
 
@@ -307,7 +307,7 @@ fn known(state: State) -> TaskRecord {
 }
 
 #[test]
-fn what_polls_lead_to_is_plausible() {
+fn records_made_by_polls_are_plausible() {
     assert!(TaskRecord::new(NOW).is_plausible());
     for state in State::ALL.into_iter().filter(|state| *state != State::Unpolled) {
         let mut known = known(state);
@@ -323,7 +323,7 @@ fn what_polls_lead_to_is_plausible() {
 }
 
 #[test]
-fn what_no_poll_leads_to_is_not() {
+fn impossible_records_are_rejected() {
     let wrong = |state: State, change: fn(&mut TaskRecord)| {
         let mut known = if state == State::Unpolled { TaskRecord::new(NOW) } else { known(state) };
         change(&mut known);

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_on_over_a_restart_by_the_wall_clock() {
+    fn waiting_time_continues_after_a_restart() {
         let mut first = WaitingTime::begin(true, poll(100, 100));
         first.add_poll(true, poll(130, 130));
         let kept = postcard::to_allocvec(&first).unwrap();

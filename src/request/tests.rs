@@ -105,7 +105,7 @@ fn a_list_with_commas_has_no_id_with_a_comma() {
 }
 
 #[test]
-fn every_mistake_is_found() {
+fn every_error_is_reported() {
     let messages = |raw| {
         let errors = Request::compile(&raw).unwrap_err();
         errors.into_iter().map(|m| (m.keys.join("."), m.message)).collect::<Vec<_>>()

@@ -109,7 +109,7 @@ impl Admission {
     /// Admits a request, which counts as in flight until [`Admission::complete`].
     ///
     /// # Errors
-    /// When it may not start yet, with the reason.
+    /// Fails when it may not start yet, with the reason.
     pub fn admit(&mut self, now: Instant) -> Result<(), Blocked> {
         self.check(now)?;
         match self.budget.as_mut().map(|budget| budget.spend(now)) {

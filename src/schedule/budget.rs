@@ -48,7 +48,7 @@ impl RequestBudget {
     /// Spends one request.
     ///
     /// # Errors
-    /// When the budget is used up, with the time of the next request.
+    /// Fails when the budget is used up, with the time of the next request.
     pub fn spend(&mut self, now: Instant) -> Result<(), Instant> {
         self.check(now)?;
         let spent_until = self.spent_until.map_or(now, |until| until.max(now));
@@ -95,7 +95,7 @@ impl CatchUp {
     /// `interval`.
     ///
     /// # Errors
-    /// When it may not start yet, with the time at which it may.
+    /// Fails when it may not start yet, with the time at which it may.
     pub fn check(
         &mut self,
         is_late: bool,
@@ -169,7 +169,7 @@ impl ProbeShare {
     /// Checks whether a probe has the next turn.
     ///
     /// # Errors
-    /// When it has not, with the reason. [`Blocked::Busy`] means until a probe ends or a poll starts.
+    /// Fails when it has not, with the reason. [`Blocked::Busy`] means until a probe ends or a poll starts.
     pub fn check(&self, polls_are_due: bool, now: Instant) -> Result<(), Blocked> {
         if self.in_flight >= self.max_in_flight {
             return Err(Blocked::Busy);

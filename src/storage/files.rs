@@ -87,7 +87,7 @@ impl StorageFiles {
     /// Locks a directory, which is created if it is not there.
     ///
     /// # Errors
-    /// When it cannot be written, or another process has it.
+    /// Fails when it cannot be written, or another process has it.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
         let lock = lock_directory(dir)?;
         let device = lock.metadata().map_err(|error| StorageError::Io(dir.to_owned(), error))?;
@@ -97,7 +97,7 @@ impl StorageFiles {
     /// Checks that the directory is still at its path.
     ///
     /// # Errors
-    /// When it is not.
+    /// Fails when it is not.
     pub fn check_in_place(&self) -> io::Result<()> {
         if self.is_elsewhere {
             return Err(elsewhere());
@@ -136,7 +136,7 @@ impl StorageFiles {
     /// Reads the snapshot and every journal.
     ///
     /// # Errors
-    /// When one cannot be read, or was written by another version.
+    /// Fails when one cannot be read, or was written by another version.
     pub fn read(&self) -> Result<Contents, StorageError> {
         let snapshot = read(&self.dir.join(SNAPSHOT))?;
         let fail = |error| StorageError::Io(self.dir.clone(), error);
@@ -150,7 +150,7 @@ impl StorageFiles {
     /// Opens the journals and the directory, to sync them.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// Fails when the disk fails.
     pub fn handles(&self) -> io::Result<Vec<File>> {
         let paths = self.journals()?.into_iter().map(|(_, path)| path);
         paths.chain([self.dir.clone()]).map(File::open).collect()
@@ -159,7 +159,7 @@ impl StorageFiles {
     /// Opens the directory, to sync the names in it.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// Fails when the disk fails.
     pub fn directory(&self) -> io::Result<File> {
         File::open(&self.dir)
     }
@@ -168,7 +168,7 @@ impl StorageFiles {
     /// name is taken. `follows` is the sequence number after the last change that is in a file.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails when it cannot be written.
     pub fn begin_journal(&self, next: u64, follows: u64) -> io::Result<OpenJournal> {
         let mut number = next;
         let mut options = OpenOptions::new();
@@ -191,7 +191,7 @@ impl StorageFiles {
     /// Opens a journal of an earlier run to continue it after its intact part, of `size` bytes.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails when it cannot be written.
     pub fn reopen_journal(&self, number: u64, size: u64) -> io::Result<OpenJournal> {
         let file = OpenOptions::new().append(true).open(self.journal(number))?;
         if file.metadata()?.len() != size {
@@ -203,7 +203,7 @@ impl StorageFiles {
     /// Creates a snapshot under a temporary name.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails when it cannot be written.
     pub fn begin_snapshot(&self) -> io::Result<File> {
         let mut snapshot = File::create(self.dir.join(UNFINISHED))?;
         snapshot.write_all(&frame::header())?;
@@ -213,7 +213,7 @@ impl StorageFiles {
     /// Syncs a snapshot, and then replaces the one before it.
     ///
     /// # Errors
-    /// When the disk fails; the previous snapshot is then still there.
+    /// Fails when the disk fails; the previous snapshot is then still there.
     pub fn publish_snapshot(&self, snapshot: File) -> io::Result<()> {
         snapshot.sync_all()?;
         drop(snapshot);
@@ -223,7 +223,7 @@ impl StorageFiles {
     /// Syncs the names of the files.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// Fails when the disk fails.
     pub fn sync_names(&self) -> io::Result<()> {
         self.directory()?.sync_all()
     }
@@ -231,7 +231,7 @@ impl StorageFiles {
     /// Removes the journals that begin before `first`.
     ///
     /// # Errors
-    /// When one cannot be removed.
+    /// Fails when one cannot be removed.
     pub fn remove_journals(&self, first: u64) -> io::Result<()> {
         for (_, journal) in self.journals()?.into_iter().filter(|(number, _)| *number < first) {
             fs::remove_file(journal)?;
@@ -278,7 +278,7 @@ fn number(name: &str) -> Option<u64> {
 /// Checks that an open file still has a name and at least `size` bytes. `what` names it in the error.
 ///
 /// # Errors
-/// When it was removed or truncated, or the disk fails.
+/// Fails when it was removed or truncated, or the disk fails.
 pub fn check_intact(file: &File, size: u64, what: &str) -> io::Result<()> {
     let metadata = file.metadata()?;
     if metadata.nlink() == 0 {

@@ -172,7 +172,7 @@ impl Journal {
     /// [`Ledger::begin_snapshot`].
     ///
     /// # Errors
-    /// When the disk fails; the journal then keeps its file.
+    /// Fails when the disk fails; the journal then keeps its file.
     pub fn begin(
         &self,
         files: &StorageFiles,
@@ -203,7 +203,7 @@ impl Journal {
     /// Notes that the snapshot that was begun last is durable.
     ///
     /// # Errors
-    /// When the disk fails and the journal cannot record it.
+    /// Fails when the disk fails and the journal cannot record it.
     pub fn replaced(&self, begun: SnapshotStart) -> io::Result<()> {
         let is_behind = {
             let mut inner = self.inner.lock();
@@ -240,7 +240,7 @@ impl Journal {
     /// Syncs the journal, and then shows the finished tasks in it.
     ///
     /// # Errors
-    /// When the disk fails, or the journal was removed or truncated.
+    /// Fails when the disk fails, or the journal was removed or truncated.
     pub fn sync(&self) -> io::Result<()> {
         let (file, size, due, covered) = {
             let mut inner = self.inner.lock();

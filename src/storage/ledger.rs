@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_life_has_left_is_shown_once_it_is_proven() {
+    fn totals_of_an_earlier_run_are_shown_once_durable() {
         let mut ledger = Ledger::new(finishes(5), finishes(3), true);
         assert_eq!(*ledger.shown(), finishes(3));
         let covered = ledger.covered().unwrap();

@@ -34,7 +34,7 @@ pub async fn tasks(
     let compute_permits = web.compute_permits.clone();
     let write = move |out: &mut _| {
         let _permit = permit;
-        let (now, tasks) = web.live.store.tasks(filter.provider.as_deref());
+        let (now, tasks) = web.manager.store.tasks(filter.provider.as_deref());
         write_tasks(&tasks, &filter, now, out)
     };
     let mut response = Response::new(stream(gzip, compute_permits, write, |_| {}));

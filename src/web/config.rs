@@ -58,8 +58,8 @@ pub fn load(path: &Path) -> (Result<WebConfig, Diagnostics>, WatchedFiles) {
     let name = path.display().to_string();
     let config = read_yaml::read(&name, content, |raw: RawWebConfig, sink| {
         if let Some(place) = raw.rate_limit.location {
-            let mistake = Diagnostic::new(place, "rate_limit is not supported");
-            sink.push(mistake.hint("--web.max-requests limits simultaneous scrapes"));
+            let diagnostic = Diagnostic::new(place, "rate_limit is not supported");
+            sink.push(diagnostic.hint("--web.max-requests limits simultaneous scrapes"));
         }
         let users = raw.basic_auth_users.get().map(|table| users(table, sink));
         let headers =
@@ -82,7 +82,7 @@ pub fn load(path: &Path) -> (Result<WebConfig, Diagnostics>, WatchedFiles) {
 
 fn headers(table: &RawResponseHeaders, sink: &DiagnosticSink) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let report = |mistake| sink.push(mistake);
+    let report = |diagnostic| sink.push(diagnostic);
     for (key, value) in &table.0 {
         let (Some((place, name)), Some((value_place, value))) = (key.located(), value.located())
         else {
@@ -235,7 +235,7 @@ impl FromIterator<User> for Users {
 /// Checks names and hashes.
 pub fn users(table: &OrderedMap<SecretText>, sink: &DiagnosticSink) -> Users {
     let mut users = Vec::new();
-    let report = |mistake: Diagnostic| sink.push(mistake);
+    let report = |diagnostic: Diagnostic| sink.push(diagnostic);
     for (name, hash) in &table.0 {
         let (Some((name_place, name)), Some((place, SecretText(hash)))) =
             (name.located(), hash.located())
@@ -255,8 +255,8 @@ pub fn users(table: &OrderedMap<SecretText>, sink: &DiagnosticSink) -> Users {
                 );
             }
             Err(_) => {
-                let mistake = Diagnostic::new(place, "not a bcrypt hash");
-                report(mistake.hint("create one with `htpasswd -nBC 10 \"\" | tr -d ':\\n'`"));
+                let diagnostic = Diagnostic::new(place, "not a bcrypt hash");
+                report(diagnostic.hint("create one with `htpasswd -nBC 10 \"\" | tr -d ':\\n'`"));
             }
         }
         users.push(User { name: name.as_str().into(), hash: hash.clone() });

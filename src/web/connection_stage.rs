@@ -15,7 +15,7 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum time for taking a whole response. Prometheus itself gives up earlier, and each response
 /// in flight holds a thread and a snapshot, which keeps the replaced data alive.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The stage of a connection and the time since when it has lasted.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl ConnectionStage {
 
     /// Notes that a response is ready for its client to take.
     pub fn begin_answer(&self) {
-        self.0.lock().send_by = Some(Instant::now() + ANSWER_TIMEOUT);
+        self.0.lock().send_by = Some(Instant::now() + RESPONSE_TIMEOUT);
     }
 
     /// Notes that a response was sent or abandoned.
@@ -170,7 +170,7 @@ mod tests {
         stage.begin_head();
         assert_eq!(stage.waiting(), WaitingFor::Answer);
         stage.begin_answer();
-        assert_eq!(stage.send_deadline(), Some(Instant::now() + ANSWER_TIMEOUT));
+        assert_eq!(stage.send_deadline(), Some(Instant::now() + RESPONSE_TIMEOUT));
         stage.end_answer();
         assert_eq!((stage.waiting(), stage.send_deadline()), (WaitingFor::Request, None));
         stage.begin_head();

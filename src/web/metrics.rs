@@ -55,7 +55,7 @@ mod tests {
     use crate::exposition::Format;
     use crate::exposition::tests::{many, written};
     use crate::telemetry::Telemetry;
-    use crate::web::connection_stage::ANSWER_TIMEOUT;
+    use crate::web::connection_stage::RESPONSE_TIMEOUT;
     use crate::web::stream::CHUNKS_AHEAD;
 
     /// Enough tasks for many chunks of text.
@@ -125,10 +125,10 @@ mod tests {
                 std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
             frame.unwrap().unwrap();
             assert!(took.try_recv().is_err());
-            tokio::time::advance(ANSWER_TIMEOUT / 3).await;
+            tokio::time::advance(RESPONSE_TIMEOUT / 3).await;
         }
         while took.try_recv().is_err() {
-            tokio::time::advance(ANSWER_TIMEOUT / 3).await;
+            tokio::time::advance(RESPONSE_TIMEOUT / 3).await;
         }
     }
 
@@ -140,7 +140,7 @@ mod tests {
                 done.send(took).unwrap();
             });
         while took.try_recv().is_err() {
-            tokio::time::advance(ANSWER_TIMEOUT).await;
+            tokio::time::advance(RESPONSE_TIMEOUT).await;
         }
         let mut body = response.into_body();
         let mut frames = 0;

@@ -138,11 +138,11 @@ pub async fn landing(
     Extension(permit): Extension<RequestPermit>,
 ) -> Response {
     render(web.compute_permits.clone(), permit, move || {
-        let snapshot = web.live.store.snapshot();
+        let snapshot = web.manager.store.snapshot();
         let failures = web.history.newest().into_iter();
         ok_page(&LandingPage {
             head: PageHead::new(&web),
-            refusal: web.live.refusal().map(|refusal| excerpt(&refusal)),
+            refusal: web.manager.refusal().map(|refusal| excerpt(&refusal)),
             states: observation::State::ALL,
             providers: snapshot.providers.iter().map(provider_row).collect(),
             failures: failures.map(|entry| FailedPoll::new(&entry, snapshot.now)).collect(),
@@ -215,10 +215,10 @@ pub async fn task(
 }
 
 fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
-    let (now, tasks) = web.live.store.tasks(Some(provider));
+    let (now, tasks) = web.manager.store.tasks(Some(provider));
     let found = tasks.iter().find_map(|view| Some((view.find(id)?, view)));
     let history = web.history.of(provider, id);
-    let config = web.live.config();
+    let config = web.manager.config();
     let is_configured = config.providers.iter().any(|known| *known.name == *provider);
     let (of_provider, of_task) = (("provider", provider), ("task_id", id));
     let poll = (

@@ -101,9 +101,9 @@ async fn answer(
     let provider = params.provider.ok_or("the parameter provider is missing")?;
     let task_id = params.task_id.ok_or("the parameter task_id is missing")?;
     let deadline = budget(headers)?.and_then(|budget| start.checked_add(budget));
-    let probed = web.live.probe(&provider, &task_id, &params.task_params, deadline);
+    let probed = web.manager.probe(&provider, &task_id, &params.task_params, deadline);
     let ProbeOutcome { upstream, task, polled } = probed.await?;
-    let now = web.live.now();
+    let now = web.manager.now();
     if params.debug {
         let polled = match polled {
             Ok(polled) => polled,
@@ -120,7 +120,7 @@ async fn answer(
         Err(_) => Vec::new(),
     };
     for outcome in &mut outcomes {
-        web.live.store.limit_words(&provider, outcome);
+        web.manager.store.limit_words(&provider, outcome);
     }
     let success = !outcomes.is_empty() && outcomes.iter().all(Result::is_ok);
     let stuck_after = upstream.provider.limits.stuck_after;

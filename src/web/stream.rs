@@ -17,7 +17,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::connection_stage::ANSWER_TIMEOUT;
+use super::connection_stage::RESPONSE_TIMEOUT;
 use crate::exposition::BodyWriter;
 
 /// Size of a chunk, in bytes: large enough that the threads that write and send seldom wake each
@@ -39,7 +39,7 @@ pub fn stream(
     on_done: impl FnOnce(Duration) + Send + 'static,
 ) -> Body {
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
-    let deadline = tokio::time::Instant::now() + ANSWER_TIMEOUT;
+    let deadline = tokio::time::Instant::now() + RESPONSE_TIMEOUT;
     tokio::task::spawn_blocking(move || {
         let start = Instant::now();
         let (sender, permit) = (Some(sender), compute_permits.acquire());

@@ -10,7 +10,7 @@ use serde::de::{self, Deserialize, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::diagnostic::{Diagnostic, DiagnosticSink};
-use super::span::{EITHER, ONE_OR_MANY, PLACED, Spanned};
+use super::span::{EITHER, ONE_OR_MANY, SPANNED, Spanned};
 use super::tree::{NodeKind, YamlNode};
 use access::{BlockAccess, BlockEntry, EitherAccess, ListAccess, SpannedAccess};
 
@@ -246,7 +246,7 @@ impl<'de> de::Deserializer<'de> for NodeDecoder<'de> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match name {
-            PLACED => visitor.visit_seq(SpannedAccess { decoder: self, next: 0 }),
+            SPANNED => visitor.visit_seq(SpannedAccess { decoder: self, next: 0 }),
             _ => visitor.visit_newtype_struct(self),
         }
     }

@@ -12,7 +12,7 @@ fn tasks(exporter: &Exporter, query: &str) -> Vec<Value> {
 }
 
 #[test]
-fn every_task_is_told_final_ones_included() {
+fn every_task_is_listed_including_final_ones() {
     let gateway = Gateway::start();
     let exporter = Exporter::start(&format!(
         "global: {{ poll_interval: 200ms, retain_finished: 0s, per_task_series: none }}\n\

@@ -155,7 +155,7 @@ tasks: [{ id: x, provider: a }, { id: y, provider: a }, { id: x, provider: b }]
 }
 
 #[test]
-fn at_most_fifty_mistakes_are_told() {
+fn at_most_fifty_errors_are_reported() {
     let tasks: String = (0..60).map(|_| "  - ''\n").collect();
     let text = format!("providers: [{{ name: a, preset: mjdjourney }}]\ntasks:\n{tasks}");
     let said = load_text(&text).unwrap_err();

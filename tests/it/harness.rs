@@ -27,7 +27,7 @@ use samples::Samples;
 
 /// Maximum time for anything that should happen at once: long enough for a busy machine, and used
 /// up only by a test that fails.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub const READ_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_aitask_exporter");
@@ -56,7 +56,7 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        assert!(start.elapsed() < READ_TIMEOUT, "not within {READ_TIMEOUT:?}: {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }

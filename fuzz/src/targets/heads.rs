@@ -11,7 +11,7 @@ use aitask_exporter::config::Sources;
 use aitask_exporter::fetch::resolver::Resolver;
 use aitask_exporter::history::FailureHistory;
 use aitask_exporter::poll::worker::Services;
-use aitask_exporter::reload::{self, ConfigManager, ConfigSource, Upstreams};
+use aitask_exporter::reload::{self, ConfigManager, ConfigSource, ProviderClients};
 use aitask_exporter::store::Store;
 use aitask_exporter::telemetry::Telemetry;
 use aitask_exporter::web::auth::ClientAddress;
@@ -32,7 +32,7 @@ tasks: [a, 'b/c', { id: 'd\"<&>', labels: { own: \"e\\\\f\\n\" } }]
 ";
 
 /// Maximum time for a response; far longer than the slowest one, that of a probe, takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Size of a stream's buffer, in bytes.
 const STREAM_BYTES: usize = 16 << 10;
@@ -58,14 +58,14 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
             history: Arc::clone(&history),
         };
         let source = ConfigSource::Text("heads.yml", CONFIG.to_owned());
-        let (upstreams, sources) = (Upstreams::new(), Sources::default());
+        let (upstreams, sources) = (ProviderClients::new(), Sources::default());
         let built = reload::load(&source, &upstreams, &sources, &context.resolver);
         let built = built.unwrap_or_else(|told| panic!("{told}"));
         let store = Arc::new(Store::new(clock));
-        let live = Arc::new(ConfigManager::start(source, built, store, context).await.unwrap());
+        let manager = Arc::new(ConfigManager::start(source, built, store, context).await.unwrap());
         WebState {
-            reloads: live.reloads(),
-            live,
+            reloads: manager.reloads(),
+            manager,
             telemetry,
             history,
             telemetry_path: "/metrics".to_owned(),
@@ -100,7 +100,8 @@ pub fn run(data: &[u8]) {
         let read = reader.read_to_end(&mut answers);
         let ((), _, ()) = tokio::join!(write, read, serving);
     };
-    let ended = server.runtime.block_on(async { tokio::time::timeout(PATIENCE, exchange).await });
+    let ended =
+        server.runtime.block_on(async { tokio::time::timeout(READ_TIMEOUT, exchange).await });
     assert!(ended.is_ok(), "no end of {:?}", String::from_utf8_lossy(data));
     let mut rest = &*answers;
     while !rest.is_empty() {

@@ -105,7 +105,7 @@ fn of_a_cut_body_counts_what_is_whole() {
 }
 
 #[test]
-fn of_a_cut_array_count_the_elements_that_are_whole() {
+fn complete_elements_of_a_truncated_array_count() {
     let whole = r#"{"data": [{"id": "a", "status": "x"}, {"id": "b", "status": "y"}], "z": [1]}"#;
     for end in whole.find('[').unwrap() + 1..whole.len() {
         let extract = extract(&whole[..end], true).unwrap();

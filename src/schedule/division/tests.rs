@@ -261,7 +261,7 @@ fn a_provider_in_trouble_is_not_asked_for_parts() {
     let mut provider = SimulatedProvider::new(1_000, &limits());
     provider.run(5 * SECOND, |_, _| Answer::ProviderFailed);
     assert_eq!((provider.failed().len(), provider.take_requests()), (1_000, 20));
-    // ProviderFailed that comes while a batch is divided ends that.
+    // A failure of the provider while a batch is divided ends the division.
     let count = std::cell::Cell::new(0);
     let mut provider = SimulatedProvider::new(1_000, &limits());
     provider.run(5 * SECOND, |_, _| {

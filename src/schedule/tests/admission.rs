@@ -137,7 +137,7 @@ fn slow_probes_leave_most_of_the_time_to_polls() {
 }
 
 #[test]
-fn what_a_probe_is_told_counts_for_polls() {
+fn a_pause_after_a_probe_applies_to_polls() {
     let (mut schedule, start) = with_tasks(&limits(), 2);
     assert_eq!(schedule.next(start, true), Next::Probe);
     schedule.complete_probe(PollOutcome::Failed, Some(60 * SECOND), SECOND, start);

@@ -59,8 +59,8 @@ pub fn server_config(
         // A file that is named but unusable has been reported.
         let is_missing = file.is_absent() || file.get().is_some_and(String::is_empty);
         if is_missing && !is_inline {
-            let mistake = Diagnostic::new(place, format!("missing key: {name}"));
-            check.report(mistake.hint("TLS needs cert_file and key_file"));
+            let diagnostic = Diagnostic::new(place, format!("missing key: {name}"));
+            check.report(diagnostic.hint("TLS needs cert_file and key_file"));
         }
     }
     let chain =
@@ -134,8 +134,8 @@ pub fn is_empty(raw: &RawTls) -> bool {
 }
 
 impl TlsCheck<'_> {
-    fn report(&self, mistake: Diagnostic) {
-        self.sink.push(mistake);
+    fn report(&self, diagnostic: Diagnostic) {
+        self.sink.push(diagnostic);
     }
 
     /// Reads PEM that is given inline or as a file, but not as both.
@@ -158,9 +158,9 @@ impl TlsCheck<'_> {
                 let read = self.files.read(&path);
                 let report = |error| {
                     let message = format!("cannot read {file_name}: {}", reason(&error));
-                    let mistake =
+                    let diagnostic =
                         Diagnostic::new(place, message).detail(path.display().to_string());
-                    self.report(missing(mistake, &error, &path));
+                    self.report(missing(diagnostic, &error, &path));
                 };
                 read.map(|pem| (place, pem)).map_err(report).ok()
             }
@@ -182,9 +182,9 @@ impl TlsCheck<'_> {
         let found = known.iter().find(|(name, _)| *name == text);
         if found.is_none() {
             let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-            let mistake = Diagnostic::new(place, format!("{key}: unknown or not supported"));
+            let diagnostic = Diagnostic::new(place, format!("{key}: unknown or not supported"));
             self.report(
-                mistake.quote(text).hint(format!("the supported ones are {}", names.join(", "))),
+                diagnostic.quote(text).hint(format!("the supported ones are {}", names.join(", "))),
             );
         }
         found.map(|(_, value)| *value)
@@ -195,9 +195,11 @@ impl TlsCheck<'_> {
         let bound = |key, at| {
             let (place, text) = text(at)?;
             if ["TLS10", "TLS11"].contains(&text) {
-                let mistake =
+                let diagnostic =
                     Diagnostic::new(place, format!("{key}: this version is not supported"));
-                self.report(mistake.quote(text).hint("TLS 1.0 and 1.1 are insecure: write TLS12"));
+                self.report(
+                    diagnostic.quote(text).hint("TLS 1.0 and 1.1 are insecure: write TLS12"),
+                );
                 return None;
             }
             Some((place, self.one_of(key, (place, text), &VERSIONS)?))
@@ -244,8 +246,8 @@ impl TlsCheck<'_> {
             && v12
             && !has(&suites, &version::TLS12)
         {
-            let mistake = Diagnostic::new(place, "cipher_suites lists no suite for TLS 1.2");
-            self.report(mistake.hint("name one, or write min_version: TLS13"));
+            let diagnostic = Diagnostic::new(place, "cipher_suites lists no suite for TLS 1.2");
+            self.report(diagnostic.hint("name one, or write min_version: TLS13"));
         }
         if !has(&suites, &version::TLS13) {
             let all = ring::ALL_CIPHER_SUITES.iter().copied();
@@ -296,13 +298,15 @@ impl TlsCheck<'_> {
         let policy = policy?;
         if is_given && policy == ClientAuthPolicy::NoClientCert {
             let place = raw.client_ca_file.location.or(raw.client_ca.location).unwrap_or(place);
-            let mistake = Diagnostic::new(place, "client authorities need client_auth_type");
-            self.report(mistake.hint("write client_auth_type: RequireAndVerifyClientCert"));
+            let diagnostic = Diagnostic::new(place, "client authorities need client_auth_type");
+            self.report(diagnostic.hint("write client_auth_type: RequireAndVerifyClientCert"));
             return None;
         }
         if !is_given && policy.verifies() {
-            let mistake = Diagnostic::new(place, "client_auth_type needs client_ca_file");
-            self.report(mistake.hint("name the file with the authorities that sign for clients"));
+            let diagnostic = Diagnostic::new(place, "client_auth_type needs client_ca_file");
+            self.report(
+                diagnostic.hint("name the file with the authorities that sign for clients"),
+            );
             return None;
         }
         let allowed = self.allowed(raw, policy)?;
@@ -316,9 +320,9 @@ impl TlsCheck<'_> {
         for (place, name) in words(&raw.client_allowed_sans) {
             // An email address has no scheme; a URI may have a user.
             if name.contains('@') && !name.contains(':') {
-                let mistake =
+                let diagnostic =
                     Diagnostic::new(place, "client_allowed_sans: e-mail is not supported");
-                self.report(mistake.hint("name a host, an IP address or a URI"));
+                self.report(diagnostic.hint("name a host, an IP address or a URI"));
             }
             allowed.push(name.to_owned());
         }

@@ -71,12 +71,12 @@ pub async fn page(
 }
 
 fn table(web: &WebState, filter: &TaskFilter) -> RenderedPage {
-    let config = web.live.config();
+    let config = web.manager.config();
     let names = config.providers.iter().map(|provider| &*provider.name);
     let providers: Vec<_> = names.map(|name| (name, format::short(name))).collect();
     let asked = filter.provider.as_deref();
     let unknown = asked.filter(|asked| providers.iter().all(|(name, _)| name != asked));
-    let (now, tasks) = web.live.store.tasks(asked);
+    let (now, tasks) = web.manager.store.tasks(asked);
     let worst = rank_tasks(&tasks, filter, now, MOST_ROWS);
     let rows: Vec<_> = worst.rows.iter().map(|row| row_of(*row, now)).collect();
     ok_page(&TasksPage {

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use super::PATIENCE;
+use super::READ_TIMEOUT;
 
 /// A complete response.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ pub fn receive(stream: TcpStream) -> Vec<u8> {
 /// Opens a connection on which reads time out.
 pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(READ_TIMEOUT))?;
     Ok(stream)
 }
 

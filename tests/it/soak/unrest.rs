@@ -7,7 +7,7 @@ use aitask_simulator::Options;
 
 use crate::harness::host::Host;
 use crate::harness::samples::Samples;
-use crate::harness::{Gateway, PATIENCE, now};
+use crate::harness::{Gateway, READ_TIMEOUT, now};
 
 /// Hours by which the host's clock is ahead, one after the other: forward and back, over the true
 /// time and over days.
@@ -42,7 +42,7 @@ impl<'a> Clock<'a> {
         // Each task at its own place in every interval, and once more where it was late.
         let most = tasks * (took.div_duration_f64(self.interval) + 2.0);
         assert!(new <= most, "{new} polls within {took:?} after step {}", self.steps);
-        assert!(took < PATIENCE, "{new} polls in all that time after step {}", self.steps);
+        assert!(took < READ_TIMEOUT, "{new} polls in all that time after step {}", self.steps);
         if new >= ROUNDS * tasks && self.is_told(samples) {
             self.hours = HOURS[self.steps % HOURS.len()];
             self.host.set_clock(self.hours);

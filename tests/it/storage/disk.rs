@@ -111,7 +111,7 @@ fn a_start_that_fails_erases_nothing() {
 
 /// Writing into a pipe waits for its reader, as it does for a disk that hangs.
 #[test]
-fn a_disk_that_hangs_or_goes_is_told() {
+fn a_disk_that_hangs_or_vanishes_is_reported() {
     let (gateway, storage) = (Gateway::start(), Dir::new());
     let path = storage.path("state");
     fs::create_dir(&path).unwrap();

@@ -145,7 +145,7 @@ fn a_kill_at_any_moment_loses_and_doubles_nothing_for_any_reader() {
 /// A finish that no scrape has shown before an ordinary end, or a kill, is there from the first
 /// scrape on. Asking changes nothing.
 #[test]
-fn what_nobody_has_seen_is_there_in_the_next_life() {
+fn finishes_not_yet_scraped_survive_a_restart() {
     for signal in ["TERM", "KILL"] {
         let (gateway, storage) = (Gateway::start(), Dir::new());
         let path = storage.path("state");

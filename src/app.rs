@@ -276,8 +276,8 @@ impl LoadedFiles {
     pub fn read(source: &ConfigSource, web: Option<PathBuf>) -> Result<Self, Diagnostics> {
         tls::install();
         let resolver = Resolver::system();
-        let (upstreams, sources) = (reload::ProviderClients::new(), Sources::default());
-        let built = reload::load(source, &upstreams, &sources, &resolver);
+        let (clients, sources) = (reload::ProviderClients::new(), Sources::default());
+        let built = reload::load(source, &clients, &sources, &resolver);
         match (built, web.map(ReloadableWebConfig::load).transpose()) {
             (Ok(built), Ok(web_config)) => Ok(Self { web_config, built, resolver }),
             (Err(config), Err(web)) => Err(config.and(web)),

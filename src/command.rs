@@ -71,7 +71,7 @@ fn check(flags: &ExporterFlags) -> ExitCode {
 /// Polls tasks, which need not be in the configuration, and prints a report of each.
 fn poll(flags: &PollFlags) -> ExitCode {
     let files = LoadedFiles::read(&ConfigSource::File(flags.config_file.clone()), None);
-    let (Loaded { config, tasks }, upstreams) = match files {
+    let (Loaded { config, tasks }, clients) = match files {
         Ok(files) => files.built,
         Err(diagnostics) => return fail(WRONG, &diagnostics),
     };
@@ -79,13 +79,13 @@ fn poll(flags: &PollFlags) -> ExitCode {
         Ok(provider) => provider,
         Err(message) => return fail(WRONG, &message),
     };
-    let is_its = |upstream: &&Arc<ProviderClient>| Arc::ptr_eq(&upstream.provider, provider);
-    let Some(upstream) = upstreams.iter().find(is_its) else {
+    let is_its = |client: &&Arc<ProviderClient>| Arc::ptr_eq(&client.provider, provider);
+    let Some(client) = clients.iter().find(is_its) else {
         return fail(FAILED, &"the provider has no client");
     };
     let listed = |id: &str| {
         let is_it = |task: &&Task| task.common.provider == provider.name && *task.id == *id;
-        upstream.requested_task(tasks.iter().find(is_it).cloned(), id, &flags.params)
+        client.requested_task(tasks.iter().find(is_it).cloned(), id, &flags.params)
     };
     let tasks: Result<Vec<_>, _> = flags.ids.iter().map(|id| listed(id)).collect();
     let tasks = match tasks {
@@ -95,9 +95,9 @@ fn poll(flags: &PollFlags) -> ExitCode {
     let polls = async {
         let mut all_well = true;
         for task in tasks {
-            let polled = poll_once(upstream, &TaskGroup::one(task.clone()), false, None).await;
+            let polled = poll_once(client, &TaskGroup::one(task.clone()), false, None).await;
             all_well &= polled.outcomes.iter().all(Result::is_ok);
-            let printed = print(&report(upstream, &task, &polled));
+            let printed = print(&report(client, &task, &polled));
             all_well &= printed == ExitCode::SUCCESS;
         }
         all_well

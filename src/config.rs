@@ -22,7 +22,7 @@ use std::time::Duration;
 use http::HeaderName;
 use reqwest::Url;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::mapping::Mapping;
 use crate::request::Request;
@@ -189,7 +189,7 @@ pub enum TlsVersion {
 }
 
 /// The tasks whose series are exported.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PerTaskSeries {
     /// All tasks, final ones for `retain_finished`.

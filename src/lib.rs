@@ -4,7 +4,7 @@
 //!  config ──▶ schedule ──▶ fetch ──▶ mapping ──▶ store ──▶ exposition ──▶ web
 //!  task IDs   what is      bytes     JSON to     what is   text and       /metrics
 //!  in YAML    due          bounded   observation known     OpenMetrics
-//!             └────────── poll: the way of one observation ──────────┘
+//!             └──── poll: one observation, from request to record ───┘
 //! ```
 //!
 //! Imports point from the end of this list to its beginning; a test checks the order.

@@ -26,8 +26,8 @@ use crate::yaml::diagnostic::Diagnostics;
 /// Time that a probe waits for its turn, besides the time of the poll itself, where the client does
 /// not say how long it waits: most give up after ten seconds or so.
 const PROBE_QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
-/// A poll with a deadline ends so much earlier, or a tenth of the time that is left, so that how
-/// it ended is known by then.
+/// A poll with a deadline ends this much earlier, or a tenth of the remaining time, so that its
+/// outcome is known by the deadline.
 const PROBE_MARGIN: Duration = Duration::from_millis(50);
 
 /// The longest time for reading the files: a list of a million tasks takes a second or two.
@@ -42,10 +42,10 @@ pub enum ConfigSource {
     Text(&'static str, String),
 }
 
-/// The reason for which a configuration was not taken into force.
+/// The reason why a configuration was not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// Mistakes in the files.
+    /// Errors in the files.
     #[error("{0}")]
     Config(Diagnostics),
     /// The process is ending, or the reader of the files panicked.
@@ -68,7 +68,7 @@ pub struct ConfigManager {
     source: ConfigSource,
     reading: SingleFlight<Result<Built, Diagnostics>>,
     /// The look whether the files have changed.
-    looking: SingleFlight<u64>,
+    checking: SingleFlight<u64>,
     context: Services,
     /// The records of the tasks.
     pub store: Arc<Store>,
@@ -78,7 +78,7 @@ pub struct ConfigManager {
     /// `None` once the process is ending.
     workers: RwLock<Option<HashMap<Arc<str>, RunningProvider>>>,
     ready: AtomicBool,
-    /// The reason for which the files are not in force, or `None` if they are.
+    /// Reason why the configuration in force differs from the files; `None` if it does not.
     refusal: RwLock<Option<Arc<str>>>,
     /// The number of refusals so far.
     refusals: AtomicU64,
@@ -88,7 +88,7 @@ pub struct ConfigManager {
 #[derive(Debug)]
 pub struct ProbeOutcome {
     /// The provider.
-    pub upstream: Arc<ProviderClient>,
+    pub client: Arc<ProviderClient>,
     /// The task.
     pub task: Task,
     /// The answer, or the reason for which there is none.
@@ -97,7 +97,7 @@ pub struct ProbeOutcome {
 
 #[derive(Clone, Debug)]
 struct RunningProvider {
-    upstream: Arc<ProviderClient>,
+    client: Arc<ProviderClient>,
     worker: Arc<Worker>,
 }
 
@@ -112,12 +112,12 @@ impl ConfigManager {
         store: Arc<Store>,
         context: Services,
     ) -> Result<Self, ReloadError> {
-        let (Loaded { config, tasks }, upstreams) = built;
+        let (Loaded { config, tasks }, clients) = built;
         let config = Arc::new(config);
         let manager = Self {
             source,
             reading: SingleFlight::default(),
-            looking: SingleFlight::default(),
+            checking: SingleFlight::default(),
             store,
             config: RwLock::new(Arc::clone(&config)),
             swapping: Mutex::default(),
@@ -127,7 +127,7 @@ impl ConfigManager {
             refusals: AtomicU64::new(0),
             context,
         };
-        manager.swap(config, tasks, upstreams).await?;
+        manager.swap(config, tasks, clients).await?;
         Ok(manager)
     }
 
@@ -143,12 +143,12 @@ impl ConfigManager {
 
     async fn reload(&self) -> Result<(), ReloadError> {
         let result = async {
-            let (before, sources) = (self.upstreams(), self.config().sources.clone());
+            let (before, sources) = (self.clients(), self.config().sources.clone());
             let resolver = self.context.resolver.clone();
-            let (Loaded { config, tasks }, upstreams) =
+            let (Loaded { config, tasks }, clients) =
                 read(&self.reading, &self.source, before, sources, resolver).await?;
             let count = tasks.len();
-            self.swap(Arc::new(config), tasks, upstreams).await.map(|()| count)
+            self.swap(Arc::new(config), tasks, clients).await.map(|()| count)
         };
         let result = result.await;
         match &result {
@@ -178,9 +178,9 @@ impl ConfigManager {
     }
 
     /// Looks at the files: returns the hash that a configuration read from them now would have.
-    async fn look(&self) -> Result<u64, SingleFlightError> {
+    async fn current_hash(&self) -> Result<u64, SingleFlightError> {
         let sources = self.config().sources.clone();
-        self.looking.run(READ_TIMEOUT, move || sources.current_hash()).await
+        self.checking.run(READ_TIMEOUT, move || sources.current_hash()).await
     }
 
     /// Looks at the files every `interval`, and asks for a reload when they differ from those in force.
@@ -189,7 +189,7 @@ impl ConfigManager {
         let (mut refusals, mut is_blind) = (self.refusals.load(Ordering::Relaxed), false);
         loop {
             tokio::time::sleep(interval).await;
-            let hash = match self.look().await {
+            let hash = match self.current_hash().await {
                 Ok(hash) => hash,
                 Err(error) => {
                     if !std::mem::replace(&mut is_blind, true) {
@@ -218,9 +218,9 @@ impl ConfigManager {
             let _ = reloads.run().await;
             refusals = self.refusals.load(Ordering::Relaxed);
             // What was refused may have been half of a change that has ended since.
-            let is_as_looked_at =
-                self.refusal().is_none() || self.look().await.is_ok_and(|after| after == hash);
-            tried = is_as_looked_at.then_some(hash);
+            let is_unchanged = self.refusal().is_none()
+                || self.current_hash().await.is_ok_and(|after| after == hash);
+            tried = is_unchanged.then_some(hash);
         }
     }
 
@@ -258,24 +258,24 @@ impl ConfigManager {
     ) -> Result<ProbeOutcome, String> {
         let running = self.workers.read().as_ref().and_then(|workers| {
             let running = workers.get(provider)?;
-            Some((Arc::clone(&running.upstream), Arc::clone(&running.worker)))
+            Some((Arc::clone(&running.client), Arc::clone(&running.worker)))
         });
-        let (upstream, worker) =
+        let (client, worker) =
             running.ok_or_else(|| format!("no provider {provider:?} is configured"))?;
-        let task = upstream.requested_task(self.find(provider, id).await, id, params)?;
+        let task = client.requested_task(self.find(provider, id).await, id, params)?;
         let now = Instant::now();
-        let patience = now + upstream.provider.limits.poll_timeout + PROBE_QUEUE_TIMEOUT;
+        let given_up = now + client.provider.limits.poll_timeout + PROBE_QUEUE_TIMEOUT;
         let end_poll = deadline.map(|deadline| {
             let left = deadline.saturating_duration_since(now);
             now + left.saturating_sub(PROBE_MARGIN.min(left / 10))
         });
-        let until = deadline.map_or(patience, |deadline| deadline.min(patience));
+        let until = deadline.map_or(given_up, |deadline| deadline.min(given_up));
         let polled = timeout_at(until, worker.probe(task.clone(), end_poll)).await;
-        Ok(ProbeOutcome { upstream, task, polled: polled.unwrap_or(Err(ProbeError::TimedOut)) })
+        Ok(ProbeOutcome { client, task, polled: polled.unwrap_or(Err(ProbeError::TimedOut)) })
     }
 
-    /// The task of a provider with this ID. Among a million that takes some milliseconds, for
-    /// which no other task has to wait.
+    /// Finds the task of a provider with this ID on a thread of its own: among a million tasks that
+    /// takes some milliseconds.
     async fn find(&self, provider: &str, id: &str) -> Option<Task> {
         let (store, provider, id) = (Arc::clone(&self.store), provider.to_owned(), id.to_owned());
         tokio::task::spawn_blocking(move || store.find(&provider, &id)).await.ok().flatten()
@@ -288,18 +288,18 @@ impl ConfigManager {
         join_all(workers.values().map(|running| running.worker.stop())).await;
     }
 
-    /// Lists the means to ask each provider now.
-    fn upstreams(&self) -> ProviderClients {
+    /// Returns the client of each provider.
+    fn clients(&self) -> ProviderClients {
         let workers = self.workers.read();
         let running = workers.iter().flatten();
-        running.map(|(name, running)| (Arc::clone(name), Arc::clone(&running.upstream))).collect()
+        running.map(|(name, running)| (Arc::clone(name), Arc::clone(&running.client))).collect()
     }
 
     async fn swap(
         &self,
         config: Arc<Config>,
         tasks: Vec<Task>,
-        upstreams: Vec<Arc<ProviderClient>>,
+        clients: Vec<Arc<ProviderClient>>,
     ) -> Result<(), ReloadError> {
         let _swapping = self.swapping.lock().await;
         let Some(mut before) = self.workers.read().clone() else {
@@ -315,23 +315,23 @@ impl ConfigManager {
             storage.compact();
         }
         let (mut workers, mut updates) = (HashMap::new(), Vec::new());
-        for (upstream, changes) in upstreams.into_iter().zip(changes) {
-            let name = Arc::clone(&upstream.provider.name);
+        for (client, changes) in clients.into_iter().zip(changes) {
+            let name = Arc::clone(&client.provider.name);
             let worker = match before.remove(&name) {
                 Some(RunningProvider { worker, .. }) => {
-                    let (running, upstream) = (Arc::clone(&worker), Arc::clone(&upstream));
-                    updates.push(async move { running.update(upstream, changes).await });
+                    let (running, client) = (Arc::clone(&worker), Arc::clone(&client));
+                    updates.push(async move { running.update(client, changes).await });
                     worker
                 }
                 None => {
                     let context = self.context.clone();
-                    Arc::new(Worker::spawn(context, Arc::clone(&upstream), changes))
+                    Arc::new(Worker::spawn(context, Arc::clone(&client), changes))
                 }
             };
-            workers.insert(name, RunningProvider { upstream, worker });
+            workers.insert(name, RunningProvider { client, worker });
         }
-        // All hear of it at once: while one is slow to answer, others must not go on asking for tasks
-        // that have left.
+        // All workers are updated at once, so that a slow one does not delay the others, which would go
+        // on polling removed tasks.
         join_all(updates).await;
         *self.workers.write() = Some(workers);
         for name in before.keys() {
@@ -370,9 +370,9 @@ async fn read(
     read.map_err(ReloadError::Config)
 }
 
-/// Reads the files, secrets and certificates among them, and builds the clients, as far as those of
-/// `before` cannot serve: all that a start, a check and a reload have to do with them. `sources` are the
-/// files of the configuration in force, if there is one. Blocks on the file system.
+/// Reads the files, including secrets and certificates, and builds the clients that cannot be taken
+/// over from `before`. A start, a check and a reload all use it. `sources` are the files of the
+/// configuration in force, if there is one. Blocks on the file system.
 ///
 /// # Errors
 /// All diagnostics of all files.

@@ -123,7 +123,7 @@ impl Request {
         if errors.is_empty() { Ok(request) } else { Err(errors) }
     }
 
-    /// The placeholders that a task's `params` must fill; a name may come more than once.
+    /// Iterates over the names of the params that a task must have; a name may come more than once.
     pub fn param_names(&self) -> impl Iterator<Item = &str> {
         self.placeholders().filter_map(|(placeholder, _)| match placeholder {
             Placeholder::Param(name) => Some(&**name),
@@ -167,7 +167,7 @@ impl Request {
         if self.placeholders().any(is_kept) { check_segments(value) } else { Ok(()) }
     }
 
-    /// Path and query for `tasks`, to be put behind the base URL.
+    /// Returns the path and query for `tasks`, to be appended to the base URL.
     pub fn target(&self, tasks: &TaskGroup) -> String {
         let encode = |value: &str, slashes: Slashes, out: &mut String| {
             let set = match slashes {
@@ -179,7 +179,7 @@ impl Request {
         self.target.fill(tasks, encode)
     }
 
-    /// The JSON body for `tasks`, where the request has one.
+    /// Returns the JSON body for `tasks`, if the request has one.
     pub fn body(&self, tasks: &TaskGroup) -> Option<String> {
         let encode = |value: &str, _, out: &mut String| out.push_str(&json_inner(value));
         Some(self.body.as_ref()?.fill(tasks, encode))
@@ -194,12 +194,12 @@ impl Request {
     }
 }
 
-/// Text with gaps.
+/// Text with placeholders.
 #[derive(Clone, Default, PartialEq)]
 struct Template(Vec<Segment>);
 
 impl fmt::Debug for Template {
-    /// Shows the gaps only: the text between them may be a token.
+    /// Shows the placeholders only: the text between them may be a token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let placeholders = self.0.iter().filter(|piece| !matches!(piece, Segment::Text(_)));
         f.debug_list().entries(placeholders).finish()
@@ -293,7 +293,7 @@ impl Template {
         }
     }
 
-    /// Takes in `text`, whose placeholders become gaps and whose rest goes through `encode`.
+    /// Appends `text`: its placeholders as such, the rest as `encode` returns it.
     fn push(
         &mut self,
         text: &str,
@@ -339,7 +339,7 @@ impl Template {
         Ok(())
     }
 
-    /// Takes in a JSON value as text; only its strings can have gaps.
+    /// Appends a JSON value as text; only its strings can have placeholders.
     fn push_json(
         &mut self,
         value: &Value,

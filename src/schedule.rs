@@ -133,8 +133,8 @@ impl Schedule {
     }
 
     /// Adds a task, to be polled at its own offset in the interval. A known task stays as it is.
-    pub fn add(&mut self, placed: PollTarget, now: Instant) {
-        let PollTarget { slot, hash, group } = placed;
+    pub fn add(&mut self, target: PollTarget, now: Instant) {
+        let PollTarget { slot, hash, group } = target;
         if self.entry(slot).is_some() {
             return;
         }
@@ -160,9 +160,9 @@ impl Schedule {
     }
 
     /// Moves a task to another group.
-    pub fn regroup(&mut self, placed: PollTarget) {
-        if let Some(entry) = self.entry(placed.slot) {
-            entry.group = placed.group;
+    pub fn regroup(&mut self, target: PollTarget) {
+        if let Some(entry) = self.entry(target.slot) {
+            entry.group = target.group;
         }
     }
 

@@ -1,4 +1,4 @@
-//! TLS as clients of providers and the web side share it: the cryptography provider, certificates that
+//! TLS as clients of providers and the web server share it: the cryptography provider, certificates that
 //! are trusted themselves, and error messages.
 //!
 //! A certificate that the configuration contains byte for byte is trusted even if it is the certificate

@@ -72,7 +72,7 @@ fn globals(global: &GlobalSettings) -> Mapping {
     let limits = &global.limits;
     let duration = |duration: std::time::Duration| Value::from(duration::format(duration));
     let number = |number: usize| Value::from(number);
-    let series = format!("{:?}", limits.per_task_series).to_lowercase();
+    let series = serde_yaml::to_value(limits.per_task_series).unwrap_or_default();
     let probe: Mapping = [
         (Value::from("max_in_flight"), number(limits.probe.max_in_flight)),
         (Value::from("share"), limits.probe.share.into()),
@@ -84,7 +84,7 @@ fn globals(global: &GlobalSettings) -> Mapping {
         ("poll_timeout", duration(limits.poll_timeout)),
         ("stuck_after", duration(limits.stuck_after)),
         ("retain_finished", duration(limits.retain_finished)),
-        ("per_task_series", series.into()),
+        ("per_task_series", series),
         ("body_size_limit", number(limits.body_size_limit)),
         ("probe", probe.into()),
         ("max_tasks", number(global.max_tasks)),

@@ -155,12 +155,12 @@ impl<'s> WorkerState<'s> {
         for slot in changes.removed {
             self.schedule.remove(slot);
         }
-        for placed in changes.changed {
-            self.schedule.regroup(placed);
+        for target in changes.changed {
+            self.schedule.regroup(target);
         }
         self.schedule.reserve(changes.added.len());
-        for placed in changes.added {
-            self.schedule.add(placed, now);
+        for target in changes.added {
+            self.schedule.add(target, now);
         }
     }
 

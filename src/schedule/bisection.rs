@@ -132,7 +132,7 @@ pub struct Unread<'a> {
 }
 
 impl Bisection {
-    /// Starts to divide a batch of tasks of `group`. Returns false if it does not: because that was in vain
+    /// Starts to divide a batch of tasks of `group`. Returns false if it does not: because that was without success
     /// recently, or happens too often for `open` tasks.
     pub fn begin(&mut self, group: u64, unread: Unread<'_>, open: usize, now: Instant) -> bool {
         self.paused.retain(|(_, until)| now < *until);

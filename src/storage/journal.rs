@@ -91,7 +91,7 @@ impl Drop for CloseOnDrop<'_> {
 }
 
 impl Journal {
-    /// A journal that continues from `start`.
+    /// Creates a journal that continues from `start`.
     pub fn new(start: JournalStart, queue: Arc<ChangeQueue>, telemetry: Arc<Telemetry>) -> Self {
         let JournalStart { journal, next, former, ledger } = start;
         let former = former.into_iter().map(Arc::new).collect();

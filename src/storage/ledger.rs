@@ -40,7 +40,7 @@ pub struct PendingTotals {
 }
 
 impl Ledger {
-    /// A ledger that continues from earlier runs, of whose `known` totals `shown` are durable. If the
+    /// Creates a ledger that continues from earlier runs, of whose `known` totals `shown` are durable. If the
     /// journals are `whole`, a sync makes the rest durable too.
     pub fn new(known: Finishes, shown: Finishes, whole: bool) -> Self {
         let version = u64::from(known != shown);

@@ -35,13 +35,13 @@ pub struct QueuedChange {
 }
 
 impl QueuedChange {
-    /// A copy of `record` after `change`.
+    /// Creates a queued change from a task after `change`.
     pub fn new(record: &TrackedTask, change: &Transition) -> Self {
         let (task, known) = (record.task.clone(), record.record.clone());
         Self { task, known, finished: change.finished }
     }
 
-    /// A change of the task with this ID, for tests.
+    /// Creates a change of the task with this ID, for tests.
     #[cfg(test)]
     pub fn example(id: &str, is_finish: bool) -> Self {
         use std::sync::Arc;

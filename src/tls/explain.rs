@@ -18,7 +18,7 @@ const MAX_CHARS: usize = 100;
 pub enum Peer {
     /// A provider or a proxy.
     Server,
-    /// A client of the web side.
+    /// A client of the web server.
     Client,
 }
 

@@ -102,14 +102,14 @@ async fn answer(
     let task_id = params.task_id.ok_or("the parameter task_id is missing")?;
     let deadline = budget(headers)?.and_then(|budget| start.checked_add(budget));
     let probed = web.manager.probe(&provider, &task_id, &params.task_params, deadline);
-    let ProbeOutcome { upstream, task, polled } = probed.await?;
+    let ProbeOutcome { client, task, polled } = probed.await?;
     let now = web.manager.now();
     if params.debug {
         let polled = match polled {
             Ok(polled) => polled,
             Err(no_turn) => return Ok(unavailable(no_turn, start.elapsed())),
         };
-        let text = report::report(&upstream, &task, &polled);
+        let text = report::report(&client, &task, &polled);
         return Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response());
     }
     let mut outcomes = match polled {
@@ -123,7 +123,7 @@ async fn answer(
         web.manager.store.limit_words(&provider, outcome);
     }
     let success = !outcomes.is_empty() && outcomes.iter().all(Result::is_ok);
-    let stuck_after = upstream.provider.limits.stuck_after;
+    let stuck_after = client.provider.limits.stuck_after;
     let mut record = TrackedTask::new(task, now);
     for outcome in &outcomes {
         record.apply(outcome, now, stuck_after);

@@ -44,7 +44,7 @@ pub struct TlsCheck<'c> {
     pub sink: &'c DiagnosticSink,
 }
 
-/// Builds the server configuration of the section at `place`; `None` after mistakes.
+/// Builds the server configuration of the section at `place`; `None` after errors.
 pub fn server_config(
     place: Location,
     raw: &RawTls,
@@ -264,7 +264,7 @@ impl TlsCheck<'_> {
         if named.is_empty() { kx_group_defaults() } else { named }
     }
 
-    /// Builds the verifier of client certificates; `None` after mistakes.
+    /// Builds the verifier of client certificates; `None` after errors.
     fn clients(
         &mut self,
         section: Location,

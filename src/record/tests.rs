@@ -1,6 +1,6 @@
 use super::*;
 use crate::observation::{Failure, Observation};
-use crate::task::TaskCommon;
+use crate::task::{TaskCommon, stable_hash};
 
 const SECOND: Duration = Duration::from_secs(1);
 const STUCK_AFTER: Duration = Duration::from_secs(600);
@@ -293,6 +293,19 @@ fn the_time_in_waiting_goes_on_in_the_next_life() {
 }
 
 /// A million tasks have one each.
+/// The files of `--storage.path` hold records in this form.
+#[test]
+fn the_stored_form_of_a_record_is_that_of_the_version() {
+    let mut tracked = record();
+    let waiting =
+        Observation { job_type: Some("video".into()), progress: Some(0.5), ..seen(State::Waiting) };
+    tracked.observe(&waiting, at(1));
+    tracked.fail(&failure(Reason::Timeout), at(2), STUCK_AFTER);
+    let stored = postcard::to_allocvec(&tracked.record).unwrap();
+    let form = (stored.len(), stable_hash([&*stored]));
+    assert_eq!(form, (98, 10_947_211_069_592_735_865), "raise `VERSION` in src/storage/frame.rs");
+}
+
 #[test]
 fn a_record_has_96_bytes() {
     assert_eq!(size_of::<TaskRecord>(), 96);

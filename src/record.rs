@@ -315,4 +315,4 @@ impl TaskRecord {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

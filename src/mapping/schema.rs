@@ -14,7 +14,7 @@ use crate::yaml::span::{Either, OneOrMany, OrderedMap, Spanned};
 pub struct RawResponse {
     /// HTTP statuses whose body is read, such as 200 or 2xx. Default 2xx.
     pub accept: Spanned<RawWords>,
-    /// `json`, or `ignored` where the HTTP status tells the state and the body is never read. Default
+    /// `json`, or `ignored` if the HTTP status is the state and the body is never read. Default
     /// json.
     pub body: Spanned<String>,
     /// The body's own code.

@@ -1,20 +1,22 @@
+//! Unit tests of records, and the examples that tests of the store use as well.
+
 use super::*;
 use crate::observation::{Failure, Observation};
 use crate::task::{TaskCommon, stable_hash};
 
 const SECOND: Duration = Duration::from_secs(1);
-const STUCK_AFTER: Duration = Duration::from_secs(600);
+pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(600);
 
-fn at(seconds: u64) -> Timestamp {
+pub(crate) fn at(seconds: u64) -> Timestamp {
     Timestamp::from_micros(1_750_000_000_000_000) + Duration::from_secs(seconds)
 }
 
-fn task(id: &str) -> Task {
+pub(crate) fn task(id: &str) -> Task {
     let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
     Task { id: id.into(), common: Arc::new(common) }
 }
 
-fn record() -> TrackedTask {
+pub(crate) fn record() -> TrackedTask {
     TrackedTask::new(task("t"), at(0))
 }
 
@@ -22,7 +24,7 @@ fn seen(state: State) -> Observation {
     Observation::new(state, state.as_str().to_uppercase())
 }
 
-fn failure(reason: Reason) -> Failure {
+pub(crate) fn failure(reason: Reason) -> Failure {
     Failure { reason, code: "7".into(), detail: String::new() }
 }
 

@@ -6,26 +6,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::config::{Limits, load_text};
 use crate::observation::{Failure, Observation, Reason};
-use crate::task::TaskCommon;
-
-const STUCK_AFTER: Duration = Duration::from_secs(600);
-
-fn at(seconds: u64) -> Timestamp {
-    Timestamp::from_micros(1_750_000_000_000_000) + Duration::from_secs(seconds)
-}
-
-fn task(id: &str) -> Task {
-    let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
-    Task { id: id.into(), common: Arc::new(common) }
-}
-
-fn record() -> TrackedTask {
-    TrackedTask::new(task("t"), at(0))
-}
-
-fn failure(reason: Reason) -> Failure {
-    Failure { reason, code: "7".into(), detail: String::new() }
-}
+use crate::record::tests::{STUCK_AFTER, at, failure, record, task};
 
 /// Returns a provider with one task, and the slot of the task.
 fn provider() -> (Arc<ProviderTasks>, Slot) {

@@ -7,7 +7,7 @@ use super::source::lines;
 use super::span::{Location, Position};
 use super::tree::YamlNode;
 
-/// The most hidden nodes of a file that are told apart; if there are more, all of the file is hidden.
+/// Maximum number of nodes of a file that are hidden one by one; if there are more, all of the file is hidden.
 /// Each is looked for in its text, and a file of secrets for as many providers has fewer.
 pub const MAX_HIDDEN: usize = 20_000;
 

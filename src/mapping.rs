@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 
 use crate::clock::Timestamp;
-use crate::observation::{Failure, Observation, Reason, State};
+use crate::observation::{PollOutcome, Reason, State};
 use extract::{Extract, Tasks};
 use fields::{A_BOOLEAN, DelayFormat, FieldName, FieldValue, Fields, Paths, ProgressFormat};
 use time::TimeFormat;
@@ -127,7 +127,7 @@ pub struct MappedResponse {
     /// Pause that the body of a refusal asks for.
     pub retry_after: Option<Duration>,
     /// Observation or failure of each task, in the order of the request.
-    pub outcomes: Vec<Result<Observation, Failure>>,
+    pub outcomes: Vec<PollOutcome>,
     /// True if a failure concerns the response as a whole and says nothing about any single task.
     pub has_failed_whole: bool,
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::Timestamp;
 use crate::family::PROVIDER_FAMILIES;
-use crate::observation::{Failure, Observation, Reason};
+use crate::observation::{Failure, Observation, PollOutcome, Reason};
 use crate::record::TrackedTask;
 use crate::store::TaskList;
 use crate::store::blocks::BlockList;
@@ -184,7 +184,7 @@ fn the_table_is_whole() {
 fn histories() -> Vec<TrackedTask> {
     let second = |second: i64| micros(1_750_403_000 + second, 0);
     let with_progress = |progress, state| Observation { progress, ..seen(state, "word") };
-    let history = |outcomes: &[Result<Observation, Failure>]| {
+    let history = |outcomes: &[PollOutcome]| {
         let mut record = unpolled("1", Labels::default());
         for (outcome, at) in outcomes.iter().zip(1..) {
             record.apply(outcome, second(at), Duration::from_secs(100));

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::label::bounded;
-use crate::observation::{Failure, Observation, OddField, Oddity, Reason, State};
+use crate::observation::{Failure, Observation, OddField, Oddity, PollOutcome, Reason, State};
 
 /// Code of a response with blank text in place of its code.
 const BLANK: &str = "blank";
@@ -166,12 +166,7 @@ impl Mapping {
     }
 
     /// Interprets the task `id` in a response that reports success.
-    fn observe_task(
-        &self,
-        id: &str,
-        found: Option<&Extract<'_>>,
-        view: View<'_>,
-    ) -> Result<Observation, Failure> {
+    fn observe_task(&self, id: &str, found: Option<&Extract<'_>>, view: View<'_>) -> PollOutcome {
         let Some(extract) = found else { return self.observation(view) };
         let at = self.task_path();
         let fail = |reason, detail| Err(Failure::new(reason, detail));
@@ -216,7 +211,7 @@ impl Mapping {
 
     /// Returns the observation of one task. Fails only if the status is missing, of the wrong type,
     /// or means that the task is unknown.
-    fn observation(&self, view: View<'_>) -> Result<Observation, Failure> {
+    fn observation(&self, view: View<'_>) -> PollOutcome {
         let path = || self.source(FieldName::Status).map_or("status", FieldSource::describe);
         let fail = |what: &str| Failure::new(Reason::Mapping, format!("{} is {what}", path()));
         let status = self.text(FieldName::Status, view).map_err(fail)?;
@@ -289,7 +284,7 @@ impl Mapping {
         state: State,
         found: Option<&Extract<'_>>,
         view: View<'_>,
-    ) -> Result<Observation, Failure> {
+    ) -> PollOutcome {
         match found.map(|found| &found.tasks) {
             Some(Tasks::One(task)) => self.check_id(id, view.with_task(task))?,
             Some(Tasks::Many { wanted, has_others: true, .. }) if wanted.is_empty() => {

@@ -16,11 +16,11 @@ use super::log::{PollLog, record_batch_change};
 use super::probes::{Probe, ProbeQueue, ProbeReply};
 use super::worker::{Update, WorkerCommand, WorkerContext};
 use super::{PollResult, poll_once};
-use crate::observation::{Failure, Observation, Reason, State};
+use crate::observation::{Failure, PollOutcome, Reason, State};
 use crate::schedule::Schedule;
 use crate::schedule::bisection::Abandoned;
 use crate::schedule::cadence::Cadence;
-use crate::schedule::dispatch::{Dispatch, Next, PollOutcome, Start};
+use crate::schedule::dispatch::{Dispatch, Next, ScheduleOutcome, Start};
 use crate::schedule::division::{BatchReply, Consequences};
 
 use crate::record::Transition;
@@ -307,7 +307,7 @@ impl<'s> WorkerState<'s> {
             RequestPurpose::Probe(reply) => {
                 let result = result.unwrap_or_else(|| panicked(1));
                 let failure = result.outcomes.iter().find_map(|outcome| outcome.as_ref().err());
-                let outcome = PollOutcome::of(failure, None);
+                let outcome = ScheduleOutcome::of(failure, None);
                 let now = Instant::now();
                 self.schedule.complete_probe(outcome, result.pause(), result.took, now);
                 reply.send(Ok(result));
@@ -388,10 +388,10 @@ impl<'s> WorkerState<'s> {
         &mut self,
         slot: Slot,
         task: &Task,
-        outcome: &Result<Observation, Failure>,
+        outcome: &PollOutcome,
         took: Duration,
         message: Option<&str>,
-    ) -> PollOutcome {
+    ) -> ScheduleOutcome {
         let failure = outcome.as_ref().err();
         self.telemetry.polled(took, failure.map(|failure| failure.reason));
         if outcome.as_ref().is_ok_and(|observation| observation.state == State::Unknown) {
@@ -402,16 +402,12 @@ impl<'s> WorkerState<'s> {
         }
         let change = self.update_record(slot, outcome);
         self.log.record(task, outcome, message, change);
-        PollOutcome::of(failure, change)
+        ScheduleOutcome::of(failure, change)
     }
 
     /// Updates the record of a task, and queues what a restart must not lose for the storage, before
     /// the change is visible to others. Returns `None` if the task has been removed.
-    fn update_record(
-        &mut self,
-        slot: Slot,
-        outcome: &Result<Observation, Failure>,
-    ) -> Option<Transition> {
+    fn update_record(&mut self, slot: Slot, outcome: &PollOutcome) -> Option<Transition> {
         let storage = self.context.services.storage.as_deref();
         let change = self.context.tasks.record_poll(slot, outcome, |record, change| {
             if let Some(storage) = storage.filter(|_| change.should_persist) {

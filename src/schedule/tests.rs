@@ -1,7 +1,7 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::config::RateLimit;
-use crate::schedule::dispatch::PollOutcome;
+use crate::schedule::dispatch::ScheduleOutcome;
 
 mod admission;
 
@@ -56,7 +56,7 @@ fn a_task_is_polled_at_its_place_in_every_interval() {
         assert_eq!(schedule.next(due - SECOND, false), Next::Wait(due));
         let expected = Start { slot: slot(0), lag: Duration::ZERO, retry: false };
         assert_eq!(started(schedule.next(due, false)), expected);
-        schedule.complete(&[(slot(0), PollOutcome::Open)], None, due + SECOND);
+        schedule.complete(&[(slot(0), ScheduleOutcome::Open)], None, due + SECOND);
     }
 }
 
@@ -67,7 +67,7 @@ fn a_task_is_never_polled_twice_at_once() {
     started(schedule.next(start + 3 * SECOND, false));
     assert_eq!(schedule.next(start + 60 * SECOND, false), Next::Idle);
     // It took longer than the interval: the next poll is at the task's next place.
-    schedule.complete(&[(slot(0), PollOutcome::Open)], None, start + 60 * SECOND);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Open)], None, start + 60 * SECOND);
     assert_eq!(schedule.next(start + 60 * SECOND, false), Next::Wait(start + 63 * SECOND));
 }
 
@@ -85,7 +85,7 @@ fn what_cannot_start_on_time_starts_late_and_nothing_is_dropped() {
         assert_eq!((begun.slot, begun.lag), (slot(index), late * SECOND));
         assert!(!matches!(schedule.next(now + SECOND, false), Next::Poll(_)));
         assert_eq!((schedule.admission.in_flight(), schedule.ready()), (1, later));
-        schedule.complete(&[(slot(index), PollOutcome::Open)], None, now + 2 * SECOND);
+        schedule.complete(&[(slot(index), ScheduleOutcome::Open)], None, now + 2 * SECOND);
     }
     assert!(!schedule.is_throttled());
 }
@@ -97,14 +97,14 @@ fn failures_back_off_and_success_returns_to_the_rhythm() {
     let mut now = start + 3 * SECOND;
     assert!(!started(schedule.next(now, false)).retry);
     for longest in [10, 20, 40, 80, 160, 300, 300] {
-        schedule.complete(&[(slot(0), PollOutcome::Failed)], None, now);
+        schedule.complete(&[(slot(0), ScheduleOutcome::Failed)], None, now);
         let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
         let longest = longest * SECOND;
         assert!(due - now <= longest && due - now >= longest * 3 / 4, "{:?}", due - now);
         now = due;
         assert!(started(schedule.next(now, false)).retry);
     }
-    schedule.complete(&[(slot(0), PollOutcome::Open)], None, now);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Open)], None, now);
     let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
     assert_eq!(u64::try_from((due - start).as_micros()).unwrap() % place(10), place(3));
 }
@@ -114,18 +114,18 @@ fn failures_back_off_and_success_returns_to_the_rhythm() {
 #[test]
 fn a_denied_task_is_polled_again_when_one_more_denial_ends_it() {
     for (outcome, earliest, latest) in [
-        (PollOutcome::Failed, 225, 300),
-        (PollOutcome::Denied(600 * SECOND), 225, 300),
-        (PollOutcome::Denied(100 * SECOND), 100, 100),
-        (PollOutcome::Denied(SECOND), 10, 10),
-        (PollOutcome::Denied(Duration::ZERO), 10, 10),
+        (ScheduleOutcome::Failed, 225, 300),
+        (ScheduleOutcome::Denied(600 * SECOND), 225, 300),
+        (ScheduleOutcome::Denied(100 * SECOND), 100, 100),
+        (ScheduleOutcome::Denied(SECOND), 10, 10),
+        (ScheduleOutcome::Denied(Duration::ZERO), 10, 10),
     ] {
         let (mut schedule, start) = schedule(&limits());
         schedule.add(placed(slot(0), place(3), 0), start);
         let mut now = start + 3 * SECOND;
         started(schedule.next(now, false));
         for _ in 0..9 {
-            schedule.complete(&[(slot(0), PollOutcome::Failed)], None, now);
+            schedule.complete(&[(slot(0), ScheduleOutcome::Failed)], None, now);
             let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
             now = due;
             started(schedule.next(now, false));
@@ -144,7 +144,7 @@ fn retry_after_pauses_the_whole_provider_but_not_for_ever() {
     schedule.add(placed(slot(1), place(2), 0), start);
     started(schedule.next(start + SECOND, false));
     let day = Duration::from_secs(86_400);
-    schedule.complete(&[(slot(0), PollOutcome::Failed)], Some(day), start + SECOND);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Failed)], Some(day), start + SECOND);
     let resumed = start + 601 * SECOND;
     assert!(matches!(schedule.next(start + 2 * SECOND, false), Next::Wait(_)));
     assert!(schedule.is_throttled());
@@ -169,7 +169,7 @@ fn what_a_pause_held_back_is_made_up_for_at_twice_the_usual_rate() {
                 started.push(now);
                 let before = polled.insert(starts[0].slot, now);
                 assert!(before.is_none_or(|before| now - before >= 5 * SECOND), "polled in vain");
-                schedule.complete(&[(starts[0].slot, PollOutcome::Open)], None, now);
+                schedule.complete(&[(starts[0].slot, ScheduleOutcome::Open)], None, now);
             }
             Next::Wait(until) => now = until,
             Next::Probe | Next::Idle => panic!("tasks wait"),
@@ -256,7 +256,7 @@ fn a_denied_batch_is_asked_for_together_when_the_first_of_its_tasks_may_end() {
     for _ in 0..9 {
         assert_eq!(indexes(schedule.next(now, false)), [0, 1]);
         schedule.complete(
-            &[(slot(0), PollOutcome::Failed), (slot(1), PollOutcome::Failed)],
+            &[(slot(0), ScheduleOutcome::Failed), (slot(1), ScheduleOutcome::Failed)],
             None,
             now,
         );
@@ -264,7 +264,7 @@ fn a_denied_batch_is_asked_for_together_when_the_first_of_its_tasks_may_end() {
         now = due;
     }
     assert_eq!(indexes(schedule.next(now, false)), [0, 1]);
-    let [late, soon] = [3_600, 70].map(|seconds| PollOutcome::Denied(seconds * SECOND));
+    let [late, soon] = [3_600, 70].map(|seconds| ScheduleOutcome::Denied(seconds * SECOND));
     schedule.complete(&[(slot(0), late), (slot(1), soon)], None, now);
     assert_eq!(schedule.next(now, false), Next::Wait(now + 70 * SECOND));
     assert_eq!(indexes(schedule.next(now + 70 * SECOND, false)), [0, 1]);
@@ -277,11 +277,15 @@ fn a_failed_batch_backs_off_as_one_and_a_bad_element_alone() {
     schedule.add(placed(slot(1), place(1), 0), start);
     let due = start + SECOND;
     assert_eq!(indexes(schedule.next(due, false)), [0, 1]);
-    let failed = [(slot(0), PollOutcome::Failed), (slot(1), PollOutcome::Failed)];
+    let failed = [(slot(0), ScheduleOutcome::Failed), (slot(1), ScheduleOutcome::Failed)];
     schedule.complete(&failed, None, due);
     let Next::Wait(again) = schedule.next(due, false) else { panic!("nothing is due") };
     assert_eq!(indexes(schedule.next(again, false)), [0, 1], "together again");
-    schedule.complete(&[(slot(0), PollOutcome::Open), (slot(1), PollOutcome::Failed)], None, again);
+    schedule.complete(
+        &[(slot(0), ScheduleOutcome::Open), (slot(1), ScheduleOutcome::Failed)],
+        None,
+        again,
+    );
     let Next::Wait(next) = schedule.next(again, false) else { panic!("nothing is due") };
     let rhythm = u64::try_from((next - start).as_micros()).unwrap() % place(10);
     assert_eq!(rhythm, place(1), "the good one keeps its place");
@@ -301,9 +305,9 @@ fn a_task_that_fails_shares_no_batch_with_one_that_does_not() {
     let due = start + SECOND;
     assert_eq!(indexes(schedule.next(due, false)), [0, 1, 2]);
     let ended = [
-        (slot(0), PollOutcome::Open),
-        (slot(1), PollOutcome::Failed),
-        (slot(2), PollOutcome::Open),
+        (slot(0), ScheduleOutcome::Open),
+        (slot(1), ScheduleOutcome::Failed),
+        (slot(2), ScheduleOutcome::Open),
     ];
     schedule.complete(&ended, None, due);
     let all_due = due + 60 * SECOND;
@@ -321,7 +325,7 @@ fn final_and_removed_tasks_are_polled_no_more() {
     }
     let due = start + SECOND;
     started(schedule.next(due, false));
-    schedule.complete(&[(slot(0), PollOutcome::Final)], None, due);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Final)], None, due);
     assert_eq!(schedule.ready(), 2);
     schedule.remove(slot(1));
     assert_eq!(schedule.ready(), 1);
@@ -330,7 +334,7 @@ fn final_and_removed_tasks_are_polled_no_more() {
     // The place has a new tenant before the old one's poll has ended.
     let tenant = Slot { index: 2, generation: 1 };
     schedule.add(placed(tenant, place(5), 0), due);
-    schedule.complete(&[(slot(2), PollOutcome::Open)], None, due + SECOND);
+    schedule.complete(&[(slot(2), ScheduleOutcome::Open)], None, due + SECOND);
     assert_eq!(schedule.admission.in_flight(), 0);
     assert_eq!(schedule.next(due + SECOND, false), Next::Wait(start + 5 * SECOND));
     assert_eq!(started(schedule.next(start + 5 * SECOND, false)).slot, tenant);

@@ -9,7 +9,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::config::Limits;
 use crate::observation::Reason;
-use crate::schedule::dispatch::PollOutcome;
+use crate::schedule::dispatch::ScheduleOutcome;
 use crate::store::PollTarget;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -122,10 +122,10 @@ impl SimulatedProvider {
         self.changes.extend(consequences.changes);
     }
 
-    fn end(&mut self, slot: Slot, has_failed: bool) -> (Slot, PollOutcome) {
+    fn end(&mut self, slot: Slot, has_failed: bool) -> (Slot, ScheduleOutcome) {
         let (usable, failed) = self.polls.entry(slot.index).or_default();
         *(if has_failed { failed } else { usable }) += 1;
-        (slot, if has_failed { PollOutcome::Failed } else { PollOutcome::Open })
+        (slot, if has_failed { ScheduleOutcome::Failed } else { ScheduleOutcome::Open })
     }
 
     /// The tasks of which a poll has failed.

@@ -34,8 +34,8 @@ fn besieged(
                 in_flight.pop_front();
                 now = ends;
                 match slot {
-                    Some(slot) => schedule.complete(&[(slot, PollOutcome::Open)], None, now),
-                    None => schedule.complete_probe(PollOutcome::Open, None, took, now),
+                    Some(slot) => schedule.complete(&[(slot, ScheduleOutcome::Open)], None, now),
+                    None => schedule.complete_probe(ScheduleOutcome::Open, None, took, now),
                 }
             }
             _ => now = wake.unwrap(),
@@ -121,12 +121,12 @@ fn slow_probes_leave_most_of_the_time_to_polls() {
         match schedule.next(now, true) {
             Next::Probe => {
                 (now, probing) = (now + 5 * SECOND, probing + 5 * SECOND);
-                schedule.complete_probe(PollOutcome::Unreached, None, 5 * SECOND, now);
+                schedule.complete_probe(ScheduleOutcome::Unreached, None, 5 * SECOND, now);
             }
             Next::Poll(dispatch) => {
                 let took = SECOND / 4;
                 (now, polling) = (now + took, polling + took);
-                schedule.complete(&[(dispatch.starts[0].slot, PollOutcome::Open)], None, now);
+                schedule.complete(&[(dispatch.starts[0].slot, ScheduleOutcome::Open)], None, now);
             }
             Next::Wait(until) => now = until,
             Next::Idle => panic!("tasks wait"),
@@ -140,7 +140,7 @@ fn slow_probes_leave_most_of_the_time_to_polls() {
 fn a_pause_after_a_probe_applies_to_polls() {
     let (mut schedule, start) = with_tasks(&limits(), 2);
     assert_eq!(schedule.next(start, true), Next::Probe);
-    schedule.complete_probe(PollOutcome::Failed, Some(60 * SECOND), SECOND, start);
+    schedule.complete_probe(ScheduleOutcome::Failed, Some(60 * SECOND), SECOND, start);
     let pause = schedule.admission.pause_of_probes(start + SECOND).unwrap();
     assert_eq!((pause.reason, pause.until), (PauseReason::RetryAfter, start + 60 * SECOND));
     let due = start + 5 * SECOND;
@@ -157,7 +157,7 @@ fn refusals_of_probes_stop_probes_and_no_polls() {
     let (mut schedule, mut now) = schedule(&limits());
     for longest in [10, 20, 40, 80] {
         assert_eq!(schedule.next(now, true), Next::Probe);
-        schedule.complete_probe(PollOutcome::Refused, None, Duration::ZERO, now);
+        schedule.complete_probe(ScheduleOutcome::Refused, None, Duration::ZERO, now);
         assert_eq!(schedule.admission.pause(now), None);
         assert!(schedule.admission.has_refused_credentials(), "new credentials are looked for");
         let pause = schedule.admission.pause_of_probes(now).unwrap();
@@ -168,26 +168,26 @@ fn refusals_of_probes_stop_probes_and_no_polls() {
     }
     schedule.add(placed(slot(0), place(1), 0), now);
     let (mut now, _) = next_started(&mut schedule, now);
-    schedule.complete(&[(slot(0), PollOutcome::Open)], None, now);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Open)], None, now);
     // Another ID may be refused just as well.
-    schedule.complete_probe(PollOutcome::Refused, None, Duration::ZERO, now);
+    schedule.complete_probe(ScheduleOutcome::Refused, None, Duration::ZERO, now);
     (now, _) = next_started(&mut schedule, now);
-    schedule.complete(&[(slot(0), PollOutcome::Open)], None, now);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Open)], None, now);
     assert!(schedule.admission.has_refused_credentials());
     let pause = schedule.admission.pause_of_probes(now).unwrap();
-    schedule.complete_probe(PollOutcome::Open, None, Duration::ZERO, pause.until);
+    schedule.complete_probe(ScheduleOutcome::Open, None, Duration::ZERO, pause.until);
     assert_eq!(schedule.admission.pause_of_probes(pause.until), None);
     now = pause.until;
 
     // What polls are refused stops both, and a probe keeps nothing refused.
     (now, _) = next_started(&mut schedule, now);
-    schedule.complete(&[(slot(0), PollOutcome::Refused)], None, now);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Refused)], None, now);
     let pause = schedule.admission.pause(now).unwrap();
     assert_eq!(schedule.admission.pause_of_probes(now), Some(pause));
     let later = pause.until;
     started(schedule.next(later, false));
     assert!(schedule.admission.pause_of_probes(later).is_some(), "the credentials are being tried");
-    schedule.complete(&[(slot(0), PollOutcome::Open)], None, later);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Open)], None, later);
     assert_eq!(schedule.admission.pause_of_probes(later), None);
 }
 
@@ -200,20 +200,20 @@ fn refused_credentials_leave_one_poll_at_a_time() {
     let mut now = start + SECOND;
     started(schedule.next(now, false));
     started(schedule.next(now, false));
-    schedule.complete(&[(slot(0), PollOutcome::Refused)], None, now);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Refused)], None, now);
     let next = schedule.next(now, false);
     assert!(!matches!(next, Next::Poll(_)), "one that began before is still under way");
-    schedule.complete(&[(slot(1), PollOutcome::Refused)], None, now);
+    schedule.complete(&[(slot(1), ScheduleOutcome::Refused)], None, now);
     for (index, longest) in [(2, 10), (3, 20), (4, 40)] {
         let (at, trial) = next_started(&mut schedule, now);
         assert!(at - now <= longest * SECOND && at - now >= longest * SECOND * 3 / 4);
         now = at;
         assert!(!matches!(schedule.next(now, false), Next::Poll(_)), "one at a time");
         assert!(trial.slot.index == index || trial.slot.index < 2);
-        schedule.complete(&[(trial.slot, PollOutcome::Refused)], None, now);
+        schedule.complete(&[(trial.slot, ScheduleOutcome::Refused)], None, now);
     }
     let (at, trial) = next_started(&mut schedule, now);
-    schedule.complete(&[(trial.slot, PollOutcome::Open)], None, at);
+    schedule.complete(&[(trial.slot, ScheduleOutcome::Open)], None, at);
     started(schedule.next(at, false));
     started(schedule.next(at, false));
 }
@@ -236,7 +236,7 @@ fn only_limits_and_pauses_count_as_throttling() {
     assert_eq!(schedule.next(now, false), Next::Wait(now + 4 * SECOND), "the rate limit");
     assert!(schedule.is_throttled());
     now += 2 * SECOND;
-    schedule.complete(&[(slot(0), PollOutcome::Refused)], None, now);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Refused)], None, now);
     let Next::Wait(again) = schedule.next(now, false) else { panic!("a probing poll is to come") };
     assert!(!schedule.is_throttled(), "refused");
     schedule.admission.hold_until(again + SECOND);
@@ -250,7 +250,7 @@ fn a_reload_forgets_neither_refusals_nor_failures() {
     schedule.add(placed(slot(0), place(3), 0), start);
     let mut now = start + 3 * SECOND;
     started(schedule.next(now, false));
-    schedule.complete(&[(slot(0), PollOutcome::Refused)], None, now);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Refused)], None, now);
     schedule.reconfigure(&limits(), &limits(), false, now);
     assert!(schedule.admission.has_refused_credentials());
     schedule.admission.reset_auth_backoff();
@@ -258,7 +258,7 @@ fn a_reload_forgets_neither_refusals_nor_failures() {
         let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
         now = due;
         started(schedule.next(now, false));
-        schedule.complete(&[(slot(0), PollOutcome::Failed)], None, now);
+        schedule.complete(&[(slot(0), ScheduleOutcome::Failed)], None, now);
     }
     let Next::Wait(backed_off) = schedule.next(now, false) else { panic!("nothing is due") };
     let other = Limits { poll_interval: 11 * SECOND, ..limits() };

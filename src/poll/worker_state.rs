@@ -20,7 +20,7 @@ use crate::observation::{Failure, PollOutcome, Reason, State};
 use crate::schedule::Schedule;
 use crate::schedule::bisection::Abandoned;
 use crate::schedule::cadence::Cadence;
-use crate::schedule::dispatch::{Dispatch, Next, ScheduleOutcome, Start};
+use crate::schedule::dispatch::{Dispatch, NextStep, PollStart, ScheduleOutcome};
 use crate::schedule::division::{BatchReply, Consequences};
 
 use crate::record::Transition;
@@ -176,10 +176,10 @@ impl<'s> WorkerState<'s> {
                 self.probes.refuse(pause, now);
             }
             match self.schedule.next(now, !self.probes.is_empty()) {
-                Next::Poll(dispatch) => self.start_poll(dispatch),
-                Next::Probe => self.start_probe(),
-                Next::Wait(until) => break Some(until),
-                Next::Idle => break None,
+                NextStep::Poll(dispatch) => self.start_poll(dispatch),
+                NextStep::Probe => self.start_probe(),
+                NextStep::Wait(until) => break Some(until),
+                NextStep::Idle => break None,
             }
         };
         self.show_due(now);
@@ -210,7 +210,7 @@ impl<'s> WorkerState<'s> {
             return self.schedule.withdraw(&dispatch);
         };
         if !dispatch.is_part() {
-            for Start { lag, retry, .. } in &dispatch.starts {
+            for PollStart { lag, retry, .. } in &dispatch.starts {
                 self.telemetry.poll_started(*lag, *retry);
             }
         }

@@ -14,7 +14,7 @@ use crate::store::Slot;
 
 /// Next step of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum NextStep {
     /// Send this request.
     Poll(Dispatch),
     /// Send the next probe.
@@ -29,7 +29,7 @@ pub enum Next {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dispatch {
     /// Polls that start with it. The sender removes those whose task has been removed meanwhile.
-    pub starts: Vec<Start>,
+    pub starts: Vec<PollStart>,
     /// True if the tasks are requested with the batch query.
     pub is_batch: bool,
     pub(super) planned: usize,
@@ -52,7 +52,7 @@ impl Dispatch {
 
 /// A poll that starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Start {
+pub struct PollStart {
     /// Slot of the task.
     pub slot: Slot,
     /// Time since the poll was due.

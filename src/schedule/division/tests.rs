@@ -57,9 +57,9 @@ impl SimulatedProvider {
     fn next(&mut self) -> Dispatch {
         loop {
             match self.schedule.next(self.now, false) {
-                Next::Poll(dispatch) => return dispatch,
-                Next::Wait(until) => self.now = until,
-                Next::Probe | Next::Idle => panic!("tasks wait"),
+                NextStep::Poll(dispatch) => return dispatch,
+                NextStep::Wait(until) => self.now = until,
+                NextStep::Probe | NextStep::Idle => panic!("tasks wait"),
             }
         }
     }
@@ -69,9 +69,9 @@ impl SimulatedProvider {
         let end = self.now + span;
         while self.now < end {
             match self.schedule.next(self.now, false) {
-                Next::Poll(dispatch) => self.take(&dispatch, &answer),
-                Next::Wait(until) => self.now = until,
-                Next::Probe | Next::Idle => panic!("tasks wait"),
+                NextStep::Poll(dispatch) => self.take(&dispatch, &answer),
+                NextStep::Wait(until) => self.now = until,
+                NextStep::Probe | NextStep::Idle => panic!("tasks wait"),
             }
         }
     }
@@ -281,8 +281,8 @@ fn parts_keep_to_the_limits() {
     provider.take(&first, garbage_with(&[10]));
     let next = |provider: &mut SimulatedProvider| match provider.schedule.next(provider.now, false)
     {
-        Next::Poll(dispatch) => Some(dispatch),
-        Next::Probe | Next::Wait(_) | Next::Idle => None,
+        NextStep::Poll(dispatch) => Some(dispatch),
+        NextStep::Probe | NextStep::Wait(_) | NextStep::Idle => None,
     };
     let half = next(&mut provider).unwrap();
     assert!(half.is_part() && half.is_batch && half.starts.len() == 25);

@@ -99,11 +99,11 @@ fn gathered() -> Vec<MetricFamily> {
     let telemetry = Telemetry::new();
     let provider = telemetry.provider("p \\ \" \n ü");
     provider.poll_started(Duration::from_micros(123_457), true);
-    provider.polled(Duration::from_secs(3600), Some(Reason::RateLimited));
-    provider.answered(429);
-    provider.code("a\"b");
-    provider.finished(State::Succeeded, Some(Duration::from_millis(1)));
-    provider.probed(ProbeResult::Busy);
+    provider.count_poll(Duration::from_secs(3600), Some(Reason::RateLimited));
+    provider.count_response(429);
+    provider.count_code("a\"b");
+    provider.count_finished(State::Succeeded, Some(Duration::from_millis(1)));
+    provider.count_probe(ProbeResult::Busy);
     telemetry.reload_succeeded(NOW, u64::MAX);
     let mut families = telemetry.gather();
     // These change from one reading to the next.

@@ -318,10 +318,10 @@ impl<'s> WorkerState<'s> {
     /// Counts the result of a request, updates the record of each task, and schedules the next polls.
     fn complete_poll(&mut self, dispatch: &Dispatch, tasks: &TaskGroup, result: &PollResult) {
         if let Some(fetched) = &result.fetched {
-            self.telemetry.answered(fetched.response.status);
+            self.telemetry.count_response(fetched.response.status);
         }
         if let Some(code) = &result.code {
-            self.telemetry.code(&self.context.tasks.limit_code(code));
+            self.telemetry.count_code(&self.context.tasks.limit_code(code));
         }
         let now = Instant::now();
         let assessment = Assessment::of(result, dispatch.is_batch);
@@ -337,7 +337,7 @@ impl<'s> WorkerState<'s> {
             outcomes.push((slot, self.complete_task(slot, task, outcome, result.took, message)));
         }
         if !outcomes.is_empty() {
-            self.telemetry.provider_up(result.outcomes.iter().any(Result::is_ok));
+            self.telemetry.set_up(result.outcomes.iter().any(Result::is_ok));
         }
         self.schedule.complete(&outcomes, result.pause(), now);
         for abandoned in consequences.abandoned {
@@ -393,12 +393,12 @@ impl<'s> WorkerState<'s> {
         message: Option<&str>,
     ) -> ScheduleOutcome {
         let failure = outcome.as_ref().err();
-        self.telemetry.polled(took, failure.map(|failure| failure.reason));
+        self.telemetry.count_poll(took, failure.map(|failure| failure.reason));
         if outcome.as_ref().is_ok_and(|observation| observation.state == State::Unknown) {
-            self.telemetry.unknown_status();
+            self.telemetry.count_unknown_status();
         }
         for oddity in outcome.iter().flat_map(|observation| &observation.odd) {
-            self.telemetry.odd_answer(oddity.field);
+            self.telemetry.count_odd_value(oddity.field);
         }
         let change = self.update_record(slot, outcome);
         self.log.record(task, outcome, message, change);
@@ -416,7 +416,7 @@ impl<'s> WorkerState<'s> {
         })?;
         // With a storage path a finished task is shown once it is durable.
         if let (None, Some(finished)) = (storage, change.finished) {
-            self.telemetry.finished(change.to, finished.duration);
+            self.telemetry.count_finished(change.to, finished.duration);
         }
         Some(change)
     }

@@ -409,9 +409,9 @@ impl<'s> WorkerState<'s> {
     /// the change is visible to others. Returns `None` if the task has been removed.
     fn update_record(&mut self, slot: Slot, outcome: &PollOutcome) -> Option<Transition> {
         let storage = self.context.services.storage.as_deref();
-        let change = self.context.tasks.record_poll(slot, outcome, |record, change| {
+        let change = self.context.tasks.record_poll(slot, outcome, |tracked, change| {
             if let Some(storage) = storage.filter(|_| change.should_persist) {
-                storage.save(QueuedChange::new(record, change));
+                storage.save(QueuedChange::new(tracked, change));
             }
         })?;
         // With a storage path a finished task is shown once it is durable.

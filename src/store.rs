@@ -16,13 +16,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, RwLock};
+
 use crate::clock::{Clock, Timestamp};
 use crate::config::{PerTaskSeries, Provider};
 use crate::observation::{PollOutcome, State};
 use crate::record::{TaskRecord, TrackedTask};
 use crate::task::Task;
 use blocks::{Block, BlockList};
-use parking_lot::{Mutex, RwLock};
 use provider_tasks::{ProviderSnapshot, ProviderTasks};
 
 /// A snapshot of everything that the exposition writes from the store.

@@ -2,8 +2,7 @@
 
 use crate::bounded_file;
 use crate::printable::find_invisible;
-use http::HeaderName;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use std::io;

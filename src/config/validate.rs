@@ -15,12 +15,10 @@ use super::{Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, effective, 
 use crate::mapping::Mapping;
 use crate::printable::find_invisible;
 use crate::request::Request;
-use crate::task::TaskGroup;
-use crate::task::{Task, TaskCommon};
+use crate::task::{Task, TaskCommon, TaskGroup};
 use crate::yaml::diagnostic::{BlockError, Diagnostic, DiagnosticSink};
 use crate::yaml::scalar::{self, PositiveInteger};
-use crate::yaml::span::Location;
-use crate::yaml::span::Spanned;
+use crate::yaml::span::{Location, Spanned};
 use crate::yaml::tree::YamlNode;
 
 /// The longest name of a provider, in bytes: it is a label's value in every series.

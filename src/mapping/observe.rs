@@ -7,10 +7,10 @@ use http::header::CONTENT_TYPE;
 
 use super::extract::{Extract, ExtractedTasks, ReadEnd};
 use super::fields::{FieldName, FieldValue};
-use super::same_word;
 use super::time::TimeFormat;
 use super::{
-    CodeMeaning, FieldSource, MappedResponse, Mapping, ProviderResponse, ReceivedBody, ResponseView,
+    CodeMeaning, FieldSource, MappedResponse, Mapping, ProviderResponse, ReceivedBody,
+    ResponseView, same_word,
 };
 use crate::clock::Timestamp;
 use crate::label::bounded;

@@ -11,8 +11,7 @@ use crate::config::Provider;
 use crate::fetch::redact::Redactor;
 use crate::mapping::{ProviderResponse, ReceivedBody};
 use crate::observation::{Observation, Oddity, State};
-use crate::task::Task;
-use crate::task::TaskGroup;
+use crate::task::{Task, TaskGroup};
 use crate::yaml::scalar::SECRET;
 
 /// Most bytes of a body that are shown.

@@ -338,8 +338,7 @@ impl Inner {
 mod tests {
     use std::sync::mpsc;
 
-    use super::super::queue::CompactorCommand;
-    use super::super::queue::QueuedChange;
+    use super::super::queue::{CompactorCommand, QueuedChange};
     use super::*;
 
     #[test]

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::blocks::{Block, BlockList};
 use super::vocabulary::Vocabulary;
 use super::{PollTarget, Slot, TaskChanges, TaskList, to_index};
@@ -11,9 +13,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{Limits, Provider};
 use crate::observation::{PollOutcome, State};
 use crate::record::{PollTime, TaskRecord, TrackedTask, Transition};
-use crate::task::Task;
-use crate::task::TaskIndex;
-use parking_lot::Mutex;
+use crate::task::{Task, TaskIndex};
 
 /// Smallest step back of `shown_since` that is a clock adjustment or a longer `retain_finished`, and
 /// not the order in which concurrent scrapes got the lock.

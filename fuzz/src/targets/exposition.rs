@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aitask_exporter::clock::Timestamp;
-use aitask_exporter::exposition::BodyWriter;
-use aitask_exporter::exposition::{Format, write};
+use aitask_exporter::exposition::{BodyWriter, Format, write};
 use aitask_exporter::label::bounded;
 use aitask_exporter::observation::{Failure, Observation, Reason, State};
 use aitask_exporter::record::TrackedTask;

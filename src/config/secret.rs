@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// The largest secret file, in bytes: far above any token, far below a file named by mistake.
+/// Maximum size of a secret file, in bytes: far above any token, far below a file named by mistake.
 const MAX_SECRET_BYTES: usize = 64 << 10;
 
 /// A secret, or where it is.

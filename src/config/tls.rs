@@ -79,7 +79,7 @@ impl Validator<'_> {
     }
 }
 
-/// The largest PEM file, in bytes: several times the bundle of all public authorities.
+/// Maximum size of a PEM file, in bytes: several times the bundle of all public authorities.
 pub const MAX_PEM_BYTES: usize = 4 << 20;
 
 /// The certificate or its key.

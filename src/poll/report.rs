@@ -14,7 +14,7 @@ use crate::observation::{Observation, Oddity, State};
 use crate::task::{Task, TaskGroup};
 use crate::yaml::scalar::SECRET;
 
-/// Most bytes of a body that are shown.
+/// Maximum number of bytes of a body that are shown.
 const MAX_BODY: usize = 4096;
 
 /// Returns a report in plain text, with secrets masked. Texts of the response are escaped, so that they

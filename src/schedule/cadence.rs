@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::store::Slot;
 use crate::task::stable_hash;
 
-/// Longest back-off, unless the interval is longer.
+/// Maximum back-off, unless the interval is longer.
 const MAX_BACKOFF: Duration = Duration::from_secs(300);
 
 /// Length of a span of the timer queue, in microseconds. Timers within a span are sorted only when it is

@@ -10,7 +10,7 @@ use crate::record::{Finished, TaskRecord};
 use crate::task::Task;
 use crate::telemetry::finishes::FinishTotals;
 
-/// Largest sequence number: more than the changes of a million years at a thousand a second. A
+/// Maximum sequence number: more than the changes of a million years at a thousand a second. A
 /// larger one was not written by an exporter.
 pub const MAX_SEQUENCE: u64 = 1 << 60;
 

@@ -254,11 +254,11 @@ pub struct Limits {
     pub rate_limit: Option<RateLimit>,
     /// Requests under way at once; at least 1.
     pub max_in_flight: usize,
-    /// The most tasks of one request; at least 1.
+    /// Maximum number of tasks of one request; at least 1.
     pub batch_size: usize,
     /// Time for which the first task of a batch waits for others.
     pub batch_wait: Duration,
-    /// The largest answer that is read, in bytes.
+    /// Maximum size of a response that is read, in bytes.
     pub body_size_limit: usize,
     /// The part of the requests that may be those of `/probe`.
     pub probe: ProbeLimits,

@@ -21,7 +21,7 @@ use extract::{Extract, ExtractedTasks};
 use fields::{A_BOOLEAN, DelayFormat, FieldName, FieldValue, Fields, Paths, ProgressFormat};
 use time::TimeFormat;
 
-/// Most characters of a value that an explanation shows.
+/// Maximum number of characters of a value that an explanation shows.
 const MAX_EXPLAINED_CHARS: usize = 120;
 
 /// A mapping with all paths, words and formats resolved.

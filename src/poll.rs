@@ -20,8 +20,7 @@ use crate::fetch::redact::Redactor;
 use crate::fetch::resolver::Resolver;
 use crate::fetch::{Fetched, Fetcher, ProviderRequest};
 use crate::observation::{Failure, Observation, PollOutcome, Reason};
-use crate::task::TaskGroup;
-use crate::task::{Task, TaskCommon, check_id};
+use crate::task::{Task, TaskCommon, TaskGroup, check_id};
 
 pub use probes::ProbeError;
 

@@ -30,7 +30,7 @@ const PROBE_QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
 /// outcome is known by the deadline.
 const PROBE_MARGIN: Duration = Duration::from_millis(50);
 
-/// The longest time for reading the files: a list of a million tasks takes a second or two.
+/// Maximum time for reading the files: a list of a million tasks takes a second or two.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The source of the configuration.

@@ -19,8 +19,7 @@ use crate::yaml::decode;
 use crate::yaml::diagnostic::{Diagnostic, DiagnosticSink, Diagnostics};
 use crate::yaml::events::SyntaxError;
 use crate::yaml::source::{SourceFormat, SourceText};
-use crate::yaml::span::Spanned;
-use crate::yaml::span::{Location, Position};
+use crate::yaml::span::{Location, Position, Spanned};
 use crate::yaml::tree::{self, LongList, NodeKind, YamlNode};
 use task_files::{ExpandedGlob, SourceHasher, Sources};
 

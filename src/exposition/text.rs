@@ -2,9 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::BodyWriter;
-use super::Format;
 use super::gzip::ChunkEncoder;
+use super::{BodyWriter, Format};
 use crate::family::{Family, MetricKind, SampleValue};
 use crate::store::compressed_cache::CompressedChunk;
 

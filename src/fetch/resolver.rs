@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::watch;
 
-/// Most look-ups in flight, each of a different name: a provider has one name, its own or that of its
-/// proxy. A look-up uses a thread for as long as the system waits for the name server, which is about
-/// half a minute.
+/// Maximum number of look-ups in flight, each of a different name: a provider has one name, its own
+/// or that of its proxy. A look-up uses a thread for as long as the system waits for the name
+/// server, which is about half a minute.
 const MAX_LOOK_UPS: usize = 256;
 
 /// Prefix of the standard library before the system's error message.

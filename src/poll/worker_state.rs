@@ -17,21 +17,17 @@ use super::probes::{Probe, ProbeQueue, ProbeReply};
 use super::worker::{Update, WorkerCommand, WorkerContext};
 use super::{PollResult, poll_once};
 use crate::observation::{Failure, PollOutcome, Reason, State};
+use crate::record::Transition;
 use crate::schedule::Schedule;
 use crate::schedule::bisection::Abandoned;
 use crate::schedule::cadence::Cadence;
 use crate::schedule::dispatch::{Dispatch, NextStep, PollStart, ScheduleOutcome};
 use crate::schedule::division::{BatchReply, Consequences};
-
-use crate::record::Transition;
 use crate::storage::queue::QueuedChange;
 use crate::store::{Slot, TaskChanges};
-use crate::task::Task;
-use crate::task::TaskGroup;
-use crate::task::stable_hash;
+use crate::task::{Task, TaskGroup, stable_hash};
 use crate::telemetry::Telemetry;
-use crate::telemetry::provider::DuePolls;
-use crate::telemetry::provider::{ProviderTelemetry, RequestInFlight};
+use crate::telemetry::provider::{DuePolls, ProviderTelemetry, RequestInFlight};
 
 /// Shortest time between two reads of the secret files.
 const SECRETS_EVERY: Duration = Duration::from_secs(1);
@@ -409,9 +405,9 @@ impl<'s> WorkerState<'s> {
     /// the change is visible to others. Returns `None` if the task has been removed.
     fn update_record(&mut self, slot: Slot, outcome: &PollOutcome) -> Option<Transition> {
         let storage = self.context.services.storage.as_deref();
-        let change = self.context.tasks.record_poll(slot, outcome, |record, change| {
+        let change = self.context.tasks.record_poll(slot, outcome, |tracked, change| {
             if let Some(storage) = storage.filter(|_| change.should_persist) {
-                storage.save(QueuedChange::new(record, change));
+                storage.save(QueuedChange::new(tracked, change));
             }
         })?;
         // With a storage path a finished task is shown once it is durable.

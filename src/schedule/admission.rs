@@ -10,8 +10,8 @@ use super::cadence::Cadence;
 use super::dispatch::ScheduleOutcome;
 use crate::config::Limits;
 
-/// Longest pause that a provider can ask for with `Retry-After`: a gateway that asks for a day must not
-/// silence its alerts for a day.
+/// Maximum pause that a provider can ask for with `Retry-After`: a gateway that asks for a day must
+/// not silence its alerts for a day.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 /// Conditions for a request to start.

@@ -40,15 +40,15 @@ impl Block {
         self.chunks.get(family).map(|chunk| &**chunk)
     }
 
-    fn push(&mut self, row: u32, task: TrackedTask) {
-        self.prepare_for(&task);
-        self.tasks.push(task);
+    fn push(&mut self, row: u32, tracked: TrackedTask) {
+        self.prepare_for(&tracked);
+        self.tasks.push(tracked);
         self.rows.push(row);
     }
 
-    /// Updates what the block knows of its tasks as a whole before `task` becomes one of them.
-    fn prepare_for(&mut self, task: &TrackedTask) {
-        let changed = task.last_changed();
+    /// Updates what the block knows of its tasks as a whole before `tracked` becomes one of them.
+    fn prepare_for(&mut self, tracked: &TrackedTask) {
+        let changed = tracked.last_changed();
         self.earliest_change =
             Some(self.earliest_change.map_or(changed, |earliest| earliest.min(changed)));
         self.invalidate_chunks();
@@ -65,19 +65,19 @@ impl Block {
         offset: usize,
         change: impl FnOnce(&mut TrackedTask) -> T,
     ) -> Option<T> {
-        let task = self.tasks.get_mut(offset)?;
+        let tracked = self.tasks.get_mut(offset)?;
         // Without cached text there is nothing to compare.
         if self.chunks.iter_mut().all(CachedChunk::is_empty) {
-            return Some(change(task));
+            return Some(change(tracked));
         }
-        let before = task.clone();
-        let result = change(task);
+        let before = tracked.clone();
+        let result = change(tracked);
         for (family, chunk) in TASK_FAMILIES.iter().zip(&mut self.chunks) {
-            if !CachedChunk::is_empty(chunk) && family.has_changed(&before, task) {
+            if !CachedChunk::is_empty(chunk) && family.has_changed(&before, tracked) {
                 CachedChunk::invalidate(chunk);
             }
         }
-        if before.task != task.task {
+        if before.task != tracked.task {
             self.invalidate_chunks();
         }
         Some(result)
@@ -107,13 +107,13 @@ impl BlockList {
     }
 
     /// Appends a task and returns its index.
-    pub fn push(&mut self, row: u32, task: TrackedTask) -> usize {
+    pub fn push(&mut self, row: u32, tracked: TrackedTask) -> usize {
         let index = self.count();
         if index == self.blocks.len() * BLOCK_SIZE {
             self.blocks.push(Arc::default());
         }
         if let Some(block) = self.blocks.last_mut() {
-            Arc::make_mut(block).push(row, task);
+            Arc::make_mut(block).push(row, tracked);
         }
         index
     }
@@ -157,10 +157,10 @@ impl BlockList {
                 continue;
             }
             let (before, since): (Vec<_>, Vec<_>) =
-                block.rows().partition(|(_, task)| task.last_changed() < time);
+                block.rows().partition(|(_, tracked)| tracked.last_changed() < time);
             rows.extend(before.iter().map(|(row, _)| *row));
             // The tasks that changed before are about to be removed, or already are.
-            let earliest = since.iter().map(|(_, task)| task.last_changed()).min();
+            let earliest = since.iter().map(|(_, tracked)| tracked.last_changed()).min();
             Arc::make_mut(block).earliest_change = earliest;
         }
         rows
@@ -169,7 +169,7 @@ impl BlockList {
     /// Returns the rows of the tasks that last changed at `time` or later. Visits every task.
     pub(crate) fn rows_changed_since(&self, time: Timestamp) -> Vec<u32> {
         let rows = self.blocks.iter().flat_map(|block| block.rows());
-        rows.filter(|(_, task)| task.last_changed() >= time).map(|(row, _)| row).collect()
+        rows.filter(|(_, tracked)| tracked.last_changed() >= time).map(|(row, _)| row).collect()
     }
 }
 
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
     use crate::task::{Task, TaskCommon};
 
-    fn record(number: u32) -> TrackedTask {
+    fn tracked(number: u32) -> TrackedTask {
         let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
         let task = Task { id: number.to_string().as_str().into(), common: Arc::new(common) };
         TrackedTask::new(task, Timestamp::from_micros(number.into()))
@@ -195,16 +195,16 @@ mod tests {
         fn a_block_list_behaves_like_a_vector(removals in prop::collection::vec(any::<prop::sample::Index>(), 0..60)) {
             let (mut blocks, mut expected) = (BlockList::default(), Vec::new());
             for row in 0..2_100 {
-                prop_assert_eq!(blocks.push(row, record(row)), expected.len());
+                prop_assert_eq!(blocks.push(row, tracked(row)), expected.len());
                 expected.push(row);
             }
             let snapshot = blocks.blocks().to_vec();
             let before = expected.clone();
             for removal in removals {
                 let index = removal.index(expected.len());
-                let (record, moved) = blocks.swap_remove(index).unwrap();
+                let (tracked, moved) = blocks.swap_remove(index).unwrap();
                 let row = expected.swap_remove(index);
-                prop_assert_eq!(&*record.task.id, row.to_string());
+                prop_assert_eq!(&*tracked.task.id, row.to_string());
                 prop_assert_eq!(moved, expected.get(index).copied());
                 prop_assert_eq!(blocks.count(), expected.len());
             }

@@ -9,8 +9,7 @@ use http::{HeaderMap, HeaderValue};
 use prometheus::proto::MetricFamily;
 
 use super::negotiation;
-use super::stream::ComputePermits;
-use super::stream::stream;
+use super::stream::{ComputePermits, stream};
 use crate::exposition;
 use crate::store::Snapshot;
 

@@ -44,10 +44,10 @@ impl SimulatedProvider {
         let now = Instant::now();
         let cadence = Cadence::new(limits.poll_interval, now, Timestamp::from_micros(0));
         let mut schedule = Schedule::new(limits, true, cadence, 7);
-        for index in 0..tasks {
-            let slot = Slot { index, generation: 0 };
+        for row in 0..tasks {
+            let slot = Slot { row, generation: 0 };
             // Less than a batch's wait apart.
-            schedule.add(PollTarget { slot, hash: 1_000_000 + u64::from(index), group: 0 }, now);
+            schedule.add(PollTarget { slot, hash: 1_000_000 + u64::from(row), group: 0 }, now);
         }
         let (requests, polls, changes) = (Vec::new(), BTreeMap::new(), Vec::new());
         Self { schedule, now, requests, polls, changes }
@@ -77,7 +77,7 @@ impl SimulatedProvider {
     }
 
     fn take(&mut self, dispatch: &Dispatch, answer: impl Fn(&[u32], bool) -> Answer) {
-        let asked: Vec<_> = dispatch.slots().map(|slot| slot.index).collect();
+        let asked: Vec<_> = dispatch.slots().map(|slot| slot.row).collect();
         self.requests.push((asked.len(), dispatch.is_batch));
         let answer = answer(&asked, dispatch.is_batch);
         let mut failure = Failure::new(Reason::Decode, "");
@@ -89,7 +89,7 @@ impl SimulatedProvider {
             }
             Answer::AllBut(out) => {
                 failure.reason = Reason::TooLarge;
-                dispatch.slots().filter(|slot| out.contains(&slot.index)).collect()
+                dispatch.slots().filter(|slot| out.contains(&slot.row)).collect()
             }
             Answer::NoSuchQuery => dispatch.slots().collect(),
         };
@@ -123,7 +123,7 @@ impl SimulatedProvider {
     }
 
     fn end(&mut self, slot: Slot, has_failed: bool) -> (Slot, ScheduleOutcome) {
-        let (usable, failed) = self.polls.entry(slot.index).or_default();
+        let (usable, failed) = self.polls.entry(slot.row).or_default();
         *(if has_failed { failed } else { usable }) += 1;
         (slot, if has_failed { ScheduleOutcome::Failed } else { ScheduleOutcome::Open })
     }
@@ -288,7 +288,7 @@ fn parts_keep_to_the_limits() {
     assert!(half.is_part() && half.is_batch && half.starts.len() == 25);
     assert!(next(&mut provider).is_none(), "one at a time until one was read");
     // A removed task is not requested in its part.
-    provider.schedule.remove(Slot { index: 30, generation: 0 });
+    provider.schedule.remove(Slot { row: 30, generation: 0 });
     provider.take(&half, |_, _| Answer::Garbage(Reason::Decode));
     let quarter = next(&mut provider).unwrap();
     provider.take(&quarter, |_, _| Answer::Read);
@@ -310,12 +310,12 @@ fn a_part_whose_tasks_have_left_holds_up_no_other() {
     for batch in &batches {
         provider.take(batch, |_, _| Answer::Garbage(Reason::Decode));
     }
-    for index in [0, 1] {
-        provider.schedule.remove(Slot { index, generation: 0 });
+    for row in [0, 1] {
+        provider.schedule.remove(Slot { row, generation: 0 });
     }
     let part = provider.next();
     assert!(part.is_part());
-    assert_eq!(part.slots().map(|slot| slot.index).collect::<Vec<_>>(), [2]);
+    assert_eq!(part.slots().map(|slot| slot.row).collect::<Vec<_>>(), [2]);
 }
 
 /// A reload can give a task other params while its batch is divided: it is requested with them.
@@ -325,10 +325,10 @@ fn a_task_that_changes_its_group_leaves_its_part() {
     let take = |provider: &mut SimulatedProvider, bad: &[u32]| {
         let dispatch = provider.next();
         provider.take(&dispatch, garbage_with(bad));
-        dispatch.slots().map(|slot| slot.index).collect::<Vec<_>>()
+        dispatch.slots().map(|slot| slot.row).collect::<Vec<_>>()
     };
     assert_eq!(take(&mut provider, &[10]).len(), 50);
-    let slot = Slot { index: 3, generation: 0 };
+    let slot = Slot { row: 3, generation: 0 };
     provider.schedule.regroup(PollTarget { slot, hash: 1_000_003, group: 8 });
     let half = take(&mut provider, &[]);
     assert!(half.len() == 24 && !half.contains(&3));

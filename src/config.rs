@@ -49,6 +49,8 @@ pub struct Config {
     pub providers: Vec<Arc<Provider>>,
     /// The number of tasks beyond `max_tasks`.
     pub dropped_tasks: usize,
+    /// The maximum number of tasks of all providers.
+    pub max_tasks: usize,
     /// The files that were read, without secret files, and a hash of their names and contents.
     pub sources: Sources,
     /// The main file in YAML with defaults and presets filled in and `<secret>` for secrets.
@@ -262,6 +264,8 @@ pub struct Limits {
     pub body_size_limit: usize,
     /// The part of the requests that may be those of `/probe`.
     pub probe: ProbeLimits,
+    /// The maximum number of tasks of the provider, if it has one of its own.
+    pub max_tasks: Option<usize>,
 }
 
 impl Default for Limits {
@@ -278,6 +282,7 @@ impl Default for Limits {
             batch_wait: Duration::from_millis(200),
             body_size_limit: 1 << 20,
             probe: ProbeLimits::default(),
+            max_tasks: None,
         }
     }
 }

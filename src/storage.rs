@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::store::{RecoveredRecords, Store};
+use crate::store::{ListingChange, RecoveredTasks, Store};
 use crate::telemetry::Telemetry;
 use compactor::{Compactor, Heartbeat};
 use files::{Contents, OpenJournal, StorageError, StorageFiles};
@@ -71,7 +71,7 @@ pub struct OpenedStorage {
     /// Size of the snapshot in bytes.
     size: u64,
     /// Records of the tasks, as earlier runs wrote them.
-    pub records: RecoveredRecords,
+    pub records: RecoveredTasks,
     /// Damaged bytes, and at least one for each missing record.
     pub lost: usize,
 }

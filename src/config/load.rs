@@ -215,7 +215,9 @@ impl<'d> Loader<'d> {
         if !self.sink.is_empty() {
             self.hide::<raw::RawConfig>(&root);
         }
-        let config = Config { providers, dropped_tasks, sources: Sources::default(), shown };
+        let max_tasks = global.max_tasks;
+        let config =
+            Config { providers, dropped_tasks, max_tasks, sources: Sources::default(), shown };
         (Loaded { config, tasks }, built)
     }
 

@@ -407,7 +407,7 @@ impl<'s> WorkerState<'s> {
         let storage = self.context.services.storage.as_deref();
         let change = self.context.tasks.record_poll(slot, outcome, |tracked, change| {
             if let Some(storage) = storage.filter(|_| change.should_persist) {
-                storage.save(QueuedChange::new(tracked, change));
+                storage.save(QueuedChange::of_poll(tracked, change));
             }
         })?;
         // With a storage path a finished task is shown once it is durable.

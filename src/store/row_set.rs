@@ -31,6 +31,12 @@ impl RowSet {
         was_there
     }
 
+    /// Reports whether a row is in the set.
+    pub fn contains(&self, row: u32) -> bool {
+        let (word, bit) = place(row);
+        self.words.get(word).is_some_and(|word| word & bit != 0)
+    }
+
     /// Returns the number of rows.
     pub fn count(&self) -> usize {
         self.count
@@ -40,7 +46,7 @@ impl RowSet {
     pub fn without<'s>(&'s self, other: &'s Self) -> impl Iterator<Item = u32> + 's {
         let words = (0_u32..).zip(&self.words);
         words.flat_map(|(index, word)| {
-            let other = other.words.get(super::row_index(index)).copied().unwrap_or(0);
+            let other = other.words.get(super::to_index(index)).copied().unwrap_or(0);
             bits(word & !other).map(move |bit| index * u64::BITS + bit)
         })
     }
@@ -48,7 +54,7 @@ impl RowSet {
 
 /// Returns the index of a row's word, and the row's bit in the word.
 fn place(row: u32) -> (usize, u64) {
-    (super::row_index(row / u64::BITS), 1 << (row % u64::BITS))
+    (super::to_index(row / u64::BITS), 1 << (row % u64::BITS))
 }
 
 /// Returns the numbers of the bits that are set.

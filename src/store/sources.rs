@@ -8,8 +8,8 @@ use crate::clock::Timestamp;
 use crate::listing::SourceId;
 use crate::record::Newness;
 
-/// The name of the configuration among sources.
-const CONFIG: &str = "config";
+/// The key of the configuration.
+pub const CONFIG: &str = "config";
 
 /// The settings of a source that the life of its tasks depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,10 +141,10 @@ impl SourceRegistry {
     }
 
     fn entry(&self, id: SourceId) -> Option<&SourceEntry> {
-        self.entries.get(super::row_index(id.0))
+        self.entries.get(super::to_index(id.0))
     }
 
     fn entry_mut(&mut self, id: SourceId) -> Option<&mut SourceEntry> {
-        self.entries.get_mut(super::row_index(id.0))
+        self.entries.get_mut(super::to_index(id.0))
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
 
 use hashbrown::HashTable;
 
@@ -10,13 +11,12 @@ use super::blocks::BlockList;
 use super::expiry::Expiry;
 use super::row_set::RowSet;
 use super::vocabulary::Vocabulary;
-use super::{PollTarget, Slot, row_index};
+use super::{PollTarget, Slot, to_index};
 use crate::clock::Timestamp;
 use crate::config::Limits;
 use crate::listing::SourceId;
 use crate::observation::State;
 use crate::record::{TrackedTask, Transition};
-use std::time::Duration;
 
 /// Smallest step back of `shown_since` that is a clock adjustment or a longer `retain_finished`, and
 /// not the order in which concurrent scrapes got the lock.
@@ -128,33 +128,33 @@ impl TaskTable {
     }
 
     /// Returns the position of a task that is not dormant.
-    pub fn position(&self, slot: Slot) -> Option<BlockPosition> {
-        let row = self.rows.get(row_index(slot.index))?;
+    pub fn block_position(&self, slot: Slot) -> Option<BlockPosition> {
+        let row = self.rows.get(to_index(slot.row))?;
         let position = row.position.filter(|_| row.generation == slot.generation)?;
         (position.partition != Partition::Dormant).then_some(position)
     }
 
     /// Returns the partition of the task in a row.
     pub fn partition(&self, row: u32) -> Option<Partition> {
-        Some(self.rows.get(row_index(row))?.position?.partition)
+        Some(self.rows.get(to_index(row))?.position?.partition)
     }
 
     /// Returns the task of a slot that is not dormant.
     pub fn get(&self, slot: Slot) -> Option<&TrackedTask> {
-        self.position(slot)?;
-        self.at(slot.index)
+        self.block_position(slot)?;
+        self.at(slot.row)
     }
 
     /// Returns the task in a row.
     pub fn at(&self, row: u32) -> Option<&TrackedTask> {
-        let BlockPosition { partition, index } = self.rows.get(row_index(row))?.position?;
-        self.blocks(partition).get(row_index(index))
+        let BlockPosition { partition, index } = self.rows.get(to_index(row))?.position?;
+        self.blocks(partition).get(to_index(index))
     }
 
     /// Returns the slot of the task in a row.
     pub fn slot(&self, row: u32) -> Option<Slot> {
-        let generation = self.rows.get(row_index(row))?.generation;
-        Some(Slot { index: row, generation })
+        let generation = self.rows.get(to_index(row))?.generation;
+        Some(Slot { row, generation })
     }
 
     /// Returns the target for polling the task in a row.
@@ -194,9 +194,9 @@ impl TaskTable {
         slot: Slot,
         apply: impl FnOnce(&mut TrackedTask) -> Transition,
     ) -> Option<Transition> {
-        let BlockPosition { partition, index } = self.position(slot)?;
-        let row = slot.index;
-        let transition = self.blocks_mut(partition).update(row_index(index), apply)?;
+        let BlockPosition { partition, index } = self.block_position(slot)?;
+        let row = slot.row;
+        let transition = self.blocks_mut(partition).update(to_index(index), apply)?;
         if transition.from != transition.to {
             self.count_state(Some(transition.from), Some(transition.to));
         }
@@ -213,8 +213,18 @@ impl TaskTable {
         row: u32,
         change: impl FnOnce(&mut TrackedTask) -> T,
     ) -> Option<T> {
-        let BlockPosition { partition, index } = self.rows.get(row_index(row))?.position?;
-        self.blocks_mut(partition).update(row_index(index), change)
+        let BlockPosition { partition, index } = self.rows.get(to_index(row))?.position?;
+        self.blocks_mut(partition).update(to_index(index), change)
+    }
+
+    /// Lets a task leave soon that no source names and that its provider has never known.
+    pub fn expire_unknown(&mut self, row: u32, now: Timestamp) {
+        let leaves = self.at(row).is_some_and(|tracked| {
+            !tracked.listing.is_listed() && !tracked.is_final() && tracked.is_never_known()
+        });
+        if leaves {
+            self.expiry.insert(now, row);
+        }
     }
 
     /// Retires the final tasks whose series have been shown for long enough. Shows retired ones again
@@ -265,17 +275,17 @@ impl TaskTable {
 
     /// Takes the task of a row out of its blocks.
     fn take(&mut self, row: u32) -> Option<TrackedTask> {
-        let BlockPosition { partition, index } = self.rows.get(row_index(row))?.position?;
-        let (tracked, moved) = self.blocks_mut(partition).swap_remove(row_index(index))?;
+        let BlockPosition { partition, index } = self.rows.get(to_index(row))?.position?;
+        let (tracked, moved) = self.blocks_mut(partition).swap_remove(to_index(index))?;
         if let Some(moved) = moved {
-            self.set_position(moved, Some((partition, row_index(index))));
+            self.set_position(moved, Some((partition, to_index(index))));
         }
         self.set_position(row, None);
         Some(tracked)
     }
 
     fn set_position(&mut self, row: u32, position: Option<(Partition, usize)>) {
-        if let Some(row) = self.rows.get_mut(row_index(row)) {
+        if let Some(row) = self.rows.get_mut(to_index(row)) {
             row.position = position.and_then(|(partition, index)| {
                 Some(BlockPosition { partition, index: u32::try_from(index).ok()? })
             });
@@ -326,7 +336,7 @@ impl TaskTable {
         for (source, _) in tracked.listing.sources() {
             self.members.get_mut(&source).map(|rows| rows.remove(row));
         }
-        if let Some(row) = self.rows.get_mut(row_index(row)) {
+        if let Some(row) = self.rows.get_mut(to_index(row)) {
             row.generation = row.generation.wrapping_add(1);
         }
         self.free.push(row);

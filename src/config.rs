@@ -69,11 +69,11 @@ pub struct Provider {
     /// The request for one task as people may see it: without the text that the configuration writes
     /// beside the placeholders of query and body.
     pub redacted_request: Option<Request>,
-    /// The headers whose values are masked, in answers too.
+    /// The headers whose values are masked, in responses too.
     pub masked_headers: MaskedHeaders,
     /// The request for several tasks at once, where the API has one.
     pub batch: Option<Request>,
-    /// The meaning of an answer.
+    /// The meaning of a response.
     pub mapping: Mapping,
     /// The settings of the HTTP client.
     pub client: HttpClientConfig,

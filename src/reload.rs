@@ -91,7 +91,7 @@ pub struct ProbeOutcome {
     pub client: Arc<ProviderClient>,
     /// The task.
     pub task: Task,
-    /// The answer, or the reason for which there is none.
+    /// The result of the request, or the reason for which there is none.
     pub polled: Result<PollResult, ProbeError>,
 }
 

@@ -88,7 +88,7 @@ fn is_unread(reason: Reason, status: Option<u16>, is_whole: bool, is_batch: bool
         Reason::TooLarge | Reason::Decode => true,
         Reason::Empty | Reason::Api | Reason::Mapping => is_whole,
         Reason::Http => is_whole && status.is_some_and(|status| REFUSES_CONTENT.contains(&status)),
-        // In a batch one unknown ID may be meant; for a single task it is the answer.
+        // In a batch one unknown ID may be meant; for a single task it is the outcome.
         Reason::NotFound => is_whole && is_batch,
         Reason::Timeout | Reason::Tls | Reason::Connect | Reason::Auth | Reason::RateLimited => {
             false

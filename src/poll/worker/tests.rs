@@ -52,8 +52,8 @@ fn apply(store: &Store, client: &ProviderClient, ids: &[&str]) -> TaskChanges {
     store.apply_config(&[Arc::clone(&client.provider)], tasks).remove(0)
 }
 
-/// A worker that panics while it has probes, an update and requests to answer for: each of them gets
-/// an answer, and another worker takes over with all tasks and the last configuration.
+/// A worker that panics while it has probes, an update and requests to reply to: each of them gets
+/// a reply, and another worker takes over with all tasks and the last configuration.
 #[tokio::test(start_paused = true)]
 async fn another_worker_takes_over_where_one_panics() {
     let (context, start) = (context(), Instant::now());
@@ -135,7 +135,7 @@ async fn the_successor_polls() {
     });
     let worker = supervised(context, &store, &["a", "b"], run);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    // Nothing listens there, which is an answer of its own.
+    // Nothing listens there, which is an outcome of its own.
     let polled = worker.probe(task("a"), None).await.unwrap();
     assert!(polled.outcomes[0].is_err());
     worker.stop().await;

@@ -54,7 +54,7 @@ const FLUSH: Duration = Duration::from_millis(900);
 /// The reason why the process failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The configuration or the web configuration has mistakes.
+    /// The configuration or the web configuration has errors.
     #[error(transparent)]
     Files(#[from] Diagnostics),
     /// The files were not read in time.
@@ -272,7 +272,7 @@ impl LoadedFiles {
     /// only this, and a start begins with it. Blocks on the file system.
     ///
     /// # Errors
-    /// All mistakes in all files.
+    /// All diagnostics of all files.
     pub fn read(source: &ConfigSource, web: Option<PathBuf>) -> Result<Self, Diagnostics> {
         tls::install();
         let resolver = Resolver::system();
@@ -281,7 +281,7 @@ impl LoadedFiles {
         match (built, web.map(ReloadableWebConfig::load).transpose()) {
             (Ok(built), Ok(web_config)) => Ok(Self { web_config, built, resolver }),
             (Err(config), Err(web)) => Err(config.and(web)),
-            (Err(mistakes), _) | (_, Err(mistakes)) => Err(mistakes),
+            (Err(diagnostics), _) | (_, Err(diagnostics)) => Err(diagnostics),
         }
     }
 

@@ -28,7 +28,7 @@ use crate::mapping::Mapping;
 use crate::request::Request;
 use crate::task::Task;
 pub use load::task_files::Sources;
-pub use load::{Input, Refusal, load, load_after, load_text, load_with};
+pub use load::{Input, ProviderDiagnostic, load, load_after, load_text, load_with};
 use privacy::MaskedHeaders;
 pub use raw::schema;
 use secret::Secret;

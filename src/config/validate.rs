@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::load::Refusal;
+use super::load::ProviderDiagnostic;
 use super::privacy::MaskedHeaders;
 use super::{Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, effective, raw};
 use crate::mapping::Mapping;
@@ -204,14 +204,14 @@ impl Validator<'_> {
         &self,
         named: &[NamedProvider],
         blocks: &[YamlNode],
-        mut make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
+        mut make: impl FnMut(&Arc<Provider>) -> Result<B, ProviderDiagnostic>,
     ) -> Vec<B> {
         let mut all = Vec::new();
         for NamedProvider { provider, index, .. } in named {
             let (Some(provider), Some(block)) = (provider, blocks.get(*index)) else { continue };
             match make(provider) {
                 Ok(built) => all.push(built),
-                Err(Refusal { key, message }) => {
+                Err(ProviderDiagnostic { key, message }) => {
                     let steps = key.split('.');
                     let node = steps.fold(block, |node, step| node.get(step).unwrap_or(node));
                     self.report(Diagnostic::new(node.location, message));

@@ -93,17 +93,17 @@ impl SimulatedProvider {
             }
             SimulatedResponse::NoSuchQuery => dispatch.slots().collect(),
         };
-        let reply = match &response {
-            SimulatedResponse::NoSuchQuery => BatchReply::NoSuchQuery,
-            SimulatedResponse::ProviderFailed => BatchReply::ProviderFailed,
-            _ if unread.is_empty() => BatchReply::Read,
-            _ => BatchReply::Unread {
-                slots: unread.clone(),
+        let assessment = match &response {
+            SimulatedResponse::NoSuchQuery => Assessment::NoSuchQuery,
+            SimulatedResponse::ProviderFailed => Assessment::ProviderFailed,
+            _ if unread.is_empty() => Assessment::Read,
+            _ => Assessment::Unread {
+                tasks: dispatch.slots().map(|slot| unread.contains(&slot)).collect(),
                 failure: &failure,
                 took: Duration::ZERO,
             },
         };
-        let consequences = self.schedule.adapt_batches(dispatch, reply, self.now);
+        let consequences = self.schedule.adapt_batches(dispatch, &assessment, self.now);
         let mut outcomes = Vec::new();
         for slot in dispatch.slots() {
             let is_unread = unread.contains(&slot);

@@ -8,7 +8,6 @@
 //! no lock while it writes, however slowly its client reads.
 
 pub mod blocks;
-pub mod compressed_cache;
 pub mod provider_tasks;
 mod vocabulary;
 

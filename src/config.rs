@@ -28,7 +28,7 @@ use crate::mapping::Mapping;
 use crate::request::Request;
 use crate::task::Task;
 pub use load::task_files::Sources;
-pub use load::{Input, Refusal, load, load_after, load_text, load_with};
+pub use load::{Input, ProviderDiagnostic, load, load_after, load_text, load_with};
 use privacy::MaskedHeaders;
 pub use raw::schema;
 use secret::Secret;
@@ -71,11 +71,11 @@ pub struct Provider {
     /// The request for one task as people may see it: without the text that the configuration writes
     /// beside the placeholders of query and body.
     pub redacted_request: Option<Request>,
-    /// The headers whose values are masked, in answers too.
+    /// The headers whose values are masked, in responses too.
     pub masked_headers: MaskedHeaders,
     /// The request for several tasks at once, where the API has one.
     pub batch: Option<Request>,
-    /// The meaning of an answer.
+    /// The meaning of a response.
     pub mapping: Mapping,
     /// The settings of the HTTP client.
     pub client: HttpClientConfig,

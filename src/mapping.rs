@@ -124,7 +124,7 @@ pub struct MappedResponse {
     pub code: Option<Arc<str>>,
     /// The envelope's message, for people.
     pub message: Option<String>,
-    /// Pause that the body of a refusal asks for.
+    /// Pause that the body of an error response asks for.
     pub retry_after: Option<Duration>,
     /// Observation or failure of each task, in the order of the request.
     pub outcomes: Vec<PollOutcome>,

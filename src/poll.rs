@@ -44,7 +44,7 @@ pub struct PollResult {
     pub code: Option<Arc<str>>,
     /// The response's message, for people.
     pub message: Option<String>,
-    /// Pause that the body of a refusal asks for.
+    /// Pause that the body of an error response asks for.
     pub retry_after: Option<Duration>,
     /// The request, if one could be built.
     pub request: Option<ProviderRequest>,

@@ -10,7 +10,6 @@
 
 mod apply;
 pub mod blocks;
-pub mod compressed_cache;
 mod expiry;
 pub mod lists;
 pub mod provider_tasks;
@@ -193,7 +192,7 @@ impl Store {
         self.providers().iter().find(|known| *known.name == *provider)?.find(id)
     }
 
-    /// Limits the number of distinct words: replaces those of an answer of `provider` that are over
+    /// Limits the number of distinct words: replaces those of an outcome of `provider` that are over
     /// the limit.
     pub(crate) fn limit_words(&self, provider: &str, outcome: &mut PollOutcome) {
         let providers = self.providers.read();

@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::io;
 use std::path::Path;
 
-/// Headers that belong to the connection, or that would change how an answer must be read.
+/// Headers that belong to the connection, or that would change how a response must be read.
 const FORBIDDEN: [HeaderName; 10] = [
     header::ACCEPT_ENCODING,
     header::CONNECTION,

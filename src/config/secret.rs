@@ -16,7 +16,7 @@ const MAX_SECRET_BYTES: usize = 64 << 10;
 pub enum Secret {
     /// Written in the configuration.
     Inline(SecretString),
-    /// Written in the configuration as a value like any other, which an answer may have as well.
+    /// Written in the configuration as a value like any other, which a response may have as well.
     Value(SecretString),
     /// In a file, which is read each time the secret is needed.
     File(SecretFile),

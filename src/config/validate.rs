@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::load::Refusal;
+use super::load::ProviderDiagnostic;
 use super::privacy::MaskedHeaders;
 use super::{Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, effective, raw};
 use crate::mapping::Mapping;
@@ -150,6 +150,7 @@ impl Validator<'_> {
     fn limits(&self, raw: &raw::RawProvider, global: &Limits) -> Limits {
         Limits {
             rate_limit: self.rate_limit(raw),
+            max_tasks: raw.max_tasks.get().map(|count| usize_of(*count)),
             max_in_flight: count(&raw.max_in_flight, global.max_in_flight),
             batch_size: count(&raw.batch_size, global.batch_size),
             batch_wait: duration(&raw.batch_wait, global.batch_wait),
@@ -204,14 +205,14 @@ impl Validator<'_> {
         &self,
         named: &[NamedProvider],
         blocks: &[YamlNode],
-        mut make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
+        mut make: impl FnMut(&Arc<Provider>) -> Result<B, ProviderDiagnostic>,
     ) -> Vec<B> {
         let mut all = Vec::new();
         for NamedProvider { provider, index, .. } in named {
             let (Some(provider), Some(block)) = (provider, blocks.get(*index)) else { continue };
             match make(provider) {
                 Ok(built) => all.push(built),
-                Err(Refusal { key, message }) => {
+                Err(ProviderDiagnostic { key, message }) => {
                     let steps = key.split('.');
                     let node = steps.fold(block, |node, step| node.get(step).unwrap_or(node));
                     self.report(Diagnostic::new(node.location, message));

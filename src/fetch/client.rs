@@ -23,7 +23,7 @@ use secrecy::ExposeSecret;
 use super::resolver::Resolver;
 use crate::bounded_file;
 use crate::config::tls::MAX_PEM_BYTES;
-use crate::config::{self, Provider, Refusal, TlsConfig, TlsVersion};
+use crate::config::{self, Provider, ProviderDiagnostic, TlsConfig, TlsVersion};
 use crate::observation::Reason;
 use crate::printable::excerpt;
 use crate::task::stable_hash;
@@ -72,7 +72,7 @@ pub enum BuildError {
     Unusable(&'static str, &'static str),
 }
 
-impl From<BuildError> for Refusal {
+impl From<BuildError> for ProviderDiagnostic {
     fn from(error: BuildError) -> Self {
         let key = match &error {
             BuildError::Unusable(key, _) => key,

@@ -404,7 +404,7 @@ fn too_large(limit: usize) -> Failure {
     Failure::new(Reason::TooLarge, detail)
 }
 
-/// Returns a description of the HTML page that a refusal comes with, if it comes with one: a 401 or
+/// Returns a description of the HTML page that a rejection comes with, if it comes with one: a 401 or
 /// 403 with a page comes from something in front of the API and says nothing about the credentials. A
 /// body that `is_json` is no page, whatever its content type: some APIs never set one.
 fn find_page(response: &ProviderResponse, is_json: bool) -> Option<&'static str> {

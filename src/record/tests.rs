@@ -132,17 +132,17 @@ fn an_id_that_was_never_known_is_lost_after_three_denials_over_stuck_after() {
 }
 
 #[test]
-fn another_answer_resets_the_count_of_not_found() {
-    let mut answered = tracked();
+fn another_response_resets_the_count_of_not_found() {
+    let mut known = tracked();
     for second in [1, 300, 599] {
-        assert!(!apply_not_found(&mut answered, second).is_final);
+        assert!(!apply_not_found(&mut known, second).is_final);
     }
-    assert_eq!(answered.observe(&seen(State::Queued), at(600)).to, State::Queued);
-    assert_eq!(answered.consecutive_not_found(), None);
+    assert_eq!(known.observe(&seen(State::Queued), at(600)).to, State::Queued);
+    assert_eq!(known.consecutive_not_found(), None);
     for (second, state, is_final) in
         [(700, State::Queued, false), (701, State::Queued, false), (760, State::NotFound, true)]
     {
-        let change = apply_not_found(&mut answered, second);
+        let change = apply_not_found(&mut known, second);
         assert_eq!((change.to, change.is_final), (state, is_final), "once known, at {second}");
     }
 

@@ -70,12 +70,12 @@ impl ProviderTasks {
         Some(transition)
     }
 
-    /// Limits the number of distinct words: replaces those of an answer that are over the limit.
+    /// Limits the number of distinct words: replaces those of an outcome that are over the limit.
     pub(crate) fn limit_words(&self, outcome: &mut PollOutcome) {
         self.table.lock().vocabulary.limit(outcome);
     }
 
-    /// Returns the code of an answer, replaced if it is over the limit of distinct codes.
+    /// Returns the code of a response, replaced if it is over the limit of distinct codes.
     pub(crate) fn limit_code(&self, code: &Arc<str>) -> Arc<str> {
         let mut code = Arc::clone(code);
         self.table.lock().vocabulary.limit_code(&mut code);

@@ -104,15 +104,15 @@ impl FailedPoll {
     }
 }
 
-/// Maximum number of lines of a rejected reload on the page: some five mistakes, so that the
-/// providers below remain visible.
-const REFUSAL_LINES: usize = 20;
+/// Maximum number of lines of a rejected reload on the page: some five diagnostics, so that
+/// the providers below remain visible.
+const MAX_ERROR_LINES: usize = 20;
 
 #[derive(Template)]
 #[template(path = "landing.html")]
 struct LandingPage<'a> {
     head: PageHead<'a>,
-    refusal: Option<String>,
+    reload_error: Option<String>,
     states: [observation::State; observation::State::ALL.len()],
     providers: Vec<ProviderRow>,
     failures: Vec<FailedPoll>,
@@ -142,7 +142,7 @@ pub async fn landing(
         let failures = web.history.newest().into_iter();
         ok_page(&LandingPage {
             head: PageHead::new(&web),
-            refusal: web.manager.refusal().map(|refusal| excerpt(&refusal)),
+            reload_error: web.manager.reload_error().map(|error| excerpt(&error)),
             states: observation::State::ALL,
             providers: snapshot.providers.iter().map(provider_row).collect(),
             failures: failures.map(|entry| FailedPoll::new(&entry, snapshot.now)).collect(),
@@ -151,10 +151,10 @@ pub async fn landing(
     .await
 }
 
-/// Returns the first mistakes; the log has the others.
-fn excerpt(refusal: &str) -> String {
-    let mut lines: Vec<_> = refusal.lines().take(REFUSAL_LINES + 1).collect();
-    if lines.len() > REFUSAL_LINES {
+/// Returns the first diagnostics; the log has the others.
+fn excerpt(error: &str) -> String {
+    let mut lines: Vec<_> = error.lines().take(MAX_ERROR_LINES + 1).collect();
+    if lines.len() > MAX_ERROR_LINES {
         lines.pop();
         lines.push("…");
     }

@@ -111,7 +111,7 @@ fn without_a_rate_limit_there_is_a_probe_a_second_while_polls_are_due() {
     assert!((30..=41).contains(&probes), "{probes} probes");
 }
 
-/// The only request that may be under way is a probe to which the provider answers late.
+/// The only request that may be under way is a probe to which the provider responds late.
 #[test]
 fn slow_probes_leave_most_of_the_time_to_polls() {
     let (mut schedule, start) = with_tasks(&Limits { max_in_flight: 1, ..limits() }, 100);

@@ -22,7 +22,7 @@ use crate::yaml::source::{SourceFormat, SourceText};
 use crate::yaml::span::Spanned;
 use crate::yaml::span::{Location, Position};
 use crate::yaml::tree::{self, LongList, NodeKind, YamlNode};
-use task_files::{ExpandedGlob, SourceHasher, Sources};
+use task_files::{ConfigFiles, ExpandedGlob, FileHasher};
 
 /// The list of tasks in the main file.
 const TASKS: LongList = LongList::Section("tasks");
@@ -77,7 +77,7 @@ pub fn load_with<B>(
     input: Input<'_>,
     make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
 ) -> Result<(Loaded, Vec<B>), Diagnostics> {
-    load_after(input, &Sources::default(), make)
+    load_after(input, &ConfigFiles::default(), make)
 }
 
 /// Reads a configuration as [`load_with`] does, where another is in force, which was read from `before`.
@@ -87,7 +87,7 @@ pub fn load_with<B>(
 /// directory of these files is gone or cannot be read.
 pub fn load_after<B>(
     input: Input<'_>,
-    before: &Sources,
+    before: &ConfigFiles,
     make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
 ) -> Result<(Loaded, Vec<B>), Diagnostics> {
     match input {
@@ -119,7 +119,7 @@ fn file(document: u32) -> Location {
 struct Loader<'d> {
     dir: &'d Path,
     /// The files of the configuration in force.
-    before: &'d Sources,
+    before: &'d ConfigFiles,
     sources: Vec<SourceText>,
     files: Vec<PathBuf>,
     globs: Vec<ExpandedGlob>,
@@ -131,12 +131,12 @@ struct Loader<'d> {
     secret_files: HashSet<PathBuf>,
     /// Files of `tls_config`, each with a hash of its content.
     pem_files: Vec<(PathBuf, u64)>,
-    hasher: SourceHasher,
+    hasher: FileHasher,
     sink: DiagnosticSink,
 }
 
 impl<'d> Loader<'d> {
-    fn new(dir: &'d Path, before: &'d Sources) -> Self {
+    fn new(dir: &'d Path, before: &'d ConfigFiles) -> Self {
         Self {
             dir,
             before,
@@ -147,7 +147,7 @@ impl<'d> Loader<'d> {
             lists: HashSet::new(),
             secret_files: HashSet::new(),
             pem_files: Vec::new(),
-            hasher: SourceHasher::new(dir),
+            hasher: FileHasher::new(dir),
             sink: DiagnosticSink::new(raw::foreign_key),
         }
     }
@@ -166,8 +166,8 @@ impl<'d> Loader<'d> {
         let diagnostics = self.sink;
         match loaded {
             Some((mut loaded, built)) if diagnostics.is_empty() => {
-                loaded.config.sources =
-                    Sources::new(self.files, self.hasher, self.globs, self.pem_files);
+                loaded.config.files =
+                    ConfigFiles::new(self.files, self.hasher, self.globs, self.pem_files);
                 Ok((loaded, built))
             }
             _ => Err(Diagnostics::new(diagnostics, &self.sources)),
@@ -216,7 +216,7 @@ impl<'d> Loader<'d> {
         if !self.sink.is_empty() {
             self.hide::<raw::RawConfig>(&root);
         }
-        let config = Config { providers, dropped_tasks, sources: Sources::default(), shown };
+        let config = Config { providers, dropped_tasks, files: ConfigFiles::default(), shown };
         (Loaded { config, tasks }, built)
     }
 

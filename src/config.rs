@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::mapping::Mapping;
 use crate::request::Request;
 use crate::task::Task;
-pub use load::task_files::Sources;
+pub use load::task_files::ConfigFiles;
 pub use load::{Input, ProviderDiagnostic, load, load_after, load_text, load_with};
 use privacy::MaskedHeaders;
 pub use raw::schema;
@@ -52,7 +52,7 @@ pub struct Config {
     /// The maximum number of tasks of all providers.
     pub max_tasks: usize,
     /// The files that were read, without secret files, and a hash of their names and contents.
-    pub sources: Sources,
+    pub files: ConfigFiles,
     /// The main file in YAML with defaults and presets filled in and `<secret>` for secrets.
     pub shown: String,
 }

@@ -185,7 +185,7 @@ impl<'s> WorkerState<'s> {
         // Refused credentials may be replaced long before the next poll tries them.
         let admission = &self.schedule.admission;
         if admission.has_refused_credentials()
-            && self.context.client.fetcher.credentials.can_change()
+            && self.context.client.fetcher.credentials().can_change()
         {
             let retry = now + SECRETS_RETRY;
             return Some(wake.map_or(retry, |wake| wake.min(retry)));
@@ -249,7 +249,7 @@ impl<'s> WorkerState<'s> {
     /// Reads the secret files again from time to time. Nothing is sent while they cannot be read: a
     /// request without credentials could only be refused. Returns false if they could not be read.
     async fn read_secrets(&mut self) -> bool {
-        let credentials = &self.context.client.fetcher.credentials;
+        let credentials = self.context.client.fetcher.credentials();
         if !credentials.can_change() || self.secrets_read.elapsed() < SECRETS_EVERY {
             return true;
         }

@@ -49,6 +49,8 @@ pub struct ProviderSummary {
     pub oldest_net: [Duration; State::OPEN.len()],
     /// Number of stuck tasks.
     pub stuck: u64,
+    /// Number of open tasks that no source lists any more.
+    pub unlisted: u64,
 }
 
 /// A list of tasks of one provider.
@@ -249,6 +251,7 @@ impl ProviderSummary {
             oldest: Default::default(),
             oldest_net: Default::default(),
             stuck: 0,
+            unlisted: 0,
         };
         for task in snapshot.open.iter().flat_map(|block| block.tasks()) {
             summary.stuck += u64::from(task.is_stuck(snapshot.limits.stuck_after, now));

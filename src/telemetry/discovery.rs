@@ -14,77 +14,49 @@ use crate::clock::Timestamp;
 use crate::family;
 use crate::observation::Reason;
 
-/// The reason why a list could not be read: the values of the label `reason`. Those of a request
-/// mean what they mean for a poll.
+/// The reason why a refresh failed: the values of the `reason` label of failed refreshes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefreshReason {
-    /// The timeout expired, at any stage.
-    Timeout,
-    /// The TLS handshake or a certificate failed.
-    Tls,
-    /// No connection could be made, or it broke before the list was complete.
-    Connect,
-    /// The credentials were rejected.
-    Auth,
-    /// The source asks for fewer requests.
-    RateLimited,
-    /// There is nothing at the address.
-    NotFound,
-    /// Any other HTTP status, redirects included.
-    Http,
-    /// The list has too many bytes, elements or pages.
-    TooLarge,
-    /// The response has no body.
-    Empty,
-    /// The text is not what the type of the list says, or has another content type.
-    Decode,
-    /// The list says itself that it is an error.
-    Api,
-    /// The text lacks what the configuration says it has.
-    Mapping,
-    /// A file cannot be read: a list, or one that holds credentials.
+    /// A reason that polls have, too.
+    Poll(Reason),
+    /// A file cannot be read: of the list, or of a secret.
     Read,
-    /// A database refused the query.
+    /// A query cannot be answered.
     Query,
 }
 
 impl RefreshReason {
-    /// All reasons.
+    /// Every reason: those of polls, then the others.
     pub const ALL: [Self; 14] = [
-        Self::Timeout,
-        Self::Tls,
-        Self::Connect,
-        Self::Auth,
-        Self::RateLimited,
-        Self::NotFound,
-        Self::Http,
-        Self::TooLarge,
-        Self::Empty,
-        Self::Decode,
-        Self::Api,
-        Self::Mapping,
+        Self::Poll(Reason::Timeout),
+        Self::Poll(Reason::Tls),
+        Self::Poll(Reason::Connect),
+        Self::Poll(Reason::Auth),
+        Self::Poll(Reason::RateLimited),
+        Self::Poll(Reason::NotFound),
+        Self::Poll(Reason::Http),
+        Self::Poll(Reason::TooLarge),
+        Self::Poll(Reason::Empty),
+        Self::Poll(Reason::Decode),
+        Self::Poll(Reason::Api),
+        Self::Poll(Reason::Mapping),
         Self::Read,
         Self::Query,
     ];
 
-    /// Returns the value of the label.
+    /// Returns the value of the `reason` label.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Timeout => Reason::Timeout.as_str(),
-            Self::Tls => Reason::Tls.as_str(),
-            Self::Connect => Reason::Connect.as_str(),
-            Self::Auth => Reason::Auth.as_str(),
-            Self::RateLimited => Reason::RateLimited.as_str(),
-            Self::NotFound => Reason::NotFound.as_str(),
-            Self::Http => Reason::Http.as_str(),
-            Self::TooLarge => Reason::TooLarge.as_str(),
-            Self::Empty => Reason::Empty.as_str(),
-            Self::Decode => Reason::Decode.as_str(),
-            Self::Api => Reason::Api.as_str(),
-            Self::Mapping => Reason::Mapping.as_str(),
+            Self::Poll(reason) => reason.as_str(),
             Self::Read => "read",
             Self::Query => "query",
         }
+    }
+}
+
+impl From<Reason> for RefreshReason {
+    fn from(reason: Reason) -> Self {
+        Self::Poll(reason)
     }
 }
 
@@ -94,48 +66,30 @@ impl fmt::Display for RefreshReason {
     }
 }
 
-impl From<Reason> for RefreshReason {
-    fn from(reason: Reason) -> Self {
-        match reason {
-            Reason::Timeout => Self::Timeout,
-            Reason::Tls => Self::Tls,
-            Reason::Connect => Self::Connect,
-            Reason::Auth => Self::Auth,
-            Reason::RateLimited => Self::RateLimited,
-            Reason::NotFound => Self::NotFound,
-            Reason::Http => Self::Http,
-            Reason::TooLarge => Self::TooLarge,
-            Reason::Empty => Self::Empty,
-            Reason::Decode => Self::Decode,
-            Reason::Api => Self::Api,
-            Reason::Mapping => Self::Mapping,
-        }
-    }
-}
-
-/// The reason why an element of a list is no usable task: the values of the label `reason`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// The reason why an element of a list is no task: the values of the `reason` label of rejected
+/// tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RejectReason {
-    /// No ID, or one that no request can carry.
+    /// It has no ID, or one that no task can have.
     Id,
-    /// No provider, or one that is not configured.
+    /// It names no provider of the configuration.
     Provider,
-    /// A param is missing or cannot be used.
+    /// A param that the provider needs is missing or cannot be sent.
     Params,
-    /// A label has a name or a value that cannot be used.
+    /// A label cannot be one.
     Labels,
-    /// The enqueue time cannot be read, or is implausible.
+    /// The enqueue time is none.
     Time,
-    /// The element is beyond the `limit` of the source.
+    /// The list has more tasks than the source may have.
     Limit,
 }
 
 impl RejectReason {
-    /// All reasons.
+    /// Every reason, in the order of its declaration.
     pub const ALL: [Self; 6] =
         [Self::Id, Self::Provider, Self::Params, Self::Labels, Self::Time, Self::Limit];
 
-    /// Returns the value of the label.
+    /// Returns the value of the `reason` label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Id => "id",

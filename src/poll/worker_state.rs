@@ -104,6 +104,10 @@ impl<'s> WorkerState<'s> {
                         // The sender may have stopped waiting.
                         let _ = done.send(());
                     }
+                    Some(WorkerCommand::ChangeTasks(changes, done)) => {
+                        self.apply(changes, Instant::now());
+                        let _ = done.send(());
+                    }
                     Some(WorkerCommand::Probe(probe)) => self.probes.push(probe),
                     Some(WorkerCommand::Stop(done)) => return self.drain(Some(done)).await,
                     None => return self.drain(None).await,

@@ -11,6 +11,7 @@ use super::files::StorageFiles;
 use super::journal::{Journal, SnapshotStart};
 use super::log_record::{self, ChangedTask};
 use super::queue::CompactorCommand;
+use crate::listing::{Listing, SourceId};
 use crate::store::Store;
 use crate::telemetry::finishes::FinishTotals;
 
@@ -136,8 +137,9 @@ impl Compactor {
         let (mut size, mut unsynced) = (0, 0);
         for block in &blocks {
             for tracked in block.tasks() {
-                let listing = self.store.stored_listing(tracked);
-                let listing = listing.as_ref().filter(|listing| !listing.is_plain());
+                let is_plain = tracked.listing == Listing::One(SourceId::CONFIG);
+                let listing = (!is_plain).then(|| self.store.stored_listing(tracked));
+                let listing = listing.as_ref();
                 let (task, record) = (&tracked.task, &tracked.record);
                 let changed = ChangedTask { task, record, listing };
                 log_record::encode_change(first, changed, None, &mut frames);

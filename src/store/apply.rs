@@ -13,7 +13,7 @@ use super::provider_tasks::ProviderTasks;
 use super::sources::{CONFIG, ListTiming, SourceRegistry, SourceSettings};
 use super::{ListingChange, Store, TaskChanges};
 use crate::clock::Timestamp;
-use crate::config::Provider;
+use crate::config::{Config, Provider};
 use crate::listing::{Claim, Listing, SourceId};
 use crate::record::{TaskRecord, TrackedTask};
 use crate::task::{Labels, Task, TaskCommon};
@@ -21,6 +21,10 @@ use crate::task::{Labels, Task, TaskCommon};
 /// Shortest time from a change of the configuration to the departure of a task that no source names:
 /// what was due while the exporter did not run is polled once more before.
 const DEPARTURE_GRACE: Duration = Duration::from_secs(60);
+
+/// The interval of `task_files`, which have none: how long before a reload a task of the files may
+/// have come.
+const CONFIG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The part of a configuration that the life of tasks depends on.
 #[derive(Clone, Debug)]
@@ -33,6 +37,22 @@ pub struct StoreConfig<'c> {
     pub sources: Vec<SourceSettings>,
     /// Maximum number of tasks of all providers.
     pub max_tasks: usize,
+}
+
+impl<'c> StoreConfig<'c> {
+    /// Returns the part of a configuration that the life of tasks depends on.
+    pub fn of(config: &'c Config) -> Self {
+        Self {
+            providers: &config.providers,
+            config: SourceSettings {
+                key: CONFIG.into(),
+                keep_unlisted: Duration::from_secs(86_400),
+                refresh_interval: CONFIG_INTERVAL,
+            },
+            sources: Vec::new(),
+            max_tasks: config.max_tasks,
+        }
+    }
 }
 
 /// Tasks of an earlier process, by provider and task ID.
@@ -118,8 +138,7 @@ impl Store {
         };
         let all: Vec<_> = config.providers.iter().map(of).collect();
         let mut records = self.restore(&all, &mut recovered, now);
-        let timing =
-            self.sources.write().begin_list(SourceId::CONFIG, !tasks.is_empty(), now);
+        let timing = self.sources.write().begin_list(SourceId::CONFIG, !tasks.is_empty(), now);
         let diffs = diffs(&all, SourceId::CONFIG, by_provider(tasks, &[]));
         let registry = self.sources.read();
         let mut current = self.providers.write();
@@ -143,7 +162,10 @@ impl Store {
             merge(&mut outcomes, apply(&all, diffs, &mut Records::new(), &mut context));
         }
         self.keep_dormant(&all, records, save);
-        all.into_iter().zip(outcomes).map(|(tasks, outcome)| TaskChanges::new(tasks, outcome)).collect()
+        all.into_iter()
+            .zip(outcomes)
+            .map(|(tasks, outcome)| TaskChanges::new(tasks, outcome))
+            .collect()
     }
 
     /// Applies a list of a source, and calls `save` with every change of a task before it is visible.
@@ -167,7 +189,10 @@ impl Store {
         let registry = self.sources.read();
         let mut context = self.context(source, timing, &all, &diffs, &registry, save);
         let outcomes = apply(&all, diffs, &mut Records::new(), &mut context);
-        all.into_iter().zip(outcomes).map(|(tasks, outcome)| TaskChanges::new(tasks, outcome)).collect()
+        all.into_iter()
+            .zip(outcomes)
+            .map(|(tasks, outcome)| TaskChanges::new(tasks, outcome))
+            .collect()
     }
 
     /// Notes that a source gives the same list as before.
@@ -224,27 +249,29 @@ impl Store {
         for tasks in all {
             let Some(recovered) = recovered.remove(&*tasks.name) else { continue };
             let of_provider = records.entry(Arc::clone(&tasks.name)).or_default();
-            tasks.restore(recovered.into_iter().filter_map(|(id, RecoveredTask { record, listing })| {
-                let Some(stored) = listing else {
-                    of_provider.insert(id, record);
-                    return None;
-                };
-                let StoredListing { sources, unlisted_since, labels, params } = stored;
-                let provider = Arc::clone(&tasks.name);
-                let common = TaskCommon { provider, labels, params };
-                let common = commons.entry(common.clone()).or_insert_with(|| Arc::new(common));
-                let claims = sources.into_iter().map(|(key, is_current)| Claim {
-                    source: registry.number(key),
-                    is_current,
-                    common: Arc::clone(common),
-                    enqueue_time: None,
-                });
-                let claims: Vec<_> = claims.collect();
-                let is_listed = claims.iter().any(|claim| claim.is_current);
-                let since = (!is_listed).then(|| unlisted_since.unwrap_or(now));
-                let task = Task { id: (&*id).into(), common: Arc::clone(common) };
-                Some(TrackedTask { task, record, listing: Listing::restore(claims, since) })
-            }));
+            tasks.restore(recovered.into_iter().filter_map(
+                |(id, RecoveredTask { record, listing })| {
+                    let Some(stored) = listing else {
+                        of_provider.insert(id, record);
+                        return None;
+                    };
+                    let StoredListing { sources, unlisted_since, labels, params } = stored;
+                    let provider = Arc::clone(&tasks.name);
+                    let common = TaskCommon { provider, labels, params };
+                    let common = commons.entry(common.clone()).or_insert_with(|| Arc::new(common));
+                    let claims = sources.into_iter().map(|(key, is_current)| Claim {
+                        source: registry.number(key),
+                        is_current,
+                        common: Arc::clone(common),
+                        enqueue_time: None,
+                    });
+                    let claims: Vec<_> = claims.collect();
+                    let is_listed = claims.iter().any(|claim| claim.is_current);
+                    let since = (!is_listed).then(|| unlisted_since.unwrap_or(now));
+                    let task = Task { id: (&*id).into(), common: Arc::clone(common) };
+                    Some(TrackedTask { task, record, listing: Listing::restore(claims, since) })
+                },
+            ));
         }
         drop(registry);
         records

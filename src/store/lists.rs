@@ -319,19 +319,16 @@ impl TaskTable {
             Some(None) => {}
         }
         // No source names it any more.
-        let is_configured = self.at(row).is_some_and(|tracked| tracked.listing.is_only_configured());
+        let is_configured =
+            self.at(row).is_some_and(|tracked| tracked.listing.is_only_configured());
         match partition {
-            Partition::Open => {
-                self.unlisted += 1;
-                if is_configured {
-                    outcome.removed.extend(self.slot(row));
-                    self.unlisted -= 1;
-                    self.move_to(row, Partition::Dormant);
-                }
+            Partition::Open if !is_configured => self.unlisted += 1,
+            Partition::Retained if !is_configured => {}
+            Partition::Open | Partition::Retained | Partition::Retired => {
+                outcome.removed.extend(self.slot(row));
+                self.move_to(row, Partition::Dormant);
             }
-            Partition::Retained if is_configured => self.move_to(row, Partition::Dormant),
-            Partition::Retired => self.move_to(row, Partition::Dormant),
-            Partition::Retained | Partition::Dormant => {}
+            Partition::Dormant => {}
         }
         self.save(row, context);
         self.expire(row, context, outcome);
@@ -347,9 +344,7 @@ impl TaskTable {
         if let Some((slot, tracked)) = self.remove(row) {
             (context.save)(ListingChange::Removed(&tracked.task));
             outcome.lost += u64::from(is_lost);
-            if partition == Partition::Open {
-                outcome.removed.push(slot);
-            }
+            outcome.removed.push(slot);
         }
     }
 

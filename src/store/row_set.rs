@@ -87,7 +87,9 @@ mod tests {
                     false => prop_assert_eq!(set.remove(row), model.remove(&row)),
                 }
             }
-            other.iter().for_each(|row| drop(others.insert(*row)));
+            for row in &other {
+                others.insert(*row);
+            }
             prop_assert_eq!(set.count(), model.len());
             let without: Vec<_> = set.without(&others).collect();
             prop_assert_eq!(without, model.difference(&other).copied().collect::<Vec<_>>());

@@ -208,11 +208,7 @@ impl TaskTable {
     }
 
     /// Changes the task in a row, but not its state.
-    pub fn update<T>(
-        &mut self,
-        row: u32,
-        change: impl FnOnce(&mut TrackedTask) -> T,
-    ) -> Option<T> {
+    pub fn update<T>(&mut self, row: u32, change: impl FnOnce(&mut TrackedTask) -> T) -> Option<T> {
         let BlockPosition { partition, index } = self.rows.get(to_index(row))?.position?;
         self.blocks_mut(partition).update(to_index(index), change)
     }

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 
 use crate::clock::Timestamp;
-use crate::observation::{Failure, Observation, Reason, State};
-use extract::{Extract, Tasks};
+use crate::observation::{PollOutcome, Reason, State};
+use extract::{Extract, ExtractedTasks};
 use fields::{A_BOOLEAN, DelayFormat, FieldName, FieldValue, Fields, Paths, ProgressFormat};
 use time::TimeFormat;
 
@@ -127,7 +127,7 @@ pub struct MappedResponse {
     /// Pause that the body of a refusal asks for.
     pub retry_after: Option<Duration>,
     /// Observation or failure of each task, in the order of the request.
-    pub outcomes: Vec<Result<Observation, Failure>>,
+    pub outcomes: Vec<PollOutcome>,
     /// True if a failure concerns the response as a whole and says nothing about any single task.
     pub has_failed_whole: bool,
 }
@@ -135,13 +135,13 @@ pub struct MappedResponse {
 /// A response with the fields found for one task. Without fields of the body there are headers and
 /// the HTTP status.
 #[derive(Clone, Copy)]
-struct View<'a> {
+struct ResponseView<'a> {
     response: &'a ProviderResponse,
     envelope: Option<&'a Fields<'a>>,
     task: Option<&'a Fields<'a>>,
 }
 
-impl<'a> View<'a> {
+impl<'a> ResponseView<'a> {
     fn get(&self, name: FieldName) -> Option<&'a FieldValue<'a>> {
         let fields = if name.is_envelope() { self.envelope } else { self.task };
         fields.map(|fields| fields.get(name))
@@ -224,7 +224,7 @@ impl Mapping {
     fn text<'a>(
         &self,
         name: FieldName,
-        view: View<'a>,
+        view: ResponseView<'a>,
     ) -> Result<Option<Cow<'a, str>>, &'static str> {
         let Some(source) = self.source(name) else { return Ok(None) };
         let text = match &source.origin {
@@ -286,9 +286,9 @@ impl Extract<'_> {
     fn describe(&self, name: FieldName) -> String {
         let fields = match &self.tasks {
             _ if name.is_envelope() => Some(&self.envelope),
-            Tasks::One(task) => Some(task),
-            Tasks::Many { wanted, .. } => wanted.first(),
-            Tasks::Missing | Tasks::Null | Tasks::Other(_) => None,
+            ExtractedTasks::One(task) => Some(task),
+            ExtractedTasks::Many { wanted, .. } => wanted.first(),
+            ExtractedTasks::Missing | ExtractedTasks::Null | ExtractedTasks::Other(_) => None,
         };
         match fields.map(|fields| fields.get(name)) {
             None | Some(FieldValue::Missing) => "nothing".to_owned(),
@@ -301,12 +301,16 @@ impl Extract<'_> {
 
     fn describe_tasks(&self) -> String {
         match &self.tasks {
-            Tasks::Missing => "nothing".to_owned(),
-            Tasks::Null => "null".to_owned(),
-            Tasks::Other(kind) => (*kind).to_owned(),
-            Tasks::One(_) => "an object".to_owned(),
-            Tasks::Many { unnamed: true, .. } => "an array whose elements have no ID".to_owned(),
-            Tasks::Many { wanted, .. } => format!("an array: {} of the task", wanted.len()),
+            ExtractedTasks::Missing => "nothing".to_owned(),
+            ExtractedTasks::Null => "null".to_owned(),
+            ExtractedTasks::Other(kind) => (*kind).to_owned(),
+            ExtractedTasks::One(_) => "an object".to_owned(),
+            ExtractedTasks::Many { unnamed: true, .. } => {
+                "an array whose elements have no ID".to_owned()
+            }
+            ExtractedTasks::Many { wanted, .. } => {
+                format!("an array: {} of the task", wanted.len())
+            }
         }
     }
 }

@@ -247,3 +247,6 @@ impl Failure {
         Self { reason, code: "".into(), detail: detail.into() }
     }
 }
+
+/// The outcome of a task's poll: what a usable answer says, or why there is none.
+pub type PollOutcome = Result<Observation, Failure>;

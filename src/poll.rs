@@ -19,7 +19,7 @@ use crate::fetch::credentials::ProviderCredentials;
 use crate::fetch::redact::Redactor;
 use crate::fetch::resolver::Resolver;
 use crate::fetch::{Fetched, Fetcher, ProviderRequest};
-use crate::observation::{Failure, Observation, Reason};
+use crate::observation::{Failure, Observation, PollOutcome, Reason};
 use crate::task::TaskGroup;
 use crate::task::{Task, TaskCommon, check_id};
 
@@ -38,7 +38,7 @@ pub struct ProviderClient {
 #[derive(Debug)]
 pub struct PollResult {
     /// Observation or failure of each task, in the order of the request.
-    pub outcomes: Vec<Result<Observation, Failure>>,
+    pub outcomes: Vec<PollOutcome>,
     /// True if a failure concerns the response as a whole and says nothing about any single task.
     pub has_failed_whole: bool,
     /// The response's own code, success or not.

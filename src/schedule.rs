@@ -21,7 +21,7 @@ use batches::Batches;
 use bisection::{Bisection, PartId};
 use budget::{CatchUp, ProbeShare};
 use cadence::{Cadence, QueueTime, TimerQueue};
-use dispatch::{Dispatch, Next, Start};
+use dispatch::{Dispatch, NextStep, PollStart};
 
 /// Number of due tasks that are searched for those that fit into a batch, in batches.
 const BATCH_SEARCH: usize = 4;
@@ -178,8 +178,8 @@ impl Schedule {
         }
     }
 
-    /// Returns the next step at `now`. A [`Next::Poll`] and a [`Next::Probe`] count as started.
-    pub fn next(&mut self, now: Instant, has_probe: bool) -> Next {
+    /// Returns the next step at `now`. A [`NextStep::Poll`] and a [`NextStep::Probe`] count as started.
+    pub fn next(&mut self, now: Instant, has_probe: bool) -> NextStep {
         self.mark_due(now);
         self.is_throttled = false;
         let are_due = self.ready_count > 0 || self.bisection.is_ready();
@@ -189,8 +189,10 @@ impl Schedule {
         }
         let next = self.next_poll(now);
         match (next, probe) {
-            (Next::Wait(until), Some(Err(Blocked::Throttled(turn)))) => Next::Wait(until.min(turn)),
-            (Next::Idle, Some(Err(Blocked::Throttled(turn)))) => Next::Wait(turn),
+            (NextStep::Wait(until), Some(Err(Blocked::Throttled(turn)))) => {
+                NextStep::Wait(until.min(turn))
+            }
+            (NextStep::Idle, Some(Err(Blocked::Throttled(turn)))) => NextStep::Wait(turn),
             (next, _) => next,
         }
     }
@@ -207,7 +209,7 @@ impl Schedule {
     }
 
     /// Starts the next probe.
-    fn next_probe(&mut self, polls_are_due: bool, now: Instant) -> Next {
+    fn next_probe(&mut self, polls_are_due: bool, now: Instant) -> NextStep {
         let admitted = if polls_are_due {
             self.admission.admit(now)
         } else {
@@ -216,14 +218,14 @@ impl Schedule {
         match admitted {
             Ok(()) => {
                 self.probe_share.probe_started(now);
-                Next::Probe
+                NextStep::Probe
             }
             Err(blocked) => self.wait_for(blocked, polls_are_due),
         }
     }
 
     /// Starts the next request for due tasks.
-    fn next_poll(&mut self, now: Instant) -> Next {
+    fn next_poll(&mut self, now: Instant) -> NextStep {
         if let Some(next) = self.next_part(now) {
             return next;
         }
@@ -247,7 +249,7 @@ impl Schedule {
                 self.catch_up.spend(now);
                 let starts = self.start(batch, Phase::Ready, now);
                 let dispatch = self.dispatch(starts, size > 0, first.group, None);
-                Next::Poll(dispatch)
+                NextStep::Poll(dispatch)
             }
             Err(blocked) => self.wait_for(blocked, true),
         }
@@ -280,7 +282,7 @@ impl Schedule {
 
     /// Waits until a blocked request may start, but not past the time of the next due task, which has to
     /// be counted.
-    fn wait_for(&mut self, blocked: Blocked, polls_are_due: bool) -> Next {
+    fn wait_for(&mut self, blocked: Blocked, polls_are_due: bool) -> NextStep {
         match blocked {
             Blocked::Busy => self.next_timer(),
             Blocked::NoCredentials(moment) => self.wait_until(moment),
@@ -292,12 +294,12 @@ impl Schedule {
     }
 
     /// Waits until `moment`, or until a task becomes due before it, which has to be counted.
-    fn wait_until(&self, moment: Instant) -> Next {
-        Next::Wait(self.timers.next_due().map_or(moment, |due| due.min(moment)))
+    fn wait_until(&self, moment: Instant) -> NextStep {
+        NextStep::Wait(self.timers.next_due().map_or(moment, |due| due.min(moment)))
     }
 
-    fn next_timer(&self) -> Next {
-        self.timers.next_due().map_or(Next::Idle, Next::Wait)
+    fn next_timer(&self) -> NextStep {
+        self.timers.next_due().map_or(NextStep::Idle, NextStep::Wait)
     }
 
     fn entry(&mut self, slot: Slot) -> Option<&mut ScheduledTask> {
@@ -350,7 +352,7 @@ impl Schedule {
     /// Returns the request for polls that start, and counts it.
     fn dispatch(
         &mut self,
-        starts: Vec<Start>,
+        starts: Vec<PollStart>,
         is_batch: bool,
         group: u64,
         part: Option<PartId>,
@@ -364,7 +366,7 @@ impl Schedule {
     }
 
     /// Starts the polls of the tasks that are still in `phase`.
-    fn start(&mut self, slots: Vec<Slot>, phase: Phase, now: Instant) -> Vec<Start> {
+    fn start(&mut self, slots: Vec<Slot>, phase: Phase, now: Instant) -> Vec<PollStart> {
         let mut starts = Vec::with_capacity(slots.len());
         for slot in slots {
             // A slot that is in the queue twice starts once.
@@ -381,7 +383,7 @@ impl Schedule {
                 }
             }
             let lag = now.saturating_duration_since(self.timers.instant(due));
-            starts.push(Start { slot, lag, retry });
+            starts.push(PollStart { slot, lag, retry });
         }
         starts
     }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::{PerTaskSeries, Provider};
-use crate::observation::{Failure, Observation, State};
+use crate::observation::{PollOutcome, State};
 use crate::record::{TaskRecord, TrackedTask};
 use crate::task::Task;
 use blocks::{Block, BlockList};
@@ -193,7 +193,7 @@ impl Store {
 
     /// Limits the number of distinct words: replaces those of an answer of `provider` that are over
     /// the limit.
-    pub(crate) fn limit_words(&self, provider: &str, outcome: &mut Result<Observation, Failure>) {
+    pub(crate) fn limit_words(&self, provider: &str, outcome: &mut PollOutcome) {
         let providers = self.providers.read();
         if let Some(known) = providers.iter().find(|known| *known.name == *provider) {
             known.limit_words(outcome);

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::Timestamp;
 use crate::family::PROVIDER_FAMILIES;
-use crate::observation::{Failure, Observation, Reason};
+use crate::observation::{Failure, Observation, PollOutcome, Reason};
 use crate::record::TrackedTask;
 use crate::store::TaskList;
 use crate::store::blocks::BlockList;
@@ -99,11 +99,11 @@ fn gathered() -> Vec<MetricFamily> {
     let telemetry = Telemetry::new();
     let provider = telemetry.provider("p \\ \" \n ü");
     provider.poll_started(Duration::from_micros(123_457), true);
-    provider.polled(Duration::from_secs(3600), Some(Reason::RateLimited));
-    provider.answered(429);
-    provider.code("a\"b");
-    provider.finished(State::Succeeded, Some(Duration::from_millis(1)));
-    provider.probed(ProbeResult::Busy);
+    provider.count_poll(Duration::from_secs(3600), Some(Reason::RateLimited));
+    provider.count_response(429);
+    provider.count_code("a\"b");
+    provider.count_finished(State::Succeeded, Some(Duration::from_millis(1)));
+    provider.count_probe(ProbeResult::Busy);
     telemetry.reload_succeeded(NOW, u64::MAX);
     let mut families = telemetry.gather();
     // These change from one reading to the next.
@@ -184,7 +184,7 @@ fn the_table_is_whole() {
 fn histories() -> Vec<TrackedTask> {
     let second = |second: i64| micros(1_750_403_000 + second, 0);
     let with_progress = |progress, state| Observation { progress, ..seen(state, "word") };
-    let history = |outcomes: &[Result<Observation, Failure>]| {
+    let history = |outcomes: &[PollOutcome]| {
         let mut record = unpolled("1", Labels::default());
         for (outcome, at) in outcomes.iter().zip(1..) {
             record.apply(outcome, second(at), Duration::from_secs(100));

@@ -15,7 +15,7 @@ use super::fields::{
     clippy::large_enum_variant,
     reason = "one a body, on the stack; a box would be an allocation a poll"
 )]
-pub enum Tasks<'de> {
+pub enum ExtractedTasks<'de> {
     /// Nothing.
     #[default]
     Missing,
@@ -42,16 +42,16 @@ pub struct Extract<'de> {
     /// Fields of the envelope.
     pub envelope: Fields<'de>,
     /// Value at the path of the tasks.
-    pub tasks: Tasks<'de>,
+    pub tasks: ExtractedTasks<'de>,
     /// End of the part that was read.
-    pub end: End,
+    pub end: ReadEnd,
     /// True if a word is a number that may have lost digits.
     pub has_rounded: bool,
 }
 
 /// End of the part of a body that was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum End {
+pub enum ReadEnd {
     /// End of the body.
     #[default]
     Whole,
@@ -85,7 +85,7 @@ impl Paths {
             is_wanted,
             envelope: Fields::default(),
             task: Fields::default(),
-            tasks: Tasks::Missing,
+            tasks: ExtractedTasks::Missing,
             is_in_tasks: false,
             has_rounded: false,
         };
@@ -94,9 +94,11 @@ impl Paths {
             .deserialize(&mut json)
             .and_then(|()| json.end());
         let end = match read {
-            Ok(()) => End::Whole,
-            Err(error) if is_truncated && error.is_eof() && extractor.is_in_tasks => End::InTasks,
-            Err(error) if is_truncated && error.is_eof() => End::Outside,
+            Ok(()) => ReadEnd::Whole,
+            Err(error) if is_truncated && error.is_eof() && extractor.is_in_tasks => {
+                ReadEnd::InTasks
+            }
+            Err(error) if is_truncated && error.is_eof() => ReadEnd::Outside,
             Err(error) => return Err(format!("line {} column {}", error.line(), error.column())),
         };
         let Extractor { envelope, tasks, has_rounded, .. } = extractor;
@@ -152,7 +154,7 @@ struct Extractor<'p, 'de> {
     envelope: Fields<'de>,
     /// Fields of the current task.
     task: Fields<'de>,
-    tasks: Tasks<'de>,
+    tasks: ExtractedTasks<'de>,
     /// True while the current value is within the tasks.
     is_in_tasks: bool,
     /// True once a word has been read as a float.
@@ -186,8 +188,8 @@ impl<'de> Walk<'_, '_, 'de> {
         self.set(value);
         if self.is_task() {
             self.extractor.tasks = match value {
-                FieldValue::Null => Tasks::Null,
-                _ => Tasks::Other(kind),
+                FieldValue::Null => ExtractedTasks::Null,
+                _ => ExtractedTasks::Other(kind),
             };
         }
     }
@@ -301,7 +303,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
         extractor.is_in_tasks = true;
         let read = Walk { whole, element, extractor }.entries(map);
         // Also if the task is truncated.
-        extractor.tasks = Tasks::One(std::mem::take(&mut extractor.task));
+        extractor.tasks = ExtractedTasks::One(std::mem::take(&mut extractor.task));
         extractor.is_in_tasks = read.is_err();
         read
     }
@@ -316,7 +318,7 @@ impl<'p, 'de> Extractor<'p, 'de> {
     ) -> Result<(), A::Error> {
         self.is_in_tasks = true;
         let (mut named, mut unnamed) = (false, false);
-        self.tasks = Tasks::Many { wanted: Vec::new(), unnamed, has_others: false };
+        self.tasks = ExtractedTasks::Many { wanted: Vec::new(), unnamed, has_others: false };
         for index in 0_usize.. {
             self.task = Fields::default();
             let whole = whole.and_then(|node| node.child(itoa::Buffer::new().format(index)));
@@ -328,7 +330,7 @@ impl<'p, 'de> Extractor<'p, 'de> {
             let id = self.paths.id(&task);
             named |= id.is_some();
             unnamed |= id.is_none();
-            if let (Tasks::Many { wanted, unnamed: is_unnamed, has_others }, id) =
+            if let (ExtractedTasks::Many { wanted, unnamed: is_unnamed, has_others }, id) =
                 (&mut self.tasks, id)
             {
                 *is_unnamed = unnamed && !named;

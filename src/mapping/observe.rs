@@ -5,16 +5,16 @@ use std::sync::Arc;
 use http::HeaderName;
 use http::header::CONTENT_TYPE;
 
-use super::extract::{End, Extract, Tasks};
+use super::extract::{Extract, ExtractedTasks, ReadEnd};
 use super::fields::{FieldName, FieldValue};
 use super::same_word;
 use super::time::TimeFormat;
 use super::{
-    CodeMeaning, FieldSource, MappedResponse, Mapping, ProviderResponse, ReceivedBody, View,
+    CodeMeaning, FieldSource, MappedResponse, Mapping, ProviderResponse, ReceivedBody, ResponseView,
 };
 use crate::clock::Timestamp;
 use crate::label::bounded;
-use crate::observation::{Failure, Observation, OddField, Oddity, Reason, State};
+use crate::observation::{Failure, Observation, OddField, Oddity, PollOutcome, Reason, State};
 
 /// Code of a response with blank text in place of its code.
 const BLANK: &str = "blank";
@@ -36,7 +36,8 @@ impl Mapping {
         is_batch: bool,
     ) -> MappedResponse {
         let found = extract.and_then(|extract| extract.as_ref().ok());
-        let view = View { response, envelope: found.map(|found| &found.envelope), task: None };
+        let view =
+            ResponseView { response, envelope: found.map(|found| &found.envelope), task: None };
         let code = self.code(view);
         let message = self.text(FieldName::Message, view).ok().flatten().map(Into::into);
         // A code that belongs to a task says nothing about the whole response.
@@ -75,14 +76,14 @@ impl Mapping {
     /// `None` if the tasks in it are to be read. Reasons are tried in the order of [`Reason::ALL`].
     fn classify(
         &self,
-        view: View<'_>,
+        view: ResponseView<'_>,
         code: Option<&Arc<str>>,
         extract: Option<&Result<Extract<'_>, String>>,
     ) -> Result<Option<State>, Failure> {
         let fail = |reason, detail: String| {
             Err(Failure { reason, code: code.cloned().unwrap_or_default(), detail })
         };
-        let View { response, .. } = view;
+        let ResponseView { response, .. } = view;
         let status = response.status;
         let page = find_page(response, extract.is_some_and(Result::is_ok));
         let by_status = match status {
@@ -132,8 +133,10 @@ impl Mapping {
 
     /// Reports whether the response's code is the failure code of the only task in it, and the task
     /// has a status that the mapping lists.
-    fn is_code_of_task(&self, found: Option<&Extract<'_>>, view: View<'_>) -> bool {
-        let Some(Extract { envelope, tasks: Tasks::One(task), .. }) = found else { return false };
+    fn is_code_of_task(&self, found: Option<&Extract<'_>>, view: ResponseView<'_>) -> bool {
+        let Some(Extract { envelope, tasks: ExtractedTasks::One(task), .. }) = found else {
+            return false;
+        };
         let is_shared = self.task_code_rank == Some(envelope.rank(FieldName::Code))
             && envelope.get(FieldName::Code).is_present();
         is_shared
@@ -151,7 +154,7 @@ impl Mapping {
 
     /// Returns the envelope's code as it was sent, truncated, or a word for a value that is no text:
     /// such a value is never one of the mapping's success codes.
-    fn code(&self, view: View<'_>) -> Option<Arc<str>> {
+    fn code(&self, view: ResponseView<'_>) -> Option<Arc<str>> {
         match self.text(FieldName::Code, view) {
             Ok(Some(text)) if text.trim().is_empty() => {
                 (!self.is_success(&text)).then(|| BLANK.into())
@@ -170,30 +173,30 @@ impl Mapping {
         &self,
         id: &str,
         found: Option<&Extract<'_>>,
-        view: View<'_>,
-    ) -> Result<Observation, Failure> {
+        view: ResponseView<'_>,
+    ) -> PollOutcome {
         let Some(extract) = found else { return self.observation(view) };
         let at = self.task_path();
         let fail = |reason, detail| Err(Failure::new(reason, detail));
         // A value that is missing in the part that was read may be in the rest.
-        let unread = |end: &[End]| match view.response.body {
+        let unread = |end: &[ReadEnd]| match view.response.body {
             ReceivedBody::Truncated { limit, .. } if end.contains(&extract.end) => {
                 Some(too_large(limit))
             }
             _ => None,
         };
         match &extract.tasks {
-            Tasks::One(task) => {
+            ExtractedTasks::One(task) => {
                 let view = view.with_task(task);
                 self.check_id(id, view)?;
-                match unread(&[End::InTasks]) {
+                match unread(&[ReadEnd::InTasks]) {
                     Some(failure) if !self.has_status(view) => Err(failure),
                     _ => self.observation(view),
                 }
             }
-            Tasks::Many { wanted, unnamed, .. } => {
+            ExtractedTasks::Many { wanted, unnamed, .. } => {
                 let is_it = |task: &&_| self.paths.id(task) == Some(id);
-                match (wanted.iter().find(is_it), unread(&[End::InTasks])) {
+                match (wanted.iter().find(is_it), unread(&[ReadEnd::InTasks])) {
                     (Some(task), _) => self.observation(view.with_task(task)),
                     (None, Some(failure)) => Err(failure),
                     // The mapping may not know where the IDs are, so the tasks may well be there.
@@ -205,18 +208,18 @@ impl Mapping {
                     }
                 }
             }
-            Tasks::Null => fail(Reason::NotFound, format!("{at} is null")),
-            Tasks::Missing => match unread(&[End::InTasks, End::Outside]) {
+            ExtractedTasks::Null => fail(Reason::NotFound, format!("{at} is null")),
+            ExtractedTasks::Missing => match unread(&[ReadEnd::InTasks, ReadEnd::Outside]) {
                 Some(failure) => Err(failure),
                 None => fail(Reason::Mapping, format!("{at} is missing")),
             },
-            Tasks::Other(kind) => fail(Reason::Mapping, format!("{at} is {kind}")),
+            ExtractedTasks::Other(kind) => fail(Reason::Mapping, format!("{at} is {kind}")),
         }
     }
 
     /// Returns the observation of one task. Fails only if the status is missing, of the wrong type,
     /// or means that the task is unknown.
-    fn observation(&self, view: View<'_>) -> Result<Observation, Failure> {
+    fn observation(&self, view: ResponseView<'_>) -> PollOutcome {
         let path = || self.source(FieldName::Status).map_or("status", FieldSource::describe);
         let fail = |what: &str| Failure::new(Reason::Mapping, format!("{} is {what}", path()));
         let status = self.text(FieldName::Status, view).map_err(fail)?;
@@ -265,7 +268,7 @@ impl Mapping {
     }
 
     /// Checks that a task object does not have another ID than `id`.
-    fn check_id(&self, id: &str, view: View<'_>) -> Result<(), Failure> {
+    fn check_id(&self, id: &str, view: ResponseView<'_>) -> Result<(), Failure> {
         let fail = |detail| Err(Failure::new(Reason::Mapping, detail));
         match self.text(FieldName::Id, view) {
             Err(kind) => fail(format!("the task's ID is {kind}")),
@@ -288,11 +291,11 @@ impl Mapping {
         id: &str,
         state: State,
         found: Option<&Extract<'_>>,
-        view: View<'_>,
-    ) -> Result<Observation, Failure> {
+        view: ResponseView<'_>,
+    ) -> PollOutcome {
         match found.map(|found| &found.tasks) {
-            Some(Tasks::One(task)) => self.check_id(id, view.with_task(task))?,
-            Some(Tasks::Many { wanted, has_others: true, .. }) if wanted.is_empty() => {
+            Some(ExtractedTasks::One(task)) => self.check_id(id, view.with_task(task))?,
+            Some(ExtractedTasks::Many { wanted, has_others: true, .. }) if wanted.is_empty() => {
                 let detail = format!("{} holds other tasks only", self.task_path());
                 return Err(Failure::new(Reason::Mapping, detail));
             }
@@ -312,7 +315,7 @@ impl Mapping {
         &self,
         field: OddField,
         format: TimeFormat,
-        view: View<'_>,
+        view: ResponseView<'_>,
     ) -> Result<Option<Timestamp>, Oddity> {
         let name = match field {
             OddField::EnqueueTime => FieldName::EnqueueTime,
@@ -329,23 +332,23 @@ impl Mapping {
     }
 
     /// Reports whether the part of a body that was read says something about the tasks.
-    fn has_task(&self, extract: &Extract<'_>, view: View<'_>) -> bool {
-        let is_whole = extract.end != End::InTasks;
+    fn has_task(&self, extract: &Extract<'_>, view: ResponseView<'_>) -> bool {
+        let is_whole = extract.end != ReadEnd::InTasks;
         match &extract.tasks {
-            Tasks::One(task) => is_whole || self.has_status(view.with_task(task)),
-            Tasks::Many { wanted, .. } => is_whole || !wanted.is_empty(),
-            Tasks::Null | Tasks::Other(_) => true,
-            Tasks::Missing => false,
+            ExtractedTasks::One(task) => is_whole || self.has_status(view.with_task(task)),
+            ExtractedTasks::Many { wanted, .. } => is_whole || !wanted.is_empty(),
+            ExtractedTasks::Null | ExtractedTasks::Other(_) => true,
+            ExtractedTasks::Missing => false,
         }
     }
 
-    fn has_status(&self, view: View<'_>) -> bool {
+    fn has_status(&self, view: ResponseView<'_>) -> bool {
         let status = self.text(FieldName::Status, view);
         matches!(status, Ok(Some(status)) if !status.trim().is_empty())
     }
 
     /// Reports whether a task has a status that the mapping lists.
-    fn has_known_status(&self, view: View<'_>) -> bool {
+    fn has_known_status(&self, view: ResponseView<'_>) -> bool {
         let status = self.text(FieldName::Status, view);
         matches!(status, Ok(Some(status)) if self.state(&status).1 != State::Unknown)
     }
@@ -366,10 +369,10 @@ impl Extract<'_> {
     /// that they do not exist.
     fn is_indivisible(&self, is_batch: bool) -> bool {
         match &self.tasks {
-            Tasks::Missing | Tasks::Other(_) => true,
-            Tasks::One(_) => is_batch,
-            Tasks::Many { wanted, unnamed, .. } => *unnamed && wanted.is_empty(),
-            Tasks::Null => false,
+            ExtractedTasks::Missing | ExtractedTasks::Other(_) => true,
+            ExtractedTasks::One(_) => is_batch,
+            ExtractedTasks::Many { wanted, unnamed, .. } => *unnamed && wanted.is_empty(),
+            ExtractedTasks::Null => false,
         }
     }
 }
@@ -385,7 +388,9 @@ fn classify_batch(
     let (reason, detail) = match found.map(|found| &found.tasks) {
         _ if state.is_some() => (Reason::Api, format!("code {code}, which ends a single task")),
         None => (Reason::Mapping, "nothing distinguishes the tasks".to_owned()),
-        Some(Tasks::One(task)) if !matches!(task.get(FieldName::Id), FieldValue::Text(_)) => {
+        Some(ExtractedTasks::One(task))
+            if !matches!(task.get(FieldName::Id), FieldValue::Text(_)) =>
+        {
             (Reason::Mapping, "a single task without an ID".to_owned())
         }
         Some(_) => return Ok(None),

@@ -2,7 +2,7 @@
 //! request for fewer tasks may help. Pure.
 
 use super::PollResult;
-use crate::observation::{Failure, Observation, Reason};
+use crate::observation::{PollOutcome, Reason};
 use crate::schedule::dispatch::Dispatch;
 use crate::schedule::division::BatchReply;
 
@@ -36,14 +36,14 @@ impl Assessment {
             return Self::NoSuchQuery;
         }
         let is_whole = result.has_failed_whole;
-        let is_unread = |outcome: &Result<Observation, Failure>| {
+        let is_unread = |outcome: &PollOutcome| {
             let failure = outcome.as_ref().err();
             failure.is_some_and(|failure| is_unread(failure.reason, status, is_whole, is_batch))
         };
         if result.outcomes.iter().any(is_unread) {
             return Self::Unread(result.outcomes.iter().map(is_unread).collect());
         }
-        let is_provider_failure = |outcome: &Result<Observation, Failure>| {
+        let is_provider_failure = |outcome: &PollOutcome| {
             let failure = outcome.as_ref().err();
             failure.is_some_and(|failure| is_provider_failure(failure.reason))
         };
@@ -124,7 +124,7 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::config;
     use crate::mapping::{ProviderResponse, ReceivedBody};
-    use crate::observation::State;
+    use crate::observation::{Failure, Observation, State};
 
     fn result(reasons: &[Option<Reason>], has_failed_whole: bool) -> PollResult {
         let outcome = |reason: &Option<Reason>| match reason {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::history::{FailureEntry, FailureHistory};
-use crate::observation::{Failure, Observation, OddField, Oddity, Reason, State};
+use crate::observation::{Failure, OddField, Oddity, PollOutcome, Reason, State};
 use crate::record::Transition;
 use crate::schedule::batches::BatchChange;
 use crate::store::Slot;
@@ -50,7 +50,7 @@ impl PollLog {
     pub fn record(
         &mut self,
         task: &Task,
-        outcome: &Result<Observation, Failure>,
+        outcome: &PollOutcome,
         message: Option<&str>,
         change: Option<Transition>,
     ) {

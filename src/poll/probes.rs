@@ -104,7 +104,7 @@ impl ProbeReply {
             Err(ProbeError::Paused(..)) => ProbeResult::Paused,
             Err(_) => ProbeResult::Busy,
         };
-        self.telemetry.probed(result);
+        self.telemetry.count_probe(result);
         if let Some(client) = self.client.take() {
             // The client may have gone.
             drop(client.send(reply));
@@ -119,7 +119,7 @@ impl ProbeReply {
 impl Drop for ProbeReply {
     fn drop(&mut self) {
         if self.client.is_some() {
-            self.telemetry.probed(ProbeResult::Busy);
+            self.telemetry.count_probe(ProbeResult::Busy);
         }
     }
 }

@@ -16,11 +16,11 @@ use super::log::{PollLog, record_batch_change};
 use super::probes::{Probe, ProbeQueue, ProbeReply};
 use super::worker::{Update, WorkerCommand, WorkerContext};
 use super::{PollResult, poll_once};
-use crate::observation::{Failure, Observation, Reason, State};
+use crate::observation::{Failure, PollOutcome, Reason, State};
 use crate::schedule::Schedule;
 use crate::schedule::bisection::Abandoned;
 use crate::schedule::cadence::Cadence;
-use crate::schedule::dispatch::{Dispatch, Next, PollOutcome, Start};
+use crate::schedule::dispatch::{Dispatch, NextStep, PollStart, ScheduleOutcome};
 use crate::schedule::division::{BatchReply, Consequences};
 
 use crate::record::Transition;
@@ -176,10 +176,10 @@ impl<'s> WorkerState<'s> {
                 self.probes.refuse(pause, now);
             }
             match self.schedule.next(now, !self.probes.is_empty()) {
-                Next::Poll(dispatch) => self.start_poll(dispatch),
-                Next::Probe => self.start_probe(),
-                Next::Wait(until) => break Some(until),
-                Next::Idle => break None,
+                NextStep::Poll(dispatch) => self.start_poll(dispatch),
+                NextStep::Probe => self.start_probe(),
+                NextStep::Wait(until) => break Some(until),
+                NextStep::Idle => break None,
             }
         };
         self.show_due(now);
@@ -210,7 +210,7 @@ impl<'s> WorkerState<'s> {
             return self.schedule.withdraw(&dispatch);
         };
         if !dispatch.is_part() {
-            for Start { lag, retry, .. } in &dispatch.starts {
+            for PollStart { lag, retry, .. } in &dispatch.starts {
                 self.telemetry.poll_started(*lag, *retry);
             }
         }
@@ -307,7 +307,7 @@ impl<'s> WorkerState<'s> {
             RequestPurpose::Probe(reply) => {
                 let result = result.unwrap_or_else(|| panicked(1));
                 let failure = result.outcomes.iter().find_map(|outcome| outcome.as_ref().err());
-                let outcome = PollOutcome::of(failure, None);
+                let outcome = ScheduleOutcome::of(failure, None);
                 let now = Instant::now();
                 self.schedule.complete_probe(outcome, result.pause(), result.took, now);
                 reply.send(Ok(result));
@@ -318,10 +318,10 @@ impl<'s> WorkerState<'s> {
     /// Counts the result of a request, updates the record of each task, and schedules the next polls.
     fn complete_poll(&mut self, dispatch: &Dispatch, tasks: &TaskGroup, result: &PollResult) {
         if let Some(fetched) = &result.fetched {
-            self.telemetry.answered(fetched.response.status);
+            self.telemetry.count_response(fetched.response.status);
         }
         if let Some(code) = &result.code {
-            self.telemetry.code(&self.context.tasks.limit_code(code));
+            self.telemetry.count_code(&self.context.tasks.limit_code(code));
         }
         let now = Instant::now();
         let assessment = Assessment::of(result, dispatch.is_batch);
@@ -337,7 +337,7 @@ impl<'s> WorkerState<'s> {
             outcomes.push((slot, self.complete_task(slot, task, outcome, result.took, message)));
         }
         if !outcomes.is_empty() {
-            self.telemetry.provider_up(result.outcomes.iter().any(Result::is_ok));
+            self.telemetry.set_up(result.outcomes.iter().any(Result::is_ok));
         }
         self.schedule.complete(&outcomes, result.pause(), now);
         for abandoned in consequences.abandoned {
@@ -388,30 +388,26 @@ impl<'s> WorkerState<'s> {
         &mut self,
         slot: Slot,
         task: &Task,
-        outcome: &Result<Observation, Failure>,
+        outcome: &PollOutcome,
         took: Duration,
         message: Option<&str>,
-    ) -> PollOutcome {
+    ) -> ScheduleOutcome {
         let failure = outcome.as_ref().err();
-        self.telemetry.polled(took, failure.map(|failure| failure.reason));
+        self.telemetry.count_poll(took, failure.map(|failure| failure.reason));
         if outcome.as_ref().is_ok_and(|observation| observation.state == State::Unknown) {
-            self.telemetry.unknown_status();
+            self.telemetry.count_unknown_status();
         }
         for oddity in outcome.iter().flat_map(|observation| &observation.odd) {
-            self.telemetry.odd_answer(oddity.field);
+            self.telemetry.count_odd_value(oddity.field);
         }
         let change = self.update_record(slot, outcome);
         self.log.record(task, outcome, message, change);
-        PollOutcome::of(failure, change)
+        ScheduleOutcome::of(failure, change)
     }
 
     /// Updates the record of a task, and queues what a restart must not lose for the storage, before
     /// the change is visible to others. Returns `None` if the task has been removed.
-    fn update_record(
-        &mut self,
-        slot: Slot,
-        outcome: &Result<Observation, Failure>,
-    ) -> Option<Transition> {
+    fn update_record(&mut self, slot: Slot, outcome: &PollOutcome) -> Option<Transition> {
         let storage = self.context.services.storage.as_deref();
         let change = self.context.tasks.record_poll(slot, outcome, |record, change| {
             if let Some(storage) = storage.filter(|_| change.should_persist) {
@@ -420,7 +416,7 @@ impl<'s> WorkerState<'s> {
         })?;
         // With a storage path a finished task is shown once it is durable.
         if let (None, Some(finished)) = (storage, change.finished) {
-            self.telemetry.finished(change.to, finished.duration);
+            self.telemetry.count_finished(change.to, finished.duration);
         }
         Some(change)
     }

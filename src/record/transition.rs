@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::waiting_time::WaitingTime;
 use super::{Anomalies, EnqueueSource, TaskRecord};
 use crate::clock::Timestamp;
-use crate::observation::{Failure, Observation, Reason, State};
+use crate::observation::{Failure, Observation, PollOutcome, Reason, State};
 
 /// Consecutive answers of "not found" that end a task: several APIs answer 404 for a while.
 const MIN_NOT_FOUND: u32 = 3;
@@ -61,7 +61,7 @@ impl TaskRecord {
     /// Applies the outcome of a poll. `stuck_after` is the setting of the provider.
     pub fn apply(
         &mut self,
-        outcome: &Result<Observation, Failure>,
+        outcome: &PollOutcome,
         at: impl Into<PollTime>,
         stuck_after: Duration,
     ) -> Transition {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::budget::RequestBudget;
 use super::cadence::Cadence;
-use super::dispatch::PollOutcome;
+use super::dispatch::ScheduleOutcome;
 use crate::config::Limits;
 
 /// Longest pause that a provider can ask for with `Retry-After`: a gateway that asks for a day must not
@@ -236,7 +236,7 @@ impl Admission {
     /// back-off of `cadence` for a task with this hash.
     pub fn observe_auth(
         &mut self,
-        outcome: PollOutcome,
+        outcome: ScheduleOutcome,
         requester: Requester,
         cadence: &Cadence,
         hash: u64,
@@ -248,13 +248,13 @@ impl Admission {
         };
         match (outcome, &refused) {
             // A request that started before the back-off adds nothing to it.
-            (PollOutcome::Refused, Some(refused)) if refused.next > now => {}
-            (PollOutcome::Refused, _) => {
+            (ScheduleOutcome::Refused, Some(refused)) if refused.next > now => {}
+            (ScheduleOutcome::Refused, _) => {
                 let refusals = refused.map_or(0, |refused| refused.refusals).saturating_add(1);
                 *refused =
                     Some(AuthBackoff { refusals, next: cadence.backoff(hash, refusals, now) });
             }
-            (PollOutcome::Unreached, _) => {}
+            (ScheduleOutcome::Unreached, _) => {}
             // Polls are not refused, so the credentials are not why probes are.
             (_, None) if requester == Requester::Poll => {}
             _ => self.reset_auth_backoff(),

@@ -14,7 +14,7 @@ use crate::store::Slot;
 
 /// Next step of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum NextStep {
     /// Send this request.
     Poll(Dispatch),
     /// Send the next probe.
@@ -29,7 +29,7 @@ pub enum Next {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dispatch {
     /// Polls that start with it. The sender removes those whose task has been removed meanwhile.
-    pub starts: Vec<Start>,
+    pub starts: Vec<PollStart>,
     /// True if the tasks are requested with the batch query.
     pub is_batch: bool,
     pub(super) planned: usize,
@@ -52,7 +52,7 @@ impl Dispatch {
 
 /// A poll that starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Start {
+pub struct PollStart {
     /// Slot of the task.
     pub slot: Slot,
     /// Time since the poll was due.
@@ -63,7 +63,7 @@ pub struct Start {
 
 /// Outcome of a poll, as far as the schedule depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PollOutcome {
+pub enum ScheduleOutcome {
     /// A usable response; the task is still open.
     Open,
     /// The task is final, and polled no more.
@@ -78,7 +78,7 @@ pub enum PollOutcome {
     Refused,
 }
 
-impl PollOutcome {
+impl ScheduleOutcome {
     /// Returns the outcome of a poll with this failure, if any, and this change of the record.
     pub fn of(failure: Option<&Failure>, change: Option<Transition>) -> Self {
         let denied = change.and_then(|change| change.final_not_found_in);
@@ -112,14 +112,14 @@ impl Schedule {
     /// that the provider asked for.
     pub fn complete(
         &mut self,
-        outcomes: &[(Slot, PollOutcome)],
+        outcomes: &[(Slot, ScheduleOutcome)],
         retry_after: Option<Duration>,
         now: Instant,
     ) {
         let (hash, outcome) = match outcomes.first() {
             Some((first, outcome)) => (self.entry(*first).map_or(0, |entry| entry.hash), *outcome),
             // A response arrived, but could not be read.
-            None => (self.hash, PollOutcome::Failed),
+            None => (self.hash, ScheduleOutcome::Failed),
         };
         self.complete_request(outcome, Requester::Poll, hash, retry_after, now);
         self.reschedule(outcomes, now);
@@ -129,7 +129,7 @@ impl Schedule {
     /// poll.
     pub fn complete_probe(
         &mut self,
-        outcome: PollOutcome,
+        outcome: ScheduleOutcome,
         retry_after: Option<Duration>,
         took: Duration,
         now: Instant,
@@ -142,7 +142,7 @@ impl Schedule {
     /// Updates the admission after a request.
     fn complete_request(
         &mut self,
-        outcome: PollOutcome,
+        outcome: ScheduleOutcome,
         requester: Requester,
         hash: u64,
         retry_after: Option<Duration>,
@@ -156,15 +156,15 @@ impl Schedule {
     }
 
     /// Schedules the next polls of tasks whose polls have ended with these outcomes.
-    pub fn reschedule(&mut self, outcomes: &[(Slot, PollOutcome)], now: Instant) {
+    pub fn reschedule(&mut self, outcomes: &[(Slot, ScheduleOutcome)], now: Instant) {
         let cadence = self.cadence;
-        let failed = |(_, outcome): &(Slot, PollOutcome)| outcome.is_failure();
+        let failed = |(_, outcome): &(Slot, ScheduleOutcome)| outcome.is_failure();
         if outcomes.len() > 1 && outcomes.iter().all(failed) {
             return self.back_off_as_one(outcomes, now);
         }
         for (slot, outcome) in outcomes {
             let Some(entry) = self.entry(*slot) else { continue };
-            if *outcome == PollOutcome::Final {
+            if *outcome == ScheduleOutcome::Final {
                 entry.phase = Phase::Done;
                 self.open -= 1;
                 self.batches.remove_task(*slot);
@@ -184,14 +184,15 @@ impl Schedule {
     }
 
     /// Schedules the tasks of a failed batch for the same time, so that they can be a batch again.
-    fn back_off_as_one(&mut self, outcomes: &[(Slot, PollOutcome)], now: Instant) {
+    fn back_off_as_one(&mut self, outcomes: &[(Slot, ScheduleOutcome)], now: Instant) {
         let entries = outcomes.iter().filter_map(|(slot, _)| self.entry(*slot).copied());
         let (hash, failures) = entries
             .map(|entry| (entry.hash, entry.failures.saturating_add(1)))
             .reduce(|(hash, most), (_, failures)| (hash, most.max(failures)))
             .unwrap_or((0, 1));
-        let retry =
-            |(_, outcome): &(Slot, PollOutcome)| outcome.retry(&self.cadence, hash, failures, now);
+        let retry = |(_, outcome): &(Slot, ScheduleOutcome)| {
+            outcome.retry(&self.cadence, hash, failures, now)
+        };
         let due = outcomes.iter().map(retry).min().unwrap_or(now);
         for (slot, _) in outcomes {
             if let Some(entry) = self.entry(*slot) {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::batches::BatchChange;
 use super::bisection::{Abandoned, Findings, Unread, UnreadableTogether};
-use super::dispatch::{Dispatch, Next};
+use super::dispatch::{Dispatch, NextStep};
 use super::{Phase, Schedule, ScheduledTask};
 use crate::observation::Failure;
 use crate::store::Slot;
@@ -47,7 +47,7 @@ pub struct Consequences {
 impl Schedule {
     /// Starts the next part of a divided batch, if there is one, before tasks that have become due since: its
     /// own tasks have been due for longer.
-    pub(super) fn next_part(&mut self, now: Instant) -> Option<Next> {
+    pub(super) fn next_part(&mut self, now: Instant) -> Option<NextStep> {
         while self.bisection.is_ready() {
             if let Err(blocked) = self.admission.admit(now) {
                 return Some(self.wait_for(blocked, true));
@@ -61,7 +61,7 @@ impl Schedule {
                 continue;
             }
             let is_batch = starts.len() > 1;
-            return Some(Next::Poll(self.dispatch(starts, is_batch, group, Some(id))));
+            return Some(NextStep::Poll(self.dispatch(starts, is_batch, group, Some(id))));
         }
         None
     }

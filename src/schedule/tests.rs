@@ -1,7 +1,7 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::config::RateLimit;
-use crate::schedule::dispatch::PollOutcome;
+use crate::schedule::dispatch::ScheduleOutcome;
 
 mod admission;
 
@@ -30,18 +30,18 @@ fn place(seconds: u64) -> u64 {
     seconds * 1_000_000
 }
 
-fn started(next: Next) -> Start {
+fn started(next: NextStep) -> PollStart {
     match next {
-        Next::Poll(Dispatch { starts, .. }) if starts.len() == 1 => starts[0],
+        NextStep::Poll(Dispatch { starts, .. }) if starts.len() == 1 => starts[0],
         other => panic!("expected a poll of one task, not {other:?}"),
     }
 }
 
 /// The next poll that starts, looked for from `now` on, and when.
-fn next_started(schedule: &mut Schedule, mut now: Instant) -> (Instant, Start) {
+fn next_started(schedule: &mut Schedule, mut now: Instant) -> (Instant, PollStart) {
     loop {
         match schedule.next(now, false) {
-            Next::Wait(until) => now = until,
+            NextStep::Wait(until) => now = until,
             next => return (now, started(next)),
         }
     }
@@ -53,10 +53,10 @@ fn a_task_is_polled_at_its_place_in_every_interval() {
     schedule.add(placed(slot(0), place(3), 0), start);
     for round in 0..5 {
         let due = start + 3 * SECOND + round * 10 * SECOND;
-        assert_eq!(schedule.next(due - SECOND, false), Next::Wait(due));
-        let expected = Start { slot: slot(0), lag: Duration::ZERO, retry: false };
+        assert_eq!(schedule.next(due - SECOND, false), NextStep::Wait(due));
+        let expected = PollStart { slot: slot(0), lag: Duration::ZERO, retry: false };
         assert_eq!(started(schedule.next(due, false)), expected);
-        schedule.complete(&[(slot(0), PollOutcome::Open)], None, due + SECOND);
+        schedule.complete(&[(slot(0), ScheduleOutcome::Open)], None, due + SECOND);
     }
 }
 
@@ -65,10 +65,10 @@ fn a_task_is_never_polled_twice_at_once() {
     let (mut schedule, start) = schedule(&limits());
     schedule.add(placed(slot(0), place(3), 0), start);
     started(schedule.next(start + 3 * SECOND, false));
-    assert_eq!(schedule.next(start + 60 * SECOND, false), Next::Idle);
+    assert_eq!(schedule.next(start + 60 * SECOND, false), NextStep::Idle);
     // It took longer than the interval: the next poll is at the task's next place.
-    schedule.complete(&[(slot(0), PollOutcome::Open)], None, start + 60 * SECOND);
-    assert_eq!(schedule.next(start + 60 * SECOND, false), Next::Wait(start + 63 * SECOND));
+    schedule.complete(&[(slot(0), ScheduleOutcome::Open)], None, start + 60 * SECOND);
+    assert_eq!(schedule.next(start + 60 * SECOND, false), NextStep::Wait(start + 63 * SECOND));
 }
 
 #[test]
@@ -83,9 +83,9 @@ fn what_cannot_start_on_time_starts_late_and_nothing_is_dropped() {
         let now = due + late * SECOND;
         let begun = started(schedule.next(now, false));
         assert_eq!((begun.slot, begun.lag), (slot(index), late * SECOND));
-        assert!(!matches!(schedule.next(now + SECOND, false), Next::Poll(_)));
+        assert!(!matches!(schedule.next(now + SECOND, false), NextStep::Poll(_)));
         assert_eq!((schedule.admission.in_flight(), schedule.ready()), (1, later));
-        schedule.complete(&[(slot(index), PollOutcome::Open)], None, now + 2 * SECOND);
+        schedule.complete(&[(slot(index), ScheduleOutcome::Open)], None, now + 2 * SECOND);
     }
     assert!(!schedule.is_throttled());
 }
@@ -97,15 +97,15 @@ fn failures_back_off_and_success_returns_to_the_rhythm() {
     let mut now = start + 3 * SECOND;
     assert!(!started(schedule.next(now, false)).retry);
     for longest in [10, 20, 40, 80, 160, 300, 300] {
-        schedule.complete(&[(slot(0), PollOutcome::Failed)], None, now);
-        let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
+        schedule.complete(&[(slot(0), ScheduleOutcome::Failed)], None, now);
+        let NextStep::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
         let longest = longest * SECOND;
         assert!(due - now <= longest && due - now >= longest * 3 / 4, "{:?}", due - now);
         now = due;
         assert!(started(schedule.next(now, false)).retry);
     }
-    schedule.complete(&[(slot(0), PollOutcome::Open)], None, now);
-    let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
+    schedule.complete(&[(slot(0), ScheduleOutcome::Open)], None, now);
+    let NextStep::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
     assert_eq!(u64::try_from((due - start).as_micros()).unwrap() % place(10), place(3));
 }
 
@@ -114,24 +114,24 @@ fn failures_back_off_and_success_returns_to_the_rhythm() {
 #[test]
 fn a_denied_task_is_polled_again_when_one_more_denial_ends_it() {
     for (outcome, earliest, latest) in [
-        (PollOutcome::Failed, 225, 300),
-        (PollOutcome::Denied(600 * SECOND), 225, 300),
-        (PollOutcome::Denied(100 * SECOND), 100, 100),
-        (PollOutcome::Denied(SECOND), 10, 10),
-        (PollOutcome::Denied(Duration::ZERO), 10, 10),
+        (ScheduleOutcome::Failed, 225, 300),
+        (ScheduleOutcome::Denied(600 * SECOND), 225, 300),
+        (ScheduleOutcome::Denied(100 * SECOND), 100, 100),
+        (ScheduleOutcome::Denied(SECOND), 10, 10),
+        (ScheduleOutcome::Denied(Duration::ZERO), 10, 10),
     ] {
         let (mut schedule, start) = schedule(&limits());
         schedule.add(placed(slot(0), place(3), 0), start);
         let mut now = start + 3 * SECOND;
         started(schedule.next(now, false));
         for _ in 0..9 {
-            schedule.complete(&[(slot(0), PollOutcome::Failed)], None, now);
-            let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
+            schedule.complete(&[(slot(0), ScheduleOutcome::Failed)], None, now);
+            let NextStep::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
             now = due;
             started(schedule.next(now, false));
         }
         schedule.complete(&[(slot(0), outcome)], None, now);
-        let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
+        let NextStep::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
         let wait = due - now;
         assert!(wait >= earliest * SECOND && wait <= latest * SECOND, "{outcome:?}: {wait:?}");
     }
@@ -144,9 +144,9 @@ fn retry_after_pauses_the_whole_provider_but_not_for_ever() {
     schedule.add(placed(slot(1), place(2), 0), start);
     started(schedule.next(start + SECOND, false));
     let day = Duration::from_secs(86_400);
-    schedule.complete(&[(slot(0), PollOutcome::Failed)], Some(day), start + SECOND);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Failed)], Some(day), start + SECOND);
     let resumed = start + 601 * SECOND;
-    assert!(matches!(schedule.next(start + 2 * SECOND, false), Next::Wait(_)));
+    assert!(matches!(schedule.next(start + 2 * SECOND, false), NextStep::Wait(_)));
     assert!(schedule.is_throttled());
     let (at, begun) = next_started(&mut schedule, start + 2 * SECOND);
     assert_eq!((at, begun.lag), (resumed, 599 * SECOND));
@@ -165,14 +165,14 @@ fn what_a_pause_held_back_is_made_up_for_at_twice_the_usual_rate() {
     let (mut polled, mut started) = (std::collections::BTreeMap::new(), Vec::new());
     while now < end {
         match schedule.next(now, false) {
-            Next::Poll(Dispatch { starts, .. }) => {
+            NextStep::Poll(Dispatch { starts, .. }) => {
                 started.push(now);
                 let before = polled.insert(starts[0].slot, now);
                 assert!(before.is_none_or(|before| now - before >= 5 * SECOND), "polled in vain");
-                schedule.complete(&[(starts[0].slot, PollOutcome::Open)], None, now);
+                schedule.complete(&[(starts[0].slot, ScheduleOutcome::Open)], None, now);
             }
-            Next::Wait(until) => now = until,
-            Next::Probe | Next::Idle => panic!("tasks wait"),
+            NextStep::Wait(until) => now = until,
+            NextStep::Probe | NextStep::Idle => panic!("tasks wait"),
         }
     }
     let after = |seconds: u32| started.iter().filter(|at| **at < start + seconds * SECOND).count();
@@ -196,7 +196,7 @@ fn a_rate_limit_delays_and_the_delay_is_counted() {
     schedule.add(placed(slot(1), place(1), 0), start);
     let due = start + SECOND;
     started(schedule.next(due, false));
-    assert_eq!(schedule.next(due, false), Next::Wait(due + 4 * SECOND));
+    assert_eq!(schedule.next(due, false), NextStep::Wait(due + 4 * SECOND));
     assert!(schedule.is_throttled());
     assert_eq!(started(schedule.next(due + 4 * SECOND, false)).lag, 4 * SECOND);
     assert!(!schedule.is_throttled());
@@ -208,9 +208,9 @@ fn batched(limits: &Limits) -> (Schedule, Instant) {
     (Schedule::new(limits, true, cadence, 7), start)
 }
 
-fn indexes(next: Next) -> Vec<u32> {
+fn indexes(next: NextStep) -> Vec<u32> {
     match next {
-        Next::Poll(dispatch) => dispatch.slots().map(|slot| slot.index).collect(),
+        NextStep::Poll(dispatch) => dispatch.slots().map(|slot| slot.index).collect(),
         other => panic!("expected a batch, not {other:?}"),
     }
 }
@@ -223,9 +223,11 @@ fn a_batch_waits_a_little_for_others_of_its_group() {
         schedule.add(placed(slot(index), place(1), group), start);
     }
     let due = start + SECOND;
-    assert_eq!(schedule.next(due, false), Next::Wait(due + wait));
+    assert_eq!(schedule.next(due, false), NextStep::Wait(due + wait));
     assert_eq!(schedule.ready(), 4);
-    let Next::Poll(batch) = schedule.next(due + wait, false) else { panic!("the time is over") };
+    let NextStep::Poll(batch) = schedule.next(due + wait, false) else {
+        panic!("the time is over")
+    };
     let batch = batch.starts;
     assert_eq!(batch.iter().map(|start| start.lag).collect::<Vec<_>>(), [wait; 2]);
     assert_eq!(batch.iter().map(|start| start.slot.index).collect::<Vec<_>>(), [0, 2]);
@@ -242,9 +244,9 @@ fn a_whole_batch_does_not_wait() {
     let due = start + SECOND;
     assert_eq!(indexes(schedule.next(due, false)), [0, 1]);
     assert_eq!(indexes(schedule.next(due, false)), [2, 3]);
-    assert_eq!(schedule.next(due, false), Next::Wait(due + Duration::from_millis(200)));
+    assert_eq!(schedule.next(due, false), NextStep::Wait(due + Duration::from_millis(200)));
     assert_eq!(indexes(schedule.next(due + SECOND, false)), [4]);
-    assert_eq!(schedule.next(due + SECOND, false), Next::Idle, "each is polled once");
+    assert_eq!(schedule.next(due + SECOND, false), NextStep::Idle, "each is polled once");
 }
 
 #[test]
@@ -256,17 +258,17 @@ fn a_denied_batch_is_asked_for_together_when_the_first_of_its_tasks_may_end() {
     for _ in 0..9 {
         assert_eq!(indexes(schedule.next(now, false)), [0, 1]);
         schedule.complete(
-            &[(slot(0), PollOutcome::Failed), (slot(1), PollOutcome::Failed)],
+            &[(slot(0), ScheduleOutcome::Failed), (slot(1), ScheduleOutcome::Failed)],
             None,
             now,
         );
-        let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
+        let NextStep::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
         now = due;
     }
     assert_eq!(indexes(schedule.next(now, false)), [0, 1]);
-    let [late, soon] = [3_600, 70].map(|seconds| PollOutcome::Denied(seconds * SECOND));
+    let [late, soon] = [3_600, 70].map(|seconds| ScheduleOutcome::Denied(seconds * SECOND));
     schedule.complete(&[(slot(0), late), (slot(1), soon)], None, now);
-    assert_eq!(schedule.next(now, false), Next::Wait(now + 70 * SECOND));
+    assert_eq!(schedule.next(now, false), NextStep::Wait(now + 70 * SECOND));
     assert_eq!(indexes(schedule.next(now + 70 * SECOND, false)), [0, 1]);
 }
 
@@ -277,16 +279,22 @@ fn a_failed_batch_backs_off_as_one_and_a_bad_element_alone() {
     schedule.add(placed(slot(1), place(1), 0), start);
     let due = start + SECOND;
     assert_eq!(indexes(schedule.next(due, false)), [0, 1]);
-    let failed = [(slot(0), PollOutcome::Failed), (slot(1), PollOutcome::Failed)];
+    let failed = [(slot(0), ScheduleOutcome::Failed), (slot(1), ScheduleOutcome::Failed)];
     schedule.complete(&failed, None, due);
-    let Next::Wait(again) = schedule.next(due, false) else { panic!("nothing is due") };
+    let NextStep::Wait(again) = schedule.next(due, false) else { panic!("nothing is due") };
     assert_eq!(indexes(schedule.next(again, false)), [0, 1], "together again");
-    schedule.complete(&[(slot(0), PollOutcome::Open), (slot(1), PollOutcome::Failed)], None, again);
-    let Next::Wait(next) = schedule.next(again, false) else { panic!("nothing is due") };
+    schedule.complete(
+        &[(slot(0), ScheduleOutcome::Open), (slot(1), ScheduleOutcome::Failed)],
+        None,
+        again,
+    );
+    let NextStep::Wait(next) = schedule.next(again, false) else { panic!("nothing is due") };
     let rhythm = u64::try_from((next - start).as_micros()).unwrap() % place(10);
     assert_eq!(rhythm, place(1), "the good one keeps its place");
     assert_eq!(indexes(schedule.next(next + SECOND, false)), [0]);
-    let Next::Wait(last) = schedule.next(next + SECOND, false) else { panic!("nothing is due") };
+    let NextStep::Wait(last) = schedule.next(next + SECOND, false) else {
+        panic!("nothing is due")
+    };
     assert!(last - again > 10 * SECOND, "the bad one backs off");
     assert_eq!(indexes(schedule.next(last + SECOND, false)), [1]);
 }
@@ -301,9 +309,9 @@ fn a_task_that_fails_shares_no_batch_with_one_that_does_not() {
     let due = start + SECOND;
     assert_eq!(indexes(schedule.next(due, false)), [0, 1, 2]);
     let ended = [
-        (slot(0), PollOutcome::Open),
-        (slot(1), PollOutcome::Failed),
-        (slot(2), PollOutcome::Open),
+        (slot(0), ScheduleOutcome::Open),
+        (slot(1), ScheduleOutcome::Failed),
+        (slot(2), ScheduleOutcome::Open),
     ];
     schedule.complete(&ended, None, due);
     let all_due = due + 60 * SECOND;
@@ -321,7 +329,7 @@ fn final_and_removed_tasks_are_polled_no_more() {
     }
     let due = start + SECOND;
     started(schedule.next(due, false));
-    schedule.complete(&[(slot(0), PollOutcome::Final)], None, due);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Final)], None, due);
     assert_eq!(schedule.ready(), 2);
     schedule.remove(slot(1));
     assert_eq!(schedule.ready(), 1);
@@ -330,9 +338,9 @@ fn final_and_removed_tasks_are_polled_no_more() {
     // The place has a new tenant before the old one's poll has ended.
     let tenant = Slot { index: 2, generation: 1 };
     schedule.add(placed(tenant, place(5), 0), due);
-    schedule.complete(&[(slot(2), PollOutcome::Open)], None, due + SECOND);
+    schedule.complete(&[(slot(2), ScheduleOutcome::Open)], None, due + SECOND);
     assert_eq!(schedule.admission.in_flight(), 0);
-    assert_eq!(schedule.next(due + SECOND, false), Next::Wait(start + 5 * SECOND));
+    assert_eq!(schedule.next(due + SECOND, false), NextStep::Wait(start + 5 * SECOND));
     assert_eq!(started(schedule.next(start + 5 * SECOND, false)).slot, tenant);
 }
 
@@ -345,7 +353,7 @@ fn a_withdrawn_request_gives_back_what_it_took() {
     schedule.add(placed(slot(0), place(1), 0), start);
     schedule.add(placed(slot(1), place(1), 0), start);
     let due = start + SECOND;
-    let Next::Poll(dispatch) = schedule.next(due, false) else { panic!("a poll is due") };
+    let NextStep::Poll(dispatch) = schedule.next(due, false) else { panic!("a poll is due") };
     schedule.withdraw(&dispatch);
     assert_eq!(schedule.admission.in_flight(), 0);
     assert_eq!(started(schedule.next(due, false)).slot, slot(1));
@@ -359,7 +367,7 @@ fn a_task_that_comes_twice_is_there_once() {
     let due = start + 3 * SECOND;
     started(schedule.next(due, false));
     schedule.add(placed(slot(0), place(3), 0), due);
-    assert_eq!(schedule.next(due + 60 * SECOND, false), Next::Idle, "it is under way");
+    assert_eq!(schedule.next(due + 60 * SECOND, false), NextStep::Idle, "it is under way");
     schedule.remove(slot(0));
     schedule.remove(slot(0));
     assert_eq!(schedule.open, 0);
@@ -371,5 +379,5 @@ fn another_interval_moves_what_waits() {
     schedule.add(placed(slot(0), place(9), 0), start);
     let new = Limits { poll_interval: 2 * SECOND, ..limits() };
     schedule.reconfigure(&limits(), &new, false, start);
-    assert_eq!(schedule.next(start, false), Next::Wait(start + SECOND));
+    assert_eq!(schedule.next(start, false), NextStep::Wait(start + SECOND));
 }

@@ -9,14 +9,11 @@ use super::vocabulary::Vocabulary;
 use super::{PollTarget, Slot, TaskChanges, TaskList, row_index};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Limits, Provider};
-use crate::observation::{Failure, Observation, State};
+use crate::observation::{PollOutcome, State};
 use crate::record::{PollTime, TaskRecord, TrackedTask, Transition};
 use crate::task::Task;
 use crate::task::TaskIndex;
 use parking_lot::Mutex;
-
-/// The outcome of a poll.
-type Outcome = Result<Observation, Failure>;
 
 /// Smallest step back of `shown_since` that is a clock adjustment or a longer `retain_finished`, and
 /// not the order in which concurrent scrapes got the lock.
@@ -105,7 +102,7 @@ impl ProviderTasks {
     pub fn record_poll(
         &self,
         slot: Slot,
-        outcome: &Outcome,
+        outcome: &PollOutcome,
         before_visible: impl FnOnce(&TrackedTask, &Transition),
     ) -> Option<Transition> {
         let at = PollTime { wall: self.clock.now(), monotonic: self.clock.monotonic() };
@@ -122,7 +119,7 @@ impl ProviderTasks {
     }
 
     /// Limits the number of distinct words: replaces those of an answer that are over the limit.
-    pub(crate) fn limit_words(&self, outcome: &mut Outcome) {
+    pub(crate) fn limit_words(&self, outcome: &mut PollOutcome) {
         self.table.lock().vocabulary.limit(outcome);
     }
 

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::config::{Limits, load_text};
-use crate::observation::{Failure, Observation, Reason};
+use crate::observation::{Failure, Observation, PollOutcome, Reason};
 use crate::record::tests::{STUCK_AFTER, at, failure, record, task};
 
 /// Returns a provider with one task, and the slot of the task.
@@ -72,7 +72,7 @@ fn failed(number: usize) -> Observation {
 fn words_over_the_limit_become_other() {
     let (tasks, slot) = provider();
     let mut shown = Shown::default();
-    let mut poll = |outcome: Result<Observation, Failure>| {
+    let mut poll = |outcome: PollOutcome| {
         // A kind stays, so each is that of a task of its own.
         let mut other = record();
         let mut admitted = outcome.clone();

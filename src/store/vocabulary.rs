@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::label::{MAX_DISTINCT, OTHER, bounded};
 use crate::mapping::{Mapping, same_word};
-use crate::observation::{Failure, Observation};
+use crate::observation::PollOutcome;
 use crate::record::TaskRecord;
 
 /// The words of one provider that are label values, as long as the provider is configured.
@@ -25,7 +25,7 @@ impl Vocabulary {
     }
 
     /// Replaces the words of an answer that are over the limit.
-    pub fn limit(&mut self, outcome: &mut Result<Observation, Failure>) {
+    pub fn limit(&mut self, outcome: &mut PollOutcome) {
         match outcome {
             Ok(observation) => {
                 self.statuses.limit(&mut observation.status);

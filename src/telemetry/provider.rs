@@ -127,7 +127,7 @@ impl ProviderTelemetry {
     }
 
     /// Counts the end of a task's poll, with the reason if it failed.
-    pub fn polled(&self, took: Duration, failed: Option<Reason>) {
+    pub fn count_poll(&self, took: Duration, failed: Option<Reason>) {
         self.polls.inc();
         self.duration.observe(took.as_secs_f64());
         let failure = self.failures.iter().find(|(known, _)| Some(*known) == failed);
@@ -135,34 +135,34 @@ impl ProviderTelemetry {
     }
 
     /// Counts a response with the HTTP status `status`.
-    pub fn answered(&self, status: u16) {
+    pub fn count_response(&self, status: u16) {
         self.http_responses.inc(itoa::Buffer::new().format(status), Instant::now());
     }
 
     /// Counts a response whose body had the code `code`.
-    pub fn code(&self, code: &str) {
+    pub fn count_code(&self, code: &str) {
         self.codes.inc(&label::bounded(code), Instant::now());
     }
 
     /// Sets whether the last response had a usable answer for any task.
-    pub(crate) fn provider_up(&self, up: bool) {
+    pub(crate) fn set_up(&self, up: bool) {
         self.up.set(i64::from(up));
     }
 
     /// Counts an answer whose status is not in the mapping.
-    pub(crate) fn unknown_status(&self) {
+    pub(crate) fn count_unknown_status(&self) {
         self.unknown_statuses.inc();
     }
 
     /// Counts a value of an answer that was not believed.
-    pub(crate) fn odd_answer(&self, field: OddField) {
+    pub(crate) fn count_odd_value(&self, field: OddField) {
         let odd = self.odd_answers.iter().find(|(known, _)| *known == field);
         odd.inspect(|(_, total)| total.inc());
     }
 
     /// Counts a task that ended in `state`, `duration` after it was enqueued, if that is known. States
     /// that are not in [`State::FINAL`] are ignored.
-    pub fn finished(&self, state: State, duration: Option<Duration>) {
+    pub fn count_finished(&self, state: State, duration: Option<Duration>) {
         self.finished.lock().add(state, duration);
     }
 
@@ -172,7 +172,7 @@ impl ProviderTelemetry {
     }
 
     /// Counts a probe with this result.
-    pub fn probed(&self, result: ProbeResult) {
+    pub fn count_probe(&self, result: ProbeResult) {
         let probes = self.probes.iter().find(|(known, _)| *known == result);
         probes.inspect(|(_, total)| total.inc());
     }

@@ -26,8 +26,8 @@ const FROM_STORE: usize = 4;
 fn gathered_families_are_those_of_the_table() {
     let telemetry = Telemetry::new();
     let provider = telemetry.provider("p");
-    provider.answered(200);
-    provider.code("0");
+    provider.count_response(200);
+    provider.count_code("0");
     telemetry.storage_opened(0);
     let mut expected: Vec<_> =
         PROVIDER_FAMILIES.iter().skip(FROM_STORE).chain(EXPORTER_FAMILIES).collect();
@@ -90,12 +90,12 @@ fn a_failed_poll_and_its_retry() {
     let request = provider.request_started();
     assert_eq!(value(&telemetry, r#"aitask_polls_in_flight{provider="p"}"#), 1.0);
     assert_eq!(value(&telemetry, r#"aitask_polls_total{provider="p"}"#), 0.0);
-    provider.answered(503);
+    provider.count_response(503);
     drop(request);
-    provider.polled(Duration::from_millis(300), Some(Reason::Http));
+    provider.count_poll(Duration::from_millis(300), Some(Reason::Http));
     provider.poll_started(Duration::ZERO, true);
-    provider.polled(Duration::from_secs(60), None);
-    provider.provider_up(true);
+    provider.count_poll(Duration::from_secs(60), None);
+    provider.set_up(true);
     for (series, expected) in [
         (r#"aitask_polls_in_flight{provider="p"}"#, 0.0),
         (r#"aitask_polls_total{provider="p"}"#, 2.0),
@@ -110,7 +110,7 @@ fn a_failed_poll_and_its_retry() {
     ] {
         assert_eq!(value(&telemetry, series), expected, "{series}");
     }
-    provider.provider_up(false);
+    provider.set_up(false);
     assert_eq!(value(&telemetry, r#"aitask_provider_up{provider="p"}"#), 0.0);
 }
 
@@ -118,9 +118,9 @@ fn a_failed_poll_and_its_retry() {
 fn tasks_that_end() {
     let telemetry = Telemetry::new();
     let provider = telemetry.provider("p");
-    provider.finished(State::Failed, Some(Duration::from_secs(90)));
-    provider.finished(State::Failed, None);
-    provider.finished(State::Running, None);
+    provider.count_finished(State::Failed, Some(Duration::from_secs(90)));
+    provider.count_finished(State::Failed, None);
+    provider.count_finished(State::Running, None);
     let labels = r#"{provider="p",state="failed"}"#;
     assert_eq!(value(&telemetry, &format!("aitask_finished_total{labels}")), 2.0);
     assert_eq!(value(&telemetry, &format!("aitask_task_duration_seconds_count{labels}")), 1.0);
@@ -133,10 +133,10 @@ async fn a_flood_of_codes_ends_in_other() {
     let telemetry = Telemetry::new();
     let provider = telemetry.provider("p");
     for code in 0..100 {
-        provider.code(&code.to_string());
+        provider.count_code(&code.to_string());
     }
-    provider.code("63");
-    provider.code(&"x".repeat(10_000));
+    provider.count_code("63");
+    provider.count_code(&"x".repeat(10_000));
     let series = |code| format!(r#"aitask_response_codes_total{{code="{code}",provider="p"}}"#);
     // Nothing was known beforehand, so each begins at 0.
     for code in ["0", "63", "other"] {
@@ -174,8 +174,8 @@ fn what_a_mapping_names_exists_from_the_start() {
         assert_eq!(status(known), 0.0);
     }
     assert_eq!([code("0"), code("24")], [0.0; 2]);
-    provider.answered(502);
-    provider.code("24");
+    provider.count_response(502);
+    provider.count_code("24");
     assert_eq!((status(502), code("24")), (1.0, 1.0), "the first is there at once");
     // On a reload what is named then, and what there was stays.
     expect("codes: { failed: [25] }");

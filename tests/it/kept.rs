@@ -10,7 +10,7 @@ use std::time::Duration;
 use aitask_exporter::clock::{Clock, Timestamp};
 use aitask_exporter::config::{self, Loaded};
 use aitask_exporter::exposition::{self, BodyWriter, Format};
-use aitask_exporter::observation::{Failure, Observation, Reason, State};
+use aitask_exporter::observation::{Failure, Observation, PollOutcome, Reason, State};
 use aitask_exporter::store::provider_tasks::ProviderTasks;
 use aitask_exporter::store::{Slot, Snapshot, Store};
 use flate2::read::GzDecoder;
@@ -127,7 +127,7 @@ impl Fleet {
     }
 }
 
-fn outcome(kind: u8) -> Result<Observation, Failure> {
+fn outcome(kind: u8) -> PollOutcome {
     let observation = |state, status: &str| Observation {
         state,
         status: status.into(),

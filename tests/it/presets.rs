@@ -8,7 +8,7 @@ use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, Config, Loaded, preset};
 use aitask_exporter::fetch::credentials::ProviderCredentials;
 use aitask_exporter::mapping::{ProviderResponse, ReceivedBody};
-use aitask_exporter::observation::{Failure, Observation};
+use aitask_exporter::observation::PollOutcome;
 use aitask_exporter::task::Task;
 use aitask_exporter::task::TaskGroup;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -140,7 +140,7 @@ fn text(scalar: &Value) -> String {
 }
 
 /// Formats the meaning of a response as in `expected.yml`.
-fn meaning(result: &Result<Observation, Failure>, code: Option<&str>) -> BTreeMap<String, String> {
+fn meaning(result: &PollOutcome, code: Option<&str>) -> BTreeMap<String, String> {
     let facts = match result {
         Ok(seen) => vec![
             (

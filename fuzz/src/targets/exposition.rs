@@ -42,7 +42,7 @@ pub fn run(data: &[u8]) {
         let common = TaskCommon { provider: Arc::clone(&provider), labels, params: [].into() };
         let record = TrackedTask::new(Task { id: id.into(), common: Arc::new(common) }, NOW);
         records.push(lived(record, [&status, &job_type, &code], dice.as_bytes()));
-        counted.code(&code);
+        counted.count_code(&code);
         told.insert((id.to_owned(), own));
     }
     let most = MOST_OF_A_TASK * records.len();

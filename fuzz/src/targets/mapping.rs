@@ -8,7 +8,7 @@ use std::time::Duration;
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, Provider, preset};
 use aitask_exporter::mapping::{ProviderResponse, ReceivedBody};
-use aitask_exporter::observation::{Failure, Observation, OddField, State};
+use aitask_exporter::observation::{Failure, Observation, OddField, PollOutcome, State};
 use aitask_exporter::record::TrackedTask;
 use aitask_exporter::task::{Task, TaskCommon};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -144,7 +144,7 @@ fn failed(failure: &Failure) {
 }
 
 /// Asserts that any response may follow any other, whatever the clock shows.
-fn keep(outcome: &Result<Observation, Failure>, id: &str) {
+fn keep(outcome: &PollOutcome, id: &str) {
     let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
     let task = Task { id: id.into(), common: Arc::new(common) };
     let mut record = TrackedTask::new(task, Timestamp::from_micros(1_750_000_000_000_000));

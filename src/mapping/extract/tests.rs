@@ -15,7 +15,7 @@ fn extract(body: &str, is_truncated: bool) -> Result<Extract<'_>, String> {
 
 fn status(body: &str) -> Result<FieldValue<'_>, String> {
     match extract(body, false)?.tasks {
-        Tasks::One(task) => Ok(task.get(FieldName::Status).clone()),
+        ExtractedTasks::One(task) => Ok(task.get(FieldName::Status).clone()),
         other => Err(format!("{other:?}")),
     }
 }
@@ -56,7 +56,9 @@ fn the_envelope_is_found_wherever_the_task_is() {
         paths.add(FieldName::Code, 0, &code);
         let extract = paths.extract(body.as_bytes(), false, &|_| true).unwrap();
         assert_eq!(*extract.envelope.get(FieldName::Code), text("7"), "{body}");
-        let Tasks::One(task) = &extract.tasks else { panic!("{body}: {:?}", extract.tasks) };
+        let ExtractedTasks::One(task) = &extract.tasks else {
+            panic!("{body}: {:?}", extract.tasks)
+        };
         assert!(task.get(FieldName::Status).is_present(), "{body}");
     }
     // In an array an index leads from the top; of an element the same path is none.
@@ -71,7 +73,7 @@ fn the_envelope_is_found_wherever_the_task_is() {
     let body = r#"{"data": [{"id": "a", "text": 1}, {"id": "b", "text": 2}]}"#;
     let extract = paths.extract(body.as_bytes(), false, &|_| true).unwrap();
     assert_eq!(*extract.envelope.get(FieldName::RetryAfter), text("2"));
-    assert!(matches!(extract.tasks, Tasks::Many { wanted, .. } if wanted.len() == 2));
+    assert!(matches!(extract.tasks, ExtractedTasks::Many { wanted, .. } if wanted.len() == 2));
 }
 
 #[test]
@@ -83,17 +85,17 @@ fn of_a_cut_body_counts_what_is_whole() {
         let code = if stands("70,") { text("70") } else { FieldValue::Missing };
         assert_eq!(*extract.envelope.get(FieldName::Code), code, "{end}");
         let task = match &extract.tasks {
-            Tasks::One(task) => Some(task),
-            Tasks::Missing => None,
+            ExtractedTasks::One(task) => Some(task),
+            ExtractedTasks::Missing => None,
             other => panic!("{end}: {other:?}"),
         };
         assert_eq!(task.is_some(), stands("\"data\": {"), "{end}");
         let found = task.map_or(&FieldValue::Missing, |task| task.get(FieldName::Status));
         assert_eq!(*found, if stands("\"done\"") { text("done") } else { FieldValue::Missing });
         let expected = match task {
-            Some(_) if stands("[1]}, \"z\": 1}") => End::Whole,
-            Some(_) if !stands("[1]}") => End::InTasks,
-            _ => End::Outside,
+            Some(_) if stands("[1]}, \"z\": 1}") => ReadEnd::Whole,
+            Some(_) if !stands("[1]}") => ReadEnd::InTasks,
+            _ => ReadEnd::Outside,
         };
         assert_eq!(extract.end, expected, "{end}");
     }
@@ -109,11 +111,13 @@ fn complete_elements_of_a_truncated_array_count() {
     let whole = r#"{"data": [{"id": "a", "status": "x"}, {"id": "b", "status": "y"}], "z": [1]}"#;
     for end in whole.find('[').unwrap() + 1..whole.len() {
         let extract = extract(&whole[..end], true).unwrap();
-        let Tasks::Many { wanted, unnamed: false, .. } = &extract.tasks else { panic!("{end}") };
+        let ExtractedTasks::Many { wanted, unnamed: false, .. } = &extract.tasks else {
+            panic!("{end}")
+        };
         let count = whole[..end].matches("\"}").count();
         assert_eq!(wanted.len(), count, "{end}");
         let is_array_whole = end > whole.find(']').unwrap();
-        assert_eq!(extract.end, if is_array_whole { End::Outside } else { End::InTasks });
+        assert_eq!(extract.end, if is_array_whole { ReadEnd::Outside } else { ReadEnd::InTasks });
     }
 }
 
@@ -131,7 +135,7 @@ fn depth_is_bounded_wherever_it_is() {
 fn an_answer_cannot_make_us_keep_a_task_twice() {
     let body =
         r#"{"data": [{"id":"a","status":1},{"id":"a","status":1},{"id":"b"},{"id":"unwanted"}]}"#;
-    let Tasks::Many { wanted, .. } = extract(body, false).unwrap().tasks else { panic!() };
+    let ExtractedTasks::Many { wanted, .. } = extract(body, false).unwrap().tasks else { panic!() };
     let kept = wanted.iter().map(|task| [FieldName::Id, FieldName::Status].map(|f| task.get(f)));
     let expected = [[&text("a"), &text("1")], [&text("b"), &FieldValue::Missing]];
     assert_eq!(kept.collect::<Vec<_>>(), expected);
@@ -141,7 +145,7 @@ fn an_answer_cannot_make_us_keep_a_task_twice() {
 fn blank_ids_are_none() {
     let body = r#"{"data": [{"id":"","status":1},{"id":" "},{"id":null},{}]}"#;
     let tasks = extract(body, false).unwrap().tasks;
-    assert!(matches!(tasks, Tasks::Many { unnamed: true, .. }), "{tasks:?}");
+    assert!(matches!(tasks, ExtractedTasks::Many { unnamed: true, .. }), "{tasks:?}");
 }
 
 #[test]
@@ -149,7 +153,8 @@ fn an_id_ends_where_the_mapping_says_so() {
     let mut paths = Paths::new(&[], Some("-"));
     paths.add(FieldName::Id, 0, &["id".to_owned()]);
     let body = br#"[{"id": "a-1"}, {"id": "-2"}, {"id": "b"}]"#;
-    let Tasks::Many { wanted, .. } = paths.extract(body, false, &|_| true).unwrap().tasks else {
+    let ExtractedTasks::Many { wanted, .. } = paths.extract(body, false, &|_| true).unwrap().tasks
+    else {
         panic!();
     };
     let ids = wanted.iter().map(|row| paths.id(row).unwrap());

@@ -9,7 +9,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::config::Limits;
 use crate::observation::Reason;
-use crate::schedule::dispatch::PollOutcome;
+use crate::schedule::dispatch::ScheduleOutcome;
 use crate::store::PollTarget;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -57,9 +57,9 @@ impl SimulatedProvider {
     fn next(&mut self) -> Dispatch {
         loop {
             match self.schedule.next(self.now, false) {
-                Next::Poll(dispatch) => return dispatch,
-                Next::Wait(until) => self.now = until,
-                Next::Probe | Next::Idle => panic!("tasks wait"),
+                NextStep::Poll(dispatch) => return dispatch,
+                NextStep::Wait(until) => self.now = until,
+                NextStep::Probe | NextStep::Idle => panic!("tasks wait"),
             }
         }
     }
@@ -69,9 +69,9 @@ impl SimulatedProvider {
         let end = self.now + span;
         while self.now < end {
             match self.schedule.next(self.now, false) {
-                Next::Poll(dispatch) => self.take(&dispatch, &answer),
-                Next::Wait(until) => self.now = until,
-                Next::Probe | Next::Idle => panic!("tasks wait"),
+                NextStep::Poll(dispatch) => self.take(&dispatch, &answer),
+                NextStep::Wait(until) => self.now = until,
+                NextStep::Probe | NextStep::Idle => panic!("tasks wait"),
             }
         }
     }
@@ -122,10 +122,10 @@ impl SimulatedProvider {
         self.changes.extend(consequences.changes);
     }
 
-    fn end(&mut self, slot: Slot, has_failed: bool) -> (Slot, PollOutcome) {
+    fn end(&mut self, slot: Slot, has_failed: bool) -> (Slot, ScheduleOutcome) {
         let (usable, failed) = self.polls.entry(slot.index).or_default();
         *(if has_failed { failed } else { usable }) += 1;
-        (slot, if has_failed { PollOutcome::Failed } else { PollOutcome::Open })
+        (slot, if has_failed { ScheduleOutcome::Failed } else { ScheduleOutcome::Open })
     }
 
     /// The tasks of which a poll has failed.
@@ -281,8 +281,8 @@ fn parts_keep_to_the_limits() {
     provider.take(&first, garbage_with(&[10]));
     let next = |provider: &mut SimulatedProvider| match provider.schedule.next(provider.now, false)
     {
-        Next::Poll(dispatch) => Some(dispatch),
-        Next::Probe | Next::Wait(_) | Next::Idle => None,
+        NextStep::Poll(dispatch) => Some(dispatch),
+        NextStep::Probe | NextStep::Wait(_) | NextStep::Idle => None,
     };
     let half = next(&mut provider).unwrap();
     assert!(half.is_part() && half.is_batch && half.starts.len() == 25);

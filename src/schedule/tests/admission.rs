@@ -17,16 +17,16 @@ fn besieged(
     while now < end {
         let wake = loop {
             match schedule.next(now, true) {
-                Next::Poll(dispatch) => {
+                NextStep::Poll(dispatch) => {
                     polls.push(now);
                     in_flight.push_back((now + took, Some(dispatch.starts[0].slot)));
                 }
-                Next::Probe => {
+                NextStep::Probe => {
                     probes.push(now);
                     in_flight.push_back((now + took, None));
                 }
-                Next::Wait(until) => break Some(until),
-                Next::Idle => break None,
+                NextStep::Wait(until) => break Some(until),
+                NextStep::Idle => break None,
             }
         };
         match in_flight.front().copied() {
@@ -34,8 +34,8 @@ fn besieged(
                 in_flight.pop_front();
                 now = ends;
                 match slot {
-                    Some(slot) => schedule.complete(&[(slot, PollOutcome::Open)], None, now),
-                    None => schedule.complete_probe(PollOutcome::Open, None, took, now),
+                    Some(slot) => schedule.complete(&[(slot, ScheduleOutcome::Open)], None, now),
+                    None => schedule.complete_probe(ScheduleOutcome::Open, None, took, now),
                 }
             }
             _ => now = wake.unwrap(),
@@ -91,7 +91,7 @@ fn probes_leave_nine_tenths_of_a_burst() {
     assert_eq!(probes.len(), 6);
     let due = start + 9 * SECOND;
     let polls = std::iter::from_fn(|| match schedule.next(due, false) {
-        Next::Poll(_) => Some(()),
+        NextStep::Poll(_) => Some(()),
         _ => None,
     });
     assert_eq!(polls.count(), 54);
@@ -119,17 +119,17 @@ fn slow_probes_leave_most_of_the_time_to_polls() {
     let (mut probing, mut polling) = (Duration::ZERO, Duration::ZERO);
     while now < start + 600 * SECOND {
         match schedule.next(now, true) {
-            Next::Probe => {
+            NextStep::Probe => {
                 (now, probing) = (now + 5 * SECOND, probing + 5 * SECOND);
-                schedule.complete_probe(PollOutcome::Unreached, None, 5 * SECOND, now);
+                schedule.complete_probe(ScheduleOutcome::Unreached, None, 5 * SECOND, now);
             }
-            Next::Poll(dispatch) => {
+            NextStep::Poll(dispatch) => {
                 let took = SECOND / 4;
                 (now, polling) = (now + took, polling + took);
-                schedule.complete(&[(dispatch.starts[0].slot, PollOutcome::Open)], None, now);
+                schedule.complete(&[(dispatch.starts[0].slot, ScheduleOutcome::Open)], None, now);
             }
-            Next::Wait(until) => now = until,
-            Next::Idle => panic!("tasks wait"),
+            NextStep::Wait(until) => now = until,
+            NextStep::Idle => panic!("tasks wait"),
         }
     }
     assert!(polling > 8 * probing, "{polling:?} of polls, {probing:?} of probes");
@@ -139,14 +139,18 @@ fn slow_probes_leave_most_of_the_time_to_polls() {
 #[test]
 fn a_pause_after_a_probe_applies_to_polls() {
     let (mut schedule, start) = with_tasks(&limits(), 2);
-    assert_eq!(schedule.next(start, true), Next::Probe);
-    schedule.complete_probe(PollOutcome::Failed, Some(60 * SECOND), SECOND, start);
+    assert_eq!(schedule.next(start, true), NextStep::Probe);
+    schedule.complete_probe(ScheduleOutcome::Failed, Some(60 * SECOND), SECOND, start);
     let pause = schedule.admission.pause_of_probes(start + SECOND).unwrap();
     assert_eq!((pause.reason, pause.until), (PauseReason::RetryAfter, start + 60 * SECOND));
     let due = start + 5 * SECOND;
-    assert_eq!(schedule.next(due, false), Next::Wait(start + 10 * SECOND), "what comes due counts");
+    assert_eq!(
+        schedule.next(due, false),
+        NextStep::Wait(start + 10 * SECOND),
+        "what comes due counts"
+    );
     assert_eq!((schedule.ready(), schedule.is_throttled()), (1, true));
-    assert_eq!(schedule.next(start + 10 * SECOND, false), Next::Wait(start + 60 * SECOND));
+    assert_eq!(schedule.next(start + 10 * SECOND, false), NextStep::Wait(start + 60 * SECOND));
     assert_eq!((schedule.ready(), schedule.oldest_due()), (2, Some(due)));
     started(schedule.next(start + 60 * SECOND, false));
 }
@@ -156,8 +160,8 @@ fn a_pause_after_a_probe_applies_to_polls() {
 fn refusals_of_probes_stop_probes_and_no_polls() {
     let (mut schedule, mut now) = schedule(&limits());
     for longest in [10, 20, 40, 80] {
-        assert_eq!(schedule.next(now, true), Next::Probe);
-        schedule.complete_probe(PollOutcome::Refused, None, Duration::ZERO, now);
+        assert_eq!(schedule.next(now, true), NextStep::Probe);
+        schedule.complete_probe(ScheduleOutcome::Refused, None, Duration::ZERO, now);
         assert_eq!(schedule.admission.pause(now), None);
         assert!(schedule.admission.has_refused_credentials(), "new credentials are looked for");
         let pause = schedule.admission.pause_of_probes(now).unwrap();
@@ -168,26 +172,26 @@ fn refusals_of_probes_stop_probes_and_no_polls() {
     }
     schedule.add(placed(slot(0), place(1), 0), now);
     let (mut now, _) = next_started(&mut schedule, now);
-    schedule.complete(&[(slot(0), PollOutcome::Open)], None, now);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Open)], None, now);
     // Another ID may be refused just as well.
-    schedule.complete_probe(PollOutcome::Refused, None, Duration::ZERO, now);
+    schedule.complete_probe(ScheduleOutcome::Refused, None, Duration::ZERO, now);
     (now, _) = next_started(&mut schedule, now);
-    schedule.complete(&[(slot(0), PollOutcome::Open)], None, now);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Open)], None, now);
     assert!(schedule.admission.has_refused_credentials());
     let pause = schedule.admission.pause_of_probes(now).unwrap();
-    schedule.complete_probe(PollOutcome::Open, None, Duration::ZERO, pause.until);
+    schedule.complete_probe(ScheduleOutcome::Open, None, Duration::ZERO, pause.until);
     assert_eq!(schedule.admission.pause_of_probes(pause.until), None);
     now = pause.until;
 
     // What polls are refused stops both, and a probe keeps nothing refused.
     (now, _) = next_started(&mut schedule, now);
-    schedule.complete(&[(slot(0), PollOutcome::Refused)], None, now);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Refused)], None, now);
     let pause = schedule.admission.pause(now).unwrap();
     assert_eq!(schedule.admission.pause_of_probes(now), Some(pause));
     let later = pause.until;
     started(schedule.next(later, false));
     assert!(schedule.admission.pause_of_probes(later).is_some(), "the credentials are being tried");
-    schedule.complete(&[(slot(0), PollOutcome::Open)], None, later);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Open)], None, later);
     assert_eq!(schedule.admission.pause_of_probes(later), None);
 }
 
@@ -200,20 +204,20 @@ fn refused_credentials_leave_one_poll_at_a_time() {
     let mut now = start + SECOND;
     started(schedule.next(now, false));
     started(schedule.next(now, false));
-    schedule.complete(&[(slot(0), PollOutcome::Refused)], None, now);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Refused)], None, now);
     let next = schedule.next(now, false);
-    assert!(!matches!(next, Next::Poll(_)), "one that began before is still under way");
-    schedule.complete(&[(slot(1), PollOutcome::Refused)], None, now);
+    assert!(!matches!(next, NextStep::Poll(_)), "one that began before is still under way");
+    schedule.complete(&[(slot(1), ScheduleOutcome::Refused)], None, now);
     for (index, longest) in [(2, 10), (3, 20), (4, 40)] {
         let (at, trial) = next_started(&mut schedule, now);
         assert!(at - now <= longest * SECOND && at - now >= longest * SECOND * 3 / 4);
         now = at;
-        assert!(!matches!(schedule.next(now, false), Next::Poll(_)), "one at a time");
+        assert!(!matches!(schedule.next(now, false), NextStep::Poll(_)), "one at a time");
         assert!(trial.slot.index == index || trial.slot.index < 2);
-        schedule.complete(&[(trial.slot, PollOutcome::Refused)], None, now);
+        schedule.complete(&[(trial.slot, ScheduleOutcome::Refused)], None, now);
     }
     let (at, trial) = next_started(&mut schedule, now);
-    schedule.complete(&[(trial.slot, PollOutcome::Open)], None, at);
+    schedule.complete(&[(trial.slot, ScheduleOutcome::Open)], None, at);
     started(schedule.next(at, false));
     started(schedule.next(at, false));
 }
@@ -228,19 +232,21 @@ fn only_limits_and_pauses_count_as_throttling() {
     }
     let due = start + SECOND;
     schedule.admission.hold_until(due + 5 * SECOND);
-    assert_eq!(schedule.next(due, false), Next::Wait(due + 5 * SECOND));
+    assert_eq!(schedule.next(due, false), NextStep::Wait(due + 5 * SECOND));
     assert!(!schedule.is_throttled(), "no secret");
     schedule.admission.end_hold();
     let mut now = due + 5 * SECOND;
     started(schedule.next(now, false));
-    assert_eq!(schedule.next(now, false), Next::Wait(now + 4 * SECOND), "the rate limit");
+    assert_eq!(schedule.next(now, false), NextStep::Wait(now + 4 * SECOND), "the rate limit");
     assert!(schedule.is_throttled());
     now += 2 * SECOND;
-    schedule.complete(&[(slot(0), PollOutcome::Refused)], None, now);
-    let Next::Wait(again) = schedule.next(now, false) else { panic!("a probing poll is to come") };
+    schedule.complete(&[(slot(0), ScheduleOutcome::Refused)], None, now);
+    let NextStep::Wait(again) = schedule.next(now, false) else {
+        panic!("a probing poll is to come")
+    };
     assert!(!schedule.is_throttled(), "refused");
     schedule.admission.hold_until(again + SECOND);
-    assert_eq!(schedule.next(again, false), Next::Wait(again + SECOND));
+    assert_eq!(schedule.next(again, false), NextStep::Wait(again + SECOND));
     assert!(!schedule.is_throttled());
 }
 
@@ -250,23 +256,23 @@ fn a_reload_forgets_neither_refusals_nor_failures() {
     schedule.add(placed(slot(0), place(3), 0), start);
     let mut now = start + 3 * SECOND;
     started(schedule.next(now, false));
-    schedule.complete(&[(slot(0), PollOutcome::Refused)], None, now);
+    schedule.complete(&[(slot(0), ScheduleOutcome::Refused)], None, now);
     schedule.reconfigure(&limits(), &limits(), false, now);
     assert!(schedule.admission.has_refused_credentials());
     schedule.admission.reset_auth_backoff();
     for _ in 0..5 {
-        let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
+        let NextStep::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
         now = due;
         started(schedule.next(now, false));
-        schedule.complete(&[(slot(0), PollOutcome::Failed)], None, now);
+        schedule.complete(&[(slot(0), ScheduleOutcome::Failed)], None, now);
     }
-    let Next::Wait(backed_off) = schedule.next(now, false) else { panic!("nothing is due") };
+    let NextStep::Wait(backed_off) = schedule.next(now, false) else { panic!("nothing is due") };
     let other = Limits { poll_interval: 11 * SECOND, ..limits() };
     now += 100 * SECOND;
     schedule.reconfigure(&limits(), &other, false, now);
-    assert_eq!(schedule.next(now, false), Next::Wait(backed_off), "neither sooner nor later");
+    assert_eq!(schedule.next(now, false), NextStep::Wait(backed_off), "neither sooner nor later");
     let fast = Limits { poll_interval: SECOND, ..limits() };
     schedule.reconfigure(&other, &fast, false, now);
-    let Next::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
+    let NextStep::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
     assert!(due < backed_off && due - now >= 24 * SECOND, "as far as six failures push it now");
 }

@@ -30,7 +30,7 @@ use crate::mapping::Mapping;
 use crate::request::Request;
 use crate::task::Task;
 pub use load::task_files::Sources;
-pub use load::{Input, Refusal, load, load_after, load_text, load_with};
+pub use load::{Input, ProviderDiagnostic, load, load_after, load_text, load_with};
 use privacy::MaskedHeaders;
 pub use schema::schema;
 use secret::Secret;
@@ -71,11 +71,11 @@ pub struct Provider {
     /// The request for one task as people may see it: without the text that the configuration writes
     /// beside the placeholders of query and body.
     pub redacted_request: Option<Request>,
-    /// The headers whose values are masked, in answers too.
+    /// The headers whose values are masked, in responses too.
     pub masked_headers: MaskedHeaders,
     /// The request for several tasks at once, where the API has one.
     pub batch: Option<Request>,
-    /// The meaning of an answer.
+    /// The meaning of a response.
     pub mapping: Mapping,
     /// The settings of the HTTP client.
     pub client: HttpClientConfig,
@@ -276,13 +276,13 @@ pub struct Limits {
     /// Requests under way at once; at least 1.
     #[serde(skip)]
     pub max_in_flight: usize,
-    /// The most tasks of one request; at least 1.
+    /// Maximum number of tasks of one request; at least 1.
     #[serde(skip)]
     pub batch_size: usize,
     /// Time for which the first task of a batch waits for others.
     #[serde(skip)]
     pub batch_wait: Duration,
-    /// The largest answer that is read, in bytes.
+    /// Maximum size of a response that is read, in bytes.
     pub body_size_limit: usize,
     /// The part of the requests that may be those of `/probe`.
     pub probe: ProbeLimits,
@@ -317,13 +317,13 @@ pub(crate) struct GlobalSettings {
     /// The limits of a provider that sets none.
     #[serde(flatten)]
     pub limits: Limits,
-    /// The most tasks that are polled.
+    /// Maximum number of tasks that are polled.
     pub max_tasks: usize,
-    /// The most static labels of a task.
+    /// Maximum number of static labels of a task.
     pub label_limit: usize,
-    /// The longest name of a label, in bytes.
+    /// Maximum length of a label's name, in bytes.
     pub label_name_length_limit: usize,
-    /// The longest value of a label, in bytes.
+    /// Maximum length of a label's value, in bytes.
     pub label_value_length_limit: usize,
 }
 

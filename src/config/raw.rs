@@ -58,7 +58,7 @@ pub struct RawGlobal {
     /// Tasks whose series are exported: `all`, `active` (not final) or `none`.
     #[schemars(extend("default" = Limits::DEFAULT.per_task_series))]
     pub per_task_series: Spanned<PerTaskSeries>,
-    /// Size of the part of an answer that is read. Values [before the
+    /// Maximum size of the part of an answer that is read. Values [before the
     /// limit](providers.md#large-answers) count.
     #[schemars(extend("default" = ByteSize(Limits::DEFAULT.body_size_limit)))]
     pub body_size_limit: Spanned<ByteSize>,

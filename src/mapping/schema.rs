@@ -30,7 +30,7 @@ pub struct RawResponse {
     pub code: Spanned<RawField>,
     /// Field: the answer's own message, for people; never exported.
     pub message: Spanned<RawField>,
-    /// Field: the pause that a refusal asks for. Read if the answer as a whole is a failed poll. A
+    /// Field: the pause that an error asks for. Read if the answer as a whole is a failed poll. A
     /// value that is not a number, is negative or is more than a year is ignored; fractions of a
     /// second are rounded up. If a header also gives a time, the longer one counts.
     pub retry_after: Spanned<RawField>,

@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::GlobalSettings;
 use super::raw;
-use super::validate::{GlobalSettings, NamedProvider, Validator};
+use super::validate::{NamedProvider, Validator};
 use crate::family;
 use crate::printable::find_invisible;
 use crate::task::{DOT_SEGMENT, Labels, Task, TaskCommon, TaskIndex, check_id};

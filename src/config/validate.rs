@@ -11,7 +11,9 @@ use reqwest::Url;
 
 use super::load::ProviderDiagnostic;
 use super::privacy::MaskedHeaders;
-use super::{Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, effective, raw};
+use super::{
+    GlobalSettings, Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, effective, raw,
+};
 use crate::mapping::Mapping;
 use crate::printable::find_invisible;
 use crate::request::Request;
@@ -34,33 +36,6 @@ pub struct Validator<'c> {
     pub named_as_secret: RefCell<HashSet<PathBuf>>,
     /// Files of `tls_config` that were read, each with a hash of its content.
     pub pem_files: RefCell<Vec<(PathBuf, u64)>>,
-}
-
-/// `global`, with the built-in defaults filled in.
-#[derive(Debug)]
-pub struct GlobalSettings {
-    /// The limits of a provider that sets none.
-    pub limits: Limits,
-    /// Maximum number of tasks that are polled.
-    pub max_tasks: usize,
-    /// Maximum number of static labels of a task.
-    pub label_limit: usize,
-    /// Maximum length of a label's name, in bytes.
-    pub label_name_length_limit: usize,
-    /// Maximum length of a label's value, in bytes.
-    pub label_value_length_limit: usize,
-}
-
-impl Default for GlobalSettings {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            max_tasks: 1_000_000,
-            label_limit: 30,
-            label_name_length_limit: 128,
-            label_value_length_limit: 1_024,
-        }
-    }
 }
 
 /// A provider with a valid name, even if other parts of it are invalid.
@@ -130,7 +105,7 @@ impl Validator<'_> {
 
     /// Validates `global`, and fills in the built-in defaults.
     pub fn global(&self, raw: &raw::RawGlobal) -> GlobalSettings {
-        let built_in = GlobalSettings::default();
+        let built_in = GlobalSettings::DEFAULT;
         let limits = shared_limits!(self, raw, built_in.limits);
         GlobalSettings {
             limits,
@@ -171,7 +146,7 @@ impl Validator<'_> {
         if raw.requests.is_absent() {
             self.report(Diagnostic::new(location, "missing key: requests"));
         }
-        let per = self.positive(&raw.per, Duration::from_secs(1));
+        let per = self.positive(&raw.per, RateLimit::DEFAULT_PER);
         let PositiveInteger(requests) = *raw.requests.get()?;
         let burst = raw.burst.get().map_or(requests, |PositiveInteger(burst)| *burst);
         Some(RateLimit { requests, per, burst })

@@ -317,6 +317,17 @@ fn parts_keep_to_the_limits() {
 
 /// The tasks of a part can leave, and must not leave others waiting for it.
 #[test]
+fn only_the_unread_tasks_of_a_batch_are_asked_for_again() {
+    let mut provider = SimulatedProvider::new(4, &Limits { batch_size: 4, ..limits() });
+    let batch = provider.next();
+    provider.take(&batch, |_, _| SimulatedResponse::AllBut(vec![1, 3]));
+    let parts = [provider.next(), provider.next()];
+    let rows = |part: &Dispatch| part.slots().map(|slot| slot.row).collect::<Vec<_>>();
+    assert_eq!(parts.each_ref().map(rows), [[1], [3]]);
+    assert!(parts.iter().all(Dispatch::is_part));
+}
+
+#[test]
 fn a_part_whose_tasks_have_left_holds_up_no_other() {
     let mut provider = SimulatedProvider::new(4, &Limits { batch_size: 2, ..limits() });
     let batches = [provider.next(), provider.next()];

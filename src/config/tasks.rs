@@ -6,14 +6,12 @@ use std::sync::Arc;
 use super::raw;
 use super::task_rules::{Violation, check_value, find_beside_id};
 use super::validate::{GlobalSettings, NamedProvider, Validator};
-use crate::task::TaskIndex;
-use crate::task::{Labels, Task, TaskCommon};
+use crate::task::{Labels, Task, TaskCommon, TaskIndex};
 use crate::yaml::decode;
 use crate::yaml::diagnostic::{Diagnostic, shorten};
 use crate::yaml::scalar::PublicText;
 use crate::yaml::source::lines;
-use crate::yaml::span::{Either, OrderedMap, Spanned};
-use crate::yaml::span::{Location, Position};
+use crate::yaml::span::{Either, Location, OrderedMap, Position, Spanned};
 
 /// The length of a line with a short ID, in bytes. Room for a task takes five times as much.
 const SHORT_LINE: usize = 16;

@@ -2,3 +2,5 @@
 
 pub mod element;
 pub mod list;
+pub mod list_builder;
+pub mod list_parser;

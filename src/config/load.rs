@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 
+use super::discovery::SourceValidator;
 use super::http_client::reason;
 use super::privacy::{self, Shape};
 use super::read_yaml::expand_merge_keys;
@@ -192,13 +193,23 @@ impl<'d> Loader<'d> {
         let raw_providers = raw.providers.value.unwrap_or_default();
         let named = validator.providers(&raw_providers, blocks, &global);
         let built = validator.build(&named, blocks, make);
-        self.secret_files = validator.secret_files();
-        self.pem_files = validator.pem_files.take();
         // What has no name may be what a task means.
         let is_unnamed =
             |raw: &Spanned<raw::RawProvider>| raw.get().is_none_or(|raw| raw.name.get().is_none());
         let all_named = !is_invalid && !raw_providers.iter().any(is_unnamed);
         let mut tasks = TaskCollector::new(&validator, &global, &named, all_named);
+        let discovery = SourceValidator {
+            validator: &validator,
+            global: &global,
+            providers: &named,
+            tasks: &tasks,
+        };
+        let discovery = discovery.sources(
+            &raw.http_sd_configs.value.unwrap_or_default(),
+            &raw.file_sd_configs.value.unwrap_or_default(),
+        );
+        self.secret_files = validator.secret_files();
+        self.pem_files = validator.pem_files.take();
         // Those of an alias; any others are not in the tree.
         for task in raw.tasks.value.unwrap_or_default() {
             tasks.add(&task, None);
@@ -215,9 +226,16 @@ impl<'d> Loader<'d> {
         if !self.sink.is_empty() {
             self.hide::<raw::RawConfig>(&root);
         }
-        let max_tasks = global.max_tasks;
-        let config =
-            Config { providers, dropped_tasks, max_tasks, files: ConfigFiles::default(), shown };
+        let config = Config {
+            providers,
+            discovery,
+            label_limits: global.labels,
+            keep_unlisted: global.keep_unlisted,
+            dropped_tasks,
+            max_tasks: global.max_tasks,
+            files: ConfigFiles::default(),
+            shown,
+        };
         (Loaded { config, tasks }, built)
     }
 

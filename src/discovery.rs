@@ -1,0 +1,6 @@
+//! Discovery: lists of tasks from outside, each read by a source, element by element.
+
+pub mod element;
+pub mod list;
+pub mod list_builder;
+pub mod list_parser;

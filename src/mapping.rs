@@ -4,7 +4,9 @@ mod compile;
 pub(crate) mod schema;
 mod extract;
 pub mod fields;
+pub mod list;
 mod observe;
+mod paths;
 mod repair;
 pub mod time;
 
@@ -18,7 +20,8 @@ use http::{HeaderMap, HeaderName};
 use crate::clock::Timestamp;
 use crate::observation::{PollOutcome, Reason, State};
 use extract::{Extract, ExtractedTasks};
-use fields::{A_BOOLEAN, DelayFormat, FieldName, FieldValue, Fields, Paths, ProgressFormat};
+use fields::{A_BOOLEAN, DelayFormat, FieldName, FieldValue, Fields, ProgressFormat};
+use paths::Paths;
 use time::TimeFormat;
 
 /// Most characters of a value that an explanation shows.

@@ -60,8 +60,8 @@ impl Fetcher {
         &self.client.credentials
     }
 
-    /// Reports whether `other` uses the same server and the same account, so that a refusal to one
-    /// holds for the other.
+    /// Reports whether `other` uses the same server and the same account, so that credentials that are
+    /// rejected for one are rejected for the other.
     pub fn is_same_account(&self, other: &Self) -> bool {
         self.base_url == other.base_url && self.client.is_same_account(&other.client)
     }

@@ -24,7 +24,7 @@ use fields::{A_BOOLEAN, DelayFormat, FieldName, FieldValue, Fields, ProgressForm
 use paths::Paths;
 use time::TimeFormat;
 
-/// Most characters of a value that an explanation shows.
+/// Maximum number of characters of a value that an explanation shows.
 const MAX_EXPLAINED_CHARS: usize = 120;
 
 /// A mapping with all paths, words and formats resolved.
@@ -127,7 +127,7 @@ pub struct MappedResponse {
     pub code: Option<Arc<str>>,
     /// The envelope's message, for people.
     pub message: Option<String>,
-    /// Pause that the body of a refusal asks for.
+    /// Pause that the body of an error response asks for.
     pub retry_after: Option<Duration>,
     /// Observation or failure of each task, in the order of the request.
     pub outcomes: Vec<PollOutcome>,

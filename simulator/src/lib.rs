@@ -10,7 +10,7 @@
 //! behaviour of a task without a script follows from its ID (`scenario`). An ID identifies one
 //! task, whichever system a request names.
 //!
-//! The crate uses nothing of the exporter, so that no mistake can hide in both.
+//! The crate uses nothing of the exporter, so that no error can hide in both.
 
 #![warn(unreachable_pub)]
 

@@ -21,7 +21,7 @@ pub(super) const HTTP_STATUS: &str = "http_status";
 /// Advice for a time without a format that is known.
 const TIME_FORMATS: &str = "write one of rfc3339, epoch_seconds, epoch_milliseconds, epoch";
 
-/// Most paths of a field; no known API has more than four.
+/// Maximum number of paths of a field; no known API has more than four.
 const MAX_PATHS: usize = 16;
 
 impl Mapping {

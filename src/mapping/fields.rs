@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// Longest delay: a year. A larger number is no delay but a Unix timestamp, and says nothing
+/// Maximum delay: a year. A larger number is no delay but a Unix timestamp, and says nothing
 /// reliable.
 pub const MAX_DELAY: Duration = Duration::from_secs(365 * 86_400);
 

@@ -2,8 +2,8 @@
 
 use super::fields::FieldName;
 
-/// Most levels of nesting, which is where serde_json stops; no API nests its responses deeper than
-/// ten.
+/// Maximum number of levels of nesting, which is where serde_json stops; no API nests its responses
+/// deeper than ten.
 pub const MAX_DEPTH: usize = 128;
 
 /// The JSON Pointers (RFC 6901) of a mapping, compiled into tries, so that one pass over a body finds

@@ -8,7 +8,7 @@ use super::ListMapping;
 use crate::yaml::scalar::{PositiveInteger, PublicText, WholeNumber};
 use crate::yaml::span::Spanned;
 
-/// The most pages of a list where the configuration does not say.
+/// Maximum number of pages of a list where the configuration does not say.
 const MAX_PAGES: usize = 50;
 
 /// Requests for the pages of a list. One of `number`, `cursor` and `next`.
@@ -24,7 +24,7 @@ pub struct RawPage {
     pub next: Spanned<String>,
     /// The size of a page.
     pub size: Spanned<RawPageSize>,
-    /// The most pages; a longer list is a failure. Default 50.
+    /// Maximum number of pages; a longer list is an error. Default 50.
     pub max_pages: Spanned<PositiveInteger>,
 }
 
@@ -72,7 +72,7 @@ pub struct Paging {
     pub next: NextPage,
     /// The query parameter for the size, and the number of tasks of a page.
     pub size: Option<(Box<str>, usize)>,
-    /// The most pages; at least 1.
+    /// Maximum number of pages; at least 1.
     pub max_pages: usize,
 }
 
@@ -135,7 +135,7 @@ impl DocumentField {
 
 /// Compiles the block `page` of a source, whose paths it adds to the mapping. Reports errors with
 /// their keys below the source.
-pub fn compile(
+pub(in crate::mapping) fn compile(
     raw: &RawPage,
     mapping: Option<&mut ListMapping>,
     compiler: &mut Compiler,

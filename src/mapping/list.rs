@@ -136,13 +136,13 @@ impl ListMapping {
                 mapping.add(name, field, &["response", key], compiler);
             }
         }
-        for (key, table, name) in [
-            ("labels", &raw.labels, ElementFieldName::Label as fn(Box<str>) -> ElementFieldName),
-            ("params", &raw.params, ElementFieldName::Param),
-        ] {
-            for (_, own, field) in table.get().into_iter().flat_map(OrderedMap::entries) {
-                mapping.add(name(own.into()), field, &["response", key, own], compiler);
-            }
+        for (_, name, field) in raw.labels.get().into_iter().flat_map(OrderedMap::entries) {
+            let label = ElementFieldName::Label(name.into());
+            mapping.add(label, field, &["response", "labels", name], compiler);
+        }
+        for (_, name, field) in raw.params.get().into_iter().flat_map(OrderedMap::entries) {
+            let param = ElementFieldName::Param(name.into());
+            mapping.add(param, field, &["response", "params", name], compiler);
         }
         mapping
     }

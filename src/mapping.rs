@@ -19,8 +19,10 @@ use http::{HeaderMap, HeaderName};
 
 use crate::clock::Timestamp;
 use crate::observation::{PollOutcome, Reason, State};
+pub use extract::too_deep;
 use extract::{Extract, ExtractedTasks};
 use fields::{A_BOOLEAN, DelayFormat, FieldName, FieldValue, Fields, ProgressFormat};
+pub use paths::MAX_DEPTH;
 use paths::Paths;
 use time::TimeFormat;
 

@@ -76,7 +76,7 @@ pub struct SourceConfig {
 #[derive(Debug)]
 pub enum SourceKind {
     /// An HTTP endpoint.
-    Http(Box<HttpSourceConfig>),
+    Http(Arc<HttpSourceConfig>),
     /// Files.
     File(FileSourceConfig),
 }
@@ -152,7 +152,7 @@ impl SourceValidator<'_> {
         for (index, raw) in http.iter().enumerate() {
             let Some((location, raw)) = raw.located() else { continue };
             let kind = self.http(location, raw, http_blocks.get(index));
-            let kind = kind.map(|http| SourceKind::Http(Box::new(http)));
+            let kind = kind.map(|http| SourceKind::Http(Arc::new(http)));
             let keys = common_keys!(raw);
             all.extend(self.source(location, &keys, REFRESH_INTERVAL, &mut names, kind));
         }

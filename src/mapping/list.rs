@@ -81,8 +81,6 @@ enum ElementFieldName {
 struct RankedSlot {
     slot: usize,
     rank: u8,
-    /// True for a value that counts as it is written, digit by digit.
-    is_word: bool,
 }
 
 /// An element of a list, with the values that were found in it.
@@ -188,16 +186,15 @@ impl ListMapping {
         }
         compiler.check_count(paths.len(), keys);
         let slot = self.fields.len();
-        let is_word = !is_time || self.time_format.is_none();
         for (rank, pointer) in (0..).zip(compiler.pointers(field, keys)) {
-            self.element.at(&pointer).fields.push(RankedSlot { slot, rank, is_word });
+            self.element.at(&pointer).fields.push(RankedSlot { slot, rank });
         }
         self.fields.push(ElementField { name, until: field.until().map(Into::into) });
     }
 
     /// Adds a field of the page at a JSON Pointer.
     fn add_document_field(&mut self, field: DocumentField, pointer: &[String]) {
-        let slot = RankedSlot { slot: field.slot(), rank: 0, is_word: true };
+        let slot = RankedSlot { slot: field.slot(), rank: 0 };
         self.document.at(pointer).fields.push(slot);
     }
 }

@@ -1,16 +1,16 @@
 //! Extraction of the elements of a list from a body, one after another.
 
-use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::page::DocumentField;
 use super::{ListMapping, MappedElement, RankedSlot};
 use crate::mapping::extract::too_deep;
 use crate::mapping::fields::{A_BOOLEAN, FieldValue, RankedValue};
 use crate::mapping::paths::{MAX_DEPTH, PathNode};
-use crate::mapping::repair;
 
 /// What a response says beside its elements.
 #[derive(Debug)]
@@ -39,26 +39,10 @@ pub enum ListError {
 }
 
 impl ListMapping {
-    /// Checks a body as a whole. Returns it in the form that [`Self::read`] takes, with faulty strings
-    /// and numbers repaired, and the number of its elements.
+    /// Reads a body, and gives each element to `each`.
     ///
     /// # Errors
-    /// The body is no list.
-    pub fn check<'b>(&self, body: &'b [u8]) -> Result<(Cow<'b, [u8]>, usize), ListError> {
-        let strict = self.extract(body, &mut |_| {});
-        if strict.as_ref().map_or(true, |extract| extract.has_rounded)
-            && let Some(repaired) = repair::repair(body)
-        {
-            let elements = self.extract(&repaired, &mut |_| {})?.elements;
-            return Ok((repaired.into(), elements));
-        }
-        Ok((body.into(), strict?.elements))
-    }
-
-    /// Reads a body that was checked, and gives each element to `each`.
-    ///
-    /// # Errors
-    /// The body is no list.
+    /// The body is no list; then `each` may have been given a part of it.
     pub fn read(
         &self,
         body: &[u8],
@@ -126,8 +110,6 @@ struct Extract<'de> {
     document: [RankedValue<'de>; DocumentField::COUNT],
     tasks: Tasks,
     elements: usize,
-    /// True if a word is a number that may have lost digits.
-    has_rounded: bool,
 }
 
 /// Value at the place of the tasks.
@@ -183,33 +165,59 @@ impl<'de> Walk<'_, '_, '_, 'de> {
     fn set(&mut self, value: &FieldValue<'de>) {
         let Extractor { element, extract, is_in_element, .. } = &mut *self.extractor;
         let values = if *is_in_element { &mut **element } else { &mut extract.document[..] };
-        for RankedSlot { slot, rank, .. } in &self.node.fields {
+        for RankedSlot { slot, rank } in &self.node.fields {
             if let Some(known) = values.get_mut(*slot) {
                 known.offer(*rank, value.clone());
             }
         }
     }
 
-    fn scalar(mut self, value: &FieldValue<'de>, kind: &'static str) {
-        self.set(value);
+    /// Records a value at the place of the tasks, if this is the place.
+    fn found(&mut self, tasks: Tasks) {
         if self.is_tasks() {
-            self.extractor.extract.tasks = match value {
-                FieldValue::Null => Tasks::Array,
-                _ => Tasks::Other(kind),
-            };
+            self.extractor.extract.tasks = tasks;
         }
-    }
-
-    fn text(self, text: Cow<'de, str>, kind: &'static str) {
-        self.scalar(&FieldValue::Text(text), kind);
     }
 }
 
 impl<'de> DeserializeSeed<'de> for Walk<'_, '_, '_, 'de> {
     type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
+    fn deserialize<D: Deserializer<'de>>(mut self, deserializer: D) -> Result<(), D::Error> {
+        if self.node.fields.is_empty() {
+            return deserializer.deserialize_any(self);
+        }
+        // A value counts as it is written: a parser of numbers would round long ones.
+        let text = <&RawValue>::deserialize(deserializer)?.get();
+        let value = value(text);
+        self.set(&value);
+        if self.node.is_leaf() || !matches!(value, FieldValue::Other(_)) {
+            return Ok(());
+        }
+        let mut nested = serde_json::Deserializer::from_str(text);
+        nested.deserialize_any(self).map_err(de::Error::custom)
+    }
+}
+
+/// Returns a value from its text, which is valid JSON.
+fn value(text: &str) -> FieldValue<'_> {
+    match text.as_bytes().first() {
+        Some(b'"') => {
+            let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+            match inner.filter(|inner| !inner.contains('\\')) {
+                Some(inner) => FieldValue::Text(inner.into()),
+                None => match serde_json::from_str::<String>(text) {
+                    Ok(text) => FieldValue::Text(text.into()),
+                    Err(_) => FieldValue::Other("half of a surrogate pair"),
+                },
+            }
+        }
+        Some(b'{') => FieldValue::Other("an object"),
+        Some(b'[') => FieldValue::Other("an array"),
+        Some(b'n') => FieldValue::Null,
+        Some(b't') => FieldValue::Boolean(true),
+        Some(b'f') => FieldValue::Boolean(false),
+        _ => FieldValue::Text(text.into()),
     }
 }
 
@@ -220,47 +228,40 @@ impl<'de> Visitor<'de> for Walk<'_, '_, '_, 'de> {
         f.write_str("any JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        self.scalar(&FieldValue::Null, "null");
+    fn visit_unit<E>(mut self) -> Result<(), E> {
+        self.found(Tasks::Array);
         Ok(())
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        self.scalar(&FieldValue::Boolean(value), A_BOOLEAN);
+    fn visit_bool<E>(mut self, _: bool) -> Result<(), E> {
+        self.found(Tasks::Other(A_BOOLEAN));
         Ok(())
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
-        self.text(itoa::Buffer::new().format(value).to_owned().into(), "a number");
+    fn visit_i64<E>(mut self, _: i64) -> Result<(), E> {
+        self.found(Tasks::Other("a number"));
         Ok(())
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
-        self.text(itoa::Buffer::new().format(value).to_owned().into(), "a number");
+    fn visit_u64<E>(mut self, _: u64) -> Result<(), E> {
+        self.found(Tasks::Other("a number"));
         Ok(())
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
-        self.extractor.extract.has_rounded |= self.node.fields.iter().any(|field| field.is_word);
-        self.text(value.to_string().into(), "a number");
+    fn visit_f64<E>(mut self, _: f64) -> Result<(), E> {
+        self.found(Tasks::Other("a number"));
         Ok(())
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<(), E> {
-        self.text(value.to_owned().into(), "a string");
+    fn visit_str<E>(mut self, _: &str) -> Result<(), E> {
+        self.found(Tasks::Other("a string"));
         Ok(())
     }
 
-    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<(), E> {
-        self.text(value.into(), "a string");
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         if self.is_tasks() {
             return self.extractor.elements(seq);
         }
-        self.set(&FieldValue::Other("an array"));
         let Self { node, extractor } = self;
         for index in 0_usize.. {
             let is_there = match node.child(itoa::Buffer::new().format(index)) {
@@ -275,10 +276,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_, '_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        if self.is_tasks() {
-            self.extractor.extract.tasks = Tasks::Other("an object");
-        }
-        self.set(&FieldValue::Other("an object"));
+        self.found(Tasks::Other("an object"));
         let Self { node, extractor } = self;
         while let Some(child) = map.next_key_seed(KeySeed(node))? {
             match child {

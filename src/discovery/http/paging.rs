@@ -240,3 +240,6 @@ impl<'de> Deserialize<'de> for Items {
         deserializer.deserialize_seq(ItemsVisitor)
     }
 }
+
+#[cfg(test)]
+mod tests;

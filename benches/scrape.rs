@@ -18,8 +18,7 @@ use std::time::{Duration, Instant};
 
 use aitask_exporter::clock::Clock;
 use aitask_exporter::config::{self, Loaded};
-use aitask_exporter::exposition::BodyWriter;
-use aitask_exporter::exposition::{self, Format};
+use aitask_exporter::exposition::{self, BodyWriter, Format};
 use aitask_exporter::observation::{Observation, State};
 use aitask_exporter::store::{Store, TaskChanges};
 use flate2::Compression;

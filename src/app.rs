@@ -54,7 +54,7 @@ const FLUSH: Duration = Duration::from_millis(900);
 /// The reason why the process failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The configuration or the web configuration has mistakes.
+    /// The configuration or the web configuration has errors.
     #[error(transparent)]
     Files(#[from] Diagnostics),
     /// The files were not read in time.
@@ -272,7 +272,7 @@ impl LoadedFiles {
     /// only this, and a start begins with it. Blocks on the file system.
     ///
     /// # Errors
-    /// All mistakes in all files.
+    /// All diagnostics of all files.
     pub fn read(source: &ConfigSource, web: Option<PathBuf>) -> Result<Self, Diagnostics> {
         tls::install();
         let resolver = Resolver::system();
@@ -281,7 +281,7 @@ impl LoadedFiles {
         match (built, web.map(ReloadableWebConfig::load).transpose()) {
             (Ok(built), Ok(web_config)) => Ok(Self { web_config, built, resolver }),
             (Err(config), Err(web)) => Err(config.and(web)),
-            (Err(mistakes), _) | (_, Err(mistakes)) => Err(mistakes),
+            (Err(diagnostics), _) | (_, Err(diagnostics)) => Err(diagnostics),
         }
     }
 
@@ -343,7 +343,7 @@ fn open_storage(
     telemetry: &Arc<Telemetry>,
 ) -> Result<Storage, AppError> {
     let mut opened = storage::open(dir)?;
-    let tasks: usize = opened.remembered.values().map(HashMap::len).sum();
+    let tasks: usize = opened.records.values().map(HashMap::len).sum();
     let lost_bytes = opened.lost;
     tracing::info!(tasks, "loaded the history from the storage path");
     if lost_bytes > 0 {
@@ -353,7 +353,7 @@ fn open_storage(
              from 0"
         );
     }
-    store.set_recovered(std::mem::take(&mut opened.remembered));
+    store.set_recovered(std::mem::take(&mut opened.records));
     Ok(opened.start(Arc::clone(store), Arc::clone(telemetry))?)
 }
 

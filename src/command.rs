@@ -13,8 +13,7 @@ use crate::logging;
 use crate::poll::report::report;
 use crate::poll::{ProviderClient, poll_once};
 use crate::reload::ConfigSource;
-use crate::task::Task;
-use crate::task::TaskGroup;
+use crate::task::{Task, TaskGroup};
 use crate::tls;
 
 const FAILED: u8 = 1;

@@ -28,7 +28,7 @@ use crate::mapping::Mapping;
 use crate::request::Request;
 use crate::task::Task;
 pub use load::task_files::Sources;
-pub use load::{Input, Refusal, load, load_after, load_text, load_with};
+pub use load::{Input, ProviderDiagnostic, load, load_after, load_text, load_with};
 use privacy::MaskedHeaders;
 pub use raw::schema;
 use secret::Secret;
@@ -69,11 +69,11 @@ pub struct Provider {
     /// The request for one task as people may see it: without the text that the configuration writes
     /// beside the placeholders of query and body.
     pub redacted_request: Option<Request>,
-    /// The headers whose values are masked, in answers too.
+    /// The headers whose values are masked, in responses too.
     pub masked_headers: MaskedHeaders,
     /// The request for several tasks at once, where the API has one.
     pub batch: Option<Request>,
-    /// The meaning of an answer.
+    /// The meaning of a response.
     pub mapping: Mapping,
     /// The settings of the HTTP client.
     pub client: HttpClientConfig,
@@ -254,11 +254,11 @@ pub struct Limits {
     pub rate_limit: Option<RateLimit>,
     /// Requests under way at once; at least 1.
     pub max_in_flight: usize,
-    /// The most tasks of one request; at least 1.
+    /// Maximum number of tasks of one request; at least 1.
     pub batch_size: usize,
     /// Time for which the first task of a batch waits for others.
     pub batch_wait: Duration,
-    /// The largest answer that is read, in bytes.
+    /// Maximum size of a response that is read, in bytes.
     pub body_size_limit: usize,
     /// The part of the requests that may be those of `/probe`.
     pub probe: ProbeLimits,

@@ -12,7 +12,7 @@ const UNITS: [(&str, u64); 7] = [
     ("s", 1000),
     ("ms", 1),
 ];
-/// The longest duration, in milliseconds: a hundred years, so that sums with any time of day
+/// Maximum duration, in milliseconds: a hundred years, so that sums with any time of day
 /// stay in range.
 const MAX_MS: u64 = 100 * UNITS[0].1;
 

@@ -113,8 +113,8 @@ impl Fetcher {
         })
     }
 
-    /// Reports whether `other` uses the same server and the same account, so that a refusal to one
-    /// holds for the other.
+    /// Reports whether `other` uses the same server and the same account, so that credentials that are
+    /// rejected for one are rejected for the other.
     pub fn is_same_account(&self, other: &Self) -> bool {
         self.base_url == other.base_url
             && self.fingerprint.transport == other.fingerprint.transport

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-/// Maximum length of a label value: enough for any real status or code, and short enough that an
-/// answer full of text cannot inflate the exposition.
+/// Maximum length of a label value: enough for any real status or code, and short enough that a
+/// response full of text cannot inflate the exposition.
 const MAX_BYTES: usize = 1024;
 
-/// Maximum number of distinct values of one kind, such as codes, that the answers of a provider can
-/// add to a label; further ones count as [`OTHER`]. More than any API documents, and few enough for an
-/// API that numbers its answers.
+/// Maximum number of distinct values of one kind, such as codes, that the responses of a provider can
+/// add to a label; further ones count as [`OTHER`]. More than any API documents, and few enough for a
+/// API that numbers its responses.
 pub const MAX_DISTINCT: usize = 64;
 
 /// The label value for all values over [`MAX_DISTINCT`].

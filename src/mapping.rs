@@ -21,7 +21,7 @@ use extract::{Extract, ExtractedTasks};
 use fields::{A_BOOLEAN, DelayFormat, FieldName, FieldValue, Fields, Paths, ProgressFormat};
 use time::TimeFormat;
 
-/// Most characters of a value that an explanation shows.
+/// Maximum number of characters of a value that an explanation shows.
 const MAX_EXPLAINED_CHARS: usize = 120;
 
 /// A mapping with all paths, words and formats resolved.
@@ -124,7 +124,7 @@ pub struct MappedResponse {
     pub code: Option<Arc<str>>,
     /// The envelope's message, for people.
     pub message: Option<String>,
-    /// Pause that the body of a refusal asks for.
+    /// Pause that the body of an error response asks for.
     pub retry_after: Option<Duration>,
     /// Observation or failure of each task, in the order of the request.
     pub outcomes: Vec<PollOutcome>,

@@ -27,7 +27,7 @@ pub enum State {
     NotFound,
     /// Reported with a word that is not in the mapping; never final.
     Unknown,
-    /// Not answered yet.
+    /// Not observed yet.
     Unpolled,
 }
 
@@ -67,8 +67,8 @@ impl State {
         }
     }
 
-    /// Reports whether an answer with this state ends the task. It never does for `NotFound`, which
-    /// one answer does not make final.
+    /// Reports whether an observation of this state ends the task. It never does for `NotFound`, which
+    /// one response does not make final.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
@@ -181,7 +181,7 @@ pub enum Reason {
     Empty,
     /// The body is not JSON, too deeply nested or in an unknown coding, or the response is not HTTP.
     Decode,
-    /// The code in a complete answer is an error.
+    /// The code in a complete response is an error.
     Api,
     /// The JSON lacks what the mapping needs, has it with the wrong type, or is about another task.
     Mapping,
@@ -237,7 +237,7 @@ pub struct Failure {
     pub reason: Reason,
     /// The `code` label: the code as the API gave it, else empty.
     pub code: Arc<str>,
-    /// Details for people, without secrets and with at most a few words of the answer.
+    /// Details for people, without secrets and with at most a few words of the response.
     pub detail: String,
 }
 

@@ -20,8 +20,7 @@ use crate::fetch::redact::Redactor;
 use crate::fetch::resolver::Resolver;
 use crate::fetch::{Fetched, Fetcher, ProviderRequest};
 use crate::observation::{Failure, Observation, PollOutcome, Reason};
-use crate::task::TaskGroup;
-use crate::task::{Task, TaskCommon, check_id};
+use crate::task::{Task, TaskCommon, TaskGroup, check_id};
 
 pub use probes::ProbeError;
 
@@ -45,7 +44,7 @@ pub struct PollResult {
     pub code: Option<Arc<str>>,
     /// The response's message, for people.
     pub message: Option<String>,
-    /// Pause that the body of a refusal asks for.
+    /// Pause that the body of an error response asks for.
     pub retry_after: Option<Duration>,
     /// The request, if one could be built.
     pub request: Option<ProviderRequest>,

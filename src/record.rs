@@ -153,12 +153,12 @@ impl TaskRecord {
         self.state_since
     }
 
-    /// Returns the provider's own word for the state; empty before the first answer.
+    /// Returns the provider's own word for the state; empty before the first usable answer.
     pub fn status(&self) -> &str {
         &self.status
     }
 
-    /// Returns the job type: `None` before the first answer, empty if the API does not report it.
+    /// Returns the job type: `None` before the first usable answer, empty if the API does not report it.
     pub fn job_type(&self) -> Option<&str> {
         self.job_type.as_deref()
     }
@@ -263,7 +263,7 @@ impl TaskRecord {
         is_stuck.then(|| StuckReason { age, waited: self.waited(now), unchanged_for })
     }
 
-    /// Returns the number of consecutive answers that the provider does not know the task, since the
+    /// Returns the number of consecutive responses that the provider does not know the task, since the
     /// exporter started.
     pub(crate) fn consecutive_not_found(&self) -> Option<u32> {
         self.anomalies.as_ref()?.not_found_run.map(|run| run.count)

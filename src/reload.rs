@@ -30,7 +30,7 @@ const PROBE_QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
 /// outcome is known by the deadline.
 const PROBE_MARGIN: Duration = Duration::from_millis(50);
 
-/// The longest time for reading the files: a list of a million tasks takes a second or two.
+/// Maximum time for reading the files: a list of a million tasks takes a second or two.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The source of the configuration.
@@ -79,9 +79,9 @@ pub struct ConfigManager {
     workers: RwLock<Option<HashMap<Arc<str>, RunningProvider>>>,
     ready: AtomicBool,
     /// Reason why the configuration in force differs from the files; `None` if it does not.
-    refusal: RwLock<Option<Arc<str>>>,
-    /// The number of refusals so far.
-    refusals: AtomicU64,
+    reload_error: RwLock<Option<Arc<str>>>,
+    /// Number of times that it was set.
+    error_count: AtomicU64,
 }
 
 /// The outcome of a probe.
@@ -91,7 +91,7 @@ pub struct ProbeOutcome {
     pub client: Arc<ProviderClient>,
     /// The task.
     pub task: Task,
-    /// The answer, or the reason for which there is none.
+    /// The result of the request, or the reason for which there is none.
     pub polled: Result<PollResult, ProbeError>,
 }
 
@@ -123,8 +123,8 @@ impl ConfigManager {
             swapping: Mutex::default(),
             workers: RwLock::new(Some(HashMap::new())),
             ready: AtomicBool::new(false),
-            refusal: RwLock::default(),
-            refusals: AtomicU64::new(0),
+            reload_error: RwLock::default(),
+            error_count: AtomicU64::new(0),
             context,
         };
         manager.swap(config, tasks, clients).await?;
@@ -153,11 +153,11 @@ impl ConfigManager {
         let result = result.await;
         match &result {
             Ok(tasks) => {
-                *self.refusal.write() = None;
+                *self.reload_error.write() = None;
                 tracing::info!(tasks, "configuration reloaded");
             }
             Err(error) => {
-                self.refuse(error);
+                self.record_error(error);
                 tracing::error!(%error, "configuration not reloaded; the old one stays in force");
             }
         }
@@ -165,16 +165,16 @@ impl ConfigManager {
     }
 
     /// Records the reason for which the configuration in force may differ from the files.
-    fn refuse(&self, error: &impl std::fmt::Display) {
+    fn record_error(&self, error: &impl std::fmt::Display) {
         self.context.telemetry.reload_failed();
-        *self.refusal.write() = Some(error.to_string().into());
-        self.refusals.fetch_add(1, Ordering::Relaxed);
+        *self.reload_error.write() = Some(error.to_string().into());
+        self.error_count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns the reason for which the files are not in force, if a reload or a look at them has failed.
     /// Contains no secret.
-    pub fn refusal(&self) -> Option<Arc<str>> {
-        self.refusal.read().clone()
+    pub fn reload_error(&self) -> Option<Arc<str>> {
+        self.reload_error.read().clone()
     }
 
     /// Looks at the files: returns the hash that a configuration read from them now would have.
@@ -186,7 +186,7 @@ impl ConfigManager {
     /// Looks at the files every `interval`, and asks for a reload when they differ from those in force.
     pub async fn follow_files(&self, interval: Duration, reloads: &Arc<Reloads>) {
         let mut tried = Some(self.config().sources.hash);
-        let (mut refusals, mut is_blind) = (self.refusals.load(Ordering::Relaxed), false);
+        let (mut errors, mut is_blind) = (self.error_count.load(Ordering::Relaxed), false);
         loop {
             tokio::time::sleep(interval).await;
             let hash = match self.current_hash().await {
@@ -194,7 +194,7 @@ impl ConfigManager {
                 Err(error) => {
                     if !std::mem::replace(&mut is_blind, true) {
                         tracing::error!(%error, "cannot check the configuration for changes");
-                        self.refuse(&format!(
+                        self.record_error(&format!(
                             "cannot check the configuration for changes: {error}"
                         ));
                     }
@@ -203,22 +203,22 @@ impl ConfigManager {
             };
             is_blind = false;
             // Files that are wrong are reported once, not at every look: again only when they are
-            // others, or when something else has asked for a reload, or a look has failed, and it was
-            // refused. When they are again what is in force, a reload says that all is well.
-            let refused = self.refusals.load(Ordering::Relaxed);
-            if std::mem::replace(&mut refusals, refused) != refused {
+            // others, or when something else has asked for a reload that failed, or a look has failed.
+            // When they are again what is in force, a reload says that all is well.
+            let error_count = self.error_count.load(Ordering::Relaxed);
+            if std::mem::replace(&mut errors, error_count) != error_count {
                 tried = None;
             }
             let in_force = hash == self.config().sources.hash;
-            if Some(hash) == tried || (in_force && self.refusal().is_none()) {
+            if Some(hash) == tried || (in_force && self.reload_error().is_none()) {
                 continue;
             }
             tracing::info!("configuration files have changed");
             // Its outcome is logged and counted there.
             let _ = reloads.run().await;
-            refusals = self.refusals.load(Ordering::Relaxed);
-            // What was refused may have been half of a change that has ended since.
-            let is_unchanged = self.refusal().is_none()
+            errors = self.error_count.load(Ordering::Relaxed);
+            // What was rejected may have been half of a change that has ended since.
+            let is_unchanged = self.reload_error().is_none()
                 || self.current_hash().await.is_ok_and(|after| after == hash);
             tried = is_unchanged.then_some(hash);
         }

@@ -8,8 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::mapping::schema::find_placeholder;
-use crate::task::TaskGroup;
-use crate::task::check_segments;
+use crate::task::{TaskGroup, check_segments};
 use crate::yaml::diagnostic::BlockError;
 use crate::yaml::scalar::{TemplateBody, TemplateText};
 use crate::yaml::span::{OrderedMap, Spanned};

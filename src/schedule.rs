@@ -112,7 +112,7 @@ impl Schedule {
         if old.poll_interval != new.poll_interval {
             self.cadence = self.cadence.with_interval(new.poll_interval);
             self.timers = TimerQueue::new(self.cadence.start());
-            for (index, entry) in (0..).zip(&mut self.entries) {
+            for (row, entry) in (0..).zip(&mut self.entries) {
                 if let Some(entry) = entry.as_mut().filter(|entry| entry.phase == Phase::Waiting) {
                     let (hash, failures) = (entry.hash, entry.failures.into());
                     let due = match failures {
@@ -121,7 +121,7 @@ impl Schedule {
                         _ => self.timers.queue_time(self.cadence.backoff(hash, failures, now)),
                     };
                     entry.due = if failures == 0 { due } else { due.min(entry.due) };
-                    self.timers.push(entry.due, Slot { index, generation: entry.generation });
+                    self.timers.push(entry.due, Slot { row, generation: entry.generation });
                 }
             }
         }
@@ -138,12 +138,12 @@ impl Schedule {
         if self.entry(slot).is_some() {
             return;
         }
-        if self.entries.len() <= slot.position() {
-            self.entries.resize(slot.position() + 1, None);
+        if self.entries.len() <= slot.row_index() {
+            self.entries.resize(slot.row_index() + 1, None);
         }
         let due = self.timers.queue_time(self.cadence.next(hash, now));
         let generation = slot.generation;
-        if let Some(entry) = self.entries.get_mut(slot.position()) {
+        if let Some(entry) = self.entries.get_mut(slot.row_index()) {
             let phase = Phase::Waiting;
             *entry = Some(ScheduledTask {
                 generation,
@@ -173,7 +173,7 @@ impl Schedule {
         self.ready_count -= usize::from(phase == Phase::Ready);
         self.open -= usize::from(phase != Phase::Done);
         self.batches.remove_task(slot);
-        if let Some(entry) = self.entries.get_mut(slot.position()) {
+        if let Some(entry) = self.entries.get_mut(slot.row_index()) {
             *entry = None;
         }
     }
@@ -303,7 +303,7 @@ impl Schedule {
     }
 
     fn entry(&mut self, slot: Slot) -> Option<&mut ScheduledTask> {
-        let entry = self.entries.get_mut(slot.position())?.as_mut()?;
+        let entry = self.entries.get_mut(slot.row_index())?.as_mut()?;
         (entry.generation == slot.generation).then_some(entry)
     }
 
@@ -333,7 +333,7 @@ impl Schedule {
             if batch.len() >= size.max(1) {
                 break;
             }
-            let entry = self.entries.get(slot.position()).and_then(Option::as_ref);
+            let entry = self.entries.get(slot.row_index()).and_then(Option::as_ref);
             let fits = entry.is_some_and(|entry| {
                 entry.generation == slot.generation
                     && entry.phase == Phase::Ready

@@ -1,4 +1,4 @@
-//! Persistence: the history of every task, and the totals of finished ones, in the directory of
+//! Persistence: the record of every task, and the totals of finished ones, in the directory of
 //! `--storage.path`.
 //!
 //! One thread writes each change into the [`journal`]; the other, the [`compactor`], syncs the
@@ -70,8 +70,8 @@ pub struct OpenedStorage {
     ledger: Ledger,
     /// Size of the snapshot in bytes.
     size: u64,
-    /// Histories of the tasks, as earlier runs wrote them.
-    pub remembered: RecoveredRecords,
+    /// Records of the tasks, as earlier runs wrote them.
+    pub records: RecoveredRecords,
     /// Damaged bytes, and at least one for each missing record.
     pub lost: usize,
 }
@@ -102,18 +102,9 @@ pub fn open(dir: &Path) -> Result<OpenedStorage, StorageError> {
         Err(error) if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) => None,
         Err(error) => return Err(fail(error)),
     };
-    let Recovered { remembered, known, shown, next, lost, is_in_doubt, .. } = left;
+    let Recovered { records, known, shown, next, lost, is_in_doubt, .. } = left;
     let ledger = Ledger::new(known, shown, journal.is_some() && !is_in_doubt);
-    Ok(OpenedStorage {
-        files,
-        journal,
-        next,
-        unproven,
-        ledger,
-        size: bytes(size),
-        remembered,
-        lost,
-    })
+    Ok(OpenedStorage { files, journal, next, unproven, ledger, size: bytes(size), records, lost })
 }
 
 impl OpenedStorage {

@@ -8,7 +8,6 @@
 //! no lock while it writes, however slowly its client reads.
 
 pub mod blocks;
-pub mod compressed_cache;
 pub mod provider_tasks;
 mod vocabulary;
 
@@ -16,13 +15,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, RwLock};
+
 use crate::clock::{Clock, Timestamp};
 use crate::config::{PerTaskSeries, Provider};
 use crate::observation::{PollOutcome, State};
 use crate::record::{TaskRecord, TrackedTask};
 use crate::task::Task;
 use blocks::{Block, BlockList};
-use parking_lot::{Mutex, RwLock};
 use provider_tasks::{ProviderSnapshot, ProviderTasks};
 
 /// A snapshot of everything that the exposition writes from the store.
@@ -67,15 +67,15 @@ pub struct TaskList {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot {
     /// The row.
-    pub index: u32,
+    pub row: u32,
     /// Number of tasks that had the row before.
     pub generation: u32,
 }
 
 impl Slot {
     /// Returns the row as an index into other tables of the same tasks.
-    pub fn position(self) -> usize {
-        row_index(self.index)
+    pub fn row_index(self) -> usize {
+        to_index(self.row)
     }
 }
 
@@ -193,7 +193,7 @@ impl Store {
         self.providers().iter().find(|known| *known.name == *provider)?.find(id)
     }
 
-    /// Limits the number of distinct words: replaces those of an answer of `provider` that are over
+    /// Limits the number of distinct words: replaces those of an outcome of `provider` that are over
     /// the limit.
     pub(crate) fn limit_words(&self, provider: &str, outcome: &mut PollOutcome) {
         let providers = self.providers.read();
@@ -253,14 +253,14 @@ impl ProviderSummary {
             stuck: 0,
             unlisted: 0,
         };
-        for task in snapshot.open.iter().flat_map(|block| block.tasks()) {
-            summary.stuck += u64::from(task.is_stuck(snapshot.limits.stuck_after, now));
-            let Some(index) = State::OPEN.iter().position(|known| *known == task.state()) else {
+        for tracked in snapshot.open.iter().flat_map(|block| block.tasks()) {
+            summary.stuck += u64::from(tracked.is_stuck(snapshot.limits.stuck_after, now));
+            let Some(index) = State::OPEN.iter().position(|known| *known == tracked.state()) else {
                 continue;
             };
             for (oldest, age) in [
-                (summary.oldest.get_mut(index), task.queue_age(now)),
-                (summary.oldest_net.get_mut(index), task.net_queue_age(now)),
+                (summary.oldest.get_mut(index), tracked.queue_age(now)),
+                (summary.oldest_net.get_mut(index), tracked.net_queue_age(now)),
             ] {
                 if let Some((oldest, age)) = oldest.zip(age) {
                     *oldest = (*oldest).max(age);
@@ -275,8 +275,8 @@ impl TaskList {
     /// Creates a list of these tasks.
     pub fn of(tasks: impl IntoIterator<Item = TrackedTask>, stuck_after: Duration) -> Self {
         let mut blocks = BlockList::default();
-        for (row, task) in (0..).zip(tasks) {
-            blocks.push(row, task);
+        for (row, tracked) in (0..).zip(tasks) {
+            blocks.push(row, tracked);
         }
         Self { stuck_after, blocks: blocks.blocks().to_vec() }
     }
@@ -302,9 +302,9 @@ impl TaskList {
     }
 }
 
-/// Converts a row to an index.
-fn row_index(row: u32) -> usize {
-    usize::try_from(row).unwrap_or(usize::MAX)
+/// Converts a row, or a position in blocks, to an index.
+fn to_index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 /// Delay before the first restart of a task. It doubles with each further panic, so that a task that
 /// always panics does not fill a disk with its log.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
-/// Longest delay before a restart.
-const LONGEST_DELAY: Duration = Duration::from_secs(300);
+/// Maximum delay before a restart.
+const MAX_DELAY: Duration = Duration::from_secs(300);
 /// Time without a panic after which the next one counts as the first.
 const CALM: Duration = Duration::from_secs(600);
 
@@ -34,7 +34,7 @@ impl Restarts {
         }
         let doublings = self.panics.min(20);
         self.panics = self.panics.saturating_add(1);
-        self.started = now + FIRST_DELAY.saturating_mul(1 << doublings).min(LONGEST_DELAY);
+        self.started = now + FIRST_DELAY.saturating_mul(1 << doublings).min(MAX_DELAY);
         self.started
     }
 }

@@ -51,7 +51,7 @@ impl Task {
     }
 }
 
-/// The longest ID that is stored inline, in bytes: a UUID has 36.
+/// Maximum length of an ID that is stored inline, in bytes: a UUID has 36.
 const SHORT: usize = 39;
 
 /// The ID of a task. An ID of the usual length is stored inline, which takes less memory than a pointer
@@ -190,8 +190,8 @@ fn is_same(task: &Task, other: &Task) -> bool {
     *task.id == *other.id && task.common.provider == other.common.provider
 }
 
-/// The longest ID, in bytes: longer than the IDs of any API, and short enough for the limits of servers
-/// on URLs once encoded.
+/// Maximum length of an ID, in bytes: longer than the IDs of any API, and short enough for the
+/// limits of servers on URLs once encoded.
 const MAX_ID_BYTES: usize = 4096;
 
 /// The rule that an ID with [dot segments](has_dot_segment) breaks.

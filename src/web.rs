@@ -60,7 +60,7 @@ pub struct WebState {
 
 /// Builds the router of all endpoints.
 ///
-/// At most `max_scrapes` scrapes are answered at once (0: no limit). Other kinds of requests have
+/// At most `max_scrapes` scrapes run at once (0: no limit). Other kinds of requests have
 /// limits of their own; the health endpoints have none. `guard` authenticates clients.
 pub fn router(web: Arc<WebState>, max_scrapes: usize, guard: Authentication) -> Router {
     let limited = |routes: Router<Arc<WebState>>, limit| {

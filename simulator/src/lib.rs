@@ -12,7 +12,7 @@
 //!
 //! `application` lists the jobs of a simulated application, which submits them by itself.
 //!
-//! The crate uses nothing of the exporter, so that no mistake can hide in both.
+//! The crate uses nothing of the exporter, so that no error can hide in both.
 
 #![warn(unreachable_pub)]
 

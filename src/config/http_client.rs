@@ -7,8 +7,7 @@ use super::{Auth, HttpClientConfig, raw};
 use crate::mapping::schema::find_placeholder;
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::scalar::{PublicText, SecretText, UrlText};
-use crate::yaml::span::Location;
-use crate::yaml::span::{OrderedMap, Spanned};
+use crate::yaml::span::{Location, OrderedMap, Spanned};
 use http::{HeaderName, header};
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
@@ -16,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::io;
 use std::path::Path;
 
-/// Headers that belong to the connection, or that would change how an answer must be read.
+/// Headers that belong to the connection, or that would change how a response must be read.
 const FORBIDDEN: [HeaderName; 10] = [
     header::ACCEPT_ENCODING,
     header::CONNECTION,

@@ -19,8 +19,7 @@ use crate::yaml::decode;
 use crate::yaml::diagnostic::{Diagnostic, DiagnosticSink, Diagnostics};
 use crate::yaml::events::SyntaxError;
 use crate::yaml::source::{SourceFormat, SourceText};
-use crate::yaml::span::Spanned;
-use crate::yaml::span::{Location, Position};
+use crate::yaml::span::{Location, Position, Spanned};
 use crate::yaml::tree::{self, LongList, NodeKind, YamlNode};
 use task_files::{ExpandedGlob, SourceHasher, Sources};
 
@@ -43,9 +42,9 @@ pub enum Input<'i> {
     },
 }
 
-/// The reason for which no client can be built for a provider.
+/// The reason for which no client can be built for a provider, for a diagnostic at one of its keys.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct ProviderDiagnostic {
     /// The key below the provider, with dots between its parts; may be empty.
     pub key: &'static str,
     /// The message, without secrets.
@@ -68,14 +67,14 @@ pub fn load_text(name: &str, text: &str, dir: &Path) -> Result<Loaded, Diagnosti
     load_with(Input::Text { name, text, dir }, |_| Ok(())).map(|(loaded, _)| loaded)
 }
 
-/// Reads a configuration, and builds the client of each provider with `make`, so that a refusal is a
-/// diagnostic like any other.
+/// Reads a configuration, and builds the client of each provider with `make`, so that one that
+/// cannot be built is a diagnostic like any other.
 ///
 /// # Errors
 /// All diagnostics of all files.
 pub fn load_with<B>(
     input: Input<'_>,
-    make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
+    make: impl FnMut(&Arc<Provider>) -> Result<B, ProviderDiagnostic>,
 ) -> Result<(Loaded, Vec<B>), Diagnostics> {
     load_after(input, &Sources::default(), make)
 }
@@ -88,7 +87,7 @@ pub fn load_with<B>(
 pub fn load_after<B>(
     input: Input<'_>,
     before: &Sources,
-    make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
+    make: impl FnMut(&Arc<Provider>) -> Result<B, ProviderDiagnostic>,
 ) -> Result<(Loaded, Vec<B>), Diagnostics> {
     match input {
         Input::File(path) => {
@@ -156,7 +155,7 @@ impl<'d> Loader<'d> {
         mut self,
         name: String,
         content: Vec<u8>,
-        make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
+        make: impl FnMut(&Arc<Provider>) -> Result<B, ProviderDiagnostic>,
     ) -> Result<(Loaded, Vec<B>), Diagnostics> {
         self.hasher.add(Path::new(&name), &content);
         self.files.push(PathBuf::from(&name));
@@ -177,7 +176,7 @@ impl<'d> Loader<'d> {
     fn config<B>(
         &mut self,
         mut root: YamlNode,
-        make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
+        make: impl FnMut(&Arc<Provider>) -> Result<B, ProviderDiagnostic>,
     ) -> (Loaded, Vec<B>) {
         self.fill_in_presets(&mut root);
         let sink = DiagnosticSink::new(raw::foreign_key);
@@ -313,13 +312,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_made_for_a_provider_is_a_mistake_at_its_key() {
+    fn what_cannot_be_made_for_a_provider_is_a_diagnostic_at_its_key() {
         let text = "providers:\n- { name: a, preset: mjdjourney, proxy_url: 'http://proxy' }\n\
                     - { name: b, preset: mjdjourney }\ntasks: [x]\n";
         let input = Input::Text { name: "c.yml", text, dir: Path::new("") };
         for (key, location) in [("proxy_url", "2:45"), ("tls_config.ca_file", "2:3"), ("", "2:3")] {
             let made = load_with(input, |provider| match &*provider.name {
-                "a" => Err(Refusal { key, message: "cannot be made".to_owned() }),
+                "a" => Err(ProviderDiagnostic { key, message: "cannot be made".to_owned() }),
                 name => Ok(name.to_owned()),
             });
             let said = made.unwrap_err().to_string();

@@ -46,18 +46,18 @@ pub struct RawGlobal {
     pub retain_finished: Spanned<PrometheusDuration>,
     /// The tasks whose series are exported: `all`, `active` ones, or `none`. Default all.
     pub per_task_series: Spanned<PerTaskSeries>,
-    /// Limit of the part of an answer that is read. Default 1MiB.
+    /// Maximum size of the part of an answer that is read. Default 1MiB.
     pub body_size_limit: Spanned<ByteSize>,
     /// Limits of the requests for `/probe`.
     pub probe: Spanned<RawProbe>,
-    /// The most tasks that are polled, all providers together; further ones are counted and left
-    /// out. Default 1000000.
+    /// Maximum number of tasks that are polled, all providers together; further ones are counted
+    /// and left out. Default 1000000.
     pub max_tasks: Spanned<PositiveInteger>,
-    /// The most static labels of a task. Default 30.
+    /// Maximum number of static labels of a task. Default 30.
     pub label_limit: Spanned<PositiveInteger>,
-    /// The longest name of a label, in bytes. Default 128.
+    /// Maximum length of a label's name, in bytes. Default 128.
     pub label_name_length_limit: Spanned<PositiveInteger>,
-    /// The longest value of a label, in bytes. Default 1024.
+    /// Maximum length of a label's value, in bytes. Default 1024.
     pub label_value_length_limit: Spanned<PositiveInteger>,
 }
 
@@ -91,9 +91,9 @@ pub struct RawProvider {
     pub enable_http2: Spanned<bool>,
     /// Limit of the rate at which requests start. Default: no limit.
     pub rate_limit: Spanned<RawRateLimit>,
-    /// The most requests in flight at once. Default 16.
+    /// Maximum number of requests in flight at once. Default 16.
     pub max_in_flight: Spanned<PositiveInteger>,
-    /// The most tasks of one request, where the API has batches. Default 50.
+    /// Maximum number of tasks of one request, where the API has batches. Default 50.
     pub batch_size: Spanned<PositiveInteger>,
     /// Time for which the first task of a batch waits for others. Default 200ms.
     pub batch_wait: Spanned<PrometheusDuration>,
@@ -107,11 +107,11 @@ pub struct RawProvider {
     pub retain_finished: Spanned<PrometheusDuration>,
     /// The tasks whose series are exported. Default: global's.
     pub per_task_series: Spanned<PerTaskSeries>,
-    /// Limit of the part of an answer that is read. Default: global's.
+    /// Maximum size of the part of an answer that is read. Default: global's.
     pub body_size_limit: Spanned<ByteSize>,
     /// Limits of the requests for `/probe`.
     pub probe: Spanned<RawProbe>,
-    /// The most tasks of this provider that are polled. Default: no limit but global's.
+    /// Maximum number of tasks of this provider that are polled. Default: no limit but global's.
     pub max_tasks: Spanned<PositiveInteger>,
     /// The request for a task. Keys that are given replace the preset's.
     pub request: Spanned<RawRequest>,
@@ -195,11 +195,11 @@ pub struct RawTlsConfig {
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["requests"]))]
 pub struct RawRateLimit {
-    /// The most requests that start in the time `per`.
+    /// Maximum number of requests that start in the time `per`.
     pub requests: Spanned<PositiveInteger>,
     /// The time. Default 1s.
     pub per: Spanned<PrometheusDuration>,
-    /// The most requests that start at once after a pause. Default: `requests`.
+    /// Maximum number of requests that start at once after a pause. Default: `requests`.
     pub burst: Spanned<PositiveInteger>,
 }
 
@@ -207,7 +207,7 @@ pub struct RawRateLimit {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawProbe {
-    /// The most probes in flight at once. Default: global's, or 1.
+    /// Maximum number of probes in flight at once. Default: global's, or 1.
     pub max_in_flight: Spanned<PositiveInteger>,
     /// The share of the requests that may be probes while polls are due. Default: global's, or 0.1.
     pub share: Spanned<Share>,

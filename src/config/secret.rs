@@ -2,14 +2,13 @@
 
 use crate::bounded_file;
 use crate::printable::find_invisible;
-use http::HeaderName;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// The largest secret file, in bytes: far above any token, far below a file named by mistake.
+/// Maximum size of a secret file, in bytes: far above any token, far below a file named by mistake.
 const MAX_SECRET_BYTES: usize = 64 << 10;
 
 /// A secret, or where it is.
@@ -17,7 +16,7 @@ const MAX_SECRET_BYTES: usize = 64 << 10;
 pub enum Secret {
     /// Written in the configuration.
     Inline(SecretString),
-    /// Written in the configuration as a value like any other, which an answer may have as well.
+    /// Written in the configuration as a value like any other, which a response may have as well.
     Value(SecretString),
     /// In a file, which is read each time the secret is needed.
     File(SecretFile),

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
 
-/// The most files that a glob may match. Each is read, and a directory with more files is no list.
+/// Maximum number of files that a glob may match. Each is read, and a directory with more files is
+/// no list.
 pub const MAX_FILES: usize = 10_000;
-/// The most directories that a glob may search: with `**` a search may start at the root of a
+/// Maximum number of directories that a glob may search: with `**` a search may start at the root of a
 /// file system.
 const MAX_DIRECTORIES: usize = 100_000;
 

@@ -7,14 +7,12 @@ use super::raw;
 use super::validate::{GlobalSettings, NamedProvider, Validator};
 use crate::family;
 use crate::printable::find_invisible;
-use crate::task::TaskIndex;
-use crate::task::{DOT_SEGMENT, Labels, Task, TaskCommon, check_id};
+use crate::task::{DOT_SEGMENT, Labels, Task, TaskCommon, TaskIndex, check_id};
 use crate::yaml::decode;
 use crate::yaml::diagnostic::{Diagnostic, shorten};
 use crate::yaml::scalar::PublicText;
 use crate::yaml::source::lines;
-use crate::yaml::span::{Either, OrderedMap, Spanned};
-use crate::yaml::span::{Location, Position};
+use crate::yaml::span::{Either, Location, OrderedMap, Position, Spanned};
 
 /// The length of a line with a short ID, in bytes. Room for a task takes five times as much.
 const SHORT_LINE: usize = 16;

@@ -6,11 +6,9 @@ use super::{TlsConfig, raw};
 use crate::bounded_file;
 use crate::task::stable_hash;
 use crate::yaml::diagnostic::Diagnostic;
-use crate::yaml::span::Location;
-use crate::yaml::span::Spanned;
+use crate::yaml::span::{Location, Spanned};
 use rustls::RootCertStore;
-use rustls::crypto::CryptoProvider;
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -81,7 +79,7 @@ impl Validator<'_> {
     }
 }
 
-/// The largest PEM file, in bytes: several times the bundle of all public authorities.
+/// Maximum size of a PEM file, in bytes: several times the bundle of all public authorities.
 pub const MAX_PEM_BYTES: usize = 4 << 20;
 
 /// The certificate or its key.

@@ -9,21 +9,19 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::load::Refusal;
+use super::load::ProviderDiagnostic;
 use super::privacy::MaskedHeaders;
 use super::{Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, effective, raw};
 use crate::mapping::Mapping;
 use crate::printable::find_invisible;
 use crate::request::Request;
-use crate::task::TaskGroup;
-use crate::task::{Task, TaskCommon};
+use crate::task::{Task, TaskCommon, TaskGroup};
 use crate::yaml::diagnostic::{BlockError, Diagnostic, DiagnosticSink};
 use crate::yaml::scalar::{self, PositiveInteger};
-use crate::yaml::span::Location;
-use crate::yaml::span::Spanned;
+use crate::yaml::span::{Location, Spanned};
 use crate::yaml::tree::YamlNode;
 
-/// The longest name of a provider, in bytes: it is a label's value in every series.
+/// Maximum length of a provider's name, in bytes: it is a label's value in every series.
 const MAX_NAME_BYTES: usize = 1_024;
 
 /// The context of the validation.
@@ -43,13 +41,13 @@ pub struct Validator<'c> {
 pub struct GlobalSettings {
     /// The limits of a provider that sets none.
     pub limits: Limits,
-    /// The most tasks that are polled.
+    /// Maximum number of tasks that are polled.
     pub max_tasks: usize,
-    /// The most static labels of a task.
+    /// Maximum number of static labels of a task.
     pub label_limit: usize,
-    /// The longest name of a label, in bytes.
+    /// Maximum length of a label's name, in bytes.
     pub label_name_length_limit: usize,
-    /// The longest value of a label, in bytes.
+    /// Maximum length of a label's value, in bytes.
     pub label_value_length_limit: usize,
 }
 
@@ -72,7 +70,7 @@ pub struct NamedProvider {
     pub name: Arc<str>,
     /// The position of the provider in the list.
     pub index: usize,
-    /// The most tasks of the provider that are polled.
+    /// Maximum number of tasks of the provider that are polled.
     pub max_tasks: Option<usize>,
     /// The provider, if all of it is valid.
     pub provider: Option<Arc<Provider>>,
@@ -206,14 +204,14 @@ impl Validator<'_> {
         &self,
         named: &[NamedProvider],
         blocks: &[YamlNode],
-        mut make: impl FnMut(&Arc<Provider>) -> Result<B, Refusal>,
+        mut make: impl FnMut(&Arc<Provider>) -> Result<B, ProviderDiagnostic>,
     ) -> Vec<B> {
         let mut all = Vec::new();
         for NamedProvider { provider, index, .. } in named {
             let (Some(provider), Some(block)) = (provider, blocks.get(*index)) else { continue };
             match make(provider) {
                 Ok(built) => all.push(built),
-                Err(Refusal { key, message }) => {
+                Err(ProviderDiagnostic { key, message }) => {
                     let steps = key.split('.');
                     let node = steps.fold(block, |node, step| node.get(step).unwrap_or(node));
                     self.report(Diagnostic::new(node.location, message));

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use flate2::{Compress, Compression, Crc, FlushCompress};
 
-use crate::store::compressed_cache::CompressedChunk;
+use crate::store::blocks::CompressedChunk;
 
 /// The header of a gzip member: deflate, no flags, no time, fastest compression, unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255];

@@ -88,9 +88,9 @@ fn small() -> Snapshot {
 pub(crate) fn many(count: usize) -> Snapshot {
     let tasks = (0..count).map(|index| {
         let id = format!("42a28dda-dc7a-4186-ac86-{index:012}");
-        let mut record = unpolled(&id, Labels::default());
-        record.observe(&seen(State::Queued, "SUBMITTED"), NOW);
-        record
+        let mut tracked = unpolled(&id, Labels::default());
+        tracked.observe(&seen(State::Queued, "SUBMITTED"), NOW);
+        tracked
     });
     of(tasks)
 }
@@ -186,11 +186,11 @@ fn histories() -> Vec<TrackedTask> {
     let second = |second: i64| micros(1_750_403_000 + second, 0);
     let with_progress = |progress, state| Observation { progress, ..seen(state, "word") };
     let history = |outcomes: &[PollOutcome]| {
-        let mut record = unpolled("1", Labels::default());
+        let mut tracked = unpolled("1", Labels::default());
         for (outcome, at) in outcomes.iter().zip(1..) {
-            record.apply(outcome, second(at), Duration::from_secs(100));
+            tracked.apply(outcome, second(at), Duration::from_secs(100));
         }
-        record
+        tracked
     };
     let queued = Observation { job_type: Some("a".into()), ..seen(State::Queued, "wait") };
     let running = Observation {
@@ -217,13 +217,13 @@ fn histories() -> Vec<TrackedTask> {
 
 /// Returns the records that differ from `base` in one field, which they have from `other`.
 fn mixed(base: &TrackedTask, other: &TrackedTask) -> Vec<TrackedTask> {
-    let fields = |record: &TrackedTask| serde_json::to_value(&record.record).unwrap();
+    let fields = |tracked: &TrackedTask| serde_json::to_value(&tracked.record).unwrap();
     let changed = fields(other).as_object().unwrap().clone().into_iter().map(|(name, value)| {
         let mut known = fields(base);
         known[name] = value;
         TrackedTask { record: serde_json::from_value(known).unwrap(), ..base.clone() }
     });
-    changed.filter(|record: &TrackedTask| record.record != base.record).collect()
+    changed.filter(|tracked: &TrackedTask| tracked.record != base.record).collect()
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn no_change_of_a_field_leaves_cached_text_stale() {
         blocks.push(0, before.clone());
         let at = |seconds: u64| NOW + Duration::from_secs(seconds);
         compressed(&Snapshot::of(vec![view(&blocks)], at(10)));
-        blocks.update(0, |record| *record = after.clone());
+        blocks.update(0, |tracked| *tracked = after.clone());
         // By the second time the task may have become stuck.
         for seconds in [10, 105] {
             let snapshot = Snapshot::of(vec![view(&blocks)], at(seconds));
@@ -277,14 +277,14 @@ fn infinity_is_spelt_as_prometheus_spells_it() {
 
 /// A task that took so long.
 fn ended_after(duration: Duration) -> TrackedTask {
-    let mut record = unpolled("1", Labels::default());
+    let mut tracked = unpolled("1", Labels::default());
     let observation = Observation {
         enqueue_time: Some(NOW),
         finish_time: Some(NOW + duration),
         ..seen(State::Succeeded, "SUCCESS")
     };
-    record.observe(&observation, NOW + duration);
-    record
+    tracked.observe(&observation, NOW + duration);
+    tracked
 }
 
 #[test]
@@ -329,9 +329,9 @@ fn a_writer_that_fails_ends_it() {
 proptest! {
     #[test]
     fn label_values_come_back(id in any::<String>(), status in r#"[\\\n"ü{},= a]{0,20}"#) {
-        let mut record = unpolled(&id, labels(&[("own", &status)]));
-        record.observe(&seen(State::Unknown, &status), NOW);
-        let snapshot = of([record]);
+        let mut tracked = unpolled(&id, labels(&[("own", &status)]));
+        tracked.observe(&seen(State::Unknown, &status), NOW);
+        let snapshot = of([tracked]);
         for format in [Format::Text, Format::OpenMetrics] {
             let text = written(format, &snapshot, &[]);
             let text = text.strip_suffix("# EOF\n").unwrap_or(&text);

@@ -2,11 +2,10 @@
 
 use std::io::{self, Write};
 
-use super::BodyWriter;
-use super::Format;
 use super::gzip::ChunkEncoder;
+use super::{BodyWriter, Format};
 use crate::family::{Family, MetricKind, SampleValue};
-use crate::store::compressed_cache::CompressedChunk;
+use crate::store::blocks::CompressedChunk;
 
 /// Bytes that are buffered before they are passed on: enough that passing on costs nothing, and few
 /// enough that many concurrent readers cost little memory.

@@ -18,8 +18,8 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
              first answer; job_type is empty if the provider does not report it. After 64 distinct \
              job types of a provider, further ones are job_type=\"other\".",
         ),
-        source: Record(|task| {
-            Some(TaskSample { labels: [task.job_type()?, ""], value: SampleValue::ONE })
+        source: Record(|tracked| {
+            Some(TaskSample { labels: [tracked.job_type()?, ""], value: SampleValue::ONE })
         }),
     },
     TaskFamily {
@@ -30,8 +30,8 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
              After 64 distinct words of a provider, including those of the mapping, further ones \
              are status=\"other\".",
         ),
-        source: Record(|task| {
-            let labels = [task.state().as_str(), task.status()];
+        source: Record(|tracked| {
+            let labels = [tracked.state().as_str(), tracked.status()];
             Some(TaskSample { labels, value: SampleValue::ONE })
         }),
     },
@@ -42,7 +42,7 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
             "Time since the task was enqueued, at the moment of the scrape. Absent once the task \
              is final.",
         ),
-        source: Age(|task, now| task.queue_age(now)),
+        source: Age(|tracked, now| tracked.queue_age(now)),
     },
     TaskFamily {
         family: gauge(
@@ -51,9 +51,9 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
             "When the task was enqueued: since=\"api\" is the time that the provider reports, \
              since=\"first_seen\" the moment at which the exporter first knew of the task.",
         ),
-        source: Record(|task| {
-            let labels = [task.enqueued_since(), ""];
-            Some(TaskSample { labels, value: SampleValue::Timestamp(task.enqueued()) })
+        source: Record(|tracked| {
+            let labels = [tracked.enqueued_since(), ""];
+            Some(TaskSample { labels, value: SampleValue::Timestamp(tracked.enqueued()) })
         }),
     },
     TaskFamily {
@@ -62,7 +62,7 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
             &["provider", "task_id"],
             "When the task entered its current state.",
         ),
-        source: Record(|task| Some(SampleValue::Timestamp(task.state_since()).into())),
+        source: Record(|tracked| Some(SampleValue::Timestamp(tracked.state_since()).into())),
     },
     TaskFamily {
         family: gauge(
@@ -70,7 +70,7 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
             &["provider", "task_id"],
             "Progress of the task, from 0 to 1. Absent if the provider does not report it.",
         ),
-        source: Record(|task| Some(SampleValue::Float(task.progress()?).into())),
+        source: Record(|tracked| Some(SampleValue::Float(tracked.progress()?).into())),
     },
     TaskFamily {
         family: gauge(
@@ -78,7 +78,7 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
             &["provider", "task_id"],
             "Time from enqueueing to the end. Only for final tasks whose end is known.",
         ),
-        source: Record(|task| Some(SampleValue::Duration(task.duration()?).into())),
+        source: Record(|tracked| Some(SampleValue::Duration(tracked.duration()?).into())),
     },
     TaskFamily {
         family: gauge(
@@ -88,8 +88,8 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
              stuck_after, or if neither state nor progress has changed for that long, else 0; 0 \
              while it waits for the user. Absent once the task is final.",
         ),
-        source: Flag(|task, scrape| {
-            (!task.is_final()).then(|| task.is_stuck(scrape.stuck_after, scrape.now))
+        source: Flag(|tracked, scrape| {
+            (!tracked.is_final()).then(|| tracked.is_stuck(scrape.stuck_after, scrape.now))
         }),
     },
     TaskFamily {
@@ -98,7 +98,7 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
             &["provider", "task_id"],
             "1 if the last poll of the task got a usable answer, else 0. Absent before the first poll.",
         ),
-        source: Record(|task| Some(SampleValue::from(task.up()?).into())),
+        source: Record(|tracked| Some(SampleValue::from(tracked.up()?).into())),
     },
     TaskFamily {
         family: gauge(
@@ -109,8 +109,8 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
              provider, including those of the mapping and of aitask_response_codes_total, further \
              ones are code=\"other\".",
         ),
-        source: Record(|task| {
-            let (reason, code) = task.error()?;
+        source: Record(|tracked| {
+            let (reason, code) = tracked.error()?;
             Some(TaskSample { labels: [reason, code], value: SampleValue::ONE })
         }),
     },
@@ -120,7 +120,7 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
             &["provider", "task_id"],
             "When the task was last polled, successfully or not.",
         ),
-        source: Record(|task| Some(SampleValue::Timestamp(task.last_poll()?).into())),
+        source: Record(|tracked| Some(SampleValue::Timestamp(tracked.last_poll()?).into())),
     },
     TaskFamily {
         family: gauge(
@@ -129,7 +129,7 @@ pub static TASK_FAMILIES: [TaskFamily; 12] = [
             "When a poll of the task last got a usable answer. If it is much older than the last \
              poll, the values of the task are stale.",
         ),
-        source: Record(|task| Some(SampleValue::Timestamp(task.last_success()?).into())),
+        source: Record(|tracked| Some(SampleValue::Timestamp(tracked.last_success()?).into())),
     },
 ];
 
@@ -186,13 +186,13 @@ impl TaskFamily {
     /// Returns the sample of a task.
     pub fn sample<'a>(
         &self,
-        task: &'a TrackedTask,
+        tracked: &'a TrackedTask,
         scrape: &ScrapeContext,
     ) -> Option<TaskSample<'a>> {
         match self.source {
-            Record(sample) => sample(task),
-            Flag(flag) => flag(task, scrape).map(|flag| SampleValue::from(flag).into()),
-            Age(age) => age(task, scrape.now).map(|age| SampleValue::Duration(age).into()),
+            Record(sample) => sample(tracked),
+            Flag(flag) => flag(tracked, scrape).map(|flag| SampleValue::from(flag).into()),
+            Age(age) => age(tracked, scrape.now).map(|age| SampleValue::Duration(age).into()),
         }
     }
 
@@ -216,13 +216,13 @@ impl TaskFamily {
             Record(_) => Some(Vec::new()),
             Flag(flag) => {
                 // Two bits for each task.
-                let bits = |task: &TrackedTask| match flag(task, scrape) {
+                let bits = |tracked: &TrackedTask| match flag(tracked, scrape) {
                     None => 0,
                     Some(false) => 1,
                     Some(true) => 2,
                 };
                 let word = |tasks: &[TrackedTask]| {
-                    tasks.iter().fold(0, |word, task| word << 2 | bits(task))
+                    tasks.iter().fold(0, |word, tracked| word << 2 | bits(tracked))
                 };
                 Some(tasks.chunks(32).map(word).collect())
             }

@@ -23,7 +23,7 @@ use secrecy::ExposeSecret;
 use super::resolver::Resolver;
 use crate::bounded_file;
 use crate::config::tls::MAX_PEM_BYTES;
-use crate::config::{self, Provider, Refusal, TlsConfig, TlsVersion};
+use crate::config::{self, Provider, ProviderDiagnostic, TlsConfig, TlsVersion};
 use crate::observation::Reason;
 use crate::printable::excerpt;
 use crate::task::stable_hash;
@@ -31,8 +31,8 @@ use crate::tls;
 use crate::tls::explain::{Peer, explain};
 use crate::tls::{AcceptAnyServer, server_verifier};
 
-/// Most headers of a response: more than twice as many as gateways behind several proxies are known to
-/// send. Over HTTP/2 their size is limited instead.
+/// Maximum number of headers of a response: more than twice as many as gateways behind several
+/// proxies are known to send. Over HTTP/2 their size is limited instead.
 const MAX_HEADERS: usize = 256;
 /// Size of a response's headers over HTTP/2, in bytes: room for the same number.
 const MAX_HEADER_BYTES: u32 = 256 << 10;
@@ -47,7 +47,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(4);
 /// within minutes, and one more handshake in that time costs nothing.
 pub const MAX_AGE: Duration = Duration::from_secs(300);
 
-/// Most characters of an error's text that are shown; a proxy's may contain data from a peer.
+/// Maximum number of characters of an error's text that are shown; a proxy's may contain data from
+/// a peer.
 const MAX_CHARS: usize = 200;
 
 /// Error codes with which an HTTP/2 server abandons a request that it has not responded to, as it does
@@ -71,7 +72,7 @@ pub enum BuildError {
     Unusable(&'static str, &'static str),
 }
 
-impl From<BuildError> for Refusal {
+impl From<BuildError> for ProviderDiagnostic {
     fn from(error: BuildError) -> Self {
         let key = match &error {
             BuildError::Unusable(key, _) => key,

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::client::{BuildError, ClientSettings, broken_connection};
 
-/// Longest idle time of a connection, in seconds: less than the minute after which most gateways close
+/// Maximum idle time of a connection, in seconds: less than the minute after which most gateways close
 /// it.
 const MAX_IDLE_SECONDS: u64 = 50;
 /// Idle times of connections, in seconds, longest first. A server that announces a shorter time moves
@@ -25,7 +25,8 @@ const IDLE_SECONDS: [u64; 15] = [MAX_IDLE_SECONDS, 40, 30, 25, 20, 15, 12, 10, 8
 /// Margin by which a connection is closed before the time that a server announces: the request has to
 /// arrive in time, and the server has started counting half a round trip earlier.
 const MARGIN: Duration = Duration::from_secs(1);
-/// Most addresses in each of two sets: the number of ports that Linux has for outgoing connections.
+/// Maximum number of addresses in each of two sets: the number of ports that Linux has for outgoing
+/// connections.
 const MAX_ADDRESSES: usize = 28_232;
 
 /// Connections of one provider.
@@ -40,7 +41,7 @@ struct CurrentClient {
     client: Client,
     /// Time from which another client is used. No connection is older than its client.
     renew_at: Instant,
-    /// Longest idle time of a connection.
+    /// Maximum idle time of a connection.
     idle: Duration,
     used: UsedAddresses,
 }

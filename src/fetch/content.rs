@@ -15,7 +15,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// Bytes that a gzip body may have beyond twice its content: a header of up to 64 KiB. No server sends
 /// a body that is twice as long as its content.
 const GZIP_OVERHEAD: usize = 64 << 10;
-/// Most characters of the name of a coding that are shown.
+/// Maximum number of characters of the name of a coding that are shown.
 const MAX_CODING_CHARS: usize = 40;
 
 /// Error of a body that was not received completely.

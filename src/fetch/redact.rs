@@ -1,4 +1,4 @@
-//! Redaction: secrets that a provider sends back, for example in the message of a refusal, are masked in
+//! Redaction: secrets that a provider sends back, for example in an error message, are masked in
 //! its responses before anything else reads them, and in the texts that were read.
 
 mod escape;

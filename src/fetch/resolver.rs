@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::watch;
 
-/// Most look-ups in flight, each of a different name: a provider has one name, its own or that of its
-/// proxy. A look-up uses a thread for as long as the system waits for the name server, which is about
-/// half a minute.
+/// Maximum number of look-ups in flight, each of a different name: a provider has one name, its own
+/// or that of its proxy. A look-up uses a thread for as long as the system waits for the name
+/// server, which is about half a minute.
 const MAX_LOOK_UPS: usize = 256;
 
 /// Prefix of the standard library before the system's error message.
@@ -159,11 +159,11 @@ mod tests {
 
     use super::*;
 
-    /// Name servers; for names that begin with `silent` they respond only after [`Servers::answer`].
+    /// Name servers; for names that begin with `silent` they respond only after [`Servers::respond`].
     #[derive(Default)]
     struct Servers {
         asked: AtomicUsize,
-        answers: Mutex<bool>,
+        is_responding: Mutex<bool>,
         changed: Condvar,
     }
 
@@ -173,8 +173,8 @@ mod tests {
             Resolver::with(move |name| {
                 let number = servers.asked.fetch_add(1, Ordering::SeqCst);
                 if name.starts_with("silent") {
-                    let is_silent = |answers: &mut bool| !*answers;
-                    servers.changed.wait_while(&mut servers.answers.lock(), is_silent);
+                    let is_silent = |is_responding: &mut bool| !*is_responding;
+                    servers.changed.wait_while(&mut servers.is_responding.lock(), is_silent);
                 }
                 assert_ne!(name, "panic.test", "on purpose");
                 match name {
@@ -191,8 +191,8 @@ mod tests {
             }
         }
 
-        fn answer(&self) {
-            *self.answers.lock() = true;
+        fn respond(&self) {
+            *self.is_responding.lock() = true;
             self.changed.notify_all();
         }
     }
@@ -214,7 +214,7 @@ mod tests {
         let waiting = waiting.split_off(500);
         assert_eq!(*resolver.addresses("a.test").await.unwrap(), [address(1)]);
         assert!(resolver.is_looking_up("silent") && !resolver.is_looking_up("a.test"));
-        servers.answer();
+        servers.respond();
         for found in join_all(waiting).await {
             assert_eq!(*found.unwrap(), [address(0)]);
         }
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(refused.to_string(), text);
         // A look-up in flight can still be joined.
         let joined = resolver.addresses("silent-7");
-        servers.answer();
+        servers.respond();
         assert!(joined.await.is_ok());
         assert!(join_all(waiting).await.iter().all(Result::is_ok));
         assert!(resolver.addresses("a.test").await.is_ok());

@@ -17,7 +17,7 @@ use crate::yaml::span::{OrderedMap, Spanned};
 /// Word for the HTTP status, in place of a JSON Pointer.
 const HTTP_STATUS: &str = "http_status";
 
-/// Most paths of a field; no known API has more than four.
+/// Maximum number of paths of a field; no known API has more than four.
 const MAX_PATHS: usize = 16;
 
 impl Mapping {

@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// Most levels of nesting, which is where serde_json stops; no API nests its responses deeper than
-/// ten.
+/// Maximum number of levels of nesting, which is where serde_json stops; no API nests its responses
+/// deeper than ten.
 pub const MAX_DEPTH: usize = 128;
 
-/// Longest delay: a year. A larger number is no delay but a Unix timestamp, and says nothing
+/// Maximum delay: a year. A larger number is no delay but a Unix timestamp, and says nothing
 /// reliable.
 pub const MAX_DELAY: Duration = Duration::from_secs(365 * 86_400);
 

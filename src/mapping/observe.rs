@@ -7,10 +7,10 @@ use http::header::CONTENT_TYPE;
 
 use super::extract::{Extract, ExtractedTasks, ReadEnd};
 use super::fields::{FieldName, FieldValue};
-use super::same_word;
 use super::time::TimeFormat;
 use super::{
-    CodeMeaning, FieldSource, MappedResponse, Mapping, ProviderResponse, ReceivedBody, ResponseView,
+    CodeMeaning, FieldSource, MappedResponse, Mapping, ProviderResponse, ReceivedBody,
+    ResponseView, same_word,
 };
 use crate::clock::Timestamp;
 use crate::label::bounded;
@@ -18,7 +18,7 @@ use crate::observation::{Failure, Observation, OddField, Oddity, PollOutcome, Re
 
 /// Code of a response with blank text in place of its code.
 const BLANK: &str = "blank";
-/// Most characters of an odd value that are shown.
+/// Maximum number of characters of an odd value that are shown.
 const MAX_ODD_CHARS: usize = 64;
 /// Header with which Cloudflare marks requests that it has challenged or blocked.
 const CF_MITIGATED: HeaderName = HeaderName::from_static("cf-mitigated");
@@ -404,7 +404,7 @@ fn too_large(limit: usize) -> Failure {
     Failure::new(Reason::TooLarge, detail)
 }
 
-/// Returns a description of the HTML page that a refusal comes with, if it comes with one: a 401 or
+/// Returns a description of the HTML page that a rejection comes with, if it comes with one: a 401 or
 /// 403 with a page comes from something in front of the API and says nothing about the credentials. A
 /// body that `is_json` is no page, whatever its content type: some APIs never set one.
 fn find_page(response: &ProviderResponse, is_json: bool) -> Option<&'static str> {

@@ -21,7 +21,7 @@ pub struct RawResponse {
     pub code: Spanned<RawField>,
     /// The body's own message; for people, never exported.
     pub message: Spanned<RawField>,
-    /// The delay that a refusal asks for.
+    /// The delay that an error asks for.
     pub retry_after: Spanned<RawField>,
     /// Codes that mean success. Default: any.
     pub success: Spanned<RawWords>,

@@ -18,11 +18,11 @@ const YEAR_2000: i64 = 946_684_800_000_000;
 /// Tolerance between two clocks of a provider: the one for the times of tasks and the one for the `Date` of
 /// responses.
 const MAX_AHEAD: Duration = Duration::from_secs(300);
-/// Largest difference between two time zones.
+/// Maximum difference between two time zones.
 const MAX_ZONES: Duration = Duration::from_hours(26);
-/// Longest text of a time, in bytes.
+/// Maximum length of the text of a time, in bytes.
 const MAX_TEXT: usize = 128;
-/// Most digits of a fraction that jiff parses.
+/// Maximum number of digits of a fraction that jiff parses.
 const MAX_FRACTION: usize = 9;
 
 const SECONDS: u32 = 1;

@@ -2,9 +2,8 @@
 //! request for fewer tasks may help. Pure.
 
 use super::PollResult;
-use crate::observation::{PollOutcome, Reason};
-use crate::schedule::dispatch::Dispatch;
-use crate::schedule::division::BatchReply;
+use crate::observation::{Failure, Reason};
+use crate::schedule::division::Assessment;
 
 /// HTTP statuses of servers without such a query.
 const NO_SUCH_QUERY: [u16; 3] = [404, 405, 501];
@@ -14,70 +13,22 @@ const NO_SUCH_QUERY: [u16; 3] = [404, 405, 501];
 /// further requests would only add to the problem.
 const REFUSES_CONTENT: [u16; 7] = [400, 409, 410, 413, 414, 422, 431];
 
-/// Result of a request, as far as the choice of the next requests depends on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Assessment {
-    /// The response covers every task, even if it says that a task is unknown.
-    Read,
-    /// The provider has no batch query.
-    NoSuchQuery,
-    /// A response arrived, but says nothing about the tasks marked true: the response to a smaller
-    /// request may be readable.
-    Unread(Vec<bool>),
-    /// The provider was not reached, refused the credentials, or fails.
-    ProviderFailed,
-}
-
-impl Assessment {
-    /// Assesses the result of a request, which used the batch query if it `is_batch`.
-    pub fn of(result: &PollResult, is_batch: bool) -> Self {
-        let status = result.fetched.as_ref().map(|fetched| fetched.response.status);
-        if is_batch && status.is_some_and(|status| NO_SUCH_QUERY.contains(&status)) {
-            return Self::NoSuchQuery;
-        }
-        let is_whole = result.has_failed_whole;
-        let is_unread = |outcome: &PollOutcome| {
-            let failure = outcome.as_ref().err();
-            failure.is_some_and(|failure| is_unread(failure.reason, status, is_whole, is_batch))
-        };
-        if result.outcomes.iter().any(is_unread) {
-            return Self::Unread(result.outcomes.iter().map(is_unread).collect());
-        }
-        let is_provider_failure = |outcome: &PollOutcome| {
-            let failure = outcome.as_ref().err();
-            failure.is_some_and(|failure| is_provider_failure(failure.reason))
-        };
-        match result.outcomes.iter().any(is_provider_failure) {
-            true => Self::ProviderFailed,
-            false => Self::Read,
-        }
+/// Assesses the result of a request, which used the batch query if it `is_batch`.
+pub fn assess(result: &PollResult, is_batch: bool) -> Assessment<'_> {
+    let status = result.fetched.as_ref().map(|fetched| fetched.response.status);
+    if is_batch && status.is_some_and(|status| NO_SUCH_QUERY.contains(&status)) {
+        return Assessment::NoSuchQuery;
     }
-
-    /// Reports whether the response says nothing about the task at `index`.
-    pub fn is_unread(&self, index: usize) -> bool {
-        match self {
-            Self::NoSuchQuery => true,
-            Self::Unread(unread) => unread.get(index).copied().unwrap_or_default(),
-            Self::Read | Self::ProviderFailed => false,
-        }
+    let is_whole = result.has_failed_whole;
+    let is_unread = |failure: &Failure| is_unread(failure.reason, status, is_whole, is_batch);
+    let failures = || result.outcomes.iter().map(|outcome| outcome.as_ref().err());
+    if let Some(failure) = failures().flatten().find(|failure| is_unread(failure)) {
+        let tasks = failures().map(|failure| failure.is_some_and(is_unread)).collect();
+        return Assessment::Unread { tasks, failure, took: result.took };
     }
-
-    /// Returns the result of a request for the schedule's batches.
-    pub fn batch_reply<'r>(&self, dispatch: &Dispatch, result: &'r PollResult) -> BatchReply<'r> {
-        let failure =
-            result.outcomes.iter().zip(0..).find_map(|(outcome, index)| {
-                outcome.as_ref().err().filter(|_| self.is_unread(index))
-            });
-        match (self, failure) {
-            (Self::Unread(_), Some(failure)) => {
-                let unread = dispatch.slots().zip(0..).filter(|(_, index)| self.is_unread(*index));
-                let slots = unread.map(|(slot, _)| slot).collect();
-                BatchReply::Unread { slots, failure, took: result.took }
-            }
-            (Self::NoSuchQuery, _) => BatchReply::NoSuchQuery,
-            (Self::ProviderFailed, _) => BatchReply::ProviderFailed,
-            (Self::Read | Self::Unread(_), _) => BatchReply::Read,
-        }
+    match failures().flatten().any(|failure| is_provider_failure(failure.reason)) {
+        true => Assessment::ProviderFailed,
+        false => Assessment::Read,
     }
 }
 
@@ -88,7 +39,7 @@ fn is_unread(reason: Reason, status: Option<u16>, is_whole: bool, is_batch: bool
         Reason::TooLarge | Reason::Decode => true,
         Reason::Empty | Reason::Api | Reason::Mapping => is_whole,
         Reason::Http => is_whole && status.is_some_and(|status| REFUSES_CONTENT.contains(&status)),
-        // In a batch one unknown ID may be meant; for a single task it is the answer.
+        // In a batch one unknown ID may be meant; for a single task it is the outcome.
         Reason::NotFound => is_whole && is_batch,
         Reason::Timeout | Reason::Tls | Reason::Connect | Reason::Auth | Reason::RateLimited => {
             false
@@ -116,6 +67,7 @@ fn is_provider_failure(reason: Reason) -> bool {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::time::Duration;
 
     use bytes::Bytes;
     use http::HeaderMap;
@@ -124,7 +76,7 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::config;
     use crate::mapping::{ProviderResponse, ReceivedBody};
-    use crate::observation::{Failure, Observation, State};
+    use crate::observation::{Observation, State};
 
     fn result(reasons: &[Option<Reason>], has_failed_whole: bool) -> PollResult {
         let outcome = |reason: &Option<Reason>| match reason {
@@ -139,29 +91,33 @@ mod tests {
         }
     }
 
+    /// Returns the assessment of an unreadable response with this failure.
+    fn unread<'f>(tasks: &[bool], failure: &'f Failure) -> Assessment<'f> {
+        Assessment::Unread { tasks: tasks.to_vec(), failure, took: Duration::ZERO }
+    }
+
     #[test]
     fn every_reason_is_assessed() {
-        let assess = |reason, is_whole, is_batch| {
-            Assessment::of(&result(&[Some(reason), Some(reason)], is_whole), is_batch)
-        };
-        let unread = Assessment::Unread(vec![true, true]);
         for reason in Reason::ALL {
+            let failure = Failure::new(reason, "");
             let whole = match reason {
                 Reason::TooLarge
                 | Reason::Decode
                 | Reason::Empty
                 | Reason::Api
                 | Reason::Mapping
-                | Reason::NotFound => unread.clone(),
+                | Reason::NotFound => unread(&[true, true], &failure),
                 // With a status that says nothing about the content.
                 _ => Assessment::ProviderFailed,
             };
-            assert_eq!(assess(reason, true, true), whole, "{reason}");
+            assert_eq!(assess(&result(&[Some(reason); 2], true), true), whole, "{reason}");
         }
         for reason in [Reason::Mapping, Reason::NotFound] {
-            assert_eq!(assess(reason, false, true), Assessment::Read, "{reason} of each element");
+            let by_task = result(&[Some(reason); 2], false);
+            assert_eq!(assess(&by_task, true), Assessment::Read, "{reason} of each element");
         }
-        assert_eq!(assess(Reason::NotFound, true, false), Assessment::Read, "of a single task");
+        let single = result(&[Some(Reason::NotFound)], true);
+        assert_eq!(assess(&single, false), Assessment::Read, "of a single task");
         assert!(is_unread(Reason::Http, Some(400), true, true));
         assert!(!is_unread(Reason::Http, Some(500), true, true));
         assert!(!is_unread(Reason::Http, Some(403), true, true));
@@ -227,8 +183,8 @@ mod tests {
     #[test]
     fn a_truncated_batch_is_read_in_part() {
         let truncated = result(&[None, Some(Reason::NotFound), Some(Reason::TooLarge)], false);
-        let expected = Assessment::Unread(vec![false, false, true]);
-        assert_eq!(Assessment::of(&truncated, true), expected);
-        assert_eq!(Assessment::of(&result(&[None, None], false), true), Assessment::Read);
+        let failure = Failure::new(Reason::TooLarge, "");
+        assert_eq!(assess(&truncated, true), unread(&[false, false, true], &failure));
+        assert_eq!(assess(&result(&[None, None], false), true), Assessment::Read);
     }
 }

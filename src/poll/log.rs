@@ -14,8 +14,8 @@ use crate::schedule::batches::BatchChange;
 use crate::store::Slot;
 use crate::task::Task;
 
-/// Time after which the same failure is logged again, and most distinct lines in that time: responses
-/// that vary endlessly must not fill a disk.
+/// Time after which the same failure is logged again, and maximum number of distinct lines in that
+/// time: responses that vary endlessly must not fill a disk.
 const LOG_AGAIN: Duration = Duration::from_secs(600);
 const MAX_LOGGED: usize = 256;
 

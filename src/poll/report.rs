@@ -11,11 +11,10 @@ use crate::config::Provider;
 use crate::fetch::redact::Redactor;
 use crate::mapping::{ProviderResponse, ReceivedBody};
 use crate::observation::{Observation, Oddity, State};
-use crate::task::Task;
-use crate::task::TaskGroup;
+use crate::task::{Task, TaskGroup};
 use crate::yaml::scalar::SECRET;
 
-/// Most bytes of a body that are shown.
+/// Maximum number of bytes of a body that are shown.
 const MAX_BODY: usize = 4096;
 
 /// Returns a report in plain text, with secrets masked. Texts of the response are escaped, so that they

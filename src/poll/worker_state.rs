@@ -11,27 +11,23 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use super::assessment::Assessment;
+use super::assessment::assess;
 use super::log::{PollLog, record_batch_change};
 use super::probes::{Probe, ProbeQueue, ProbeReply};
 use super::worker::{Update, WorkerCommand, WorkerContext};
 use super::{PollResult, poll_once};
 use crate::observation::{Failure, PollOutcome, Reason, State};
+use crate::record::Transition;
 use crate::schedule::Schedule;
 use crate::schedule::bisection::Abandoned;
 use crate::schedule::cadence::Cadence;
 use crate::schedule::dispatch::{Dispatch, NextStep, PollStart, ScheduleOutcome};
-use crate::schedule::division::{BatchReply, Consequences};
-
-use crate::record::Transition;
+use crate::schedule::division::{Assessment, Consequences};
 use crate::storage::queue::QueuedChange;
 use crate::store::{Slot, TaskChanges};
-use crate::task::Task;
-use crate::task::TaskGroup;
-use crate::task::stable_hash;
+use crate::task::{Task, TaskGroup, stable_hash};
 use crate::telemetry::Telemetry;
-use crate::telemetry::provider::DuePolls;
-use crate::telemetry::provider::{ProviderTelemetry, RequestInFlight};
+use crate::telemetry::provider::{DuePolls, ProviderTelemetry, RequestInFlight};
 
 /// Shortest time between two reads of the secret files.
 const SECRETS_EVERY: Duration = Duration::from_secs(1);
@@ -324,8 +320,8 @@ impl<'s> WorkerState<'s> {
             self.telemetry.count_code(&self.context.tasks.limit_code(code));
         }
         let now = Instant::now();
-        let assessment = Assessment::of(result, dispatch.is_batch);
-        let consequences = self.adapt_batches(dispatch, &assessment, result, now);
+        let assessment = assess(result, dispatch.is_batch);
+        let consequences = self.adapt_batches(dispatch, &assessment, now);
         let mut outcomes = Vec::with_capacity(tasks.count());
         let polls = dispatch.slots().zip(tasks.iter()).zip(&result.outcomes);
         for (index, ((slot, task), outcome)) in polls.enumerate() {
@@ -349,18 +345,14 @@ impl<'s> WorkerState<'s> {
     fn adapt_batches(
         &mut self,
         dispatch: &Dispatch,
-        assessment: &Assessment,
-        result: &PollResult,
+        assessment: &Assessment<'_>,
         now: Instant,
     ) -> Consequences {
-        let reply = assessment.batch_reply(dispatch, result);
-        let unread = match &reply {
-            BatchReply::Unread { failure, .. } => Some(*failure),
-            _ => None,
-        };
-        let consequences = self.schedule.adapt_batches(dispatch, reply, now);
+        let consequences = self.schedule.adapt_batches(dispatch, assessment, now);
         let provider = &self.context.client.provider.name;
-        if let Some(failure) = unread.filter(|_| consequences.are_retried) {
+        if let Assessment::Unread { failure, .. } = assessment
+            && consequences.are_retried
+        {
             self.log.record_unread_batch(provider, dispatch.starts.len(), failure);
         }
         for change in &consequences.changes {
@@ -409,9 +401,9 @@ impl<'s> WorkerState<'s> {
     /// the change is visible to others. Returns `None` if the task has been removed.
     fn update_record(&mut self, slot: Slot, outcome: &PollOutcome) -> Option<Transition> {
         let storage = self.context.services.storage.as_deref();
-        let change = self.context.tasks.record_poll(slot, outcome, |record, change| {
+        let change = self.context.tasks.record_poll(slot, outcome, |tracked, change| {
             if let Some(storage) = storage.filter(|_| change.should_persist) {
-                storage.save(QueuedChange::new(record, change));
+                storage.save(QueuedChange::new(tracked, change));
             }
         })?;
         // With a storage path a finished task is shown once it is durable.

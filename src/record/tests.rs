@@ -16,7 +16,7 @@ pub(crate) fn task(id: &str) -> Task {
     Task { id: id.into(), common: Arc::new(common) }
 }
 
-pub(crate) fn record() -> TrackedTask {
+pub(crate) fn tracked() -> TrackedTask {
     TrackedTask::new(task("t"), at(0))
 }
 
@@ -30,20 +30,20 @@ pub(crate) fn failure(reason: Reason) -> Failure {
 
 #[test]
 fn an_end_is_counted_once_and_only_if_it_was_watched() {
-    let mut watched = record();
+    let mut watched = tracked();
     assert_eq!(watched.observe(&seen(State::Queued), at(1)).finished, None);
     assert_eq!(watched.observe(&seen(State::Running), at(2)).finished, None);
     let change = watched.observe(&seen(State::Succeeded), at(9));
     assert_eq!((change.from, change.to), (State::Running, State::Succeeded));
     assert_eq!(change.finished, Some(Finished { duration: Some(9 * SECOND) }));
 
-    let mut unwatched = record();
+    let mut unwatched = tracked();
     let change = unwatched.observe(&seen(State::Failed), at(1));
     assert!(change.is_final && change.finished.is_none());
     assert_eq!(unwatched.duration(), None);
 
     // A failed poll saw nothing, so it is no reason to count.
-    let mut unseen = record();
+    let mut unseen = tracked();
     unseen.fail(&failure(Reason::Timeout), at(1), STUCK_AFTER);
     assert_eq!(unseen.observe(&seen(State::Cancelled), at(2)).finished, None);
 }
@@ -55,25 +55,25 @@ fn durations_prefer_the_word_of_the_api() {
         finish_time: Some(at(130)),
         ..seen(State::Succeeded)
     };
-    let mut unwatched = record();
+    let mut unwatched = tracked();
     unwatched.observe(&told, at(500));
     assert_eq!(unwatched.duration(), Some(30 * SECOND));
     assert_eq!(unwatched.state_since(), at(130));
 
-    let mut watched = record();
+    let mut watched = tracked();
     watched.observe(&Observation { enqueue_time: Some(at(100)), ..seen(State::Running) }, at(101));
     let change = watched.observe(&Observation { finish_time: None, ..told.clone() }, at(150));
     assert_eq!(change.finished, Some(Finished { duration: Some(50 * SECOND) }));
 
     // An end before the beginning is no duration.
-    let mut odd = record();
+    let mut odd = tracked();
     odd.observe(&Observation { finish_time: Some(at(99)), ..told }, at(500));
     assert_eq!(odd.duration(), None);
 }
 
 #[test]
 fn a_failed_poll_erases_nothing() {
-    let mut record = record();
+    let mut tracked = tracked();
     let progress = Some(0.4);
     let known = Observation {
         progress,
@@ -81,25 +81,25 @@ fn a_failed_poll_erases_nothing() {
         job_type: Some("video".into()),
         ..seen(State::Running)
     };
-    record.observe(&known, at(10));
-    record.fail(&failure(Reason::Http), at(20), STUCK_AFTER);
-    assert_eq!((record.state(), record.status()), (State::Running, "RUNNING"));
-    assert_eq!((record.enqueued(), record.enqueued_since()), (at(3), "api"));
-    assert_eq!((record.progress(), record.up()), (progress, Some(false)));
-    assert_eq!(record.error(), Some(("http", "7")));
-    assert_eq!((record.last_poll(), record.last_success()), (Some(at(20)), Some(at(10))));
-    record.observe(&seen(State::Running), at(30));
-    assert_eq!((record.up(), record.error()), (Some(true), None));
-    assert_eq!((record.job_type(), record.last_success()), (Some("video"), Some(at(30))));
+    tracked.observe(&known, at(10));
+    tracked.fail(&failure(Reason::Http), at(20), STUCK_AFTER);
+    assert_eq!((tracked.state(), tracked.status()), (State::Running, "RUNNING"));
+    assert_eq!((tracked.enqueued(), tracked.enqueued_since()), (at(3), "api"));
+    assert_eq!((tracked.progress(), tracked.up()), (progress, Some(false)));
+    assert_eq!(tracked.error(), Some(("http", "7")));
+    assert_eq!((tracked.last_poll(), tracked.last_success()), (Some(at(20)), Some(at(10))));
+    tracked.observe(&seen(State::Running), at(30));
+    assert_eq!((tracked.up(), tracked.error()), (Some(true), None));
+    assert_eq!((tracked.job_type(), tracked.last_success()), (Some("video"), Some(at(30))));
 }
 
 #[test]
 fn a_failed_task_is_an_error_of_its_own() {
-    let mut record = record();
-    record
+    let mut tracked = tracked();
+    tracked
         .observe(&Observation { failure_code: Some("nsfw".into()), ..seen(State::Failed) }, at(1));
-    assert_eq!(record.error(), Some(("task", "nsfw")));
-    assert_eq!(record.up(), Some(true));
+    assert_eq!(tracked.error(), Some(("task", "nsfw")));
+    assert_eq!(tracked.up(), Some(true));
 }
 
 /// A poll that ended so many seconds after the start, by the wall clock and by the steady one.
@@ -107,13 +107,13 @@ fn poll(wall: u64, monotonic: u64) -> PollTime {
     PollTime { wall: at(wall), monotonic: at(monotonic) }
 }
 
-fn apply_not_found(record: &mut TrackedTask, second: u64) -> Transition {
-    record.fail(&failure(Reason::NotFound), at(second), STUCK_AFTER)
+fn apply_not_found(tracked: &mut TrackedTask, second: u64) -> Transition {
+    tracked.fail(&failure(Reason::NotFound), at(second), STUCK_AFTER)
 }
 
 #[test]
 fn an_id_that_was_never_known_is_lost_after_three_denials_over_stuck_after() {
-    let mut unknown = record();
+    let mut unknown = tracked();
     let change = apply_not_found(&mut unknown, 1);
     assert_eq!((change.to, change.is_final, change.finished), (State::NotFound, false, None));
     assert_eq!(change.final_not_found_in, None);
@@ -132,21 +132,21 @@ fn an_id_that_was_never_known_is_lost_after_three_denials_over_stuck_after() {
 }
 
 #[test]
-fn another_answer_resets_the_count_of_not_found() {
-    let mut answered = record();
+fn another_response_resets_the_count_of_not_found() {
+    let mut known = tracked();
     for second in [1, 300, 599] {
-        assert!(!apply_not_found(&mut answered, second).is_final);
+        assert!(!apply_not_found(&mut known, second).is_final);
     }
-    assert_eq!(answered.observe(&seen(State::Queued), at(600)).to, State::Queued);
-    assert_eq!(answered.consecutive_not_found(), None);
+    assert_eq!(known.observe(&seen(State::Queued), at(600)).to, State::Queued);
+    assert_eq!(known.consecutive_not_found(), None);
     for (second, state, is_final) in
         [(700, State::Queued, false), (701, State::Queued, false), (760, State::NotFound, true)]
     {
-        let change = apply_not_found(&mut answered, second);
+        let change = apply_not_found(&mut known, second);
         assert_eq!((change.to, change.is_final), (state, is_final), "once known, at {second}");
     }
 
-    let mut refused = record();
+    let mut refused = tracked();
     apply_not_found(&mut refused, 1);
     apply_not_found(&mut refused, 2);
     refused.fail(&failure(Reason::Auth), at(599), STUCK_AFTER);
@@ -157,7 +157,7 @@ fn another_answer_resets_the_count_of_not_found() {
 
 #[test]
 fn a_known_task_is_lost_after_three_denials_over_a_minute() {
-    let mut known = record();
+    let mut known = tracked();
     known.observe(&seen(State::Running), at(1));
     for (second, reason) in [
         (10, Reason::NotFound),
@@ -181,7 +181,7 @@ fn a_known_task_is_lost_after_three_denials_over_a_minute() {
 fn no_step_of_the_clock_ends_a_task_that_is_missing_for_a_moment() {
     let hours = 3 * 3_600;
     let missing = failure(Reason::NotFound);
-    let mut known = record();
+    let mut known = tracked();
     known.observe(&seen(State::Running), at(hours));
     for (wall, steady) in [(hours, 1), (2 * hours, 2), (0, 3), (3 * hours, 60)] {
         let change = known.fail(&missing, poll(wall, steady), STUCK_AFTER);
@@ -193,35 +193,35 @@ fn no_step_of_the_clock_ends_a_task_that_is_missing_for_a_moment() {
 
 #[test]
 fn stuck_is_old_or_without_movement_but_never_waiting_or_final() {
-    let mut record = record();
-    assert!(!record.is_stuck(STUCK_AFTER, at(600)));
-    assert!(record.is_stuck(STUCK_AFTER, at(601)), "never answered");
+    let mut tracked = tracked();
+    assert!(!tracked.is_stuck(STUCK_AFTER, at(600)));
+    assert!(tracked.is_stuck(STUCK_AFTER, at(601)), "never answered");
 
-    record.observe(&Observation { enqueue_time: Some(at(5000)), ..seen(State::Queued) }, at(1000));
-    assert!(!record.is_stuck(STUCK_AFTER, at(1600)));
-    assert!(record.is_stuck(STUCK_AFTER, at(1601)), "unmoved, though the API's clock runs ahead");
+    tracked.observe(&Observation { enqueue_time: Some(at(5000)), ..seen(State::Queued) }, at(1000));
+    assert!(!tracked.is_stuck(STUCK_AFTER, at(1600)));
+    assert!(tracked.is_stuck(STUCK_AFTER, at(1601)), "unmoved, though the API's clock runs ahead");
     let moved =
         Observation { enqueue_time: Some(at(5000)), progress: Some(0.5), ..seen(State::Queued) };
-    record.observe(&moved, at(1601));
-    assert!(!record.is_stuck(STUCK_AFTER, at(2201)));
-    record.observe(&seen(State::Waiting), at(2202));
-    assert!(!record.is_stuck(STUCK_AFTER, at(90_000)));
-    record.observe(&seen(State::Failed), at(90_002));
-    assert!(!record.is_stuck(STUCK_AFTER, at(99_000)));
-    assert_eq!((record.last_changed(), record.waited(at(99_000))), (at(90_002), Duration::ZERO));
+    tracked.observe(&moved, at(1601));
+    assert!(!tracked.is_stuck(STUCK_AFTER, at(2201)));
+    tracked.observe(&seen(State::Waiting), at(2202));
+    assert!(!tracked.is_stuck(STUCK_AFTER, at(90_000)));
+    tracked.observe(&seen(State::Failed), at(90_002));
+    assert!(!tracked.is_stuck(STUCK_AFTER, at(99_000)));
+    assert_eq!((tracked.last_changed(), tracked.waited(at(99_000))), (at(90_002), Duration::ZERO));
 }
 
 /// From when on a task is stuck that was seen in these states at these seconds.
 fn stuck_from(polls: &[(u64, State)]) -> u64 {
-    let mut record = record();
+    let mut tracked = tracked();
     for (number, (second, state)) in (0_u32..).zip(polls) {
         // Its progress moves: it is the age that counts.
         let progress = Some(f64::from(number));
-        record.observe(&Observation { progress, ..seen(*state) }, at(*second));
+        tracked.observe(&Observation { progress, ..seen(*state) }, at(*second));
     }
     let mut after = polls.last().unwrap().0..;
-    let from = after.find(|second| record.is_stuck(STUCK_AFTER, at(*second))).unwrap();
-    let why = record.stuck(STUCK_AFTER, at(from)).unwrap();
+    let from = after.find(|second| tracked.is_stuck(STUCK_AFTER, at(*second))).unwrap();
+    let why = tracked.stuck(STUCK_AFTER, at(from)).unwrap();
     assert_eq!(why.age.unwrap(), why.waited + STUCK_AFTER + SECOND);
     from
 }
@@ -242,63 +242,62 @@ fn the_time_in_waiting_does_not_make_a_task_stuck() {
 
 #[test]
 fn failed_polls_leave_a_task_waiting() {
-    let mut record = record();
-    apply_not_found(&mut record, 5);
-    record.observe(&seen(State::Waiting), at(10));
+    let mut tracked = tracked();
+    apply_not_found(&mut tracked, 5);
+    tracked.observe(&seen(State::Waiting), at(10));
     for (second, reason) in [(500, Reason::Timeout), (700, Reason::NotFound), (900, Reason::Http)] {
-        record.fail(&failure(reason), at(second), STUCK_AFTER);
-        assert_eq!(record.waited(at(second)), Duration::from_secs(second));
-        assert!(!record.is_stuck(STUCK_AFTER, at(second)));
+        tracked.fail(&failure(reason), at(second), STUCK_AFTER);
+        assert_eq!(tracked.waited(at(second)), Duration::from_secs(second));
+        assert!(!tracked.is_stuck(STUCK_AFTER, at(second)));
     }
-    record.observe(&seen(State::Running), at(1_000));
-    record.fail(&failure(Reason::Timeout), at(1_100), STUCK_AFTER);
-    assert_eq!(record.waited(at(1_200)), 1_000 * SECOND, "a failed poll erases nothing");
-    assert_eq!(record.net_queue_age(at(1_200)), Some(200 * SECOND));
-    assert_eq!(record.queue_age(at(1_200)), Some(1_200 * SECOND), "the age stays what it is");
+    tracked.observe(&seen(State::Running), at(1_000));
+    tracked.fail(&failure(Reason::Timeout), at(1_100), STUCK_AFTER);
+    assert_eq!(tracked.waited(at(1_200)), 1_000 * SECOND, "a failed poll erases nothing");
+    assert_eq!(tracked.net_queue_age(at(1_200)), Some(200 * SECOND));
+    assert_eq!(tracked.queue_age(at(1_200)), Some(1_200 * SECOND), "the age stays what it is");
 }
 
 #[test]
 fn a_corrected_enqueue_time_leaves_no_waiting_that_exceeds_the_age() {
     let given = |second, state| Observation { enqueue_time: Some(at(second)), ..seen(state) };
-    let mut record = TrackedTask::new(task("t"), at(50_000));
-    record.observe(&seen(State::Waiting), at(50_010));
-    record.observe(&given(10, State::Waiting), at(50_020));
-    assert_eq!(record.waited(at(50_020)), 50_010 * SECOND, "since its enqueueing");
-    record.observe(&given(10, State::Running), at(50_030));
-    assert_eq!(record.net_queue_age(at(50_100)), Some(70 * SECOND));
-    record.observe(&given(50_060, State::Running), at(50_070));
-    assert_eq!(record.waited(at(50_070)), 10 * SECOND);
-    assert_eq!(record.net_queue_age(at(50_100)), Some(20 * SECOND));
-    record.observe(&given(99_000, State::Running), at(50_080));
-    assert_eq!(record.waited(at(50_100)), Duration::ZERO);
-    assert_eq!(record.net_queue_age(at(50_100)), Some(Duration::ZERO));
+    let mut tracked = TrackedTask::new(task("t"), at(50_000));
+    tracked.observe(&seen(State::Waiting), at(50_010));
+    tracked.observe(&given(10, State::Waiting), at(50_020));
+    assert_eq!(tracked.waited(at(50_020)), 50_010 * SECOND, "since its enqueueing");
+    tracked.observe(&given(10, State::Running), at(50_030));
+    assert_eq!(tracked.net_queue_age(at(50_100)), Some(70 * SECOND));
+    tracked.observe(&given(50_060, State::Running), at(50_070));
+    assert_eq!(tracked.waited(at(50_070)), 10 * SECOND);
+    assert_eq!(tracked.net_queue_age(at(50_100)), Some(20 * SECOND));
+    tracked.observe(&given(99_000, State::Running), at(50_080));
+    assert_eq!(tracked.waited(at(50_100)), Duration::ZERO);
+    assert_eq!(tracked.net_queue_age(at(50_100)), Some(Duration::ZERO));
 }
 
 #[test]
 fn the_time_in_waiting_goes_on_in_the_next_life() {
-    let mut first = record();
+    let mut first = tracked();
     first.observe(&seen(State::Queued), poll(10, 10));
     let change = first.apply(&Ok(seen(State::Waiting)), poll(100, 100), STUCK_AFTER);
     assert!(change.should_persist);
     let change = first.apply(&Ok(seen(State::Waiting)), poll(200, 200), STUCK_AFTER);
     assert!(!change.should_persist, "no write at each poll");
     let kept = postcard::to_allocvec(&first.record).unwrap();
-    let known = postcard::from_bytes(&kept).unwrap();
-    let mut second = TrackedTask { task: task("t"), record: known };
+    let record = postcard::from_bytes(&kept).unwrap();
+    let mut second = TrackedTask { task: task("t"), record };
     // Another life's steady clock says something else.
     let change = second.apply(&Ok(seen(State::Running)), poll(90_000, 3), STUCK_AFTER);
     assert!(change.should_persist);
     assert_eq!(second.waited(at(90_000)), 89_900 * SECOND);
-    let known = postcard::from_bytes(&postcard::to_allocvec(&second.record).unwrap()).unwrap();
-    let third = TrackedTask { task: task("t"), record: known };
+    let record = postcard::from_bytes(&postcard::to_allocvec(&second.record).unwrap()).unwrap();
+    let third = TrackedTask { task: task("t"), record };
     assert!(!third.is_stuck(STUCK_AFTER, at(90_500)) && third.is_stuck(STUCK_AFTER, at(90_501)));
 }
 
-/// A million tasks have one each.
 /// The files of `--storage.path` hold records in this form.
 #[test]
 fn the_stored_form_of_a_record_is_that_of_the_version() {
-    let mut tracked = record();
+    let mut tracked = tracked();
     let waiting =
         Observation { job_type: Some("video".into()), progress: Some(0.5), ..seen(State::Waiting) };
     tracked.observe(&waiting, at(1));
@@ -308,6 +307,7 @@ fn the_stored_form_of_a_record_is_that_of_the_version() {
     assert_eq!(form, (98, 10_947_211_069_592_735_865), "raise `VERSION` in src/storage/frame.rs");
 }
 
+/// A million tasks have one each.
 #[test]
 fn a_record_has_96_bytes() {
     assert_eq!(size_of::<TaskRecord>(), 96);

@@ -10,7 +10,7 @@ use super::{Anomalies, EnqueueSource, TaskRecord};
 use crate::clock::Timestamp;
 use crate::observation::{Failure, Observation, PollOutcome, Reason, State};
 
-/// Consecutive answers of "not found" that end a task: several APIs answer 404 for a while.
+/// Consecutive responses of "not found" that end a task: several APIs return 404 for a while.
 const MIN_NOT_FOUND: u32 = 3;
 /// Minimum time from the first of them to the last, if the provider once knew the task. If it never
 /// did, the minimum is `stuck_after`: the gateway may learn of a new task as late as that.
@@ -43,7 +43,7 @@ pub struct Transition {
     pub is_final: bool,
     /// True if the poll changed something that should survive a restart.
     pub should_persist: bool,
-    /// Time after which one more answer of "not found" ends the task; `None` if this answer was
+    /// Time after which one more response of "not found" ends the task; `None` if this response was
     /// another one, or if one more is not enough.
     pub final_not_found_in: Option<Duration>,
     /// The end of the task, if polls saw the task before: the finished counters count it once.
@@ -145,7 +145,7 @@ impl TaskRecord {
         self.last_poll = Some(at.wall);
         match failure.reason {
             Reason::NotFound if !self.is_final => self.apply_not_found(at, stuck_after),
-            // Not an answer of the provider, so the run of "not found" continues.
+            // Not a response about the task, so the run of "not found" continues.
             Reason::Timeout | Reason::Tls | Reason::Connect | Reason::Empty => {
                 self.transition(self.state, false)
             }
@@ -156,7 +156,7 @@ impl TaskRecord {
         }
     }
 
-    /// Applies an answer that the provider does not know the task.
+    /// Applies a response that the provider does not know the task.
     fn apply_not_found(
         &mut self,
         PollTime { wall: now, monotonic }: PollTime,
@@ -216,37 +216,37 @@ impl TaskRecord {
     }
 }
 
-/// Consecutive answers that a provider does not know a task, since the exporter started.
+/// Consecutive responses that a provider does not know a task, since the exporter started.
 ///
 /// They are measured by the monotonic clock: a step of the wall clock must not end a task that is
 /// missing for a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotFoundRun {
-    /// Number of answers.
+    /// Number of responses.
     pub count: u32,
     /// Monotonic time of the first.
     first: Timestamp,
 }
 
-/// The consequence of such an answer for the task.
+/// The consequence of such a response for the task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NotFoundVerdict {
     /// The task has ended.
     Final,
-    /// One more answer ends the task, if it comes after at least this time.
+    /// One more response ends the task, if it comes after at least this time.
     FinalIn(Duration),
-    /// One more answer is not enough.
+    /// One more response is not enough.
     Open,
 }
 
 impl NotFoundRun {
-    /// Returns the run with one more answer at `monotonic`; `before` is `None` if it is the first.
+    /// Returns the run with one more response at `monotonic`; `before` is `None` if it is the first.
     fn extend(before: Option<Self>, monotonic: Timestamp) -> Self {
         let Self { count, first } = before.unwrap_or(Self { count: 0, first: monotonic });
         Self { count: count.saturating_add(1), first }
     }
 
-    /// Returns the consequence of the last answer, which came at `monotonic`. `stuck_after` is the
+    /// Returns the consequence of the last response, which came at `monotonic`. `stuck_after` is the
     /// setting of the provider.
     fn assess(
         self,
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_answers_over_the_minimum_span_end_a_task() {
+    fn three_responses_over_the_minimum_span_end_a_task() {
         let at = |second| Timestamp::from_micros(0) + Duration::from_secs(second);
         let verdicts = |was_known: bool, seconds: &[u64]| {
             let mut run = None;
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(verdicts(true, &[10, 40, 69, 70]), known);
         let unknown = [NotFoundVerdict::Open, left(540), left(1), NotFoundVerdict::Final];
         assert_eq!(verdicts(false, &[10, 70, 609, 610]), unknown);
-        // A third answer is needed, no matter how late the second is.
+        // A third response is needed, no matter how late the second is.
         for was_known in [true, false] {
             let late = [NotFoundVerdict::Open, left(0), NotFoundVerdict::Final];
             assert_eq!(verdicts(was_known, &[10, 9_000, 9_001]), late);

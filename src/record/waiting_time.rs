@@ -22,7 +22,7 @@ pub struct WaitingTime {
     #[serde(skip)]
     monotonic_until: Option<Timestamp>,
     /// Time of the first usable answer, if the task waited then: the time from enqueueing to the
-    /// first answer counts too.
+    /// first usable answer counts too.
     first_seen: Option<Timestamp>,
 }
 

@@ -10,8 +10,8 @@ use super::cadence::Cadence;
 use super::dispatch::ScheduleOutcome;
 use crate::config::Limits;
 
-/// Longest pause that a provider can ask for with `Retry-After`: a gateway that asks for a day must not
-/// silence its alerts for a day.
+/// Maximum pause that a provider can ask for with `Retry-After`: a gateway that asks for a day must
+/// not silence its alerts for a day.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 /// Conditions for a request to start.
@@ -34,8 +34,8 @@ pub struct Admission {
 /// Back-off after refused credentials.
 #[derive(Clone, Copy, Debug)]
 struct AuthBackoff {
-    /// Number of consecutive refusals.
-    refusals: u32,
+    /// Number of consecutive rejections.
+    rejections: u32,
     /// Time at which the credentials are tried again.
     next: Instant,
 }
@@ -231,7 +231,7 @@ impl Admission {
     }
 
     /// Updates the back-off after a request. Refused credentials block all requests but one at a time, at
-    /// increasing intervals; any response that is no refusal ends the back-off. A refusal of a probe
+    /// increasing intervals; any response that is no rejection ends the back-off. A rejection of a probe
     /// blocks only probes, until a poll shows whether the credentials are the cause. The interval is the
     /// back-off of `cadence` for a task with this hash.
     pub fn observe_auth(
@@ -250,9 +250,9 @@ impl Admission {
             // A request that started before the back-off adds nothing to it.
             (ScheduleOutcome::Refused, Some(refused)) if refused.next > now => {}
             (ScheduleOutcome::Refused, _) => {
-                let refusals = refused.map_or(0, |refused| refused.refusals).saturating_add(1);
+                let rejections = refused.map_or(0, |refused| refused.rejections).saturating_add(1);
                 *refused =
-                    Some(AuthBackoff { refusals, next: cadence.backoff(hash, refusals, now) });
+                    Some(AuthBackoff { rejections, next: cadence.backoff(hash, rejections, now) });
             }
             (ScheduleOutcome::Unreached, _) => {}
             // Polls are not refused, so the credentials are not why probes are.

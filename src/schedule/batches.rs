@@ -26,8 +26,8 @@ const STRIKES_TOO_LARGE: usize = 2;
 /// Time for which a readable batch proves that its size is not the problem of others.
 const RECENT: Duration = Duration::from_secs(300);
 
-/// Most tasks that are kept out of batches, or one in [`ISOLATED_SHARE`] of all if that is more: each
-/// costs a request of its own.
+/// Maximum number of tasks that are kept out of batches, or one in [`ISOLATED_SHARE`] of all if
+/// that is more: each costs a request of its own.
 const MAX_ISOLATED: usize = 16;
 const ISOLATED_SHARE: usize = 32;
 

@@ -22,7 +22,8 @@ const MAX_UNREAD: usize = 16;
 const PARTS_SPAN: Duration = Duration::from_secs(300);
 const MIN_PARTS: usize = 64;
 
-/// Most groups with a state; there is a group for each combination of params, which are few.
+/// Maximum number of groups with a state; there is a group for each combination of params, which
+/// are few.
 const MAX_GROUPS: usize = 64;
 
 /// Identifier of a part of a batch that is in flight.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::admission::Blocked;
 use crate::config::{Limits, RateLimit};
 
-/// Longest time between two late polls, however few the tasks are.
+/// Maximum time between two late polls, however few the tasks are.
 const MAX_SPACING: Duration = Duration::from_millis(10);
 /// Time in which evenly spaced polls add up to those that may start at once.
 const SPACING_TOLERANCE: Duration = Duration::from_millis(100);

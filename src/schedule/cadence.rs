@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::store::Slot;
 use crate::task::stable_hash;
 
-/// Longest back-off, unless the interval is longer.
+/// Maximum back-off, unless the interval is longer.
 const MAX_BACKOFF: Duration = Duration::from_secs(300);
 
 /// Length of a span of the timer queue, in microseconds. Timers within a span are sorted only when it is
@@ -220,17 +220,17 @@ mod tests {
         ) {
             let start = Instant::now();
             let (mut queue, mut model, mut now) = (TimerQueue::new(start), BTreeSet::new(), start);
-            for (index, (push, micros)) in (0..).zip(steps) {
+            for (row, (push, micros)) in (0..).zip(steps) {
                 if push {
                     let due = now + Duration::from_micros(micros);
-                    let slot = Slot { index, generation: 0 };
+                    let slot = Slot { row, generation: 0 };
                     queue.push(queue.queue_time(due), slot);
                     model.insert((due, slot));
                 } else {
                     now += Duration::from_micros(micros);
                     let first = model.first().copied().filter(|(due, _)| *due <= now);
                     prop_assert_eq!(queue.pop_due(now), first.map(|(_, slot)| slot));
-                    model.remove(&first.unwrap_or((start, Slot { index: 0, generation: 1 })));
+                    model.remove(&first.unwrap_or((start, Slot { row: 0, generation: 1 })));
                 }
                 prop_assert_eq!(queue.next_due(), model.first().map(|(due, _)| *due));
             }
@@ -241,7 +241,7 @@ mod tests {
     fn a_slot_before_the_first_is_the_first() {
         let now = Instant::now();
         let later = now + Duration::from_micros(SPAN);
-        let [early, late] = [0, 1].map(|index| Slot { index, generation: 0 });
+        let [early, late] = [0, 1].map(|row| Slot { row, generation: 0 });
         let mut queue = TimerQueue::new(now);
         queue.push(queue.queue_time(later), late);
         queue.push(queue.queue_time(now), early);

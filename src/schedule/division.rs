@@ -12,24 +12,38 @@ use super::{Phase, Schedule, ScheduledTask};
 use crate::observation::Failure;
 use crate::store::Slot;
 
-/// Result of a request, as far as the batches depend on it.
-#[derive(Clone, Debug)]
-pub enum BatchReply<'a> {
-    /// The response was read for each task.
+/// Assessment of the result of a request: whether its response could be read for each task, or whether a
+/// request for fewer tasks may help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Assessment<'a> {
+    /// The response covers every task, even if it says that a task is unknown.
     Read,
     /// The provider has no batch query.
     NoSuchQuery,
-    /// The response says nothing about these tasks.
+    /// A response arrived, but says nothing about some tasks: the response to a smaller request may be
+    /// readable.
     Unread {
-        /// The tasks; not empty.
-        slots: Vec<Slot>,
-        /// Failure of each of them.
+        /// True for each task that the response says nothing about, in the order of the request; at
+        /// least one.
+        tasks: Vec<bool>,
+        /// Failure of the first of them.
         failure: &'a Failure,
         /// Duration of the request.
         took: Duration,
     },
-    /// There was no response, or it says that the provider fails.
+    /// The provider was not reached, refused the credentials, or fails.
     ProviderFailed,
+}
+
+impl Assessment<'_> {
+    /// Reports whether the response says nothing about the task at `index`.
+    pub fn is_unread(&self, index: usize) -> bool {
+        match self {
+            Self::NoSuchQuery => true,
+            Self::Unread { tasks, .. } => tasks.get(index).copied().unwrap_or_default(),
+            Self::Read | Self::ProviderFailed => false,
+        }
+    }
 }
 
 /// Consequences of a result.
@@ -93,7 +107,7 @@ impl Schedule {
     pub fn adapt_batches(
         &mut self,
         dispatch: &Dispatch,
-        reply: BatchReply<'_>,
+        assessment: &Assessment<'_>,
         now: Instant,
     ) -> Consequences {
         let mut consequences = Consequences::default();
@@ -104,8 +118,8 @@ impl Schedule {
         if dispatch.is_batch {
             self.batches.ended(dispatch.planned);
         }
-        match reply {
-            BatchReply::Read => {
+        match assessment {
+            Assessment::Read => {
                 if dispatch.is_batch {
                     consequences.changes.extend(self.batches.read(tasks, now));
                 }
@@ -114,7 +128,7 @@ impl Schedule {
                 }
                 self.bisection.group_read(dispatch.group);
             }
-            BatchReply::NoSuchQuery => {
+            Assessment::NoSuchQuery => {
                 consequences.changes.push(self.batches.disable(now));
                 consequences.are_retried = true;
                 let waiting = self.bisection.clear();
@@ -122,11 +136,14 @@ impl Schedule {
                     self.requeue(slot, now);
                 }
             }
-            BatchReply::Unread { slots, failure, took } => {
-                let unread = Unread { slots, asked: tasks, failure, took };
+            Assessment::Unread { failure, took, .. } => {
+                let unread =
+                    (0..).zip(dispatch.slots()).filter(|(index, _)| assessment.is_unread(*index));
+                let slots = unread.map(|(_, slot)| slot).collect();
+                let unread = Unread { slots, asked: tasks, failure, took: *took };
                 self.unread(dispatch, unread, &mut consequences, now);
             }
-            BatchReply::ProviderFailed => {
+            Assessment::ProviderFailed => {
                 if let Some(part) = dispatch.part {
                     self.bisection.part_failed(part);
                     consequences.abandoned = self.bisection.abandon_unproven(dispatch.group);

@@ -17,8 +17,8 @@ fn schedule(limits: &Limits) -> (Schedule, Instant) {
     (Schedule::new(limits, false, cadence, 7), start)
 }
 
-fn slot(index: u32) -> Slot {
-    Slot { index, generation: 0 }
+fn slot(row: u32) -> Slot {
+    Slot { row, generation: 0 }
 }
 
 fn placed(slot: Slot, hash: u64, group: u64) -> PollTarget {
@@ -74,18 +74,18 @@ fn a_task_is_never_polled_twice_at_once() {
 #[test]
 fn what_cannot_start_on_time_starts_late_and_nothing_is_dropped() {
     let (mut schedule, start) = schedule(&Limits { max_in_flight: 1, ..limits() });
-    for index in 0..3 {
-        schedule.add(placed(slot(index), place(1), 0), start);
+    for row in 0..3 {
+        schedule.add(placed(slot(row), place(1), 0), start);
     }
     let due = start + SECOND;
-    for (index, late) in [(0, 0), (1, 2), (2, 4)] {
-        let later = 2 - usize::try_from(index).unwrap();
+    for (row, late) in [(0, 0), (1, 2), (2, 4)] {
+        let later = 2 - usize::try_from(row).unwrap();
         let now = due + late * SECOND;
         let begun = started(schedule.next(now, false));
-        assert_eq!((begun.slot, begun.lag), (slot(index), late * SECOND));
+        assert_eq!((begun.slot, begun.lag), (slot(row), late * SECOND));
         assert!(!matches!(schedule.next(now + SECOND, false), NextStep::Poll(_)));
         assert_eq!((schedule.admission.in_flight(), schedule.ready()), (1, later));
-        schedule.complete(&[(slot(index), ScheduleOutcome::Open)], None, now + 2 * SECOND);
+        schedule.complete(&[(slot(row), ScheduleOutcome::Open)], None, now + 2 * SECOND);
     }
     assert!(!schedule.is_throttled());
 }
@@ -156,9 +156,9 @@ fn retry_after_pauses_the_whole_provider_but_not_for_ever() {
 #[test]
 fn what_a_pause_held_back_is_made_up_for_at_twice_the_usual_rate() {
     let (mut schedule, start) = schedule(&Limits { max_in_flight: 1_000, ..limits() });
-    for index in 0..1_000 {
+    for row in 0..1_000 {
         // A poll every 10 ms.
-        schedule.add(placed(slot(index), place(10) / 1_000 * u64::from(index), 0), start);
+        schedule.add(placed(slot(row), place(10) / 1_000 * u64::from(row), 0), start);
     }
     schedule.admission.retry_after(60 * SECOND, start);
     let (mut now, end) = (start, start + 90 * SECOND);
@@ -208,9 +208,9 @@ fn batched(limits: &Limits) -> (Schedule, Instant) {
     (Schedule::new(limits, true, cadence, 7), start)
 }
 
-fn indexes(next: NextStep) -> Vec<u32> {
+fn rows(next: NextStep) -> Vec<u32> {
     match next {
-        NextStep::Poll(dispatch) => dispatch.slots().map(|slot| slot.index).collect(),
+        NextStep::Poll(dispatch) => dispatch.slots().map(|slot| slot.row).collect(),
         other => panic!("expected a batch, not {other:?}"),
     }
 }
@@ -219,8 +219,8 @@ fn indexes(next: NextStep) -> Vec<u32> {
 fn a_batch_waits_a_little_for_others_of_its_group() {
     let wait = Duration::from_millis(200);
     let (mut schedule, start) = batched(&Limits { batch_size: 3, batch_wait: wait, ..limits() });
-    for (index, group) in [(0, 7), (1, 8), (2, 7), (3, 8)] {
-        schedule.add(placed(slot(index), place(1), group), start);
+    for (row, group) in [(0, 7), (1, 8), (2, 7), (3, 8)] {
+        schedule.add(placed(slot(row), place(1), group), start);
     }
     let due = start + SECOND;
     assert_eq!(schedule.next(due, false), NextStep::Wait(due + wait));
@@ -230,22 +230,22 @@ fn a_batch_waits_a_little_for_others_of_its_group() {
     };
     let batch = batch.starts;
     assert_eq!(batch.iter().map(|start| start.lag).collect::<Vec<_>>(), [wait; 2]);
-    assert_eq!(batch.iter().map(|start| start.slot.index).collect::<Vec<_>>(), [0, 2]);
-    assert_eq!(indexes(schedule.next(due + wait, false)), [1, 3]);
+    assert_eq!(batch.iter().map(|start| start.slot.row).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(rows(schedule.next(due + wait, false)), [1, 3]);
     assert_eq!((schedule.ready(), schedule.admission.in_flight()), (0, 2));
 }
 
 #[test]
 fn a_whole_batch_does_not_wait() {
     let (mut schedule, start) = batched(&Limits { batch_size: 2, ..limits() });
-    for index in 0..5 {
-        schedule.add(placed(slot(index), place(1), 0), start);
+    for row in 0..5 {
+        schedule.add(placed(slot(row), place(1), 0), start);
     }
     let due = start + SECOND;
-    assert_eq!(indexes(schedule.next(due, false)), [0, 1]);
-    assert_eq!(indexes(schedule.next(due, false)), [2, 3]);
+    assert_eq!(rows(schedule.next(due, false)), [0, 1]);
+    assert_eq!(rows(schedule.next(due, false)), [2, 3]);
     assert_eq!(schedule.next(due, false), NextStep::Wait(due + Duration::from_millis(200)));
-    assert_eq!(indexes(schedule.next(due + SECOND, false)), [4]);
+    assert_eq!(rows(schedule.next(due + SECOND, false)), [4]);
     assert_eq!(schedule.next(due + SECOND, false), NextStep::Idle, "each is polled once");
 }
 
@@ -256,7 +256,7 @@ fn a_denied_batch_is_asked_for_together_when_the_first_of_its_tasks_may_end() {
     schedule.add(placed(slot(1), place(1), 0), start);
     let mut now = start + SECOND;
     for _ in 0..9 {
-        assert_eq!(indexes(schedule.next(now, false)), [0, 1]);
+        assert_eq!(rows(schedule.next(now, false)), [0, 1]);
         schedule.complete(
             &[(slot(0), ScheduleOutcome::Failed), (slot(1), ScheduleOutcome::Failed)],
             None,
@@ -265,11 +265,11 @@ fn a_denied_batch_is_asked_for_together_when_the_first_of_its_tasks_may_end() {
         let NextStep::Wait(due) = schedule.next(now, false) else { panic!("nothing is due") };
         now = due;
     }
-    assert_eq!(indexes(schedule.next(now, false)), [0, 1]);
+    assert_eq!(rows(schedule.next(now, false)), [0, 1]);
     let [late, soon] = [3_600, 70].map(|seconds| ScheduleOutcome::Denied(seconds * SECOND));
     schedule.complete(&[(slot(0), late), (slot(1), soon)], None, now);
     assert_eq!(schedule.next(now, false), NextStep::Wait(now + 70 * SECOND));
-    assert_eq!(indexes(schedule.next(now + 70 * SECOND, false)), [0, 1]);
+    assert_eq!(rows(schedule.next(now + 70 * SECOND, false)), [0, 1]);
 }
 
 #[test]
@@ -278,11 +278,11 @@ fn a_failed_batch_backs_off_as_one_and_a_bad_element_alone() {
     schedule.add(placed(slot(0), place(1), 0), start);
     schedule.add(placed(slot(1), place(1), 0), start);
     let due = start + SECOND;
-    assert_eq!(indexes(schedule.next(due, false)), [0, 1]);
+    assert_eq!(rows(schedule.next(due, false)), [0, 1]);
     let failed = [(slot(0), ScheduleOutcome::Failed), (slot(1), ScheduleOutcome::Failed)];
     schedule.complete(&failed, None, due);
     let NextStep::Wait(again) = schedule.next(due, false) else { panic!("nothing is due") };
-    assert_eq!(indexes(schedule.next(again, false)), [0, 1], "together again");
+    assert_eq!(rows(schedule.next(again, false)), [0, 1], "together again");
     schedule.complete(
         &[(slot(0), ScheduleOutcome::Open), (slot(1), ScheduleOutcome::Failed)],
         None,
@@ -291,23 +291,23 @@ fn a_failed_batch_backs_off_as_one_and_a_bad_element_alone() {
     let NextStep::Wait(next) = schedule.next(again, false) else { panic!("nothing is due") };
     let rhythm = u64::try_from((next - start).as_micros()).unwrap() % place(10);
     assert_eq!(rhythm, place(1), "the good one keeps its place");
-    assert_eq!(indexes(schedule.next(next + SECOND, false)), [0]);
+    assert_eq!(rows(schedule.next(next + SECOND, false)), [0]);
     let NextStep::Wait(last) = schedule.next(next + SECOND, false) else {
         panic!("nothing is due")
     };
     assert!(last - again > 10 * SECOND, "the bad one backs off");
-    assert_eq!(indexes(schedule.next(last + SECOND, false)), [1]);
+    assert_eq!(rows(schedule.next(last + SECOND, false)), [1]);
 }
 
 /// The fault of one task must not cost others their polls.
 #[test]
 fn a_task_that_fails_shares_no_batch_with_one_that_does_not() {
     let (mut schedule, start) = batched(&Limits { batch_size: 3, ..limits() });
-    for index in 0..3 {
-        schedule.add(placed(slot(index), place(1), 0), start);
+    for row in 0..3 {
+        schedule.add(placed(slot(row), place(1), 0), start);
     }
     let due = start + SECOND;
-    assert_eq!(indexes(schedule.next(due, false)), [0, 1, 2]);
+    assert_eq!(rows(schedule.next(due, false)), [0, 1, 2]);
     let ended = [
         (slot(0), ScheduleOutcome::Open),
         (slot(1), ScheduleOutcome::Failed),
@@ -315,8 +315,7 @@ fn a_task_that_fails_shares_no_batch_with_one_that_does_not() {
     ];
     schedule.complete(&ended, None, due);
     let all_due = due + 60 * SECOND;
-    let mut batches =
-        [indexes(schedule.next(all_due, false)), indexes(schedule.next(all_due, false))];
+    let mut batches = [rows(schedule.next(all_due, false)), rows(schedule.next(all_due, false))];
     batches.sort();
     assert_eq!(batches, [vec![0, 2], vec![1]]);
 }
@@ -324,8 +323,8 @@ fn a_task_that_fails_shares_no_batch_with_one_that_does_not() {
 #[test]
 fn final_and_removed_tasks_are_polled_no_more() {
     let (mut schedule, start) = schedule(&limits());
-    for index in 0..3 {
-        schedule.add(placed(slot(index), place(1), 0), start);
+    for row in 0..3 {
+        schedule.add(placed(slot(row), place(1), 0), start);
     }
     let due = start + SECOND;
     started(schedule.next(due, false));
@@ -336,7 +335,7 @@ fn final_and_removed_tasks_are_polled_no_more() {
     assert_eq!(started(schedule.next(due, false)).slot, slot(2));
     schedule.remove(slot(2));
     // The place has a new tenant before the old one's poll has ended.
-    let tenant = Slot { index: 2, generation: 1 };
+    let tenant = Slot { row: 2, generation: 1 };
     schedule.add(placed(tenant, place(5), 0), due);
     schedule.complete(&[(slot(2), ScheduleOutcome::Open)], None, due + SECOND);
     assert_eq!(schedule.admission.in_flight(), 0);

@@ -134,9 +134,9 @@ impl Compactor {
         let (_, tasks) = self.store.tasks(None);
         let mut snapshot = self.files.begin_snapshot()?;
         let (mut size, mut unsynced) = (0, 0);
-        for block in tasks.iter().flat_map(|view| &view.blocks) {
-            for record in block.tasks() {
-                log_record::encode_change(first, &record.task, &record.record, None, &mut frames);
+        for block in tasks.iter().flat_map(|list| &list.blocks) {
+            for tracked in block.tasks() {
+                log_record::encode_change(first, &tracked.task, &tracked.record, None, &mut frames);
                 count += 1;
             }
             snapshot.write_all(&frames)?;

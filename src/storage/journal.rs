@@ -134,14 +134,14 @@ impl Journal {
                 log_record::encode_change(
                     inner.next,
                     &entry.task,
-                    &entry.known,
+                    &entry.record,
                     entry.finished,
                     &mut frames,
                 );
                 inner.next = inner.next.saturating_add(1);
                 if let Some(finished) = entry.finished {
                     let provider = &entry.task.common.provider;
-                    inner.ledger.add(provider, entry.known.state(), finished.duration);
+                    inner.ledger.add(provider, entry.record.state(), finished.duration);
                 }
             }
             match inner.append(&frames) {
@@ -338,8 +338,7 @@ impl Inner {
 mod tests {
     use std::sync::mpsc;
 
-    use super::super::queue::CompactorCommand;
-    use super::super::queue::QueuedChange;
+    use super::super::queue::{CompactorCommand, QueuedChange};
     use super::*;
 
     #[test]

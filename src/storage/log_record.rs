@@ -1,5 +1,5 @@
-//! Records of the log: histories of tasks and totals of finished ones, as snapshot and journals
-//! hold them.
+//! Log records: the records of tasks and the totals of finished ones, as snapshot and journals hold
+//! them.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::record::{Finished, TaskRecord};
 use crate::task::Task;
 use crate::telemetry::finishes::FinishTotals;
 
-/// Largest sequence number: more than the changes of a million years at a thousand a second. A
+/// Maximum sequence number: more than the changes of a million years at a thousand a second. A
 /// larger one was not written by an exporter.
 pub const MAX_SEQUENCE: u64 = 1 << 60;
 
@@ -44,8 +44,8 @@ pub struct TaskChange {
     pub provider: Arc<str>,
     /// The task's ID.
     pub id: Arc<str>,
-    /// Its history.
-    pub known: TaskRecord,
+    /// Its record.
+    pub record: TaskRecord,
     /// Present if the task has just finished.
     pub finished: Option<Finished>,
 }
@@ -68,7 +68,7 @@ enum LogRecordRef<'a> {
         sequence: u64,
         provider: &'a str,
         id: &'a str,
-        known: &'a TaskRecord,
+        record: &'a TaskRecord,
         finished: Option<Finished>,
     },
     Begin(u64),
@@ -87,12 +87,12 @@ enum LogRecordRef<'a> {
 pub fn encode_change(
     sequence: u64,
     task: &Task,
-    known: &TaskRecord,
+    record: &TaskRecord,
     finished: Option<Finished>,
     out: &mut Vec<u8>,
 ) {
     let (provider, id) = (&*task.common.provider, &*task.id);
-    encode(&LogRecordRef::TaskChange { sequence, provider, id, known, finished }, out);
+    encode(&LogRecordRef::TaskChange { sequence, provider, id, record, finished }, out);
 }
 
 /// Appends a frame with [`LogRecord::Finishes`] to `out`.
@@ -130,9 +130,9 @@ pub fn encode_sync_failed(out: &mut Vec<u8>) {
     encode(&LogRecordRef::SyncFailed, out);
 }
 
-fn encode(record: &LogRecordRef<'_>, out: &mut Vec<u8>) {
+fn encode(log_record: &LogRecordRef<'_>, out: &mut Vec<u8>) {
     // Writing into memory has no errors.
-    if let Ok(payload) = postcard::to_allocvec(record) {
+    if let Ok(payload) = postcard::to_allocvec(log_record) {
         frame::push(&payload, out);
     }
 }
@@ -140,15 +140,15 @@ fn encode(record: &LogRecordRef<'_>, out: &mut Vec<u8>) {
 /// Decodes a payload. Returns `None` for one that no exporter can have written, whatever its checksum
 /// says: it must not be shown.
 pub fn decode(payload: &[u8]) -> Option<LogRecord> {
-    let (record, rest) = postcard::take_from_bytes(payload).ok()?;
-    is_plausible(&record).then_some(record).filter(|_| rest.is_empty())
+    let (log_record, rest) = postcard::take_from_bytes(payload).ok()?;
+    is_plausible(&log_record).then_some(log_record).filter(|_| rest.is_empty())
 }
 
-fn is_plausible(record: &LogRecord) -> bool {
-    match record {
-        LogRecord::TaskChange(TaskChange { sequence, known, finished, .. }) => {
-            let may_have_finished = finished.is_none() || known.is_final();
-            *sequence <= MAX_SEQUENCE && known.is_plausible() && may_have_finished
+fn is_plausible(log_record: &LogRecord) -> bool {
+    match log_record {
+        LogRecord::TaskChange(TaskChange { sequence, record, finished, .. }) => {
+            let may_have_finished = finished.is_none() || record.is_final();
+            *sequence <= MAX_SEQUENCE && record.is_plausible() && may_have_finished
         }
         LogRecord::Finishes(finishes) => {
             let ProviderFinishes { known, shown, .. } = &**finishes;

@@ -23,22 +23,22 @@ pub enum CompactorCommand {
     End,
 }
 
-/// A change of a task's history by a poll.
+/// A change of a task's record by a poll.
 #[derive(Debug)]
 pub struct QueuedChange {
     /// The task.
     pub task: Task,
-    /// Its history, with the change.
-    pub known: TaskRecord,
+    /// Its record, with the change.
+    pub record: TaskRecord,
     /// Present if the task has just finished.
     pub finished: Option<Finished>,
 }
 
 impl QueuedChange {
     /// Creates a queued change from a task after `change`.
-    pub fn new(record: &TrackedTask, change: &Transition) -> Self {
-        let (task, known) = (record.task.clone(), record.record.clone());
-        Self { task, known, finished: change.finished }
+    pub fn new(tracked: &TrackedTask, change: &Transition) -> Self {
+        let (task, record) = (tracked.task.clone(), tracked.record.clone());
+        Self { task, record, finished: change.finished }
     }
 
     /// Creates a change of the task with this ID, for tests.
@@ -53,12 +53,12 @@ impl QueuedChange {
         let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
         let task = Task { id: id.into(), common: Arc::new(common) };
         let now = Timestamp::from_micros(0);
-        let mut known = TaskRecord::new(now);
+        let mut record = TaskRecord::new(now);
         if is_finish {
-            known.observe(&Observation::new(State::Running, ""), now);
-            known.observe(&Observation::new(State::Succeeded, ""), now);
+            record.observe(&Observation::new(State::Running, ""), now);
+            record.observe(&Observation::new(State::Succeeded, ""), now);
         }
-        Self { task, known, finished: is_finish.then_some(Finished { duration: None }) }
+        Self { task, record, finished: is_finish.then_some(Finished { duration: None }) }
     }
 }
 
@@ -103,7 +103,7 @@ impl ChangeQueue {
         let finishes = waiting.batch.without_room.get_or_insert_default();
         if let Some(finished) = entry.finished {
             let provider = &entry.task.common.provider;
-            finishes.add(provider, entry.known.state(), finished.duration);
+            finishes.add(provider, entry.record.state(), finished.duration);
         }
         self.compact();
     }

@@ -12,8 +12,8 @@ use crate::telemetry::finishes::Finishes;
 /// The intact content of the files.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// Histories of the tasks.
-    pub remembered: RecoveredRecords,
+    /// Records of the tasks.
+    pub records: RecoveredRecords,
     /// Totals of all finished tasks, each counted once; empty where something is lost.
     pub known: Finishes,
     /// The part of `known` that is durable, as the files themselves prove. No reader has seen more.
@@ -92,7 +92,7 @@ impl Recovered {
                     found += 1;
                     // The same for all, and used if the others are damaged.
                     first = first.max(Some(changed.sequence));
-                    self.remember(changed);
+                    self.insert_record(changed);
                 }
                 Some(LogRecord::Finishes(finishes)) => {
                     found += 1;
@@ -172,12 +172,12 @@ impl Recovered {
             return;
         }
         if let Some(finished) = changed.finished {
-            let (state, duration) = (changed.known.state(), finished.duration);
+            let (state, duration) = (changed.record.state(), finished.duration);
             self.known.add(&changed.provider, state, duration);
             let provider = Arc::clone(&changed.provider);
             self.unproven.push((changed.sequence, Finish { provider, state, duration }));
         }
-        self.remember(changed);
+        self.insert_record(changed);
     }
 
     /// Marks the snapshot, and every change before this sequence number, as durable.
@@ -191,8 +191,8 @@ impl Recovered {
         }
     }
 
-    fn remember(&mut self, changed: TaskChange) {
-        self.remembered.entry(changed.provider).or_default().insert(changed.id, changed.known);
+    fn insert_record(&mut self, changed: TaskChange) {
+        self.records.entry(changed.provider).or_default().insert(changed.id, changed.record);
     }
 
     fn count_lost(&mut self, changes: u64) {

@@ -73,7 +73,7 @@ impl Life {
         let clock = Clock::system();
         let (store, telemetry) = (Arc::new(Store::new(clock)), Arc::new(Telemetry::new()));
         let mut opened = open(dir).unwrap();
-        store.set_recovered(std::mem::take(&mut opened.remembered));
+        store.set_recovered(std::mem::take(&mut opened.records));
         telemetry.storage_opened(opened.lost);
         telemetry.show_finished(opened.ledger.shown().clone());
         telemetry.provider("p");
@@ -290,7 +290,7 @@ fn what_waits_stands_before_what_a_new_snapshot_has() {
     drop(compactor);
     let opened = open(&dir.0).unwrap();
     // The store, of which the snapshot is, has no such task.
-    assert!(opened.remembered.is_empty());
+    assert!(opened.records.is_empty());
     assert_eq!((opened.next, opened.lost), (1, 0));
 }
 

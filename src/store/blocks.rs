@@ -1,8 +1,11 @@
-//! Tasks in blocks, which the store shares with its snapshots.
+//! Tasks in blocks, which the store shares with its snapshots, and their cached compressed text.
 
+use std::fmt;
 use std::sync::Arc;
 
-use super::compressed_cache::CachedChunk;
+use flate2::Crc;
+use parking_lot::Mutex;
+
 use crate::clock::Timestamp;
 use crate::family::TASK_FAMILIES;
 use crate::record::TrackedTask;
@@ -40,15 +43,15 @@ impl Block {
         self.chunks.get(family).map(|chunk| &**chunk)
     }
 
-    fn push(&mut self, row: u32, task: TrackedTask) {
-        self.prepare_for(&task);
-        self.tasks.push(task);
+    fn push(&mut self, row: u32, tracked: TrackedTask) {
+        self.prepare_for(&tracked);
+        self.tasks.push(tracked);
         self.rows.push(row);
     }
 
-    /// Updates what the block knows of its tasks as a whole before `task` becomes one of them.
-    fn prepare_for(&mut self, task: &TrackedTask) {
-        let changed = task.last_changed();
+    /// Updates what the block knows of its tasks as a whole before `tracked` becomes one of them.
+    fn prepare_for(&mut self, tracked: &TrackedTask) {
+        let changed = tracked.last_changed();
         self.earliest_change =
             Some(self.earliest_change.map_or(changed, |earliest| earliest.min(changed)));
         self.invalidate_chunks();
@@ -65,19 +68,19 @@ impl Block {
         offset: usize,
         change: impl FnOnce(&mut TrackedTask) -> T,
     ) -> Option<T> {
-        let task = self.tasks.get_mut(offset)?;
+        let tracked = self.tasks.get_mut(offset)?;
         // Without cached text there is nothing to compare.
         if self.chunks.iter_mut().all(CachedChunk::is_empty) {
-            return Some(change(task));
+            return Some(change(tracked));
         }
-        let before = task.clone();
-        let result = change(task);
+        let before = tracked.clone();
+        let result = change(tracked);
         for (family, chunk) in TASK_FAMILIES.iter().zip(&mut self.chunks) {
-            if !CachedChunk::is_empty(chunk) && family.has_changed(&before, task) {
+            if !CachedChunk::is_empty(chunk) && family.has_changed(&before, tracked) {
                 CachedChunk::invalidate(chunk);
             }
         }
-        if before.task != task.task {
+        if before.task != tracked.task {
             self.invalidate_chunks();
         }
         Some(result)
@@ -107,13 +110,13 @@ impl BlockList {
     }
 
     /// Appends a task and returns its index.
-    pub fn push(&mut self, row: u32, task: TrackedTask) -> usize {
+    pub fn push(&mut self, row: u32, tracked: TrackedTask) -> usize {
         let index = self.count();
         if index == self.blocks.len() * BLOCK_SIZE {
             self.blocks.push(Arc::default());
         }
         if let Some(block) = self.blocks.last_mut() {
-            Arc::make_mut(block).push(row, task);
+            Arc::make_mut(block).push(row, tracked);
         }
         index
     }
@@ -157,10 +160,10 @@ impl BlockList {
                 continue;
             }
             let (before, since): (Vec<_>, Vec<_>) =
-                block.rows().partition(|(_, task)| task.last_changed() < time);
+                block.rows().partition(|(_, tracked)| tracked.last_changed() < time);
             rows.extend(before.iter().map(|(row, _)| *row));
             // The tasks that changed before are about to be removed, or already are.
-            let earliest = since.iter().map(|(_, task)| task.last_changed()).min();
+            let earliest = since.iter().map(|(_, tracked)| tracked.last_changed()).min();
             Arc::make_mut(block).earliest_change = earliest;
         }
         rows
@@ -169,18 +172,76 @@ impl BlockList {
     /// Returns the rows of the tasks that last changed at `time` or later. Visits every task.
     pub(crate) fn rows_changed_since(&self, time: Timestamp) -> Vec<u32> {
         let rows = self.blocks.iter().flat_map(|block| block.rows());
-        rows.filter(|(_, task)| task.last_changed() >= time).map(|(row, _)| row).collect()
+        rows.filter(|(_, tracked)| tracked.last_changed() >= time).map(|(row, _)| row).collect()
+    }
+}
+
+/// The lines of some tasks in one family, as a piece of a deflate stream that refers to nothing
+/// before it and ends on a whole byte.
+#[derive(Debug)]
+pub struct CompressedChunk {
+    /// The piece of the stream.
+    pub deflated: Box<[u8]>,
+    /// Checksum and length of the text.
+    pub crc: Crc,
+}
+
+/// A cache entry for one chunk. Concurrent scrapes share the work: while one encodes the chunk, the
+/// others wait for it.
+#[derive(Default)]
+pub struct CachedChunk(Mutex<Option<(CacheKey, Arc<CompressedChunk>)>>);
+
+/// Everything that the text depends on besides the records.
+type CacheKey = Box<[u64]>;
+
+impl CachedChunk {
+    /// Returns the chunk cached under `key`, else the one that `encode` returns.
+    pub(crate) fn get_or_encode(
+        &self,
+        key: &[u64],
+        encode: impl FnOnce() -> CompressedChunk,
+    ) -> Arc<CompressedChunk> {
+        // A panic in `encode` leaves the entry as it was.
+        let mut cached = self.0.lock();
+        if let Some((_, chunk)) = cached.as_ref().filter(|(known, _)| **known == *key) {
+            return Arc::clone(chunk);
+        }
+        let chunk = Arc::new(encode());
+        *cached = Some((key.into(), Arc::clone(&chunk)));
+        chunk
+    }
+
+    /// Reports whether an entry has nothing to invalidate. An entry that a copy of the block shares
+    /// may get a chunk at any time.
+    pub(crate) fn is_empty(entry: &mut Arc<Self>) -> bool {
+        Arc::get_mut(entry).is_some_and(|cached| cached.0.get_mut().is_none())
+    }
+
+    /// Invalidates a cache entry. A copy of the block that shares the entry keeps it.
+    pub(crate) fn invalidate(entry: &mut Arc<Self>) {
+        match Arc::get_mut(entry) {
+            Some(cached) => *cached = Self::default(),
+            None => *entry = Arc::default(),
+        }
+    }
+}
+
+impl fmt::Debug for CachedChunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CachedChunk")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::task::{Task, TaskCommon};
 
-    fn record(number: u32) -> TrackedTask {
+    fn tracked(number: u32) -> TrackedTask {
         let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
         let task = Task { id: number.to_string().as_str().into(), common: Arc::new(common) };
         TrackedTask::new(task, Timestamp::from_micros(number.into()))
@@ -195,21 +256,53 @@ mod tests {
         fn a_block_list_behaves_like_a_vector(removals in prop::collection::vec(any::<prop::sample::Index>(), 0..60)) {
             let (mut blocks, mut expected) = (BlockList::default(), Vec::new());
             for row in 0..2_100 {
-                prop_assert_eq!(blocks.push(row, record(row)), expected.len());
+                prop_assert_eq!(blocks.push(row, tracked(row)), expected.len());
                 expected.push(row);
             }
             let snapshot = blocks.blocks().to_vec();
             let before = expected.clone();
             for removal in removals {
                 let index = removal.index(expected.len());
-                let (record, moved) = blocks.swap_remove(index).unwrap();
+                let (tracked, moved) = blocks.swap_remove(index).unwrap();
                 let row = expected.swap_remove(index);
-                prop_assert_eq!(&*record.task.id, row.to_string());
+                prop_assert_eq!(&*tracked.task.id, row.to_string());
                 prop_assert_eq!(moved, expected.get(index).copied());
                 prop_assert_eq!(blocks.count(), expected.len());
             }
             prop_assert_eq!(rows(blocks.blocks()), expected);
             prop_assert_eq!(rows(&snapshot), before, "a snapshot stays as it was");
         }
+    }
+
+    #[test]
+    fn concurrent_scrapes_share_the_work() {
+        let (cached, encoded) = (CachedChunk::default(), AtomicUsize::new(0));
+        let get = |key: &[u64]| {
+            cached.get_or_encode(key, || {
+                encoded.fetch_add(1, Ordering::Relaxed);
+                CompressedChunk { deflated: Box::default(), crc: Crc::new() }
+            })
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| get(&[1]));
+            }
+        });
+        assert_eq!(encoded.load(Ordering::Relaxed), 1);
+        get(&[2]);
+        assert_eq!(encoded.load(Ordering::Relaxed), 2, "another key, another text");
+    }
+
+    #[test]
+    fn a_copy_keeps_what_the_original_invalidates() {
+        let chunk = || CompressedChunk { deflated: Box::default(), crc: Crc::new() };
+        let mut original = Arc::new(CachedChunk::default());
+        let first = original.get_or_encode(&[], chunk);
+        let copy = Arc::clone(&original);
+        assert!(!CachedChunk::is_empty(&mut original));
+        CachedChunk::invalidate(&mut original);
+        assert!(CachedChunk::is_empty(&mut original));
+        assert!(Arc::ptr_eq(&copy.get_or_encode(&[], chunk), &first));
+        assert!(!Arc::ptr_eq(&original.get_or_encode(&[], chunk), &first));
     }
 }

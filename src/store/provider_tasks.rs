@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::blocks::{Block, BlockList};
 use super::vocabulary::Vocabulary;
-use super::{PollTarget, Slot, TaskChanges, TaskList, row_index};
+use super::{PollTarget, Slot, TaskChanges, TaskList, to_index};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Limits, Provider};
 use crate::observation::{PollOutcome, State};
 use crate::record::{PollTime, TaskRecord, TrackedTask, Transition};
-use crate::task::Task;
-use crate::task::TaskIndex;
-use parking_lot::Mutex;
+use crate::task::{Task, TaskIndex};
 
 /// Smallest step back of `shown_since` that is a clock adjustment or a longer `retain_finished`, and
 /// not the order in which concurrent scrapes got the lock.
@@ -107,23 +107,23 @@ impl ProviderTasks {
     ) -> Option<Transition> {
         let at = PollTime { wall: self.clock.now(), monotonic: self.clock.monotonic() };
         let mut table = self.table.lock();
-        let position = table.position(slot)?;
+        let position = table.block_position(slot)?;
         let stuck_after = table.limits.stuck_after;
         let mut outcome = outcome.clone();
         table.vocabulary.limit(&mut outcome);
-        table.update(slot.index, position, |tracked| {
+        table.update(slot.row, position, |tracked| {
             let transition = tracked.apply(&outcome, at, stuck_after);
             before_visible(tracked, &transition);
             transition
         })
     }
 
-    /// Limits the number of distinct words: replaces those of an answer that are over the limit.
+    /// Limits the number of distinct words: replaces those of an outcome that are over the limit.
     pub(crate) fn limit_words(&self, outcome: &mut PollOutcome) {
         self.table.lock().vocabulary.limit(outcome);
     }
 
-    /// Returns the code of an answer, replaced if it is over the limit of distinct codes.
+    /// Returns the code of a response, replaced if it is over the limit of distinct codes.
     pub(crate) fn limit_code(&self, code: &Arc<str>) -> Arc<str> {
         let mut code = Arc::clone(code);
         self.table.lock().vocabulary.limit_code(&mut code);
@@ -258,19 +258,19 @@ impl TaskTable {
         }
     }
 
-    fn position(&self, slot: Slot) -> Option<BlockPosition> {
-        let row = self.rows.get(row_index(slot.index))?;
+    fn block_position(&self, slot: Slot) -> Option<BlockPosition> {
+        let row = self.rows.get(slot.row_index())?;
         row.position.filter(|_| row.generation == slot.generation)
     }
 
     fn get(&self, slot: Slot) -> Option<&TrackedTask> {
-        let BlockPosition { partition, index } = self.position(slot)?;
-        self.blocks(partition).get(row_index(index))
+        let BlockPosition { partition, index } = self.block_position(slot)?;
+        self.blocks(partition).get(to_index(index))
     }
 
     fn slot(&self, row: u32) -> Option<Slot> {
-        let generation = self.rows.get(row_index(row))?.generation;
-        Some(Slot { index: row, generation })
+        let generation = self.rows.get(to_index(row))?.generation;
+        Some(Slot { row, generation })
     }
 
     fn partitions(&self) -> impl Iterator<Item = &BlockList> {
@@ -309,7 +309,7 @@ impl TaskTable {
         apply: impl FnOnce(&mut TrackedTask) -> Transition,
     ) -> Option<Transition> {
         let BlockPosition { partition, index } = position;
-        let transition = self.blocks_mut(partition).update(row_index(index), apply)?;
+        let transition = self.blocks_mut(partition).update(to_index(index), apply)?;
         if transition.from != transition.to {
             self.count(Some(transition.from), Some(transition.to));
         }
@@ -351,17 +351,17 @@ impl TaskTable {
 
     /// Removes the task of a row from its blocks.
     fn remove(&mut self, row: u32) -> Option<TrackedTask> {
-        let BlockPosition { partition, index } = self.rows.get(row_index(row))?.position?;
-        let (tracked, moved) = self.blocks_mut(partition).swap_remove(row_index(index))?;
+        let BlockPosition { partition, index } = self.rows.get(to_index(row))?.position?;
+        let (tracked, moved) = self.blocks_mut(partition).swap_remove(to_index(index))?;
         if let Some(moved) = moved {
-            self.set_position(moved, Some((partition, row_index(index))));
+            self.set_position(moved, Some((partition, to_index(index))));
         }
         self.set_position(row, None);
         Some(tracked)
     }
 
     fn set_position(&mut self, row: u32, position: Option<(Partition, usize)>) {
-        if let Some(row) = self.rows.get_mut(row_index(row)) {
+        if let Some(row) = self.rows.get_mut(to_index(row)) {
             row.position = position.and_then(|(partition, index)| {
                 Some(BlockPosition { partition, index: u32::try_from(index).ok()? })
             });
@@ -373,7 +373,7 @@ impl TaskTable {
         let slot = self.slot(row)?;
         let tracked = self.remove(row)?;
         self.count(Some(tracked.state()), None);
-        if let Some(row) = self.rows.get_mut(row_index(row)) {
+        if let Some(row) = self.rows.get_mut(to_index(row)) {
             row.generation = row.generation.wrapping_add(1);
         }
         self.free.push(row);
@@ -383,9 +383,9 @@ impl TaskTable {
     /// Replaces the task of a row by one whose labels or params differ.
     fn replace_task(&mut self, row: u32, task: Task) -> Option<PollTarget> {
         let slot = self.slot(row)?;
-        let BlockPosition { partition, index } = self.position(slot)?;
+        let BlockPosition { partition, index } = self.block_position(slot)?;
         let target = PollTarget::new(slot, &task);
-        self.blocks_mut(partition).update(row_index(index), |tracked| tracked.task = task)?;
+        self.blocks_mut(partition).update(to_index(index), |tracked| tracked.task = task)?;
         Some(target)
     }
 

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::config::{Limits, load_text};
 use crate::observation::{Failure, Observation, PollOutcome, Reason};
-use crate::record::tests::{STUCK_AFTER, at, failure, record, task};
+use crate::record::tests::{STUCK_AFTER, at, failure, task, tracked};
 
 /// Returns a provider with one task, and the slot of the task.
 fn provider() -> (Arc<ProviderTasks>, Slot) {
@@ -26,7 +26,7 @@ fn provider_with(recovered: &mut HashMap<Arc<str>, TaskRecord>) -> (Arc<Provider
     let diff = tasks.diff(vec![task("t")]);
     let provider = &loaded.config.providers[0];
     Arc::clone(&tasks).apply_diff(provider, diff, recovered, at(0));
-    (tasks, Slot { index: 0, generation: 0 })
+    (tasks, Slot { row: 0, generation: 0 })
 }
 
 #[test]
@@ -50,9 +50,9 @@ fn a_removed_provider_ignores_polls() {
 type Shown = [HashSet<String>; 3];
 
 /// Adds the label values of a record.
-fn show(record: &TrackedTask, shown: &mut Shown) {
+fn show(tracked: &TrackedTask, shown: &mut Shown) {
     let values =
-        [record.status(), record.job_type().unwrap_or_default(), record.error().unwrap().1];
+        [tracked.status(), tracked.job_type().unwrap_or_default(), tracked.error().unwrap().1];
     for (value, shown) in values.into_iter().zip(shown) {
         shown.insert(value.to_owned());
     }
@@ -74,11 +74,11 @@ fn words_over_the_limit_become_other() {
     let mut shown = Shown::default();
     let mut poll = |outcome: PollOutcome| {
         // A kind stays, so each is that of a task of its own.
-        let mut other = record();
+        let mut other = tracked();
         let mut admitted = outcome.clone();
         tasks.limit_words(&mut admitted);
         other.apply(&admitted, at(1), STUCK_AFTER);
-        tasks.record_poll(slot, &outcome, |record, _| show(record, &mut shown));
+        tasks.record_poll(slot, &outcome, |tracked, _| show(tracked, &mut shown));
         show(&other, &mut shown);
         (other.status().to_owned(), other.error().unwrap().1.to_owned())
     };
@@ -101,9 +101,9 @@ fn words_over_the_limit_become_other() {
 
 #[test]
 fn recovered_words_count_towards_the_limit() {
-    let mut known = TaskRecord::new(at(0));
-    known.observe(&failed(0), at(1));
-    let (tasks, slot) = provider_with(&mut HashMap::from([("t".into(), known)]));
+    let mut record = TaskRecord::new(at(0));
+    record.observe(&failed(0), at(1));
+    let (tasks, slot) = provider_with(&mut HashMap::from([("t".into(), record)]));
     for number in 1..200 {
         tasks.record_poll(slot, &Ok(failed(number)), |_, _| {});
     }

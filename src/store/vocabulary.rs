@@ -24,7 +24,7 @@ impl Vocabulary {
         self.codes.declare(mapping.named_codes().map(|code| bounded(code).into()));
     }
 
-    /// Replaces the words of an answer that are over the limit.
+    /// Replaces the words of an outcome that are over the limit.
     pub fn limit(&mut self, outcome: &mut PollOutcome) {
         match outcome {
             Ok(observation) => {

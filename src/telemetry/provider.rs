@@ -66,7 +66,7 @@ pub struct ProviderTelemetry {
     failures: [(Reason, IntCounter); Reason::ALL.len()],
     unknown_statuses: IntCounter,
     probes: [(ProbeResult, IntCounter); ProbeResult::ALL.len()],
-    odd_answers: [(OddField, IntCounter); OddField::ALL.len()],
+    odd_values: [(OddField, IntCounter); OddField::ALL.len()],
     http_responses: DynamicCounters,
     codes: DynamicCounters,
     finished: Mutex<FinishTotals>,
@@ -99,7 +99,7 @@ impl ProviderTelemetry {
                 let labels = [("provider", provider), ("result", result.as_str())];
                 (result, int_counter(&family::PROBES, &labels))
             }),
-            odd_answers: OddField::ALL.map(|field| {
+            odd_values: OddField::ALL.map(|field| {
                 let labels = [("provider", provider), ("field", field.as_str())];
                 (field, int_counter(&family::ODD_ANSWERS, &labels))
             }),
@@ -151,14 +151,14 @@ impl ProviderTelemetry {
         self.up.set(i64::from(up));
     }
 
-    /// Counts an answer whose status is not in the mapping.
+    /// Counts an observation whose status is not in the mapping.
     pub(crate) fn count_unknown_status(&self) {
         self.unknown_statuses.inc();
     }
 
-    /// Counts a value of an answer that was not believed.
+    /// Counts an implausible value of an observation.
     pub(crate) fn count_odd_value(&self, field: OddField) {
-        let odd = self.odd_answers.iter().find(|(known, _)| *known == field);
+        let odd = self.odd_values.iter().find(|(known, _)| *known == field);
         odd.inspect(|(_, total)| total.inc());
     }
 
@@ -200,7 +200,7 @@ impl ProviderTelemetry {
         families.extend(self.failures.iter().flat_map(|(_, total)| total.collect()));
         families.extend(self.probes.iter().flat_map(|(_, total)| total.collect()));
         families.extend(self.due.collect(now));
-        families.extend(self.odd_answers.iter().flat_map(|(_, total)| total.collect()));
+        families.extend(self.odd_values.iter().flat_map(|(_, total)| total.collect()));
         families.extend(self.finished.lock().collect(provider));
         families.extend([self.http_responses.collect(now), self.codes.collect(now)]);
         families

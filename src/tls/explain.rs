@@ -8,9 +8,9 @@ use rustls::{
 use crate::duration;
 use crate::printable::excerpt;
 
-/// Most names of a certificate that are listed; it may have thousands.
+/// Maximum number of names of a certificate that are listed; it may have thousands.
 const MAX_NAMES: usize = 5;
-/// Most characters of a name, or of a text from elsewhere, that are shown.
+/// Maximum number of characters of a name, or of a text from elsewhere, that are shown.
 const MAX_CHARS: usize = 100;
 
 /// Peer of a connection.

@@ -56,12 +56,12 @@ fn write_tasks(
 ) -> io::Result<()> {
     out.write_all(b"{\"tasks\":[")?;
     let mut separator = "\n";
-    for view in tasks {
-        for record in view.tasks() {
-            if filter.matches(record, view.stuck_after, now) {
+    for list in tasks {
+        for tracked in list.tasks() {
+            if filter.matches(tracked, list.stuck_after, now) {
                 out.write_all(separator.as_bytes())?;
                 separator = ",\n";
-                serde_json::to_writer(&mut *out, &describe(record, view.stuck_after, now))?;
+                serde_json::to_writer(&mut *out, &describe(tracked, list.stuck_after, now))?;
             }
         }
     }
@@ -69,9 +69,9 @@ fn write_tasks(
 }
 
 /// Describes a task in the terms of the metrics; unknown values are null.
-fn describe(record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Value {
+fn describe(tracked: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Value {
     let seconds = |moment: Timestamp| micros(moment.micros());
-    let common = &record.task.common;
+    let common = &tracked.task.common;
     let labels: Map<_, _> = common
         .labels
         .iter()
@@ -79,24 +79,24 @@ fn describe(record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Valu
         .collect();
     json!({
         "provider": &*common.provider,
-        "task_id": &*record.task.id,
+        "task_id": &*tracked.task.id,
         "labels": labels,
-        "state": record.state().as_str(),
-        "status": record.status(),
-        "final": record.is_final(),
-        "stuck": record.is_stuck(stuck_after, now),
-        "up": record.up(),
-        "error": record.error().map(|(reason, code)| json!({"reason": reason, "code": code})),
-        "job_type": record.job_type(),
-        "progress_ratio": record.progress(),
-        "since": record.enqueued_since(),
-        "enqueue_timestamp_seconds": seconds(record.enqueued()),
-        "queue_age_seconds": record.queue_age(now).map(|age| age.as_secs_f64()),
-        "waited_seconds": record.queue_age(now).map(|_| record.waited(now).as_secs_f64()),
-        "state_timestamp_seconds": seconds(record.state_since()),
-        "duration_seconds": record.duration().map(|duration| duration.as_secs_f64()),
-        "last_poll_timestamp_seconds": record.last_poll().map(seconds),
-        "last_success_timestamp_seconds": record.last_success().map(seconds),
+        "state": tracked.state().as_str(),
+        "status": tracked.status(),
+        "final": tracked.is_final(),
+        "stuck": tracked.is_stuck(stuck_after, now),
+        "up": tracked.up(),
+        "error": tracked.error().map(|(reason, code)| json!({"reason": reason, "code": code})),
+        "job_type": tracked.job_type(),
+        "progress_ratio": tracked.progress(),
+        "since": tracked.enqueued_since(),
+        "enqueue_timestamp_seconds": seconds(tracked.enqueued()),
+        "queue_age_seconds": tracked.queue_age(now).map(|age| age.as_secs_f64()),
+        "waited_seconds": tracked.queue_age(now).map(|_| tracked.waited(now).as_secs_f64()),
+        "state_timestamp_seconds": seconds(tracked.state_since()),
+        "duration_seconds": tracked.duration().map(|duration| duration.as_secs_f64()),
+        "last_poll_timestamp_seconds": tracked.last_poll().map(seconds),
+        "last_success_timestamp_seconds": tracked.last_success().map(seconds),
     })
 }
 

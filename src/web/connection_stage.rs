@@ -44,7 +44,7 @@ pub enum WaitingFor {
     /// The end of a TLS handshake or of the head of a request.
     Head,
     /// A response, or its reader.
-    Answer,
+    Response,
 }
 
 impl ConnectionStage {
@@ -77,7 +77,7 @@ impl ConnectionStage {
     /// Notes that the head of a request is complete.
     pub fn begin_request(&self) {
         let mut state = self.0.lock();
-        (state.waiting, state.since) = (WaitingFor::Answer, Instant::now());
+        (state.waiting, state.since) = (WaitingFor::Response, Instant::now());
         state.unanswered += 1;
     }
 
@@ -101,7 +101,7 @@ impl ConnectionStage {
     /// Notes that the client took a part of a response.
     pub fn progress(&self) {
         let mut state = self.0.lock();
-        if state.waiting == WaitingFor::Answer {
+        if state.waiting == WaitingFor::Response {
             state.since = Instant::now();
         }
     }
@@ -123,7 +123,7 @@ impl ConnectionStage {
         let state = self.0.lock();
         match state.waiting {
             WaitingFor::Head => Some(state.since + HEADER_TIMEOUT),
-            WaitingFor::Answer => None,
+            WaitingFor::Response => None,
             WaitingFor::Request => Some(state.since + IDLE_TIMEOUT),
         }
     }
@@ -165,10 +165,10 @@ mod tests {
         stage.begin_answer();
         stage.begin_request();
         stage.end_answer();
-        assert_eq!((stage.waiting(), stage.read_deadline()), (WaitingFor::Answer, None));
+        assert_eq!((stage.waiting(), stage.read_deadline()), (WaitingFor::Response, None));
         // Bytes of the third request do not make the connection wait for its head.
         stage.begin_head();
-        assert_eq!(stage.waiting(), WaitingFor::Answer);
+        assert_eq!(stage.waiting(), WaitingFor::Response);
         stage.begin_answer();
         assert_eq!(stage.send_deadline(), Some(Instant::now() + RESPONSE_TIMEOUT));
         stage.end_answer();
@@ -187,6 +187,6 @@ mod tests {
         stage.begin_request();
         tokio::time::advance(Duration::from_secs(3)).await;
         stage.progress();
-        assert_eq!(stage.idleness(), (WaitingFor::Answer, start + Duration::from_secs(6)));
+        assert_eq!(stage.idleness(), (WaitingFor::Response, start + Duration::from_secs(6)));
     }
 }

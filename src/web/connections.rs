@@ -76,7 +76,7 @@ impl OpenConnections {
         let permit = match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
-                self.evict_idlest(WaitingFor::Answer);
+                self.evict_idlest(WaitingFor::Response);
                 Arc::clone(&self.permits).acquire_owned().await.ok()?
             }
         };

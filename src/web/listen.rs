@@ -25,8 +25,7 @@ use tower::ServiceExt;
 use super::auth::ClientAddress;
 use super::config::reloadable::ReloadableWebConfig;
 use super::connection_stage::{ConnectionStage, HEADER_TIMEOUT, WaitingFor};
-use super::connections::FdReserve;
-use super::connections::{ConnectionSlot, MAX_HEAD_BYTES, OpenConnections};
+use super::connections::{ConnectionSlot, FdReserve, MAX_HEAD_BYTES, OpenConnections};
 use super::middleware::GuardedBody;
 use super::timeouts::{ReadTimeout, WriteTimeout};
 use crate::telemetry::web::CloseReason;
@@ -273,24 +272,24 @@ mod tests {
         String::from_utf8(head).unwrap()
     }
 
-    /// A client that keeps sending requests is answered, and its connection ends nevertheless.
+    /// A client that keeps sending requests gets responses, and its connection ends nevertheless.
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_is_too_old_ends_with_an_answer() {
+    async fn a_connection_that_is_too_old_ends_with_a_response() {
         let (mut near, far) = duplex(64 << 10);
         let (client, _) = client();
         let (_stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(serve_connection(far, client, Router::new(), stopped));
         let start = Instant::now();
-        let mut answers = 0;
-        let mut answer = String::new();
-        while !answer.contains("connection: close") {
+        let mut responses = 0;
+        let mut response = String::new();
+        while !response.contains("connection: close") {
             assert!(start.elapsed() < MAX_AGE + Duration::from_secs(30));
-            answer = request(&mut near).await;
-            assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
-            answers += 1;
+            response = request(&mut near).await;
+            assert!(response.starts_with("HTTP/1.1 404"), "{response}");
+            responses += 1;
             tokio::time::advance(Duration::from_secs(30)).await;
         }
-        assert_eq!(answers, 11);
+        assert_eq!(responses, 11);
         serving.await.unwrap();
     }
 

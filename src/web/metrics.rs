@@ -9,8 +9,7 @@ use http::{HeaderMap, HeaderValue};
 use prometheus::proto::MetricFamily;
 
 use super::negotiation;
-use super::stream::ComputePermits;
-use super::stream::stream;
+use super::stream::{ComputePermits, stream};
 use crate::exposition;
 use crate::store::Snapshot;
 
@@ -155,21 +154,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_answer_is_made_at_a_time_and_a_slow_reader_keeps_no_other_from_its_turn() {
+    async fn one_response_is_made_at_a_time_and_a_slow_reader_keeps_no_other_from_its_turn() {
         let compute_permits = ComputePermits::with_limit(1);
-        let answer =
+        let response =
             || respond(&HeaderMap::new(), many(TASKS), Vec::new(), compute_permits.clone(), |_| {});
         let held = {
             let compute_permits = compute_permits.clone();
             tokio::task::spawn_blocking(move || compute_permits.acquire()).await.unwrap()
         };
-        let mut waits = answer().into_body();
+        let mut waits = response().into_body();
         let frame = std::future::poll_fn(|context| Pin::new(&mut waits).poll_frame(context));
         assert!(tokio::time::timeout(Duration::from_millis(50), frame).await.is_err());
         drop(held);
         // One response without a reader, and one with a reader.
-        let unread = answer();
-        assert!(to_bytes(answer().into_body(), usize::MAX).await.is_ok());
+        let unread = response();
+        assert!(to_bytes(response().into_body(), usize::MAX).await.is_ok());
         drop((unread, waits));
     }
 }

@@ -104,15 +104,15 @@ impl FailedPoll {
     }
 }
 
-/// Maximum number of lines of a rejected reload on the page: some five mistakes, so that the
-/// providers below remain visible.
-const REFUSAL_LINES: usize = 20;
+/// Maximum number of lines of a rejected reload on the page: some five diagnostics, so that
+/// the providers below remain visible.
+const MAX_ERROR_LINES: usize = 20;
 
 #[derive(Template)]
 #[template(path = "landing.html")]
 struct LandingPage<'a> {
     head: PageHead<'a>,
-    refusal: Option<String>,
+    reload_error: Option<String>,
     states: [observation::State; observation::State::ALL.len()],
     providers: Vec<ProviderRow>,
     failures: Vec<FailedPoll>,
@@ -142,7 +142,7 @@ pub async fn landing(
         let failures = web.history.newest().into_iter();
         ok_page(&LandingPage {
             head: PageHead::new(&web),
-            refusal: web.manager.refusal().map(|refusal| excerpt(&refusal)),
+            reload_error: web.manager.reload_error().map(|error| excerpt(&error)),
             states: observation::State::ALL,
             providers: snapshot.providers.iter().map(provider_row).collect(),
             failures: failures.map(|entry| FailedPoll::new(&entry, snapshot.now)).collect(),
@@ -151,29 +151,29 @@ pub async fn landing(
     .await
 }
 
-/// Returns the first mistakes; the log has the others.
-fn excerpt(refusal: &str) -> String {
-    let mut lines: Vec<_> = refusal.lines().take(REFUSAL_LINES + 1).collect();
-    if lines.len() > REFUSAL_LINES {
+/// Returns the first diagnostics; the log has the others.
+fn excerpt(error: &str) -> String {
+    let mut lines: Vec<_> = error.lines().take(MAX_ERROR_LINES + 1).collect();
+    if lines.len() > MAX_ERROR_LINES {
         lines.pop();
         lines.push("…");
     }
     lines.join("\n")
 }
 
-fn provider_row(view: &ProviderSummary) -> ProviderRow {
-    let of_provider = ("provider", &*view.name);
+fn provider_row(summary: &ProviderSummary) -> ProviderRow {
+    let of_provider = ("provider", &*summary.name);
     let count = |count: u64, narrowed: (&str, &str)| LinkedCount {
         text: format::count(count),
         link: (count > 0).then(|| format::tasks_link(&[of_provider, narrowed])),
     };
-    let states = observation::State::ALL.into_iter().zip(view.tasks);
-    let oldest = view.oldest.iter().max().copied().unwrap_or_default();
+    let states = observation::State::ALL.into_iter().zip(summary.tasks);
+    let oldest = summary.oldest.iter().max().copied().unwrap_or_default();
     ProviderRow {
-        name: format::short(&view.name),
+        name: format::short(&summary.name),
         link: format::tasks_link(&[of_provider]),
         counts: states.map(|(state, tasks)| count(tasks, ("state", state.as_str()))).collect(),
-        stuck: count(view.stuck, ("stuck", "true")),
+        stuck: count(summary.stuck, ("stuck", "true")),
         oldest: format::rough(oldest),
     }
 }
@@ -216,7 +216,7 @@ pub async fn task(
 
 fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
     let (now, tasks) = web.manager.store.tasks(Some(provider));
-    let found = tasks.iter().find_map(|view| Some((view.find(id)?, view)));
+    let found = tasks.iter().find_map(|list| Some((list.find(id)?, list)));
     let history = web.history.of(provider, id);
     let config = web.manager.config();
     let is_configured = config.providers.iter().any(|known| *known.name == *provider);
@@ -251,12 +251,12 @@ fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
         id: format::whole(id),
         short: format::short(id),
         problem,
-        troubles: found.map_or_else(Vec::new, |(record, view)| {
-            troubles(record, view.stuck_after, history.first(), now)
+        troubles: found.map_or_else(Vec::new, |(tracked, list)| {
+            troubles(tracked, list.stuck_after, history.first(), now)
         }),
         links,
-        facts: found.map_or_else(Vec::new, |(record, view)| {
-            facts(record, view.stuck_after, history.first(), now)
+        facts: found.map_or_else(Vec::new, |(tracked, list)| {
+            facts(tracked, list.stuck_after, history.first(), now)
         }),
         failures: history.iter().map(|entry| FailedPoll::new(entry, now)).collect(),
     };

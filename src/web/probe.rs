@@ -67,7 +67,7 @@ pub async fn probe(
     headers: HeaderMap,
 ) -> Response {
     match ProbeParams::parse(&query.unwrap_or_default()) {
-        Ok(params) => answer(&web, params, &headers).await,
+        Ok(params) => respond(&web, params, &headers).await,
         Err(message) => Err(message),
     }
     .unwrap_or_else(|message| (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response())
@@ -92,7 +92,7 @@ fn budget(headers: &HeaderMap) -> Result<Option<Duration>, String> {
     }
 }
 
-async fn answer(
+async fn respond(
     web: &WebState,
     params: ProbeParams,
     headers: &HeaderMap,
@@ -124,12 +124,12 @@ async fn answer(
     }
     let success = !outcomes.is_empty() && outcomes.iter().all(Result::is_ok);
     let stuck_after = client.provider.limits.stuck_after;
-    let mut record = TrackedTask::new(task, now);
+    let mut tracked = TrackedTask::new(task, now);
     for outcome in &outcomes {
-        record.apply(outcome, now, stuck_after);
+        tracked.apply(outcome, now, stuck_after);
     }
     // A task that was not polled has no metrics.
-    let records = Some(record).filter(|_| !outcomes.is_empty());
+    let records = Some(tracked).filter(|_| !outcomes.is_empty());
     let tasks = TaskList::of(records, stuck_after);
     let snapshot = Snapshot::of(vec![tasks], now);
     let probe = telemetry::probe_families(success, start.elapsed());

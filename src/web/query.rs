@@ -110,10 +110,10 @@ impl TaskFilter {
     }
 
     /// Reports whether a task of the provider matches.
-    pub fn matches(&self, record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> bool {
-        self.state.is_none_or(|state| record.state() == state)
-            && self.stuck.is_none_or(|stuck| record.is_stuck(stuck_after, now) == stuck)
-            && self.task_id.as_ref().is_none_or(|id| **id == *record.task.id)
+    pub fn matches(&self, tracked: &TrackedTask, stuck_after: Duration, now: Timestamp) -> bool {
+        self.state.is_none_or(|state| tracked.state() == state)
+            && self.stuck.is_none_or(|stuck| tracked.is_stuck(stuck_after, now) == stuck)
+            && self.task_id.as_ref().is_none_or(|id| **id == *tracked.task.id)
     }
 }
 

@@ -64,7 +64,7 @@ impl<R> ReadTimeout<R> {
                 Some(deadline) if deadline <= now => {
                     self.stage.close(match self.stage.waiting() {
                         WaitingFor::Request => CloseReason::Idle,
-                        WaitingFor::Head | WaitingFor::Answer => CloseReason::Head,
+                        WaitingFor::Head | WaitingFor::Response => CloseReason::Head,
                     });
                     return Poll::Ready(io::ErrorKind::TimedOut.into());
                 }
@@ -103,7 +103,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for ReadTimeout<R> {
         let this = &mut *self;
         let before = buf.filled().len();
         let read = match this.stage.waiting() {
-            WaitingFor::Answer => Pin::new(&mut this.reader).poll_read(cx, buf),
+            WaitingFor::Response => Pin::new(&mut this.reader).poll_read(cx, buf),
             WaitingFor::Head | WaitingFor::Request => {
                 read_piece(Pin::new(&mut this.reader), cx, buf)
             }

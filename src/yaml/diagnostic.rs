@@ -10,8 +10,8 @@ use super::span::{Location, Position};
 use super::tree::{NodeKind, YamlNode};
 use crate::printable::{is_invisible, is_printable};
 
-/// The most diagnostics that are kept and shown, the first ones of the text. The rest are counted, since
-/// a list may have millions. More than a screen helps no reader.
+/// Maximum number of diagnostics that are kept and shown, the first ones of the text. The rest are
+/// counted, since a list may have millions. More than a screen helps no reader.
 const MAX_SHOWN: usize = 50;
 /// The number of characters of a line that are shown around the column.
 const EXCERPT_CHARS: usize = 120;

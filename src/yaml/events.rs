@@ -1,8 +1,9 @@
 //! The events of a YAML text, one after another, so that memory is used only for those that are kept.
 
 use super::span::Position;
-use granit_parser::{ErrorKind, ScanError};
-use granit_parser::{Event as Parsed, Marker, Parser, ScalarStyle, Span, StrInput, options};
+use granit_parser::{
+    ErrorKind, Event as Parsed, Marker, Parser, ScalarStyle, ScanError, Span, StrInput, options,
+};
 use std::borrow::Cow;
 
 /// The greatest depth of nested lists and blocks, in brackets and by indentation: trees are traversed

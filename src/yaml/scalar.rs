@@ -10,9 +10,9 @@ use serde::de::{self, Deserializer, Visitor};
 
 use crate::duration;
 
-/// The largest body, in bytes: 1 GiB. Each request under way may hold one in memory.
+/// Maximum size of a body, in bytes: 1 GiB. Each request under way may hold one in memory.
 const MAX_SIZE: u64 = 1 << 30;
-/// The largest count. Nothing that is counted here is ever larger, and it fits every integer.
+/// Maximum of a count. Nothing that is counted here is ever larger, and it fits every integer.
 const MAX_COUNT: u64 = 1_000_000_000;
 /// The smallest share. With less, a probe would not be admitted while its client waits.
 const MIN_SHARE: f64 = 0.001;

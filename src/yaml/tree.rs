@@ -11,20 +11,20 @@ use super::events::{ByteSpan, EventKind, SyntaxError, YamlEvent, YamlEvents};
 use super::span::{Location, Position};
 use std::collections::HashMap;
 
-/// The largest YAML file that is read, in bytes. A million tasks with labels fit; lists beyond
+/// Maximum size of a YAML file, in bytes. A million tasks with labels fit; lists beyond
 /// that belong into `*.txt`, which take less time.
 pub const MAX_YAML_BYTES: usize = 64 << 20;
-/// The most nodes of a tree: a thousand providers have fewer, and a task far fewer. A node takes some
-/// hundred bytes by the time it is decoded.
+/// Maximum number of nodes of a tree: a thousand providers have fewer, and a task far fewer. A node
+/// takes some hundred bytes by the time it is decoded.
 const MAX_TREE_NODES: usize = 100_000;
-/// The most nodes that aliases may add to those of the text.
+/// Maximum number of nodes that aliases may add to those of the text.
 const MAX_ALIASED_NODES: usize = 100_000;
-/// The most bytes of text that aliases may add.
+/// Maximum number of bytes of text that aliases may add.
 const MAX_ALIASED_BYTES: usize = 4 << 20;
-/// The most nodes that are kept for aliases, and the most bytes of their texts.
+/// Maximum number of nodes that are kept for aliases, and of the bytes of their texts.
 const MAX_KEPT_NODES: usize = 20_000;
 const MAX_KEPT_BYTES: usize = 4 << 20;
-/// The most anchors of a text. The parser remembers each.
+/// Maximum number of anchors of a text. The parser remembers each.
 const MAX_ANCHORS: usize = 10_000;
 
 /// A value or a key.

@@ -98,11 +98,11 @@ impl Fleet {
             self.store.apply_config(&config.providers, tasks).into_iter().enumerate()
         {
             for slot in changes.removed {
-                self.open.remove(&(provider, slot.index));
-                self.ended.remove(&(provider, slot.index));
+                self.open.remove(&(provider, slot.row));
+                self.ended.remove(&(provider, slot.row));
             }
             for placed in changes.added {
-                self.open.insert((provider, placed.slot.index), placed.slot);
+                self.open.insert((provider, placed.slot.row), placed.slot);
             }
             self.providers.push(changes.tasks);
         }

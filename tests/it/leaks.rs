@@ -188,7 +188,7 @@ fn no_secret_is_ever_said() {
             let reply = exporter.get(&target);
             assert_silent(&format!("{:?}\n{}", reply.headers, reply.text()), &target);
         }
-        // Mistakes on and beside the lines with secrets, and files that are gone.
+        // Errors on and beside the lines with secrets, and files that are gone.
         for (from, to) in [
             ("credentials: zq-bearer-1", "credentials: [zq-bearer-1]"),
             ("credentials: zq-bearer-1", "credential: zq-bearer-1"),
@@ -216,7 +216,7 @@ fn no_secret_is_ever_said() {
             assert_ne!(broken, config, "{from}");
             let reply = exporter.reload(&broken);
             assert_eq!(reply.status, 500, "{to}: {}", reply.text());
-            assert_silent(reply.text(), &format!("the refusal of {to}"));
+            assert_silent(reply.text(), &format!("the rejection of {to}"));
             if format == "json" {
                 // A check knows no format.
                 continue;
@@ -240,7 +240,7 @@ fn no_secret_is_ever_said() {
             exporter.process.dir.write(name, "");
         }
         let reply = http::send(exporter.address, "POST", "/-/reload", &[], "").unwrap();
-        assert_silent(reply.text(), "the refusal of empty files");
+        assert_silent(reply.text(), "the rejection of empty files");
         assert_silent(&exporter.process.log(), "the log");
         // They went where they belong and came back, or this test would show nothing.
         let masked = exporter.get("/metrics").text().matches("<secret>").count();

@@ -50,7 +50,7 @@ fn a_list_of_tasks_that_is_none_is_told_once_and_changes_nothing() {
     let follow = ["--config.enable-auto-reload", "--config.auto-reload-interval=50ms"];
     let exporter = Exporter::start_in(dir, &follow);
     let log = || exporter.process.log();
-    let refusals = || log().matches("configuration not reloaded").count();
+    let rejections = || log().matches("configuration not reloaded").count();
     let mut told = 0;
     for (odd, says) in ODD.into_iter().filter(|(odd, _)| *odd != "a directory") {
         for name in ["tasks/odd.txt", "tasks/odd.yml"] {
@@ -61,7 +61,7 @@ fn a_list_of_tasks_that_is_none_is_told_once_and_changes_nothing() {
             let polls = gateway.requests("running-1");
             until("polls go on", || gateway.requests("running-1") > polls + 5);
             told += 1;
-            assert_eq!(refusals(), told, "{odd}: {}", log());
+            assert_eq!(rejections(), told, "{odd}: {}", log());
             let told = format!("cannot read a task file: {says}");
             assert!(log().contains(&told), "{odd}: {}", log());
             take_away(&path);

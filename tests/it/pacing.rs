@@ -99,7 +99,7 @@ fn refused_credentials_leave_one_poll_at_a_time_until_there_are_new_ones() {
         let refused = samples.value("aitask_poll_failures_total", &[("reason", "auth")])?;
         (refused >= 1.0).then(asked)
     });
-    // The pause starts at the first refusal; what was under way then may still end.
+    // The pause starts at the first rejection; what was under way then may still end.
     assert!(first <= 8, "{first} requests with refused credentials");
     until("polls that try the credentials", || asked() >= first + 3);
     let samples = exporter.scrape();

@@ -179,7 +179,7 @@ fn an_id_for_which_the_credentials_are_refused_stops_no_polls() {
         assert_eq!(samples.value("aitask_provider_up", &[]), Some(1.0));
         // After 200 ms, then after twice the time, four times, …
         let asked = gateway.requests("unauthorized-1");
-        assert!(asked <= 9, "{asked} probes in spite of refusals");
+        assert!(asked <= 9, "{asked} probes in spite of rejections");
     });
 }
 

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aitask_exporter::clock::Timestamp;
-use aitask_exporter::exposition::BodyWriter;
-use aitask_exporter::exposition::{Format, write};
+use aitask_exporter::exposition::{BodyWriter, Format, write};
 use aitask_exporter::label::bounded;
 use aitask_exporter::observation::{Failure, Observation, Reason, State};
 use aitask_exporter::record::TrackedTask;
@@ -30,7 +29,7 @@ pub fn run(data: &[u8]) {
     let provider: Arc<str> = bounded(texts.next().unwrap_or_default()).into();
     let telemetry = Telemetry::new();
     let counted = telemetry.provider(&provider);
-    let mut records = Vec::new();
+    let mut tasks = Vec::new();
     let mut told = BTreeSet::new();
     while let Some(id) = texts.next() {
         let mut label = || bounded(texts.next().unwrap_or_default()).into_owned();
@@ -40,12 +39,12 @@ pub fn run(data: &[u8]) {
         }
         let labels = [("own".into(), own.as_str().into())].into();
         let common = TaskCommon { provider: Arc::clone(&provider), labels, params: [].into() };
-        let record = TrackedTask::new(Task { id: id.into(), common: Arc::new(common) }, NOW);
-        records.push(lived(record, [&status, &job_type, &code], dice.as_bytes()));
+        let tracked = TrackedTask::new(Task { id: id.into(), common: Arc::new(common) }, NOW);
+        tasks.push(lived(tracked, [&status, &job_type, &code], dice.as_bytes()));
         counted.count_code(&code);
         told.insert((id.to_owned(), own));
     }
-    let most = MOST_OF_A_TASK * records.len();
+    let most = MOST_OF_A_TASK * tasks.len();
     let snapshot = Snapshot {
         providers: vec![ProviderSummary {
             name: provider,
@@ -55,7 +54,7 @@ pub fn run(data: &[u8]) {
             stuck: u64::MAX,
             unlisted: u64::MAX,
         }],
-        ..Snapshot::of(vec![TaskList::of(records, Duration::from_secs(1))], NOW)
+        ..Snapshot::of(vec![TaskList::of(tasks, Duration::from_secs(1))], NOW)
     };
     let registry = telemetry.gather();
     let written = |format, gzip| {
@@ -82,7 +81,11 @@ pub fn run(data: &[u8]) {
 }
 
 /// Returns the record of a task after two polls, whose outcomes depend on `dice`.
-fn lived(mut record: TrackedTask, [status, job_type, code]: [&str; 3], dice: &[u8]) -> TrackedTask {
+fn lived(
+    mut tracked: TrackedTask,
+    [status, job_type, code]: [&str; 3],
+    dice: &[u8],
+) -> TrackedTask {
     let dice = |what: &str| stable_hash([what.as_bytes(), dice]);
     let pick = |what: &str, most: usize| usize::try_from(dice(what) % 1_024).unwrap() % most;
     let moment = |what: &str| {
@@ -98,13 +101,13 @@ fn lived(mut record: TrackedTask, [status, job_type, code]: [&str; 3], dice: &[u
         failure_code: (!code.is_empty()).then(|| code.into()),
         odd: Vec::new(),
     };
-    record.observe(&seen, NOW);
+    tracked.observe(&seen, NOW);
     if pick("fails", 2) == 0 {
         let reason = Reason::ALL[pick("reason", Reason::ALL.len())];
         let failure = Failure { reason, code: code.into(), detail: String::new() };
-        record.fail(&failure, NOW, Duration::from_secs(1));
+        tracked.fail(&failure, NOW, Duration::from_secs(1));
     }
-    record
+    tracked
 }
 
 fn unzipped(bytes: &[u8]) -> String {

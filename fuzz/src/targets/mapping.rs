@@ -147,12 +147,14 @@ fn failed(failure: &Failure) {
 fn keep(outcome: &PollOutcome, id: &str) {
     let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
     let task = Task { id: id.into(), common: Arc::new(common) };
-    let mut record = TrackedTask::new(task, Timestamp::from_micros(1_750_000_000_000_000));
+    let mut tracked = TrackedTask::new(task, Timestamp::from_micros(1_750_000_000_000_000));
     for now in [i64::MIN, 0, 1_750_000_000_000_001, i64::MAX] {
         let now = Timestamp::from_micros(now);
-        let change = record.apply(outcome, now, Duration::from_secs(600));
-        assert_eq!(change.is_final, record.is_final());
-        assert!(record.queue_age(now).is_none() || !record.is_final());
-        assert!(record.error().is_some() == (outcome.is_err() || record.state() == State::Failed));
+        let change = tracked.apply(outcome, now, Duration::from_secs(600));
+        assert_eq!(change.is_final, tracked.is_final());
+        assert!(tracked.queue_age(now).is_none() || !tracked.is_final());
+        assert!(
+            tracked.error().is_some() == (outcome.is_err() || tracked.state() == State::Failed)
+        );
     }
 }

@@ -7,8 +7,7 @@ use aitask_exporter::config;
 use aitask_exporter::fetch::ProviderRequest;
 use aitask_exporter::fetch::resolver::Resolver;
 use aitask_exporter::poll::ProviderClient;
-use aitask_exporter::task::TaskGroup;
-use aitask_exporter::task::{check_id, check_segments};
+use aitask_exporter::task::{TaskGroup, check_id, check_segments};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 

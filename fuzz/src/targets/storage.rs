@@ -29,10 +29,10 @@ pub fn run(data: &[u8]) {
     let bare = log_record::decode(data);
     let mut seen = HashSet::new();
     let mut records = Vec::new();
-    for record in payloads.into_iter().filter_map(log_record::decode).chain(bare) {
+    for log_record in payloads.into_iter().filter_map(log_record::decode).chain(bare) {
         // A record that was read can be written, and is the same afterwards.
-        let (read, mut frames) = (format!("{record:?}"), Vec::new());
-        match record {
+        let (read, mut frames) = (format!("{log_record:?}"), Vec::new());
+        match log_record {
             LogRecord::Finishes(finishes) => {
                 let ProviderFinishes { provider, known, shown } = *finishes;
                 log_record::encode_finishes(&provider, &known, &shown, &mut frames);
@@ -44,14 +44,14 @@ pub fn run(data: &[u8]) {
                 log_record::encode_synced(sequence, before, &mut frames);
             }
             LogRecord::SyncFailed => log_record::encode_sync_failed(&mut frames),
-            LogRecord::TaskChange(TaskChange { sequence, provider, id, known, finished }) => {
-                assert!(known.progress().is_none_or(|progress| (0.0..=1.0).contains(&progress)));
+            LogRecord::TaskChange(TaskChange { sequence, provider, id, record, finished }) => {
+                assert!(record.progress().is_none_or(|progress| (0.0..=1.0).contains(&progress)));
                 let labels = Arc::from([]);
                 let common = TaskCommon { provider, labels: Arc::clone(&labels), params: labels };
                 let task = Task { id: (&*id).into(), common: Arc::new(common) };
-                log_record::encode_change(sequence, &task, &known, finished, &mut frames);
+                log_record::encode_change(sequence, &task, &record, finished, &mut frames);
                 if seen.insert((Arc::clone(&task.common.provider), id)) {
-                    records.push(TrackedTask { task, record: known });
+                    records.push(TrackedTask { task, record });
                 }
             }
         }

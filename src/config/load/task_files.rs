@@ -14,8 +14,7 @@ use crate::yaml::decode;
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::hidden::MAX_HIDDEN;
 use crate::yaml::source::SourceFormat;
-use crate::yaml::span::Location;
-use crate::yaml::span::{Either, Spanned};
+use crate::yaml::span::{Either, Location, Spanned};
 use crate::yaml::tree::{self, LongList, MAX_YAML_BYTES, NodeKind, YamlNode};
 use std::collections::BTreeMap;
 use std::fs;
@@ -206,7 +205,7 @@ fn has_extension(name: &str, extensions: &[&str]) -> bool {
     extensions.iter().any(|extension| name.ends_with(extension))
 }
 
-/// The largest list of IDs that is read, in bytes, and all task files together: fourteen million UUIDs.
+/// Maximum size of a list of IDs, and of all task files together, in bytes: fourteen million UUIDs.
 /// All are in memory until the last one is read.
 pub const MAX_LIST_BYTES: usize = 512 << 20;
 

@@ -88,7 +88,7 @@ struct Counts {
     requests: AtomicUsize,
     /// Number of connections that have ended.
     ended: watch::Sender<usize>,
-    /// Lets the request for `/slow` be answered.
+    /// Lets the server respond to the request for `/slow`.
     go_on: Notify,
 }
 
@@ -116,7 +116,7 @@ impl TestServer {
         server
     }
 
-    async fn answer(&self, path: &str) {
+    async fn respond(&self, path: &str) {
         self.0.requests.fetch_add(1, Ordering::SeqCst);
         if path == "/slow" {
             self.0.go_on.notified().await;
@@ -129,7 +129,7 @@ impl TestServer {
             head.push(stream.read_u8().await?);
             if head.ends_with(b"\r\n\r\n") {
                 let text = String::from_utf8_lossy(&head).into_owned();
-                self.answer(text.split(' ').nth(1).unwrap()).await;
+                self.respond(text.split(' ').nth(1).unwrap()).await;
                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await?;
                 head.clear();
             }
@@ -141,7 +141,7 @@ impl TestServer {
         while let Some(Ok((request, mut reply))) = connection.accept().await {
             let this = self.clone();
             tokio::spawn(async move {
-                this.answer(request.uri().path()).await;
+                this.respond(request.uri().path()).await;
                 reply.send_response(http::Response::new(()), true).unwrap();
             });
         }

@@ -8,8 +8,9 @@ use arrayvec::ArrayVec;
 
 /// Depth up to which escapes whose own characters are escaped are decoded.
 const MAX_DEPTH: u8 = 3;
-/// Most characters of one escape that may be escaped themselves. A character outside of Unicode's first
-/// plane takes 100 in JSON within JSON within JSON, each of which escapes every character.
+/// Maximum number of characters of one escape that may be escaped themselves. A character outside
+/// of Unicode's first plane takes 100 in JSON within JSON within JSON, each of which escapes every
+/// character.
 const MAX_NESTED: usize = 128;
 /// The same for a whole text: for each byte, and for a text of any length. Ordinary responses take a
 /// hundredth.
@@ -23,10 +24,10 @@ const WORK_AT_LEAST: usize = 1 << 20;
 pub const COMPARED: usize = 1;
 /// Work of comparing one more character, with all its possible escapes.
 pub const FOLLOWED: usize = 64;
-/// Most nested escapes at one position, such as `&amp;amp;#43;`, and most backslashes in a row: JSON
-/// within JSON doubles them and adds one, so that four levels make 15.
+/// Maximum number of nested escapes at one position, such as `&amp;amp;#43;`, and of backslashes in
+/// a row: JSON within JSON doubles them and adds one, so that four levels make 15.
 const MAX_CHAIN: usize = 16;
-/// Most digits of a character reference, including leading zeros.
+/// Maximum number of digits of a character reference, including leading zeros.
 const MAX_DIGITS: usize = 8;
 /// Length of the longest name that HTML has for an ASCII character, in bytes.
 const MAX_NAME: usize = 16;

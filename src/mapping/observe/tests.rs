@@ -17,7 +17,7 @@ fn is_found(status: u16, headers: &[(HeaderName, &'static str)], body: &[u8]) ->
 }
 
 #[test]
-fn pages_are_distinguished_from_refusals() {
+fn pages_are_distinguished_from_rejections() {
     let json = br#"{"code":401,"message":"no such key"}"#;
     for kind in ["text/html", "Text/HTML; charset=utf-8", " application/xhtml+xml ;q=1"] {
         let headers = [(CONTENT_TYPE, kind)];

@@ -15,7 +15,7 @@ use crate::store::PollTarget;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A provider that is asked in simulated time. An answer takes no time, unless many are wanted at
+/// A provider that is asked in simulated time. A response takes no time, unless many are wanted at
 /// once.
 struct SimulatedProvider {
     schedule: Schedule,
@@ -27,8 +27,8 @@ struct SimulatedProvider {
     changes: Vec<BatchChange>,
 }
 
-/// An answer to a request for some tasks.
-enum Answer {
+/// A response to a request for some tasks.
+enum SimulatedResponse {
     Read,
     /// Nothing of any.
     Garbage(Reason),
@@ -44,10 +44,10 @@ impl SimulatedProvider {
         let now = Instant::now();
         let cadence = Cadence::new(limits.poll_interval, now, Timestamp::from_micros(0));
         let mut schedule = Schedule::new(limits, true, cadence, 7);
-        for index in 0..tasks {
-            let slot = Slot { index, generation: 0 };
+        for row in 0..tasks {
+            let slot = Slot { row, generation: 0 };
             // Less than a batch's wait apart.
-            schedule.add(PollTarget { slot, hash: 1_000_000 + u64::from(index), group: 0 }, now);
+            schedule.add(PollTarget { slot, hash: 1_000_000 + u64::from(row), group: 0 }, now);
         }
         let (requests, polls, changes) = (Vec::new(), BTreeMap::new(), Vec::new());
         Self { schedule, now, requests, polls, changes }
@@ -64,53 +64,53 @@ impl SimulatedProvider {
         }
     }
 
-    /// Asks until `span` has passed. `answer` has the tasks, and whether it is a batch.
-    fn run(&mut self, span: Duration, answer: impl Fn(&[u32], bool) -> Answer) {
+    /// Asks until `span` has passed. `respond` has the tasks, and whether it is a batch.
+    fn run(&mut self, span: Duration, respond: impl Fn(&[u32], bool) -> SimulatedResponse) {
         let end = self.now + span;
         while self.now < end {
             match self.schedule.next(self.now, false) {
-                NextStep::Poll(dispatch) => self.take(&dispatch, &answer),
+                NextStep::Poll(dispatch) => self.take(&dispatch, &respond),
                 NextStep::Wait(until) => self.now = until,
                 NextStep::Probe | NextStep::Idle => panic!("tasks wait"),
             }
         }
     }
 
-    fn take(&mut self, dispatch: &Dispatch, answer: impl Fn(&[u32], bool) -> Answer) {
-        let asked: Vec<_> = dispatch.slots().map(|slot| slot.index).collect();
+    fn take(&mut self, dispatch: &Dispatch, respond: impl Fn(&[u32], bool) -> SimulatedResponse) {
+        let asked: Vec<_> = dispatch.slots().map(|slot| slot.row).collect();
         self.requests.push((asked.len(), dispatch.is_batch));
-        let answer = answer(&asked, dispatch.is_batch);
+        let response = respond(&asked, dispatch.is_batch);
         let mut failure = Failure::new(Reason::Decode, "");
-        let unread: Vec<Slot> = match &answer {
-            Answer::Read | Answer::ProviderFailed => Vec::new(),
-            Answer::Garbage(reason) => {
+        let unread: Vec<Slot> = match &response {
+            SimulatedResponse::Read | SimulatedResponse::ProviderFailed => Vec::new(),
+            SimulatedResponse::Garbage(reason) => {
                 failure.reason = *reason;
                 dispatch.slots().collect()
             }
-            Answer::AllBut(out) => {
+            SimulatedResponse::AllBut(out) => {
                 failure.reason = Reason::TooLarge;
-                dispatch.slots().filter(|slot| out.contains(&slot.index)).collect()
+                dispatch.slots().filter(|slot| out.contains(&slot.row)).collect()
             }
-            Answer::NoSuchQuery => dispatch.slots().collect(),
+            SimulatedResponse::NoSuchQuery => dispatch.slots().collect(),
         };
-        let reply = match &answer {
-            Answer::NoSuchQuery => BatchReply::NoSuchQuery,
-            Answer::ProviderFailed => BatchReply::ProviderFailed,
-            _ if unread.is_empty() => BatchReply::Read,
-            _ => BatchReply::Unread {
-                slots: unread.clone(),
+        let assessment = match &response {
+            SimulatedResponse::NoSuchQuery => Assessment::NoSuchQuery,
+            SimulatedResponse::ProviderFailed => Assessment::ProviderFailed,
+            _ if unread.is_empty() => Assessment::Read,
+            _ => Assessment::Unread {
+                tasks: dispatch.slots().map(|slot| unread.contains(&slot)).collect(),
                 failure: &failure,
                 took: Duration::ZERO,
             },
         };
-        let consequences = self.schedule.adapt_batches(dispatch, reply, self.now);
+        let consequences = self.schedule.adapt_batches(dispatch, &assessment, self.now);
         let mut outcomes = Vec::new();
         for slot in dispatch.slots() {
             let is_unread = unread.contains(&slot);
             if is_unread && consequences.are_retried {
                 continue;
             }
-            let has_failed = is_unread || matches!(answer, Answer::ProviderFailed);
+            let has_failed = is_unread || matches!(response, SimulatedResponse::ProviderFailed);
             outcomes.push(self.end(slot, has_failed));
         }
         self.schedule.complete(&outcomes, None, self.now);
@@ -123,7 +123,7 @@ impl SimulatedProvider {
     }
 
     fn end(&mut self, slot: Slot, has_failed: bool) -> (Slot, ScheduleOutcome) {
-        let (usable, failed) = self.polls.entry(slot.index).or_default();
+        let (usable, failed) = self.polls.entry(slot.row).or_default();
         *(if has_failed { failed } else { usable }) += 1;
         (slot, if has_failed { ScheduleOutcome::Failed } else { ScheduleOutcome::Open })
     }
@@ -143,11 +143,11 @@ fn limits() -> Limits {
     Limits { poll_interval: 10 * SECOND, batch_size: 50, ..Limits::default() }
 }
 
-fn garbage_with(bad: &[u32]) -> impl Fn(&[u32], bool) -> Answer {
+fn garbage_with(bad: &[u32]) -> impl Fn(&[u32], bool) -> SimulatedResponse {
     let bad = bad.to_vec();
     move |asked, _| match asked.iter().any(|index| bad.contains(index)) {
-        true => Answer::Garbage(Reason::Decode),
-        false => Answer::Read,
+        true => SimulatedResponse::Garbage(Reason::Decode),
+        false => SimulatedResponse::Read,
     }
 }
 
@@ -171,9 +171,9 @@ fn a_broken_task_fails_alone_and_is_asked_for_alone_for_a_while() {
         assert!(spent <= most, "{spent} requests in 24 rounds with {bad:?}");
         assert_eq!(provider.changes.len(), 1, "logged once");
         // And it comes back to the batch when it is whole again.
-        provider.run(21 * MINUTE, |_, _| Answer::Read);
+        provider.run(21 * MINUTE, |_, _| SimulatedResponse::Read);
         provider.take_requests();
-        provider.run(MINUTE, |_, _| Answer::Read);
+        provider.run(MINUTE, |_, _| SimulatedResponse::Read);
         assert!(provider.requests.iter().all(|request| *request == (50, true)));
     }
 }
@@ -181,12 +181,12 @@ fn a_broken_task_fails_alone_and_is_asked_for_alone_for_a_while() {
 #[test]
 fn a_broken_task_is_tried_in_a_batch_again_after_five_to_twenty_minutes() {
     // Alone it can be read, so nothing else distinguishes it from its neighbours.
-    let answer = |asked: &[u32], is_batch: bool| match is_batch && asked.contains(&17) {
-        true => Answer::Garbage(Reason::Decode),
-        false => Answer::Read,
+    let respond = |asked: &[u32], is_batch: bool| match is_batch && asked.contains(&17) {
+        true => SimulatedResponse::Garbage(Reason::Decode),
+        false => SimulatedResponse::Read,
     };
     let mut provider = SimulatedProvider::new(50, &limits());
-    provider.run(2 * 60 * MINUTE, answer);
+    provider.run(2 * 60 * MINUTE, respond);
     assert!(provider.failed().is_empty());
     assert!(provider.polls.values().all(|polls| *polls == (720, 0)), "no round is missed");
     let logged = provider.changes.len();
@@ -197,10 +197,10 @@ fn a_broken_task_is_tried_in_a_batch_again_after_five_to_twenty_minutes() {
 }
 
 #[test]
-fn a_provider_that_answers_garbage_is_not_asked_more_for_it() {
+fn a_provider_that_sends_garbage_is_not_asked_more_for_it() {
     for size in [2, 7, 50] {
         let limits = Limits { batch_size: size, ..limits() };
-        let garbage = |_: &[u32], _: bool| Answer::Garbage(Reason::Decode);
+        let garbage = |_: &[u32], _: bool| SimulatedResponse::Garbage(Reason::Decode);
         let mut provider = SimulatedProvider::new(1_000, &limits);
         provider.run(5 * SECOND, garbage);
         let batches = 1_000_usize.div_ceil(size);
@@ -211,34 +211,34 @@ fn a_provider_that_answers_garbage_is_not_asked_more_for_it() {
         provider.run(4 * MINUTE, garbage);
         let spent = provider.take_requests();
         assert!(spent <= 8 * batches, "{spent} requests for {batches} batches that back off");
-        // None was set apart: with answers that can be read, all are in batches.
-        provider.run(6 * MINUTE, |_, _| Answer::Read);
+        // None was set apart: with responses that can be read, all are in batches.
+        provider.run(6 * MINUTE, |_, _| SimulatedResponse::Read);
         provider.take_requests();
-        provider.run(MINUTE, |_, _| Answer::Read);
+        provider.run(MINUTE, |_, _| SimulatedResponse::Read);
         let spent = provider.take_requests();
         assert!(spent <= 8 * batches, "{spent} requests in six rounds");
         assert_eq!(provider.changes.len(), 1);
     }
 }
 
-/// Also not one whose garbage is now and then an answer.
+/// Also not one whose garbage is now and then a response.
 #[test]
 fn an_unsteady_provider_is_asked_a_few_times_more_at_the_most() {
     for good in [2_u64, 10, 100] {
         let count = std::cell::Cell::new(0_u64);
-        let answer = |_: &[u32], _: bool| {
+        let respond = |_: &[u32], _: bool| {
             count.set(count.get() + 1);
             let random = crate::task::stable_hash([count.get().to_le_bytes().as_slice()]);
             match random.is_multiple_of(good) {
-                true => Answer::Read,
-                false => Answer::Garbage(Reason::Decode),
+                true => SimulatedResponse::Read,
+                false => SimulatedResponse::Garbage(Reason::Decode),
             }
         };
         let mut provider = SimulatedProvider::new(1_000, &limits());
-        provider.run(10 * MINUTE, answer);
+        provider.run(10 * MINUTE, respond);
         let spent = provider.requests.len();
         // Without any trouble: 20 batches in each of 60 rounds.
-        assert!(spent <= 5 * 60 * 20, "{spent} requests, one of {good} of which is answered");
+        assert!(spent <= 5 * 60 * 20, "{spent} requests, one of {good} of which is read");
     }
 }
 
@@ -259,14 +259,18 @@ fn many_tasks_with_a_broken_one_in_every_batch() {
 #[test]
 fn a_provider_in_trouble_is_not_asked_for_parts() {
     let mut provider = SimulatedProvider::new(1_000, &limits());
-    provider.run(5 * SECOND, |_, _| Answer::ProviderFailed);
+    provider.run(5 * SECOND, |_, _| SimulatedResponse::ProviderFailed);
     assert_eq!((provider.failed().len(), provider.take_requests()), (1_000, 20));
     // A failure of the provider while a batch is divided ends the division.
     let count = std::cell::Cell::new(0);
     let mut provider = SimulatedProvider::new(1_000, &limits());
     provider.run(5 * SECOND, |_, _| {
         count.set(count.get() + 1);
-        if count.get() > 2 { Answer::ProviderFailed } else { Answer::Garbage(Reason::Decode) }
+        if count.get() > 2 {
+            SimulatedResponse::ProviderFailed
+        } else {
+            SimulatedResponse::Garbage(Reason::Decode)
+        }
     });
     assert_eq!(provider.failed().len(), 1_000);
     assert!(provider.requests.len() <= 22, "{} requests", provider.requests.len());
@@ -288,15 +292,15 @@ fn parts_keep_to_the_limits() {
     assert!(half.is_part() && half.is_batch && half.starts.len() == 25);
     assert!(next(&mut provider).is_none(), "one at a time until one was read");
     // A removed task is not requested in its part.
-    provider.schedule.remove(Slot { index: 30, generation: 0 });
-    provider.take(&half, |_, _| Answer::Garbage(Reason::Decode));
+    provider.schedule.remove(Slot { row: 30, generation: 0 });
+    provider.take(&half, |_, _| SimulatedResponse::Garbage(Reason::Decode));
     let quarter = next(&mut provider).unwrap();
-    provider.take(&quarter, |_, _| Answer::Read);
+    provider.take(&quarter, |_, _| SimulatedResponse::Read);
     let two = [next(&mut provider).unwrap(), next(&mut provider).unwrap()];
     assert!(two.iter().all(Dispatch::is_part) && next(&mut provider).is_none());
     assert_eq!(provider.schedule.admission.in_flight(), 2);
     for part in &two {
-        provider.take(part, |_, _| Answer::Read);
+        provider.take(part, |_, _| SimulatedResponse::Read);
     }
     let asked: usize = two.iter().map(|part| part.starts.len()).sum();
     assert_eq!((asked, provider.polls.len()), (12 + 24, 49));
@@ -308,14 +312,14 @@ fn a_part_whose_tasks_have_left_holds_up_no_other() {
     let mut provider = SimulatedProvider::new(4, &Limits { batch_size: 2, ..limits() });
     let batches = [provider.next(), provider.next()];
     for batch in &batches {
-        provider.take(batch, |_, _| Answer::Garbage(Reason::Decode));
+        provider.take(batch, |_, _| SimulatedResponse::Garbage(Reason::Decode));
     }
-    for index in [0, 1] {
-        provider.schedule.remove(Slot { index, generation: 0 });
+    for row in [0, 1] {
+        provider.schedule.remove(Slot { row, generation: 0 });
     }
     let part = provider.next();
     assert!(part.is_part());
-    assert_eq!(part.slots().map(|slot| slot.index).collect::<Vec<_>>(), [2]);
+    assert_eq!(part.slots().map(|slot| slot.row).collect::<Vec<_>>(), [2]);
 }
 
 /// A reload can give a task other params while its batch is divided: it is requested with them.
@@ -325,10 +329,10 @@ fn a_task_that_changes_its_group_leaves_its_part() {
     let take = |provider: &mut SimulatedProvider, bad: &[u32]| {
         let dispatch = provider.next();
         provider.take(&dispatch, garbage_with(bad));
-        dispatch.slots().map(|slot| slot.index).collect::<Vec<_>>()
+        dispatch.slots().map(|slot| slot.row).collect::<Vec<_>>()
     };
     assert_eq!(take(&mut provider, &[10]).len(), 50);
-    let slot = Slot { index: 3, generation: 0 };
+    let slot = Slot { row: 3, generation: 0 };
     provider.schedule.regroup(PollTarget { slot, hash: 1_000_003, group: 8 });
     let half = take(&mut provider, &[]);
     assert!(half.len() == 24 && !half.contains(&3));

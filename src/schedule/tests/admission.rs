@@ -46,9 +46,9 @@ fn besieged(
 
 fn with_tasks(limits: &Limits, tasks: u32) -> (Schedule, Instant) {
     let (mut schedule, start) = schedule(limits);
-    for index in 0..tasks {
-        let hash = place(10) / u64::from(tasks) * u64::from(index);
-        schedule.add(placed(slot(index), hash, 0), start);
+    for row in 0..tasks {
+        let hash = place(10) / u64::from(tasks) * u64::from(row);
+        schedule.add(placed(slot(row), hash, 0), start);
     }
     (schedule, start)
 }
@@ -84,8 +84,8 @@ fn probes_leave_nine_tenths_of_a_burst() {
     let rate_limit = Some(RateLimit { requests: 1, per: 60 * SECOND, burst: 60 });
     let limits = Limits { rate_limit, max_in_flight: 100, ..limits() };
     let (mut schedule, start) = schedule(&limits);
-    for index in 0..60 {
-        schedule.add(placed(slot(index), place(9), 0), start);
+    for row in 0..60 {
+        schedule.add(placed(slot(row), place(9), 0), start);
     }
     let (_, probes) = besieged(&mut schedule, SECOND / 100, start, start + 9 * SECOND);
     assert_eq!(probes.len(), 6);
@@ -111,7 +111,7 @@ fn without_a_rate_limit_there_is_a_probe_a_second_while_polls_are_due() {
     assert!((30..=41).contains(&probes), "{probes} probes");
 }
 
-/// The only request that may be under way is a probe to which the provider answers late.
+/// The only request that may be under way is a probe to which the provider responds late.
 #[test]
 fn slow_probes_leave_most_of_the_time_to_polls() {
     let (mut schedule, start) = with_tasks(&Limits { max_in_flight: 1, ..limits() }, 100);
@@ -198,8 +198,8 @@ fn refusals_of_probes_stop_probes_and_no_polls() {
 #[test]
 fn refused_credentials_leave_one_poll_at_a_time() {
     let (mut schedule, start) = schedule(&limits());
-    for index in 0..5 {
-        schedule.add(placed(slot(index), place(1), 0), start);
+    for row in 0..5 {
+        schedule.add(placed(slot(row), place(1), 0), start);
     }
     let mut now = start + SECOND;
     started(schedule.next(now, false));
@@ -208,12 +208,12 @@ fn refused_credentials_leave_one_poll_at_a_time() {
     let next = schedule.next(now, false);
     assert!(!matches!(next, NextStep::Poll(_)), "one that began before is still under way");
     schedule.complete(&[(slot(1), ScheduleOutcome::Refused)], None, now);
-    for (index, longest) in [(2, 10), (3, 20), (4, 40)] {
+    for (row, longest) in [(2, 10), (3, 20), (4, 40)] {
         let (at, trial) = next_started(&mut schedule, now);
         assert!(at - now <= longest * SECOND && at - now >= longest * SECOND * 3 / 4);
         now = at;
         assert!(!matches!(schedule.next(now, false), NextStep::Poll(_)), "one at a time");
-        assert!(trial.slot.index == index || trial.slot.index < 2);
+        assert!(trial.slot.row == row || trial.slot.row < 2);
         schedule.complete(&[(trial.slot, ScheduleOutcome::Refused)], None, now);
     }
     let (at, trial) = next_started(&mut schedule, now);
@@ -227,8 +227,8 @@ fn refused_credentials_leave_one_poll_at_a_time() {
 fn only_limits_and_pauses_count_as_throttling() {
     let rate_limit = Some(RateLimit { requests: 1, per: 4 * SECOND, burst: 1 });
     let (mut schedule, start) = schedule(&Limits { rate_limit, ..limits() });
-    for index in 0..3 {
-        schedule.add(placed(slot(index), place(1), 0), start);
+    for row in 0..3 {
+        schedule.add(placed(slot(row), place(1), 0), start);
     }
     let due = start + SECOND;
     schedule.admission.hold_until(due + 5 * SECOND);

@@ -33,19 +33,19 @@ impl TestFile {
         file
     }
 
-    /// Returns a task whose `known` differs from that of others.
-    fn task(mut self, sequence: u64, id: &str, known: i64) -> Self {
-        let known = TaskRecord::new(Timestamp::from_micros(known));
-        log_record::encode_change(sequence, &task(id), &known, None, &mut self.0);
+    /// Returns a task whose record differs from that of others.
+    fn task(mut self, sequence: u64, id: &str, enqueued: i64) -> Self {
+        let record = TaskRecord::new(Timestamp::from_micros(enqueued));
+        log_record::encode_change(sequence, &task(id), &record, None, &mut self.0);
         self
     }
 
     fn finished(mut self, sequence: u64, id: &str) -> Self {
         let now = Timestamp::from_micros(9);
-        let mut known = TaskRecord::new(now);
-        known.observe(&Observation::new(State::Failed, ""), now);
+        let mut record = TaskRecord::new(now);
+        record.observe(&Observation::new(State::Failed, ""), now);
         let finished = Some(Finished { duration: None });
-        log_record::encode_change(sequence, &task(id), &known, finished, &mut self.0);
+        log_record::encode_change(sequence, &task(id), &record, finished, &mut self.0);
         self
     }
 
@@ -109,9 +109,9 @@ fn counts(recovered: &Recovered) -> (Finishes, Finishes) {
 }
 
 fn tasks(recovered: &Recovered) -> Vec<(String, i64)> {
-    let tasks = recovered.remembered.values().flatten();
+    let tasks = recovered.records.values().flatten();
     let mut tasks: Vec<_> =
-        tasks.map(|(id, known)| (id.to_string(), known.enqueued().micros())).collect();
+        tasks.map(|(id, record)| (id.to_string(), record.enqueued().micros())).collect();
     tasks.sort();
     tasks
 }
@@ -124,7 +124,7 @@ fn journals_continue_the_snapshot() {
         (7, TestFile::journal(7).task(7, "c", 2)),
     ];
     let recovered = read(Some(&snapshot), &journals);
-    let expected = [("a", 9), ("b", 1), ("c", 2)].map(|(id, known)| (id.to_owned(), known));
+    let expected = [("a", 9), ("b", 1), ("c", 2)].map(|(id, record)| (id.to_owned(), record));
     assert_eq!((tasks(&recovered), recovered.next, recovered.lost), (expected.to_vec(), 8, 0));
     assert_eq!(counts(&recovered), (finishes(3), finishes(1)));
     let nothing = read(None, &[]);
@@ -281,8 +281,8 @@ fn a_name_that_was_taken_is_passed_over_and_nothing_is_missing() {
 #[test]
 fn what_no_exporter_can_have_written_is_damage() {
     let mut file = TestFile::journal(0);
-    let known = TaskRecord::new(Timestamp::from_micros(-5));
-    log_record::encode_change(0, &task("a"), &known, None, &mut file.0);
+    let record = TaskRecord::new(Timestamp::from_micros(-5));
+    log_record::encode_change(0, &task("a"), &record, None, &mut file.0);
     let recovered = read(None, &[(0, file)]);
-    assert!(recovered.lost > 0 && recovered.remembered.is_empty());
+    assert!(recovered.lost > 0 && recovered.records.is_empty());
 }

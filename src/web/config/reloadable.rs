@@ -42,7 +42,7 @@ impl ReloadableWebConfig {
     /// Loads the files for the first time. Blocks on the file system.
     ///
     /// # Errors
-    /// All mistakes in the file and in the files that it names.
+    /// All diagnostics of the file and of the files that it names.
     pub fn load(path: PathBuf) -> Result<Self, Diagnostics> {
         let (config, files) = load(&path);
         let config = config?;

@@ -17,11 +17,9 @@ use super::{RawTls, WatchedFiles};
 use crate::config::http_client::{missing, reason};
 use crate::config::tls::{self as pem, Half};
 use crate::tls::TrustedCertificates;
-use crate::yaml::diagnostic::Diagnostic;
-use crate::yaml::diagnostic::DiagnosticSink;
+use crate::yaml::diagnostic::{Diagnostic, DiagnosticSink};
 use crate::yaml::scalar::SecretText;
-use crate::yaml::span::Location;
-use crate::yaml::span::Spanned;
+use crate::yaml::span::{Location, Spanned};
 
 /// The supported key exchange groups, by their names in Go.
 const CURVES: [(&str, &dyn SupportedKxGroup); 3] = [

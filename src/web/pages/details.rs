@@ -44,17 +44,17 @@ impl Fact {
 /// Returns the reasons why a task needs attention, the most serious first. `last` is the last
 /// recorded failed poll of the task.
 pub fn troubles(
-    record: &TrackedTask,
+    tracked: &TrackedTask,
     stuck_after: Duration,
     last: Option<&FailureEntry>,
     now: Timestamp,
 ) -> Vec<String> {
     let mut troubles = Vec::new();
-    if let Some(stuck) = record.stuck(stuck_after, now) {
+    if let Some(stuck) = tracked.stuck(stuck_after, now) {
         troubles.push(format!("Stuck: {}.", why(stuck, stuck_after)));
     }
-    if record.is_final() && record.state() == State::NotFound {
-        let sentence = match record.last_success() {
+    if tracked.is_final() && tracked.state() == State::NotFound {
+        let sentence = match tracked.last_success() {
             Some(_) => {
                 "Lost: the provider knew the task before, and now answers that it does not exist."
             }
@@ -65,7 +65,7 @@ pub fn troubles(
         };
         troubles.push(sentence.to_owned());
     }
-    match record.error() {
+    match tracked.error() {
         Some(("task", "")) => troubles.push("Failed; the provider gives no code.".to_owned()),
         Some(("task", code)) => {
             troubles.push(format!("Failed, with the code “{}”.", format::whole(code)));
@@ -112,77 +112,77 @@ fn why(
 
 /// Returns all details of a task. `last` is the last recorded failed poll of the task.
 pub fn facts(
-    record: &TrackedTask,
+    tracked: &TrackedTask,
     stuck_after: Duration,
     last: Option<&FailureEntry>,
     now: Timestamp,
 ) -> Vec<Fact> {
-    [standing(record, stuck_after, now), identity(record), polls(record, last, now)].concat()
+    [standing(tracked, stuck_after, now), identity(tracked), polls(tracked, last, now)].concat()
 }
 
 /// Returns the details of the state of a task.
-fn standing(record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Vec<Fact> {
-    let provider = format::whole(&record.task.common.provider);
-    let status = Fact::text("Status", Some(record.status()), "none").note("the provider's word");
-    let enqueued = Fact::at("Enqueued", record.enqueued(), now);
+fn standing(tracked: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Vec<Fact> {
+    let provider = format::whole(&tracked.task.common.provider);
+    let status = Fact::text("Status", Some(tracked.status()), "none").note("the provider's word");
+    let enqueued = Fact::at("Enqueued", tracked.enqueued(), now);
     let mut facts = vec![
         Fact::new("Provider", provider),
-        state(record),
+        state(tracked),
         status,
-        Fact::at("In this state since", record.state_since(), now),
-        enqueued.note(match record.enqueued_since() {
+        Fact::at("In this state since", tracked.state_since(), now),
+        enqueued.note(match tracked.enqueued_since() {
             "api" => "reported by the provider",
             _ => "the exporter's first sight of the task; the provider reports no time",
         }),
     ];
-    if let Some(age) = record.queue_age(now) {
-        let waited = record.waited(now);
+    if let Some(age) = tracked.queue_age(now) {
+        let waited = tracked.waited(now);
         facts.push(Fact::new("Queue age", format::rough(age)).note(match waited.is_zero() {
             true => String::new(),
             false => format!("{} of that waiting for the user", format::rough(waited)),
         }));
-        facts.push(stuck(record, stuck_after, now));
-        facts.push(Fact::at("Last change of state or progress", record.last_changed(), now));
+        facts.push(stuck(tracked, stuck_after, now));
+        facts.push(Fact::at("Last change of state or progress", tracked.last_changed(), now));
     } else {
-        let took = record.duration().map(format::rough);
+        let took = tracked.duration().map(format::rough);
         facts.push(Fact::text("Duration", took.as_deref(), "unknown"));
-        facts.push(Fact::at("End observed", record.last_changed(), now));
+        facts.push(Fact::at("End observed", tracked.last_changed(), now));
     }
-    let progress = record.progress().map(format::percent);
+    let progress = tracked.progress().map(format::percent);
     facts.push(Fact::text("Progress", progress.as_deref(), "not reported"));
     facts
 }
 
 /// Returns the details of the identity of a task.
-fn identity(record: &TrackedTask) -> Vec<Fact> {
-    let common = &record.task.common;
+fn identity(tracked: &TrackedTask) -> Vec<Fact> {
+    let common = &tracked.task.common;
     let fact = |what: &str, name: &str, value: &str| {
         Fact::new(&format!("{what} {}", format::whole(name)), format::whole(value))
     };
     let labels = common.labels.iter().map(|(name, value)| fact("Label", name, value));
     let params = common.params.iter().map(|(name, value)| fact("Param", name, value));
-    let job_type = Fact::text("Job type", record.job_type(), "not reported");
+    let job_type = Fact::text("Job type", tracked.job_type(), "not reported");
     std::iter::once(job_type).chain(labels).chain(params).collect()
 }
 
 /// Returns the details of the polls of a task.
-fn polls(record: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) -> Vec<Fact> {
+fn polls(tracked: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) -> Vec<Fact> {
     let moment = |name: &str, at: Option<Timestamp>, never: &str| {
         at.map_or_else(|| Fact::new(name, never), |at| Fact::at(name, at, now))
     };
     let mut facts = vec![
-        moment("Last poll", record.last_poll(), "never").note(match record.up() {
+        moment("Last poll", tracked.last_poll(), "never").note(match tracked.up() {
             Some(true) => "got a usable answer",
             Some(false) => "failed",
             None => "",
         }),
-        moment("Last usable answer", record.last_success(), "none"),
+        moment("Last usable answer", tracked.last_success(), "none"),
     ];
-    facts.extend(failure(record, last, now));
-    if let Some(("task", code)) = record.error() {
+    facts.extend(failure(tracked, last, now));
+    if let Some(("task", code)) = tracked.error() {
         facts.push(Fact::text("Failure code", Some(code), "not reported"));
     }
-    if let Some(times) = record.consecutive_not_found() {
+    if let Some(times) = tracked.consecutive_not_found() {
         let times = times.to_string();
         facts.push(
             Fact::new("Not found in a row", times).note("the provider does not know the task"),
@@ -193,9 +193,9 @@ fn polls(record: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) -> V
 
 /// Returns the last failed poll: that of the record if there has been no usable response since,
 /// else the last recorded one.
-fn failure(record: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) -> Option<Fact> {
-    let (reason, code, at) = match record.error().filter(|(reason, _)| *reason != "task") {
-        Some((reason, code)) => (reason, code, record.last_poll()?),
+fn failure(tracked: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) -> Option<Fact> {
+    let (reason, code, at) = match tracked.error().filter(|(reason, _)| *reason != "task") {
+        Some((reason, code)) => (reason, code, tracked.last_poll()?),
         None => last.map(|last| (last.failure.reason.as_str(), &*last.failure.code, last.at))?,
     };
     let note =
@@ -203,17 +203,17 @@ fn failure(record: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) ->
     Some(Fact { value: reason.to_owned(), ..Fact::at("Last failure", at, now).note(note) })
 }
 
-fn state(record: &TrackedTask) -> Fact {
-    Fact::new("State", record.state().as_str()).note(match record.is_final() {
+fn state(tracked: &TrackedTask) -> Fact {
+    Fact::new("State", tracked.state().as_str()).note(match tracked.is_final() {
         true => "final: no longer polled",
         false => "",
     })
 }
 
-fn stuck(record: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Fact {
-    match record.stuck(stuck_after, now) {
+fn stuck(tracked: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Fact {
+    match tracked.stuck(stuck_after, now) {
         Some(stuck) => Fact::new("Stuck", "yes").note(why(stuck, stuck_after)),
-        None if record.state() == State::Waiting => {
+        None if tracked.state() == State::Waiting => {
             Fact::new("Stuck", "no").note("the task waits for the user, not for the provider")
         }
         None => {
@@ -238,7 +238,7 @@ mod tests {
         START + Duration::from_secs(seconds)
     }
 
-    fn record() -> TrackedTask {
+    fn tracked() -> TrackedTask {
         let params = [("api_key".into(), "zq".into())].into();
         let common = TaskCommon { provider: "p".into(), labels: [].into(), params };
         TrackedTask::new(Task { id: "a".into(), common: Arc::new(common) }, START)
@@ -249,8 +249,8 @@ mod tests {
         Observation { failure_code, ..Observation::new(state, "word") }
     }
 
-    fn fact(record: &TrackedTask, name: &str, now: Timestamp) -> Option<(String, String)> {
-        let facts = facts(record, STUCK_AFTER, None, now).into_iter();
+    fn fact(tracked: &TrackedTask, name: &str, now: Timestamp) -> Option<(String, String)> {
+        let facts = facts(tracked, STUCK_AFTER, None, now).into_iter();
         let mut found = facts.filter(|fact| fact.name == name);
         let at = |fact: &Fact| fact.at.as_ref().map(|at| at.ago.clone()).unwrap_or_default();
         found.next().map(|fact| (fact.value.clone() + &at(&fact), fact.note))
@@ -258,37 +258,38 @@ mod tests {
 
     #[test]
     fn it_is_told_why_a_task_is_stuck() {
-        let mut record = record();
-        assert_eq!(troubles(&record, STUCK_AFTER, None, after(90)), [""; 0]);
+        let mut tracked = tracked();
+        assert_eq!(troubles(&tracked, STUCK_AFTER, None, after(90)), [""; 0]);
         let old =
             ["Stuck: enqueued 1m31s ago, and state and progress have not changed for 1m31s; \
                     stuck_after is 1m30s."];
-        assert_eq!(troubles(&record, STUCK_AFTER, None, after(91)), old);
-        record.observe(&told(State::Running, None), after(80));
+        assert_eq!(troubles(&tracked, STUCK_AFTER, None, after(91)), old);
+        tracked.observe(&told(State::Running, None), after(80));
         let old = ["Stuck: enqueued 1m31s ago; stuck_after is 1m30s."];
-        assert_eq!(troubles(&record, STUCK_AFTER, None, after(91)), old);
+        assert_eq!(troubles(&tracked, STUCK_AFTER, None, after(91)), old);
     }
 
     #[test]
     fn the_time_that_a_task_waited_for_the_user_is_shown() {
         let days = 3 * 86_400;
-        let mut record = record();
-        let queue_age = |record: &TrackedTask, now| fact(record, "Queue age", after(now)).unwrap();
-        record.observe(&told(State::Waiting, None), after(5));
+        let mut tracked = tracked();
+        let queue_age =
+            |tracked: &TrackedTask, now| fact(tracked, "Queue age", after(now)).unwrap();
+        tracked.observe(&told(State::Waiting, None), after(5));
         let waits = ("3d".to_owned(), "3d of that waiting for the user".to_owned());
-        assert_eq!(queue_age(&record, days), waits);
-        record.observe(&told(State::Running, None), after(days));
-        assert_eq!(troubles(&record, STUCK_AFTER, None, after(days + 90)), [""; 0]);
+        assert_eq!(queue_age(&tracked, days), waits);
+        tracked.observe(&told(State::Running, None), after(days));
+        assert_eq!(troubles(&tracked, STUCK_AFTER, None, after(days + 90)), [""; 0]);
         let stuck =
             ["Stuck: enqueued 3d ago and waited for the user for all but 1m31s of that, and \
                       state and progress have not changed for 1m31s; stuck_after is 1m30s."];
-        assert_eq!(troubles(&record, STUCK_AFTER, None, after(days + 91)), stuck);
-        assert_eq!(queue_age(&record, days + 91), waits);
+        assert_eq!(troubles(&tracked, STUCK_AFTER, None, after(days + 91)), stuck);
+        assert_eq!(queue_age(&tracked, days + 91), waits);
     }
 
     #[test]
     fn it_is_told_how_a_task_failed_or_was_lost() {
-        let mut failed = record();
+        let mut failed = tracked();
         failed.observe(&told(State::Failed, Some("E1")), after(5));
         let trouble = ["Failed, with the code “E1”."];
         assert_eq!(troubles(&failed, STUCK_AFTER, None, after(6)), trouble);
@@ -297,7 +298,7 @@ mod tests {
         let trouble = ["Failed; the provider gives no code."];
         assert_eq!(troubles(&failed, STUCK_AFTER, None, after(6)), trouble);
 
-        let mut lost = record();
+        let mut lost = tracked();
         lost.observe(&told(State::Running, None), after(1));
         for seconds in [2, 3, 70] {
             let missing = Failure::new(Reason::NotFound, "HTTP status 404");
@@ -314,7 +315,7 @@ mod tests {
         assert_eq!(fact(&lost, "Last usable answer", after(3)).unwrap().0, "2s ago");
         assert_eq!(fact(&lost, "Stuck", after(999)), None);
 
-        let mut never_known = record();
+        let mut never_known = tracked();
         for seconds in [1, 2, 91] {
             let missing = Failure::new(Reason::NotFound, "");
             never_known.fail(&missing, after(seconds), STUCK_AFTER);
@@ -329,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_param_is_shown_whatever_it_is_called() {
-        let shown = fact(&record(), "Param api_key", START);
+        let shown = fact(&tracked(), "Param api_key", START);
         assert_eq!(shown, Some(("zq".to_owned(), String::new())));
     }
 }

@@ -94,22 +94,22 @@ fn table(web: &WebState, filter: &TaskFilter) -> RenderedPage {
 }
 
 fn row_of(row: TaskRow<'_>, now: Timestamp) -> FormattedRow {
-    let record = row.record;
-    let (provider, id) = (&*record.task.common.provider, &*record.task.id);
-    let took = || record.duration().map(|took| format!("took {}", format::rough(took)));
-    let age = record.queue_age(now).map(format::rough).or_else(took);
+    let tracked = row.tracked;
+    let (provider, id) = (&*tracked.task.common.provider, &*tracked.task.id);
+    let took = || tracked.duration().map(|took| format!("took {}", format::rough(took)));
+    let age = tracked.queue_age(now).map(format::rough).or_else(took);
     FormattedRow {
         provider: format::short(provider),
         id: format::short(id),
         link: format::task_link(provider, id),
-        state: record.state().as_str(),
+        state: tracked.state().as_str(),
         is_stuck: row.is_stuck,
         is_bad: row.is_bad(),
-        status: format::short(record.status()),
+        status: format::short(tracked.status()),
         age: age.unwrap_or_default(),
-        progress: record.progress().map(format::percent).unwrap_or_default(),
-        error: record.error().map(|(reason, code)| error(reason, code)).unwrap_or_default(),
-        polled: record.last_poll().map(|at| FormattedTime::new(at, now)),
+        progress: tracked.progress().map(format::percent).unwrap_or_default(),
+        error: tracked.error().map(|(reason, code)| error(reason, code)).unwrap_or_default(),
+        polled: tracked.last_poll().map(|at| FormattedTime::new(at, now)),
     }
 }
 
@@ -137,7 +137,7 @@ pub struct RankedTasks<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct TaskRow<'a> {
     /// Task and record.
-    pub record: &'a TrackedTask,
+    pub tracked: &'a TrackedTask,
     /// True if the task is stuck.
     pub is_stuck: bool,
 }
@@ -176,21 +176,21 @@ struct Rank<'a> {
 }
 
 impl<'a> Rank<'a> {
-    fn of(TaskRow { record, is_stuck }: TaskRow<'a>) -> Self {
-        let trouble = match record.state() {
+    fn of(TaskRow { tracked, is_stuck }: TaskRow<'a>) -> Self {
+        let trouble = match tracked.state() {
             _ if is_stuck => Severity::Stuck,
             observation::State::Failed => Severity::Failed,
-            observation::State::NotFound if record.is_final() => Severity::Failed,
-            _ if record.is_final() => Severity::Ended,
-            _ if record.up() == Some(false) => Severity::Unanswered,
+            observation::State::NotFound if tracked.is_final() => Severity::Failed,
+            _ if tracked.is_final() => Severity::Ended,
+            _ if tracked.up() == Some(false) => Severity::Unanswered,
             observation::State::Waiting => Severity::Waiting,
             _ => Severity::Open,
         };
         let moment = match trouble {
-            Severity::Failed | Severity::Ended => record.state_since().micros().saturating_neg(),
-            _ => record.enqueued().micros(),
+            Severity::Failed | Severity::Ended => tracked.state_since().micros().saturating_neg(),
+            _ => tracked.enqueued().micros(),
         };
-        Self { trouble, moment, provider: &record.task.common.provider, id: &record.task.id }
+        Self { trouble, moment, provider: &tracked.task.common.provider, id: &tracked.task.id }
     }
 }
 
@@ -228,12 +228,12 @@ pub fn rank_tasks<'a>(
     let mut count = 0;
     // The top of the heap is the least bad row.
     let mut heap = BinaryHeap::with_capacity(most + 1);
-    for (record, stuck_after) in records(tasks) {
-        if !filter.matches(record, stuck_after, now) {
+    for (tracked, stuck_after) in records(tasks) {
+        if !filter.matches(tracked, stuck_after, now) {
             continue;
         }
         count += 1;
-        let row = TaskRow { record, is_stuck: record.is_stuck(stuck_after, now) };
+        let row = TaskRow { tracked, is_stuck: tracked.is_stuck(stuck_after, now) };
         let rank = Rank::of(row);
         if heap.len() < most {
             heap.push(Ranked(rank, row));
@@ -249,7 +249,7 @@ pub fn rank_tasks<'a>(
 
 /// Returns every task and the time after which it is stuck.
 fn records(tasks: &[TaskList]) -> impl Iterator<Item = (&TrackedTask, Duration)> {
-    tasks.iter().flat_map(|view| view.tasks().map(|record| (record, view.stuck_after)))
+    tasks.iter().flat_map(|list| list.tasks().map(|tracked| (tracked, list.stuck_after)))
 }
 
 #[cfg(test)]
@@ -267,48 +267,48 @@ mod tests {
 
     /// Creates the record of a task that was enqueued so many seconds ago, and ended then if it has
     /// ended.
-    fn record(id: &str, state: State, seconds: u64, fails: bool) -> TrackedTask {
+    fn tracked(id: &str, state: State, seconds: u64, fails: bool) -> TrackedTask {
         let at = NOW - Duration::from_secs(seconds);
         let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
-        let mut record = TrackedTask::new(Task { id: id.into(), common: Arc::new(common) }, at);
+        let mut tracked = TrackedTask::new(Task { id: id.into(), common: Arc::new(common) }, at);
         match state {
             State::Unpolled => {}
             State::NotFound => {
-                record.observe(&Observation::new(State::Running, "word"), at);
+                tracked.observe(&Observation::new(State::Running, "word"), at);
                 for ago in [seconds, seconds, seconds.saturating_sub(61)] {
                     let denied = Failure::new(Reason::NotFound, "404");
                     let at = NOW - Duration::from_secs(ago);
-                    record.fail(&denied, at, STUCK_AFTER);
+                    tracked.fail(&denied, at, STUCK_AFTER);
                 }
             }
             _ => {
-                record.observe(&Observation::new(state, "word"), at);
+                tracked.observe(&Observation::new(state, "word"), at);
             }
         }
         if fails {
-            record.fail(&Failure::new(Reason::Http, "500"), NOW, STUCK_AFTER);
+            tracked.fail(&Failure::new(Reason::Http, "500"), NOW, STUCK_AFTER);
         }
-        record
+        tracked
     }
 
     fn ids<'a>(worst: &RankedTasks<'a>) -> Vec<&'a str> {
-        worst.rows.iter().map(|row| &*row.record.task.id).collect()
+        worst.rows.iter().map(|row| &*row.tracked.task.id).collect()
     }
 
     #[test]
     fn what_needs_a_person_first_stands_first() {
         let records = [
-            record("succeeded-late", State::Succeeded, 10, false),
-            record("open-young", State::Running, 10, false),
-            record("stuck", State::Queued, 700, false),
-            record("failed-long-ago", State::Failed, 9_000, false),
-            record("waiting", State::Waiting, 99_999, false),
-            record("lost", State::NotFound, 200, false),
-            record("unanswered", State::Running, 5, true),
-            record("cancelled-early", State::Cancelled, 800, false),
-            record("open-old", State::Unknown, 600, false),
-            record("failed", State::Failed, 3, false),
-            record("stuck-longest", State::Unpolled, 9_000, false),
+            tracked("succeeded-late", State::Succeeded, 10, false),
+            tracked("open-young", State::Running, 10, false),
+            tracked("stuck", State::Queued, 700, false),
+            tracked("failed-long-ago", State::Failed, 9_000, false),
+            tracked("waiting", State::Waiting, 99_999, false),
+            tracked("lost", State::NotFound, 200, false),
+            tracked("unanswered", State::Running, 5, true),
+            tracked("cancelled-early", State::Cancelled, 800, false),
+            tracked("open-old", State::Unknown, 600, false),
+            tracked("failed", State::Failed, 3, false),
+            tracked("stuck-longest", State::Unpolled, 9_000, false),
         ];
         assert!(records[5].is_final() && records[5].state() == State::NotFound);
         let tasks = [TaskList::of(records, STUCK_AFTER)];
@@ -349,14 +349,14 @@ mod tests {
         ) {
             let made = tasks.iter().enumerate();
             let made = made.map(|(n, (state, age, fails))| {
-                record(&n.to_string(), State::ALL[*state], *age, *fails)
+                tracked(&n.to_string(), State::ALL[*state], *age, *fails)
             });
             let tasks = [TaskList::of(made, STUCK_AFTER)];
             let mut all: Vec<_> = records(&tasks)
-                .map(|(record, after)| TaskRow { record, is_stuck: record.is_stuck(after, NOW) })
+                .map(|(tracked, after)| TaskRow { tracked, is_stuck: tracked.is_stuck(after, NOW) })
                 .collect();
             all.sort_by_key(|row| Rank::of(*row));
-            let expected: Vec<_> = all.iter().map(|row| &*row.record.task.id).take(most).collect();
+            let expected: Vec<_> = all.iter().map(|row| &*row.tracked.task.id).take(most).collect();
             let found = rank_tasks(&tasks, &TaskFilter::default(), NOW, most);
             prop_assert_eq!(ids(&found), expected);
             prop_assert_eq!(found.count, u64::try_from(all.len()).unwrap());

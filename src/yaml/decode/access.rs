@@ -5,8 +5,7 @@ use serde::de::{self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, V
 use serde::forward_to_deserialize_any;
 
 use super::{DecodeError, NodeDecoder};
-use crate::yaml::diagnostic::Diagnostic;
-use crate::yaml::diagnostic::DiagnosticSink;
+use crate::yaml::diagnostic::{Diagnostic, DiagnosticSink};
 use crate::yaml::span;
 use crate::yaml::tree::{NodeKind, YamlNode};
 

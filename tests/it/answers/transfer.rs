@@ -149,9 +149,9 @@ fn a_request_offers_gzip_and_a_secret_in_gzip_is_masked() {
 }
 
 #[test]
-fn a_challenge_is_no_refusal_of_the_credentials() {
+fn a_challenge_is_no_rejection_of_the_credentials() {
     let page = b"<!DOCTYPE html><title>Just a moment...</title>";
-    let refusal = br#"{"code": 401, "message": "no such key"}"#;
+    let rejection = br#"{"code": 401, "message": "no such key"}"#;
     let refused = |status, headers: &[&str], body: &[u8]| answer(status, headers, body);
     let (forbidden, unauthorized) = ("403 Forbidden", "401 Unauthorized");
     let cases = [
@@ -166,10 +166,14 @@ fn a_challenge_is_no_refusal_of_the_credentials() {
             Some("http"),
         ),
         ("untyped", refused(forbidden, &[], page), Some("http")),
-        ("mitigated", refused(forbidden, &["CF-Mitigated: challenge"], refusal), Some("http")),
+        ("mitigated", refused(forbidden, &["CF-Mitigated: challenge"], rejection), Some("http")),
         ("zipped", refused(forbidden, &["Content-Encoding: gzip"], &gzip(page)), Some("http")),
-        ("json", refused(unauthorized, &["Content-Type: application/json"], refusal), Some("auth")),
-        ("mistyped", refused(unauthorized, &["Content-Type: text/html"], refusal), Some("auth")),
+        (
+            "json",
+            refused(unauthorized, &["Content-Type: application/json"], rejection),
+            Some("auth"),
+        ),
+        ("mistyped", refused(unauthorized, &["Content-Type: text/html"], rejection), Some("auth")),
         ("empty", refused(forbidden, &[], b""), Some("auth")),
         ("text", refused(forbidden, &["Content-Type: text/plain"], b"no"), Some("auth")),
     ];

@@ -3,12 +3,12 @@
 use super::*;
 
 #[test]
-fn answers_that_are_too_large_together_shrink_the_batches_for_a_while() {
+fn responses_that_are_too_large_together_shrink_the_batches_for_a_while() {
     // Of one task a batch is no smaller than the task alone.
     for fits in [1, 2, 3, 12, 30] {
         let fits_only = |asked: &[u32], _: bool| match asked.len() > fits {
-            true => Answer::Garbage(Reason::TooLarge),
-            false => Answer::Read,
+            true => SimulatedResponse::Garbage(Reason::TooLarge),
+            false => SimulatedResponse::Read,
         };
         let mut provider = SimulatedProvider::new(100, &limits());
         provider.run(20 * SECOND, fits_only);
@@ -29,9 +29,9 @@ fn answers_that_are_too_large_together_shrink_the_batches_for_a_while() {
         let tries = provider.requests.iter().filter(|(size, _)| *size > fits).count();
         assert!((1..=4).contains(&tries), "{tries} tries");
         assert!(provider.failed().is_empty());
-        provider.run(21 * MINUTE, |_, _| Answer::Read);
+        provider.run(21 * MINUTE, |_, _| SimulatedResponse::Read);
         provider.take_requests();
-        provider.run(MINUTE, |_, _| Answer::Read);
+        provider.run(MINUTE, |_, _| SimulatedResponse::Read);
         assert!(provider.requests.iter().all(|request| *request == (50, true)), "{fits} fit");
         assert!(provider.changes.contains(&BatchChange::Restored));
     }
@@ -41,8 +41,8 @@ fn answers_that_are_too_large_together_shrink_the_batches_for_a_while() {
 #[test]
 fn a_batch_that_was_cut_is_asked_for_in_parts() {
     let cut = |asked: &[u32], _: bool| match asked.split_at_checked(3) {
-        Some((_, [])) | None => Answer::Read,
-        Some((_, out)) => Answer::AllBut(out.to_vec()),
+        Some((_, [])) | None => SimulatedResponse::Read,
+        Some((_, out)) => SimulatedResponse::AllBut(out.to_vec()),
     };
     let mut provider = SimulatedProvider::new(50, &limits());
     provider.run(9 * SECOND, cut);
@@ -59,8 +59,8 @@ fn a_batch_that_was_cut_is_asked_for_in_parts() {
 #[test]
 fn batches_that_are_never_read_are_given_up_for_a_while() {
     let singles = |_: &[u32], is_batch: bool| match is_batch {
-        true => Answer::Garbage(Reason::Mapping),
-        false => Answer::Read,
+        true => SimulatedResponse::Garbage(Reason::Mapping),
+        false => SimulatedResponse::Read,
     };
     let mut provider = SimulatedProvider::new(200, &limits());
     provider.run(9 * SECOND, singles);
@@ -78,8 +78,8 @@ fn batches_that_are_never_read_are_given_up_for_a_while() {
 #[test]
 fn a_batch_of_one_that_is_not_read_is_asked_for_as_one_task() {
     let singles = |_: &[u32], is_batch: bool| match is_batch {
-        true => Answer::Garbage(Reason::Mapping),
-        false => Answer::Read,
+        true => SimulatedResponse::Garbage(Reason::Mapping),
+        false => SimulatedResponse::Read,
     };
     let limits = Limits { batch_wait: Duration::ZERO, ..limits() };
     let mut provider = SimulatedProvider::new(3, &limits);
@@ -103,8 +103,8 @@ fn a_batch_of_one_that_is_not_read_is_asked_for_as_one_task() {
 #[test]
 fn a_provider_without_batches_is_asked_for_them_again_after_a_while() {
     let refuses = |_: &[u32], is_batch: bool| match is_batch {
-        true => Answer::NoSuchQuery,
-        false => Answer::Read,
+        true => SimulatedResponse::NoSuchQuery,
+        false => SimulatedResponse::Read,
     };
     let mut provider = SimulatedProvider::new(100, &limits());
     provider.run(9 * SECOND, refuses);
@@ -125,9 +125,9 @@ fn a_provider_without_batches_is_asked_for_them_again_after_a_while() {
             .all(|change| *change == BatchChange::Refused { is_new: false })
     );
     // The gateway was deployed.
-    provider.run(20 * MINUTE, |_, _| Answer::Read);
+    provider.run(20 * MINUTE, |_, _| SimulatedResponse::Read);
     assert_eq!(provider.changes.last(), Some(&BatchChange::Restored));
     provider.take_requests();
-    provider.run(MINUTE, |_, _| Answer::Read);
+    provider.run(MINUTE, |_, _| SimulatedResponse::Read);
     assert!(provider.requests.iter().all(|(_, batch)| *batch));
 }

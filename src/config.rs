@@ -1,6 +1,7 @@
 //! The validated configuration: every value is valid by construction, mapping paths and request
 //! templates are parsed. [`load`] and its variants are the only way to get one.
 
+pub mod discovery;
 pub(crate) mod http_client;
 mod effective;
 mod load;
@@ -10,7 +11,8 @@ mod proxy;
 mod raw;
 pub(crate) mod read_yaml;
 pub mod secret;
-mod task_glob;
+pub(crate) mod task_glob;
+pub(crate) mod task_rules;
 mod tasks;
 pub(crate) mod tls;
 mod validate;
@@ -27,11 +29,13 @@ use serde::{Deserialize, Serialize};
 use crate::mapping::Mapping;
 use crate::request::Request;
 use crate::task::Task;
-pub use load::task_files::Sources;
+use discovery::SourceConfig;
+pub use load::task_files::ConfigFiles;
 pub use load::{Input, ProviderDiagnostic, load, load_after, load_text, load_with};
 use privacy::MaskedHeaders;
 pub use raw::schema;
 use secret::Secret;
+pub use task_rules::LabelLimits;
 
 /// The content of one set of configuration files.
 #[derive(Debug)]
@@ -47,10 +51,16 @@ pub struct Loaded {
 pub struct Config {
     /// The providers in the order of the file.
     pub providers: Vec<Arc<Provider>>,
+    /// The sources of tasks: HTTP before files, each in the order of the file.
+    pub discovery: Vec<Arc<SourceConfig>>,
+    /// The limits of the labels of a task.
+    pub label_limits: LabelLimits,
+    /// Time for which an open task that no source lists any more is followed, where its sources set none.
+    pub keep_unlisted: Duration,
     /// The number of tasks beyond `max_tasks`.
     pub dropped_tasks: usize,
     /// The files that were read, without secret files, and a hash of their names and contents.
-    pub sources: Sources,
+    pub files: ConfigFiles,
     /// The main file in YAML with defaults and presets filled in and `<secret>` for secrets.
     pub shown: String,
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Timestamp;
 use crate::coalesce::Coalesced;
-use crate::config::{self, Config, Input, Loaded, Sources};
+use crate::config::{self, Config, ConfigFiles, Input, Loaded};
 use crate::fetch::resolver::Resolver;
 use crate::poll::worker::{Services, Worker};
 use crate::poll::{PollResult, ProbeError, ProviderClient};
@@ -143,10 +143,10 @@ impl ConfigManager {
 
     async fn reload(&self) -> Result<(), ReloadError> {
         let result = async {
-            let (before, sources) = (self.clients(), self.config().sources.clone());
+            let (before, files) = (self.clients(), self.config().files.clone());
             let resolver = self.context.resolver.clone();
             let (Loaded { config, tasks }, clients) =
-                read(&self.reading, &self.source, before, sources, resolver).await?;
+                read(&self.reading, &self.source, before, files, resolver).await?;
             let count = tasks.len();
             self.swap(Arc::new(config), tasks, clients).await.map(|()| count)
         };
@@ -179,13 +179,13 @@ impl ConfigManager {
 
     /// Looks at the files: returns the hash that a configuration read from them now would have.
     async fn current_hash(&self) -> Result<u64, SingleFlightError> {
-        let sources = self.config().sources.clone();
-        self.checking.run(READ_TIMEOUT, move || sources.current_hash()).await
+        let files = self.config().files.clone();
+        self.checking.run(READ_TIMEOUT, move || files.current_hash()).await
     }
 
     /// Looks at the files every `interval`, and asks for a reload when they differ from those in force.
     pub async fn follow_files(&self, interval: Duration, reloads: &Arc<Reloads>) {
-        let mut tried = Some(self.config().sources.hash);
+        let mut tried = Some(self.config().files.hash);
         let (mut errors, mut is_blind) = (self.error_count.load(Ordering::Relaxed), false);
         loop {
             tokio::time::sleep(interval).await;
@@ -209,7 +209,7 @@ impl ConfigManager {
             if std::mem::replace(&mut errors, error_count) != error_count {
                 tried = None;
             }
-            let in_force = hash == self.config().sources.hash;
+            let in_force = hash == self.config().files.hash;
             if Some(hash) == tried || (in_force && self.reload_error().is_none()) {
                 continue;
             }
@@ -339,8 +339,8 @@ impl ConfigManager {
         }
         let telemetry = &self.context.telemetry;
         telemetry.tasks_over_limit(config.dropped_tasks);
-        telemetry.reload_succeeded(self.context.clock.now(), config.sources.hash);
-        for (glob, missing) in config.sources.unmatched() {
+        telemetry.reload_succeeded(self.context.clock.now(), config.files.hash);
+        for (glob, missing) in config.files.unmatched() {
             let why =
                 missing.map(|directory| format!("no such directory: {}", directory.display()));
             tracing::warn!(glob, why, "no file matches a glob of task_files");
@@ -360,18 +360,18 @@ async fn read(
     reading: &SingleFlight<Result<Built, Diagnostics>>,
     source: &ConfigSource,
     before: ProviderClients,
-    sources: Sources,
+    files: ConfigFiles,
     resolver: Resolver,
 ) -> Result<Built, ReloadError> {
     let source = source.clone();
-    let read = reading.run(READ_TIMEOUT, move || load(&source, &before, &sources, &resolver)).await;
+    let read = reading.run(READ_TIMEOUT, move || load(&source, &before, &files, &resolver)).await;
     let read =
         read.map_err(|error| ReloadError::Internal(format!("the configuration: {error}")))?;
     read.map_err(ReloadError::Config)
 }
 
 /// Reads the files, including secrets and certificates, and builds the clients that cannot be taken
-/// over from `before`. A start, a check and a reload all use it. `sources` are the files of the
+/// over from `before`. A start, a check and a reload all use it. `files` are the files of the
 /// configuration in force, if there is one. Blocks on the file system.
 ///
 /// # Errors
@@ -379,14 +379,14 @@ async fn read(
 pub fn load(
     source: &ConfigSource,
     before: &ProviderClients,
-    sources: &Sources,
+    files: &ConfigFiles,
     resolver: &Resolver,
 ) -> Result<Built, Diagnostics> {
     let input = match source {
         ConfigSource::File(path) => Input::File(path),
         ConfigSource::Text(name, text) => Input::Text { name, text, dir: Path::new("") },
     };
-    config::load_after(input, sources, |provider| {
+    config::load_after(input, files, |provider| {
         let before = before.get(&provider.name).map(|before| &**before);
         Ok(Arc::new(ProviderClient::new(Arc::clone(provider), before, resolver)?))
     })

@@ -84,13 +84,14 @@ fn globals(global: &GlobalSettings) -> Mapping {
         ("poll_timeout", duration(limits.poll_timeout)),
         ("stuck_after", duration(limits.stuck_after)),
         ("retain_finished", duration(limits.retain_finished)),
+        ("keep_unlisted", duration(global.keep_unlisted)),
         ("per_task_series", series),
         ("body_size_limit", number(limits.body_size_limit)),
         ("probe", probe.into()),
         ("max_tasks", number(global.max_tasks)),
-        ("label_limit", number(global.label_limit)),
-        ("label_name_length_limit", number(global.label_name_length_limit)),
-        ("label_value_length_limit", number(global.label_value_length_limit)),
+        ("label_limit", number(global.labels.count)),
+        ("label_name_length_limit", number(global.labels.name_bytes)),
+        ("label_value_length_limit", number(global.labels.value_bytes)),
     ]
     .into_iter()
     .map(|(key, value)| (Value::from(key), value))

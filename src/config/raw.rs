@@ -1,6 +1,8 @@
 //! The configuration as written: its keys and the types of their values. The JSON Schema is generated
 //! from these structs, so editors show their comments.
 
+mod discovery;
+
 use super::{PerTaskSeries, TlsVersion, preset};
 use crate::mapping::schema::RawResponse;
 use crate::request::RawRequest;
@@ -12,6 +14,8 @@ use crate::yaml::span::{Either, OrderedMap, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+
+pub use discovery::{RawFileSource, RawHttpSource};
 
 /// The configuration of `aitask_exporter`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -27,6 +31,10 @@ pub struct RawConfig {
     /// Files with further tasks: globs, relative to this file, of `*.yml` and `*.yaml` (the same
     /// list as `tasks`) and of `*.txt` (one ID per line).
     pub task_files: Spanned<Vec<Spanned<Either<String, RawTaskFiles>>>>,
+    /// HTTP endpoints that list tasks, as Prometheus' HTTP service discovery.
+    pub http_sd_configs: Spanned<Vec<Spanned<RawHttpSource>>>,
+    /// Files that list tasks and may change at any time.
+    pub file_sd_configs: Spanned<Vec<Spanned<RawFileSource>>>,
 }
 
 /// A list of tasks: IDs, or blocks with an ID.
@@ -44,6 +52,8 @@ pub struct RawGlobal {
     pub stuck_after: Spanned<PrometheusDuration>,
     /// Time for which a final task keeps its series. Default 1h.
     pub retain_finished: Spanned<PrometheusDuration>,
+    /// Time for which an open task is followed that no source lists any more. Default 24h.
+    pub keep_unlisted: Spanned<PrometheusDuration>,
     /// The tasks whose series are exported: `all`, `active` ones, or `none`. Default all.
     pub per_task_series: Spanned<PerTaskSeries>,
     /// Maximum size of the part of an answer that is read. Default 1MiB.

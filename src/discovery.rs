@@ -1,0 +1,4 @@
+//! Discovery: lists of tasks from outside, each read by a source, element by element.
+
+pub mod element;
+pub mod list;

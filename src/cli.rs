@@ -240,8 +240,16 @@ fn param(text: &str) -> Result<(String, String), &'static str> {
 }
 
 /// Paths of other endpoints.
-const TAKEN: [&str; 7] =
-    ["/tasks", "/api/v1/tasks", "/probe", "/config", "/-/reload", "/-/healthy", "/-/ready"];
+const TAKEN: [&str; 8] = [
+    "/tasks",
+    "/api/v1/tasks",
+    "/service-discovery",
+    "/probe",
+    "/config",
+    "/-/reload",
+    "/-/healthy",
+    "/-/ready",
+];
 
 fn telemetry_path(text: &str) -> Result<String, &'static str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);

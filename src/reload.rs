@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::clock::Timestamp;
 use crate::coalesce::Coalesced;
 use crate::config::{self, Config, ConfigFiles, Input, Loaded};
+use crate::discovery::status::SourceStatuses;
 use crate::fetch::resolver::Resolver;
 use crate::poll::worker::{Services, Worker};
 use crate::poll::{PollResult, ProbeError, ProviderClient};
@@ -72,6 +73,8 @@ pub struct ConfigManager {
     context: Services,
     /// The records of the tasks.
     pub store: Arc<Store>,
+    /// The status of each source of tasks.
+    pub sources: SourceStatuses,
     config: RwLock<Arc<Config>>,
     /// Held during a swap, so that one follows the other.
     swapping: Mutex<()>,
@@ -119,6 +122,7 @@ impl ConfigManager {
             reading: SingleFlight::default(),
             checking: SingleFlight::default(),
             store,
+            sources: SourceStatuses::default(),
             config: RwLock::new(Arc::clone(&config)),
             swapping: Mutex::default(),
             workers: RwLock::new(Some(HashMap::new())),
@@ -338,6 +342,7 @@ impl ConfigManager {
             self.context.telemetry.remove_provider(name);
         }
         let telemetry = &self.context.telemetry;
+        self.sources.apply(&config.discovery, telemetry);
         telemetry.tasks_over_limit(config.dropped_tasks);
         telemetry.reload_succeeded(self.context.clock.now(), config.files.hash);
         for (glob, missing) in config.files.unmatched() {

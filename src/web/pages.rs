@@ -2,6 +2,7 @@
 //! template is `templates/base.html`.
 
 mod details;
+pub mod discovery;
 mod format;
 pub mod tasks;
 

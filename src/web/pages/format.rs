@@ -52,6 +52,14 @@ pub fn rough(duration: Duration) -> String {
     duration::format(Duration::from_secs(seconds - seconds % unit))
 }
 
+/// Formats a duration in milliseconds up to a second, and in tenths of seconds above.
+pub fn exact(duration: Duration) -> String {
+    match duration.as_millis() {
+        millis @ 0..1_000 => format!("{millis}ms"),
+        _ => format!("{:.1}s", duration.as_secs_f64()),
+    }
+}
+
 /// Formats a ratio as whole per cent.
 pub fn percent(share: f64) -> String {
     format!("{:.0}%", share * 100.0)
@@ -158,6 +166,13 @@ mod tests {
         for micros in [i64::MIN + 1, i64::MAX] {
             let moment = FormattedTime::new(Timestamp::from_micros(micros), now);
             assert!(!moment.iso.contains('T') && !moment.ago.is_empty(), "{moment:?}");
+        }
+    }
+
+    #[test]
+    fn short_durations_are_exact() {
+        for (millis, text) in [(0, "0ms"), (999, "999ms"), (1_000, "1.0s"), (12_340, "12.3s")] {
+            assert_eq!(exact(Duration::from_millis(millis)), text);
         }
     }
 

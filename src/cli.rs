@@ -32,6 +32,8 @@ pub enum CliCommand {
     Simulate(SimulateFlags),
     /// Poll tasks now and print the request, the answer and the result of the mapping.
     Poll(PollFlags),
+    /// Ask the sources of tasks now and print the tasks that would be followed.
+    Discover(DiscoverFlags),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Print the completions for a shell.
@@ -152,6 +154,20 @@ pub struct PollFlags {
     /// configuration; repeatable.
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
     pub params: Vec<(String, String)>,
+    /// Configuration file.
+    #[arg(long = "config.file", value_name = "FILE", default_value = "aitask.yml")]
+    pub config_file: PathBuf,
+    /// Flags of the logging.
+    #[command(flatten)]
+    pub log: LogFlags,
+}
+
+/// The flags of `discover`.
+#[derive(Args, Debug)]
+pub struct DiscoverFlags {
+    /// Name of the source to ask; all sources if it is absent.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
     /// Configuration file.
     #[arg(long = "config.file", value_name = "FILE", default_value = "aitask.yml")]
     pub config_file: PathBuf,

@@ -2,4 +2,7 @@
 
 pub mod element;
 pub mod list;
+pub mod list_builder;
+pub mod list_parser;
+pub mod report;
 pub mod status;

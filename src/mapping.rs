@@ -17,7 +17,9 @@ use http::{HeaderMap, HeaderName};
 
 use crate::clock::Timestamp;
 use crate::observation::{PollOutcome, Reason, State};
+pub use extract::too_deep;
 use extract::{Extract, ExtractedTasks};
+pub use fields::MAX_DEPTH;
 use fields::{A_BOOLEAN, DelayFormat, FieldName, FieldValue, Fields, Paths, ProgressFormat};
 use time::TimeFormat;
 

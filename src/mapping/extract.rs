@@ -125,7 +125,7 @@ fn without_last_number(body: &[u8]) -> &[u8] {
 
 /// Reports whether a value is nested deeper than [`MAX_DEPTH`]: serde_json counts only the levels of
 /// values that are deserialized, and skips the others however deep they are.
-fn too_deep(body: &[u8]) -> bool {
+pub fn too_deep(body: &[u8]) -> bool {
     let opening = body.iter().filter(|byte| matches!(byte, b'[' | b'{')).count();
     if opening <= MAX_DEPTH {
         return false;

@@ -98,7 +98,7 @@ fn section(number: usize, status: &SourceStatus, now: Timestamp) -> SourceSectio
     SourceSection {
         anchor: format!("source-{number}"),
         mechanism: status.mechanism().as_str(),
-        name: format::whole(status.name()),
+        name: format::escape(status.name()),
         discovered: count(history.discovered),
         rejected: count(rejected.total()),
         last_try: time(history.last_try),
@@ -115,7 +115,7 @@ fn section(number: usize, status: &SourceStatus, now: Timestamp) -> SourceSectio
 fn formatted(error: &CurrentError, now: Timestamp) -> FormattedError {
     FormattedError {
         reason: error.reason.as_str(),
-        message: format::whole(&error.message),
+        message: format::escape(&error.message),
         since: FormattedTime::new(error.since, now),
     }
 }
@@ -124,7 +124,7 @@ fn row(rejected: &RejectedElement) -> RejectedRow {
     RejectedRow {
         element: format::short(&rejected.element),
         reason: rejected.reason.as_str(),
-        message: format::whole(&rejected.message),
+        message: format::escape(&rejected.message),
     }
 }
 

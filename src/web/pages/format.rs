@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::clock::Timestamp;
 use crate::duration;
-use crate::printable;
+pub use crate::printable::escape;
 
 /// Maximum number of characters of a text in a table; the page of the task has all of it.
 const IN_A_TABLE: usize = 80;
@@ -78,24 +78,11 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// Escapes a text from outside: the characters that would end a line or change the writing
-/// direction.
-pub fn whole(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match printable::is_printable(c) {
-            true => shown.push(c),
-            false => shown.extend(c.escape_default()),
-        }
-    }
-    shown
-}
-
 /// Escapes a text from outside and cuts it to the length for a table.
 pub fn short(text: &str) -> String {
     match text.char_indices().nth(IN_A_TABLE) {
-        Some((end, _)) => whole(text.get(..end).unwrap_or_default()) + "…",
-        None => whole(text),
+        Some((end, _)) => escape(text.get(..end).unwrap_or_default()) + "…",
+        None => escape(text),
     }
 }
 
@@ -188,7 +175,7 @@ mod tests {
 
     #[test]
     fn texts_stand_in_their_place() {
-        assert_eq!(whole("a\nb\u{202e}c é<"), "a\\nb\\u{202e}c é<");
+        assert_eq!(escape("a\nb\u{202e}c é<"), "a\\nb\\u{202e}c é<");
         assert_eq!(short(&"é".repeat(80)), "é".repeat(80));
         assert_eq!(short(&"é".repeat(81)), "é".repeat(80) + "…");
     }

@@ -2,6 +2,7 @@
 //! template is `templates/base.html`.
 
 mod details;
+pub mod discovery;
 mod format;
 pub mod tasks;
 
@@ -99,7 +100,7 @@ impl FailedPoll {
             link: format::task_link(&entry.provider, &entry.task_id),
             reason: entry.failure.reason.as_str(),
             code: format::short(&entry.failure.code),
-            detail: format::whole(&entry.failure.detail),
+            detail: format::escape(&entry.failure.detail),
         }
     }
 }
@@ -230,7 +231,7 @@ fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
     let (problem, links) = match found {
         Some(_) => (None, vec![poll, json, beside]),
         None if is_configured => {
-            let name = format::whole(provider);
+            let name = format::escape(provider);
             let problem = match config.dropped_tasks {
                 0 => format!("The configuration lists no such task of the provider “{name}”."),
                 _ => format!(
@@ -241,14 +242,14 @@ fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
             (Some(problem), vec![poll, beside])
         }
         None => {
-            let problem = format!("No provider “{}” is configured.", format::whole(provider));
+            let problem = format!("No provider “{}” is configured.", format::escape(provider));
             (Some(problem), vec![("All tasks", format::tasks_link(&[]))])
         }
     };
     let status = if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
     let page = TaskPage {
         head: PageHead::new(web),
-        id: format::whole(id),
+        id: format::escape(id),
         short: format::short(id),
         problem,
         troubles: found.map_or_else(Vec::new, |(tracked, list)| {

@@ -29,7 +29,7 @@ impl Fact {
 
     /// Formats a text from outside; `none` replaces an empty one.
     fn text(name: &str, text: Option<&str>, none: &str) -> Self {
-        Self::new(name, format::whole(text.filter(|text| !text.is_empty()).unwrap_or(none)))
+        Self::new(name, format::escape(text.filter(|text| !text.is_empty()).unwrap_or(none)))
     }
 
     fn at(name: &str, at: Timestamp, now: Timestamp) -> Self {
@@ -68,16 +68,16 @@ pub fn troubles(
     match tracked.error() {
         Some(("task", "")) => troubles.push("Failed; the provider gives no code.".to_owned()),
         Some(("task", code)) => {
-            troubles.push(format!("Failed, with the code “{}”.", format::whole(code)));
+            troubles.push(format!("Failed, with the code “{}”.", format::escape(code)));
         }
         Some((reason, code)) => {
             // After a restart, for example, the last recorded failure may be older than the last
             // poll.
             let last = last.filter(|last| last.failure.reason.as_str() == reason);
-            let detail = last.map(|last| format::whole(&last.failure.detail));
+            let detail = last.map(|last| format::escape(&last.failure.detail));
             let code = Some(code).filter(|code| !code.is_empty());
             let detail =
-                detail.or_else(|| code.map(|code| format!("code {}", format::whole(code))));
+                detail.or_else(|| code.map(|code| format!("code {}", format::escape(code))));
             let mut trouble = format!("The last poll failed: {reason}");
             if let Some(detail) = detail {
                 trouble += &format!(": {detail}");
@@ -122,7 +122,7 @@ pub fn facts(
 
 /// Returns the details of the state of a task.
 fn standing(tracked: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Vec<Fact> {
-    let provider = format::whole(&tracked.task.common.provider);
+    let provider = format::escape(&tracked.task.common.provider);
     let status = Fact::text("Status", Some(tracked.status()), "none").note("the provider's word");
     let enqueued = Fact::at("Enqueued", tracked.enqueued(), now);
     let mut facts = vec![
@@ -157,7 +157,7 @@ fn standing(tracked: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Vec
 fn identity(tracked: &TrackedTask) -> Vec<Fact> {
     let common = &tracked.task.common;
     let fact = |what: &str, name: &str, value: &str| {
-        Fact::new(&format!("{what} {}", format::whole(name)), format::whole(value))
+        Fact::new(&format!("{what} {}", format::escape(name)), format::escape(value))
     };
     let labels = common.labels.iter().map(|(name, value)| fact("Label", name, value));
     let params = common.params.iter().map(|(name, value)| fact("Param", name, value));
@@ -199,7 +199,7 @@ fn failure(tracked: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) -
         None => last.map(|last| (last.failure.reason.as_str(), &*last.failure.code, last.at))?,
     };
     let note =
-        if code.is_empty() { String::new() } else { format!("code {}", format::whole(code)) };
+        if code.is_empty() { String::new() } else { format!("code {}", format::escape(code)) };
     Some(Fact { value: reason.to_owned(), ..Fact::at("Last failure", at, now).note(note) })
 }
 

@@ -4,3 +4,4 @@ pub mod element;
 pub mod list;
 pub mod list_builder;
 pub mod list_parser;
+pub mod file;

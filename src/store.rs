@@ -29,9 +29,7 @@ use crate::config::PerTaskSeries;
 use crate::observation::{PollOutcome, State};
 use crate::record::TrackedTask;
 use crate::task::Task;
-pub use apply::{
-    RecoveredTask, RecoveredTasks, SaveChange, StoreConfig, StoreList, StoredListing,
-};
+pub use apply::{RecoveredTask, RecoveredTasks, SaveChange, StoreConfig, StoreList, StoredListing};
 use blocks::{Block, BlockList};
 use lists::ListOutcome;
 use provider_tasks::{ProviderSnapshot, ProviderTasks};

@@ -148,9 +148,7 @@ impl LoopContext {
                 (None, None)
             }
             Ok(Refresh::List(list)) => (Some(self.apply(list, true).await), None),
-            Ok(Refresh::Partial(list, error)) => {
-                (Some(self.apply(list, false).await), Some(error))
-            }
+            Ok(Refresh::Partial(list, error)) => (Some(self.apply(list, false).await), Some(error)),
             Err(error) => (None, Some(error)),
         };
         if list.as_ref().is_some_and(|list| list.rejected.has_limited())

@@ -369,7 +369,10 @@ async fn a_restart_goes_on_with_what_was_followed() {
     let tasks = after.store.providers().remove(0).open_tasks_as_added();
     assert_eq!(tasks.added.len(), 4, "before any source has answered");
     let ids: Vec<_> = after.followed().into_iter().map(|(id, _)| id).collect();
-    assert_eq!((ids, after.unlisted()), (vec!["both".into(), "c".into(), "left".into(), "t".to_owned()], 1));
+    assert_eq!(
+        (ids, after.unlisted()),
+        (vec!["both".into(), "c".into(), "left".into(), "t".to_owned()], 1)
+    );
     // The first list of this life takes up where the last one ended.
     let changes = after.list("http/a", &["t", "both"]);
     assert!(changes.is_empty());
@@ -390,6 +393,9 @@ async fn dormant_records_have_a_limit() {
         advance(SECOND).await;
         stage.sweep();
     }
-    assert_eq!(stage.store.all_records().iter().map(|block| block.tasks().len()).sum::<usize>(), 20);
+    assert_eq!(
+        stage.store.all_records().iter().map(|block| block.tasks().len()).sum::<usize>(),
+        20
+    );
     let _: Timestamp = at(0);
 }

@@ -104,6 +104,10 @@ impl<'s> WorkerState<'s> {
                         // The sender may have stopped waiting.
                         let _ = done.send(());
                     }
+                    Some(WorkerCommand::ChangeTasks(changes, done)) => {
+                        self.apply(changes, Instant::now());
+                        let _ = done.send(());
+                    }
                     Some(WorkerCommand::Probe(probe)) => self.probes.push(probe),
                     Some(WorkerCommand::Stop(done)) => return self.drain(Some(done)).await,
                     None => return self.drain(None).await,
@@ -403,7 +407,7 @@ impl<'s> WorkerState<'s> {
         let storage = self.context.services.storage.as_deref();
         let change = self.context.tasks.record_poll(slot, outcome, |tracked, change| {
             if let Some(storage) = storage.filter(|_| change.should_persist) {
-                storage.save(QueuedChange::new(tracked, change));
+                storage.save(QueuedChange::of_poll(tracked, change));
             }
         })?;
         // With a storage path a finished task is shown once it is durable.

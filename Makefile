@@ -33,7 +33,7 @@ lint: ## Lint the code
 demo: ## Run a simulated gateway and the exporter on localhost:10054
 	cargo run --release --locked -- demo
 
-generate: ## Regenerate docs/metrics.md, config/schema.json, the dashboards and the rules
+generate: ## Regenerate the tables in docs, config/schema.json, the dashboards and the rules
 	UPDATE_GENERATED=1 cargo test --locked is_fresh
 
 bench: ## Run the benchmarks, and print ratios to alternatives

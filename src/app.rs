@@ -343,7 +343,7 @@ fn open_storage(
     telemetry: &Arc<Telemetry>,
 ) -> Result<Storage, AppError> {
     let mut opened = storage::open(dir)?;
-    let tasks: usize = opened.records.values().map(HashMap::len).sum();
+    let tasks: usize = opened.tasks.values().map(HashMap::len).sum();
     let lost_bytes = opened.lost;
     tracing::info!(tasks, "loaded the history from the storage path");
     if lost_bytes > 0 {
@@ -353,7 +353,7 @@ fn open_storage(
              from 0"
         );
     }
-    store.set_recovered(std::mem::take(&mut opened.records));
+    store.set_recovered(std::mem::take(&mut opened.tasks));
     Ok(opened.start(Arc::clone(store), Arc::clone(telemetry))?)
 }
 

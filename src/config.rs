@@ -10,6 +10,7 @@ pub(crate) mod privacy;
 mod proxy;
 mod raw;
 pub(crate) mod read_yaml;
+mod schema;
 pub mod secret;
 pub(crate) mod task_glob;
 pub(crate) mod task_rules;
@@ -26,6 +27,7 @@ use reqwest::Url;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::duration;
 use crate::mapping::Mapping;
 use crate::request::Request;
 use crate::task::Task;
@@ -33,7 +35,7 @@ use discovery::SourceConfig;
 pub use load::task_files::ConfigFiles;
 pub use load::{Input, ProviderDiagnostic, load, load_after, load_text, load_with};
 use privacy::MaskedHeaders;
-pub use raw::schema;
+pub use schema::schema;
 use secret::Secret;
 pub use task_rules::LabelLimits;
 
@@ -59,6 +61,8 @@ pub struct Config {
     pub keep_unlisted: Duration,
     /// The number of tasks beyond `max_tasks`.
     pub dropped_tasks: usize,
+    /// The maximum number of tasks of all providers.
+    pub max_tasks: usize,
     /// The files that were read, without secret files, and a hash of their names and contents.
     pub files: ConfigFiles,
     /// The main file in YAML with defaults and presets filled in and `<secret>` for secrets.
@@ -134,6 +138,11 @@ pub struct HttpClientConfig {
     pub http2: bool,
 }
 
+impl HttpClientConfig {
+    /// The default of `enable_http2`.
+    pub const DEFAULT_HTTP2: bool = true;
+}
+
 /// A proxy that is used for every request of a provider.
 #[derive(Debug)]
 pub struct Proxy {
@@ -187,7 +196,7 @@ pub struct TlsConfig {
 }
 
 /// A version of TLS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum TlsVersion {
     /// 1.2
     #[default]
@@ -222,16 +231,24 @@ pub struct RateLimit {
     pub burst: u32,
 }
 
-/// The part of a provider's requests that may be those of `/probe`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+impl RateLimit {
+    /// The default of `per`.
+    pub const DEFAULT_PER: Duration = Duration::from_secs(1);
+}
+
+/// The part of a provider's requests that may be those of `/probe`. Serialized as under `global`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ProbeLimits {
-    /// Probes under way at once; at least 1. Default 1.
+    /// Probes under way at once; at least 1.
     pub max_in_flight: usize,
-    /// The part of the requests while polls are due, from 0.001 to 1. Default 0.1.
+    /// The part of the requests while polls are due, from 0.001 to 1.
     pub share: f64,
 }
 
 impl ProbeLimits {
+    /// The built-in defaults.
+    pub const DEFAULT: Self = Self { max_in_flight: 1, share: 0.1 };
+
     /// Returns the number of requests for polls between two probes while polls are due: at least 1,
     /// so that no client takes every turn.
     pub fn polls_between(self) -> u32 {
@@ -243,51 +260,95 @@ impl ProbeLimits {
 
 impl Default for ProbeLimits {
     fn default() -> Self {
-        Self { max_in_flight: 1, share: 0.1 }
+        Self::DEFAULT
     }
 }
 
-/// The numbers of a provider, with `global`'s and the built-in defaults filled in.
-#[derive(Clone, Debug, PartialEq)]
+/// The numbers of a provider, with `global`'s and the built-in defaults filled in. Serialized as under
+/// `global`: without those that only a provider has.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Limits {
     /// Time between two polls of a task; at least 1 ms.
+    #[serde(serialize_with = "duration::serialize")]
     pub poll_interval: Duration,
     /// Total time of one poll; above zero.
+    #[serde(serialize_with = "duration::serialize")]
     pub poll_timeout: Duration,
     /// Time after which a task counts as stuck; above zero.
+    #[serde(serialize_with = "duration::serialize")]
     pub stuck_after: Duration,
     /// Time for which a final task keeps its series.
+    #[serde(serialize_with = "duration::serialize")]
     pub retain_finished: Duration,
     /// The tasks whose series are exported.
     pub per_task_series: PerTaskSeries,
     /// The limit of the rate of requests, if one is set.
+    #[serde(skip)]
     pub rate_limit: Option<RateLimit>,
     /// Requests under way at once; at least 1.
+    #[serde(skip)]
     pub max_in_flight: usize,
     /// Maximum number of tasks of one request; at least 1.
+    #[serde(skip)]
     pub batch_size: usize,
     /// Time for which the first task of a batch waits for others.
+    #[serde(skip)]
     pub batch_wait: Duration,
     /// Maximum size of a response that is read, in bytes.
     pub body_size_limit: usize,
     /// The part of the requests that may be those of `/probe`.
     pub probe: ProbeLimits,
+    /// The maximum number of tasks of the provider, if it has one of its own.
+    #[serde(skip)]
+    pub max_tasks: Option<usize>,
+}
+
+impl Limits {
+    /// The built-in defaults.
+    pub const DEFAULT: Self = Self {
+        poll_interval: Duration::from_secs(15),
+        poll_timeout: Duration::from_secs(10),
+        stuck_after: Duration::from_secs(600),
+        retain_finished: Duration::from_secs(3600),
+        per_task_series: PerTaskSeries::All,
+        rate_limit: None,
+        max_in_flight: 16,
+        batch_size: 50,
+        batch_wait: Duration::from_millis(200),
+        body_size_limit: 1 << 20,
+        probe: ProbeLimits::DEFAULT,
+        max_tasks: None,
+    };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            poll_interval: Duration::from_secs(15),
-            poll_timeout: Duration::from_secs(10),
-            stuck_after: Duration::from_secs(600),
-            retain_finished: Duration::from_secs(3600),
-            per_task_series: PerTaskSeries::All,
-            rate_limit: None,
-            max_in_flight: 16,
-            batch_size: 50,
-            batch_wait: Duration::from_millis(200),
-            body_size_limit: 1 << 20,
-            probe: ProbeLimits::default(),
-        }
+        Self::DEFAULT
     }
+}
+
+/// `global`, with the built-in defaults filled in. `/config` shows it as it is serialized.
+#[derive(Debug, Serialize)]
+pub(crate) struct GlobalSettings {
+    /// The limits of a provider that sets none.
+    #[serde(flatten)]
+    pub limits: Limits,
+    /// Maximum number of tasks that are polled.
+    pub max_tasks: usize,
+    /// The limits of the labels of a task.
+    #[serde(flatten)]
+    pub labels: LabelLimits,
+    /// Time for which an open task that no source lists any more is followed.
+    #[serde(serialize_with = "duration::serialize")]
+    pub keep_unlisted: Duration,
+}
+
+impl GlobalSettings {
+    /// The built-in defaults.
+    pub const DEFAULT: Self = Self {
+        limits: Limits::DEFAULT,
+        max_tasks: 1_000_000,
+        labels: LabelLimits::DEFAULT,
+        keep_unlisted: Duration::from_secs(86_400),
+    };
 }

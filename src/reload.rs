@@ -1,5 +1,7 @@
 //! The configuration in force: it is read, validated and swapped as a whole, or not at all.
 
+mod lists;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -309,15 +311,13 @@ impl ConfigManager {
         let Some(mut before) = self.workers.read().clone() else {
             return Err(ReloadError::Internal("the exporter is stopping".to_owned()));
         };
-        // On a thread where it may take long: with a million tasks it does.
-        let (store, providers) = (Arc::clone(&self.store), config.providers.clone());
-        let changes =
-            tokio::task::spawn_blocking(move || store.apply_config(&providers, tasks)).await;
-        let changes = changes.map_err(|error| ReloadError::Internal(error.to_string()))?;
-        // Which tasks came, and when, is to outlive the process; and so is which have left.
-        if let Some(storage) = &self.context.storage {
-            storage.compact();
-        }
+        let is_kept = |name: &Arc<str>| clients.iter().any(|kept| kept.provider.name == *name);
+        let save_all = before.is_empty() || !before.keys().all(is_kept);
+        let changes = self.apply_config(&config, tasks, save_all).await?;
+        let lost = changes.iter().map(|changes| (Arc::clone(&changes.tasks.name), changes.lost));
+        let lost: Vec<_> = lost.collect();
+        let over_limit: u64 = changes.iter().map(|changes| changes.over_limit).sum();
+        let over_limit = usize::try_from(over_limit).unwrap_or(usize::MAX);
         let (mut workers, mut updates) = (HashMap::new(), Vec::new());
         for (client, changes) in clients.into_iter().zip(changes) {
             let name = Arc::clone(&client.provider.name);
@@ -341,9 +341,12 @@ impl ConfigManager {
         for name in before.keys() {
             self.context.telemetry.remove_provider(name);
         }
+        for (name, lost) in lost {
+            self.context.telemetry.provider(&name).count_lost(lost);
+        }
         let telemetry = &self.context.telemetry;
         self.sources.apply(&config.discovery, telemetry);
-        telemetry.tasks_over_limit(config.dropped_tasks);
+        telemetry.tasks_over_limit(config.dropped_tasks.saturating_add(over_limit));
         telemetry.reload_succeeded(self.context.clock.now(), config.files.hash);
         for (glob, missing) in config.files.unmatched() {
             let why =

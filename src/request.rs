@@ -19,20 +19,25 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 /// leaves more to `{+name}`, which servers take for structure: `;` for one.
 const KEPT_SLASHES: &AsciiSet = &RESERVED.remove(b'/').remove(b':');
 
+/// The default of `method`.
+const DEFAULT_METHOD: &str = "GET";
+
 /// The request for one task, as the configuration writes it.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawRequest {
-    /// GET or POST. Default GET.
+    /// `GET` or `POST`.
+    #[schemars(extend("default" = DEFAULT_METHOD))]
     pub method: Spanned<String>,
-    /// The path below `base_url`. `{task_id}` is replaced by the ID, other placeholders by the task's
-    /// `params`. Values are percent-encoded; `{+kind}` keeps the `/` and `:` of a value.
+    /// The path below `base_url`. `{task_id}` is replaced by the ID, other placeholders by the
+    /// task's `params`. Values are percent-encoded; `{+kind}` keeps the `/` and `:` of a value.
     pub path: Spanned<String>,
-    /// Query parameters; values may hold placeholders. The text beside placeholders is not shown.
+    /// Parameters by name; values can hold placeholders. The text beside placeholders is not shown.
     pub query: Spanned<OrderedMap<TemplateText>>,
-    /// A JSON body; its texts may hold placeholders. The text beside placeholders is not shown.
+    /// A JSON body, written in YAML; for `POST`. Its texts can hold placeholders. The text beside
+    /// placeholders is not shown.
     pub body: Spanned<TemplateBody>,
-    /// The request for several tasks at once, where the API has one.
+    /// The request for several tasks at once, if the API has [batches](configuration.md#batches).
     pub batch: Spanned<RawBatch>,
 }
 
@@ -40,7 +45,8 @@ pub struct RawRequest {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawBatch {
-    /// GET or POST. Default GET.
+    /// `GET` or `POST`.
+    #[schemars(extend("default" = DEFAULT_METHOD))]
     pub method: Spanned<String>,
     /// The path below `base_url`. `{task_ids}` is replaced by the IDs with commas between them.
     pub path: Spanned<String>,
@@ -85,10 +91,10 @@ impl Request {
 
     fn compile_as(raw: &RawRequest, is_batch: bool) -> Result<Self, Vec<BlockError>> {
         let mut errors = Vec::new();
-        let method = match raw.method.get().map(String::as_str) {
-            None | Some("GET") => http::Method::GET,
-            Some("POST") => http::Method::POST,
-            Some(_) => {
+        let method = match raw.method.get().map_or(DEFAULT_METHOD, String::as_str) {
+            "GET" => http::Method::GET,
+            "POST" => http::Method::POST,
+            _ => {
                 errors.push(BlockError::new(&["method"], "a method must be GET or POST"));
                 http::Method::GET
             }

@@ -15,9 +15,8 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring as ring_provider};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, VerifierBuilderError};
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage};
 
 /// Installs the cryptography provider of the process. Must be called before any client is built; a
@@ -47,7 +46,7 @@ impl<'c> FromIterator<&'c CertificateDer<'static>> for TrustedCertificates {
 
 impl TrustedCertificates {
     /// Reports whether a certificate is one of these, and valid for `usage` at `now`.
-    fn accept(&self, certificate: &CertificateDer<'_>, now: UnixTime, usage: KeyUsage) -> bool {
+    pub fn accept(&self, certificate: &CertificateDer<'_>, now: UnixTime, usage: KeyUsage) -> bool {
         fingerprint(certificate).is_some_and(|digest| self.0.contains(&digest))
             && is_current(certificate, now, usage)
     }
@@ -68,18 +67,11 @@ fn is_current(certificate: &CertificateDer<'_>, now: UnixTime, usage: KeyUsage) 
     )
 }
 
-/// Verifier that also accepts [`TrustedCertificates`], for their names and dates.
+/// Verifier of servers that also accepts [`TrustedCertificates`], for their names and dates.
 #[derive(Debug)]
-pub struct TrustingVerifier<V: ?Sized> {
-    chains: Arc<V>,
+struct TrustingVerifier {
+    chains: Arc<dyn ServerCertVerifier>,
     trusted: TrustedCertificates,
-}
-
-impl<V: ?Sized> TrustingVerifier<V> {
-    /// Returns a verifier that accepts the certificates that `chains` accepts, and the `trusted` ones.
-    pub fn new(chains: Arc<V>, trusted: TrustedCertificates) -> Self {
-        Self { chains, trusted }
-    }
 }
 
 /// Returns a verifier of servers whose certificate is one of `certificates`, or signed by one.
@@ -93,12 +85,12 @@ pub fn server_verifier(
     let trusted = certificates.iter().collect();
     let mut authorities = RootCertStore::empty();
     authorities.add_parsable_certificates(certificates);
-    let chains: Arc<dyn ServerCertVerifier> =
+    let chains =
         WebPkiServerVerifier::builder_with_provider(Arc::new(authorities), provider).build()?;
-    Ok(Arc::new(TrustingVerifier::new(chains, trusted)))
+    Ok(Arc::new(TrustingVerifier { chains, trusted }))
 }
 
-impl ServerCertVerifier for TrustingVerifier<dyn ServerCertVerifier> {
+impl ServerCertVerifier for TrustingVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -113,52 +105,6 @@ impl ServerCertVerifier for TrustingVerifier<dyn ServerCertVerifier> {
             Err(_) if self.trusted.accept(end_entity, now, KeyUsage::server_auth()) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
-            }
-            verified => verified,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chains.supported_verify_schemes()
-    }
-}
-
-impl ClientCertVerifier for TrustingVerifier<dyn ClientCertVerifier> {
-    fn client_auth_mandatory(&self) -> bool {
-        self.chains.client_auth_mandatory()
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chains.root_hint_subjects()
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        match self.chains.verify_client_cert(end_entity, intermediates, now) {
-            Err(_) if self.trusted.accept(end_entity, now, KeyUsage::client_auth()) => {
-                Ok(ClientCertVerified::assertion())
             }
             verified => verified,
         }
@@ -275,20 +221,9 @@ mod tests {
         verifier.verify_server_cert(shown, &[], &name, &[], now).map(|_| ())
     }
 
-    fn verify_client(
-        trusted: &CertificateDer<'static>,
-        shown: &CertificateDer<'static>,
-    ) -> Result<(), Error> {
-        let mut authorities = RootCertStore::empty();
-        authorities.add(trusted.clone()).unwrap();
-        let chains = rustls::server::WebPkiClientVerifier::builder_with_provider(
-            Arc::new(authorities),
-            provider(),
-        );
-        let trusted = [trusted.clone()];
-        let verifier = TrustingVerifier::new(chains.build().unwrap(), trusted.iter().collect());
+    fn accepts_client(trusted: &CertificateDer<'static>, shown: &CertificateDer<'static>) -> bool {
         let now = UnixTime::since_unix_epoch(NOW);
-        verifier.verify_client_cert(shown, &[], now).map(|_| ())
+        TrustedCertificates::from_iter([trusted]).accept(shown, now, KeyUsage::client_auth())
     }
 
     #[test]
@@ -296,22 +231,19 @@ mod tests {
         for is_authority in [true, false] {
             let ours = certificate(is_authority, 2026, 2027);
             assert_eq!(verify_server(&ours, &ours, "localhost"), Ok(()));
-            assert_eq!(verify_client(&ours, &ours), Ok(()));
+            assert!(accepts_client(&ours, &ours));
             let error = verify_server(&ours, &ours, "gateway.example").unwrap_err();
             assert!(format!("{error:?}").contains("NotValidForName"), "{error:?}");
             for (first, last, wrong) in [(2020, 2026, "Expired"), (2027, 2030, "NotValidYet")] {
                 let other = certificate(is_authority, first, last);
-                for error in
-                    [verify_server(&other, &other, "localhost"), verify_client(&other, &other)]
-                {
-                    let error = format!("{:?}", error.unwrap_err());
-                    assert!(error.contains(wrong), "{error}");
-                }
+                let error = verify_server(&other, &other, "localhost").unwrap_err();
+                assert!(format!("{error:?}").contains(wrong), "{error:?}");
+                assert!(!accepts_client(&other, &other), "{wrong}");
             }
             // Another with the same names.
             let other = certificate(is_authority, 2026, 2027);
             assert!(verify_server(&ours, &other, "localhost").is_err());
-            assert!(verify_client(&ours, &other).is_err());
+            assert!(!accepts_client(&ours, &other));
         }
     }
 }

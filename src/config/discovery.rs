@@ -5,23 +5,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::GlobalSettings;
 use super::raw;
 use super::task_glob::TaskGlob;
 use super::tasks::TaskCollector;
-use super::validate::{GlobalSettings, NamedProvider, Validator, check_name, count, duration};
+use super::validate::{NamedProvider, Validator, check_name, count, duration};
 use crate::task::Labels;
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::scalar::{PositiveInteger, PrometheusDuration, PublicText};
 use crate::yaml::span::{Location, OrderedMap, Spanned};
 
-/// The longest time between two refreshes, which bounds how old a list can be.
+/// Maximum time between two refreshes, which bounds how old a list can be.
 const MAX_REFRESH_INTERVAL: Duration = Duration::from_secs(300);
-/// The default time between two refreshes of a list that is asked for.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
-/// The default time of one refresh.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// The default of the most tasks of a source.
-const LIMIT: usize = 1_000_000;
 /// The extensions of the files of a source.
 const EXTENSIONS: [&str; 4] = [".json", ".yml", ".yaml", ".txt"];
 
@@ -62,7 +57,7 @@ pub struct SourceConfig {
     pub refresh_interval: Duration,
     /// Time of one refresh: above zero, at most `refresh_interval`.
     pub timeout: Duration,
-    /// The most tasks; at least 1.
+    /// Maximum number of tasks; at least 1.
     pub limit: usize,
     /// Time for which an open task that no source lists any more is followed.
     pub keep_unlisted: Duration,
@@ -94,6 +89,15 @@ pub struct FileSourceConfig {
 }
 
 impl SourceConfig {
+    /// The default time between two refreshes of a list that is asked for.
+    pub const DEFAULT_REFRESH_INTERVAL: Duration = Duration::from_secs(60);
+    /// The default time between two refreshes of files, which are read when they change.
+    pub const DEFAULT_FILE_REFRESH_INTERVAL: Duration = Duration::from_secs(300);
+    /// The default time of one refresh.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+    /// The default of the maximum number of tasks.
+    pub const DEFAULT_LIMIT: usize = 1_000_000;
+
     /// Returns the mechanism.
     pub const fn mechanism(&self) -> Mechanism {
         match self.kind {
@@ -130,7 +134,7 @@ macro_rules! common_keys {
 }
 
 /// The context in which sources are validated.
-pub struct SourceValidator<'c> {
+pub(super) struct SourceValidator<'c> {
     /// The validator of the configuration.
     pub validator: &'c Validator<'c>,
     /// `global`.
@@ -153,7 +157,13 @@ impl SourceValidator<'_> {
         for (location, raw) in http.iter().filter_map(Spanned::located) {
             let kind = Some(SourceKind::Http(HttpSourceConfig {}));
             let keys = common_keys!(raw);
-            all.extend(self.source(location, &keys, REFRESH_INTERVAL, &mut names, kind));
+            all.extend(self.source(
+                location,
+                &keys,
+                SourceConfig::DEFAULT_REFRESH_INTERVAL,
+                &mut names,
+                kind,
+            ));
         }
         names.clear();
         let secret_files = Arc::new(self.validator.secret_files());
@@ -163,7 +173,13 @@ impl SourceValidator<'_> {
             let kind =
                 globs.map(|globs| SourceKind::File(FileSourceConfig { globs, secret_files }));
             let keys = common_keys!(raw);
-            all.extend(self.source(location, &keys, MAX_REFRESH_INTERVAL, &mut names, kind));
+            all.extend(self.source(
+                location,
+                &keys,
+                SourceConfig::DEFAULT_FILE_REFRESH_INTERVAL,
+                &mut names,
+                kind,
+            ));
         }
         all.into_iter().map(Arc::new).collect()
     }
@@ -191,14 +207,15 @@ impl SourceValidator<'_> {
         {
             validator.report(Diagnostic::new(location, "must be at most 5m"));
         }
-        let timeout = validator.positive(keys.timeout, TIMEOUT).min(refresh_interval);
+        let timeout =
+            validator.positive(keys.timeout, SourceConfig::DEFAULT_TIMEOUT).min(refresh_interval);
         Some(SourceConfig {
             name: name?,
             provider: provider.map(|provider| Arc::clone(&provider.name)),
             labels: labels.unwrap_or_default(),
             refresh_interval,
             timeout,
-            limit: count(keys.limit, LIMIT),
+            limit: count(keys.limit, SourceConfig::DEFAULT_LIMIT),
             keep_unlisted: duration(keys.keep_unlisted, global.keep_unlisted),
             kind: kind?,
         })

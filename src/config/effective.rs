@@ -4,9 +4,7 @@
 use serde_yaml::{Mapping, Value};
 
 use super::privacy::{Shape, Visibility, redact_template};
-use super::raw;
-use super::validate::GlobalSettings;
-use crate::duration;
+use super::{GlobalSettings, raw};
 use crate::request::RawRequest;
 use crate::yaml::scalar::{SECRET, TemplateBody, TemplateText};
 use crate::yaml::tree::{NodeKind, YamlNode};
@@ -15,7 +13,7 @@ use crate::yaml::tree::{NodeKind, YamlNode};
 /// have their presets filled in already; `tasks` are those that are not in the tree.
 pub fn config(root: &YamlNode, global: &GlobalSettings, tasks: EffectiveTasks) -> String {
     let shape = Shape::of::<raw::RawConfig>();
-    let mut shown = section("global", Value::Mapping(globals(global)));
+    let mut shown = section("global", serde_yaml::to_value(global).unwrap_or_default());
     let mut tasks = Some(tasks.finish()).filter(|tasks| !tasks.is_empty());
     for (key, block) in root.entries() {
         let Some(name) = key.text().filter(|name| *name != "global") else { continue };
@@ -66,36 +64,6 @@ impl EffectiveTasks {
         self.write();
         self.text
     }
-}
-
-fn globals(global: &GlobalSettings) -> Mapping {
-    let limits = &global.limits;
-    let duration = |duration: std::time::Duration| Value::from(duration::format(duration));
-    let number = |number: usize| Value::from(number);
-    let series = serde_yaml::to_value(limits.per_task_series).unwrap_or_default();
-    let probe: Mapping = [
-        (Value::from("max_in_flight"), number(limits.probe.max_in_flight)),
-        (Value::from("share"), limits.probe.share.into()),
-    ]
-    .into_iter()
-    .collect();
-    [
-        ("poll_interval", duration(limits.poll_interval)),
-        ("poll_timeout", duration(limits.poll_timeout)),
-        ("stuck_after", duration(limits.stuck_after)),
-        ("retain_finished", duration(limits.retain_finished)),
-        ("keep_unlisted", duration(global.keep_unlisted)),
-        ("per_task_series", series),
-        ("body_size_limit", number(limits.body_size_limit)),
-        ("probe", probe.into()),
-        ("max_tasks", number(global.max_tasks)),
-        ("label_limit", number(global.labels.count)),
-        ("label_name_length_limit", number(global.labels.name_bytes)),
-        ("label_value_length_limit", number(global.labels.value_bytes)),
-    ]
-    .into_iter()
-    .map(|(key, value)| (Value::from(key), value))
-    .collect()
 }
 
 /// The context in which values are redacted.

@@ -54,7 +54,7 @@ impl Validator<'_> {
         let tls = raw.tls_config.get().map(|raw| self.tls(raw)).unwrap_or_default();
         let proxy = self.proxy(raw, url.as_ref().map(|(url, _)| url));
         let headers = headers.into_iter().map(|(_, name, value)| (name, value)).collect();
-        let http2 = raw.enable_http2.get().copied().unwrap_or(true);
+        let http2 = raw.enable_http2.get().copied().unwrap_or(HttpClientConfig::DEFAULT_HTTP2);
         Some((url?.0, HttpClientConfig { auth, headers, tls, proxy, http2 }))
     }
 

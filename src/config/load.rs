@@ -232,6 +232,7 @@ impl<'d> Loader<'d> {
             label_limits: global.labels,
             keep_unlisted: global.keep_unlisted,
             dropped_tasks,
+            max_tasks: global.max_tasks,
             files: ConfigFiles::default(),
             shown,
         };

@@ -1,9 +1,15 @@
-//! The configuration as written: its keys and the types of their values. The JSON Schema is generated
-//! from these structs, so editors show their comments.
+//! The configuration as written: its keys and the types of their values.
+//!
+//! The JSON Schema and the tables of keys in `docs` are generated from these structs. A comment is
+//! Markdown, and its links lead from `docs`. If the default is a value, it is the attribute `default`,
+//! taken from the code; if it is not, the comment ends with a sentence such as "Default: none."
 
 mod discovery;
 
-use super::{PerTaskSeries, TlsVersion, preset};
+use super::{
+    GlobalSettings, HttpClientConfig, Limits, PerTaskSeries, ProbeLimits, RateLimit, TlsVersion,
+    preset,
+};
 use crate::mapping::schema::RawResponse;
 use crate::request::RawRequest;
 use crate::yaml::scalar::{
@@ -13,7 +19,6 @@ use crate::yaml::scalar::{
 use crate::yaml::span::{Either, OrderedMap, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
 
 pub use discovery::{RawFileSource, RawHttpSource};
 
@@ -44,30 +49,45 @@ pub type RawTasks = Vec<Spanned<Either<PublicText, RawTask>>>;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawGlobal {
-    /// Time between two polls of a task. Default 15s.
+    /// Time between two polls of a task. Above zero.
+    #[schemars(extend("default" = PrometheusDuration(Limits::DEFAULT.poll_interval)))]
     pub poll_interval: Spanned<PrometheusDuration>,
-    /// Total time of one poll. Default 10s.
+    /// Total time of one poll, from the connection to the last byte. Above zero.
+    #[schemars(extend("default" = PrometheusDuration(Limits::DEFAULT.poll_timeout)))]
     pub poll_timeout: Spanned<PrometheusDuration>,
-    /// Time after which a task counts as stuck. Default 10m.
+    /// Time without an end, or without a change, after which a task is [stuck](meaning.md#stuck);
+    /// also the time over which a provider must answer "not found" before an ID that it never knew
+    /// is [final](meaning.md#state). Above zero.
+    #[schemars(extend("default" = PrometheusDuration(Limits::DEFAULT.stuck_after)))]
     pub stuck_after: Spanned<PrometheusDuration>,
-    /// Time for which a final task keeps its series. Default 1h.
+    /// Time for which a final task keeps its series.
+    #[schemars(extend("default" = PrometheusDuration(Limits::DEFAULT.retain_finished)))]
     pub retain_finished: Spanned<PrometheusDuration>,
-    /// Time for which an open task is followed that no source lists any more. Default 24h.
+    /// Time for which an open task is polled on after it has left all lists of its sources. `0`
+    /// means not at all.
+    #[schemars(extend("default" = PrometheusDuration(GlobalSettings::DEFAULT.keep_unlisted)))]
     pub keep_unlisted: Spanned<PrometheusDuration>,
-    /// The tasks whose series are exported: `all`, `active` ones, or `none`. Default all.
+    /// Tasks whose series are exported: `all`, `active` (not final) or `none`.
+    #[schemars(extend("default" = Limits::DEFAULT.per_task_series))]
     pub per_task_series: Spanned<PerTaskSeries>,
-    /// Maximum size of the part of an answer that is read. Default 1MiB.
+    /// Maximum size of the part of an answer that is read. Values [before the
+    /// limit](providers.md#large-answers) count.
+    #[schemars(extend("default" = ByteSize(Limits::DEFAULT.body_size_limit)))]
     pub body_size_limit: Spanned<ByteSize>,
     /// Limits of the requests for `/probe`.
     pub probe: Spanned<RawProbe>,
-    /// Maximum number of tasks that are polled, all providers together; further ones are counted
-    /// and left out. Default 1000000.
+    /// Maximum number of polled tasks of all providers together. Further tasks, in the order of the
+    /// files, are dropped and counted in `aitask_exporter_dropped_tasks`.
+    #[schemars(extend("default" = GlobalSettings::DEFAULT.max_tasks))]
     pub max_tasks: Spanned<PositiveInteger>,
-    /// Maximum number of static labels of a task. Default 30.
+    /// Maximum number of a task's own labels; more is an error.
+    #[schemars(extend("default" = GlobalSettings::DEFAULT.labels.count))]
     pub label_limit: Spanned<PositiveInteger>,
-    /// Maximum length of a label's name, in bytes. Default 128.
+    /// Maximum length of the name of a task's own label, in bytes.
+    #[schemars(extend("default" = GlobalSettings::DEFAULT.labels.name_bytes))]
     pub label_name_length_limit: Spanned<PositiveInteger>,
-    /// Maximum length of a label's value, in bytes. Default 1024.
+    /// Maximum length of the value of a task's own label, in bytes.
+    #[schemars(extend("default" = GlobalSettings::DEFAULT.labels.value_bytes))]
     pub label_value_length_limit: Spanned<PositiveInteger>,
 }
 
@@ -76,56 +96,71 @@ pub struct RawGlobal {
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["name"]))]
 pub struct RawProvider {
-    /// The value of the `provider` label. Unique.
+    /// The value of the label `provider`: unique, 1 to 1,024 bytes, no control characters, neither
+    /// `.` nor `..`.
     pub name: Spanned<PublicText>,
-    /// The mapping to start from.
+    /// The name of a [preset](providers.md#the-presets), the mapping to start from. Other keys of the
+    /// provider [override it](providers.md#overriding-a-preset).
     #[schemars(extend("enum" = preset::NAMES))]
     pub preset: Spanned<String>,
-    /// The URL of the API: `http` or `https`, possibly with a path. Default: the preset's.
+    /// Address of the API: `http` or `https`, optionally with a path, without `?` and `#`. A user
+    /// and password in it count as `basic_auth`. Default: the preset's.
     pub base_url: Spanned<UrlText>,
-    /// Credentials in a header.
+    /// [Credentials](configuration.md#credentials) in one header. Default: the preset's.
     pub authorization: Spanned<RawAuthorization>,
     /// Credentials as user and password.
     pub basic_auth: Spanned<RawBasicAuth>,
-    /// Further headers by name.
+    /// Further [headers](configuration.md#credentials) by name. Default: the preset's.
     pub http_headers: Spanned<RawHttpHeaders>,
-    /// TLS settings.
+    /// [TLS settings](configuration.md#tls_config).
     pub tls_config: Spanned<RawTlsConfig>,
-    /// Proxy for the requests: `http`, `https`, `socks5` or `socks5h`. Default: none.
+    /// The [proxy](configuration.md#proxies) for the provider's requests: `http`, `https`, `socks5`
+    /// or `socks5h`, optionally with a user and a password. With either SOCKS scheme, the proxy
+    /// receives the host name. Default: none.
     pub proxy_url: Spanned<UrlText>,
-    /// Hosts to reach without `proxy_url`, separated by commas: domains, IP addresses, networks.
+    /// Hosts to reach without `proxy_url`, separated by commas; an error without `proxy_url`.
+    /// Default: none.
     pub no_proxy: Spanned<String>,
-    /// Use the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name. Default false.
+    /// Use the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name, if any. An error together with
+    /// `proxy_url` or `no_proxy`.
+    #[schemars(extend("default" = false))]
     pub proxy_from_environment: Spanned<bool>,
-    /// Offer HTTP/2 in the TLS handshake. Default true.
+    /// Offer HTTP/2 in the TLS handshake. Without TLS it is never used.
+    #[schemars(extend("default" = HttpClientConfig::DEFAULT_HTTP2))]
     pub enable_http2: Spanned<bool>,
-    /// Limit of the rate at which requests start. Default: no limit.
+    /// Limit of the rate at which requests start. One request in ten seconds is `{ requests: 1,
+    /// per: 10s }`. Default: none.
     pub rate_limit: Spanned<RawRateLimit>,
-    /// Maximum number of requests in flight at once. Default 16.
+    /// Maximum number of concurrent requests.
+    #[schemars(extend("default" = Limits::DEFAULT.max_in_flight))]
     pub max_in_flight: Spanned<PositiveInteger>,
-    /// Maximum number of tasks of one request, where the API has batches. Default 50.
+    /// Maximum number of tasks in one request, if the API has [batches](configuration.md#batches).
+    #[schemars(extend("default" = Limits::DEFAULT.batch_size))]
     pub batch_size: Spanned<PositiveInteger>,
-    /// Time for which the first task of a batch waits for others. Default 200ms.
+    /// Time for which the first due task of a batch waits for others.
+    #[schemars(extend("default" = PrometheusDuration(Limits::DEFAULT.batch_wait)))]
     pub batch_wait: Spanned<PrometheusDuration>,
-    /// Time between two polls of a task. Default: global's.
+    /// As under `global`. Default: `global`'s.
     pub poll_interval: Spanned<PrometheusDuration>,
-    /// Total time of one poll. Default: global's.
+    /// As under `global`. Default: `global`'s.
     pub poll_timeout: Spanned<PrometheusDuration>,
-    /// Time after which a task counts as stuck. Default: global's.
+    /// As under `global`. Default: `global`'s.
     pub stuck_after: Spanned<PrometheusDuration>,
-    /// Time for which a final task keeps its series. Default: global's.
+    /// As under `global`. Default: `global`'s.
     pub retain_finished: Spanned<PrometheusDuration>,
-    /// The tasks whose series are exported. Default: global's.
+    /// As under `global`. Default: `global`'s.
     pub per_task_series: Spanned<PerTaskSeries>,
-    /// Maximum size of the part of an answer that is read. Default: global's.
+    /// As under `global`. Default: `global`'s.
     pub body_size_limit: Spanned<ByteSize>,
-    /// Limits of the requests for `/probe`.
+    /// As under `global`. Default: `global`'s.
     pub probe: Spanned<RawProbe>,
-    /// Maximum number of tasks of this provider that are polled. Default: no limit but global's.
+    /// Maximum number of polled tasks of this provider. Default: none.
     pub max_tasks: Spanned<PositiveInteger>,
-    /// The request for a task. Keys that are given replace the preset's.
+    /// The [request](providers.md#the-request) for a task. Keys that are given replace the
+    /// preset's. Default: the preset's.
     pub request: Spanned<RawRequest>,
-    /// The meaning of an answer. Keys that are given replace the preset's.
+    /// The [meaning of an answer](providers.md#the-response). Keys that are given replace the
+    /// preset's. Default: the preset's.
     pub response: Spanned<RawResponse>,
 }
 
@@ -133,13 +168,14 @@ pub struct RawProvider {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawAuthorization {
-    /// The type before the credentials. Default: Bearer in the header Authorization, nothing
-    /// in others. `kling-jwt`: a signed token of Kling's, from access key and secret key.
+    /// The text before the token. `kling-jwt`: a signed token of Kling's, which the exporter makes
+    /// from access key and secret key and renews before it expires. Default: `Bearer` in the header
+    /// `Authorization`, nothing in any other.
     #[serde(rename = "type")]
     pub scheme: Spanned<SchemeText>,
-    /// The credentials, such as a token.
+    /// The token.
     pub credentials: Spanned<SecretText>,
-    /// File with the credentials, re-read when it changes.
+    /// File with the token, re-read when it changes.
     pub credentials_file: Spanned<String>,
     /// The access key of a `kling-jwt`.
     pub access_key: Spanned<SecretText>,
@@ -149,7 +185,7 @@ pub struct RawAuthorization {
     pub secret_key: Spanned<SecretText>,
     /// File with the secret key, re-read when it changes.
     pub secret_key_file: Spanned<String>,
-    /// Header for the credentials. Default: the preset's, or else Authorization.
+    /// The header. Default: the preset's, or else `Authorization`.
     pub header: Spanned<String>,
     /// Other headers in which the API accepts credentials. If `http_headers` contains one of them,
     /// that header is sent instead.
@@ -160,7 +196,7 @@ pub struct RawAuthorization {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawBasicAuth {
-    /// The user name.
+    /// The user's name.
     pub username: Spanned<PublicText>,
     /// The password.
     pub password: Spanned<SecretText>,
@@ -176,9 +212,10 @@ pub struct RawHttpHeaders(pub OrderedMap<RawHeader>);
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawHeader {
-    /// Public values, unless the header is one that carries credentials.
+    /// Values that may be shown, in `/config` and in answers that repeat them; those of a header
+    /// that carries credentials are not.
     pub values: Spanned<Vec<Spanned<PublicText>>>,
-    /// Secret values.
+    /// Values that must not be shown.
     pub secrets: Spanned<Vec<Spanned<SecretText>>>,
     /// Files that contain one value each, re-read when they change.
     pub files: Spanned<Vec<Spanned<String>>>,
@@ -189,14 +226,17 @@ pub struct RawHeader {
 #[serde(default, deny_unknown_fields)]
 pub struct RawTlsConfig {
     /// Certificate authorities in PEM, instead of the system's, or the server's own certificate.
+    /// Default: the system's.
     pub ca_file: Spanned<String>,
-    /// A client certificate in PEM.
+    /// A client certificate in PEM; only with `key_file`.
     pub cert_file: Spanned<String>,
-    /// The key of the client certificate in PEM.
+    /// The key of the client certificate in PEM; only with `cert_file`.
     pub key_file: Spanned<String>,
-    /// Accept any certificate. Default false.
+    /// Accept any certificate.
+    #[schemars(extend("default" = false))]
     pub insecure_skip_verify: Spanned<bool>,
-    /// The minimum version of TLS. Default TLS12.
+    /// The lowest accepted TLS version: `TLS12` or `TLS13`.
+    #[schemars(extend("default" = TlsVersion::default()))]
     pub min_version: Spanned<TlsVersion>,
 }
 
@@ -207,9 +247,11 @@ pub struct RawTlsConfig {
 pub struct RawRateLimit {
     /// Maximum number of requests that start in the time `per`.
     pub requests: Spanned<PositiveInteger>,
-    /// The time. Default 1s.
+    /// Time in which `requests` may start. Above zero.
+    #[schemars(extend("default" = PrometheusDuration(RateLimit::DEFAULT_PER)))]
     pub per: Spanned<PrometheusDuration>,
-    /// Maximum number of requests that start at once after a pause. Default: `requests`.
+    /// Maximum number of requests that start at once after a pause. Default: the value of
+    /// `requests`.
     pub burst: Spanned<PositiveInteger>,
 }
 
@@ -217,9 +259,14 @@ pub struct RawRateLimit {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawProbe {
-    /// Maximum number of probes in flight at once. Default: global's, or 1.
+    /// Maximum number of concurrent `/probe` requests to a provider, as part of its
+    /// `max_in_flight`. For a provider, `global`'s value is the default.
+    #[schemars(extend("default" = ProbeLimits::DEFAULT.max_in_flight))]
     pub max_in_flight: Spanned<PositiveInteger>,
-    /// The share of the requests that may be probes while polls are due. Default: global's, or 0.1.
+    /// Maximum share of probes in a provider's requests [while polls are
+    /// due](configuration.md#probes-and-polls): 0.001 to 1. For a provider, `global`'s value is the
+    /// default.
+    #[schemars(extend("default" = ProbeLimits::DEFAULT.share))]
     pub share: Spanned<Share>,
 }
 
@@ -228,13 +275,20 @@ pub struct RawProbe {
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["id"]))]
 pub struct RawTask {
-    /// ID that the provider gave.
+    /// The ID that the provider gave: 1 to 4,096 bytes, without [dot
+    /// segments](configuration.md#dot-segments), without invisible characters (U+200B, direction
+    /// marks, a byte-order mark, control characters other than tabs and line breaks) and without a
+    /// line break at either end.
     pub id: Spanned<PublicText>,
-    /// Name of the provider; optional if there is only one.
+    /// The name of its provider. Optional if there is only one.
     pub provider: Spanned<PublicText>,
-    /// The task's own labels, added to all its series.
+    /// The task's own labels, added to all its series. Their names must be valid Prometheus label
+    /// names, must not begin with `__`, and must not be names that the exporter uses.
     pub labels: Spanned<OrderedMap<PublicText>>,
-    /// Values for further placeholders of the provider's request.
+    /// Values for further placeholders of the provider's request and of its batch, such as
+    /// `{kind}`. A missing or unused param is an error, and so is a value with [dot
+    /// segments](configuration.md#dot-segments), or one that [`{+kind}`](providers.md#the-request)
+    /// cannot take.
     pub params: Spanned<OrderedMap<PublicText>>,
 }
 
@@ -243,41 +297,10 @@ pub struct RawTask {
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["files"]))]
 pub struct RawTaskFiles {
-    /// Glob, relative to this file.
+    /// A glob, relative to the configuration file.
     pub files: Spanned<String>,
-    /// Provider of the tasks in the files that name none.
+    /// The provider of the tasks in the files that name none.
     pub provider: Spanned<PublicText>,
-}
-
-/// The blocks of a preset's mapping, in which null removes a key of the preset.
-const MERGED: [&str; 4] = ["RawRequest", "RawBatch", "RawResponse", "RawLongField"];
-
-/// Makes null a value of each key of a block, and of each key that stands in a table of it.
-fn allow_null(properties: &mut Value) {
-    for property in properties.as_object_mut().into_iter().flat_map(Map::values_mut) {
-        if let Some(values) = property.get_mut("additionalProperties") {
-            *values = json!({ "anyOf": [values.take(), { "type": "null" }] });
-        }
-        *property = json!({ "anyOf": [property.take(), { "type": "null" }] });
-    }
-}
-
-/// The JSON Schema of a configuration file.
-pub fn schema() -> String {
-    let mut schema = schemars::schema_for!(RawConfig);
-    for block in MERGED {
-        if let Some(properties) = schema.pointer_mut(&format!("/$defs/{block}/properties")) {
-            allow_null(properties);
-        }
-    }
-    if let Some(provider) = schema.pointer_mut("/$defs/RawProvider").and_then(Value::as_object_mut)
-    {
-        let mapping = json!({ "required": ["request", "response"] });
-        provider.insert("anyOf".to_owned(), json!([{ "required": ["preset"] }, mapping]));
-    }
-    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
-    text.push('\n');
-    text
 }
 
 /// Advice for keys by which Prometheus would get a token by itself.

@@ -1,28 +1,30 @@
 //! The rules for IDs, values of params and labels of tasks: the same in the files of a configuration
 //! and in the lists of sources.
 
+use serde::Serialize;
+
 use crate::family;
 use crate::printable::find_invisible;
 use crate::task::{DOT_SEGMENT, check_id};
 
 /// Limits of the labels of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LabelLimits {
-    /// The most labels of a task.
+    /// Maximum number of labels of a task.
+    #[serde(rename = "label_limit")]
     pub count: usize,
-    /// The longest name, in bytes.
+    /// Maximum length of a name, in bytes.
+    #[serde(rename = "label_name_length_limit")]
     pub name_bytes: usize,
-    /// The longest value, in bytes.
+    /// Maximum length of a value, in bytes.
+    #[serde(rename = "label_value_length_limit")]
     pub value_bytes: usize,
 }
 
-impl Default for LabelLimits {
-    fn default() -> Self {
-        Self { count: 30, name_bytes: 128, value_bytes: 1_024 }
-    }
-}
-
 impl LabelLimits {
+    /// The built-in defaults.
+    pub const DEFAULT: Self = Self { count: 30, name_bytes: 128, value_bytes: 1_024 };
+
     /// Checks whether a task can have a label besides `others` labels.
     ///
     /// # Errors

@@ -3,9 +3,10 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::GlobalSettings;
 use super::raw;
 use super::task_rules::{Violation, check_value, find_beside_id};
-use super::validate::{GlobalSettings, NamedProvider, Validator};
+use super::validate::{NamedProvider, Validator};
 use crate::task::{Labels, Task, TaskCommon, TaskIndex};
 use crate::yaml::decode;
 use crate::yaml::diagnostic::{Diagnostic, shorten};

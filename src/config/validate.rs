@@ -12,7 +12,9 @@ use reqwest::Url;
 use super::load::ProviderDiagnostic;
 use super::privacy::MaskedHeaders;
 use super::task_rules::LabelLimits;
-use super::{Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, effective, raw};
+use super::{
+    GlobalSettings, Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, effective, raw,
+};
 use crate::mapping::Mapping;
 use crate::printable::find_invisible;
 use crate::request::Request;
@@ -35,30 +37,6 @@ pub struct Validator<'c> {
     pub named_as_secret: RefCell<HashSet<PathBuf>>,
     /// Files of `tls_config` that were read, each with a hash of its content.
     pub pem_files: RefCell<Vec<(PathBuf, u64)>>,
-}
-
-/// `global`, with the built-in defaults filled in.
-#[derive(Debug)]
-pub struct GlobalSettings {
-    /// The limits of a provider that sets none.
-    pub limits: Limits,
-    /// Maximum number of tasks that are polled.
-    pub max_tasks: usize,
-    /// The limits of the labels of a task.
-    pub labels: LabelLimits,
-    /// Time for which an open task that no source lists any more is followed.
-    pub keep_unlisted: Duration,
-}
-
-impl Default for GlobalSettings {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            max_tasks: 1_000_000,
-            labels: LabelLimits::default(),
-            keep_unlisted: Duration::from_secs(86_400),
-        }
-    }
 }
 
 /// A provider with a valid name, even if other parts of it are invalid.
@@ -128,7 +106,7 @@ impl Validator<'_> {
 
     /// Validates `global`, and fills in the built-in defaults.
     pub fn global(&self, raw: &raw::RawGlobal) -> GlobalSettings {
-        let built_in = GlobalSettings::default();
+        let built_in = GlobalSettings::DEFAULT;
         let limits = shared_limits!(self, raw, built_in.limits);
         GlobalSettings {
             limits,
@@ -145,6 +123,7 @@ impl Validator<'_> {
     fn limits(&self, raw: &raw::RawProvider, global: &Limits) -> Limits {
         Limits {
             rate_limit: self.rate_limit(raw),
+            max_tasks: raw.max_tasks.get().map(|count| usize_of(*count)),
             max_in_flight: count(&raw.max_in_flight, global.max_in_flight),
             batch_size: count(&raw.batch_size, global.batch_size),
             batch_wait: duration(&raw.batch_wait, global.batch_wait),
@@ -182,7 +161,7 @@ impl Validator<'_> {
         if raw.requests.is_absent() {
             self.report(Diagnostic::new(location, "missing key: requests"));
         }
-        let per = self.positive(&raw.per, Duration::from_secs(1));
+        let per = self.positive(&raw.per, RateLimit::DEFAULT_PER);
         let PositiveInteger(requests) = *raw.requests.get()?;
         let burst = raw.burst.get().map_or(requests, |PositiveInteger(burst)| *burst);
         Some(RateLimit { requests, per, burst })

@@ -6,6 +6,8 @@
 //! does not affect the others; what is not a list at all fails as a whole.
 
 mod json;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 use super::element::{ElementError, ElementValue, RawProperties};

@@ -6,7 +6,9 @@ use http::HeaderName;
 use jiff::tz::Offset;
 
 use super::fields::{DelayFormat, FieldName, Paths, ProgressFormat, parse_pointer};
-use super::schema::{RawField, RawResponse, find_placeholder, words, words_by_key};
+use super::schema::{
+    DEFAULT_ACCEPT, DEFAULT_BODY, RawField, RawResponse, find_placeholder, words, words_by_key,
+};
 use super::time::{self, TimeFormat};
 use super::{CodeMeaning, FieldSource, Mapping, Origin, Refinement, StatusPattern, same_word};
 use crate::observation::{Reason, State};
@@ -43,10 +45,10 @@ impl Compiler {
         let task = self.pointer(task_pointer, &["task"]);
         let id_until = raw.id.get().and_then(RawField::until);
         let mut paths = Paths::new(&task, id_until);
-        let ignores_body = match raw.body.get().map(String::as_str) {
-            None | Some("json") => false,
-            Some("ignored") => true,
-            Some(_) => {
+        let ignores_body = match raw.body.get().map_or(DEFAULT_BODY, String::as_str) {
+            "json" => false,
+            "ignored" => true,
+            _ => {
                 self.wrong(&["body"], "`body` must be `json` or `ignored`");
                 false
             }
@@ -183,9 +185,7 @@ impl Compiler {
     }
 
     fn accept(&mut self, accept: &[&str]) -> Vec<StatusPattern> {
-        if accept.is_empty() {
-            return vec![StatusPattern::Hundred(2)];
-        }
+        let accept = if accept.is_empty() { &DEFAULT_ACCEPT } else { accept };
         let mut patterns = Vec::new();
         for (index, text) in accept.iter().enumerate() {
             let hundred = text.strip_suffix("xx").and_then(|digit| digit.parse().ok());

@@ -8,52 +8,68 @@ use super::fields::FieldName;
 use crate::yaml::scalar::PublicText;
 use crate::yaml::span::{Either, OneOrMany, OrderedMap, Spanned};
 
+/// The default of `accept`.
+pub(super) const DEFAULT_ACCEPT: [&str; 1] = ["2xx"];
+/// The default of `body`.
+pub(super) const DEFAULT_BODY: &str = "json";
+
 /// The meaning of an answer.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawResponse {
-    /// HTTP statuses whose body is read, such as 200 or 2xx. Default 2xx.
+    /// HTTP statuses whose body is read, such as `200` or `2xx`. An empty list means the default.
+    #[schemars(extend("default" = DEFAULT_ACCEPT))]
     pub accept: Spanned<RawWords>,
-    /// `json`, or `ignored` if the HTTP status is the state and the body is never read. Default
-    /// json.
+    /// `json`, or `ignored`: the body is never read, and `status` and the other fields come from
+    /// `http_status` and headers.
+    #[schemars(extend("default" = DEFAULT_BODY))]
     pub body: Spanned<String>,
-    /// The body's own code.
+    /// Field: the answer's own code. Absent and null mean no code. A boolean is the code `true` or
+    /// `false`, an object the code `an object`, an array the code `an array`, and if `success` is
+    /// given, blank text is the code `blank`.
     pub code: Spanned<RawField>,
-    /// The body's own message; for people, never exported.
+    /// Field: the answer's own message, for people; never exported.
     pub message: Spanned<RawField>,
-    /// The delay that an error asks for.
+    /// Field: the pause that an error asks for. Read if the answer as a whole is a failed poll. A
+    /// value that is not a number, is negative or is more than a year is ignored; fractions of a
+    /// second are rounded up. If a header also gives a time, the longer one counts.
     pub retry_after: Spanned<RawField>,
-    /// Codes that mean success. Default: any.
+    /// Codes that mean success. An answer without a code is a success. Default: any.
     pub success: Spanned<RawWords>,
-    /// Meanings (`auth`, `rate_limited`, `not_found`, or a final state), each with its codes.
+    /// The meaning of codes: `auth` (credentials or account), `rate_limited`, `not_found`, or a
+    /// final state (`succeeded`, `failed`, `cancelled`) that ends the task.
     #[schemars(extend("propertyNames" = { "enum": [
         "auth", "rate_limited", "not_found", "succeeded", "failed", "cancelled"
     ] }))]
     pub codes: Spanned<OrderedMap<RawWords>>,
-    /// JSON Pointer to the task, or to an array of tasks. The paths below are relative to it.
+    /// Pointer to the task's object, or to an array of such objects. Default: the whole body.
     pub task: Spanned<String>,
-    /// The task's ID.
+    /// Field: the task's ID.
     pub id: Spanned<RawField>,
-    /// The provider's word for the state. The only field that every response has.
+    /// Field: the API's word for the state. The only required field.
     pub status: Spanned<RawField>,
-    /// States, each with the provider's words for it, which are compared trimmed and without case.
+    /// The API's words for `queued`, `running`, `waiting` (for the user), `succeeded`, `failed`,
+    /// `cancelled` and `not_found`. They are compared trimmed and without case.
     #[schemars(extend("propertyNames" = { "enum": [
         "queued", "running", "waiting", "succeeded", "failed", "cancelled", "not_found"
     ] }))]
     pub states: Spanned<OrderedMap<RawWords>>,
-    /// Exceptions from `states`.
+    /// Exceptions: if all fields of `if` have the given texts, the state is `state`. The last
+    /// exception that matches is used.
     pub refine: Spanned<Vec<Spanned<RawRefine>>>,
-    /// The kind of job.
+    /// Field: the kind of job. Becomes a label of `aitask_info`, so it must not change in a task's
+    /// life.
     pub job_type: Spanned<RawField>,
-    /// The time at which the provider accepted the task.
+    /// Field: the time at which the task was accepted.
     pub enqueue_time: Spanned<RawField>,
-    /// The time at which the task ended; read only if the state is final.
+    /// Field: the time at which it ended. Read in final states only.
     pub finish_time: Spanned<RawField>,
-    /// The progress of the task.
+    /// Field: the progress of the task.
     pub progress: Spanned<RawField>,
-    /// The provider's code for a failure; read only if the state is `failed`.
+    /// Field: the API's code for a failure. Read if the state is `failed`; becomes the label `code`
+    /// of `aitask_error`, whose values [are bounded](meaning.md#how-many-series).
     pub failure_code: Spanned<RawField>,
-    /// The provider's words for a failure; for `refine` and for people, never exported.
+    /// Field: the API's words for a failure; for `refine`, never exported.
     pub failure_reason: Spanned<RawField>,
 }
 
@@ -103,17 +119,18 @@ pub type RawField = Either<String, RawLongField>;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawLongField {
-    /// A JSON Pointer (RFC 6901), a list of them of which the first with a value counts, or
-    /// `http_status`.
+    /// The pointer, or a list of pointers, of which the first that leads to a non-blank value is
+    /// used; or `http_status`.
     pub path: Spanned<OneOrMany<String>>,
     /// A header of the answer, instead of a path.
     pub header: Spanned<String>,
-    /// The value's format: `rfc3339`, `epoch_seconds`, `epoch_milliseconds`, `epoch`;
-    /// `percent`, `ratio`; `seconds`, `milliseconds`.
+    /// Times need `rfc3339`, `epoch_seconds`, `epoch_milliseconds` or `epoch`; `progress` needs
+    /// `percent` (0–100) or `ratio` (0–1); `retry_after` can have `seconds` or `milliseconds`. An
+    /// error for other fields. Default: `seconds` for `retry_after`.
     pub format: Spanned<String>,
-    /// The offset from UTC of times without one, such as `+08:00`; for `rfc3339` alone. Default UTC.
+    /// The UTC offset of times without one, such as `"+08:00"`. Only with `rfc3339`. Default: UTC.
     pub zone: Spanned<PublicText>,
-    /// Only the text before this one counts.
+    /// Only the text before this one is used: `until: "."` turns `SAFETY.INPUT` into `SAFETY`.
     pub until: Spanned<PublicText>,
 }
 

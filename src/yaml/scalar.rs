@@ -5,8 +5,8 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::duration;
 
@@ -42,8 +42,10 @@ pub struct TemplateText(pub Box<str>);
 pub struct TemplateBody(pub serde_json::Value);
 
 /// A duration as Prometheus writes them. May be zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PrometheusDuration(pub std::time::Duration);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PrometheusDuration(
+    #[serde(serialize_with = "duration::serialize")] pub std::time::Duration,
+);
 
 /// A size in bytes, at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,6 +224,19 @@ impl Scalar for ByteSize {
             "pattern": "^[0-9]+(([KMGTPE]i?)?B)?$",
             "minimum": 1,
         })
+    }
+}
+
+impl Serialize for ByteSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")].into_iter();
+        let mut whole = units.filter(|(shift, _)| self.0.trailing_zeros() >= *shift);
+        match whole.next() {
+            Some((shift, unit)) => {
+                serializer.collect_str(&format_args!("{}{unit}", self.0 >> shift))
+            }
+            None => serializer.collect_str(&self.0),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Configuration files: valid ones load, invalid ones are reported, and no output contains a
 //! secret.
 
+mod defaults;
 mod secrecy;
 
 use std::fs;
@@ -203,38 +204,6 @@ fn a_change_of_any_file_is_seen() {
     let files = config::load(&elsewhere.join("c.yml")).unwrap().config.files;
     assert_eq!((files.hash, files.current_hash()), (unchanged, unchanged));
     fs::remove_dir_all(&dir).unwrap();
-}
-
-#[test]
-fn the_example_has_every_key_at_its_default() {
-    let root = env!("CARGO_MANIFEST_DIR");
-    let text = fs::read_to_string(format!("{root}/config/exporter.yml")).unwrap();
-    let config = load_text(&text).unwrap();
-    assert_eq!(config.providers[0].limits, Limits::default());
-    let bare = load_text("providers: [{ name: mjdjourney, preset: mjdjourney }]").unwrap();
-    let global = |config: &Config| config.shown.split("providers:").next().unwrap().to_owned();
-    assert_eq!(global(&config), global(&bare));
-    assert_eq!(format!("{:?}", config.providers), format!("{:?}", bare.providers));
-    let schema: serde_json::Value = serde_json::from_str(&config::schema()).unwrap();
-    let mut keys = Vec::new();
-    property_names(&schema, &mut keys);
-    assert!(keys.len() > 60, "{keys:?}");
-    for key in keys {
-        assert!(text.contains(&format!("{key}:")), "{key} is not in config/exporter.yml");
-    }
-}
-
-fn property_names(schema: &serde_json::Value, keys: &mut Vec<String>) {
-    if let Some(properties) = schema.get("properties").and_then(|value| value.as_object()) {
-        keys.extend(properties.keys().cloned());
-    }
-    match schema {
-        serde_json::Value::Object(map) => {
-            map.values().for_each(|value| property_names(value, keys));
-        }
-        serde_json::Value::Array(list) => list.iter().for_each(|value| property_names(value, keys)),
-        _ => {}
-    }
 }
 
 #[test]

@@ -1,8 +1,10 @@
-//! The sources of tasks as written. The keys that all sources have are the same in each struct.
+//! The sources of tasks as written. The keys that all sources have are documented with those of an HTTP
+//! endpoint.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config::discovery::SourceConfig;
 use crate::yaml::scalar::{PositiveInteger, PrometheusDuration, PublicText};
 use crate::yaml::span::{OrderedMap, Spanned};
 
@@ -11,19 +13,25 @@ use crate::yaml::span::{OrderedMap, Spanned};
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["name"]))]
 pub struct RawHttpSource {
-    /// The value of the `config` label. Unique among the sources of this section.
+    /// The value of the label `config`: unique in the section, 1 to 1,024 bytes, no control
+    /// characters.
     pub name: Spanned<PublicText>,
     /// Provider of the tasks that name none; optional if there is only one.
     pub provider: Spanned<PublicText>,
-    /// Labels of all tasks; those in the list come first.
+    /// Labels of all tasks. Labels in the list override them.
     pub labels: Spanned<OrderedMap<PublicText>>,
-    /// Time between two requests for the list, at most 5m. Default 60s.
+    /// Time between two refreshes: above zero, at most `5m`. It should be below the life of the
+    /// shortest job.
+    #[schemars(extend("default" = PrometheusDuration(SourceConfig::DEFAULT_REFRESH_INTERVAL)))]
     pub refresh_interval: Spanned<PrometheusDuration>,
-    /// Total time of a request, or of those for all pages. Default 10s, at most `refresh_interval`.
+    /// Total time of a refresh. A longer one than `refresh_interval` counts as that.
+    #[schemars(extend("default" = PrometheusDuration(SourceConfig::DEFAULT_TIMEOUT)))]
     pub timeout: Spanned<PrometheusDuration>,
-    /// The most tasks of the list; further ones are rejected. Default 1000000.
+    /// Maximum number of tasks in the list. Further tasks are rejected; those that are followed
+    /// already come first.
+    #[schemars(extend("default" = SourceConfig::DEFAULT_LIMIT))]
     pub limit: Spanned<PositiveInteger>,
-    /// Time for which an open task is followed that no source lists any more. Default: global's.
+    /// As under `global`. Of several sources of a task, the longest time counts. Default: `global`'s.
     pub keep_unlisted: Spanned<PrometheusDuration>,
 }
 
@@ -32,21 +40,26 @@ pub struct RawHttpSource {
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["name", "files"]))]
 pub struct RawFileSource {
-    /// The value of the `config` label. Unique among the sources of this section.
+    /// The value of the label `config`: unique in the section, 1 to 1,024 bytes, no control
+    /// characters.
     pub name: Spanned<PublicText>,
-    /// Globs, relative to this file, of `*.json`, `*.yml` and `*.yaml` (lists of tasks) and of
-    /// `*.txt` (one ID per line).
+    /// Globs of `*.json`, `*.yml` and `*.yaml` (lists of [elements](configuration.md#elements)) and of
+    /// `*.txt` (one ID per line), relative to the configuration file.
     pub files: Spanned<Vec<Spanned<String>>>,
     /// Provider of the tasks that name none; optional if there is only one.
     pub provider: Spanned<PublicText>,
-    /// Labels of all tasks; those in the list come first.
+    /// Labels of all tasks. Labels in the list override them.
     pub labels: Spanned<OrderedMap<PublicText>>,
-    /// Time after which the files are read even if they seem unchanged, at most 5m. Default 5m.
+    /// Time after which the files are read even if they seem unchanged: above zero, at most `5m`.
+    #[schemars(extend("default" = PrometheusDuration(SourceConfig::DEFAULT_FILE_REFRESH_INTERVAL)))]
     pub refresh_interval: Spanned<PrometheusDuration>,
-    /// Total time for reading the files. Default 10s, at most `refresh_interval`.
+    /// Total time for reading the files. A longer one than `refresh_interval` counts as that.
+    #[schemars(extend("default" = PrometheusDuration(SourceConfig::DEFAULT_TIMEOUT)))]
     pub timeout: Spanned<PrometheusDuration>,
-    /// The most tasks of the list; further ones are rejected. Default 1000000.
+    /// Maximum number of tasks in all files. Further tasks are rejected; those that are followed
+    /// already come first.
+    #[schemars(extend("default" = SourceConfig::DEFAULT_LIMIT))]
     pub limit: Spanned<PositiveInteger>,
-    /// Time for which an open task is followed that no source lists any more. Default: global's.
+    /// As under `global`. Of several sources of a task, the longest time counts. Default: `global`'s.
     pub keep_unlisted: Spanned<PrometheusDuration>,
 }

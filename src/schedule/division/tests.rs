@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::config::Limits;
 use crate::observation::Reason;
 use crate::schedule::dispatch::ScheduleOutcome;
+use crate::store::FirstPoll;
 use crate::store::PollTarget;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -47,7 +48,15 @@ impl SimulatedProvider {
         for row in 0..tasks {
             let slot = Slot { row, generation: 0 };
             // Less than a batch's wait apart.
-            schedule.add(PollTarget { slot, hash: 1_000_000 + u64::from(row), group: 0 }, now);
+            schedule.add(
+                PollTarget {
+                    slot,
+                    hash: 1_000_000 + u64::from(row),
+                    group: 0,
+                    first_poll: FirstPoll::AtPlace,
+                },
+                now,
+            );
         }
         let (requests, polls, changes) = (Vec::new(), BTreeMap::new(), Vec::new());
         Self { schedule, now, requests, polls, changes }
@@ -308,6 +317,17 @@ fn parts_keep_to_the_limits() {
 
 /// The tasks of a part can leave, and must not leave others waiting for it.
 #[test]
+fn only_the_unread_tasks_of_a_batch_are_asked_for_again() {
+    let mut provider = SimulatedProvider::new(4, &Limits { batch_size: 4, ..limits() });
+    let batch = provider.next();
+    provider.take(&batch, |_, _| SimulatedResponse::AllBut(vec![1, 3]));
+    let parts = [provider.next(), provider.next()];
+    let rows = |part: &Dispatch| part.slots().map(|slot| slot.row).collect::<Vec<_>>();
+    assert_eq!(parts.each_ref().map(rows), [[1], [3]]);
+    assert!(parts.iter().all(Dispatch::is_part));
+}
+
+#[test]
 fn a_part_whose_tasks_have_left_holds_up_no_other() {
     let mut provider = SimulatedProvider::new(4, &Limits { batch_size: 2, ..limits() });
     let batches = [provider.next(), provider.next()];
@@ -333,7 +353,12 @@ fn a_task_that_changes_its_group_leaves_its_part() {
     };
     assert_eq!(take(&mut provider, &[10]).len(), 50);
     let slot = Slot { row: 3, generation: 0 };
-    provider.schedule.regroup(PollTarget { slot, hash: 1_000_003, group: 8 });
+    provider.schedule.regroup(PollTarget {
+        slot,
+        hash: 1_000_003,
+        group: 8,
+        first_poll: FirstPoll::AtPlace,
+    });
     let half = take(&mut provider, &[]);
     assert!(half.len() == 24 && !half.contains(&3));
     assert_eq!(take(&mut provider, &[]).len(), 25);

@@ -12,9 +12,9 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
     SignatureScheme,
 };
-use webpki::EndEntityCert;
+use webpki::{EndEntityCert, KeyUsage};
 
-use crate::tls::{TrustedCertificates, TrustingVerifier};
+use crate::tls::TrustedCertificates;
 
 /// The policy for client certificates. The names are those of Go's `tls.ClientAuthType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +50,8 @@ impl ClientAuthPolicy {
 
 /// Builds the verifier of the policy.
 ///
-/// A certificate must be signed by one of the `authorities` or be one of the `trusted`. If names
-/// are `allowed`, it must have one of them.
+/// If the policy verifies certificates, a certificate must be signed by one of the `authorities` or be
+/// one of the `trusted`, and if names are `allowed`, it must have one of them.
 ///
 /// # Errors
 /// There are no authorities to verify certificates with.
@@ -82,10 +82,10 @@ pub fn verifier(
                 _ => builder,
             };
             let chains = builder.build().map_err(|error| error.to_string())?;
-            Arc::new(TrustingVerifier::new(chains, trusted))
+            Arc::new(KnownCertificates { chains, trusted, allowed })
         }
     };
-    Ok(if allowed.is_empty() { verifier } else { Arc::new(AllowedNames { verifier, allowed }) })
+    Ok(verifier)
 }
 
 /// A verifier that accepts any certificate whose key the client has.
@@ -139,14 +139,16 @@ impl ClientCertVerifier for AnyCertificate {
     }
 }
 
-/// A verifier that accepts those certificates of another verifier that have an allowed name.
+/// A verifier that accepts certificates of authorities, and trusted ones, that have an allowed name.
 #[derive(Debug)]
-struct AllowedNames {
-    verifier: Arc<dyn ClientCertVerifier>,
+struct KnownCertificates {
+    chains: Arc<dyn ClientCertVerifier>,
+    trusted: TrustedCertificates,
+    /// The allowed names; if there are none, a certificate can have any.
     allowed: Vec<String>,
 }
 
-/// Reports whether a certificate has one of the names, compared literally: a wildcard in the
+/// Reports whether a certificate has one of the allowed names, compared literally: a wildcard in the
 /// certificate matches nothing but the same wildcard.
 fn has_name(certificate: &EndEntityCert<'_>, allowed: &[String]) -> bool {
     let mut names = certificate.valid_dns_names().chain(certificate.valid_uri_names());
@@ -157,13 +159,13 @@ fn has_name(certificate: &EndEntityCert<'_>, allowed: &[String]) -> bool {
         })
 }
 
-impl ClientCertVerifier for AllowedNames {
+impl ClientCertVerifier for KnownCertificates {
     fn client_auth_mandatory(&self) -> bool {
-        self.verifier.client_auth_mandatory()
+        self.chains.client_auth_mandatory()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.verifier.root_hint_subjects()
+        self.chains.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -172,12 +174,19 @@ impl ClientCertVerifier for AllowedNames {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.verifier.verify_client_cert(end_entity, intermediates, now)?;
-        let named = EndEntityCert::try_from(end_entity);
-        if named.is_ok_and(|certificate| has_name(&certificate, &self.allowed)) {
-            return Ok(verified);
+        let verified = match self.chains.verify_client_cert(end_entity, intermediates, now) {
+            Err(_) if self.trusted.accept(end_entity, now, KeyUsage::client_auth()) => {
+                ClientCertVerified::assertion()
+            }
+            verified => verified?,
+        };
+        let is_allowed = self.allowed.is_empty()
+            || EndEntityCert::try_from(end_entity)
+                .is_ok_and(|certificate| has_name(&certificate, &self.allowed));
+        match is_allowed {
+            true => Ok(verified),
+            false => Err(CertificateError::ApplicationVerificationFailure.into()),
         }
-        Err(CertificateError::ApplicationVerificationFailure.into())
     }
 
     fn verify_tls12_signature(
@@ -186,7 +195,7 @@ impl ClientCertVerifier for AllowedNames {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls12_signature(message, cert, dss)
+        self.chains.verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -195,10 +204,10 @@ impl ClientCertVerifier for AllowedNames {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls13_signature(message, cert, dss)
+        self.chains.verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
+        self.chains.supported_verify_schemes()
     }
 }

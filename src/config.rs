@@ -2,6 +2,7 @@
 //! templates are parsed. [`load`] and its variants are the only way to get one.
 
 pub mod discovery;
+pub mod http_discovery;
 pub(crate) mod http_client;
 mod effective;
 mod load;
@@ -136,6 +137,8 @@ pub struct HttpClientConfig {
     pub proxy: Option<Proxy>,
     /// True if HTTP/2 is offered to servers of `https`.
     pub http2: bool,
+    /// Secrets in the URL, such as a token in its query.
+    pub url_secrets: Vec<Secret>,
 }
 
 impl HttpClientConfig {

@@ -1,6 +1,7 @@
 //! Discovery: lists of tasks from outside, each read by a source, element by element.
 
 pub mod element;
+pub mod http;
 pub mod list;
 pub mod list_builder;
 pub mod list_parser;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::GlobalSettings;
+use super::http_discovery::HttpSourceConfig;
 use super::raw;
 use super::task_glob::TaskGlob;
 use super::tasks::TaskCollector;
@@ -14,6 +15,7 @@ use crate::task::Labels;
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::scalar::{PositiveInteger, PrometheusDuration, PublicText};
 use crate::yaml::span::{Location, OrderedMap, Spanned};
+use crate::yaml::tree::YamlNode;
 
 /// Maximum time between two refreshes, which bounds how old a list can be.
 const MAX_REFRESH_INTERVAL: Duration = Duration::from_secs(300);
@@ -69,14 +71,10 @@ pub struct SourceConfig {
 #[derive(Debug)]
 pub enum SourceKind {
     /// An HTTP endpoint.
-    Http(HttpSourceConfig),
+    Http(Arc<HttpSourceConfig>),
     /// Files.
     File(FileSourceConfig),
 }
-
-/// The settings of an HTTP endpoint.
-#[derive(Debug)]
-pub struct HttpSourceConfig {}
 
 /// The settings of a source that consists of files.
 #[derive(Debug)]
@@ -147,15 +145,18 @@ pub(super) struct SourceValidator<'c> {
 
 impl SourceValidator<'_> {
     /// Validates all sources, and returns the valid ones: HTTP before files, each in the order of
-    /// the configuration.
+    /// the configuration. `http_blocks` are the nodes that `http` was decoded from.
     pub fn sources(
         &self,
         http: &[Spanned<raw::RawHttpSource>],
+        http_blocks: &[YamlNode],
         files: &[Spanned<raw::RawFileSource>],
     ) -> Vec<Arc<SourceConfig>> {
         let (mut all, mut names) = (Vec::new(), HashMap::new());
-        for (location, raw) in http.iter().filter_map(Spanned::located) {
-            let kind = Some(SourceKind::Http(HttpSourceConfig {}));
+        for (index, raw) in http.iter().enumerate() {
+            let Some((location, raw)) = raw.located() else { continue };
+            let kind = self.http(location, raw, http_blocks.get(index));
+            let kind = kind.map(|http| SourceKind::Http(Arc::new(http)));
             let keys = common_keys!(raw);
             all.extend(self.source(
                 location,

@@ -115,6 +115,14 @@ fn file(document: u32) -> Location {
     Location { document, position: Position::File }
 }
 
+/// Returns the items of the list at a key of the main file.
+fn items<'r>(root: &'r YamlNode, key: &str) -> &'r [YamlNode] {
+    match root.get(key) {
+        Some(YamlNode { kind: NodeKind::List(items), .. }) => items,
+        _ => &[],
+    }
+}
+
 /// The state of one load.
 struct Loader<'d> {
     dir: &'d Path,
@@ -185,10 +193,7 @@ impl<'d> Loader<'d> {
         let raw = raw.value.unwrap_or_default();
         let validator = Validator::new(self.dir, &sink);
         let global = validator.global(raw.global.get().unwrap_or(&raw::RawGlobal::default()));
-        let blocks = match root.get("providers") {
-            Some(YamlNode { kind: NodeKind::List(blocks), .. }) => blocks.as_slice(),
-            _ => &[],
-        };
+        let blocks = items(&root, "providers");
         let is_invalid = raw.providers.is_invalid();
         let raw_providers = raw.providers.value.unwrap_or_default();
         let named = validator.providers(&raw_providers, blocks, &global);
@@ -206,6 +211,7 @@ impl<'d> Loader<'d> {
         };
         let discovery = discovery.sources(
             &raw.http_sd_configs.value.unwrap_or_default(),
+            items(&root, "http_sd_configs"),
             &raw.file_sd_configs.value.unwrap_or_default(),
         );
         self.secret_files = validator.secret_files();

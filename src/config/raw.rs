@@ -325,11 +325,7 @@ const FOREIGN_KEYS: [ForeignKey; 20] = [
     key("RawProvider", "azuread", TOKEN),
     key("RawProvider", "bearer_token", "write authorization: { credentials: … }"),
     key("RawProvider", "bearer_token_file", "write authorization: { credentials_file: … }"),
-    key(
-        "RawProvider",
-        "follow_redirects",
-        "redirects are never followed: write the final URL into base_url",
-    ),
+    key("RawProvider", "follow_redirects", "redirects are never followed: write the final URL"),
     key("RawProvider", "google_iam", TOKEN),
     key("RawProvider", "oauth2", TOKEN),
     key(
@@ -352,7 +348,7 @@ const FOREIGN_KEYS: [ForeignKey; 20] = [
     key(
         "RawTlsConfig",
         "server_name",
-        "the certificate must be valid for the host in base_url: use a host that it names",
+        "the certificate must be valid for the host in the URL: use a host that it names",
     ),
     key("RawAuthorization", "credentials_ref", REFERENCE),
     key("RawBasicAuth", "password_ref", REFERENCE),
@@ -363,6 +359,8 @@ const FOREIGN_KEYS: [ForeignKey; 20] = [
 /// Returns the message and the hint for a key that Prometheus has in this block, and that is not
 /// supported here. `block` is the name of the block's struct.
 pub fn foreign_key(block: &str, name: &str) -> Option<(String, &'static str)> {
+    // A source has the client block of a provider.
+    let block = if block == "RawHttpSource" { "RawProvider" } else { block };
     let key = FOREIGN_KEYS.iter().find(|key| key.block == block && key.name == name)?;
     Some((format!("{}: this Prometheus key is not supported", key.name), key.hint))
 }

@@ -83,6 +83,11 @@ impl<'r> ListBuilder<'r> {
         Self { name: Some(name), ..self }
     }
 
+    /// Names the part of the list from here on in messages.
+    pub const fn set_name(&mut self, name: &'r str) {
+        self.name = Some(name);
+    }
+
     /// Validates the properties of elements.
     pub fn properties(&mut self, raw: &RawProperties<'_>) -> ElementProperties<'r> {
         self.resolver.properties(raw)

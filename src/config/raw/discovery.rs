@@ -4,18 +4,43 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::{RawAuthorization, RawBasicAuth, RawHttpHeaders, RawTlsConfig};
 use crate::config::discovery::SourceConfig;
-use crate::yaml::scalar::{PositiveInteger, PrometheusDuration, PublicText};
+use crate::mapping::list::RawListResponse;
+use crate::mapping::list::page::RawPage;
+use crate::yaml::scalar::{PositiveInteger, PrometheusDuration, PublicText, UrlText};
 use crate::yaml::span::{OrderedMap, Spanned};
 
 /// An HTTP endpoint that lists tasks.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["name"]))]
+#[schemars(extend("required" = ["name", "url"]))]
 pub struct RawHttpSource {
     /// The value of the label `config`: unique in the section, 1 to 1,024 bytes, no control
     /// characters.
     pub name: Spanned<PublicText>,
+    /// The URL of the list: `http` or `https`. Its query is not shown.
+    pub url: Spanned<UrlText>,
+    /// Credentials in a header.
+    pub authorization: Spanned<RawAuthorization>,
+    /// Credentials as user and password.
+    pub basic_auth: Spanned<RawBasicAuth>,
+    /// Further headers by name.
+    pub http_headers: Spanned<RawHttpHeaders>,
+    /// TLS settings.
+    pub tls_config: Spanned<RawTlsConfig>,
+    /// Proxy for the requests: `http`, `https`, `socks5` or `socks5h`. Default: none.
+    pub proxy_url: Spanned<UrlText>,
+    /// Hosts to reach without `proxy_url`, separated by commas: domains, IP addresses, networks.
+    pub no_proxy: Spanned<String>,
+    /// Use the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name. Default false.
+    pub proxy_from_environment: Spanned<bool>,
+    /// Offer HTTP/2 in the TLS handshake. Default true.
+    pub enable_http2: Spanned<bool>,
+    /// The meaning of a response that does not consist of the standard elements.
+    pub response: Spanned<RawListResponse>,
+    /// Requests for the pages of the list. Default: one request for all of it.
+    pub page: Spanned<RawPage>,
     /// Provider of the tasks that name none; optional if there is only one.
     pub provider: Spanned<PublicText>,
     /// Labels of all tasks. Labels in the list override them.

@@ -13,6 +13,7 @@ use crate::config::discovery::SourceConfig;
 use crate::config::{Config, Loaded};
 use crate::discovery::list::{Refresh, RefreshError, SourceList};
 use crate::discovery::report::{report, title};
+use crate::discovery::source::Source;
 use crate::fetch::resolver::Resolver;
 use crate::reload::ConfigSource;
 
@@ -55,8 +56,8 @@ async fn refresh(
     config: &Config,
     resolver: &Resolver,
 ) -> Result<Refresh, RefreshError> {
-    let _ = (source, config, resolver);
-    Ok(Refresh::Unchanged)
+    let mut asked = Source::new(source, None, resolver)?;
+    asked.refresh(&config.providers, config.label_limits).await
 }
 
 /// Prints the lists to stdout and the errors to stderr.

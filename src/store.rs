@@ -29,7 +29,7 @@ use crate::config::PerTaskSeries;
 use crate::observation::{PollOutcome, State};
 use crate::record::TrackedTask;
 use crate::task::Task;
-pub use apply::{RecoveredTask, RecoveredTasks, SaveChange, StoreConfig, StoredListing};
+pub use apply::{RecoveredTask, RecoveredTasks, SaveChange, StoreConfig, StoreList, StoredListing};
 use blocks::{Block, BlockList};
 use lists::ListOutcome;
 use provider_tasks::{ProviderSnapshot, ProviderTasks};
@@ -185,6 +185,12 @@ impl Store {
     /// Reports whether the configuration has a provider called `name`.
     pub(crate) fn has_provider(&self, name: &str) -> bool {
         self.providers.read().iter().any(|provider| *provider.name == *name)
+    }
+
+    /// Reports whether the task of `provider` with this ID is followed.
+    pub fn is_followed(&self, provider: &str, id: &str) -> bool {
+        let providers = self.providers.read();
+        providers.iter().find(|known| *known.name == *provider).is_some_and(|known| known.has(id))
     }
 
     /// Returns the task of `provider` with this ID.

@@ -92,6 +92,25 @@ impl Rejections {
         }
     }
 
+    /// Counts tasks that `max_tasks` leaves out.
+    pub fn add_limited(&mut self, tasks: usize) {
+        for (count, of) in self.counts.iter_mut().zip(RejectReason::ALL) {
+            *count += if of == RejectReason::Limit { tasks } else { 0 };
+        }
+        if tasks > 0 && self.kept.len() < MAX_KEPT {
+            self.kept.push(RejectedElement {
+                element: format!("{tasks} tasks"),
+                reason: RejectReason::Limit,
+                message: "beyond max_tasks, which counts what is followed already".to_owned(),
+            });
+        }
+    }
+
+    /// Reports whether a limit has left out tasks.
+    pub fn has_limited(&self) -> bool {
+        self.counts().any(|(reason, count)| reason == RejectReason::Limit && count > 0)
+    }
+
     /// Adds the elements of another list.
     pub fn append(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use super::list::{Refresh, RefreshError, RefreshReason, Rejections, SourceList};
+use super::list::{RefreshError, RefreshReason, Rejections};
 use crate::clock::Timestamp;
 use crate::config::discovery::{Mechanism, SourceConfig};
 use crate::telemetry::Telemetry;
@@ -41,6 +41,15 @@ pub struct RefreshHistory {
     pub next_try: Option<Timestamp>,
 }
 
+/// The numbers of a list that was applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListSummary {
+    /// Number of tasks.
+    pub discovered: usize,
+    /// The other elements.
+    pub rejected: Rejections,
+}
+
 /// The status of one source.
 #[derive(Debug)]
 pub struct SourceStatus {
@@ -72,19 +81,15 @@ impl SourceStatus {
         self.history.read().clone()
     }
 
-    /// Records the outcome of a refresh that ended at `now` and took `took`, and counts it.
+    /// Records a refresh that ended at `now` and took `took`, and counts it. `list` is a new list,
+    /// which may come with an error about a part of it.
     pub fn record_refresh(
         &self,
-        outcome: &Result<Refresh, RefreshError>,
+        list: Option<ListSummary>,
+        error: Option<&RefreshError>,
         now: Timestamp,
         took: Duration,
     ) {
-        let (list, error) = match outcome {
-            Ok(Refresh::Unchanged) => (None, None),
-            Ok(Refresh::List(list)) => (Some(list), None),
-            Ok(Refresh::Partial(list, error)) => (Some(list), Some(error)),
-            Err(error) => (None, Some(error)),
-        };
         self.telemetry.count_refresh(took, error.map(|error| error.reason));
         let mut history = self.history.write();
         (history.last_try, history.duration) = (Some(now), Some(took));
@@ -104,14 +109,14 @@ impl SourceStatus {
         }
     }
 
-    fn record_list(&self, list: &SourceList, history: &mut RefreshHistory) {
-        (history.discovered, history.rejected) =
-            (list.tasks.len(), Arc::new(list.rejected.clone()));
+    fn record_list(&self, list: ListSummary, history: &mut RefreshHistory) {
+        let ListSummary { discovered, rejected } = list;
         let count = |reason| {
-            let mut counts = list.rejected.counts();
+            let mut counts = rejected.counts();
             counts.find(|(known, _)| *known == reason).map_or(0, |(_, count)| count)
         };
-        self.telemetry.set_list(list.tasks.len(), count);
+        self.telemetry.set_list(discovered, count);
+        (history.discovered, history.rejected) = (discovered, Arc::new(rejected));
     }
 
     /// Sets the time at which the next refresh starts.
@@ -119,7 +124,8 @@ impl SourceStatus {
         self.history.write().next_try = Some(at);
     }
 
-    fn is_of(&self, source: &SourceConfig) -> bool {
+    /// Reports whether this is the status of a source.
+    pub fn is_of(&self, source: &SourceConfig) -> bool {
         self.mechanism == source.mechanism() && *self.name == *source.name
     }
 }
@@ -166,9 +172,8 @@ mod tests {
 
     use super::*;
     use crate::config;
-    use crate::discovery::list::{ListedTask, RejectReason, RejectedElement};
+    use crate::discovery::list::{RejectReason, RejectedElement};
     use crate::observation::Reason;
-    use crate::task::{Task, TaskCommon};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -186,19 +191,13 @@ mod tests {
         config::load_text("c.yml", &text, Path::new(".")).unwrap().config.discovery
     }
 
-    /// Returns a list of tasks with these IDs and one rejected element.
-    fn list(ids: &[&str]) -> SourceList {
-        let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
-        let common = Arc::new(common);
-        let task = |id: &&str| ListedTask {
-            task: Task { id: (*id).into(), common: Arc::clone(&common) },
-            enqueue_time: None,
-        };
+    /// Returns a list of so many tasks and one rejected element.
+    fn list(discovered: usize) -> Option<ListSummary> {
         let mut rejected = Rejections::default();
         let (element, message) = ("x".to_owned(), "it has no ID".to_owned());
         let reason = RejectReason::Id;
         rejected.add(reason, || RejectedElement { element, reason, message });
-        SourceList { tasks: ids.iter().map(task).collect(), rejected }
+        Some(ListSummary { discovered, rejected })
     }
 
     /// Returns the value of a series of the source `a`.
@@ -216,7 +215,7 @@ mod tests {
         assert_eq!(status.history(), RefreshHistory::default());
         assert_eq!(value(&telemetry, "last_success_timestamp_seconds", ""), Some(0.0));
 
-        status.record_refresh(&Ok(Refresh::List(list(&["1", "2"]))), at(1), SECOND);
+        status.record_refresh(list(2), None, at(1), SECOND);
         let good = status.history();
         assert_eq!(
             (good.last_try, good.last_success, &good.error),
@@ -225,8 +224,9 @@ mod tests {
         assert_eq!((good.discovered, good.rejected.total()), (2, 1));
 
         let late = RefreshError::new(Reason::Timeout, "no response in 10s");
-        status.record_refresh(&Err(late), at(5), 10 * SECOND);
-        status.record_refresh(&Err(RefreshError::new(RefreshReason::Read, "gone")), at(9), SECOND);
+        status.record_refresh(None, Some(&late), at(5), 10 * SECOND);
+        let gone = RefreshError::new(RefreshReason::Read, "gone");
+        status.record_refresh(None, Some(&gone), at(9), SECOND);
         status.set_next_try(at(11));
         let error =
             CurrentError { reason: RefreshReason::Read, message: "gone".into(), since: at(5) };
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(value(&telemetry, "discovered_tasks", ""), Some(2.0));
         assert_eq!(value(&telemetry, "rejected_tasks", ",reason=\"id\""), Some(1.0));
 
-        status.record_refresh(&Ok(Refresh::Unchanged), at(12), SECOND);
+        status.record_refresh(None, None, at(12), SECOND);
         let (last_try, last_success) = (Some(at(12)), Some(at(12)));
         let unchanged = RefreshHistory { last_try, last_success, next_try, ..good };
         assert_eq!(status.history(), unchanged);
@@ -253,7 +253,7 @@ mod tests {
         let telemetry = Telemetry::new();
         let status = SourceStatus::new(Mechanism::File, "a", &telemetry);
         let error = RefreshError::new(Reason::Decode, "b.json is cut off");
-        status.record_refresh(&Ok(Refresh::Partial(list(&["1"]), error)), at(3), SECOND);
+        status.record_refresh(list(1), Some(&error), at(3), SECOND);
         let history = status.history();
         assert_eq!((history.discovered, history.last_success), (1, None));
         assert_eq!(history.error.map(|error| error.since), Some(at(3)));
@@ -266,7 +266,7 @@ mod tests {
     fn a_source_that_stays_keeps_its_status() {
         let (telemetry, statuses) = (Telemetry::new(), SourceStatuses::default());
         let first = statuses.apply(&sources(&["a", "b"]), &telemetry);
-        first[0].record_refresh(&Ok(Refresh::Unchanged), at(1), SECOND);
+        first[0].record_refresh(None, None, at(1), SECOND);
         let second = statuses.apply(&sources(&["c", "a"]), &telemetry);
         let names: Vec<_> = second.iter().map(|status| status.name()).collect();
         assert_eq!((names, statuses.all().len()), (vec!["c", "a"], 2));

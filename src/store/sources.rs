@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::config::discovery::SourceConfig;
 use crate::listing::{Listing, SourceId};
 use crate::record::Newness;
 
@@ -20,6 +21,17 @@ pub struct SourceSettings {
     pub keep_unlisted: Duration,
     /// Time between two lists.
     pub refresh_interval: Duration,
+}
+
+impl SourceSettings {
+    /// Returns the settings of a source.
+    pub fn of(source: &SourceConfig) -> Self {
+        Self {
+            key: source.key(),
+            keep_unlisted: source.keep_unlisted,
+            refresh_interval: source.refresh_interval,
+        }
+    }
 }
 
 /// The registry of all sources of this life of the process.
@@ -131,6 +143,11 @@ impl SourceRegistry {
     /// Returns the time for which a task is followed that the source no longer names.
     pub fn keep_unlisted(&self, id: SourceId) -> Duration {
         self.entry(id).map(|entry| entry.settings.keep_unlisted).unwrap_or_default()
+    }
+
+    /// Reports whether a source has given a list in this life.
+    pub fn has_list(&self, id: SourceId) -> bool {
+        self.entry(id).is_some_and(|entry| entry.last_list.is_some())
     }
 
     /// Records that a source gives a list at `now`, which names tasks or none. Returns the way in

@@ -1,6 +1,5 @@
 use std::path::Path;
 
-use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;

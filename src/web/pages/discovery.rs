@@ -134,9 +134,8 @@ mod tests {
 
     use super::*;
     use crate::config::discovery::Mechanism;
-    use crate::discovery::list::{
-        Refresh, RefreshError, RefreshReason, RejectReason, Rejections, SourceList,
-    };
+    use crate::discovery::list::{RefreshError, RefreshReason, RejectReason, Rejections};
+    use crate::discovery::status::ListSummary;
     use crate::telemetry::Telemetry;
 
     const START: Timestamp = Timestamp::from_micros(1_750_000_000_000_000);
@@ -178,8 +177,8 @@ mod tests {
         let status = SourceStatus::new(Mechanism::Http, "orders", &telemetry);
         let never = page(&[SourceStatus::new(Mechanism::File, "cron", &telemetry)]);
         assert!(text(&never).contains("file cron 0 0 never never"), "{never}");
-        let list = Refresh::List(SourceList::default());
-        status.record_refresh(&Ok(list), after(90), Duration::from_millis(1_250));
+        let list = Some(ListSummary::default());
+        status.record_refresh(list, None, after(90), Duration::from_millis(1_250));
         status.set_next_try(after(150));
         let page = page(&[status]);
         let row = "http orders 0 0 2025-06-15T15:08:10Z (10s ago) 2025-06-15T15:08:10Z (10s ago) \
@@ -192,11 +191,11 @@ mod tests {
     fn an_error_and_the_first_rejected_elements_are_shown_and_escaped() {
         let telemetry = Telemetry::new();
         let status = SourceStatus::new(Mechanism::File, "c<r>on", &telemetry);
-        let list = SourceList { rejected: rejections(1_101), ..SourceList::default() };
-        status.record_refresh(&Ok(Refresh::List(list)), after(10), Duration::from_millis(4));
+        let list = ListSummary { rejected: rejections(1_101), ..ListSummary::default() };
+        status.record_refresh(Some(list), None, after(10), Duration::from_millis(4));
         let error = RefreshError::new(RefreshReason::Read, "cannot read <a&b>\n.json");
         for seconds in [40, 70] {
-            status.record_refresh(&Err(error.clone()), after(seconds), Duration::ZERO);
+            status.record_refresh(None, Some(&error), after(seconds), Duration::ZERO);
         }
         let page = page(&[status]);
         assert!(!page.contains("<script>") && !page.contains('\u{202e}'), "{page}");

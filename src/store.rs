@@ -33,7 +33,7 @@ pub use apply::{RecoveredTask, RecoveredTasks, SaveChange, StoreConfig, StoreLis
 use blocks::{Block, BlockList};
 use lists::ListOutcome;
 use provider_tasks::{ProviderSnapshot, ProviderTasks};
-use sources::SourceRegistry;
+use sources::{SourceKeys, SourceRegistry};
 
 /// A snapshot of everything that the exposition writes from the store.
 #[derive(Debug)]
@@ -224,6 +224,11 @@ impl Store {
         let providers = self.providers();
         let lists = providers.iter().filter(is_wanted).map(|provider| provider.list()).collect();
         (self.clock.now(), lists)
+    }
+
+    /// Returns the keys of the sources of tasks, which listings name by number.
+    pub fn source_keys(&self) -> SourceKeys {
+        self.sources.read().keys()
     }
 
     /// Returns a snapshot of all providers and of the tasks whose series are exported.

@@ -9,10 +9,12 @@ use futures_util::future::join_all;
 use super::{FAILED, WRONG, fail, print, runtime};
 use crate::app::LoadedFiles;
 use crate::cli::DiscoverFlags;
+use crate::clock::Clock;
 use crate::config::discovery::SourceConfig;
 use crate::config::{Config, Loaded};
 use crate::discovery::list::{Refresh, RefreshError, SourceList};
 use crate::discovery::report::{report, title};
+use crate::discovery::source::Source;
 use crate::fetch::resolver::Resolver;
 use crate::reload::ConfigSource;
 
@@ -49,14 +51,18 @@ fn select(
     }
 }
 
-/// Reads the list of a source once.
+/// Reads the list of a source once, up to its limit.
 async fn refresh(
     source: &Arc<SourceConfig>,
     config: &Config,
     resolver: &Resolver,
 ) -> Result<Refresh, RefreshError> {
-    let _ = (source, config, resolver);
-    Ok(Refresh::Unchanged)
+    let (mut asked, now) = (Source::new(source, None, resolver)?, Clock::system().now());
+    let mut refresh = asked.refresh(&config.providers, config.label_limits, now).await?;
+    if let Refresh::List(list) | Refresh::Partial(list, _) = &mut refresh {
+        list.limit(source.limit, |_| false);
+    }
+    Ok(refresh)
 }
 
 /// Prints the lists to stdout and the errors to stderr.

@@ -233,10 +233,10 @@ fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
         None if is_configured => {
             let name = format::escape(provider);
             let problem = match config.dropped_tasks {
-                0 => format!("The configuration lists no such task of the provider “{name}”."),
+                0 => format!("No list names such a task of the provider “{name}”."),
                 _ => format!(
-                    "No such task of the provider “{name}” is polled: the configuration does not \
-                     list it, or max_tasks drops it."
+                    "No such task of the provider “{name}” is polled: no list names it, or \
+                     max_tasks drops it."
                 ),
             };
             (Some(problem), vec![poll, beside])
@@ -257,7 +257,9 @@ fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
         }),
         links,
         facts: found.map_or_else(Vec::new, |(tracked, list)| {
-            facts(tracked, list.stuck_after, history.first(), now)
+            let sources = web.manager.store.source_keys();
+            let sources = sources.listing(&tracked.listing);
+            facts(tracked, &sources, list.stuck_after, history.first(), now)
         }),
         failures: history.iter().map(|entry| FailedPoll::new(entry, now)).collect(),
     };

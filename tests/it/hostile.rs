@@ -13,9 +13,10 @@ use crate::harness::{compute_in_background, root};
 type Target = fn(&[u8]);
 
 /// Every target, and how many mutations of its corpus are tried.
-const TARGETS: [(&str, Target, u32); 11] = [
+const TARGETS: [(&str, Target, u32); 12] = [
     ("configuration", targets::configuration::run, 1_200),
     ("durations", targets::durations::run, 5_000),
+    ("elements", targets::elements::run, 5_000),
     ("exposition", targets::exposition::run, 120),
     ("heads", targets::heads::run, 1_500),
     ("mapping", targets::mapping::run, 3_000),
@@ -84,6 +85,11 @@ fn configuration() {
 #[test]
 fn durations() {
     attack("durations", Vec::new());
+}
+
+#[test]
+fn elements() {
+    attack("elements", Vec::new());
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub mod configuration;
 pub mod durations;
 pub mod exposition;
 pub mod heads;
+pub mod list_response;
 pub mod mapping;
 pub mod names;
 pub mod probe;

@@ -5,3 +5,4 @@ pub mod http;
 pub mod list;
 pub mod list_builder;
 pub mod list_parser;
+pub mod file;

@@ -19,9 +19,6 @@ use crate::yaml::tree::YamlNode;
 
 /// Maximum time between two refreshes, which bounds how old a list can be.
 const MAX_REFRESH_INTERVAL: Duration = Duration::from_secs(300);
-/// The extensions of the files of a source.
-const EXTENSIONS: [&str; 4] = [".json", ".yml", ".yaml", ".txt"];
-
 /// The kind of a source: the values of the `mechanism` label, in the order in which labels and params
 /// of a task that several sources list are taken from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,7 +70,7 @@ pub enum SourceKind {
     /// An HTTP endpoint.
     Http(Arc<HttpSourceConfig>),
     /// Files.
-    File(FileSourceConfig),
+    File(Arc<FileSourceConfig>),
 }
 
 /// The settings of a source that consists of files.
@@ -102,6 +99,29 @@ impl SourceConfig {
             SourceKind::Http(_) => Mechanism::Http,
             SourceKind::File(_) => Mechanism::File,
         }
+    }
+}
+
+/// The format of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListFormat {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+    /// One ID a line. Blank lines and lines that begin with `#` are skipped.
+    Lines,
+}
+
+impl ListFormat {
+    /// Every format with the extensions of its files.
+    const EXTENSIONS: [(&str, Self); 4] =
+        [(".json", Self::Json), (".yml", Self::Yaml), (".yaml", Self::Yaml), (".txt", Self::Lines)];
+
+    /// Returns the format of a file with this name.
+    pub fn of(name: &str) -> Option<Self> {
+        let mut known = Self::EXTENSIONS.into_iter();
+        known.find(|(extension, _)| name.ends_with(extension)).map(|(_, format)| format)
     }
 }
 
@@ -171,8 +191,8 @@ impl SourceValidator<'_> {
         for (location, raw) in files.iter().filter_map(Spanned::located) {
             let globs = self.globs(location, &raw.files);
             let secret_files = Arc::clone(&secret_files);
-            let kind =
-                globs.map(|globs| SourceKind::File(FileSourceConfig { globs, secret_files }));
+            let kind = globs
+                .map(|globs| SourceKind::File(Arc::new(FileSourceConfig { globs, secret_files })));
             let keys = common_keys!(raw);
             all.extend(self.source(
                 location,
@@ -259,13 +279,14 @@ impl SourceValidator<'_> {
             _ => {}
         }
         let globs = files.get()?.iter().filter_map(Spanned::located);
-        globs.map(|(location, text)| self.glob(location, text)).collect()
+        // All are validated, also after one that is invalid.
+        let globs: Vec<_> = globs.map(|(location, text)| self.glob(location, text)).collect();
+        globs.into_iter().collect()
     }
 
     fn glob(&self, location: Location, text: &str) -> Option<TaskGlob> {
-        let is_list = EXTENSIONS.iter().any(|extension| text.ends_with(extension));
         let glob = match () {
-            () if !is_list => {
+            () if ListFormat::of(text).is_none() => {
                 Err("the name of a list must end in .json, .yml, .yaml or .txt".to_owned())
             }
             () if text.contains('\0') => Err("not a file name".to_owned()),

@@ -13,6 +13,7 @@ mod yaml;
 use super::element::{ElementError, ElementValue, RawProperties};
 use super::list::{RefreshError, RejectReason};
 use super::list_builder::{ElementPosition, ListBuilder};
+use crate::config::discovery::ListFormat;
 use crate::config::task_rules::find_beside_id;
 use crate::observation::Reason;
 use crate::yaml::events::SyntaxError;
@@ -20,29 +21,6 @@ use crate::yaml::source::lines;
 use crate::yaml::span::Position;
 use crate::yaml::tree::decode_utf8;
 pub use json::parse_json;
-
-/// The format of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListFormat {
-    /// JSON.
-    Json,
-    /// YAML.
-    Yaml,
-    /// One ID a line. Blank lines and lines that begin with `#` are skipped.
-    Lines,
-}
-
-impl ListFormat {
-    /// Every format with the extensions of its files.
-    const EXTENSIONS: [(&str, Self); 4] =
-        [(".json", Self::Json), (".yml", Self::Yaml), (".yaml", Self::Yaml), (".txt", Self::Lines)];
-
-    /// Returns the format of a file with this name.
-    pub fn of(name: &str) -> Option<Self> {
-        let mut known = Self::EXTENSIONS.into_iter();
-        known.find(|(extension, _)| name.ends_with(extension)).map(|(_, format)| format)
-    }
-}
 
 /// Parses a list, and adds its elements to `list`.
 ///

@@ -16,6 +16,7 @@ type Target = fn(&[u8]);
 const TARGETS: [(&str, Target, u32); 12] = [
     ("configuration", targets::configuration::run, 1_200),
     ("durations", targets::durations::run, 5_000),
+    ("elements", targets::elements::run, 5_000),
     ("exposition", targets::exposition::run, 120),
     ("heads", targets::heads::run, 1_500),
     ("list_response", targets::list_response::run, 3_000),
@@ -85,6 +86,11 @@ fn configuration() {
 #[test]
 fn durations() {
     attack("durations", Vec::new());
+}
+
+#[test]
+fn elements() {
+    attack("elements", Vec::new());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub mod configuration;
 pub mod durations;
+pub mod elements;
 pub mod exposition;
 pub mod heads;
 pub mod list_response;

@@ -93,6 +93,11 @@ impl SourceConfig {
     /// The default of the maximum number of tasks.
     pub const DEFAULT_LIMIT: usize = 1_000_000;
 
+    /// Returns mechanism and name, which identify the source.
+    pub fn key(&self) -> Arc<str> {
+        format!("{}/{}", self.mechanism().as_str(), self.name).into()
+    }
+
     /// Returns the mechanism.
     pub const fn mechanism(&self) -> Mechanism {
         match self.kind {

@@ -1,10 +1,8 @@
 //! The list that a source gave: its tasks, and the elements that are none.
 
-use std::fmt;
-
 use crate::clock::Timestamp;
-use crate::observation::Reason;
 use crate::task::Task;
+pub use crate::telemetry::discovery::{RefreshReason, RejectReason};
 
 /// The most elements of a list. More would not be tasks that one exporter follows.
 pub const MAX_ELEMENTS: usize = 1_000_000;
@@ -65,48 +63,6 @@ impl SourceList {
     }
 }
 
-/// The reason why an element of a list is no task: the values of the `reason` label of rejected
-/// tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RejectReason {
-    /// It has no ID, or one that no task can have.
-    Id,
-    /// It names no provider of the configuration.
-    Provider,
-    /// A param that the provider needs is missing or cannot be sent.
-    Params,
-    /// A label cannot be one.
-    Labels,
-    /// The enqueue time is none.
-    Time,
-    /// The list has more tasks than the source may have.
-    Limit,
-}
-
-impl RejectReason {
-    /// Every reason, in the order of its declaration.
-    pub const ALL: [Self; 6] =
-        [Self::Id, Self::Provider, Self::Params, Self::Labels, Self::Time, Self::Limit];
-
-    /// Returns the value of the `reason` label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Id => "id",
-            Self::Provider => "provider",
-            Self::Params => "params",
-            Self::Labels => "labels",
-            Self::Time => "time",
-            Self::Limit => "limit",
-        }
-    }
-}
-
-impl fmt::Display for RejectReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// An element of a list that is no task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectedElement {
@@ -136,6 +92,25 @@ impl Rejections {
         }
     }
 
+    /// Counts tasks that `max_tasks` leaves out.
+    pub fn add_limited(&mut self, tasks: usize) {
+        for (count, of) in self.counts.iter_mut().zip(RejectReason::ALL) {
+            *count += if of == RejectReason::Limit { tasks } else { 0 };
+        }
+        if tasks > 0 && self.kept.len() < MAX_KEPT {
+            self.kept.push(RejectedElement {
+                element: format!("{tasks} tasks"),
+                reason: RejectReason::Limit,
+                message: "beyond max_tasks, which counts what is followed already".to_owned(),
+            });
+        }
+    }
+
+    /// Reports whether a limit has left out tasks.
+    pub fn has_limited(&self) -> bool {
+        self.counts().any(|(reason, count)| reason == RejectReason::Limit && count > 0)
+    }
+
     /// Adds the elements of another list.
     pub fn append(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
@@ -158,58 +133,6 @@ impl Rejections {
     /// Returns the first elements in the order of the list, at most 100.
     pub fn first(&self) -> &[RejectedElement] {
         &self.kept
-    }
-}
-
-/// The reason why a refresh failed: the values of the `reason` label of failed refreshes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RefreshReason {
-    /// A reason that polls have, too.
-    Poll(Reason),
-    /// A file cannot be read: of the list, or of a secret.
-    Read,
-    /// A query cannot be answered.
-    Query,
-}
-
-impl RefreshReason {
-    /// Every reason: those of polls, then the others.
-    pub const ALL: [Self; 14] = [
-        Self::Poll(Reason::Timeout),
-        Self::Poll(Reason::Tls),
-        Self::Poll(Reason::Connect),
-        Self::Poll(Reason::Auth),
-        Self::Poll(Reason::RateLimited),
-        Self::Poll(Reason::NotFound),
-        Self::Poll(Reason::Http),
-        Self::Poll(Reason::TooLarge),
-        Self::Poll(Reason::Empty),
-        Self::Poll(Reason::Decode),
-        Self::Poll(Reason::Api),
-        Self::Poll(Reason::Mapping),
-        Self::Read,
-        Self::Query,
-    ];
-
-    /// Returns the value of the `reason` label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Poll(reason) => reason.as_str(),
-            Self::Read => "read",
-            Self::Query => "query",
-        }
-    }
-}
-
-impl From<Reason> for RefreshReason {
-    fn from(reason: Reason) -> Self {
-        Self::Poll(reason)
-    }
-}
-
-impl fmt::Display for RefreshReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -229,11 +229,12 @@ fn write_provider_families<W: Write>(
             }
         }
     }
-    let counts: [(Family, fn(&ProviderSummary) -> u64); 2] = [
-        (family::STUCK_TASKS, |provider| provider.stuck),
-        (family::UNLISTED_TASKS, |provider| provider.unlisted),
-    ];
-    for (family, count) in counts {
+    let stuck = |provider: &ProviderSummary| provider.stuck;
+    let unlisted = |provider: &ProviderSummary| provider.unlisted;
+    for (family, count) in [
+        (family::STUCK_TASKS, &stuck as &dyn Fn(&ProviderSummary) -> u64),
+        (family::UNLISTED_TASKS, &unlisted),
+    ] {
         text.family(&family);
         for provider in providers {
             let mut sample = text.sample("");

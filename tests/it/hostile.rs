@@ -19,6 +19,7 @@ const TARGETS: [(&str, Target, u32); 12] = [
     ("elements", targets::elements::run, 5_000),
     ("exposition", targets::exposition::run, 120),
     ("heads", targets::heads::run, 1_500),
+    ("list_response", targets::list_response::run, 3_000),
     ("mapping", targets::mapping::run, 3_000),
     ("names", targets::names::run, 1_500),
     ("probe", targets::probe::run, 5_000),
@@ -100,6 +101,11 @@ fn exposition() {
 #[test]
 fn heads() {
     attack("heads", Vec::new());
+}
+
+#[test]
+fn list_response() {
+    attack("list_response", Vec::new());
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub mod durations;
 pub mod elements;
 pub mod exposition;
 pub mod heads;
+pub mod list_response;
 pub mod mapping;
 pub mod names;
 pub mod probe;

@@ -27,19 +27,20 @@ use page::{DocumentField, Paging, RawPage};
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["id"]))]
 pub struct RawListResponse {
-    /// JSON Pointer to the array of tasks. Default: the response itself. The other paths are relative
-    /// to an element of the array.
+    /// JSON Pointer to the array of tasks. The other paths are relative to an element of it. Default:
+    /// the response itself.
     pub tasks: Spanned<String>,
-    /// The task's ID.
+    /// Path to the task's ID.
     pub id: Spanned<RawField>,
-    /// The name of the task's provider in this configuration.
+    /// Path to the name of the provider. Default: none.
     pub provider: Spanned<RawField>,
-    /// The time at which the task was accepted. Default format: RFC 3339, or seconds since the Unix
-    /// epoch.
+    /// Path to the time at which the task was accepted. Without a `format`, it is RFC 3339 or seconds
+    /// since the Unix epoch. Default: none.
     pub enqueue_time: Spanned<RawField>,
-    /// Labels by name. An element without a value there has no such label.
+    /// Paths to labels, by the name of the label. An element without a value at the path lacks the
+    /// label. Default: none.
     pub labels: Spanned<OrderedMap<RawField>>,
-    /// Params by name.
+    /// Paths to params, by the name of the param. Default: none.
     pub params: Spanned<OrderedMap<RawField>>,
 }
 

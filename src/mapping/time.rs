@@ -372,7 +372,7 @@ mod tests {
             (UTC, "1999-12-31 23:59:59", "field"),
             (UTC, "9999-06-01 00:00:00", "field"),
             (UTC, "9999-12-31T23:59:59Z", "days in the future: is this the right field"),
-            (UTC, "9999-12-31 23:59:59.999999999-23:59", "days ahead"),
+            (UTC, "9999-12-31 23:59:59.999999999-23:59", "days in the future"),
             (UTC, "2026-11-30", "a date without a time of day"),
         ] {
             let said = parse(format, text).unwrap_err();

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{RawAuthorization, RawBasicAuth, RawHttpHeaders, RawTlsConfig};
+use crate::config::HttpClientConfig;
 use crate::config::discovery::SourceConfig;
 use crate::mapping::list::RawListResponse;
 use crate::mapping::list::page::RawPage;
@@ -19,27 +20,33 @@ pub struct RawHttpSource {
     /// The value of the label `config`: unique in the section, 1 to 1,024 bytes, no control
     /// characters.
     pub name: Spanned<PublicText>,
-    /// The URL of the list: `http` or `https`. Its query is not shown.
+    /// Address of the list: `http` or `https`. A user and password in it count as `basic_auth`. The
+    /// query is never shown.
     pub url: Spanned<UrlText>,
-    /// Credentials in a header.
+    /// [Credentials](configuration.md#credentials) in one header. Default: none.
     pub authorization: Spanned<RawAuthorization>,
-    /// Credentials as user and password.
+    /// Credentials as user and password. Default: none.
     pub basic_auth: Spanned<RawBasicAuth>,
-    /// Further headers by name.
+    /// Further [headers](configuration.md#credentials) by name. Default: none.
     pub http_headers: Spanned<RawHttpHeaders>,
-    /// TLS settings.
+    /// [TLS settings](configuration.md#tls_config).
     pub tls_config: Spanned<RawTlsConfig>,
-    /// Proxy for the requests: `http`, `https`, `socks5` or `socks5h`. Default: none.
+    /// The [proxy](configuration.md#proxies) for the requests. Default: none.
     pub proxy_url: Spanned<UrlText>,
-    /// Hosts to reach without `proxy_url`, separated by commas: domains, IP addresses, networks.
+    /// Hosts to reach without `proxy_url`, separated by commas; an error without `proxy_url`.
+    /// Default: none.
     pub no_proxy: Spanned<String>,
-    /// Use the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name. Default false.
+    /// Use the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name, if any. An error together with
+    /// `proxy_url` or `no_proxy`.
+    #[schemars(extend("default" = false))]
     pub proxy_from_environment: Spanned<bool>,
-    /// Offer HTTP/2 in the TLS handshake. Default true.
+    /// Offer HTTP/2 in the TLS handshake. Without TLS it is never used.
+    #[schemars(extend("default" = HttpClientConfig::DEFAULT_HTTP2))]
     pub enable_http2: Spanned<bool>,
-    /// The meaning of a response that does not consist of the standard elements.
+    /// The places of the tasks and their properties in a [response](configuration.md#response) that is
+    /// no list of elements. Default: none.
     pub response: Spanned<RawListResponse>,
-    /// Requests for the pages of the list. Default: one request for all of it.
+    /// Requests for the [pages](configuration.md#page) of the list. Default: one request for all of it.
     pub page: Spanned<RawPage>,
     /// Provider of the tasks that name none; optional if there is only one.
     pub provider: Spanned<PublicText>,
@@ -49,7 +56,7 @@ pub struct RawHttpSource {
     /// shortest job.
     #[schemars(extend("default" = PrometheusDuration(SourceConfig::DEFAULT_REFRESH_INTERVAL)))]
     pub refresh_interval: Spanned<PrometheusDuration>,
-    /// Total time of a refresh. A longer one than `refresh_interval` counts as that.
+    /// Total time of a refresh, all pages together. A longer one than `refresh_interval` counts as that.
     #[schemars(extend("default" = PrometheusDuration(SourceConfig::DEFAULT_TIMEOUT)))]
     pub timeout: Spanned<PrometheusDuration>,
     /// Maximum number of tasks in the list. Further tasks are rejected; those that are followed

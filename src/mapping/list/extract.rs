@@ -189,9 +189,8 @@ impl<'de> DeserializeSeed<'de> for Walk<'_, '_, '_, 'de> {
         }
         // A value counts as it is written: a parser of numbers would round long ones.
         let text = <&RawValue>::deserialize(deserializer)?.get();
-        let value = value(text);
-        self.set(&value);
-        if self.node.is_leaf() || !matches!(value, FieldValue::Other(_)) {
+        self.set(&value(text));
+        if self.node.is_leaf() || !text.starts_with(['{', '[']) {
             return Ok(());
         }
         let mut nested = serde_json::Deserializer::from_str(text);

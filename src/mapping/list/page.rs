@@ -8,48 +8,47 @@ use super::ListMapping;
 use crate::yaml::scalar::{PositiveInteger, PublicText, WholeNumber};
 use crate::yaml::span::Spanned;
 
-/// Maximum number of pages of a list where the configuration does not say.
-const MAX_PAGES: usize = 50;
-
 /// Requests for the pages of a list. One of `number`, `cursor` and `next`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawPage {
-    /// Pages with numbers. The list ends with a page that is empty or shorter than `size`.
+    /// Pages by number. Default: none.
     pub number: Spanned<RawPageNumber>,
-    /// Pages with a cursor, which each page gives for the one after it.
+    /// Pages by cursor. Default: none.
     pub cursor: Spanned<RawPageCursor>,
-    /// JSON Pointer to the URL of the next page, which must be at the same origin. The list ends where
-    /// there is none.
+    /// JSON Pointer to the URL of the next page, absolute or relative, at the same origin. The list
+    /// ends with a page that has none. Default: none.
     pub next: Spanned<String>,
-    /// The size of a page.
+    /// The size of a page. Default: none.
     pub size: Spanned<RawPageSize>,
-    /// Maximum number of pages; a longer list is an error. Default 50.
+    /// Maximum number of pages. A longer list is an error.
+    #[schemars(extend("default" = Paging::DEFAULT_MAX_PAGES))]
     pub max_pages: Spanned<PositiveInteger>,
 }
 
-/// Pages with numbers.
+/// Pages by number.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["query"]))]
 pub struct RawPageNumber {
-    /// The query parameter for the number.
+    /// Query parameter for the number. The list ends with a page that is empty or shorter than `size`.
     pub query: Spanned<PublicText>,
-    /// The number of the first page. Default 1.
+    /// Number of the first page.
+    #[schemars(extend("default" = Paging::DEFAULT_FIRST))]
     pub first: Spanned<WholeNumber>,
 }
 
-/// Pages with a cursor.
+/// Pages by cursor.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["query", "from"]))]
 pub struct RawPageCursor {
-    /// The query parameter for the cursor; the first page is requested without it.
+    /// Query parameter for the cursor. The request for the first page has none.
     pub query: Spanned<PublicText>,
     /// JSON Pointer to the cursor for the next page.
     pub from: Spanned<String>,
-    /// JSON Pointer to a boolean that is true if there is a next page. Default: there is one if there is
-    /// a cursor.
+    /// JSON Pointer to a boolean that says whether there is a next page. Default: there is one if
+    /// there is a cursor.
     #[serde(rename = "while")]
     pub more: Spanned<String>,
 }
@@ -59,9 +58,9 @@ pub struct RawPageCursor {
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["query", "value"]))]
 pub struct RawPageSize {
-    /// The query parameter for the size.
+    /// Query parameter for the size.
     pub query: Spanned<PublicText>,
-    /// The number of tasks that a page has, unless it is the last one.
+    /// Number of elements of each page but the last one.
     pub value: Spanned<PositiveInteger>,
 }
 
@@ -98,6 +97,11 @@ pub enum NextPage {
 }
 
 impl Paging {
+    /// The default of `max_pages`.
+    pub const DEFAULT_MAX_PAGES: usize = 50;
+    /// The default of `number.first`.
+    pub const DEFAULT_FIRST: u32 = 1;
+
     /// Returns the query parameters that paging adds.
     pub fn queries(&self) -> impl Iterator<Item = &str> {
         let own = match &self.next {
@@ -167,7 +171,7 @@ pub(in crate::mapping) fn compile(
     });
     let size = raw.size.get().and_then(|raw| fields.size(raw));
     let next = number.or(cursor).unwrap_or(next)?;
-    let max_pages = raw.max_pages.get().map_or(MAX_PAGES, |pages| usize_of(*pages));
+    let max_pages = raw.max_pages.get().map_or(Paging::DEFAULT_MAX_PAGES, |pages| usize_of(*pages));
     let paging = Paging { next, size, max_pages };
     let mut queries = paging.queries();
     if let (Some(first), Some(second)) = (queries.next(), queries.next())
@@ -188,7 +192,7 @@ struct Fields<'c> {
 impl Fields<'_> {
     fn number(&mut self, raw: &RawPageNumber) -> Option<NextPage> {
         let query = self.query(&raw.query, "number");
-        let first = raw.first.get().map_or(1, |WholeNumber(first)| *first);
+        let first = raw.first.get().map_or(Paging::DEFAULT_FIRST, |WholeNumber(first)| *first);
         Some(NextPage::Number { query: query?, first })
     }
 

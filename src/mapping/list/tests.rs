@@ -95,7 +95,7 @@ fn the_response_itself_can_be_the_list_and_an_element_the_id() {
 
 #[test]
 fn values_count_as_they_are_written() {
-    let mapping = mapping("{ tasks: /a, id: [/id, ''], labels: { l: /l, deep: /l/x } }");
+    let mapping = mapping("{ tasks: /a, id: { path: [/id, ''] }, labels: { l: /l, deep: /l/x } }");
     let body = r#"{"a":[{"id":123456789012345678901234567890,"l":"\ud83d\ude00 \"\u00e9"},
         {"id":1e5,"l":"cut \ud83d"},{"id":0.10,"l":{"x":-0.0}},9007199254740993.0]}"#;
     let expected = [

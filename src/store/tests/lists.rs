@@ -349,7 +349,9 @@ async fn a_restart_goes_on_with_what_was_followed() {
     before.configure(&["c", "gone"]);
     let slots = before.list("http/a", &["t", "left", "both"]).added;
     before.list("http/b", &["both"]);
-    slots.iter().for_each(|target| drop(before.poll(target.slot, &seen(State::Running))));
+    for target in &slots {
+        before.poll(target.slot, &seen(State::Running));
+    }
     before.list("http/a", &["t", "both"]);
     let mut recovered = RecoveredTasks::new();
     for block in before.store.all_records() {

@@ -206,6 +206,9 @@ impl<'a> TaskLineWriter<'a> {
 /// Returns the ages of a provider's tasks, in the order of [`State::OPEN`].
 type Ages = fn(&ProviderSummary) -> [Duration; State::OPEN.len()];
 
+/// A number of tasks in the summary of a provider.
+type Count = fn(&ProviderSummary) -> u64;
+
 /// Writes the families of the providers that come from the store.
 fn write_provider_families<W: Write>(
     text: &mut TextWriter<'_, W>,
@@ -229,12 +232,11 @@ fn write_provider_families<W: Write>(
             }
         }
     }
-    let stuck = |provider: &ProviderSummary| provider.stuck;
-    let unlisted = |provider: &ProviderSummary| provider.unlisted;
-    for (family, count) in [
-        (family::STUCK_TASKS, &stuck as &dyn Fn(&ProviderSummary) -> u64),
-        (family::UNLISTED_TASKS, &unlisted),
-    ] {
+    let counts: [(Family, Count); 2] = [
+        (family::STUCK_TASKS, |provider| provider.stuck),
+        (family::UNLISTED_TASKS, |provider| provider.unlisted),
+    ];
+    for (family, count) in counts {
         text.family(&family);
         for provider in providers {
             let mut sample = text.sample("");

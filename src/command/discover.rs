@@ -28,6 +28,9 @@ pub fn discover(flags: &DiscoverFlags) -> ExitCode {
         Ok(sources) => sources,
         Err(message) => return fail(WRONG, &message),
     };
+    if sources.is_empty() {
+        return print("the configuration has no sources of tasks\n");
+    }
     let refreshes =
         async { join_all(sources.iter().map(|source| refresh(source, &config, &resolver))).await };
     let outcomes = match runtime() {

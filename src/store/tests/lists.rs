@@ -386,7 +386,10 @@ async fn a_restart_goes_on_with_what_was_followed() {
     after.list("http/a", &["t"]);
     assert_eq!(after.unlisted(), 3, "the other source has left the configuration");
     advance(KEEP + 61 * SECOND).await;
-    assert_eq!(after.sweep().1, 3);
+    assert_eq!(after.sweep().1, 1, "left");
+    // The configuration's `keep_unlisted` is that of sources that it does not have.
+    advance(24 * KEEP).await;
+    assert_eq!(after.sweep().1, 2, "other, both");
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,19 +18,16 @@ use aitask_exporter::discovery::list::{ListedTask, Refresh};
 use aitask_exporter::discovery::source::Source;
 use aitask_exporter::fetch::resolver::Resolver;
 use aitask_exporter::storage::{self, Storage};
-use aitask_exporter::store::{Store, StoreConfig, StoreList};
+use aitask_exporter::store::{ListingChange, Store, StoreConfig, StoreList};
 use aitask_exporter::telemetry::Telemetry;
-
-#[path = "harness/figures.rs"]
-mod figures;
-
-use figures::median;
 
 fn main() {
     let measure = std::env::args().any(|argument| argument == "--bench");
     let (sizes, rounds) =
         if measure { (&[10_000, 100_000, 1_000_000][..], 5) } else { (&[2_000][..], 2) };
-    println!("    tasks | first list | 1 % replaced | parsing it alone | ratio | bytes a change | all tasks");
+    println!(
+        "    tasks | first list | 1 % replaced | parsing it alone | ratio | bytes a change | all tasks"
+    );
     for tasks in sizes {
         Fleet::new(*tasks).run(rounds);
     }
@@ -55,7 +52,8 @@ impl Fleet {
                     providers: [{ name: p, preset: mjdjourney }]\n\
                     file_sd_configs: [{ name: jobs, files: [list.json] }]\n";
         let Loaded { config, tasks: none } = config::load_text("bench.yml", text, &folder).unwrap();
-        let source = Source::new(&config.discovery[0], None, &Resolver::system()).unwrap();
+        let source =
+            Source::new(config.discovery.first().unwrap(), None, &Resolver::system()).unwrap();
         let store = Arc::new(Store::new(Clock::system()));
         store.apply_config(&StoreConfig::of(&config), none, &|_| {});
         let opened = storage::open(&folder.join("storage")).unwrap();
@@ -97,17 +95,16 @@ impl Fleet {
         fs::rename(self.folder.join("next.json"), self.list()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let begun = Instant::now();
-        let Self { config, source, .. } = self;
+        let Self { config, source, store, storage, .. } = self;
         let refreshed = source.refresh(&config.providers, config.label_limits);
-        let Refresh::List(list) = runtime.block_on(refreshed).unwrap() else {
-            panic!("the list has changed");
+        let list = match runtime.block_on(refreshed).unwrap() {
+            Refresh::List(list) => Some(list),
+            _ => None,
         };
-        let tasks = list.tasks.into_iter().map(|ListedTask { task, .. }| task).collect();
+        let tasks = list.unwrap().tasks.into_iter().map(|ListedTask { task, .. }| task).collect();
         let list = StoreList { tasks, times: Vec::new(), is_whole: true };
-        let save = |change: aitask_exporter::store::ListingChange<'_>| {
-            self.storage.save_listing(change, &self.store);
-        };
-        let changes = self.store.apply_list(&self.config.discovery[0].key(), list, &save);
+        let save = |change: ListingChange<'_>| storage.save_listing(change, store);
+        let changes = store.apply_list(&config.discovery.first().unwrap().key(), list, &save);
         black_box(changes);
         begun.elapsed()
     }
@@ -139,6 +136,11 @@ impl Fleet {
         let sizes = files.map(|file| file.unwrap().metadata().unwrap().len());
         usize::try_from(sizes.sum::<u64>()).unwrap()
     }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap()
 }
 
 #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "figures for people")]

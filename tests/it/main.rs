@@ -48,6 +48,7 @@ mod origin;
 mod pacing;
 mod pages;
 mod paths;
+mod polls;
 mod presets;
 mod probe;
 mod prometheus;

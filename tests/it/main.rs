@@ -26,6 +26,7 @@ mod connections;
 mod crowds;
 mod dashboards;
 mod demo;
+mod discovery;
 mod documents;
 mod exposition;
 mod faults;

@@ -20,7 +20,7 @@ use aitask_exporter::clock::Clock;
 use aitask_exporter::config::{self, Loaded};
 use aitask_exporter::exposition::{self, BodyWriter, Format};
 use aitask_exporter::observation::{Observation, State};
-use aitask_exporter::store::{Store, TaskChanges};
+use aitask_exporter::store::{Store, StoreConfig, TaskChanges};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -129,7 +129,7 @@ impl Fleet {
         let text = "providers: [{ name: mjdjourney, preset: mjdjourney }]\ntask_files: [ids.txt]\n";
         let Loaded { config, tasks } = config::load_text("bench.yml", text, &folder).unwrap();
         let store = Store::new(Clock::system());
-        let changes = store.apply_config(&config.providers, tasks);
+        let changes = store.apply_config(&StoreConfig::of(&config), tasks, &|_| {});
         let fleet = Self { store, changes };
         fleet.poll(1);
         fleet

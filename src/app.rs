@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::cli::{DemoFlags, ExporterFlags, ListenAddress, SimulateFlags, WebFlags};
 use crate::clock::Clock;
-use crate::config::Sources;
+use crate::config::ConfigFiles;
 use crate::fetch::resolver::Resolver;
 use crate::history::FailureHistory;
 use crate::logging;
@@ -276,8 +276,8 @@ impl LoadedFiles {
     pub fn read(source: &ConfigSource, web: Option<PathBuf>) -> Result<Self, Diagnostics> {
         tls::install();
         let resolver = Resolver::system();
-        let (clients, sources) = (reload::ProviderClients::new(), Sources::default());
-        let built = reload::load(source, &clients, &sources, &resolver);
+        let (clients, files) = (reload::ProviderClients::new(), ConfigFiles::default());
+        let built = reload::load(source, &clients, &files, &resolver);
         match (built, web.map(ReloadableWebConfig::load).transpose()) {
             (Ok(built), Ok(web_config)) => Ok(Self { web_config, built, resolver }),
             (Err(config), Err(web)) => Err(config.and(web)),
@@ -343,7 +343,7 @@ fn open_storage(
     telemetry: &Arc<Telemetry>,
 ) -> Result<Storage, AppError> {
     let mut opened = storage::open(dir)?;
-    let tasks: usize = opened.records.values().map(HashMap::len).sum();
+    let tasks: usize = opened.tasks.values().map(HashMap::len).sum();
     let lost_bytes = opened.lost;
     tracing::info!(tasks, "loaded the history from the storage path");
     if lost_bytes > 0 {
@@ -353,7 +353,7 @@ fn open_storage(
              from 0"
         );
     }
-    store.set_recovered(std::mem::take(&mut opened.records));
+    store.set_recovered(std::mem::take(&mut opened.tasks));
     Ok(opened.start(Arc::clone(store), Arc::clone(telemetry))?)
 }
 

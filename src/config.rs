@@ -29,7 +29,7 @@ use crate::duration;
 use crate::mapping::Mapping;
 use crate::request::Request;
 use crate::task::Task;
-pub use load::task_files::Sources;
+pub use load::task_files::ConfigFiles;
 pub use load::{Input, ProviderDiagnostic, load, load_after, load_text, load_with};
 use privacy::MaskedHeaders;
 pub use schema::schema;
@@ -51,8 +51,10 @@ pub struct Config {
     pub providers: Vec<Arc<Provider>>,
     /// The number of tasks beyond `max_tasks`.
     pub dropped_tasks: usize,
+    /// The maximum number of tasks of all providers.
+    pub max_tasks: usize,
     /// The files that were read, without secret files, and a hash of their names and contents.
-    pub sources: Sources,
+    pub files: ConfigFiles,
     /// The main file in YAML with defaults and presets filled in and `<secret>` for secrets.
     pub shown: String,
 }
@@ -286,6 +288,9 @@ pub struct Limits {
     pub body_size_limit: usize,
     /// The part of the requests that may be those of `/probe`.
     pub probe: ProbeLimits,
+    /// The maximum number of tasks of the provider, if it has one of its own.
+    #[serde(skip)]
+    pub max_tasks: Option<usize>,
 }
 
 impl Limits {
@@ -302,6 +307,7 @@ impl Limits {
         batch_wait: Duration::from_millis(200),
         body_size_limit: 1 << 20,
         probe: ProbeLimits::DEFAULT,
+        max_tasks: None,
     };
 }
 

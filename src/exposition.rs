@@ -229,11 +229,17 @@ fn write_provider_families<W: Write>(
             }
         }
     }
-    text.family(&family::STUCK_TASKS);
-    for provider in providers {
-        let mut sample = text.sample("");
-        sample.label("provider", &provider.name);
-        sample.value(SampleValue::Count(provider.stuck))?;
+    let counts: [(Family, fn(&ProviderSummary) -> u64); 2] = [
+        (family::STUCK_TASKS, |provider| provider.stuck),
+        (family::UNLISTED_TASKS, |provider| provider.unlisted),
+    ];
+    for (family, count) in counts {
+        text.family(&family);
+        for provider in providers {
+            let mut sample = text.sample("");
+            sample.label("provider", &provider.name);
+            sample.value(SampleValue::Count(count(provider)))?;
+        }
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! All metric families of the exporter. The exposition, the registry and `docs/metrics.md` are
 //! made from these tables.
 
+mod discovery;
 mod exporter;
 mod provider;
 mod task;
@@ -8,6 +9,7 @@ mod task;
 use std::fmt;
 use std::time::Duration;
 
+pub use discovery::*;
 pub use exporter::*;
 pub use provider::*;
 pub use task::{SampleSource, ScrapeContext, TASK_FAMILIES, TaskFamily, TaskSample};
@@ -116,12 +118,16 @@ impl PartialEq for SampleValue {
 /// Returns every family that the exporter can show.
 pub fn all() -> impl Iterator<Item = Family> {
     let of_tasks = TASK_FAMILIES.into_iter().map(|family| family.family);
-    of_tasks.chain([PROVIDER_FAMILIES, EXPORTER_FAMILIES, PROBE_FAMILIES].concat())
+    let others = [PROVIDER_FAMILIES, DISCOVERY_FAMILIES, EXPORTER_FAMILIES, PROBE_FAMILIES];
+    of_tasks.chain(others.concat())
 }
 
-/// Reports whether a family has the label `name`, so that a task's own label cannot have it.
+/// Reports whether a family has the label `name`, so that a task's own label cannot have it. The
+/// labels of sources are not reserved: lists written for Prometheus may well contain them.
 pub(crate) fn has_label(name: &str) -> bool {
-    name == "le" || all().any(|family| family.labels.contains(&name))
+    let is_of_source = |family: &Family| family.name.starts_with("aitask_sd_");
+    let mut reserving = all().filter(|family| !is_of_source(family));
+    name == "le" || reserving.any(|family| family.labels.contains(&name))
 }
 
 #[cfg(test)]

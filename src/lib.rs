@@ -22,6 +22,7 @@ pub(crate) mod bounded_file;
 pub mod observation;
 pub mod label;
 pub mod printable;
+pub mod listing;
 pub mod record;
 pub mod family;
 pub mod cli;

@@ -15,10 +15,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::Provider;
 use crate::fetch::client::BuildError;
-use crate::fetch::credentials::ProviderCredentials;
+use crate::fetch::credentials::Credentials;
 use crate::fetch::redact::Redactor;
 use crate::fetch::resolver::Resolver;
-use crate::fetch::{Fetched, Fetcher, ProviderRequest};
+use crate::fetch::{Fetched, Fetcher, HttpRequest};
 use crate::observation::{Failure, Observation, PollOutcome, Reason};
 use crate::task::{Task, TaskCommon, TaskGroup, check_id};
 
@@ -47,7 +47,7 @@ pub struct PollResult {
     /// Pause that the body of an error response asks for.
     pub retry_after: Option<Duration>,
     /// The request, if one could be built.
-    pub request: Option<ProviderRequest>,
+    pub request: Option<HttpRequest>,
     /// The response, if one was received completely.
     pub fetched: Option<Fetched>,
     /// Duration of the request.
@@ -165,7 +165,7 @@ pub async fn poll_once(
         }
         Err(failure) => PollResult::failed(tasks.count(), failure),
     };
-    result.redact(&client.fetcher.credentials);
+    result.redact(client.fetcher.credentials());
     result.took = start.elapsed();
     result
 }
@@ -175,7 +175,7 @@ fn interpret(
     client: &ProviderClient,
     tasks: &TaskGroup,
     is_batch: bool,
-    request: ProviderRequest,
+    request: HttpRequest,
     fetched: Fetched,
 ) -> PollResult {
     let ids: Vec<&str> = tasks.iter().map(|task| &*task.id).collect();
@@ -218,7 +218,7 @@ impl PollResult {
 
     /// Masks secrets in every text that comes from the response or the network: mapping may have
     /// joined what the bytes of the response did not show.
-    fn redact(&mut self, credentials: &ProviderCredentials) {
+    fn redact(&mut self, credentials: &Credentials) {
         let redactor = match &self.fetched {
             Some(fetched) => Arc::clone(&fetched.redactor),
             None => credentials.current().1,

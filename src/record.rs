@@ -13,6 +13,7 @@ use self::transition::NotFoundRun;
 pub use self::transition::{Finished, PollTime, Transition};
 use self::waiting_time::WaitingTime;
 use crate::clock::Timestamp;
+use crate::listing::{Listing, SourceId};
 use crate::observation::{Reason, State};
 use crate::task::Task;
 
@@ -38,6 +39,8 @@ pub struct TrackedTask {
     pub task: Task,
     /// Its record.
     pub record: TaskRecord,
+    /// The sources that name it.
+    pub listing: Listing,
 }
 
 /// The state and history of a task.
@@ -70,7 +73,17 @@ pub struct TaskRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum EnqueueSource {
     Api,
+    Source,
     FirstSeen,
+}
+
+/// The knowledge that a task is new, so that its end counts even if the first poll finds it final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Newness {
+    /// Earliest time of enqueueing and of the end that a new task can have.
+    pub since: Timestamp,
+    /// True if at least one of both times has to be known.
+    pub needs_time: bool,
 }
 
 /// Fields of the few records whose task waits or whose last polls went wrong.
@@ -86,6 +99,8 @@ struct Anomalies {
     /// that measures them starts with the process.
     #[serde(skip)]
     not_found_run: Option<NotFoundRun>,
+    /// Set if the task is known to be new, until the first usable answer.
+    newness: Option<Newness>,
     /// Time in `waiting`, of a task that is not final. Boxed, since few tasks ever wait, while an
     /// outage gives all of them the other fields.
     waiting_time: Option<Box<WaitingTime>>,
@@ -103,9 +118,10 @@ pub struct RecordWordsMut<'r> {
 }
 
 impl TrackedTask {
-    /// Creates a task with an empty record that was never polled.
+    /// Creates a configured task with an empty record that was never polled.
     pub fn new(task: Task, now: Timestamp) -> Self {
-        Self { task, record: TaskRecord::new(now) }
+        let listing = Listing::One(SourceId::CONFIG);
+        Self { task, record: TaskRecord::new(now), listing }
     }
 }
 
@@ -143,6 +159,35 @@ impl TaskRecord {
         }
     }
 
+    /// Sets the enqueue time that a source gives, which counts unless the API gives one. `None` leaves
+    /// what is known.
+    pub fn set_source_time(&mut self, time: Option<Timestamp>) {
+        if let Some(time) = time.filter(|time| self.lacks_source_time(Some(*time))) {
+            self.enqueued = time;
+            self.enqueue_source = EnqueueSource::Source;
+        }
+    }
+
+    /// Reports whether [`Self::set_source_time`] would change the record.
+    pub fn lacks_source_time(&self, time: Option<Timestamp>) -> bool {
+        let counts = self.enqueue_source != EnqueueSource::Api && !self.is_final;
+        let is_known = self.enqueue_source == EnqueueSource::Source;
+        time.is_some_and(|time| counts && !(is_known && time == self.enqueued))
+    }
+
+    /// Sets that the task is known to be new. Has no effect after the first usable answer.
+    pub fn set_newness(&mut self, newness: Newness) {
+        if self.job_type.is_none() {
+            self.anomalies.get_or_insert_default().newness = Some(newness);
+        }
+    }
+
+    /// Reports whether the provider has answered that it does not know the task, and never answered
+    /// anything else.
+    pub fn is_never_known(&self) -> bool {
+        self.state == State::NotFound && self.job_type.is_none()
+    }
+
     /// Returns the current state.
     pub fn state(&self) -> State {
         self.state
@@ -177,6 +222,7 @@ impl TaskRecord {
     pub(crate) fn enqueued_since(&self) -> &'static str {
         match self.enqueue_source {
             EnqueueSource::Api => "api",
+            EnqueueSource::Source => "source",
             EnqueueSource::FirstSeen => "first_seen",
         }
     }

@@ -1,5 +1,7 @@
 //! The configuration in force: it is read, validated and swapped as a whole, or not at all.
 
+mod lists;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Timestamp;
 use crate::coalesce::Coalesced;
-use crate::config::{self, Config, Input, Loaded, Sources};
+use crate::config::{self, Config, ConfigFiles, Input, Loaded};
 use crate::fetch::resolver::Resolver;
 use crate::poll::worker::{Services, Worker};
 use crate::poll::{PollResult, ProbeError, ProviderClient};
@@ -143,10 +145,10 @@ impl ConfigManager {
 
     async fn reload(&self) -> Result<(), ReloadError> {
         let result = async {
-            let (before, sources) = (self.clients(), self.config().sources.clone());
+            let (before, files) = (self.clients(), self.config().files.clone());
             let resolver = self.context.resolver.clone();
             let (Loaded { config, tasks }, clients) =
-                read(&self.reading, &self.source, before, sources, resolver).await?;
+                read(&self.reading, &self.source, before, files, resolver).await?;
             let count = tasks.len();
             self.swap(Arc::new(config), tasks, clients).await.map(|()| count)
         };
@@ -179,13 +181,13 @@ impl ConfigManager {
 
     /// Looks at the files: returns the hash that a configuration read from them now would have.
     async fn current_hash(&self) -> Result<u64, SingleFlightError> {
-        let sources = self.config().sources.clone();
-        self.checking.run(READ_TIMEOUT, move || sources.current_hash()).await
+        let files = self.config().files.clone();
+        self.checking.run(READ_TIMEOUT, move || files.current_hash()).await
     }
 
     /// Looks at the files every `interval`, and asks for a reload when they differ from those in force.
     pub async fn follow_files(&self, interval: Duration, reloads: &Arc<Reloads>) {
-        let mut tried = Some(self.config().sources.hash);
+        let mut tried = Some(self.config().files.hash);
         let (mut errors, mut is_blind) = (self.error_count.load(Ordering::Relaxed), false);
         loop {
             tokio::time::sleep(interval).await;
@@ -209,7 +211,7 @@ impl ConfigManager {
             if std::mem::replace(&mut errors, error_count) != error_count {
                 tried = None;
             }
-            let in_force = hash == self.config().sources.hash;
+            let in_force = hash == self.config().files.hash;
             if Some(hash) == tried || (in_force && self.reload_error().is_none()) {
                 continue;
             }
@@ -305,15 +307,13 @@ impl ConfigManager {
         let Some(mut before) = self.workers.read().clone() else {
             return Err(ReloadError::Internal("the exporter is stopping".to_owned()));
         };
-        // On a thread where it may take long: with a million tasks it does.
-        let (store, providers) = (Arc::clone(&self.store), config.providers.clone());
-        let changes =
-            tokio::task::spawn_blocking(move || store.apply_config(&providers, tasks)).await;
-        let changes = changes.map_err(|error| ReloadError::Internal(error.to_string()))?;
-        // Which tasks came, and when, is to outlive the process; and so is which have left.
-        if let Some(storage) = &self.context.storage {
-            storage.compact();
-        }
+        let is_kept = |name: &Arc<str>| clients.iter().any(|kept| kept.provider.name == *name);
+        let save_all = before.is_empty() || !before.keys().all(is_kept);
+        let changes = self.apply_config(&config, tasks, save_all).await?;
+        let lost = changes.iter().map(|changes| (Arc::clone(&changes.tasks.name), changes.lost));
+        let lost: Vec<_> = lost.collect();
+        let over_limit: u64 = changes.iter().map(|changes| changes.over_limit).sum();
+        let over_limit = usize::try_from(over_limit).unwrap_or(usize::MAX);
         let (mut workers, mut updates) = (HashMap::new(), Vec::new());
         for (client, changes) in clients.into_iter().zip(changes) {
             let name = Arc::clone(&client.provider.name);
@@ -337,10 +337,13 @@ impl ConfigManager {
         for name in before.keys() {
             self.context.telemetry.remove_provider(name);
         }
+        for (name, lost) in lost {
+            self.context.telemetry.provider(&name).count_lost(lost);
+        }
         let telemetry = &self.context.telemetry;
-        telemetry.tasks_over_limit(config.dropped_tasks);
-        telemetry.reload_succeeded(self.context.clock.now(), config.sources.hash);
-        for (glob, missing) in config.sources.unmatched() {
+        telemetry.tasks_over_limit(config.dropped_tasks.saturating_add(over_limit));
+        telemetry.reload_succeeded(self.context.clock.now(), config.files.hash);
+        for (glob, missing) in config.files.unmatched() {
             let why =
                 missing.map(|directory| format!("no such directory: {}", directory.display()));
             tracing::warn!(glob, why, "no file matches a glob of task_files");
@@ -360,18 +363,18 @@ async fn read(
     reading: &SingleFlight<Result<Built, Diagnostics>>,
     source: &ConfigSource,
     before: ProviderClients,
-    sources: Sources,
+    files: ConfigFiles,
     resolver: Resolver,
 ) -> Result<Built, ReloadError> {
     let source = source.clone();
-    let read = reading.run(READ_TIMEOUT, move || load(&source, &before, &sources, &resolver)).await;
+    let read = reading.run(READ_TIMEOUT, move || load(&source, &before, &files, &resolver)).await;
     let read =
         read.map_err(|error| ReloadError::Internal(format!("the configuration: {error}")))?;
     read.map_err(ReloadError::Config)
 }
 
 /// Reads the files, including secrets and certificates, and builds the clients that cannot be taken
-/// over from `before`. A start, a check and a reload all use it. `sources` are the files of the
+/// over from `before`. A start, a check and a reload all use it. `files` are the files of the
 /// configuration in force, if there is one. Blocks on the file system.
 ///
 /// # Errors
@@ -379,14 +382,14 @@ async fn read(
 pub fn load(
     source: &ConfigSource,
     before: &ProviderClients,
-    sources: &Sources,
+    files: &ConfigFiles,
     resolver: &Resolver,
 ) -> Result<Built, Diagnostics> {
     let input = match source {
         ConfigSource::File(path) => Input::File(path),
         ConfigSource::Text(name, text) => Input::Text { name, text, dir: Path::new("") },
     };
-    config::load_after(input, sources, |provider| {
+    config::load_after(input, files, |provider| {
         let before = before.get(&provider.name).map(|before| &**before);
         Ok(Arc::new(ProviderClient::new(Arc::clone(provider), before, resolver)?))
     })

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::Limits;
-use crate::store::{PollTarget, Slot};
+use crate::store::{FirstPoll, PollTarget, Slot};
 use admission::{Admission, Blocked};
 use batches::Batches;
 use bisection::{Bisection, PartId};
@@ -132,17 +132,22 @@ impl Schedule {
         self.entries.reserve(tasks);
     }
 
-    /// Adds a task, to be polled at its own offset in the interval. A known task stays as it is.
+    /// Adds a task, to be polled first as the target says, and then at its own offset in the interval. A
+    /// known task stays as it is.
     pub fn add(&mut self, target: PollTarget, now: Instant) {
-        let PollTarget { slot, hash, group } = target;
+        let PollTarget { slot, hash, group, first_poll } = target;
         if self.entry(slot).is_some() {
             return;
         }
         if self.entries.len() <= slot.row_index() {
             self.entries.resize(slot.row_index() + 1, None);
         }
-        let due = self.timers.queue_time(self.cadence.next(hash, now));
-        let generation = slot.generation;
+        let place = self.cadence.next(hash, now);
+        let due = match first_poll {
+            FirstPoll::AtPlace => place,
+            FirstPoll::After(delay) => place.min(now + delay),
+        };
+        let (due, generation) = (self.timers.queue_time(due), slot.generation);
         if let Some(entry) = self.entries.get_mut(slot.row_index()) {
             let phase = Phase::Waiting;
             *entry = Some(ScheduledTask {

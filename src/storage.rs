@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::store::{RecoveredRecords, Store};
+use crate::store::{ListingChange, RecoveredTasks, Store};
 use crate::telemetry::Telemetry;
 use compactor::{Compactor, Heartbeat};
 use files::{Contents, OpenJournal, StorageError, StorageFiles};
@@ -70,8 +70,8 @@ pub struct OpenedStorage {
     ledger: Ledger,
     /// Size of the snapshot in bytes.
     size: u64,
-    /// Records of the tasks, as earlier runs wrote them.
-    pub records: RecoveredRecords,
+    /// The tasks with their records, as earlier runs wrote them.
+    pub tasks: RecoveredTasks,
     /// Damaged bytes, and at least one for each missing record.
     pub lost: usize,
 }
@@ -102,9 +102,9 @@ pub fn open(dir: &Path) -> Result<OpenedStorage, StorageError> {
         Err(error) if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) => None,
         Err(error) => return Err(fail(error)),
     };
-    let Recovered { records, known, shown, next, lost, is_in_doubt, .. } = left;
+    let Recovered { tasks, known, shown, next, lost, is_in_doubt, .. } = left;
     let ledger = Ledger::new(known, shown, journal.is_some() && !is_in_doubt);
-    Ok(OpenedStorage { files, journal, next, unproven, ledger, size: bytes(size), records, lost })
+    Ok(OpenedStorage { files, journal, next, unproven, ledger, size: bytes(size), tasks, lost })
 }
 
 impl OpenedStorage {
@@ -179,6 +179,11 @@ impl Storage {
     /// is visible to others, or else a snapshot could have it without counting the finished task.
     pub fn save(&self, entry: QueuedChange) {
         self.queue.push(entry);
+    }
+
+    /// Queues a change by a list, in the same way.
+    pub fn save_listing(&self, change: ListingChange<'_>, store: &Store) {
+        self.queue.push(QueuedChange::of_list(change, |tracked| store.stored_listing(tracked)));
     }
 
     /// Asks for a compaction.

@@ -5,25 +5,35 @@
 //! ```
 //!
 //! A snapshot shares the blocks; a poll that changes one meanwhile changes a copy. So a scrape holds
-//! no lock while it writes, however slowly its client reads.
+//! no lock while it writes, however slowly its client reads. [`apply`] is the one place that turns
+//! lists of tasks into what comes, what stays and what leaves.
 
+mod apply;
 pub mod blocks;
+mod expiry;
+pub mod lists;
 pub mod provider_tasks;
+mod row_set;
+pub mod sources;
+mod table;
 mod vocabulary;
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
 use crate::clock::{Clock, Timestamp};
-use crate::config::{PerTaskSeries, Provider};
+use crate::config::PerTaskSeries;
 use crate::observation::{PollOutcome, State};
-use crate::record::{TaskRecord, TrackedTask};
+use crate::record::TrackedTask;
 use crate::task::Task;
+pub use apply::{RecoveredTask, RecoveredTasks, SaveChange, StoreConfig, StoredListing};
 use blocks::{Block, BlockList};
+use lists::ListOutcome;
 use provider_tasks::{ProviderSnapshot, ProviderTasks};
+use sources::SourceRegistry;
 
 /// A snapshot of everything that the exposition writes from the store.
 #[derive(Debug)]
@@ -49,6 +59,8 @@ pub struct ProviderSummary {
     pub oldest_net: [Duration; State::OPEN.len()],
     /// Number of stuck tasks.
     pub stuck: u64,
+    /// Number of tasks that are not final and that no source names any more.
+    pub unlisted: u64,
 }
 
 /// A list of tasks of one provider.
@@ -86,25 +98,61 @@ pub struct PollTarget {
     pub hash: u64,
     /// Hash of what tasks of one batch have in common: [`Task::group`].
     pub group: u64,
+    /// Time of the first poll.
+    pub first_poll: FirstPoll,
+}
+
+/// The time of a task's first poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstPoll {
+    /// At the task's place in the interval.
+    AtPlace,
+    /// After this time.
+    After(Duration),
 }
 
 impl PollTarget {
     fn new(slot: Slot, task: &Task) -> Self {
-        Self { slot, hash: task.hash(), group: task.group() }
+        Self { slot, hash: task.hash(), group: task.group(), first_poll: FirstPoll::AtPlace }
     }
 }
 
-/// The changes that a new configuration made to the tasks of one provider.
+/// The changes of the tasks of one provider.
 #[derive(Debug)]
 pub struct TaskChanges {
     /// The provider's tasks.
     pub tasks: Arc<ProviderTasks>,
-    /// Slots of removed tasks.
+    /// Slots of tasks that are no longer polled.
     pub removed: Vec<Slot>,
-    /// Added tasks that are not final.
+    /// Tasks to poll from now on.
     pub added: Vec<PollTarget>,
     /// Tasks whose labels or params changed.
     pub changed: Vec<PollTarget>,
+    /// Number of tasks that `max_tasks` leaves out.
+    pub over_limit: u64,
+    /// Number of tasks that were dropped before their end was seen.
+    pub lost: u64,
+}
+
+impl TaskChanges {
+    fn new(tasks: Arc<ProviderTasks>, outcome: ListOutcome) -> Self {
+        let ListOutcome { removed, added, changed, over_limit, lost } = outcome;
+        Self { tasks, removed, added, changed, over_limit, lost }
+    }
+
+    /// Reports whether a worker has nothing to do for the changes.
+    pub fn is_empty(&self) -> bool {
+        self.removed.is_empty() && self.added.is_empty() && self.changed.is_empty()
+    }
+}
+
+/// A change of a task by a list, as the storage keeps it.
+#[derive(Clone, Copy, Debug)]
+pub enum ListingChange<'t> {
+    /// The task has come, or its listing has changed.
+    Saved(&'t TrackedTask),
+    /// The task and its record have gone.
+    Removed(&'t Task),
 }
 
 /// The tasks of all providers.
@@ -115,70 +163,23 @@ pub struct TaskChanges {
 pub struct Store {
     clock: Clock,
     providers: RwLock<Vec<Arc<ProviderTasks>>>,
-    /// Records of an earlier process, until the first configuration is applied.
-    recovered: Mutex<RecoveredRecords>,
+    sources: RwLock<SourceRegistry>,
+    /// Maximum number of tasks of all providers.
+    max_tasks: AtomicUsize,
+    /// Tasks of an earlier process, until the first configuration is applied.
+    recovered: Mutex<RecoveredTasks>,
 }
-
-/// Records of an earlier process, by provider and task ID.
-pub type RecoveredRecords = HashMap<Arc<str>, HashMap<Arc<str>, TaskRecord>>;
 
 impl Store {
     /// Creates an empty store.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, providers: RwLock::default(), recovered: Mutex::default() }
-    }
-
-    /// Sets the records that the tasks of the next configuration start with.
-    pub(crate) fn set_recovered(&self, recovered: RecoveredRecords) {
-        *self.recovered.lock() = recovered;
-    }
-
-    /// Applies the providers and tasks of a configuration. Tasks that stay keep their record and slot.
-    ///
-    /// The changes, which take a while to find with a million tasks, are found without a lock, so
-    /// calls must not overlap.
-    pub fn apply_config(&self, providers: &[Arc<Provider>], tasks: Vec<Task>) -> Vec<TaskChanges> {
-        let mut wanted: HashMap<Arc<str>, Vec<Task>> = HashMap::new();
-        for task in tasks {
-            match wanted.get_mut(&task.common.provider) {
-                Some(tasks) => tasks.push(task),
-                None => {
-                    wanted.insert(Arc::clone(&task.common.provider), vec![task]);
-                }
-            }
+        Self {
+            clock,
+            providers: RwLock::default(),
+            sources: RwLock::new(SourceRegistry::new()),
+            max_tasks: AtomicUsize::new(0),
+            recovered: Mutex::default(),
         }
-        let known = self.providers();
-        let known: HashMap<_, _> = known.iter().map(|known| (&*known.name, known)).collect();
-        let diffs: Vec<_> = providers
-            .iter()
-            .map(|provider| {
-                let known = known.get(&*provider.name).copied();
-                let tasks = known.cloned().unwrap_or_else(|| {
-                    let name = Arc::clone(&provider.name);
-                    Arc::new(ProviderTasks::new(name, self.clock, provider.limits.clone()))
-                });
-                let diff = tasks.diff(wanted.remove(&provider.name).unwrap_or_default());
-                (tasks, &**provider, diff)
-            })
-            .collect();
-        let mut recovered = std::mem::take(&mut *self.recovered.lock());
-        let mut current = self.providers.write();
-        let now = self.clock.now();
-        let mut apply = |(tasks, provider, diff): (Arc<ProviderTasks>, _, _)| {
-            let mut records = recovered.remove(&*tasks.name).unwrap_or_default();
-            tasks.apply_diff(provider, diff, &mut records, now)
-        };
-        let changes: Vec<_> = diffs.into_iter().map(&mut apply).collect();
-        let is_kept = |tasks: &Arc<ProviderTasks>| {
-            changes.iter().any(|changes| Arc::ptr_eq(&changes.tasks, tasks))
-        };
-        let removed: Vec<_> = current.iter().filter(|tasks| !is_kept(tasks)).cloned().collect();
-        *current = changes.iter().map(|changes| Arc::clone(&changes.tasks)).collect();
-        drop(current);
-        for tasks in removed {
-            tasks.clear();
-        }
-        changes
     }
 
     /// Reports whether the configuration has a provider called `name`.
@@ -200,7 +201,16 @@ impl Store {
         }
     }
 
-    /// Returns the current time and all tasks of the configuration, whether or not their series are
+    /// Returns all records for the storage, those included that are kept in case their tasks come back.
+    pub(crate) fn all_records(&self) -> Vec<Arc<Block>> {
+        let providers = self.providers();
+        let blocks = |provider: &Arc<ProviderTasks>| {
+            provider.list().blocks.into_iter().chain(provider.dormant())
+        };
+        providers.iter().flat_map(blocks).collect()
+    }
+
+    /// Returns the current time and all tasks that are followed, whether or not their series are
     /// exported; only those of `provider`, if it is given.
     pub fn tasks(&self, provider: Option<&str>) -> (Timestamp, Vec<TaskList>) {
         let is_wanted =
@@ -249,6 +259,7 @@ impl ProviderSummary {
             oldest: Default::default(),
             oldest_net: Default::default(),
             stuck: 0,
+            unlisted: snapshot.unlisted,
         };
         for tracked in snapshot.open.iter().flat_map(|block| block.tasks()) {
             summary.stuck += u64::from(tracked.is_stuck(snapshot.limits.stuck_after, now));

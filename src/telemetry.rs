@@ -1,6 +1,7 @@
 //! Metrics of the exporter's own work and of finished tasks, in a registry of the `prometheus` crate.
 //! The metrics of tasks come from the store.
 
+pub mod discovery;
 pub mod finishes;
 mod dynamic_counters;
 pub mod provider;
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::family::{self, Family, MetricKind};
+use discovery::{SourceHandles, SourceTelemetry};
 use finishes::Finishes;
 use provider::ProviderTelemetry;
 use web::WebTelemetry;
@@ -37,7 +39,7 @@ pub(crate) fn probe_families(success: bool, took: Duration) -> Vec<MetricFamily>
 #[derive(Debug)]
 pub struct Telemetry {
     registry: Registry,
-    providers: ProviderCollector,
+    configured: ConfiguredMetrics,
     reload_successful: IntGauge,
     reload_timestamp: Gauge,
     config_hash: IntGauge,
@@ -56,7 +58,7 @@ impl Telemetry {
     pub fn new() -> Self {
         let telemetry = Self {
             registry: Registry::new(),
-            providers: ProviderCollector::default(),
+            configured: ConfiguredMetrics::default(),
             reload_successful: int_gauge(&family::RELOAD_SUCCESSFUL, &[]),
             reload_timestamp: gauge(&family::RELOAD_TIMESTAMP, &[]),
             config_hash: int_gauge(&family::CONFIG_HASH, &[]),
@@ -78,7 +80,7 @@ impl Telemetry {
         telemetry.register(telemetry.without_credentials.clone());
         telemetry.register(telemetry.scrape_duration.clone());
         telemetry.register(telemetry.panics.clone());
-        telemetry.register(telemetry.providers.clone());
+        telemetry.register(telemetry.configured.clone());
         telemetry.web.register(&telemetry);
         telemetry.register(ProcessMetrics::new());
         telemetry
@@ -90,7 +92,7 @@ impl Telemetry {
 
     /// Returns the metrics of a provider. Their series exist from the first call on.
     pub fn provider(&self, name: &str) -> Arc<ProviderTelemetry> {
-        let mut providers = self.providers.0.lock();
+        let mut providers = self.configured.providers.lock();
         let ProviderHandles { handles, finishes } = &mut *providers;
         let handle = handles.entry(name.into()).or_insert_with_key(|name| {
             let finished = finishes.get(name).cloned().unwrap_or_default();
@@ -101,12 +103,22 @@ impl Telemetry {
 
     /// Removes the series of a provider. What its metrics still count is not shown.
     pub(crate) fn remove_provider(&self, name: &str) {
-        self.providers.0.lock().handles.remove(name);
+        self.configured.providers.lock().handles.remove(name);
+    }
+
+    /// Returns the metrics of a source of tasks. Their series exist from the first call on.
+    pub fn source(&self, mechanism: &'static str, config: &str) -> Arc<SourceTelemetry> {
+        self.configured.sources.lock().source(mechanism, config)
+    }
+
+    /// Removes the series of a source. What its metrics still count is not shown.
+    pub fn remove_source(&self, mechanism: &'static str, config: &str) {
+        self.configured.sources.lock().remove(mechanism, config);
     }
 
     /// Replaces the finished tasks that are shown, also of providers that are added later.
     pub fn show_finished(&self, finishes: Finishes) {
-        let mut providers = self.providers.0.lock();
+        let mut providers = self.configured.providers.lock();
         for (name, handle) in &providers.handles {
             handle.show_finished(finishes.get(name).cloned().unwrap_or_default());
         }
@@ -177,10 +189,13 @@ impl Default for Telemetry {
     }
 }
 
-/// A collector of the metrics of all providers, so that the series of a provider disappear as soon as
-/// it is removed from the configuration.
+/// A collector of the metrics of all providers and sources, so that their series disappear as soon as
+/// they are removed from the configuration. A registry takes only one collector of this kind.
 #[derive(Clone, Debug, Default)]
-struct ProviderCollector(Arc<Mutex<ProviderHandles>>);
+struct ConfiguredMetrics {
+    providers: Arc<Mutex<ProviderHandles>>,
+    sources: Arc<Mutex<SourceHandles>>,
+}
 
 /// The metrics of the providers.
 #[derive(Debug, Default)]
@@ -191,7 +206,7 @@ struct ProviderHandles {
     finishes: Finishes,
 }
 
-impl Collector for ProviderCollector {
+impl Collector for ConfiguredMetrics {
     /// Returns no descriptions, which makes the registry treat the collector as one that changes.
     fn desc(&self) -> Vec<&Desc> {
         Vec::new()
@@ -200,9 +215,11 @@ impl Collector for ProviderCollector {
     /// Returns one family for each handle; the registry merges those with the same name.
     fn collect(&self) -> Vec<MetricFamily> {
         let now = Instant::now();
-        let providers = self.0.lock();
+        let mut families = self.sources.lock().collect();
+        let providers = self.providers.lock();
         let handles = providers.handles.iter();
-        handles.flat_map(|(name, handle)| handle.collect(name, now)).collect()
+        families.extend(handles.flat_map(|(name, handle)| handle.collect(name, now)));
+        families
     }
 }
 

@@ -1,5 +1,7 @@
 //! The HTTP API that sets the scripts of tasks, and returns the statistics of requests.
 
+use std::sync::Arc;
+
 use axum::BoxError;
 use axum::body::to_bytes;
 use bytes::Bytes;
@@ -9,6 +11,7 @@ use http_body::Body;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
+use super::application;
 use super::registry::{RegistryFull, TaskRegistry};
 use super::scenario;
 use super::wire::system_table;
@@ -31,13 +34,15 @@ PUT    /simulator/tasks/{id}  sets the script of the task:
 DELETE /simulator/tasks/{id}  removes the script of the task
 GET    /simulator/tasks/{id}  returns the statistics of the requests for the task
 GET    /simulator/stats       returns the statistics of all requests
+GET    /simulator/jobs        returns the jobs of an application, in the format of Prometheus'
+       HTTP service discovery: a new one every 3 s, without those that ended more than 1 s ago
 
 Without a script, the part of the ID before the first "-" selects the scenario, as in stuck-42:
 "#;
 
 /// Responds to a request whose path belongs to none of the systems.
 pub(crate) async fn handle_request<B>(
-    registry: &TaskRegistry,
+    registry: &Arc<TaskRegistry>,
     request: Request<B>,
 ) -> Response<Bytes>
 where
@@ -60,8 +65,9 @@ where
     }
     match (path, method) {
         ("/simulator/stats", Method::GET) => respond_with_json(&registry.gateway_stats()),
+        ("/simulator/jobs", Method::GET) => respond_with_json(&application::list_jobs(registry)),
         ("/", Method::GET) => respond_with_text(StatusCode::OK, render_help()),
-        ("/simulator/stats" | "/", _) => {
+        ("/simulator/stats" | "/simulator/jobs" | "/", _) => {
             respond_with_text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n")
         }
         _ => respond_with_text(StatusCode::NOT_FOUND, "no such path; GET / lists them\n"),

@@ -10,10 +10,13 @@
 //! behaviour of a task without a script follows from its ID (`scenario`). An ID identifies one
 //! task, whichever system a request names.
 //!
+//! `application` lists the jobs of a simulated application, which submits them by itself.
+//!
 //! The crate uses nothing of the exporter, so that no error can hide in both.
 
 #![warn(unreachable_pub)]
 
+mod application;
 mod control_api;
 mod lifecycle;
 mod padded_body;

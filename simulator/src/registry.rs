@@ -149,6 +149,20 @@ impl TaskRegistry {
         Ok(ActiveRequest { registry: Arc::clone(self), tasks })
     }
 
+    /// Starts the lifecycle of the task `id` at `enqueued_at`, unless it has started already.
+    ///
+    /// # Errors
+    /// Returns [`RegistryFull`] if there is no room for a new task.
+    pub(crate) fn submit(&self, id: &[u8], enqueued_at: Timestamp) -> Result<(), RegistryFull> {
+        let mut state = self.state.lock();
+        if !state.has_room_for(&[id]) {
+            return Err(RegistryFull);
+        }
+        let task = state.tasks.entry(id.into()).or_default();
+        task.enqueued_at.get_or_insert(enqueued_at);
+        Ok(())
+    }
+
     /// Sets the script of the task `id` and restarts the lifecycle of the task.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The simulator as seen by a client: without sockets in the tests with paused time, over TCP in
 //! the tests of connections.
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 
 use axum::body::{Body, to_bytes};
@@ -61,6 +62,37 @@ async fn status_follows_the_clock() {
     assert_eq!(last["data"]["status"], "completed");
     assert_eq!(last["data"]["enqueue_time"], first["data"]["enqueue_time"]);
     assert_eq!(last["data"]["video_url"], "https://cdn.example/video/ok-1/0.mp4");
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_of_the_application_come_end_and_leave() {
+    let simulator = simulator();
+    let list = async || {
+        let jobs = get_json(&simulator, "/simulator/jobs").await;
+        let id = |job: &Value| job["targets"][0].as_str().unwrap().to_owned();
+        let at = |job: &Value| job["labels"]["__enqueue_time__"].as_str().unwrap().parse().unwrap();
+        let jobs = jobs.as_array().unwrap().iter().map(|job| (id(job), at(job)));
+        jobs.collect::<Vec<(String, jiff::Timestamp)>>()
+    };
+    let (mut seen, mut ended, mut listed) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+    for _ in 0..150 {
+        let (now, jobs) = (simulator.registry.now(), list().await);
+        assert!(jobs.is_sorted_by_key(|(_, at)| *at) && jobs.len() < 13, "{jobs:?}");
+        for (id, submitted_at) in &jobs {
+            let status = fetch_status(&simulator, id).await;
+            let is_open = status == "queued" || status == "running";
+            assert!(*submitted_at <= now && !(is_open && ended.contains(id)), "{id}: {status}");
+            if !is_open {
+                ended.insert(id.clone());
+            }
+            seen.insert(id.clone());
+        }
+        let left = listed.iter().filter(|id| !jobs.iter().any(|(other, _)| other == *id));
+        assert!(left.into_iter().all(|id| ended.contains(id)), "one left before its end: {jobs:?}");
+        listed = jobs.into_iter().map(|(id, _)| id).collect();
+        advance(Duration::from_millis(400)).await;
+    }
+    assert!((20..40).contains(&seen.len()) && ended.len() >= 15, "{seen:?}");
 }
 
 #[tokio::test(start_paused = true)]

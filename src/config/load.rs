@@ -21,7 +21,7 @@ use crate::yaml::events::SyntaxError;
 use crate::yaml::source::{SourceFormat, SourceText};
 use crate::yaml::span::{Location, Position, Spanned};
 use crate::yaml::tree::{self, LongList, NodeKind, YamlNode};
-use task_files::{ExpandedGlob, SourceHasher, Sources};
+use task_files::{ConfigFiles, ExpandedGlob, FileHasher};
 
 /// The list of tasks in the main file.
 const TASKS: LongList = LongList::Section("tasks");
@@ -76,7 +76,7 @@ pub fn load_with<B>(
     input: Input<'_>,
     make: impl FnMut(&Arc<Provider>) -> Result<B, ProviderDiagnostic>,
 ) -> Result<(Loaded, Vec<B>), Diagnostics> {
-    load_after(input, &Sources::default(), make)
+    load_after(input, &ConfigFiles::default(), make)
 }
 
 /// Reads a configuration as [`load_with`] does, where another is in force, which was read from `before`.
@@ -86,7 +86,7 @@ pub fn load_with<B>(
 /// directory of these files is gone or cannot be read.
 pub fn load_after<B>(
     input: Input<'_>,
-    before: &Sources,
+    before: &ConfigFiles,
     make: impl FnMut(&Arc<Provider>) -> Result<B, ProviderDiagnostic>,
 ) -> Result<(Loaded, Vec<B>), Diagnostics> {
     match input {
@@ -118,7 +118,7 @@ fn file(document: u32) -> Location {
 struct Loader<'d> {
     dir: &'d Path,
     /// The files of the configuration in force.
-    before: &'d Sources,
+    before: &'d ConfigFiles,
     sources: Vec<SourceText>,
     files: Vec<PathBuf>,
     globs: Vec<ExpandedGlob>,
@@ -130,12 +130,12 @@ struct Loader<'d> {
     secret_files: HashSet<PathBuf>,
     /// Files of `tls_config`, each with a hash of its content.
     pem_files: Vec<(PathBuf, u64)>,
-    hasher: SourceHasher,
+    hasher: FileHasher,
     sink: DiagnosticSink,
 }
 
 impl<'d> Loader<'d> {
-    fn new(dir: &'d Path, before: &'d Sources) -> Self {
+    fn new(dir: &'d Path, before: &'d ConfigFiles) -> Self {
         Self {
             dir,
             before,
@@ -146,7 +146,7 @@ impl<'d> Loader<'d> {
             lists: HashSet::new(),
             secret_files: HashSet::new(),
             pem_files: Vec::new(),
-            hasher: SourceHasher::new(dir),
+            hasher: FileHasher::new(dir),
             sink: DiagnosticSink::new(raw::foreign_key),
         }
     }
@@ -165,8 +165,8 @@ impl<'d> Loader<'d> {
         let diagnostics = self.sink;
         match loaded {
             Some((mut loaded, built)) if diagnostics.is_empty() => {
-                loaded.config.sources =
-                    Sources::new(self.files, self.hasher, self.globs, self.pem_files);
+                loaded.config.files =
+                    ConfigFiles::new(self.files, self.hasher, self.globs, self.pem_files);
                 Ok((loaded, built))
             }
             _ => Err(Diagnostics::new(diagnostics, &self.sources)),
@@ -215,7 +215,9 @@ impl<'d> Loader<'d> {
         if !self.sink.is_empty() {
             self.hide::<raw::RawConfig>(&root);
         }
-        let config = Config { providers, dropped_tasks, sources: Sources::default(), shown };
+        let max_tasks = global.max_tasks;
+        let config =
+            Config { providers, dropped_tasks, max_tasks, files: ConfigFiles::default(), shown };
         (Loaded { config, tasks }, built)
     }
 

@@ -125,6 +125,7 @@ impl Validator<'_> {
     fn limits(&self, raw: &raw::RawProvider, global: &Limits) -> Limits {
         Limits {
             rate_limit: self.rate_limit(raw),
+            max_tasks: raw.max_tasks.get().map(|count| usize_of(*count)),
             max_in_flight: count(&raw.max_in_flight, global.max_in_flight),
             batch_size: count(&raw.batch_size, global.batch_size),
             batch_wait: duration(&raw.batch_wait, global.batch_wait),

@@ -78,6 +78,7 @@ fn small() -> Snapshot {
         oldest: running_alone(Duration::from_micros(527_696_473)),
         oldest_net: running_alone(Duration::from_micros(427_000_001)),
         stuck: 1,
+        unlisted: 2,
     };
     let snapshot = of([running, unpolled("1", Labels::default()), failed]);
     Snapshot { providers: vec![provider], ..snapshot }

@@ -2,15 +2,17 @@
 
 use super::{Family, counter, gauge, histogram};
 
-/// Families with series for each provider, in the order of the documentation. The first four come
+/// Families with series for each provider, in the order of the documentation. The first five come
 /// from the store, the others from the telemetry.
 pub const PROVIDER_FAMILIES: &[Family] = &[
     TASKS,
     OLDEST_QUEUE_AGE,
     OLDEST_NET_QUEUE_AGE,
     STUCK_TASKS,
+    UNLISTED_TASKS,
     FINISHED,
     TASK_DURATION,
+    LOST_TASKS,
     POLLS,
     POLL_FAILURES,
     RESPONSE_CODES,
@@ -32,7 +34,8 @@ pub const PROVIDER_FAMILIES: &[Family] = &[
 pub const TASKS: Family = gauge(
     "aitask_tasks",
     &["provider", "state"],
-    "Tasks of the configuration by state, final ones included.",
+    "Tasks by state: those that the configuration or a source lists, final ones included, and those \
+     that are unlisted and still followed.",
 );
 
 /// `aitask_oldest_queue_age_seconds`
@@ -57,6 +60,14 @@ pub const STUCK_TASKS: Family = gauge(
     "Tasks that are stuck, as defined for aitask_stuck.",
 );
 
+/// `aitask_unlisted_tasks`
+pub const UNLISTED_TASKS: Family = gauge(
+    "aitask_unlisted_tasks",
+    &["provider"],
+    "Open tasks that no source lists any more, and that are polled until their end is seen or \
+     keep_unlisted has passed.",
+);
+
 /// `aitask_finished_total`
 pub const FINISHED: Family = counter(
     "aitask_finished_total",
@@ -73,6 +84,14 @@ pub const TASK_DURATION: Family = histogram(
     &[1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0],
     "Time from enqueueing to the end, for the tasks that aitask_finished_total counts and whose \
      end is known. It continues across restarts like that family.",
+);
+
+/// `aitask_lost_tasks_total`
+pub const LOST_TASKS: Family = counter(
+    "aitask_lost_tasks_total",
+    &["provider"],
+    "Open tasks that were dropped because no source had listed them for keep_unlisted: nobody saw \
+     their end.",
 );
 
 /// `aitask_polls_total`

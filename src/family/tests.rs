@@ -22,8 +22,12 @@ fn labels_of_a_group_begin_alike() {
             .all(|family| family.family.labels.starts_with(&["provider", "task_id"]))
     );
     assert!(PROVIDER_FAMILIES.iter().all(|family| family.labels.starts_with(&["provider"])));
-    let ours = ["task_id", "le", "status_code", "version"];
-    assert!(ours.into_iter().all(has_label) && !has_label("team"));
+    assert!(
+        DISCOVERY_FAMILIES.iter().all(|family| family.labels.starts_with(&["mechanism", "config"]))
+    );
+    let ours = ["task_id", "le", "status_code", "version", "reason"];
+    assert!(ours.into_iter().all(has_label));
+    assert!(!["team", "mechanism", "config"].into_iter().any(has_label));
 }
 
 #[test]
@@ -43,6 +47,7 @@ fn markdown() -> String {
     for (title, introduction, families) in [
         ("Per task", TASK_INTRODUCTION, of_tasks.as_slice()),
         ("Per provider", PROVIDER_INTRODUCTION, PROVIDER_FAMILIES),
+        ("Per source of tasks", DISCOVERY_INTRODUCTION, DISCOVERY_FAMILIES),
         ("The exporter itself", PROCESS_INTRODUCTION, EXPORTER_FAMILIES),
         ("Only on `/probe`", PROBE_INTRODUCTION, PROBE_FAMILIES),
     ] {
@@ -80,8 +85,13 @@ All of these also have the task's own labels from the configuration. A final tas
 `retain_finished`; with `per_task_series: none` there are no series for tasks.";
 
 const PROVIDER_INTRODUCTION: &str = "\
-These count every task of the configuration that `max_tasks` does not drop, regardless of
+These count every task that is listed or still followed and that `max_tasks` does not drop, regardless of
 `per_task_series`. Series for states and reasons exist from the start, with 0.";
+
+const DISCOVERY_INTRODUCTION: &str = "\
+A source is an entry of `http_sd_configs` or `file_sd_configs`: `mechanism` is `http` or `file`, `config` its name. All
+series exist from the start and end when the source leaves the configuration. `/service-discovery` shows the same for
+people, with the texts of the errors.";
 
 const PROCESS_INTRODUCTION: &str = "\
 Each has one series, except the histogram and families with the label `reason`, whose series all exist

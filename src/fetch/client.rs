@@ -1,4 +1,4 @@
-//! The HTTP client of a provider: its settings, their fingerprint, and its errors. It takes nothing
+//! The HTTP client of one server: its settings, their fingerprint, and its errors. It takes nothing
 //! from its environment: no redirects, and only the proxy of the configuration.
 
 use std::error::Error;
@@ -23,7 +23,7 @@ use secrecy::ExposeSecret;
 use super::resolver::Resolver;
 use crate::bounded_file;
 use crate::config::tls::MAX_PEM_BYTES;
-use crate::config::{self, Provider, ProviderDiagnostic, TlsConfig, TlsVersion};
+use crate::config::{self, HttpClientConfig, Provider, ProviderDiagnostic, TlsConfig, TlsVersion};
 use crate::observation::Reason;
 use crate::printable::excerpt;
 use crate::task::stable_hash;
@@ -83,38 +83,75 @@ impl From<BuildError> for ProviderDiagnostic {
     }
 }
 
-/// Settings that all clients of one provider share.
+/// The server that a client is for, and the configuration of the client.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientSpec<'c> {
+    /// Name of the server in the configuration, different for each one.
+    pub name: &'c str,
+    /// URL below which all requests are.
+    pub url: &'c Url,
+    /// Key of the URL in the configuration.
+    pub url_key: &'static str,
+    /// The client block.
+    pub config: &'c HttpClientConfig,
+    /// Total time of one request.
+    pub timeout: Duration,
+    /// Most requests in flight at once.
+    pub max_in_flight: usize,
+}
+
+impl ClientSpec<'_> {
+    /// Reports whether the server itself is reached over TLS.
+    fn is_https(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+}
+
+impl<'c> From<&'c Provider> for ClientSpec<'c> {
+    fn from(provider: &'c Provider) -> Self {
+        Self {
+            name: &provider.name,
+            url: &provider.base_url,
+            url_key: "base_url",
+            config: &provider.client,
+            timeout: provider.limits.poll_timeout,
+            max_in_flight: provider.limits.max_in_flight,
+        }
+    }
+}
+
+/// Settings that all clients of one server share.
 pub struct ClientSettings {
     tls: ClientConfig,
     proxy: Option<Proxy>,
     http2: bool,
     resolver: Resolver,
-    /// Total time of one poll.
-    pub poll_timeout: Duration,
+    /// Total time of one request.
+    pub timeout: Duration,
     /// Maximal age of connections.
     pub lifetime: Duration,
     max_in_flight: usize,
 }
 
 impl ClientSettings {
-    /// Reads the certificates of a provider. Host names are resolved by `resolver`.
+    /// Reads the certificates of a client. Host names are resolved by `resolver`.
     ///
     /// # Errors
     /// Fails when a certificate, a key or the proxy cannot be used.
-    pub fn read(provider: &Provider, resolver: Resolver) -> Result<Self, BuildError> {
-        let config = &provider.client;
+    pub fn read(spec: &ClientSpec<'_>, resolver: Resolver) -> Result<Self, BuildError> {
+        let config = spec.config;
         let proxy = config.proxy.as_ref().map(proxy_url).transpose()?;
-        let is_https = |url: &Url| url.scheme() == "https";
-        let uses_tls = is_https(&provider.base_url) || proxy.as_ref().is_some_and(is_https);
+        let uses_tls =
+            spec.is_https() || proxy.as_ref().is_some_and(|proxy| proxy.scheme() == "https");
         let unusable = |_| BuildError::Unusable("proxy_url", "the proxy URL");
         Ok(Self {
-            tls: client_config(&config.tls, config.http2, uses_tls)?,
+            tls: client_config(spec, uses_tls)?,
             proxy: proxy.map(Proxy::all).transpose().map_err(unusable)?,
             http2: config.http2,
             resolver,
-            poll_timeout: provider.limits.poll_timeout,
-            lifetime: lifetime(&provider.name),
-            max_in_flight: provider.limits.max_in_flight,
+            timeout: spec.timeout,
+            lifetime: lifetime(spec.name),
+            max_in_flight: spec.max_in_flight,
         })
     }
 
@@ -132,7 +169,7 @@ impl ClientSettings {
             .user_agent(concat!("aitask_exporter/", env!("CARGO_PKG_VERSION")))
             .pool_idle_timeout(idle)
             .pool_max_idle_per_host(kept)
-            .connect_timeout(self.poll_timeout)
+            .connect_timeout(self.timeout)
             .dns_resolver(self.resolver.clone())
             .tcp_nodelay(true)
             .http1_max_headers(MAX_HEADERS)
@@ -160,17 +197,17 @@ pub struct ClientFingerprint {
     /// Hash of the certificates, the private key, the trusted authorities and the proxy.
     pub transport: u64,
     max_in_flight: usize,
-    poll_timeout: Duration,
+    timeout: Duration,
 }
 
 impl ClientFingerprint {
-    /// Computes the fingerprint that a client of `provider` would have now.
+    /// Computes the fingerprint that a client would have now.
     ///
     /// # Errors
     /// Fails when a certificate, a key or the proxy's URL cannot be read.
-    pub fn of(provider: &Provider) -> Result<Self, BuildError> {
+    pub fn of(spec: &ClientSpec<'_>) -> Result<Self, BuildError> {
         // Every field by name, so that no new one can be forgotten.
-        let config::HttpClientConfig { auth: _, headers: _, tls, proxy, http2 } = &provider.client;
+        let HttpClientConfig { auth: _, headers: _, tls, proxy, http2 } = spec.config;
         let TlsConfig { ca_file, identity, insecure_skip_verify, min_version } = tls;
         let mut parts =
             vec![format!("{insecure_skip_verify} {min_version:?} {http2}").into_bytes()];
@@ -184,22 +221,22 @@ impl ClientFingerprint {
             parts.push(proxy_url(proxy)?.as_str().as_bytes().to_vec());
         }
         // The system's certificate authorities are read when a client is built; a reload uses new ones.
-        if ca_file.is_none() && (provider.base_url.scheme() == "https" || proxy.is_some()) {
+        if ca_file.is_none() && (spec.is_https() || proxy.is_some()) {
             let roots = rustls_native_certs::load_native_certs().certs;
             parts.extend(roots.into_iter().map(|root| root.to_vec()));
         }
         Ok(Self {
             transport: stable_hash(parts.iter().map(Vec::as_slice)),
-            max_in_flight: provider.limits.max_in_flight,
-            poll_timeout: provider.limits.poll_timeout,
+            max_in_flight: spec.max_in_flight,
+            timeout: spec.timeout,
         })
     }
 }
 
-/// Returns the maximal age of a provider's connections: up to a fifth less than [`MAX_AGE`], different
-/// for each provider, so that not all of them reconnect at once.
-pub fn lifetime(provider: &str) -> Duration {
-    let sooner = stable_hash([provider.as_bytes()]) % (MAX_AGE.as_secs() / 5);
+/// Returns the maximal age of connections to the server `name`: up to a fifth less than [`MAX_AGE`],
+/// different for each server, so that not all of them reconnect at once.
+pub fn lifetime(name: &str) -> Duration {
+    let sooner = stable_hash([name.as_bytes()]) % (MAX_AGE.as_secs() / 5);
     MAX_AGE.saturating_sub(Duration::from_secs(sooner))
 }
 
@@ -218,11 +255,8 @@ pub fn proxy_url(proxy: &config::Proxy) -> Result<Url, BuildError> {
     Url::parse(&text).map_err(|_| unusable())
 }
 
-fn client_config(
-    config: &TlsConfig,
-    http2: bool,
-    uses_tls: bool,
-) -> Result<ClientConfig, BuildError> {
+fn client_config(spec: &ClientSpec<'_>, uses_tls: bool) -> Result<ClientConfig, BuildError> {
+    let HttpClientConfig { tls: config, http2, .. } = spec.config;
     let versions: &[&SupportedProtocolVersion] = match config.min_version {
         TlsVersion::Tls12 => &[&version::TLS12, &version::TLS13],
         TlsVersion::Tls13 => &[&version::TLS13],
@@ -231,7 +265,7 @@ fn client_config(
     let builder = builder.with_protocol_versions(versions);
     let builder =
         builder.map_err(|_| BuildError::Unusable("tls_config.min_version", "min_version"))?;
-    let builder = match verifier(config, uses_tls)? {
+    let builder = match verifier(spec, uses_tls)? {
         Some(verifier) => builder.dangerous().with_custom_certificate_verifier(verifier),
         // Plain HTTP has nothing to verify.
         None => builder.with_root_certificates(RootCertStore::empty()),
@@ -257,7 +291,7 @@ fn client_config(
     // A resumed session verifies no certificate, so that an expired one would still be accepted.
     // Connections are kept, and a full handshake for each costs half a millisecond.
     client.resumption = Resumption::disabled();
-    client.alpn_protocols = match http2 {
+    client.alpn_protocols = match *http2 {
         true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         false => vec![b"http/1.1".to_vec()],
     };
@@ -266,9 +300,10 @@ fn client_config(
 
 /// Returns the verifier of servers; `None` if TLS is not used.
 fn verifier(
-    config: &TlsConfig,
+    spec: &ClientSpec<'_>,
     uses_tls: bool,
 ) -> Result<Option<Arc<dyn ServerCertVerifier>>, BuildError> {
+    let config = &spec.config.tls;
     if config.insecure_skip_verify {
         return Ok(Some(Arc::new(AcceptAnyServer)));
     }
@@ -278,7 +313,7 @@ fn verifier(
         None if uses_tls => (
             rustls_native_certs::load_native_certs().certs,
             (
-                "base_url",
+                spec.url_key,
                 "https: this system has no certificate authorities; name some in tls_config.ca_file",
             ),
         ),

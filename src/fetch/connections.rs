@@ -1,4 +1,4 @@
-//! Connections that are kept between polls, and the retry of requests on those that a server has closed
+//! Connections that are kept between requests, and the retry of requests on those that a server has closed
 //! meanwhile.
 
 use std::collections::HashSet;
@@ -20,7 +20,7 @@ use super::client::{BuildError, ClientSettings, broken_connection};
 /// it.
 const MAX_IDLE_SECONDS: u64 = 50;
 /// Idle times of connections, in seconds, longest first. A server that announces a shorter time moves
-/// its provider down this list, so that announcements cause no more new clients than it has entries.
+/// its connections down this list, so that announcements cause no more new clients than it has entries.
 const IDLE_SECONDS: [u64; 15] = [MAX_IDLE_SECONDS, 40, 30, 25, 20, 15, 12, 10, 8, 5, 4, 3, 2, 1, 0];
 /// Margin by which a connection is closed before the time that a server announces: the request has to
 /// arrive in time, and the server has started counting half a round trip earlier.
@@ -29,8 +29,8 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// connections.
 const MAX_ADDRESSES: usize = 28_232;
 
-/// Connections of one provider.
-pub struct ProviderConnections {
+/// Connections to one server.
+pub struct Connections {
     settings: ClientSettings,
     current: Mutex<CurrentClient>,
     /// Client that keeps no connection, so that each of its requests opens one.
@@ -84,13 +84,13 @@ impl UsedAddresses {
 }
 
 /// Without the settings, which may contain a proxy's password.
-impl fmt::Debug for ProviderConnections {
+impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProviderConnections").finish_non_exhaustive()
+        f.debug_struct("Connections").finish_non_exhaustive()
     }
 }
 
-impl ProviderConnections {
+impl Connections {
     /// Returns connections that are not open yet.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl ProviderConnections {
         let idle = Duration::from_secs(MAX_IDLE_SECONDS);
         let client = settings.build(idle)?;
         let now = Instant::now();
-        let used = UsedAddresses::new(idle + settings.poll_timeout, now);
+        let used = UsedAddresses::new(idle + settings.timeout, now);
         let renew_at = now + settings.lifetime;
         let current = Mutex::new(CurrentClient { client, renew_at, idle, used });
         Ok(Self { settings, current, fresh: OnceLock::new() })

@@ -28,19 +28,19 @@ use crate::task::stable_hash;
 /// minutes at most. No request in flight outlasts either.
 const SIGN_EVERY: Duration = Duration::from_secs(600);
 const VALID_FOR: Duration = Duration::from_secs(1800);
-/// Tolerance for a provider's clock that is behind ours.
+/// Tolerance for a server's clock that is behind ours.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// Time limit for reading secrets, during which the provider's polls wait.
+/// Time limit for reading secrets, during which the requests to the server wait.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Number of generations of secrets that are masked in responses, including the current one: a gateway
 /// may send back what it has received before. A signed token is valid for as long.
 const GENERATIONS: usize = 4;
 
-/// Headers for the requests to a provider.
+/// Headers for the requests to a server.
 #[derive(Debug)]
-pub struct ProviderCredentials {
+pub struct Credentials {
     parts: Vec<HeaderPart>,
     proxy_url: Option<Secret>,
     current: Mutex<CurrentCredentials>,
@@ -78,7 +78,7 @@ enum HeaderForm {
     KlingJwt { access_key: Secret },
 }
 
-impl ProviderCredentials {
+impl Credentials {
     /// Reads every secret of a client's configuration.
     ///
     /// # Errors
@@ -363,7 +363,7 @@ mod tests {
                 proxy: None,
                 http2: true,
             };
-            let read = |auth| ProviderCredentials::read(&client(auth)).unwrap().fingerprint();
+            let read = |auth| Credentials::read(&client(auth)).unwrap().fingerprint();
             all().map(read).into()
         };
         let mut found = fingerprints();

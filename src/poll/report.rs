@@ -32,7 +32,7 @@ pub fn report(client: &ProviderClient, task: &Task, result: &PollResult) -> Stri
     }
     let _ = write_outcome(&mut out, result);
     // The mapping has decoded texts of the response once more since they were masked.
-    let (_, redactor) = client.fetcher.credentials.current();
+    let (_, redactor) = client.fetcher.credentials().current();
     let out = redactor.mask_text(&out).unwrap_or(out);
     Redactor::new(template_secrets(&client.provider, task)).mask_text(&out).unwrap_or(out)
 }
@@ -81,7 +81,7 @@ fn write_request(
     let Some(request) = &result.request else { return writeln!(out, "  none was sent") };
     let (url, body) = redacted(&client.provider, task);
     writeln!(out, "  {} {url}", request.method)?;
-    for name in client.fetcher.credentials.current().0.keys() {
+    for name in client.fetcher.credentials().current().0.keys() {
         writeln!(out, "  {name}: {SECRET}")?;
     }
     match body {

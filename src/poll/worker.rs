@@ -52,6 +52,8 @@ pub struct Worker {
 pub enum WorkerCommand {
     /// Apply another configuration.
     Update(Box<Update>, oneshot::Sender<()>),
+    /// Apply changes of the tasks alone.
+    ChangeTasks(TaskChanges, oneshot::Sender<()>),
     /// Poll a task once.
     Probe(Probe),
     /// Start no more requests, wait for those in flight, and stop.
@@ -100,6 +102,15 @@ impl Worker {
         let command = WorkerCommand::Update(Box::new(Update { client, changes }), done);
         if self.commands.send(command).await.is_ok() {
             // The worker replies unless it panics, and then the restarted one begins with the update.
+            let _ = wait.await;
+        }
+    }
+
+    /// Applies changes of the tasks; returns once they are in effect.
+    pub async fn change_tasks(&self, changes: TaskChanges) {
+        let (done, wait) = oneshot::channel();
+        if self.commands.send(WorkerCommand::ChangeTasks(changes, done)).await.is_ok() {
+            // The worker replies unless it panics, and then the restarted one begins with all tasks.
             let _ = wait.await;
         }
     }
@@ -174,6 +185,10 @@ impl WorkerContext {
                     self.update(*update);
                     let _ = done.send(());
                 }
+                // The next worker begins with the tasks of the store.
+                Some(WorkerCommand::ChangeTasks(_, done)) => {
+                    let _ = done.send(());
+                }
                 Some(WorkerCommand::Probe(probe)) => probe.reply.send(Err(ProbeError::Restarting)),
                 Some(WorkerCommand::Stop(done)) => {
                     let _ = done.send(());
@@ -226,6 +241,8 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::config;
     use crate::store::Store;
+    use crate::store::StoreConfig;
+    use crate::store::sources::SourceSettings;
 
     type Run =
         Box<dyn for<'s> Fn(&'s mut WorkerContext, TaskChanges) -> BoxFuture<'s, ()> + Send + Sync>;
@@ -268,7 +285,15 @@ mod tests {
 
     fn apply(store: &Store, client: &ProviderClient, ids: &[&str]) -> TaskChanges {
         let tasks = ids.iter().map(|id| task(id)).collect();
-        store.apply_config(&[Arc::clone(&client.provider)], tasks).remove(0)
+        let key = crate::store::sources::CONFIG.into();
+        let (keep_unlisted, refresh_interval) = (Duration::ZERO, Duration::ZERO);
+        let config = StoreConfig {
+            providers: &[Arc::clone(&client.provider)],
+            config: SourceSettings { key, keep_unlisted, refresh_interval },
+            sources: Vec::new(),
+            max_tasks: 1_000,
+        };
+        store.apply_config(&config, tasks, &|_| {}).remove(0)
     }
 
     /// A worker that panics while it has probes, an update and requests to reply to: each of them gets

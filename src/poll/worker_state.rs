@@ -104,6 +104,10 @@ impl<'s> WorkerState<'s> {
                         // The sender may have stopped waiting.
                         let _ = done.send(());
                     }
+                    Some(WorkerCommand::ChangeTasks(changes, done)) => {
+                        self.apply(changes, Instant::now());
+                        let _ = done.send(());
+                    }
                     Some(WorkerCommand::Probe(probe)) => self.probes.push(probe),
                     Some(WorkerCommand::Stop(done)) => return self.drain(Some(done)).await,
                     None => return self.drain(None).await,
@@ -185,7 +189,7 @@ impl<'s> WorkerState<'s> {
         // Refused credentials may be replaced long before the next poll tries them.
         let admission = &self.schedule.admission;
         if admission.has_refused_credentials()
-            && self.context.client.fetcher.credentials.can_change()
+            && self.context.client.fetcher.credentials().can_change()
         {
             let retry = now + SECRETS_RETRY;
             return Some(wake.map_or(retry, |wake| wake.min(retry)));
@@ -249,7 +253,7 @@ impl<'s> WorkerState<'s> {
     /// Reads the secret files again from time to time. Nothing is sent while they cannot be read: a
     /// request without credentials could only be refused. Returns false if they could not be read.
     async fn read_secrets(&mut self) -> bool {
-        let credentials = &self.context.client.fetcher.credentials;
+        let credentials = self.context.client.fetcher.credentials();
         if !credentials.can_change() || self.secrets_read.elapsed() < SECRETS_EVERY {
             return true;
         }
@@ -403,7 +407,7 @@ impl<'s> WorkerState<'s> {
         let storage = self.context.services.storage.as_deref();
         let change = self.context.tasks.record_poll(slot, outcome, |tracked, change| {
             if let Some(storage) = storage.filter(|_| change.should_persist) {
-                storage.save(QueuedChange::new(tracked, change));
+                storage.save(QueuedChange::of_poll(tracked, change));
             }
         })?;
         // With a storage path a finished task is shown once it is durable.

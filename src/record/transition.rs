@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::waiting_time::WaitingTime;
-use super::{Anomalies, EnqueueSource, TaskRecord};
+use super::{Anomalies, EnqueueSource, Newness, TaskRecord};
 use crate::clock::Timestamp;
 use crate::observation::{Failure, Observation, PollOutcome, Reason, State};
 
@@ -103,6 +103,7 @@ impl TaskRecord {
             self.enqueue_source = EnqueueSource::Api;
         }
         self.progress = observation.progress;
+        let is_new = self.is_new(observation.enqueue_time, observation.finish_time);
         let failure_code = observation.failure_code.clone();
         let is_needed = failure_code.is_some() || waiting_time.is_some();
         self.anomalies = is_needed
@@ -114,7 +115,23 @@ impl TaskRecord {
         if let Some(finish) = observation.finish_time {
             self.state_since = finish;
         }
-        self.end(from, observation.finish_time.is_some(), now)
+        let mut transition = self.end(from, observation.finish_time.is_some(), now);
+        if is_new && transition.finished.is_none() {
+            transition.finished = Some(Finished { duration: self.duration() });
+        }
+        transition
+    }
+
+    /// Reports whether the task is known to be new and nothing contradicts that: neither its enqueue
+    /// time nor its end lies before it can have come.
+    fn is_new(&self, enqueued: Option<Timestamp>, ended: Option<Timestamp>) -> bool {
+        let newness = self.anomalies.as_ref().and_then(|anomalies| anomalies.newness);
+        let Some(Newness { since, needs_time }) = newness else { return false };
+        let is_given = self.enqueue_source == EnqueueSource::Source;
+        let enqueued = enqueued.or(is_given.then_some(self.enqueued));
+        let mut times = enqueued.into_iter().chain(ended);
+        let has_time = enqueued.or(ended).is_some();
+        (has_time || !needs_time) && times.all(|time| time >= since)
     }
 
     /// Returns the time in `waiting` after a poll that saw the task in `state`, if it ever waited.

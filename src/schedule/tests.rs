@@ -22,7 +22,7 @@ fn slot(row: u32) -> Slot {
 }
 
 fn placed(slot: Slot, hash: u64, group: u64) -> PollTarget {
-    PollTarget { slot, hash, group }
+    PollTarget { slot, hash, group, first_poll: FirstPoll::AtPlace }
 }
 
 /// A hash whose place in an interval of 10 s is `seconds` after its start.

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::files::StorageFiles;
 use super::journal::{Journal, SnapshotStart};
-use super::log_record;
+use super::log_record::{self, ChangedTask};
 use super::queue::CompactorCommand;
+use crate::listing::{Listing, SourceId};
 use crate::store::Store;
 use crate::telemetry::finishes::FinishTotals;
 
@@ -131,12 +132,17 @@ impl Compactor {
             log_record::encode_finishes(provider, known, shown, &mut frames);
             count += 1;
         }
-        let (_, tasks) = self.store.tasks(None);
+        let blocks = self.store.all_records();
         let mut snapshot = self.files.begin_snapshot()?;
         let (mut size, mut unsynced) = (0, 0);
-        for block in tasks.iter().flat_map(|list| &list.blocks) {
+        for block in &blocks {
             for tracked in block.tasks() {
-                log_record::encode_change(first, &tracked.task, &tracked.record, None, &mut frames);
+                let is_plain = tracked.listing == Listing::One(SourceId::CONFIG);
+                let listing = (!is_plain).then(|| self.store.stored_listing(tracked));
+                let listing = listing.as_ref();
+                let (task, record) = (&tracked.task, &tracked.record);
+                let changed = ChangedTask { task, record, listing };
+                log_record::encode_change(first, changed, None, &mut frames);
                 count += 1;
             }
             snapshot.write_all(&frames)?;

@@ -11,7 +11,7 @@
 //! distinguishes a frame whose end is missing from one whose length is damaged.
 
 /// Version of the format. A file of another version is left as it is.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"aitaskst";
 /// Length of the header, in bytes.
@@ -21,6 +21,8 @@ pub const HEADER: usize = 16;
 const MARK: [u8; 4] = [0xf7, 0xa1, 0xfe, 0x9d];
 /// The length of a frame without its payload, in bytes.
 const FRAME: usize = 12;
+/// Longest payload in bytes.
+pub const MAX_PAYLOAD: usize = 65_535;
 /// Zeros at the end of a file that replace the end of what was written, in bytes: more than those in
 /// which a record ends.
 const LOST_WRITE: usize = 16;
@@ -54,8 +56,8 @@ pub fn version(file: &[u8]) -> Option<u32> {
     is_whole.then(|| u32::from_le_bytes(*version))
 }
 
-/// Appends a frame to `out`. A payload of more than 65,535 bytes is left out: no record is as long,
-/// with an ID of 4 KiB and a few words of 1 KiB each.
+/// Appends a frame to `out`. A payload that is longer than [`MAX_PAYLOAD`] is left out: no record is as
+/// long, with an ID of 4 KiB and a few words of 1 KiB each.
 pub fn push(payload: &[u8], out: &mut Vec<u8>) {
     let Ok(length) = u16::try_from(payload.len()) else { return };
     out.extend(MARK);

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 
 use super::files::{self, OpenJournal, StorageFiles};
 use super::ledger::{Ledger, PendingTotals};
-use super::log_record;
-use super::queue::{ChangeBatch, ChangeQueue};
+use super::log_record::{self, ChangedTask};
+use super::queue::{ChangeBatch, ChangeQueue, QueuedChange};
 use crate::telemetry::Telemetry;
 use crate::telemetry::finishes::Finishes;
 
@@ -131,17 +131,19 @@ impl Journal {
         for entries in entries.chunks(MAX_BATCH) {
             let mut frames = Vec::new();
             for entry in entries {
-                log_record::encode_change(
-                    inner.next,
-                    &entry.task,
-                    &entry.record,
-                    entry.finished,
-                    &mut frames,
-                );
+                let sequence = inner.next;
+                match entry {
+                    QueuedChange::Changed { task, record, finished, listing } => {
+                        let change = ChangedTask { task, record, listing: listing.as_ref() };
+                        log_record::encode_change(sequence, change, *finished, &mut frames);
+                    }
+                    QueuedChange::Removed(task) => {
+                        log_record::encode_removal(sequence, task, &mut frames);
+                    }
+                }
                 inner.next = inner.next.saturating_add(1);
-                if let Some(finished) = entry.finished {
-                    let provider = &entry.task.common.provider;
-                    inner.ledger.add(provider, entry.record.state(), finished.duration);
+                if let Some((provider, state, duration)) = entry.finish() {
+                    inner.ledger.add(provider, state, duration);
                 }
             }
             match inner.append(&frames) {

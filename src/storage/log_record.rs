@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frame;
 use crate::record::{Finished, TaskRecord};
+use crate::store::StoredListing;
 use crate::task::Task;
 use crate::telemetry::finishes::FinishTotals;
 
@@ -33,6 +34,19 @@ pub enum LogRecord {
     Synced(u64, u64),
     /// A sync of what was written before has failed. Only in a journal.
     SyncFailed,
+    /// A task that has gone, with its record. Only in a journal.
+    TaskRemoval(TaskRemoval),
+}
+
+/// The end of a task's record.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskRemoval {
+    /// Number of the change.
+    pub sequence: u64,
+    /// The provider's name.
+    pub provider: Arc<str>,
+    /// The task's ID.
+    pub id: Arc<str>,
 }
 
 /// The state of a task after a change.
@@ -48,6 +62,9 @@ pub struct TaskChange {
     pub record: TaskRecord,
     /// Present if the task has just finished.
     pub finished: Option<Finished>,
+    /// Its listing. Absent in a snapshot if only the configuration names the task, in a journal if it
+    /// is as before.
+    pub listing: Option<StoredListing>,
 }
 
 /// Totals of a provider's finished tasks.
@@ -70,6 +87,7 @@ enum LogRecordRef<'a> {
         id: &'a str,
         record: &'a TaskRecord,
         finished: Option<Finished>,
+        listing: Option<&'a StoredListing>,
     },
     Begin(u64),
     Finishes {
@@ -81,18 +99,49 @@ enum LogRecordRef<'a> {
     Follows(u64),
     Synced(u64, u64),
     SyncFailed,
+    TaskRemoval {
+        sequence: u64,
+        provider: &'a str,
+        id: &'a str,
+    },
 }
 
-/// Appends a frame with [`LogRecord::TaskChange`] to `out`.
+/// A task as it is after a change.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangedTask<'a> {
+    /// The task.
+    pub task: &'a Task,
+    /// Its record.
+    pub record: &'a TaskRecord,
+    /// Its listing, as [`TaskChange`] has it.
+    pub listing: Option<&'a StoredListing>,
+}
+
+/// Appends a frame with [`LogRecord::TaskChange`] to `out`. A listing that does not fit into a frame,
+/// because of very long labels, is left out: its sources will give it again.
 pub fn encode_change(
     sequence: u64,
-    task: &Task,
-    record: &TaskRecord,
+    changed: ChangedTask<'_>,
     finished: Option<Finished>,
     out: &mut Vec<u8>,
 ) {
+    let ChangedTask { task, record, listing } = changed;
     let (provider, id) = (&*task.common.provider, &*task.id);
-    encode(&LogRecordRef::TaskChange { sequence, provider, id, record, finished }, out);
+    let encoded = |listing| {
+        let record = LogRecordRef::TaskChange { sequence, provider, id, record, finished, listing };
+        postcard::to_allocvec(&record).unwrap_or_default()
+    };
+    let whole = encoded(listing);
+    match whole.len() > frame::MAX_PAYLOAD {
+        true => frame::push(&encoded(None), out),
+        false => frame::push(&whole, out),
+    }
+}
+
+/// Appends a frame with [`LogRecord::TaskRemoval`] to `out`.
+pub fn encode_removal(sequence: u64, task: &Task, out: &mut Vec<u8>) {
+    let (provider, id) = (&*task.common.provider, &*task.id);
+    encode(&LogRecordRef::TaskRemoval { sequence, provider, id }, out);
 }
 
 /// Appends a frame with [`LogRecord::Finishes`] to `out`.
@@ -150,6 +199,7 @@ fn is_plausible(log_record: &LogRecord) -> bool {
             let may_have_finished = finished.is_none() || record.is_final();
             *sequence <= MAX_SEQUENCE && record.is_plausible() && may_have_finished
         }
+        LogRecord::TaskRemoval(TaskRemoval { sequence, .. }) => *sequence <= MAX_SEQUENCE,
         LogRecord::Finishes(finishes) => {
             let ProviderFinishes { known, shown, .. } = &**finishes;
             known.is_plausible() && shown.is_plausible() && known.continues(shown)

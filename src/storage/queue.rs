@@ -2,11 +2,15 @@
 //! for a disk.
 
 use std::mem;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::observation::State;
 use crate::record::{Finished, TaskRecord, TrackedTask, Transition};
+use crate::store::{ListingChange, StoredListing};
 use crate::task::Task;
 use crate::telemetry::finishes::Finishes;
 
@@ -23,31 +27,60 @@ pub enum CompactorCommand {
     End,
 }
 
-/// A change of a task's record by a poll.
+/// A change of a task.
 #[derive(Debug)]
-pub struct QueuedChange {
-    /// The task.
-    pub task: Task,
-    /// Its record, with the change.
-    pub record: TaskRecord,
-    /// Present if the task has just finished.
-    pub finished: Option<Finished>,
+pub enum QueuedChange {
+    /// The record has changed, or the listing has.
+    Changed {
+        /// The task.
+        task: Task,
+        /// Its record, with the change.
+        record: TaskRecord,
+        /// Present if the task has just finished.
+        finished: Option<Finished>,
+        /// Its listing; `None` if that is as before.
+        listing: Option<StoredListing>,
+    },
+    /// The task and its record have gone.
+    Removed(Task),
 }
 
 impl QueuedChange {
     /// Creates a queued change from a task after `change`.
-    pub fn new(tracked: &TrackedTask, change: &Transition) -> Self {
+    pub fn of_poll(tracked: &TrackedTask, change: &Transition) -> Self {
         let (task, record) = (tracked.task.clone(), tracked.record.clone());
-        Self { task, record, finished: change.finished }
+        Self::Changed { task, record, finished: change.finished, listing: None }
+    }
+
+    /// Creates a queued change from a change by a list. `listing` is that of the task.
+    pub fn of_list(
+        change: ListingChange<'_>,
+        listing: impl FnOnce(&TrackedTask) -> StoredListing,
+    ) -> Self {
+        match change {
+            ListingChange::Saved(tracked) => {
+                let (task, record) = (tracked.task.clone(), tracked.record.clone());
+                Self::Changed { task, record, finished: None, listing: Some(listing(tracked)) }
+            }
+            ListingChange::Removed(task) => Self::Removed(task.clone()),
+        }
+    }
+
+    /// Returns provider, state and duration of the task, if it has just finished.
+    pub fn finish(&self) -> Option<(&Arc<str>, State, Option<Duration>)> {
+        match self {
+            Self::Changed { task, record, finished: Some(finished), .. } => {
+                Some((&task.common.provider, record.state(), finished.duration))
+            }
+            _ => None,
+        }
     }
 
     /// Creates a change of the task with this ID, for tests.
     #[cfg(test)]
     pub fn example(id: &str, is_finish: bool) -> Self {
-        use std::sync::Arc;
-
         use crate::clock::Timestamp;
-        use crate::observation::{Observation, State};
+        use crate::observation::Observation;
         use crate::task::TaskCommon;
 
         let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
@@ -58,7 +91,8 @@ impl QueuedChange {
             record.observe(&Observation::new(State::Running, ""), now);
             record.observe(&Observation::new(State::Succeeded, ""), now);
         }
-        Self { task, record, finished: is_finish.then_some(Finished { duration: None }) }
+        let finished = is_finish.then_some(Finished { duration: None });
+        Self::Changed { task, record, finished, listing: None }
     }
 }
 
@@ -101,9 +135,8 @@ impl ChangeQueue {
             return;
         }
         let finishes = waiting.batch.without_room.get_or_insert_default();
-        if let Some(finished) = entry.finished {
-            let provider = &entry.task.common.provider;
-            finishes.add(provider, entry.record.state(), finished.duration);
+        if let Some((provider, state, duration)) = entry.finish() {
+            finishes.add(provider, state, duration);
         }
         self.compact();
     }
@@ -145,7 +178,6 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::observation::State;
 
     #[test]
     fn of_what_does_not_fit_the_finished_tasks_are_counted() {

@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::frame::{self, Frames};
-use super::log_record::{self, LogRecord, ProviderFinishes, TaskChange};
+use super::log_record::{self, LogRecord, ProviderFinishes, TaskChange, TaskRemoval};
 use crate::observation::State;
-use crate::store::RecoveredRecords;
+use crate::store::{RecoveredTask, RecoveredTasks};
 use crate::telemetry::finishes::Finishes;
 
 /// The intact content of the files.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// Records of the tasks.
-    pub records: RecoveredRecords,
+    /// The tasks with their records.
+    pub tasks: RecoveredTasks,
     /// Totals of all finished tasks, each counted once; empty where something is lost.
     pub known: Finishes,
     /// The part of `known` that is durable, as the files themselves prove. No reader has seen more.
@@ -100,7 +100,12 @@ impl Recovered {
                     self.known.insert(Arc::clone(&provider), known);
                     self.shown.insert(provider, shown);
                 }
-                Some(LogRecord::Follows(_) | LogRecord::Synced(..) | LogRecord::SyncFailed)
+                Some(
+                    LogRecord::Follows(_)
+                    | LogRecord::Synced(..)
+                    | LogRecord::SyncFailed
+                    | LogRecord::TaskRemoval(_),
+                )
                 | None => {
                     self.lost += payload.len();
                 }
@@ -129,6 +134,7 @@ impl Recovered {
                     self.next = self.next.max(number);
                 }
                 Some(LogRecord::TaskChange(changed)) => self.apply_change(changed),
+                Some(LogRecord::TaskRemoval(removal)) => self.apply_removal(&removal),
                 Some(LogRecord::Synced(sequence, before)) => {
                     if self.accept(sequence) {
                         self.mark_durable(before);
@@ -191,8 +197,22 @@ impl Recovered {
         }
     }
 
+    fn apply_removal(&mut self, removal: &TaskRemoval) {
+        if self.accept(removal.sequence)
+            && let Some(tasks) = self.tasks.get_mut(&removal.provider)
+        {
+            tasks.remove(&removal.id);
+        }
+    }
+
     fn insert_record(&mut self, changed: TaskChange) {
-        self.records.entry(changed.provider).or_default().insert(changed.id, changed.record);
+        let TaskChange { provider, id, record, listing, .. } = changed;
+        let tasks = self.tasks.entry(provider).or_default();
+        let listing = match listing {
+            Some(listing) => Some(listing).filter(|listing| !listing.is_plain()),
+            None => tasks.remove(&id).and_then(|before| before.listing),
+        };
+        tasks.insert(id, RecoveredTask { record, listing });
     }
 
     fn count_lost(&mut self, changes: u64) {

@@ -9,6 +9,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
 use crate::observation::{Observation, State};
+use crate::store::StoreConfig;
 use crate::store::{Slot, provider_tasks::ProviderTasks};
 
 /// A directory of its own, empty, which goes when the test ends.
@@ -73,7 +74,7 @@ impl Life {
         let clock = Clock::system();
         let (store, telemetry) = (Arc::new(Store::new(clock)), Arc::new(Telemetry::new()));
         let mut opened = open(dir).unwrap();
-        store.set_recovered(std::mem::take(&mut opened.records));
+        store.set_recovered(std::mem::take(&mut opened.tasks));
         telemetry.storage_opened(opened.lost);
         telemetry.show_finished(opened.ledger.shown().clone());
         telemetry.provider("p");
@@ -85,7 +86,7 @@ impl Life {
             ids.join(", ")
         );
         let Loaded { config, tasks } = config::load_text("c.yml", &text, Path::new("")).unwrap();
-        let mut changes = store.apply_config(&config.providers, tasks);
+        let mut changes = store.apply_config(&StoreConfig::of(&config), tasks, &|_| {});
         let changes = changes.remove(0);
         let slots = changes.added.iter().map(|placed| placed.slot).collect();
         Self { compactor, queue, telemetry, tasks: changes.tasks, slots, _errands: commands }
@@ -99,7 +100,7 @@ impl Life {
         let index = index % self.slots.len();
         let outcome = Ok(Observation::new(state, state.as_str()));
         let change = self.tasks.record_poll(self.slots[index], &outcome, |record, change| {
-            self.queue.push(QueuedChange::new(record, change));
+            self.queue.push(QueuedChange::of_poll(record, change));
         });
         if change.unwrap().is_final {
             self.slots.remove(index);
@@ -290,7 +291,7 @@ fn what_waits_stands_before_what_a_new_snapshot_has() {
     drop(compactor);
     let opened = open(&dir.0).unwrap();
     // The store, of which the snapshot is, has no such task.
-    assert!(opened.records.is_empty());
+    assert!(opened.tasks.is_empty());
     assert_eq!((opened.next, opened.lost), (1, 0));
 }
 

@@ -1,11 +1,15 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use tokio::time::Instant;
 
+use super::lists::{FirstPolls, ListContext, ListedTasks};
+use super::sources::ListTiming;
 use super::*;
 use crate::config::{Limits, load_text};
+use crate::listing::SourceId;
 use crate::observation::{Failure, Observation, PollOutcome, Reason};
+use crate::record::TaskRecord;
 use crate::record::tests::{STUCK_AFTER, at, failure, task, tracked};
 
 /// Returns a provider with one task, and the slot of the task.
@@ -23,9 +27,21 @@ fn provider_with(recovered: &mut HashMap<Arc<str>, TaskRecord>) -> (Arc<Provider
         Clock::Paused(Instant::now(), at(0)),
         Limits::default(),
     ));
-    let diff = tasks.diff(vec![task("t")]);
-    let provider = &loaded.config.providers[0];
-    Arc::clone(&tasks).apply_diff(provider, diff, recovered, at(0));
+    let registry = SourceRegistry::new();
+    tasks.configure(&loaded.config.providers[0], at(0), &registry);
+    let timing = ListTiming { is_first: true, newness: None };
+    let mut context = ListContext {
+        source: SourceId::CONFIG,
+        now: at(0),
+        timing,
+        registry: &registry,
+        room: 10,
+        save: &|_| {},
+        first_polls: FirstPolls::new(timing, 1),
+    };
+    let listed = ListedTasks { tasks: vec![task("t")], enqueue_times: Vec::new() };
+    let diff = tasks.diff(SourceId::CONFIG, listed);
+    tasks.apply_arrivals(diff, recovered, &mut context, &mut ListOutcome::default());
     (tasks, Slot { row: 0, generation: 0 })
 }
 

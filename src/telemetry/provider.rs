@@ -70,6 +70,7 @@ pub struct ProviderTelemetry {
     http_responses: DynamicCounters,
     codes: DynamicCounters,
     finished: Mutex<FinishTotals>,
+    lost: IntCounter,
 }
 
 impl ProviderTelemetry {
@@ -105,6 +106,7 @@ impl ProviderTelemetry {
             http_responses,
             codes: DynamicCounters::new(&family::RESPONSE_CODES, "code", provider),
             finished: Mutex::new(finished),
+            lost: counter(&family::LOST_TASKS),
         }
     }
 
@@ -166,6 +168,11 @@ impl ProviderTelemetry {
         self.finished.lock().add(state, duration);
     }
 
+    /// Counts open tasks that were dropped because no source had listed them for long enough.
+    pub fn count_lost(&self, tasks: u64) {
+        self.lost.inc_by(tasks);
+    }
+
     /// Replaces the finished tasks that are shown.
     pub(super) fn show_finished(&self, totals: FinishTotals) {
         *self.finished.lock() = totals;
@@ -179,7 +186,7 @@ impl ProviderTelemetry {
 
     /// Returns one family for each handle, as of `now`.
     pub(super) fn collect(&self, provider: &str, now: Instant) -> Vec<MetricFamily> {
-        let single: [&dyn Collector; 7] = [
+        let single: [&dyn Collector; 8] = [
             &self.polls,
             &self.in_flight,
             &self.retries,
@@ -187,6 +194,7 @@ impl ProviderTelemetry {
             &self.duration,
             &self.up,
             &self.unknown_statuses,
+            &self.lost,
         ];
         let mut families: Vec<_> = single.into_iter().flat_map(Collector::collect).collect();
         families.extend(self.failures.iter().flat_map(|(_, total)| total.collect()));

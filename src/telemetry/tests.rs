@@ -2,7 +2,7 @@ use prometheus::TextEncoder;
 use prometheus::proto::MetricType;
 
 use super::*;
-use crate::family::{EXPORTER_FAMILIES, MetricKind, PROVIDER_FAMILIES};
+use crate::family::{DISCOVERY_FAMILIES, EXPORTER_FAMILIES, MetricKind, PROVIDER_FAMILIES};
 use crate::observation::{OddField, Reason, State};
 use crate::telemetry::provider::{DuePolls, ProbeResult};
 
@@ -20,7 +20,7 @@ fn value(telemetry: &Telemetry, series: &str) -> f64 {
 }
 
 /// Number of families of the providers that come from the store, which are the first.
-const FROM_STORE: usize = 4;
+const FROM_STORE: usize = 5;
 
 #[test]
 fn gathered_families_are_those_of_the_table() {
@@ -29,8 +29,10 @@ fn gathered_families_are_those_of_the_table() {
     provider.count_response(200);
     provider.count_code("0");
     telemetry.storage_opened(0);
+    telemetry.source("http", "orders");
+    let of_providers = PROVIDER_FAMILIES.iter().skip(FROM_STORE);
     let mut expected: Vec<_> =
-        PROVIDER_FAMILIES.iter().skip(FROM_STORE).chain(EXPORTER_FAMILIES).collect();
+        of_providers.chain(DISCOVERY_FAMILIES).chain(EXPORTER_FAMILIES).collect();
     expected.sort_by_key(|family| family.name);
     let gathered = telemetry.gather();
     assert_eq!(gathered.len(), expected.len());

@@ -187,22 +187,22 @@ fn a_change_of_any_file_is_seen() {
     fs::write(dir.join("..data/a.txt"), "a\n").unwrap();
     std::os::unix::fs::symlink("..data/a.txt", dir.join("a.txt")).unwrap();
     let config = config::load(&main).unwrap().config;
-    let names: Vec<_> = config.sources.files.iter().map(|path| path.file_name().unwrap()).collect();
+    let names: Vec<_> = config.files.paths.iter().map(|path| path.file_name().unwrap()).collect();
     assert_eq!(names, ["c.yml", "a.txt"]);
-    let unchanged = config.sources.hash;
-    assert_eq!(config.sources.current_hash(), unchanged);
+    let unchanged = config.files.hash;
+    assert_eq!(config.files.current_hash(), unchanged);
     fs::write(dir.join("..data/a.txt"), "b\n").unwrap();
-    assert_ne!(config.sources.current_hash(), unchanged);
+    assert_ne!(config.files.current_hash(), unchanged);
     fs::write(dir.join("..data/a.txt"), "a\n").unwrap();
-    assert_eq!(config.sources.current_hash(), unchanged);
+    assert_eq!(config.files.current_hash(), unchanged);
     fs::write(dir.join("b.txt"), "").unwrap();
-    assert_ne!(config.sources.current_hash(), unchanged);
+    assert_ne!(config.files.current_hash(), unchanged);
     fs::remove_file(dir.join("b.txt")).unwrap();
     // Equal files have the same hash wherever they are.
     let elsewhere = dir.join("..data/elsewhere");
     std::os::unix::fs::symlink("..", &elsewhere).unwrap();
-    let sources = config::load(&elsewhere.join("c.yml")).unwrap().config.sources;
-    assert_eq!((sources.hash, sources.current_hash()), (unchanged, unchanged));
+    let files = config::load(&elsewhere.join("c.yml")).unwrap().config.files;
+    assert_eq!((files.hash, files.current_hash()), (unchanged, unchanged));
     fs::remove_dir_all(&dir).unwrap();
 }
 

@@ -12,7 +12,7 @@ use aitask_exporter::config::{self, Loaded};
 use aitask_exporter::exposition::{self, BodyWriter, Format};
 use aitask_exporter::observation::{Failure, Observation, PollOutcome, Reason, State};
 use aitask_exporter::store::provider_tasks::ProviderTasks;
-use aitask_exporter::store::{Slot, Snapshot, Store};
+use aitask_exporter::store::{Slot, Snapshot, Store, StoreConfig};
 use flate2::read::GzDecoder;
 use proptest::prelude::*;
 
@@ -94,8 +94,11 @@ impl Fleet {
         let Loaded { config, tasks } = config::load_text("c.yml", &text, Path::new("")).unwrap();
         self.retain = Duration::from_secs(retain);
         self.providers.clear();
-        for (provider, changes) in
-            self.store.apply_config(&config.providers, tasks).into_iter().enumerate()
+        for (provider, changes) in self
+            .store
+            .apply_config(&StoreConfig::of(&config), tasks, &|_| {})
+            .into_iter()
+            .enumerate()
         {
             for slot in changes.removed {
                 self.open.remove(&(provider, slot.row));

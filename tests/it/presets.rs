@@ -6,7 +6,7 @@ use std::fs;
 
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, Config, Loaded, preset};
-use aitask_exporter::fetch::credentials::ProviderCredentials;
+use aitask_exporter::fetch::credentials::Credentials;
 use aitask_exporter::mapping::{ProviderResponse, ReceivedBody};
 use aitask_exporter::observation::PollOutcome;
 use aitask_exporter::task::{Task, TaskGroup};
@@ -209,7 +209,7 @@ fn requests() {
         assert_eq!(call, expected.request.call, "{name}");
         let body = request.body(&task).map(|body| serde_json::from_str(&body).unwrap());
         assert_eq!(body, expected.request.body, "{name}");
-        let (headers, _) = ProviderCredentials::read(&provider.client).unwrap().current();
+        let (headers, _) = Credentials::read(&provider.client).unwrap().current();
         let headers = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
         let wanted = &expected.request.headers;
         let wanted = wanted.iter().map(|(name, value)| (name.as_str(), value.as_str()));

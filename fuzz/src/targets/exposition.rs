@@ -52,6 +52,7 @@ pub fn run(data: &[u8]) {
             oldest: [Duration::MAX; State::OPEN.len()],
             oldest_net: [Duration::MAX; State::OPEN.len()],
             stuck: u64::MAX,
+            unlisted: u64::MAX,
         }],
         ..Snapshot::of(vec![TaskList::of(tasks, Duration::from_secs(1))], NOW)
     };

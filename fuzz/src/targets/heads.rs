@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aitask_exporter::clock::Clock;
-use aitask_exporter::config::Sources;
+use aitask_exporter::config::ConfigFiles;
 use aitask_exporter::fetch::resolver::Resolver;
 use aitask_exporter::history::FailureHistory;
 use aitask_exporter::poll::worker::Services;
@@ -58,8 +58,8 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
             history: Arc::clone(&history),
         };
         let source = ConfigSource::Text("heads.yml", CONFIG.to_owned());
-        let (upstreams, sources) = (ProviderClients::new(), Sources::default());
-        let built = reload::load(&source, &upstreams, &sources, &context.resolver);
+        let (upstreams, files) = (ProviderClients::new(), ConfigFiles::default());
+        let built = reload::load(&source, &upstreams, &files, &context.resolver);
         let built = built.unwrap_or_else(|told| panic!("{told}"));
         let store = Arc::new(Store::new(clock));
         let manager = Arc::new(ConfigManager::start(source, built, store, context).await.unwrap());

@@ -38,9 +38,9 @@ pub fn run(data: &[u8]) {
     match config::load(&main) {
         Ok(Loaded { config, tasks }) => {
             assert!(tasks.len() <= files, "{} tasks of {files} files", tasks.len());
-            let sources = &config.sources;
-            assert!(sources.files.iter().all(|file| file.starts_with(&folder.0)), "{sources:?}");
-            assert_eq!(sources.current_hash(), sources.hash, "{sources:?}");
+            let files = &config.files;
+            assert!(files.paths.iter().all(|file| file.starts_with(&folder.0)), "{files:?}");
+            assert_eq!(files.current_hash(), files.hash, "{files:?}");
         }
         Err(told) => {
             for diagnostic in told.shown() {

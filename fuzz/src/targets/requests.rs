@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use aitask_exporter::config;
-use aitask_exporter::fetch::ProviderRequest;
+use aitask_exporter::fetch::HttpRequest;
 use aitask_exporter::fetch::resolver::Resolver;
 use aitask_exporter::poll::ProviderClient;
 use aitask_exporter::task::{TaskGroup, check_id, check_segments};
@@ -82,12 +82,12 @@ pub fn run(data: &[u8]) {
     }
 }
 
-fn request(client: &ProviderClient, tasks: &TaskGroup, is_batch: bool) -> ProviderRequest {
+fn request(client: &ProviderClient, tasks: &TaskGroup, is_batch: bool) -> HttpRequest {
     let built = client.fetcher.build_request(&client.provider, tasks, is_batch);
     built.unwrap_or_else(|failure| panic!("{tasks:?}: {failure:?}"))
 }
 
-fn check_path(request: &ProviderRequest, id: &str, kind: &str) {
+fn check_path(request: &HttpRequest, id: &str, kind: &str) {
     let url = &request.url;
     // A browser's idea of the URL, and ours of its text.
     assert!(url.as_str().starts_with("https://gateway.example:8443/v1/a%20b/tasks/"), "{url}");
@@ -107,7 +107,7 @@ fn check_path(request: &ProviderRequest, id: &str, kind: &str) {
 }
 
 /// Asserts that each slash of a value separates segments, and that no segment leads elsewhere.
-fn check_kept(request: &ProviderRequest, id: &str, kind: &str) {
+fn check_kept(request: &HttpRequest, id: &str, kind: &str) {
     let url = &request.url;
     assert!(url.as_str().starts_with("https://gateway.example/kept/"), "{url}");
     let parts = ["kept"].into_iter().chain(id.split('/')).chain(kind.split('/')).chain(["x"]);
@@ -115,7 +115,7 @@ fn check_kept(request: &ProviderRequest, id: &str, kind: &str) {
     assert_eq!((url.query(), url.fragment()), (None, None));
 }
 
-fn check_body(request: &ProviderRequest, url: &str, expected: &serde_json::Value) {
+fn check_body(request: &HttpRequest, url: &str, expected: &serde_json::Value) {
     assert_eq!((request.url.as_str(), request.method.as_str()), (url, "POST"));
     let body = request.body.as_deref().unwrap_or_default();
     assert_eq!(serde_json::from_slice::<serde_json::Value>(body).as_ref().ok(), Some(expected));

@@ -8,7 +8,9 @@ use aitask_exporter::clock::Timestamp;
 use aitask_exporter::exposition::{self, BodyWriter, Format};
 use aitask_exporter::record::TrackedTask;
 use aitask_exporter::storage::frame::{self, Frames};
-use aitask_exporter::storage::log_record::{self, LogRecord, ProviderFinishes, TaskChange};
+use aitask_exporter::storage::log_record::{
+    self, ChangedTask, LogRecord, ProviderFinishes, TaskChange, TaskRemoval,
+};
 use aitask_exporter::storage::recovery::Recovered;
 use aitask_exporter::store::{Snapshot, TaskList};
 use aitask_exporter::task::{Task, TaskCommon};
@@ -44,14 +46,32 @@ pub fn run(data: &[u8]) {
                 log_record::encode_synced(sequence, before, &mut frames);
             }
             LogRecord::SyncFailed => log_record::encode_sync_failed(&mut frames),
-            LogRecord::TaskChange(TaskChange { sequence, provider, id, record, finished }) => {
+            LogRecord::TaskRemoval(TaskRemoval { sequence, provider, id }) => {
+                let labels = Arc::from([]);
+                let common = TaskCommon { provider, labels: Arc::clone(&labels), params: labels };
+                let task = Task { id: (&*id).into(), common: Arc::new(common) };
+                log_record::encode_removal(sequence, &task, &mut frames);
+            }
+            LogRecord::TaskChange(TaskChange {
+                sequence,
+                provider,
+                id,
+                record,
+                finished,
+                listing,
+            }) => {
                 assert!(record.progress().is_none_or(|progress| (0.0..=1.0).contains(&progress)));
                 let labels = Arc::from([]);
                 let common = TaskCommon { provider, labels: Arc::clone(&labels), params: labels };
                 let task = Task { id: (&*id).into(), common: Arc::new(common) };
-                log_record::encode_change(sequence, &task, &record, finished, &mut frames);
+                let changed =
+                    ChangedTask { task: &task, record: &record, listing: listing.as_ref() };
+                log_record::encode_change(sequence, changed, finished, &mut frames);
                 if seen.insert((Arc::clone(&task.common.provider), id)) {
-                    records.push(TrackedTask { task, record });
+                    records.push(TrackedTask {
+                        record,
+                        ..TrackedTask::new(task, Timestamp::from_micros(0))
+                    });
                 }
             }
         }

@@ -212,9 +212,9 @@ pub const MAX_LIST_BYTES: usize = 512 << 20;
 /// The files that a configuration was read from. Secret files are not among them: they are read
 /// whenever they are needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sources {
+pub struct ConfigFiles {
     /// The main file, then the task files in the order in which they were read.
-    pub files: Vec<PathBuf>,
+    pub paths: Vec<PathBuf>,
     /// The certificates and keys of `tls_config`.
     pem_files: Vec<PathBuf>,
     /// The hash of names and contents, which changes when a glob matches other files, too.
@@ -240,7 +240,7 @@ impl ExpandedGlob {
 
 /// The hash of files, each with its name. Names are relative to the directory of the main file, so
 /// that equal files have the same hash wherever they are.
-pub struct SourceHasher {
+pub struct FileHasher {
     base: PathBuf,
     hashes: BTreeMap<PathBuf, u64>,
 }
@@ -248,7 +248,7 @@ pub struct SourceHasher {
 /// The content that is hashed for a file that must not be read.
 const UNREAD: &[u8] = b"cannot be read";
 
-impl SourceHasher {
+impl FileHasher {
     /// Returns the hasher of no files, for a main file in the directory `base`.
     pub fn new(base: &Path) -> Self {
         Self { base: base.to_owned(), hashes: BTreeMap::new() }
@@ -318,12 +318,12 @@ impl SourceHasher {
     }
 }
 
-impl Sources {
+impl ConfigFiles {
     /// Returns the files that were read: the main file and the task files, the globs that led to
     /// the latter, and the files of `tls_config` with a hash of what was read from each.
     pub fn new(
-        files: Vec<PathBuf>,
-        mut hasher: SourceHasher,
+        paths: Vec<PathBuf>,
+        mut hasher: FileHasher,
         globs: Vec<ExpandedGlob>,
         pem_files: Vec<(PathBuf, u64)>,
     ) -> Self {
@@ -331,14 +331,14 @@ impl Sources {
             hasher.insert(path, *hash);
         }
         let pem_files = pem_files.into_iter().map(|(path, _)| path).collect();
-        Self { files, pem_files, hash: hasher.finish(), globs }
+        Self { paths, pem_files, hash: hasher.finish(), globs }
     }
 
-    /// Returns the value that [`Sources::hash`] would have if the configuration were read now. Blocks on
+    /// Returns the value that [`ConfigFiles::hash`] would have if the configuration were read now. Blocks on
     /// the file system.
     pub fn current_hash(&self) -> u64 {
-        let main = self.files.first().map_or(Path::new(""), PathBuf::as_path);
-        let mut hasher = SourceHasher::new(main.parent().unwrap_or(Path::new("")));
+        let main = self.paths.first().map_or(Path::new(""), PathBuf::as_path);
+        let mut hasher = FileHasher::new(main.parent().unwrap_or(Path::new("")));
         let mut left = u64::try_from(MAX_LIST_BYTES).unwrap_or(u64::MAX);
         hasher.add_current(main, MAX_YAML_BYTES);
         for path in &self.pem_files {

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
 
-use super::super::client::MAX_AGE;
+use super::super::client::{ClientSpec, MAX_AGE};
 use super::super::resolver::Resolver;
 use super::*;
 use crate::config::load_text;
@@ -180,9 +180,10 @@ async fn follow(tls: Option<TlsAcceptor>) {
          tls_config: {{ insecure_skip_verify: true }} }}]\ntasks: []\n"
     );
     let loaded = load_text("c.yml", &text, Path::new("")).unwrap();
-    let settings = ClientSettings::read(&loaded.config.providers[0], resolver).unwrap();
+    let settings =
+        ClientSettings::read(&ClientSpec::from(&*loaded.config.providers[0]), resolver).unwrap();
     let lifetime = settings.lifetime;
-    let connections = ProviderConnections::new(settings).unwrap();
+    let connections = Connections::new(settings).unwrap();
     let start = Instant::now();
     let send = async |path: &str, now| {
         let url = format!("{url}{path}");
@@ -223,8 +224,8 @@ async fn no_request_goes_by_a_connection_of_http_2_that_is_too_old() {
 }
 
 #[test]
-fn not_all_providers_connect_again_at_once() {
-    let lifetime = |number: u32| super::super::client::lifetime(&format!("provider-{number}"));
+fn not_all_servers_are_connected_to_again_at_once() {
+    let lifetime = |number: u32| super::super::client::lifetime(&format!("server-{number}"));
     let lifetimes: HashSet<_> = (0..200).map(lifetime).collect();
     assert!(lifetimes.len() > 40, "{lifetimes:?}");
     let right = MAX_AGE.saturating_sub(Duration::from_secs(60))..=MAX_AGE;

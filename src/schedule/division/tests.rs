@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::config::Limits;
 use crate::observation::Reason;
 use crate::schedule::dispatch::ScheduleOutcome;
+use crate::store::FirstPoll;
 use crate::store::PollTarget;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -47,7 +48,15 @@ impl SimulatedProvider {
         for row in 0..tasks {
             let slot = Slot { row, generation: 0 };
             // Less than a batch's wait apart.
-            schedule.add(PollTarget { slot, hash: 1_000_000 + u64::from(row), group: 0 }, now);
+            schedule.add(
+                PollTarget {
+                    slot,
+                    hash: 1_000_000 + u64::from(row),
+                    group: 0,
+                    first_poll: FirstPoll::AtPlace,
+                },
+                now,
+            );
         }
         let (requests, polls, changes) = (Vec::new(), BTreeMap::new(), Vec::new());
         Self { schedule, now, requests, polls, changes }
@@ -344,7 +353,12 @@ fn a_task_that_changes_its_group_leaves_its_part() {
     };
     assert_eq!(take(&mut provider, &[10]).len(), 50);
     let slot = Slot { row: 3, generation: 0 };
-    provider.schedule.regroup(PollTarget { slot, hash: 1_000_003, group: 8 });
+    provider.schedule.regroup(PollTarget {
+        slot,
+        hash: 1_000_003,
+        group: 8,
+        first_poll: FirstPoll::AtPlace,
+    });
     let half = take(&mut provider, &[]);
     assert!(half.len() == 24 && !half.contains(&3));
     assert_eq!(take(&mut provider, &[]).len(), 25);

@@ -2,6 +2,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::observation::Observation;
 use crate::record::{Finished, TaskRecord};
+use crate::storage::log_record::ChangedTask;
 use crate::task::{Task, TaskCommon};
 use crate::telemetry::finishes::FinishTotals;
 
@@ -36,7 +37,12 @@ impl TestFile {
     /// Returns a task whose record differs from that of others.
     fn task(mut self, sequence: u64, id: &str, enqueued: i64) -> Self {
         let record = TaskRecord::new(Timestamp::from_micros(enqueued));
-        log_record::encode_change(sequence, &task(id), &record, None, &mut self.0);
+        log_record::encode_change(
+            sequence,
+            ChangedTask { task: &task(id), record: &record, listing: None },
+            None,
+            &mut self.0,
+        );
         self
     }
 
@@ -45,7 +51,12 @@ impl TestFile {
         let mut record = TaskRecord::new(now);
         record.observe(&Observation::new(State::Failed, ""), now);
         let finished = Some(Finished { duration: None });
-        log_record::encode_change(sequence, &task(id), &record, finished, &mut self.0);
+        log_record::encode_change(
+            sequence,
+            ChangedTask { task: &task(id), record: &record, listing: None },
+            finished,
+            &mut self.0,
+        );
         self
     }
 
@@ -109,9 +120,9 @@ fn counts(recovered: &Recovered) -> (Finishes, Finishes) {
 }
 
 fn tasks(recovered: &Recovered) -> Vec<(String, i64)> {
-    let tasks = recovered.records.values().flatten();
+    let tasks = recovered.tasks.values().flatten();
     let mut tasks: Vec<_> =
-        tasks.map(|(id, record)| (id.to_string(), record.enqueued().micros())).collect();
+        tasks.map(|(id, record)| (id.to_string(), record.record.enqueued().micros())).collect();
     tasks.sort();
     tasks
 }
@@ -282,7 +293,12 @@ fn a_name_that_was_taken_is_passed_over_and_nothing_is_missing() {
 fn what_no_exporter_can_have_written_is_damage() {
     let mut file = TestFile::journal(0);
     let record = TaskRecord::new(Timestamp::from_micros(-5));
-    log_record::encode_change(0, &task("a"), &record, None, &mut file.0);
+    log_record::encode_change(
+        0,
+        ChangedTask { task: &task("a"), record: &record, listing: None },
+        None,
+        &mut file.0,
+    );
     let recovered = read(None, &[(0, file)]);
-    assert!(recovered.lost > 0 && recovered.records.is_empty());
+    assert!(recovered.lost > 0 && recovered.tasks.is_empty());
 }

@@ -8,7 +8,7 @@ use std::thread;
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::record::TaskRecord;
 use aitask_exporter::storage::frame;
-use aitask_exporter::storage::log_record::{self, LogRecord};
+use aitask_exporter::storage::log_record::{self, ChangedTask, LogRecord};
 use aitask_exporter::task::{Task, TaskCommon};
 
 use super::{config, finished, finishing, flags, kill, newest_journal};
@@ -244,8 +244,11 @@ fn what_no_exporter_can_have_written_is_not_shown() {
         let mut frames = Vec::new();
         log_record::encode_change(
             number,
-            &task,
-            &TaskRecord::new(Timestamp::from_micros(i64::MAX)),
+            ChangedTask {
+                task: &task,
+                record: &TaskRecord::new(Timestamp::from_micros(i64::MAX)),
+                listing: None,
+            },
             None,
             &mut frames,
         );

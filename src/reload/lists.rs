@@ -1,0 +1,132 @@
+//! Lists of sources, applied to the configuration in force. A reload and a list never overlap.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::{ConfigManager, ReloadError};
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::storage::Storage;
+use crate::store::{ListingChange, SaveChange, Store, StoreConfig, TaskChanges};
+use crate::task::Task;
+
+/// Time between two looks for tasks that no source names and whose time has come.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Number of changes at once from which the storage writes all tasks, rather than each change. Its
+/// queue holds twice as many.
+const MAX_SAVED_ONE_BY_ONE: usize = 50_000;
+
+impl ConfigManager {
+    /// Applies providers, sources and tasks of a configuration to the store. What a start finds is
+    /// saved as a whole, and so is what a removed provider leaves behind.
+    pub(super) async fn apply_config(
+        &self,
+        config: &Arc<Config>,
+        tasks: Vec<Task>,
+        save_all: bool,
+    ) -> Result<Vec<TaskChanges>, ReloadError> {
+        let config = Arc::clone(config);
+        self.change_tasks(save_all, move |store, save| {
+            store.apply_config(&StoreConfig::of(&config), tasks, save)
+        })
+        .await
+    }
+
+    /// Applies the list of a source, which its key names. `times` are the times of enqueueing as the
+    /// source gives them: none, or one for each task. Returns the number of tasks that `max_tasks`
+    /// leaves out, by provider.
+    ///
+    /// # Errors
+    /// Fails when the process is ending.
+    pub async fn apply_list(
+        &self,
+        key: Arc<str>,
+        tasks: Vec<Task>,
+        times: Vec<Option<Timestamp>>,
+    ) -> Result<u64, ReloadError> {
+        let _swapping = self.swapping.lock().await;
+        if !self.has_source(&key) {
+            return Ok(0);
+        }
+        let changes = self
+            .change_tasks(false, move |store, save| store.apply_list(&key, tasks, &times, save))
+            .await?;
+        let over_limit = changes.iter().map(|changes| changes.over_limit).sum();
+        self.update_workers(changes).await;
+        Ok(over_limit)
+    }
+
+    /// Notes that a source has the same list as before.
+    pub async fn confirm_list(&self, key: &str) {
+        let _swapping = self.swapping.lock().await;
+        if self.has_source(key) {
+            self.store.confirm_list(key);
+        }
+    }
+
+    /// Drops tasks that no source names when their time has come. Never returns.
+    pub async fn sweep_unlisted(&self) {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            let _swapping = self.swapping.lock().await;
+            match self.change_tasks(false, |store, save| store.sweep(save)).await {
+                Ok(changes) => self.update_workers(changes).await,
+                Err(error) => tracing::error!(%error, "cannot look for tasks to drop"),
+            }
+        }
+    }
+
+    /// Reports whether the configuration in force has a source with this key.
+    fn has_source(&self, key: &str) -> bool {
+        StoreConfig::of(&self.config()).sources.iter().any(|source| *source.key == *key)
+    }
+
+    /// Changes the tasks of the store on a thread where that may take long: with a million tasks it
+    /// does. The storage gets each change, or a snapshot afterwards: of many changes, and if
+    /// `save_all`.
+    async fn change_tasks<T: Send + 'static>(
+        &self,
+        save_all: bool,
+        change: impl FnOnce(&Store, &SaveChange<'_>) -> T + Send + 'static,
+    ) -> Result<T, ReloadError> {
+        let (store, storage) = (Arc::clone(&self.store), self.context.storage.clone());
+        let work = move || {
+            let saved = Cell::new(0_usize);
+            let result = change(&store, &|change| {
+                saved.set(saved.get() + 1);
+                if !save_all && saved.get() <= MAX_SAVED_ONE_BY_ONE {
+                    save(storage.as_deref(), change, &store);
+                }
+            });
+            if let Some(storage) = &storage
+                && (save_all || saved.get() > MAX_SAVED_ONE_BY_ONE)
+            {
+                storage.compact();
+            }
+            result
+        };
+        let changed = tokio::task::spawn_blocking(work).await;
+        changed.map_err(|error| ReloadError::Internal(error.to_string()))
+    }
+
+    /// Gives each worker the changes of its tasks, and counts those that were lost.
+    async fn update_workers(&self, changes: Vec<TaskChanges>) {
+        let workers = self.workers.read().clone().unwrap_or_default();
+        let updates = changes.into_iter().filter_map(|changes| {
+            let name = &changes.tasks.name;
+            self.context.telemetry.provider(name).count_lost(changes.lost);
+            let worker = Arc::clone(&workers.get(name)?.worker);
+            (!changes.is_empty()).then_some(async move { worker.change_tasks(changes).await })
+        });
+        join_all(updates.collect::<Vec<_>>()).await;
+    }
+}
+
+fn save(storage: Option<&Storage>, change: ListingChange<'_>, store: &Store) {
+    if let Some(storage) = storage {
+        storage.save_listing(change, store);
+    }
+}

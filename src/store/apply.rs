@@ -1,0 +1,368 @@
+//! Configurations and lists of sources, applied to the tasks of all providers. Calls must not overlap:
+//! the changes, which take a while to find with a million tasks, are found without a lock.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::RwLockReadGuard;
+
+use super::lists::{FirstPolls, ListContext, ListDiff, ListOutcome, ListedTasks};
+use super::provider_tasks::ProviderTasks;
+use super::sources::{CONFIG, ListTiming, SourceRegistry, SourceSettings};
+use super::{ListingChange, Store, TaskChanges};
+use crate::clock::Timestamp;
+use crate::config::{Config, Provider};
+use crate::listing::{Claim, Listing, SourceId};
+use crate::record::{TaskRecord, TrackedTask};
+use crate::task::{Labels, Task, TaskCommon};
+
+/// Shortest time from a change of the configuration to the departure of a task that no source names:
+/// what was due while the exporter did not run is polled once more before.
+const DEPARTURE_GRACE: Duration = Duration::from_secs(60);
+
+/// The interval of `task_files`, which have none: how long before a reload a task of the files may
+/// have come.
+const CONFIG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The part of a configuration that the life of tasks depends on.
+#[derive(Clone, Debug)]
+pub struct StoreConfig<'c> {
+    /// The providers.
+    pub providers: &'c [Arc<Provider>],
+    /// Settings of `tasks` and `task_files`.
+    pub config: SourceSettings,
+    /// The other sources, in their order of precedence.
+    pub sources: Vec<SourceSettings>,
+    /// Maximum number of tasks of all providers.
+    pub max_tasks: usize,
+}
+
+impl<'c> StoreConfig<'c> {
+    /// Returns the part of a configuration that the life of tasks depends on.
+    pub fn of(config: &'c Config) -> Self {
+        Self {
+            providers: &config.providers,
+            config: SourceSettings {
+                key: CONFIG.into(),
+                keep_unlisted: Duration::from_secs(86_400),
+                refresh_interval: CONFIG_INTERVAL,
+            },
+            sources: Vec::new(),
+            max_tasks: config.max_tasks,
+        }
+    }
+}
+
+/// Tasks of an earlier process, by provider and task ID.
+pub type RecoveredTasks = HashMap<Arc<str>, HashMap<Arc<str>, RecoveredTask>>;
+
+/// A task of an earlier process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecoveredTask {
+    /// Its record.
+    pub record: TaskRecord,
+    /// Its listing; `None` if nothing but the configuration ever named it.
+    pub listing: Option<StoredListing>,
+}
+
+/// The listing of a task in a form that another process can read.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct StoredListing {
+    /// The keys of the sources that name the task, or named it before, and which of both is true.
+    pub sources: Vec<(Arc<str>, bool)>,
+    /// Time since which no source names the task.
+    pub unlisted_since: Option<Timestamp>,
+    /// The task's labels.
+    pub labels: Labels,
+    /// The task's params.
+    pub params: Labels,
+}
+
+impl StoredListing {
+    /// Reports whether the configuration names the task, and no other source ever did.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.sources.as_slice(), [(key, true)] if **key == *CONFIG)
+    }
+}
+
+/// Saves a change before it is visible.
+pub type SaveChange<'s> = dyn Fn(ListingChange<'_>) + 's;
+
+impl Store {
+    /// Sets the tasks of an earlier process, which the next configuration starts with.
+    pub fn set_recovered(&self, recovered: RecoveredTasks) {
+        *self.recovered.lock() = recovered;
+    }
+
+    /// Returns the key of a source: mechanism and name, or `config`.
+    pub fn source_key(&self, source: SourceId) -> Arc<str> {
+        self.sources.read_recursive().key(source)
+    }
+
+    /// Returns a task's listing as another process can read it.
+    pub fn stored_listing(&self, tracked: &TrackedTask) -> StoredListing {
+        // A change is saved while the registry is locked.
+        let registry = self.sources.read_recursive();
+        let sources = tracked.listing.sources();
+        let sources = sources.map(|(source, is_current)| (registry.key(source), is_current));
+        StoredListing {
+            sources: sources.collect(),
+            unlisted_since: tracked.listing.unlisted_since(),
+            labels: Arc::clone(&tracked.task.common.labels),
+            params: Arc::clone(&tracked.task.common.params),
+        }
+    }
+
+    /// Applies the providers, sources and tasks of a configuration, and calls `save` with every change
+    /// of a task before it is visible. Tasks that stay keep their record and slot.
+    pub fn apply_config(
+        &self,
+        config: &StoreConfig<'_>,
+        tasks: Vec<Task>,
+        save: &SaveChange<'_>,
+    ) -> Vec<TaskChanges> {
+        let now = self.clock.now();
+        self.max_tasks.store(config.max_tasks, Ordering::Relaxed);
+        let left = self.sources.write().configure(&config.config, &config.sources);
+        let mut recovered = std::mem::take(&mut *self.recovered.lock());
+        let known = self.providers();
+        let by_name: HashMap<_, _> = known.iter().map(|known| (&*known.name, known)).collect();
+        let of = |provider: &Arc<Provider>| match by_name.get(&*provider.name) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let name = Arc::clone(&provider.name);
+                Arc::new(ProviderTasks::new(name, self.clock, provider.limits.clone()))
+            }
+        };
+        let all: Vec<_> = config.providers.iter().map(of).collect();
+        let mut records = self.restore(&all, &mut recovered, now);
+        let timing = self.sources.write().begin_list(SourceId::CONFIG, !tasks.is_empty(), now);
+        let diffs = diffs(&all, SourceId::CONFIG, by_provider(tasks, &[]));
+        let registry = self.sources.read();
+        let mut current = self.providers.write();
+        for (tasks, provider) in all.iter().zip(config.providers) {
+            tasks.configure(provider, now + DEPARTURE_GRACE, &registry);
+        }
+        let mut context = self.context(SourceId::CONFIG, timing, &all, &diffs, &registry, save);
+        let outcomes = apply(&all, diffs, &mut records, &mut context);
+        let kept = |tasks: &Arc<ProviderTasks>| all.iter().any(|kept| Arc::ptr_eq(kept, tasks));
+        let removed: Vec<_> = current.iter().filter(|tasks| !kept(tasks)).cloned().collect();
+        current.clone_from(&all);
+        drop(current);
+        for tasks in removed {
+            tasks.clear();
+        }
+        let mut outcomes = outcomes;
+        // Sources of earlier lives, and those that have left the configuration, name nothing.
+        for source in registry.unconfigured().into_iter().chain(left) {
+            context.source = source;
+            let diffs = diffs_of_nothing(&all, source);
+            merge(&mut outcomes, apply(&all, diffs, &mut Records::new(), &mut context));
+        }
+        self.keep_dormant(&all, records, save);
+        all.into_iter()
+            .zip(outcomes)
+            .map(|(tasks, outcome)| TaskChanges::new(tasks, outcome))
+            .collect()
+    }
+
+    /// Applies a list of a source, and calls `save` with every change of a task before it is visible.
+    /// `times` are the times of enqueueing as the source gives them: none, or one for each task. Tasks
+    /// of providers that the configuration does not have are left out.
+    pub fn apply_list(
+        &self,
+        key: &str,
+        tasks: Vec<Task>,
+        times: &[Option<Timestamp>],
+        save: &SaveChange<'_>,
+    ) -> Vec<TaskChanges> {
+        let now = self.clock.now();
+        let (source, timing) = {
+            let mut registry = self.sources.write();
+            let source = registry.number(key.into());
+            (source, registry.begin_list(source, !tasks.is_empty(), now))
+        };
+        let all = self.providers();
+        let diffs = diffs(&all, source, by_provider(tasks, times));
+        let registry = self.sources.read();
+        let mut context = self.context(source, timing, &all, &diffs, &registry, save);
+        let outcomes = apply(&all, diffs, &mut Records::new(), &mut context);
+        all.into_iter()
+            .zip(outcomes)
+            .map(|(tasks, outcome)| TaskChanges::new(tasks, outcome))
+            .collect()
+    }
+
+    /// Notes that a source gives the same list as before.
+    pub fn confirm_list(&self, key: &str) {
+        let (now, mut registry) = (self.clock.now(), self.sources.write());
+        let source = registry.number(key.into());
+        registry.begin_list(source, false, now);
+    }
+
+    /// Removes the tasks that no source names and whose time has come, and calls `save` with each.
+    pub fn sweep(&self, save: &SaveChange<'_>) -> Vec<TaskChanges> {
+        let all = self.providers();
+        let registry = self.sources.read();
+        let timing = ListTiming { is_first: true, newness: None };
+        let context = self.context(SourceId::CONFIG, timing, &all, &[], &registry, save);
+        // A list writer must not fill the memory with tasks that come and go.
+        let max_dormant = self.max_tasks.load(Ordering::Relaxed);
+        let swept = all.into_iter().map(|tasks| tasks.sweep(max_dormant, &context));
+        swept.filter(|changes| !changes.removed.is_empty() || changes.lost > 0).collect()
+    }
+
+    fn context<'c>(
+        &self,
+        source: SourceId,
+        timing: ListTiming,
+        all: &[Arc<ProviderTasks>],
+        diffs: &[ListDiff],
+        registry: &'c RwLockReadGuard<'_, SourceRegistry>,
+        save: &'c SaveChange<'_>,
+    ) -> ListContext<'c> {
+        let followed: usize = all.iter().map(|tasks| tasks.count()).sum();
+        let new: usize = diffs.iter().map(ListDiff::new_tasks).sum();
+        ListContext {
+            source,
+            now: self.clock.now(),
+            timing,
+            registry,
+            room: self.max_tasks.load(Ordering::Relaxed).saturating_sub(followed),
+            save,
+            first_polls: FirstPolls::new(timing, new),
+        }
+    }
+
+    /// Restores the tasks of an earlier process that sources named. Returns the records of the others.
+    fn restore(
+        &self,
+        all: &[Arc<ProviderTasks>],
+        recovered: &mut RecoveredTasks,
+        now: Timestamp,
+    ) -> Records {
+        let mut registry = self.sources.write();
+        let mut records = Records::new();
+        let mut commons = HashMap::new();
+        for tasks in all {
+            let Some(recovered) = recovered.remove(&*tasks.name) else { continue };
+            let of_provider = records.entry(Arc::clone(&tasks.name)).or_default();
+            tasks.restore(recovered.into_iter().filter_map(
+                |(id, RecoveredTask { record, listing })| {
+                    let Some(stored) = listing else {
+                        of_provider.insert(id, record);
+                        return None;
+                    };
+                    let StoredListing { sources, unlisted_since, labels, params } = stored;
+                    let provider = Arc::clone(&tasks.name);
+                    let common = TaskCommon { provider, labels, params };
+                    let common = commons.entry(common.clone()).or_insert_with(|| Arc::new(common));
+                    let claims = sources.into_iter().map(|(key, is_current)| Claim {
+                        source: registry.number(key),
+                        is_current,
+                        common: Arc::clone(common),
+                        enqueue_time: None,
+                    });
+                    let claims: Vec<_> = claims.collect();
+                    let is_listed = claims.iter().any(|claim| claim.is_current);
+                    let since = (!is_listed).then(|| unlisted_since.unwrap_or(now));
+                    let task = Task { id: (&*id).into(), common: Arc::clone(common) };
+                    Some(TrackedTask { task, record, listing: Listing::restore(claims, since) })
+                },
+            ));
+        }
+        drop(registry);
+        records
+    }
+
+    /// Keeps the records of configured tasks of an earlier process that the configuration no longer
+    /// names, in case they come back.
+    fn keep_dormant(&self, all: &[Arc<ProviderTasks>], records: Records, save: &SaveChange<'_>) {
+        let now = self.clock.now();
+        for tasks in all {
+            let Some(records) = records.get(&tasks.name) else { continue };
+            let none = Labels::default();
+            let (labels, params, provider) = (none.clone(), none, Arc::clone(&tasks.name));
+            let common = Arc::new(TaskCommon { provider, labels, params });
+            tasks.restore(records.iter().map(|(id, record)| {
+                let claim = Claim {
+                    source: SourceId::CONFIG,
+                    is_current: false,
+                    common: Arc::clone(&common),
+                    enqueue_time: None,
+                };
+                let task = Task { id: (&**id).into(), common: Arc::clone(&common) };
+                let listing = Listing::restore(vec![claim], Some(now));
+                let tracked = TrackedTask { task, record: record.clone(), listing };
+                save(ListingChange::Saved(&tracked));
+                tracked
+            }));
+        }
+    }
+}
+
+/// Records of tasks by provider and ID.
+type Records = HashMap<Arc<str>, HashMap<Arc<str>, TaskRecord>>;
+
+/// Divides a list by provider.
+fn by_provider(tasks: Vec<Task>, times: &[Option<Timestamp>]) -> HashMap<Arc<str>, ListedTasks> {
+    let mut listed: HashMap<Arc<str>, ListedTasks> = HashMap::new();
+    for (index, task) in tasks.into_iter().enumerate() {
+        if !listed.contains_key(&task.common.provider) {
+            listed.insert(Arc::clone(&task.common.provider), ListedTasks::default());
+        }
+        if let Some(listed) = listed.get_mut(&task.common.provider) {
+            listed.tasks.push(task);
+            if !times.is_empty() {
+                listed.enqueue_times.push(times.get(index).copied().flatten());
+            }
+        }
+    }
+    listed
+}
+
+fn diffs(
+    all: &[Arc<ProviderTasks>],
+    source: SourceId,
+    mut listed: HashMap<Arc<str>, ListedTasks>,
+) -> Vec<ListDiff> {
+    let diff = |tasks: &Arc<ProviderTasks>| {
+        tasks.diff(source, listed.remove(&tasks.name).unwrap_or_default())
+    };
+    all.iter().map(diff).collect()
+}
+
+/// Returns the differences that a source makes which names nothing.
+fn diffs_of_nothing(all: &[Arc<ProviderTasks>], source: SourceId) -> Vec<ListDiff> {
+    diffs(all, source, HashMap::new())
+}
+
+/// Applies one difference for each provider: first what leaves, which makes room.
+fn apply(
+    all: &[Arc<ProviderTasks>],
+    mut diffs: Vec<ListDiff>,
+    records: &mut Records,
+    context: &mut ListContext<'_>,
+) -> Vec<ListOutcome> {
+    let mut outcomes: Vec<_> = all.iter().map(|_| ListOutcome::default()).collect();
+    for ((tasks, diff), outcome) in all.iter().zip(&mut diffs).zip(&mut outcomes) {
+        tasks.apply_departures(diff, context, outcome);
+    }
+    for ((tasks, diff), outcome) in all.iter().zip(diffs).zip(&mut outcomes) {
+        let records = records.entry(Arc::clone(&tasks.name)).or_default();
+        tasks.apply_arrivals(diff, records, context, outcome);
+    }
+    outcomes
+}
+
+fn merge(outcomes: &mut [ListOutcome], more: Vec<ListOutcome>) {
+    for (outcome, more) in outcomes.iter_mut().zip(more) {
+        outcome.removed.extend(more.removed);
+        outcome.added.extend(more.added);
+        outcome.changed.extend(more.changed);
+        outcome.over_limit += more.over_limit;
+        outcome.lost += more.lost;
+    }
+}

@@ -1,0 +1,445 @@
+//! The lists of sources, applied to the table of a provider: what comes, what stays, what leaves.
+
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::row_set::RowSet;
+use super::sources::{ListTiming, SourceRegistry};
+use super::table::{Partition, TaskTable};
+use super::{FirstPoll, ListingChange, PollTarget, Slot};
+use crate::clock::Timestamp;
+use crate::listing::{Claim, Listing, SourceId};
+use crate::record::{TaskRecord, TrackedTask};
+use crate::task::Task;
+
+/// Number of new tasks of a list that are polled at once, not at their places in the interval: a
+/// list of many new tasks is rather the first of an application than work that was just submitted.
+const MAX_POLLED_AT_ONCE: usize = 1_000;
+/// Number of new tasks up to which all are polled at the same time; more are spread over a second.
+const MAX_POLLED_TOGETHER: usize = 16;
+
+/// Number of entries of a list that are handled while the table is locked.
+const PART: usize = 1_024;
+
+/// The tasks of one provider that a source names; no ID twice.
+#[derive(Clone, Debug, Default)]
+pub struct ListedTasks {
+    /// The tasks, with the properties that the source gives them.
+    pub tasks: Vec<Task>,
+    /// Their times of enqueueing as the source gives them: none at all, or one entry for each task.
+    pub enqueue_times: Vec<Option<Timestamp>>,
+}
+
+/// The difference between a list and the table, by row.
+#[derive(Debug, Default)]
+pub struct ListDiff {
+    /// Known tasks whose claim by the source is new or another one.
+    claimed: Vec<(u32, Task, Option<Timestamp>)>,
+    /// Unknown tasks.
+    added: Vec<(Task, Option<Timestamp>)>,
+    /// Rows that the source no longer names.
+    left: Vec<u32>,
+}
+
+/// The circumstances in which a list is applied.
+pub struct ListContext<'c> {
+    /// The source.
+    pub source: SourceId,
+    /// The time.
+    pub now: Timestamp,
+    /// The way in which new tasks are taken in.
+    pub timing: ListTiming,
+    /// The registry of sources.
+    pub registry: &'c SourceRegistry,
+    /// Number of tasks that may be added before `max_tasks` of all providers is reached.
+    pub room: usize,
+    /// Called with every change before it is visible.
+    pub save: &'c dyn Fn(ListingChange<'_>),
+    /// The first polls of new tasks.
+    pub first_polls: FirstPolls,
+}
+
+/// The first polls of the new tasks of a list.
+#[derive(Clone, Copy, Debug)]
+pub struct FirstPolls {
+    left: usize,
+    range: Duration,
+}
+
+/// The changes that a list made to a table.
+#[derive(Debug, Default)]
+pub struct ListOutcome {
+    /// Slots of tasks that are no longer followed.
+    pub removed: Vec<Slot>,
+    /// Tasks to poll from now on.
+    pub added: Vec<PollTarget>,
+    /// Tasks whose labels or params changed.
+    pub changed: Vec<PollTarget>,
+    /// Number of tasks that `max_tasks` leaves out.
+    pub over_limit: u64,
+    /// Number of tasks that were dropped before their end was seen.
+    pub lost: u64,
+}
+
+impl ListedTasks {
+    /// Returns the tasks with their times of enqueueing.
+    fn into_entries(self) -> impl Iterator<Item = (Task, Option<Timestamp>)> {
+        let times = self.enqueue_times.into_iter().chain(std::iter::repeat(None));
+        self.tasks.into_iter().zip(times)
+    }
+}
+
+impl ListDiff {
+    /// Returns the number of changes.
+    pub fn count(&self) -> usize {
+        self.claimed.len() + self.added.len() + self.left.len()
+    }
+
+    /// Returns the number of tasks that are unknown.
+    pub fn new_tasks(&self) -> usize {
+        self.added.len()
+    }
+
+    /// Compares a part of a list with the table, and adds the rows that it names to `named`.
+    fn compare(
+        &mut self,
+        table: &TaskTable,
+        source: SourceId,
+        entries: impl Iterator<Item = (Task, Option<Timestamp>)>,
+        named: &mut RowSet,
+    ) {
+        let members = table.members.get(&source);
+        for (task, time) in entries {
+            let Some(row) = table.find(&task.id) else {
+                self.added.push((task, time));
+                continue;
+            };
+            named.insert(row);
+            let is_known = members.is_some_and(|members| members.contains(row))
+                && table.at(row).is_some_and(|tracked| is_same(tracked, source, &task, time));
+            if !is_known {
+                self.claimed.push((row, task, time));
+            }
+        }
+    }
+
+    /// Compares a list with the table: `lock` is called again and again, so that polls of the same
+    /// provider wait for no more than a part of the comparison.
+    pub fn of<T: Deref<Target = TaskTable>>(
+        lock: impl Fn() -> T,
+        source: SourceId,
+        tasks: ListedTasks,
+    ) -> Self {
+        let (mut diff, mut named) = (Self::default(), RowSet::default());
+        let mut entries = tasks.into_entries().peekable();
+        while entries.peek().is_some() {
+            diff.compare(&lock(), source, entries.by_ref().take(PART), &mut named);
+        }
+        let table = lock();
+        let members = table.members.get(&source);
+        diff.left = members.map(|rows| rows.without(&named).collect()).unwrap_or_default();
+        diff
+    }
+}
+
+/// Applies what has left. `lock` is called again and again, so that polls of the same provider wait
+/// for no more than a part of the changes.
+pub fn apply_departures<T: DerefMut<Target = TaskTable>>(
+    lock: impl Fn() -> T,
+    diff: &mut ListDiff,
+    context: &mut ListContext<'_>,
+    outcome: &mut ListOutcome,
+) {
+    for part in std::mem::take(&mut diff.left).chunks(PART) {
+        let mut table = lock();
+        part.iter().for_each(|row| table.leave(*row, context, outcome));
+    }
+}
+
+/// Applies what has come or changed, in the same way. Records of added tasks come from `recovered`,
+/// if it has them.
+pub fn apply_arrivals<T: DerefMut<Target = TaskTable>>(
+    lock: impl Fn() -> T,
+    diff: ListDiff,
+    recovered: &mut HashMap<Arc<str>, TaskRecord>,
+    context: &mut ListContext<'_>,
+    outcome: &mut ListOutcome,
+) {
+    let ListDiff { claimed, added, .. } = diff;
+    let mut claimed = claimed.into_iter();
+    while claimed.len() > 0 {
+        let mut table = lock();
+        for (row, task, time) in claimed.by_ref().take(PART) {
+            table.claim(row, &task, time, context, outcome);
+        }
+    }
+    // In the order of the list, which is then the order in /metrics.
+    let mut added = added.into_iter();
+    lock().reserve(added.len());
+    while added.len() > 0 {
+        let mut table = lock();
+        for (task, time) in added.by_ref().take(PART) {
+            let record = recovered.remove(&*task.id);
+            table.come(task, time, record, context, outcome);
+        }
+    }
+}
+
+/// Reports whether a source says the same of a task as before.
+fn is_same(tracked: &TrackedTask, source: SourceId, task: &Task, time: Option<Timestamp>) -> bool {
+    let claim =
+        Claim { source, is_current: true, common: Arc::clone(&task.common), enqueue_time: time };
+    tracked.listing.has(&claim, &tracked.task.common) && !tracked.lacks_source_time(time)
+}
+
+impl FirstPolls {
+    /// Returns the first polls of the new tasks of a list, of which there are `count`.
+    pub fn new(timing: ListTiming, count: usize) -> Self {
+        let left = if timing.is_first { 0 } else { MAX_POLLED_AT_ONCE };
+        let is_many = count > MAX_POLLED_TOGETHER;
+        Self { left, range: Duration::from_secs(u64::from(is_many)) }
+    }
+
+    /// Returns the time of the first poll of a new task.
+    fn next(&mut self, target: PollTarget) -> PollTarget {
+        let Some(left) = self.left.checked_sub(1) else { return target };
+        self.left = left;
+        let micros = u64::try_from(self.range.as_micros()).unwrap_or_default();
+        let delay = Duration::from_micros(target.hash.checked_rem(micros).unwrap_or_default());
+        PollTarget { first_poll: FirstPoll::After(delay), ..target }
+    }
+}
+
+impl TaskTable {
+    /// Takes in a task that a source names and that is unknown; its record is `recovered`, if there is
+    /// one.
+    fn come(
+        &mut self,
+        task: Task,
+        time: Option<Timestamp>,
+        recovered: Option<TaskRecord>,
+        context: &mut ListContext<'_>,
+        outcome: &mut ListOutcome,
+    ) {
+        if !self.has_room(context) {
+            outcome.over_limit += 1;
+            return;
+        }
+        let newness = context.timing.newness.filter(|_| recovered.is_none());
+        let mut record = recovered.unwrap_or_else(|| TaskRecord::new(context.now));
+        self.vocabulary.limit_record(&mut record);
+        record.set_source_time(time);
+        if let Some(newness) = newness {
+            record.set_newness(newness);
+        }
+        let listing = Listing::One(context.source);
+        let tracked = TrackedTask { task, record, listing };
+        (context.save)(ListingChange::Saved(&tracked));
+        let partition = if tracked.is_final() { Partition::Retained } else { Partition::Open };
+        let Some(row) = self.add(partition, tracked) else { return };
+        self.members.entry(context.source).or_default().insert(row);
+        context.room -= 1;
+        if partition == Partition::Open {
+            let target = self.target(row).map(|target| context.first_polls.next(target));
+            outcome.added.extend(target);
+        }
+    }
+
+    /// Notes that a source names a known task.
+    fn claim(
+        &mut self,
+        row: u32,
+        task: &Task,
+        time: Option<Timestamp>,
+        context: &mut ListContext<'_>,
+        outcome: &mut ListOutcome,
+    ) {
+        let Some(before) = self.partition(row) else { return };
+        let is_dormant = before == Partition::Dormant;
+        if is_dormant && !self.has_room(context) {
+            outcome.over_limit += 1;
+            return;
+        }
+        let (source, common) = (context.source, Arc::clone(&task.common));
+        let claim = Claim { source, is_current: true, common, enqueue_time: time };
+        let rank = |source| context.registry.rank(source);
+        let changed = self.update(row, |tracked| {
+            let was_listed = tracked.listing.is_listed();
+            let first = tracked.listing.claim(claim, &tracked.task.common, rank);
+            (adopt(tracked, first), was_listed)
+        });
+        let Some((has_changed, was_listed)) = changed else { return };
+        self.members.entry(source).or_default().insert(row);
+        if before == Partition::Open && !was_listed {
+            self.unlisted -= 1;
+        }
+        if is_dormant {
+            context.room -= 1;
+            if let Some(partition) = self.at(row).map(|tracked| self.partition_for(tracked)) {
+                self.move_to(row, partition);
+            }
+        }
+        self.save(row, context);
+        let target = self.target(row);
+        if is_dormant && self.partition(row) == Some(Partition::Open) {
+            outcome.added.extend(target.map(|target| context.first_polls.next(target)));
+        } else if has_changed {
+            outcome.changed.extend(target);
+        }
+    }
+
+    /// Notes that a source no longer names a task.
+    fn leave(&mut self, row: u32, context: &mut ListContext<'_>, outcome: &mut ListOutcome) {
+        let count = self.count();
+        self.end_claim(row, context, outcome);
+        context.room += count - self.count();
+    }
+
+    fn end_claim(&mut self, row: u32, context: &ListContext<'_>, outcome: &mut ListOutcome) {
+        let Some(partition) = self.partition(row) else { return };
+        let (source, now, registry) = (context.source, context.now, context.registry);
+        let left = self.update(row, |tracked| {
+            let common = Arc::clone(&tracked.task.common);
+            let rank = |source| registry.rank(source);
+            match tracked.listing.leave(source, &common, now, rank) {
+                Some(first) => Some(adopt(tracked, first)),
+                None => None,
+            }
+        });
+        self.members.get_mut(&source).map(|rows| rows.remove(row));
+        match left {
+            None => return,
+            Some(Some(has_changed)) => {
+                self.save(row, context);
+                outcome.changed.extend(self.target(row).filter(|_| has_changed));
+                return;
+            }
+            Some(None) => {}
+        }
+        // No source names it any more.
+        let is_configured =
+            self.at(row).is_some_and(|tracked| tracked.listing.is_only_configured());
+        match partition {
+            Partition::Open if !is_configured => self.unlisted += 1,
+            Partition::Retained if !is_configured => {}
+            Partition::Open | Partition::Retained | Partition::Retired => {
+                outcome.removed.extend(self.slot(row));
+                self.move_to(row, Partition::Dormant);
+            }
+            Partition::Dormant => {}
+        }
+        self.save(row, context);
+        self.expire(row, context, outcome);
+    }
+
+    /// Removes a task that no source names if its time has come; else notes when it will.
+    fn expire(&mut self, row: u32, context: &ListContext<'_>, outcome: &mut ListOutcome) {
+        let Some(partition) = self.partition(row) else { return };
+        let Some((due, is_lost)) = self.departure(row, partition, context.registry) else { return };
+        if due > context.now {
+            return self.expiry.insert(due, row);
+        }
+        if let Some((slot, tracked)) = self.remove(row) {
+            (context.save)(ListingChange::Removed(&tracked.task));
+            outcome.lost += u64::from(is_lost);
+            outcome.removed.push(slot);
+        }
+    }
+
+    /// Returns when a task that no source names leaves, and whether it then counts as lost. `None`
+    /// for a task that a source names.
+    fn departure(
+        &self,
+        row: u32,
+        partition: Partition,
+        registry: &SourceRegistry,
+    ) -> Option<(Timestamp, bool)> {
+        let tracked = self.at(row)?;
+        let since = tracked.listing.unlisted_since()?;
+        let due = since + tracked.listing.longest(|source| registry.keep_unlisted(source));
+        Some(match partition {
+            Partition::Open if tracked.is_never_known() => (since, false),
+            Partition::Open => (due, true),
+            Partition::Retained => {
+                (due.max(tracked.last_changed() + self.limits.retain_finished), false)
+            }
+            Partition::Retired | Partition::Dormant => (due, false),
+        })
+    }
+
+    /// Removes the tasks that no source names and whose time has come, and the oldest dormant ones
+    /// if there are more than `max_dormant`.
+    pub fn sweep(&mut self, max_dormant: usize, context: &ListContext<'_>) -> ListOutcome {
+        let mut outcome = ListOutcome::default();
+        while let Some(row) = self.expiry.pop_due(context.now) {
+            self.expire(row, context, &mut outcome);
+        }
+        let excess = self.dormant.count().saturating_sub(max_dormant);
+        if excess > 0 {
+            let is_dormant = |row: &u32| self.partition(*row) == Some(Partition::Dormant);
+            let rows: Vec<_> = self.expiry.rows().filter(is_dormant).take(excess).collect();
+            for row in rows {
+                if let Some((_, tracked)) = self.remove(row) {
+                    (context.save)(ListingChange::Removed(&tracked.task));
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Notes again when the tasks that no source names are due to leave, but not before `earliest`.
+    pub fn reschedule_departures(&mut self, earliest: Timestamp, registry: &SourceRegistry) {
+        let rows: Vec<_> = self.expiry.rows().collect();
+        self.expiry.clear();
+        for row in rows {
+            let Some(partition) = self.partition(row) else { continue };
+            if let Some((due, _)) = self.departure(row, partition, registry) {
+                self.expiry.insert(due.max(earliest), row);
+            }
+        }
+    }
+
+    /// Restores a task of an earlier life.
+    pub fn restore(&mut self, mut tracked: TrackedTask) {
+        self.vocabulary.limit_record(&mut tracked.record);
+        let is_configured = tracked.listing.is_only_configured();
+        let is_listed = tracked.listing.is_listed();
+        let partition = match tracked.is_final() {
+            _ if is_configured && !is_listed => Partition::Dormant,
+            true => Partition::Retained,
+            false => Partition::Open,
+        };
+        let sources: Vec<_> = tracked.listing.sources().collect();
+        let Some(row) = self.add(partition, tracked) else { return };
+        for (source, is_current) in sources {
+            if is_current {
+                self.members.entry(source).or_default().insert(row);
+            }
+        }
+        if !is_listed {
+            self.expiry.insert(Timestamp::from_micros(0), row);
+        }
+    }
+
+    fn has_room(&self, context: &ListContext<'_>) -> bool {
+        context.room > 0 && self.limits.max_tasks.is_none_or(|most| self.count() < most)
+    }
+
+    fn save(&self, row: u32, context: &ListContext<'_>) {
+        if let Some(tracked) = self.at(row) {
+            (context.save)(ListingChange::Saved(tracked));
+        }
+    }
+}
+
+/// Gives a task the properties of a claim. Returns true if they are others than before.
+fn adopt(tracked: &mut TrackedTask, claim: Claim) -> bool {
+    tracked.set_source_time(claim.enqueue_time);
+    let has_changed = *tracked.task.common != *claim.common;
+    if has_changed {
+        tracked.task.common = claim.common;
+    }
+    has_changed
+}

@@ -1,0 +1,150 @@
+//! The registry of the sources of tasks: their settings, and when each gave its last list.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::listing::SourceId;
+use crate::record::Newness;
+
+/// The key of the configuration.
+pub const CONFIG: &str = "config";
+
+/// The settings of a source that the life of its tasks depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceSettings {
+    /// Mechanism and name, with a slash between them: unique, and the same in every life.
+    pub key: Arc<str>,
+    /// Time for which a task is followed that the source no longer names.
+    pub keep_unlisted: Duration,
+    /// Time between two lists.
+    pub refresh_interval: Duration,
+}
+
+/// The registry of all sources of this life of the process.
+#[derive(Debug)]
+pub struct SourceRegistry {
+    /// The sources by number; the first is the configuration.
+    entries: Vec<SourceEntry>,
+    by_key: HashMap<Arc<str>, SourceId>,
+}
+
+#[derive(Debug)]
+struct SourceEntry {
+    settings: SourceSettings,
+    /// Position in the order of precedence; `None` if the configuration no longer has the source.
+    rank: Option<u32>,
+    /// Time of the last list in this life.
+    last_list: Option<Timestamp>,
+    /// True if a list of this life has named a task.
+    has_named_tasks: bool,
+}
+
+/// The way in which a list is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListTiming {
+    /// True if the source has given no list before in this life.
+    pub is_first: bool,
+    /// The knowledge about tasks that the list before did not have; `None` for a first list.
+    pub newness: Option<Newness>,
+}
+
+impl SourceRegistry {
+    /// Creates a registry of the configuration alone.
+    pub fn new() -> Self {
+        let mut registry = Self { entries: Vec::new(), by_key: HashMap::new() };
+        registry.number(CONFIG.into());
+        registry
+    }
+
+    /// Returns the number of the source with this key, which it gets if it has none.
+    pub fn number(&mut self, key: Arc<str>) -> SourceId {
+        if let Some(id) = self.by_key.get(&key) {
+            return *id;
+        }
+        let id = SourceId(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+        self.by_key.insert(Arc::clone(&key), id);
+        let (keep_unlisted, refresh_interval) = (Duration::ZERO, Duration::ZERO);
+        let settings = SourceSettings { key, keep_unlisted, refresh_interval };
+        let (rank, last_list, has_named_tasks) = (None, None, false);
+        self.entries.push(SourceEntry { settings, rank, last_list, has_named_tasks });
+        id
+    }
+
+    /// Applies the settings of `config`, and of the sources of a configuration in their order of
+    /// precedence. Sources that are not among them keep their settings, but give no more lists;
+    /// those of an earlier life get the settings of `config`. Returns the sources that have left.
+    pub fn configure(
+        &mut self,
+        config: &SourceSettings,
+        sources: &[SourceSettings],
+    ) -> Vec<SourceId> {
+        let before: Vec<_> = self.ids().filter(|id| self.is_configured(*id)).collect();
+        for entry in &mut self.entries {
+            let is_of_earlier_life = entry.rank.is_none() && entry.last_list.is_none();
+            if is_of_earlier_life && entry.settings.keep_unlisted.is_zero() {
+                entry.settings.keep_unlisted = config.keep_unlisted;
+            }
+            entry.rank = None;
+        }
+        for (rank, settings) in (0..).zip(std::iter::once(config).chain(sources)) {
+            let id = self.number(Arc::clone(&settings.key));
+            if let Some(entry) = self.entry_mut(id) {
+                (entry.settings, entry.rank) = (settings.clone(), Some(rank));
+            }
+        }
+        before.into_iter().filter(|id| !self.is_configured(*id)).collect()
+    }
+
+    /// Returns the sources of earlier lives that the configuration does not have.
+    pub fn unconfigured(&self) -> Vec<SourceId> {
+        self.ids().filter(|id| !self.is_configured(*id)).collect()
+    }
+
+    /// Returns the key of a source.
+    pub fn key(&self, id: SourceId) -> Arc<str> {
+        self.entry(id).map(|entry| Arc::clone(&entry.settings.key)).unwrap_or_default()
+    }
+
+    /// Returns the position of a source in the order of precedence.
+    pub fn rank(&self, id: SourceId) -> u32 {
+        self.entry(id).and_then(|entry| entry.rank).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the time for which a task is followed that the source no longer names.
+    pub fn keep_unlisted(&self, id: SourceId) -> Duration {
+        self.entry(id).map(|entry| entry.settings.keep_unlisted).unwrap_or_default()
+    }
+
+    /// Records that a source gives a list at `now`, which names tasks or none. Returns the way in
+    /// which the list is applied.
+    pub fn begin_list(&mut self, id: SourceId, names_tasks: bool, now: Timestamp) -> ListTiming {
+        let Some(entry) = self.entry_mut(id) else {
+            return ListTiming { is_first: true, newness: None };
+        };
+        let needs_time = !entry.has_named_tasks;
+        let interval = entry.settings.refresh_interval;
+        let since = entry.last_list.replace(now).map(|before| before - interval);
+        entry.has_named_tasks |= names_tasks;
+        let newness = since.map(|since| Newness { since, needs_time });
+        ListTiming { is_first: newness.is_none(), newness }
+    }
+
+    fn ids(&self) -> impl Iterator<Item = SourceId> + use<> {
+        let count = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        (0..count).map(SourceId)
+    }
+
+    fn is_configured(&self, id: SourceId) -> bool {
+        self.entry(id).is_some_and(|entry| entry.rank.is_some())
+    }
+
+    fn entry(&self, id: SourceId) -> Option<&SourceEntry> {
+        self.entries.get(super::to_index(id.0))
+    }
+
+    fn entry_mut(&mut self, id: SourceId) -> Option<&mut SourceEntry> {
+        self.entries.get_mut(super::to_index(id.0))
+    }
+}

@@ -4,6 +4,7 @@
 mod app;
 mod chance;
 mod coming;
+mod command;
 mod ends;
 mod failures;
 mod leaving;

@@ -18,13 +18,13 @@ fn written(exporter: &Exporter) -> u64 {
     io.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().parse().unwrap()
 }
 
-/// Waits until nothing is written any more.
+/// Waits until no more is written than what threads write to wake each other.
 fn settle(exporter: &Exporter) -> u64 {
     let mut before = written(exporter);
-    until("nothing is written any more", || {
+    until("little is written", || {
         std::thread::sleep(std::time::Duration::from_secs(2));
         let now = written(exporter);
-        std::mem::replace(&mut before, now) == now
+        now - std::mem::replace(&mut before, now) < 4_096
     });
     before
 }

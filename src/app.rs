@@ -228,6 +228,15 @@ fn spawn_background_tasks(
     signals: &mut Signals,
 ) -> Vec<JoinHandle<()>> {
     let mut tasks = vec![signals.reload(Arc::clone(reloads))];
+    let refreshing = Arc::clone(manager);
+    let refresh = move || Arc::clone(&refreshing).refresh_sources();
+    tasks.push(tokio::spawn(restart_on_panic("sources", refresh)));
+    let sweeping = Arc::clone(manager);
+    let sweep = move || {
+        let manager = Arc::clone(&sweeping);
+        async move { manager.sweep_unlisted().await }
+    };
+    tasks.push(tokio::spawn(restart_on_panic("departures", sweep)));
     if let Some(interval) = auto_reload {
         let (manager, reloads) = (Arc::clone(manager), Arc::clone(reloads));
         let follow = move || {

@@ -32,6 +32,8 @@ pub enum CliCommand {
     Simulate(SimulateFlags),
     /// Poll tasks now and print the request, the answer and the result of the mapping.
     Poll(PollFlags),
+    /// Ask the sources of tasks now and print the tasks that would be followed.
+    Discover(DiscoverFlags),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Print the completions for a shell.
@@ -160,6 +162,20 @@ pub struct PollFlags {
     pub log: LogFlags,
 }
 
+/// The flags of `discover`.
+#[derive(Args, Debug)]
+pub struct DiscoverFlags {
+    /// Name of the source to ask; all sources if it is absent.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// Configuration file.
+    #[arg(long = "config.file", value_name = "FILE", default_value = "aitask.yml")]
+    pub config_file: PathBuf,
+    /// Flags of the logging.
+    #[command(flatten)]
+    pub log: LogFlags,
+}
+
 /// The flags of the logging.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct LogFlags {
@@ -240,8 +256,16 @@ fn param(text: &str) -> Result<(String, String), &'static str> {
 }
 
 /// Paths of other endpoints.
-const TAKEN: [&str; 7] =
-    ["/tasks", "/api/v1/tasks", "/probe", "/config", "/-/reload", "/-/healthy", "/-/ready"];
+const TAKEN: [&str; 8] = [
+    "/tasks",
+    "/api/v1/tasks",
+    "/service-discovery",
+    "/probe",
+    "/config",
+    "/-/reload",
+    "/-/healthy",
+    "/-/ready",
+];
 
 fn telemetry_path(text: &str) -> Result<String, &'static str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);

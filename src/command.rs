@@ -1,5 +1,7 @@
 //! The commands and their exit codes: 0 success, 1 failure, 2 wrong usage or configuration.
 
+mod discover;
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -38,6 +40,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(CliCommand::Poll(flags)) => {
             logging::init(flags.log);
             poll(&flags)
+        }
+        Some(CliCommand::Discover(flags)) => {
+            logging::init(flags.log);
+            discover::discover(&flags)
         }
         Some(CliCommand::Schema) => print(&config::schema()),
         Some(CliCommand::Completions { shell }) => {

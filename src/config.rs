@@ -1,6 +1,8 @@
 //! The validated configuration: every value is valid by construction, mapping paths and request
 //! templates are parsed. [`load`] and its variants are the only way to get one.
 
+pub mod discovery;
+pub mod http_discovery;
 pub(crate) mod http_client;
 mod effective;
 mod load;
@@ -11,7 +13,8 @@ mod raw;
 pub(crate) mod read_yaml;
 mod schema;
 pub mod secret;
-mod task_glob;
+pub(crate) mod task_glob;
+pub(crate) mod task_rules;
 mod tasks;
 pub(crate) mod tls;
 mod validate;
@@ -29,11 +32,13 @@ use crate::duration;
 use crate::mapping::Mapping;
 use crate::request::Request;
 use crate::task::Task;
+use discovery::SourceConfig;
 pub use load::task_files::ConfigFiles;
 pub use load::{Input, ProviderDiagnostic, load, load_after, load_text, load_with};
 use privacy::MaskedHeaders;
 pub use schema::schema;
 use secret::Secret;
+pub use task_rules::LabelLimits;
 
 /// The content of one set of configuration files.
 #[derive(Debug)]
@@ -49,6 +54,12 @@ pub struct Loaded {
 pub struct Config {
     /// The providers in the order of the file.
     pub providers: Vec<Arc<Provider>>,
+    /// The sources of tasks: HTTP before files, each in the order of the file.
+    pub discovery: Vec<Arc<SourceConfig>>,
+    /// The limits of the labels of a task.
+    pub label_limits: LabelLimits,
+    /// Time for which an open task that no source lists any more is followed, where its sources set none.
+    pub keep_unlisted: Duration,
     /// The number of tasks beyond `max_tasks`.
     pub dropped_tasks: usize,
     /// The maximum number of tasks of all providers.
@@ -126,6 +137,8 @@ pub struct HttpClientConfig {
     pub proxy: Option<Proxy>,
     /// True if HTTP/2 is offered to servers of `https`.
     pub http2: bool,
+    /// Secrets in the URL, such as a token in its query.
+    pub url_secrets: Vec<Secret>,
 }
 
 impl HttpClientConfig {
@@ -325,12 +338,12 @@ pub(crate) struct GlobalSettings {
     pub limits: Limits,
     /// Maximum number of tasks that are polled.
     pub max_tasks: usize,
-    /// Maximum number of static labels of a task.
-    pub label_limit: usize,
-    /// Maximum length of a label's name, in bytes.
-    pub label_name_length_limit: usize,
-    /// Maximum length of a label's value, in bytes.
-    pub label_value_length_limit: usize,
+    /// The limits of the labels of a task.
+    #[serde(flatten)]
+    pub labels: LabelLimits,
+    /// Time for which an open task that no source lists any more is followed.
+    #[serde(serialize_with = "duration::serialize")]
+    pub keep_unlisted: Duration,
 }
 
 impl GlobalSettings {
@@ -338,8 +351,7 @@ impl GlobalSettings {
     pub const DEFAULT: Self = Self {
         limits: Limits::DEFAULT,
         max_tasks: 1_000_000,
-        label_limit: 30,
-        label_name_length_limit: 128,
-        label_value_length_limit: 1_024,
+        labels: LabelLimits::DEFAULT,
+        keep_unlisted: Duration::from_secs(86_400),
     };
 }

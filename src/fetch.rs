@@ -93,7 +93,7 @@ impl Fetcher {
     /// `timeout`, `tls`, `connect`, or `decode` for anything that is not HTTP. The meaning of a
     /// complete response is left to the mapping.
     pub async fn fetch(&self, request: &HttpRequest) -> Result<Fetched, Failure> {
-        self.client.fetch(request, self.client.timeout, self.body_limit).await
+        self.client.fetch(request, self.client.timeout, &|_, _| self.body_limit).await
     }
 
     /// Adds the cause to the description of a timeout, if it is the name server.

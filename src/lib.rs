@@ -39,6 +39,7 @@ pub mod storage;
 pub(crate) mod schedule;
 pub mod fetch;
 pub mod poll;
+pub mod discovery;
 pub mod exposition;
 pub mod reload;
 pub mod web;

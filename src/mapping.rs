@@ -4,7 +4,9 @@ mod compile;
 pub(crate) mod schema;
 mod extract;
 pub mod fields;
+pub mod list;
 mod observe;
+mod paths;
 mod repair;
 pub mod time;
 
@@ -17,8 +19,11 @@ use http::{HeaderMap, HeaderName};
 
 use crate::clock::Timestamp;
 use crate::observation::{PollOutcome, Reason, State};
+pub use extract::too_deep;
 use extract::{Extract, ExtractedTasks};
-use fields::{A_BOOLEAN, DelayFormat, FieldName, FieldValue, Fields, Paths, ProgressFormat};
+use fields::{A_BOOLEAN, DelayFormat, FieldName, FieldValue, Fields, ProgressFormat};
+pub use paths::MAX_DEPTH;
+use paths::Paths;
 use time::TimeFormat;
 
 /// Maximum number of characters of a value that an explanation shows.

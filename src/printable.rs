@@ -10,6 +10,18 @@ pub fn is_printable(c: char) -> bool {
     !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}') && !turns
 }
 
+/// Escapes the characters of a text from outside that are not printable.
+pub fn escape(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_printable(c) {
+            true => shown.push(c),
+            false => shown.extend(c.escape_default()),
+        }
+    }
+    shown
+}
+
 /// Reports whether a character is invisible, though it makes a text another one: those that Unicode
 /// calls default-ignorable (zero-width ones, marks of direction, soft hyphens, tags), fillers,
 /// separators of lines, and control characters other than tabs and line breaks.

@@ -1,6 +1,7 @@
 //! The configuration in force: it is read, validated and swapped as a whole, or not at all.
 
 mod lists;
+mod sources;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,12 +12,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use parking_lot::RwLock;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Timestamp;
 use crate::coalesce::Coalesced;
 use crate::config::{self, Config, ConfigFiles, Input, Loaded};
+use crate::discovery::status::SourceStatuses;
 use crate::fetch::resolver::Resolver;
 use crate::poll::worker::{Services, Worker};
 use crate::poll::{PollResult, ProbeError, ProviderClient};
@@ -74,6 +76,10 @@ pub struct ConfigManager {
     context: Services,
     /// The records of the tasks.
     pub store: Arc<Store>,
+    /// The status of each source of tasks.
+    pub sources: SourceStatuses,
+    /// Notified when the sources of a new configuration are in force.
+    sources_changed: Notify,
     config: RwLock<Arc<Config>>,
     /// Held during a swap, so that one follows the other.
     swapping: Mutex<()>,
@@ -121,6 +127,8 @@ impl ConfigManager {
             reading: SingleFlight::default(),
             checking: SingleFlight::default(),
             store,
+            sources: SourceStatuses::default(),
+            sources_changed: Notify::new(),
             config: RwLock::new(Arc::clone(&config)),
             swapping: Mutex::default(),
             workers: RwLock::new(Some(HashMap::new())),
@@ -236,12 +244,14 @@ impl ConfigManager {
         Arc::clone(&self.config.read())
     }
 
-    /// Reports whether each provider has been tried once, or its first poll is due later. Stays true.
+    /// Reports whether each provider has been tried once, or its first poll is due later, and each
+    /// source has been tried once. Stays true.
     pub fn is_ready(&self) -> bool {
         if !self.ready.load(Ordering::Relaxed) {
             let workers = self.workers.read();
             let mut running = workers.iter().flat_map(HashMap::values);
-            self.ready.store(running.all(|running| running.worker.is_settled()), Ordering::Relaxed);
+            let are_settled = running.all(|running| running.worker.is_settled());
+            self.ready.store(are_settled && self.are_sources_tried(), Ordering::Relaxed);
         }
         self.ready.load(Ordering::Relaxed)
     }
@@ -341,6 +351,7 @@ impl ConfigManager {
             self.context.telemetry.provider(&name).count_lost(lost);
         }
         let telemetry = &self.context.telemetry;
+        self.sources.apply(&config.discovery, telemetry);
         telemetry.tasks_over_limit(config.dropped_tasks.saturating_add(over_limit));
         telemetry.reload_succeeded(self.context.clock.now(), config.files.hash);
         for (glob, missing) in config.files.unmatched() {
@@ -355,6 +366,7 @@ impl ConfigManager {
             );
         }
         *self.config.write() = config;
+        self.sources_changed.notify_one();
         Ok(())
     }
 }

@@ -29,11 +29,11 @@ use crate::config::PerTaskSeries;
 use crate::observation::{PollOutcome, State};
 use crate::record::TrackedTask;
 use crate::task::Task;
-pub use apply::{RecoveredTask, RecoveredTasks, SaveChange, StoreConfig, StoredListing};
+pub use apply::{RecoveredTask, RecoveredTasks, SaveChange, StoreConfig, StoreList, StoredListing};
 use blocks::{Block, BlockList};
 use lists::ListOutcome;
 use provider_tasks::{ProviderSnapshot, ProviderTasks};
-use sources::SourceRegistry;
+use sources::{SourceKeys, SourceRegistry};
 
 /// A snapshot of everything that the exposition writes from the store.
 #[derive(Debug)]
@@ -187,6 +187,12 @@ impl Store {
         self.providers.read().iter().any(|provider| *provider.name == *name)
     }
 
+    /// Reports whether the task of `provider` with this ID is followed.
+    pub fn is_followed(&self, provider: &str, id: &str) -> bool {
+        let providers = self.providers.read();
+        providers.iter().find(|known| *known.name == *provider).is_some_and(|known| known.has(id))
+    }
+
     /// Returns the task of `provider` with this ID.
     pub fn find(&self, provider: &str, id: &str) -> Option<Task> {
         self.providers().iter().find(|known| *known.name == *provider)?.find(id)
@@ -218,6 +224,11 @@ impl Store {
         let providers = self.providers();
         let lists = providers.iter().filter(is_wanted).map(|provider| provider.list()).collect();
         (self.clock.now(), lists)
+    }
+
+    /// Returns the keys of the sources of tasks, which listings name by number.
+    pub fn source_keys(&self) -> SourceKeys {
+        self.sources.read().keys()
     }
 
     /// Returns a snapshot of all providers and of the tasks whose series are exported.

@@ -36,6 +36,12 @@ pub struct TaskCommon {
     pub params: Labels,
 }
 
+impl AsRef<Self> for Task {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl Task {
     /// Returns a hash of provider and ID that is the same in every run and on every machine: it places
     /// the task in the schedule.
@@ -157,15 +163,16 @@ impl TaskIndex {
     }
 
     /// Reserves memory for `more` tasks.
-    pub fn reserve(&mut self, more: usize, tasks: &[Task]) {
+    pub fn reserve<T: AsRef<Task>>(&mut self, more: usize, tasks: &[T]) {
         let Self { positions, state } = self;
-        positions.reserve(more, |position| hash_in(state, tasks.get(*position)));
+        positions.reserve(more, |position| hash_in(state, tasks.get(*position).map(T::as_ref)));
     }
 
     /// Returns the position of `task` in `tasks`.
-    pub fn find(&self, task: &Task, tasks: &[Task]) -> Option<usize> {
-        let is_it =
-            |position: &usize| tasks.get(*position).is_some_and(|other| is_same(task, other));
+    pub fn find<T: AsRef<Task>>(&self, task: &Task, tasks: &[T]) -> Option<usize> {
+        let is_it = |position: &usize| {
+            tasks.get(*position).is_some_and(|other| is_same(task, other.as_ref()))
+        };
         self.positions.find(hash_in(&self.state, Some(task)), is_it).copied()
     }
 
@@ -175,9 +182,9 @@ impl TaskIndex {
     }
 
     /// Inserts `task`, which is or will be at `position` of the list.
-    pub fn insert(&mut self, position: usize, task: &Task, tasks: &[Task]) {
+    pub fn insert<T: AsRef<Task>>(&mut self, position: usize, task: &Task, tasks: &[T]) {
         let Self { positions, state } = self;
-        let of = |position: &usize| hash_in(state, tasks.get(*position));
+        let of = |position: &usize| hash_in(state, tasks.get(*position).map(T::as_ref));
         positions.insert_unique(hash_in(state, Some(task)), position, of);
     }
 }

@@ -35,6 +35,15 @@
     '{{ with printf `%s` $labels.job $labels.provider | query }}' % query,
   local own = 'job=%q, provider=%q',
 
+  // The same for the alert's own exporter and source of tasks.
+  local source = ['job', 'instance', 'mechanism', 'config'],
+  local bySource = 'max by (%s)' % std.join(', ', source),
+  local pipeSource(query) =
+    'printf `%s` %s | query' % [
+      query % std.join(', ', ['%s=%%q' % name for name in source]),
+      std.join(' ', ['$labels.' + name for name in source]),
+    ],
+
   prometheusAlerts+:: {
     groups+: [{
       name: 'aitask.alerts',
@@ -285,6 +294,60 @@
           config.uids.exporter,
           ['instance', 'job'],
         ) { 'for': '10m' },
+
+        // The time is 0 before the first success. What the source was before a restart of the exporter counts,
+        // and a source must have been there for as long as its list must be old.
+        alert(
+          'AITaskDiscoveryFailing',
+          'warning',
+          |||
+            time() - %(by)s (max_over_time(aitask_sd_last_success_timestamp_seconds[%(age)s])) > %(seconds)g
+            and
+            %(by)s (max_over_time(aitask_sd_last_success_timestamp_seconds[3m] offset %(age)s)) >= 0
+            and
+            %(by)s (max_over_time(aitask_sd_last_success_timestamp_seconds[3m])) >= 0
+          ||| % { by: bySource, age: duration(limits.listAgeSeconds), seconds: limits.listAgeSeconds },
+          'The list of a source of tasks cannot be read.',
+          'The list of {{ $labels.config }} ({{ $labels.mechanism }}) '
+          + '{{ if %s }}has not been read since {{ $labels.instance }} was started' % pipeSource('max(aitask_sd_last_success_timestamp_seconds{%s}) == 0')
+          + '{{ else }}was last read {{ $value | humanizeDuration }} ago by {{ $labels.instance }}{{ end }}: '
+          + 'tasks that were submitted since are not monitored.'
+          + '{{ with %s }}' % pipeSource('topk(1, sum by (reason) (increase(aitask_sd_refresh_failures_total{%s}[15m])) > 0)')
+          + ' Most often the reason is {{ . | first | label "reason" }}.{{ end }}',
+          config.uids.exporter,
+          ['instance', 'job'],
+        ) { 'for': '5m' },
+
+        alert(
+          'AITaskTasksRejected',
+          'warning',
+          |||
+            sum by (%s) (
+              max by (%s, reason) (max_over_time(aitask_sd_rejected_tasks[3m]))
+            ) > 0
+          ||| % [std.join(', ', source), std.join(', ', source)],
+          'Some elements of a list are not usable tasks.',
+          '{{ if eq $value 1.0 }}1 element{{ else }}{{ printf "%.0f" $value }} elements{{ end }} of the list of {{ $labels.config }} ({{ $labels.mechanism }}) '
+          + '{{ if eq $value 1.0 }}is not a usable task{{ else }}are not usable tasks{{ end }}, and {{ $labels.instance }} does not poll {{ if eq $value 1.0 }}it{{ else }}them{{ end }}.'
+          + '{{ with %s }}' % pipeSource('topk(1, max by (reason) (aitask_sd_rejected_tasks{%s}) > 0)')
+          + ' Most often the reason is {{ . | first | label "reason" }}.{{ end }}',
+          config.uids.exporter,
+          ['instance', 'job'],
+        ) { 'for': '5m' },
+
+        alert(
+          'AITaskTasksLost',
+          'warning',
+          |||
+            sum by (job, provider) (
+              max by (job, instance, provider) (increase(aitask_lost_tasks_total[1h]))
+            ) > 0
+          |||,
+          'Tasks left their lists, and nobody saw their end.',
+          '{{ if lt $value 1.5 }}A task at {{ $labels.provider }} was dropped in the last hour: it was still open, and had been on no list for keep_unlisted. It is '
+          + '{{ else }}About {{ printf "%.0f" $value }} tasks at {{ $labels.provider }} were dropped in the last hour: they were still open, and had been on no list for keep_unlisted. They are '
+          + '{{ end }}no longer polled, and alerts about {{ if lt $value 1.5 }}it{{ else }}them{{ end }} have ended.',
+        ),
       ],
     }],
   },

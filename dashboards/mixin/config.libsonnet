@@ -20,6 +20,8 @@
       rateLimitedPercent: 10,
       lagSeconds: 30,
       overdueSeconds: 300,
+      // The alert fires 5 minutes later.
+      listAgeSeconds: 600,
     },
 
     // Number of tasks in the table of the worst tasks: what a person can read and a browser can draw.

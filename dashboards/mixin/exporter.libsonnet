@@ -166,6 +166,59 @@ function(config)
     ],
   ) + panel.unit('s');
 
+  // One line of each source of tasks, or one that says that there is none.
+  local source = ['mechanism', 'config'];
+  local bySource(expr, more='', legend='') = panel.series(
+    q.orZero(expr, 'config', 'no ' + if more == '' then 'source' else more),
+    '{{mechanism}} {{config}}' + legend,
+  );
+
+  local discovered = panel.timeseries(
+    'Discovered tasks',
+    'Tasks in the last good list of each source.',
+    [bySource(q.sum(source, source, q.select('aitask_sd_discovered_tasks')))],
+  ) + panel.counts;
+
+  local listAge = panel.timeseries(
+                    'Age of the lists',
+                    'Time since the list of each source was last read or found unchanged; a list that was never read has no line. AITaskDiscoveryFailing fires above the line.',
+                    [bySource('time() - %s' % q.max(source, q.select('aitask_sd_last_success_timestamp_seconds') + ' > 0'))],
+                  ) + panel.unit('s')
+                  + panel.limit(limits.listAgeSeconds, colors.bad) + panel.annotated;
+
+  local refreshFailures = panel.timeseries(
+    'Failed refreshes per minute',
+    'Attempts to read a list that failed, by source and reason, over the 5 minutes before each point. The last good list stays in force.',
+    [bySource(
+      'sum by (mechanism, config, reason) (%s) / 5 > 0' % q.once(
+        source + ['reason'],
+        q.increase('aitask_sd_refresh_failures_total', [], '5m'),
+      ),
+      'failed refresh',
+      ' {{reason}}',
+    )],
+  ) + panel.counts;
+
+  local refreshDurations = panel.timeseries(
+    'Duration of refreshes',
+    '99th percentile of the attempts to read a list in the 15 minutes before each point, estimated from buckets. Without an attempt, there is no point.',
+    [bySource('histogram_quantile(0.99, %s)' % q.sum(
+      source + ['le'],
+      source + ['le'],
+      q.increase('aitask_sd_refresh_duration_seconds_bucket', [], '15m'),
+    ))],
+  ) + panel.unit('s');
+
+  local rejected = panel.timeseries(
+    'Rejected tasks',
+    'Elements of the last good list of each source that are not usable tasks, by reason; the page /service-discovery names them. AITaskTasksRejected fires if there are any.',
+    [bySource(
+      q.sum(source + ['reason'], source + ['reason'], q.select('aitask_sd_rejected_tasks')) + ' > 0',
+      'rejected task',
+      ' {{reason}}',
+    )],
+  ) + panel.counts;
+
   local memory = panel.timeseries(
     'Memory',
     'Resident memory of the process.',
@@ -236,7 +289,7 @@ function(config)
   board.new(
     config.uids.exporter,
     'AI tasks / Exporter',
-    'Is the exporter itself all right? Its polls, its configuration and its costs.',
+    'Is the exporter itself all right? Its polls, its configuration, its sources of tasks and its costs.',
     ['datasource', 'job', 'instance', 'provider'],
     [
       [4, [[3, exportersDown], [4, refused], [3, dropped], [4, storageDown], [3, pollRate], [3, failedPolls], [4, lagNow]]],
@@ -245,6 +298,7 @@ function(config)
       [8, [[8, durations], [8, lagByProvider], [8, overdue]]],
       [8, [[6, inFlight], [6, waiting], [6, throttled], [6, tooMany]]],
       [8, [[6, retries], [6, probes], [6, unknown], [6, scrapes]]],
+      [8, [[6, discovered], [6, listAge], [4, refreshFailures], [4, refreshDurations], [4, rejected]]],
       [8, [[8, memory], [8, cpu], [8, files]]],
     ],
   )

@@ -225,7 +225,7 @@ function(config)
   );
   local tasksByState = panel.timeseries(
     'Tasks by state',
-    'All tasks of the configuration: the open ones below, the final ones above.',
+    'All tasks that are listed or still followed: the open ones below, the final ones above.',
     [inStates('=~'), inStates('!~')],
   ) + panel.counts + panel.stacked + state.colors + panel.annotated;
 
@@ -237,6 +237,22 @@ function(config)
       '{{state}}',
     )],
   ) + panel.counts + panel.stacked + state.colors;
+
+  local unlistedTasks = panel.timeseries(
+    'Unlisted and lost tasks',
+    'Open tasks that no list names any more, which are polled until their end is seen; and tasks that were dropped in the hour before each point, because that took longer than keep_unlisted. AITaskTasksLost fires if there are any of the latter.',
+    [
+      panel.series(
+        q.orZero(
+          q.sum(['provider'], ['provider'], q.select('aitask_unlisted_tasks', [provider])) + ' > 0',
+          'provider',
+          'no task',
+        ),
+        '{{provider}} unlisted',
+      ),
+      panel.series('sum(%s)' % q.once(['provider'], q.increase('aitask_lost_tasks_total', [provider], '1h')), 'lost'),
+    ],
+  ) + panel.counts + panel.field('lost', { color: { mode: 'fixed', fixedColor: colors.bad } });
 
   local duration(quantile) = 'histogram_quantile(%s, %s)' % [quantile, q.sum(
     ['provider', 'le'],
@@ -296,7 +312,7 @@ function(config)
       [4, [[4, stuckTasks], [4, oldestTask], [4, openTasks], [4, failedTasks], [4, providersDown], [4, exportersDown]]],
       [11, [[12, providers], [12, oldestByState]]],
       [11, [[24, worstTasks]]],
-      [8, [[12, tasksByState], [12, finishedTasks]]],
+      [8, [[10, tasksByState], [7, finishedTasks], [7, unlistedTasks]]],
       [8, [[6, durations], [6, failedShare], [6, pollFailures], [6, errorCodes]]],
     ],
   )

@@ -118,16 +118,20 @@ impl<'n> Redaction<'n> {
     }
 }
 
-/// Returns a URL with `<secret>` in place of user and password. A user's name alone can be a token.
+/// Returns a URL with `<secret>` in place of user and password, and of its query. A user's name alone
+/// can be a token.
 fn url_text(mut url: reqwest::Url) -> String {
+    let has_query = url.query().is_some();
+    url.set_query(None);
+    let query = if has_query { format!("?{SECRET}") } else { String::new() };
     let has_user = !url.username().is_empty() || url.password().is_some();
     // Fails only for URLs without a host, which have no user.
     if has_user && url.set_username("").and_then(|()| url.set_password(None)).is_ok() {
         let (scheme, rest) = (url.scheme(), url.as_str());
         let rest = rest.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
-        return format!("{scheme}://{SECRET}@{}", rest.unwrap_or_default());
+        return format!("{scheme}://{SECRET}@{}{query}", rest.unwrap_or_default());
     }
-    url.into()
+    format!("{url}{query}")
 }
 
 /// Converts a tree as it is, including secrets.

@@ -1,9 +1,11 @@
 //! The HTTP client block: the base URL, credentials, headers, and the headers that are masked.
 
+mod auth;
+
 use super::privacy::CREDENTIAL_HEADERS;
 use super::secret::{self, Misuse, Purpose, Secret, SecretFile};
 use super::validate::{Validator, unknown_preset};
-use super::{Auth, HttpClientConfig, raw};
+use super::{HttpClientConfig, raw};
 use crate::mapping::schema::find_placeholder;
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::scalar::{PublicText, SecretText, UrlText};
@@ -29,13 +31,55 @@ const FORBIDDEN: [HeaderName; 10] = [
     header::UPGRADE,
 ];
 
-/// The type of authorization whose token we sign ourselves.
-const KLING_JWT: &str = "kling-jwt";
-
 const PLACEHOLDERS: &str = "placeholders belong into request.path, request.query or request.body";
 
 /// A header that is sent, with the location of its value.
 type HeaderEntry = (Location, HeaderName, Secret);
+
+/// The keys of a client block.
+pub struct ClientKeys<'r> {
+    url: &'r Spanned<UrlText>,
+    authorization: &'r Spanned<raw::RawAuthorization>,
+    basic_auth: &'r Spanned<raw::RawBasicAuth>,
+    http_headers: &'r Spanned<raw::RawHttpHeaders>,
+    tls_config: &'r Spanned<raw::RawTlsConfig>,
+    pub(super) proxy_url: &'r Spanned<UrlText>,
+    pub(super) no_proxy: &'r Spanned<String>,
+    pub(super) proxy_from_environment: &'r Spanned<bool>,
+    enable_http2: &'r Spanned<bool>,
+}
+
+/// Returns the keys of the client block in `$raw`, whose URL has the key `$url`.
+macro_rules! client_keys {
+    ($raw:expr, $url:ident) => {
+        ClientKeys {
+            url: &$raw.$url,
+            authorization: &$raw.authorization,
+            basic_auth: &$raw.basic_auth,
+            http_headers: &$raw.http_headers,
+            tls_config: &$raw.tls_config,
+            proxy_url: &$raw.proxy_url,
+            no_proxy: &$raw.no_proxy,
+            proxy_from_environment: &$raw.proxy_from_environment,
+            enable_http2: &$raw.enable_http2,
+        }
+    };
+}
+
+impl<'r> From<&'r raw::RawProvider> for ClientKeys<'r> {
+    fn from(raw: &'r raw::RawProvider) -> Self {
+        client_keys!(raw, base_url)
+    }
+}
+
+impl<'r> From<&'r raw::RawHttpSource> for ClientKeys<'r> {
+    fn from(raw: &'r raw::RawHttpSource) -> Self {
+        client_keys!(raw, url)
+    }
+}
+
+/// A user and a password.
+type User = (String, Secret);
 
 impl Validator<'_> {
     /// Validates the client block of a provider, and returns it with the base URL.
@@ -44,52 +88,53 @@ impl Validator<'_> {
         raw: &raw::RawProvider,
         block: Location,
     ) -> Option<(Url, HttpClientConfig)> {
-        let url = self.base_url(raw, block);
-        let headers = raw.http_headers.get();
-        let credentials = credential_headers(raw.authorization.get());
-        let headers = headers.map(|headers| self.headers(&headers.0, &credentials));
-        let headers = headers.unwrap_or_default();
-        let user = url.as_ref().and_then(|(_, user)| user.clone());
-        let auth = self.auth(raw, user, &headers);
-        let tls = raw.tls_config.get().map(|raw| self.tls(raw)).unwrap_or_default();
-        let proxy = self.proxy(raw, url.as_ref().map(|(url, _)| url));
-        let headers = headers.into_iter().map(|(_, name, value)| (name, value)).collect();
-        let http2 = raw.enable_http2.get().copied().unwrap_or(HttpClientConfig::DEFAULT_HTTP2);
-        Some((url?.0, HttpClientConfig { auth, headers, tls, proxy, http2 }))
-    }
-
-    /// Returns the base URL without user and password, and these separately.
-    fn base_url(
-        &self,
-        raw: &raw::RawProvider,
-        block: Location,
-    ) -> Option<(Url, Option<(String, Secret)>)> {
         if raw.base_url.is_absent() && !unknown_preset(raw) {
             self.report(Diagnostic::new(block, "missing key: base_url"));
         }
-        let mut url = self.http_url(&raw.base_url)?;
-        let location = raw.base_url.location?;
+        let url = self.http_url(&raw.base_url).and_then(|url| self.base_url(url, &raw.base_url));
+        self.client_block(&raw.into(), url)
+    }
+
+    /// Validates a client block with this URL, and returns the URL without user and password.
+    pub fn client_block(
+        &self,
+        keys: &ClientKeys<'_>,
+        url: Option<Url>,
+    ) -> Option<(Url, HttpClientConfig)> {
+        let url = url.map(split_user);
+        let credentials = credential_headers(keys.authorization.get());
+        let headers = keys.http_headers.get();
+        let headers = headers.map(|headers| self.headers(&headers.0, &credentials));
+        let headers = headers.unwrap_or_default();
+        let user = url.as_ref().and_then(|(_, user)| user.clone());
+        let auth = self.auth(keys, user, &headers);
+        let tls = keys.tls_config.get().map(|raw| self.tls(raw)).unwrap_or_default();
+        let proxy = self.proxy(keys, url.as_ref().map(|(url, _)| url));
+        let headers = headers.into_iter().map(|(_, name, value)| (name, value)).collect();
+        let http2 = keys.enable_http2.get().copied();
+        let http2 = http2.unwrap_or(HttpClientConfig::DEFAULT_HTTP2);
+        let url_secrets = Vec::new();
+        Some((url?.0, HttpClientConfig { auth, headers, tls, proxy, http2, url_secrets }))
+    }
+
+    /// Checks what only a base URL must not have.
+    fn base_url(&self, url: Url, at: &Spanned<UrlText>) -> Option<Url> {
+        let location = at.location?;
         if url.query().is_some() || url.fragment().is_some() {
             let diagnostic = Diagnostic::new(location, "a base URL must not contain `?` or `#`");
             self.report(diagnostic.hint("put query parameters into request.query"));
             return None;
         }
-        let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         if find_placeholder(&decode(url.path())).is_some() {
             let message = "a base URL holds no placeholder: it would be taken literally";
             self.report(Diagnostic::new(location, message).hint(PLACEHOLDERS));
             return None;
         }
-        if url.username().is_empty() && url.password().is_none() {
-            return Some((url, None));
-        }
-        let user = (decode(url.username()), Secret::inline(&decode(url.password().unwrap_or(""))));
-        // Cannot fail: the URL has a host.
-        let _ = url.set_username("").and_then(|()| url.set_password(None));
-        Some((url, Some(user)))
+        Some(url)
     }
 
-    fn http_url(&self, at: &Spanned<UrlText>) -> Option<Url> {
+    /// Validates a URL of `http` or `https`.
+    pub fn http_url(&self, at: &Spanned<UrlText>) -> Option<Url> {
         let (location, UrlText(text)) = at.located()?;
         if secret::is_unfilled(text) {
             let diagnostic = Diagnostic::new(location, "an unresolved placeholder");
@@ -233,142 +278,21 @@ impl Validator<'_> {
         self.named_as_secret.borrow_mut().insert(path.clone());
         Some((location, Secret::File(SecretFile { path, purpose: purpose.clone() })))
     }
+}
 
-    /// Returns the one way in which credentials are sent.
-    fn auth(
-        &self,
-        raw: &raw::RawProvider,
-        user: Option<(String, Secret)>,
-        headers: &[HeaderEntry],
-    ) -> Auth {
-        let header = self.authorization(raw.authorization.get());
-        let basic =
-            raw.basic_auth.located().and_then(|(location, raw)| self.basic_auth(location, raw));
-        if let (Some(location), Some(Auth::Header { .. } | Auth::KlingJwt { .. })) =
-            (raw.basic_auth.location, &header)
-        {
-            let diagnostic =
-                Diagnostic::new(location, "both authorization and basic_auth have credentials");
-            self.report(diagnostic.hint("remove one of them"));
-        }
-        let overridden = self.auth_header(raw.authorization.get(), headers);
-        let others = header.is_some() || basic.is_some() || overridden;
-        if let (true, true, Some(location)) = (user.is_some(), others, raw.base_url.location) {
-            let message = "both the base URL and another key have credentials";
-            self.report(Diagnostic::new(location, message).hint("remove one of them"));
-        }
-        if overridden {
-            return Auth::None;
-        }
-        let user =
-            user.map(|(username, password)| Auth::Basic { username: username.into(), password });
-        header.or(basic).or(user).unwrap_or(Auth::None)
+/// Splits a URL into one without user and password, and these.
+fn split_user(mut url: Url) -> (Url, Option<User>) {
+    if url.username().is_empty() && url.password().is_none() {
+        return (url, None);
     }
+    let user = (decode(url.username()), Secret::inline(&decode(url.password().unwrap_or(""))));
+    // Cannot fail: the URL has a host.
+    let _ = url.set_username("").and_then(|()| url.set_password(None));
+    (url, Some(user))
+}
 
-    /// Returns true if `http_headers` has a header that carries credentials, as `Authorization` does at
-    /// any API. Reports more than one.
-    fn auth_header(&self, raw: Option<&raw::RawAuthorization>, headers: &[HeaderEntry]) -> bool {
-        let names = credential_headers(raw);
-        let mut found = headers.iter().filter(|(_, name, _)| is_among(name, &names));
-        let first = found.next();
-        if let (Some((first, ..)), Some((location, ..))) = (first, found.next()) {
-            let diagnostic = Diagnostic::new(*location, "credentials in more than one header");
-            self.report(diagnostic.first(*first).hint("send one: the API may use the wrong one"));
-        }
-        first.is_some()
-    }
-
-    fn authorization(&self, raw: Option<&raw::RawAuthorization>) -> Option<Auth> {
-        let raw = raw?;
-        let name = match raw.header.located() {
-            Some((location, name)) => self.header_name(location, name)?,
-            None => header::AUTHORIZATION,
-        };
-        let bearer = if name == header::AUTHORIZATION { "Bearer" } else { "" };
-        let scheme = raw.scheme.get().map_or(bearer, |scheme| &scheme.0);
-        if scheme == KLING_JWT {
-            return self.kling_jwt(raw);
-        }
-        for key in [&raw.access_key, &raw.secret_key] {
-            self.only_for_tokens(key.location);
-        }
-        for key in [&raw.access_key_file, &raw.secret_key_file] {
-            self.only_for_tokens(key.location);
-        }
-        if let Some((location, _)) = raw.scheme.located() {
-            if scheme.eq_ignore_ascii_case("basic") {
-                let diagnostic =
-                    Diagnostic::new(location, "basic authentication has a key of its own");
-                self.report(diagnostic.hint("use basic_auth"));
-            } else if !scheme
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-._~+".contains(&byte))
-            {
-                self.report(Diagnostic::new(location, "not an authorization type"));
-                return None;
-            }
-        }
-        let purpose = Purpose::Token { header: name.clone(), scheme: scheme.into() };
-        let credentials = self.secret(&raw.credentials, &raw.credentials_file, &purpose)?;
-        Some(Auth::Header { name, scheme: scheme.into(), credentials })
-    }
-
-    /// Returns both keys of a signed token.
-    fn kling_jwt(&self, raw: &raw::RawAuthorization) -> Option<Auth> {
-        for location in
-            [raw.credentials.location, raw.credentials_file.location].into_iter().flatten()
-        {
-            let diagnostic =
-                Diagnostic::new(location, "kling-jwt takes keys instead of credentials");
-            self.report(diagnostic.hint("write access_key_file and secret_key_file"));
-        }
-        let access_key = self.secret(&raw.access_key, &raw.access_key_file, &Purpose::Key);
-        let secret_key = self.secret(&raw.secret_key, &raw.secret_key_file, &Purpose::Key);
-        let absent = |one: &Spanned<SecretText>, other: &Spanned<String>| {
-            one.is_absent() && other.is_absent()
-        };
-        if let Some(location) = raw.scheme.location
-            && (absent(&raw.access_key, &raw.access_key_file)
-                || absent(&raw.secret_key, &raw.secret_key_file))
-        {
-            let diagnostic =
-                Diagnostic::new(location, "kling-jwt needs an access key and a secret key");
-            self.report(diagnostic.hint("write access_key_file and secret_key_file"));
-        }
-        Some(Auth::KlingJwt { access_key: access_key?, secret_key: secret_key? })
-    }
-
-    fn only_for_tokens(&self, location: Option<Location>) {
-        if let Some(location) = location {
-            self.report(Diagnostic::new(location, "this key is only for `type: kling-jwt`"));
-        }
-    }
-
-    fn basic_auth(&self, location: Location, raw: &raw::RawBasicAuth) -> Option<Auth> {
-        if raw.username.is_absent() {
-            self.report(Diagnostic::new(location, "missing key: username"));
-        }
-        if raw.password.is_absent() && raw.password_file.is_absent() {
-            let diagnostic = Diagnostic::new(location, "missing key: password");
-            self.report(diagnostic.hint("write password or password_file"));
-        }
-        if let Some((location, username)) = raw.username.located()
-            && (username.0.contains(':') || username.0.chars().any(char::is_control))
-        {
-            self.report(Diagnostic::new(
-                location,
-                "a user name must not contain `:` or control characters",
-            ));
-        }
-        if let Some((location, username)) = raw.username.located()
-            && secret::is_unfilled(&username.0)
-        {
-            let diagnostic = Diagnostic::new(location, "an unresolved placeholder");
-            self.report(diagnostic.hint(secret::UNFILLED));
-        }
-        let password = self.secret(&raw.password, &raw.password_file, &Purpose::Password)?;
-        Some(Auth::Basic { username: raw.username.get()?.0.clone(), password })
-    }
+fn decode(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// Returns the names of the headers in which a provider takes credentials.

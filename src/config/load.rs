@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 
+use super::discovery::SourceValidator;
 use super::http_client::reason;
 use super::privacy::{self, Shape};
 use super::read_yaml::expand_merge_keys;
@@ -114,6 +115,14 @@ fn file(document: u32) -> Location {
     Location { document, position: Position::File }
 }
 
+/// Returns the items of the list at a key of the main file.
+fn items<'r>(root: &'r YamlNode, key: &str) -> &'r [YamlNode] {
+    match root.get(key) {
+        Some(YamlNode { kind: NodeKind::List(items), .. }) => items,
+        _ => &[],
+    }
+}
+
 /// The state of one load.
 struct Loader<'d> {
     dir: &'d Path,
@@ -184,21 +193,29 @@ impl<'d> Loader<'d> {
         let raw = raw.value.unwrap_or_default();
         let validator = Validator::new(self.dir, &sink);
         let global = validator.global(raw.global.get().unwrap_or(&raw::RawGlobal::default()));
-        let blocks = match root.get("providers") {
-            Some(YamlNode { kind: NodeKind::List(blocks), .. }) => blocks.as_slice(),
-            _ => &[],
-        };
+        let blocks = items(&root, "providers");
         let is_invalid = raw.providers.is_invalid();
         let raw_providers = raw.providers.value.unwrap_or_default();
         let named = validator.providers(&raw_providers, blocks, &global);
         let built = validator.build(&named, blocks, make);
-        self.secret_files = validator.secret_files();
-        self.pem_files = validator.pem_files.take();
         // What has no name may be what a task means.
         let is_unnamed =
             |raw: &Spanned<raw::RawProvider>| raw.get().is_none_or(|raw| raw.name.get().is_none());
         let all_named = !is_invalid && !raw_providers.iter().any(is_unnamed);
         let mut tasks = TaskCollector::new(&validator, &global, &named, all_named);
+        let discovery = SourceValidator {
+            validator: &validator,
+            global: &global,
+            providers: &named,
+            tasks: &tasks,
+        };
+        let discovery = discovery.sources(
+            &raw.http_sd_configs.value.unwrap_or_default(),
+            items(&root, "http_sd_configs"),
+            &raw.file_sd_configs.value.unwrap_or_default(),
+        );
+        self.secret_files = validator.secret_files();
+        self.pem_files = validator.pem_files.take();
         // Those of an alias; any others are not in the tree.
         for task in raw.tasks.value.unwrap_or_default() {
             tasks.add(&task, None);
@@ -215,9 +232,16 @@ impl<'d> Loader<'d> {
         if !self.sink.is_empty() {
             self.hide::<raw::RawConfig>(&root);
         }
-        let max_tasks = global.max_tasks;
-        let config =
-            Config { providers, dropped_tasks, max_tasks, files: ConfigFiles::default(), shown };
+        let config = Config {
+            providers,
+            discovery,
+            label_limits: global.labels,
+            keep_unlisted: global.keep_unlisted,
+            dropped_tasks,
+            max_tasks: global.max_tasks,
+            files: ConfigFiles::default(),
+            shown,
+        };
         (Loaded { config, tasks }, built)
     }
 

@@ -7,9 +7,10 @@ use std::net::IpAddr;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::Proxy;
+use super::http_client::ClientKeys;
 use super::secret::{self, Secret};
 use super::validate::Validator;
-use super::{Proxy, raw};
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::scalar::UrlText;
 use crate::yaml::span::Location;
@@ -26,10 +27,10 @@ const ENTRY_HINT: &str =
 
 impl Validator<'_> {
     /// Returns the proxy on the way to `base_url`, by the rules of Prometheus between its keys.
-    pub fn proxy(&self, raw: &raw::RawProvider, base_url: Option<&Url>) -> Option<Proxy> {
-        let url = &raw.proxy_url;
-        let no_proxy = raw.no_proxy.located().filter(|(_, list)| !list.is_empty());
-        let from_environment = raw.proxy_from_environment.located().filter(|(_, is_set)| **is_set);
+    pub fn proxy(&self, keys: &ClientKeys<'_>, base_url: Option<&Url>) -> Option<Proxy> {
+        let url = keys.proxy_url;
+        let no_proxy = keys.no_proxy.located().filter(|(_, list)| !list.is_empty());
+        let from_environment = keys.proxy_from_environment.located().filter(|(_, is_set)| **is_set);
         if let Some((location, _)) = from_environment {
             if !url.is_absent() {
                 let diagnostic =

@@ -4,6 +4,8 @@
 //! Markdown, and its links lead from `docs`. If the default is a value, it is the attribute `default`,
 //! taken from the code; if it is not, the comment ends with a sentence such as "Default: none."
 
+mod discovery;
+
 use super::{
     GlobalSettings, HttpClientConfig, Limits, PerTaskSeries, ProbeLimits, RateLimit, TlsVersion,
     preset,
@@ -17,6 +19,8 @@ use crate::yaml::scalar::{
 use crate::yaml::span::{Either, OrderedMap, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+pub use discovery::{RawFileSource, RawHttpSource};
 
 /// The configuration of `aitask_exporter`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -32,6 +36,10 @@ pub struct RawConfig {
     /// Files with further tasks: globs, relative to this file, of `*.yml` and `*.yaml` (the same
     /// list as `tasks`) and of `*.txt` (one ID per line).
     pub task_files: Spanned<Vec<Spanned<Either<String, RawTaskFiles>>>>,
+    /// HTTP endpoints that list tasks, as Prometheus' HTTP service discovery.
+    pub http_sd_configs: Spanned<Vec<Spanned<RawHttpSource>>>,
+    /// Files that list tasks and may change at any time.
+    pub file_sd_configs: Spanned<Vec<Spanned<RawFileSource>>>,
 }
 
 /// A list of tasks: IDs, or blocks with an ID.
@@ -55,6 +63,10 @@ pub struct RawGlobal {
     /// Time for which a final task keeps its series.
     #[schemars(extend("default" = PrometheusDuration(Limits::DEFAULT.retain_finished)))]
     pub retain_finished: Spanned<PrometheusDuration>,
+    /// Time for which an open task is polled on after it has left all lists of its sources. `0`
+    /// means not at all.
+    #[schemars(extend("default" = PrometheusDuration(GlobalSettings::DEFAULT.keep_unlisted)))]
+    pub keep_unlisted: Spanned<PrometheusDuration>,
     /// Tasks whose series are exported: `all`, `active` (not final) or `none`.
     #[schemars(extend("default" = Limits::DEFAULT.per_task_series))]
     pub per_task_series: Spanned<PerTaskSeries>,
@@ -69,13 +81,13 @@ pub struct RawGlobal {
     #[schemars(extend("default" = GlobalSettings::DEFAULT.max_tasks))]
     pub max_tasks: Spanned<PositiveInteger>,
     /// Maximum number of a task's own labels; more is an error.
-    #[schemars(extend("default" = GlobalSettings::DEFAULT.label_limit))]
+    #[schemars(extend("default" = GlobalSettings::DEFAULT.labels.count))]
     pub label_limit: Spanned<PositiveInteger>,
     /// Maximum length of the name of a task's own label, in bytes.
-    #[schemars(extend("default" = GlobalSettings::DEFAULT.label_name_length_limit))]
+    #[schemars(extend("default" = GlobalSettings::DEFAULT.labels.name_bytes))]
     pub label_name_length_limit: Spanned<PositiveInteger>,
     /// Maximum length of the value of a task's own label, in bytes.
-    #[schemars(extend("default" = GlobalSettings::DEFAULT.label_value_length_limit))]
+    #[schemars(extend("default" = GlobalSettings::DEFAULT.labels.value_bytes))]
     pub label_value_length_limit: Spanned<PositiveInteger>,
 }
 
@@ -313,11 +325,7 @@ const FOREIGN_KEYS: [ForeignKey; 20] = [
     key("RawProvider", "azuread", TOKEN),
     key("RawProvider", "bearer_token", "write authorization: { credentials: … }"),
     key("RawProvider", "bearer_token_file", "write authorization: { credentials_file: … }"),
-    key(
-        "RawProvider",
-        "follow_redirects",
-        "redirects are never followed: write the final URL into base_url",
-    ),
+    key("RawProvider", "follow_redirects", "redirects are never followed: write the final URL"),
     key("RawProvider", "google_iam", TOKEN),
     key("RawProvider", "oauth2", TOKEN),
     key(
@@ -340,7 +348,7 @@ const FOREIGN_KEYS: [ForeignKey; 20] = [
     key(
         "RawTlsConfig",
         "server_name",
-        "the certificate must be valid for the host in base_url: use a host that it names",
+        "the certificate must be valid for the host in the URL: use a host that it names",
     ),
     key("RawAuthorization", "credentials_ref", REFERENCE),
     key("RawBasicAuth", "password_ref", REFERENCE),
@@ -351,6 +359,8 @@ const FOREIGN_KEYS: [ForeignKey; 20] = [
 /// Returns the message and the hint for a key that Prometheus has in this block, and that is not
 /// supported here. `block` is the name of the block's struct.
 pub fn foreign_key(block: &str, name: &str) -> Option<(String, &'static str)> {
+    // A source has the client block of a provider.
+    let block = if block == "RawHttpSource" { "RawProvider" } else { block };
     let key = FOREIGN_KEYS.iter().find(|key| key.block == block && key.name == name)?;
     Some((format!("{}: this Prometheus key is not supported", key.name), key.hint))
 }

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use super::GlobalSettings;
 use super::raw;
+use super::task_rules::{Violation, check_value, find_beside_id};
 use super::validate::{NamedProvider, Validator};
-use crate::family;
-use crate::printable::find_invisible;
-use crate::task::{DOT_SEGMENT, Labels, Task, TaskCommon, TaskIndex, check_id};
+use crate::task::{Labels, Task, TaskCommon, TaskIndex};
 use crate::yaml::decode;
 use crate::yaml::diagnostic::{Diagnostic, shorten};
 use crate::yaml::scalar::PublicText;
@@ -107,7 +106,7 @@ impl<'c> TaskCollector<'c> {
                 let column = u32::try_from(column).unwrap_or(u32::MAX).saturating_add(1);
                 Location { document, position: Position::LineColumn(number, column) }
             };
-            if let Some((byte, message, hint)) = odd_in_list(id) {
+            if let Some((byte, message, hint)) = find_beside_id(id) {
                 self.validator.report_at(at(start + byte), |location| {
                     Diagnostic::new(location, message).hint(hint)
                 });
@@ -135,7 +134,8 @@ impl<'c> TaskCollector<'c> {
             None if raw.provider.location.is_some() => None,
             None => self.only_provider(location, provider),
         };
-        let labels = raw.labels.get().map(|table| self.labels(table));
+        let labels =
+            raw.labels.get().map(|table| self.validator.labels(table, &self.global.labels));
         let id = raw.id.get().map_or("", |PublicText(id)| id);
         let params = raw.params.get().map(|table| self.params(table, provider, id));
         let Some((at, PublicText(id))) = raw.id.located() else { return };
@@ -235,51 +235,13 @@ impl<'c> TaskCollector<'c> {
     /// Reports a text that cannot be the ID of a task or a value of its request, which `what` names,
     /// and returns false.
     fn is_value(&self, location: Location, what: impl FnOnce() -> String, text: &str) -> bool {
-        let (wrong, hint) = if let Err(wrong) = check_id(text) {
-            (wrong.to_owned(), (wrong == DOT_SEGMENT).then_some(AS_GIVEN))
-        } else if let Some((_, found)) = find_invisible(text) {
-            (format!("contains {found}"), Some(REMOVE))
-        } else if text.starts_with(['\n', '\r']) || text.ends_with(['\n', '\r']) {
-            let hint = "write it on one line, without `|` or `>`";
-            ("begins or ends with a line break".to_owned(), Some(hint))
-        } else {
-            return true;
-        };
+        let Err(Violation { message, hint }) = check_value(text) else { return true };
         self.validator.report_at(location, |location| {
-            let mut diagnostic = Diagnostic::new(location, format!("{} {wrong}", what()));
+            let mut diagnostic = Diagnostic::new(location, format!("{} {message}", what()));
             diagnostic.hint = hint.map(str::to_owned);
             if text.is_empty() { diagnostic } else { diagnostic.quote(text) }
         });
         false
-    }
-
-    fn labels(&self, table: &OrderedMap<PublicText>) -> Labels {
-        let global = self.global;
-        let mut labels: Vec<(Box<str>, Box<str>)> = Vec::new();
-        for (location, name, PublicText(value)) in table.entries() {
-            let wrong = if !is_label_name(name) {
-                "not a label name: it must consist of letters, digits and `_`, and must not begin \
-                 with a digit"
-                    .into()
-            } else if name.starts_with("__") || family::has_label(name) {
-                "a label name that the exporter or Prometheus uses itself".into()
-            } else if name.len() > global.label_name_length_limit {
-                format!("a label name of more than {} bytes", global.label_name_length_limit)
-            } else if value.len() > global.label_value_length_limit {
-                format!("a label value of more than {} bytes", global.label_value_length_limit)
-            } else if value.contains('\0') {
-                // It would end the input of Prometheus's lexer.
-                "a label value must not contain NUL".into()
-            } else if labels.len() >= global.label_limit {
-                format!("more than {} labels", global.label_limit)
-            } else {
-                labels.push((name.into(), value.clone()));
-                continue;
-            };
-            self.validator.report(Diagnostic::new(location, wrong).quote(name));
-        }
-        labels.sort();
-        labels.into()
     }
 
     /// Validates the params of the task `id`.
@@ -327,28 +289,4 @@ impl<'c> TaskCollector<'c> {
 
 fn a_task_id() -> String {
     "a task ID".to_owned()
-}
-
-/// Advice for an ID with dot segments.
-const AS_GIVEN: &str =
-    "a gateway that decodes the value would see another path: write it as the API returned it";
-
-/// Advice for an invisible character.
-const REMOVE: &str = "remove the character: it is invisible but is sent";
-
-/// Finds text beside the ID in a line of a text list. Returns its byte, a message and a hint.
-fn odd_in_list(id: &str) -> Option<(usize, String, &'static str)> {
-    if let Some((at, found)) = find_invisible(id) {
-        return Some((at, format!("a task ID contains {found}"), REMOVE));
-    }
-    let is_comment =
-        |at: usize| id.get(..at).is_some_and(|before| before.ends_with(char::is_whitespace));
-    let at = id.match_indices('#').map(|(at, _)| at).find(|at| is_comment(*at))?;
-    let hint = "put the comment on a line of its own, or list the ID in a YAML file";
-    Some((at, "a `#` after a task ID".to_owned(), hint))
-}
-
-fn is_label_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

@@ -11,16 +11,17 @@ use reqwest::Url;
 
 use super::load::ProviderDiagnostic;
 use super::privacy::MaskedHeaders;
+use super::task_rules::LabelLimits;
 use super::{
     GlobalSettings, Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, effective, raw,
 };
 use crate::mapping::Mapping;
 use crate::printable::find_invisible;
 use crate::request::Request;
-use crate::task::{Task, TaskCommon, TaskGroup};
+use crate::task::{Labels, Task, TaskCommon, TaskGroup};
 use crate::yaml::diagnostic::{BlockError, Diagnostic, DiagnosticSink};
-use crate::yaml::scalar::{self, PositiveInteger};
-use crate::yaml::span::{Location, Spanned};
+use crate::yaml::scalar::{self, PositiveInteger, PublicText};
+use crate::yaml::span::{Location, OrderedMap, Spanned};
 use crate::yaml::tree::YamlNode;
 
 /// Maximum length of a provider's name, in bytes: it is a label's value in every series.
@@ -110,15 +111,12 @@ impl Validator<'_> {
         GlobalSettings {
             limits,
             max_tasks: count(&raw.max_tasks, built_in.max_tasks),
-            label_limit: count(&raw.label_limit, built_in.label_limit),
-            label_name_length_limit: count(
-                &raw.label_name_length_limit,
-                built_in.label_name_length_limit,
-            ),
-            label_value_length_limit: count(
-                &raw.label_value_length_limit,
-                built_in.label_value_length_limit,
-            ),
+            labels: LabelLimits {
+                count: count(&raw.label_limit, built_in.labels.count),
+                name_bytes: count(&raw.label_name_length_limit, built_in.labels.name_bytes),
+                value_bytes: count(&raw.label_value_length_limit, built_in.labels.value_bytes),
+            },
+            keep_unlisted: duration(&raw.keep_unlisted, built_in.keep_unlisted),
         }
     }
 
@@ -134,11 +132,28 @@ impl Validator<'_> {
     }
 
     /// Returns a duration that must not be zero.
-    fn positive(&self, at: &Spanned<scalar::PrometheusDuration>, default: Duration) -> Duration {
+    pub fn positive(
+        &self,
+        at: &Spanned<scalar::PrometheusDuration>,
+        default: Duration,
+    ) -> Duration {
         if let Some((location, scalar::PrometheusDuration(Duration::ZERO))) = at.located() {
             self.report(Diagnostic::new(location, "must be greater than zero"));
         }
         duration(at, default)
+    }
+
+    /// Validates the labels of a task, or of the tasks of a source.
+    pub fn labels(&self, table: &OrderedMap<PublicText>, limits: &LabelLimits) -> Labels {
+        let mut labels: Vec<(Box<str>, Box<str>)> = Vec::new();
+        for (location, name, PublicText(value)) in table.entries() {
+            match limits.check(name, value, labels.len()) {
+                Ok(()) => labels.push((name.into(), value.clone())),
+                Err(wrong) => self.report(Diagnostic::new(location, wrong).quote(name)),
+            }
+        }
+        labels.sort();
+        labels.into()
     }
 
     fn rate_limit(&self, raw: &raw::RawProvider) -> Option<RateLimit> {
@@ -209,12 +224,8 @@ impl Validator<'_> {
         }
         let (location, name) = raw.name.located()?;
         let name: Arc<str> = Arc::from(&*name.0);
-        if name.is_empty() || name.len() > MAX_NAME_BYTES {
-            self.report(Diagnostic::new(location, "a name must have 1 to 1024 bytes"));
-        } else if name.chars().any(char::is_control) {
-            self.report(Diagnostic::new(location, "a name must not contain control characters"));
-        } else if let Some((_, found)) = find_invisible(&name) {
-            self.report(Diagnostic::new(location, format!("a name contains {found}")));
+        if let Err(wrong) = check_name(&name) {
+            self.report(Diagnostic::new(location, wrong));
         } else if matches!(&*name, "." | "..") {
             self.report(
                 Diagnostic::new(location, "a name must not be `.` or `..`")
@@ -310,6 +321,22 @@ impl Validator<'_> {
     }
 }
 
+/// Checks whether a text can be the name of a provider or of a source, which is the value of a label.
+///
+/// # Errors
+/// A message about the rule that it breaks.
+pub fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > MAX_NAME_BYTES {
+        Err("a name must have 1 to 1024 bytes".to_owned())
+    } else if name.chars().any(char::is_control) {
+        Err("a name must not contain control characters".to_owned())
+    } else if let Some((_, found)) = find_invisible(name) {
+        Err(format!("a name contains {found}"))
+    } else {
+        Ok(())
+    }
+}
+
 /// Reports whether a provider names a preset that does not exist. That has been reported, so the keys
 /// which a preset would have are not reported as missing.
 pub fn unknown_preset(raw: &raw::RawProvider) -> bool {
@@ -317,7 +344,8 @@ pub fn unknown_preset(raw: &raw::RawProvider) -> bool {
         && raw.preset.get().is_none_or(|name| super::preset::get(name).is_none())
 }
 
-fn duration(at: &Spanned<scalar::PrometheusDuration>, default: Duration) -> Duration {
+/// Returns a duration, or the default where none is written.
+pub fn duration(at: &Spanned<scalar::PrometheusDuration>, default: Duration) -> Duration {
     at.get().map_or(default, |scalar::PrometheusDuration(duration)| *duration)
 }
 
@@ -337,7 +365,8 @@ fn series(at: &Spanned<PerTaskSeries>, default: PerTaskSeries) -> PerTaskSeries 
     at.get().copied().unwrap_or(default)
 }
 
-fn count(at: &Spanned<PositiveInteger>, default: usize) -> usize {
+/// Returns a count, or the default where none is written.
+pub fn count(at: &Spanned<PositiveInteger>, default: usize) -> usize {
     at.get().map_or(default, |count| usize_of(*count))
 }
 

@@ -54,6 +54,6 @@ pub const SD_LAST_SUCCESS: Family = gauge(
 pub const SD_REJECTED_TASKS: Family = gauge(
     "aitask_sd_rejected_tasks",
     &["mechanism", "config", "reason"],
-    "Elements of the last good list that are no usable tasks, by reason; /service-discovery names \
+    "Elements of the last good list that are not usable tasks, by reason; /service-discovery names \
      the first 100 of them.",
 );

@@ -207,7 +207,8 @@ impl ClientFingerprint {
     /// Fails when a certificate, a key or the proxy's URL cannot be read.
     pub fn of(spec: &ClientSpec<'_>) -> Result<Self, BuildError> {
         // Every field by name, so that no new one can be forgotten.
-        let HttpClientConfig { auth: _, headers: _, tls, proxy, http2 } = spec.config;
+        let HttpClientConfig { auth: _, headers: _, tls, proxy, http2, url_secrets: _ } =
+            spec.config;
         let TlsConfig { ca_file, identity, insecure_skip_verify, min_version } = tls;
         let mut parts =
             vec![format!("{insecure_skip_verify} {min_version:?} {http2}").into_bytes()];

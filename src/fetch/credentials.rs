@@ -43,6 +43,7 @@ const GENERATIONS: usize = 4;
 pub struct Credentials {
     parts: Vec<HeaderPart>,
     proxy_url: Option<Secret>,
+    url_secrets: Vec<Secret>,
     current: Mutex<CurrentCredentials>,
     refresh: SingleFlight<Result<ReadCredentials, BuildError>>,
 }
@@ -106,10 +107,11 @@ impl Credentials {
             add(name, HeaderForm::Prefixed("".into()), secret);
         }
         let proxy_url = client.proxy.as_ref().map(|proxy| proxy.url.clone());
+        let url_secrets = client.url_secrets.clone();
         let mut current = CurrentCredentials::default();
-        current.replace(read_all(&parts, proxy_url.as_ref())?);
+        current.replace(read_all(&parts, proxy_url.as_ref(), &url_secrets)?);
         let current = Mutex::new(current);
-        Ok(Self { parts, proxy_url, current, refresh: SingleFlight::default() })
+        Ok(Self { parts, proxy_url, url_secrets, current, refresh: SingleFlight::default() })
     }
 
     /// Returns the headers as they were last read, and the redactor of their secrets.
@@ -139,7 +141,9 @@ impl Credentials {
         let this = Arc::clone(self);
         let read = self
             .refresh
-            .run(READ_TIMEOUT, move || read_all(&this.parts, this.proxy_url.as_ref()))
+            .run(READ_TIMEOUT, move || {
+                read_all(&this.parts, this.proxy_url.as_ref(), &this.url_secrets)
+            })
             .await;
         let read = read.map_err(|error| BuildError::Secret(format!("secrets: {error}")))??;
         let mut current = self.current.lock();
@@ -159,6 +163,7 @@ impl CurrentCredentials {
 fn read_all(
     parts: &[HeaderPart],
     proxy_url: Option<&Secret>,
+    url_secrets: &[Secret],
 ) -> Result<ReadCredentials, BuildError> {
     let ReadCredentials { mut headers, mut fingerprint, mut secrets } = ReadCredentials::default();
     // A proxy may send its password back in an error page.
@@ -169,6 +174,7 @@ fn read_all(
         secrets.add(password.into());
         secrets.add_user(&decode(url.username()), &decode(password));
     }
+    secrets.0.extend(url_secrets.iter().filter_map(|secret| secret.read().ok()));
     for part in parts {
         let secret = part.read(&part.secret)?;
         // The account and the secret are hashed, not the token, which changes every ten minutes.
@@ -362,6 +368,7 @@ mod tests {
                 tls: TlsConfig::default(),
                 proxy: None,
                 http2: true,
+                url_secrets: vec![],
             };
             let read = |auth| Credentials::read(&client(auth)).unwrap().fingerprint();
             all().map(read).into()

@@ -60,6 +60,10 @@ pub struct Fetched {
     pub redactor: Arc<Redactor>,
 }
 
+/// Returns the maximum size of a body, in bytes, for the HTTP status and the headers of a response;
+/// `None` if the body is not to be read.
+pub type BodyLimit<'b> = dyn Fn(u16, &HeaderMap) -> Option<usize> + Sync + 'b;
+
 impl HttpClient {
     /// Returns a client with connections of its own. It takes over those of `before`, the client of the
     /// same server until now, if nothing has changed that they depend on. Host names are resolved by
@@ -104,8 +108,8 @@ impl HttpClient {
             && self.credentials.fingerprint() == other.credentials.fingerprint()
     }
 
-    /// Sends a request and receives the response within `timeout`, with a body of at most `body_limit`
-    /// bytes. Without a limit the body is not read.
+    /// Sends a request and receives the response within `timeout`. The body is read if `body_limit`
+    /// returns its maximum size, in bytes, for the head of the response.
     ///
     /// # Errors
     /// `timeout`, `tls`, `connect`, or `decode` for anything that is not HTTP. The meaning of a
@@ -114,7 +118,7 @@ impl HttpClient {
         &self,
         request: &HttpRequest,
         timeout: Duration,
-        body_limit: Option<usize>,
+        body_limit: &BodyLimit<'_>,
     ) -> Result<Fetched, Failure> {
         let timed_out = || {
             let detail = format!("no complete answer within {timeout:?}");
@@ -149,7 +153,7 @@ impl HttpClient {
     async fn exchange(
         &self,
         request: &HttpRequest,
-        body_limit: Option<usize>,
+        body_limit: &BodyLimit<'_>,
     ) -> Result<Fetched, ReadError> {
         let (headers, redactor) = self.credentials.current();
         let mut headers = Some(headers);
@@ -162,7 +166,7 @@ impl HttpClient {
         // Before anything is read from them, such as the name of a coding.
         redactor.mask_headers(response.headers_mut());
         let status = response.status().as_u16();
-        let body = match body_limit {
+        let body = match body_limit(status, response.headers()) {
             Some(limit) => mask_body(content::read(&mut response, limit).await?, &redactor),
             None => ReceivedBody::Ignored,
         };

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use http::HeaderName;
 use jiff::tz::Offset;
 
-use super::fields::{DelayFormat, FieldName, Paths, ProgressFormat, parse_pointer};
+use super::fields::{DelayFormat, FieldName, ProgressFormat};
+use super::paths::{Paths, parse_pointer};
 use super::schema::{
     DEFAULT_ACCEPT, DEFAULT_BODY, RawField, RawResponse, find_placeholder, words, words_by_key,
 };
@@ -17,7 +18,10 @@ use crate::yaml::scalar::PublicText;
 use crate::yaml::span::{OrderedMap, Spanned};
 
 /// Word for the HTTP status, in place of a JSON Pointer.
-const HTTP_STATUS: &str = "http_status";
+pub(super) const HTTP_STATUS: &str = "http_status";
+
+/// Advice for a time without a format that is known.
+const TIME_FORMATS: &str = "write one of rfc3339, epoch_seconds, epoch_milliseconds, epoch";
 
 /// Maximum number of paths of a field; no known API has more than four.
 const MAX_PATHS: usize = 16;
@@ -28,15 +32,16 @@ impl Mapping {
     /// # Errors
     /// All errors of the block, with their keys below `response`.
     pub fn compile(raw: &RawResponse) -> Result<Self, Vec<BlockError>> {
-        let mut compiler = Compiler { errors: Vec::new() };
+        let mut compiler = Compiler::default();
         let mapping = compiler.mapping(raw);
         if compiler.errors.is_empty() { Ok(mapping) } else { Err(compiler.errors) }
     }
 }
 
 /// Compiler of one block, with the errors found so far.
-struct Compiler {
-    errors: Vec<BlockError>,
+#[derive(Default)]
+pub(super) struct Compiler {
+    pub errors: Vec<BlockError>,
 }
 
 impl Compiler {
@@ -67,7 +72,7 @@ impl Compiler {
                         "the body is ignored, so a path into it has no effect",
                     );
                 }
-                let pointers = self.pointers(field, name);
+                let pointers = self.pointers(field, &[name.as_str()]);
                 for (rank, keys) in (0..).zip(&pointers) {
                     paths.add(name, rank, keys);
                 }
@@ -107,15 +112,16 @@ impl Compiler {
         }
     }
 
-    fn wrong(&mut self, at: &[&str], message: impl Into<String>) {
+    pub fn wrong(&mut self, at: &[&str], message: impl Into<String>) {
         self.errors.push(BlockError::new(at, message));
     }
 
-    fn hinted(&mut self, at: &[&str], message: impl Into<String>, hint: &str) {
+    pub fn hinted(&mut self, at: &[&str], message: impl Into<String>, hint: &str) {
         self.errors.push(BlockError::new(at, message).hint(hint));
     }
 
-    fn pointer(&mut self, text: &str, at: &[&str]) -> Vec<String> {
+    /// Parses a JSON Pointer.
+    pub fn pointer(&mut self, text: &str, at: &[&str]) -> Vec<String> {
         if let Some(name) = find_placeholder(text) {
             let message =
                 format!("a path must not contain placeholders: `{name}` would be taken literally");
@@ -127,11 +133,12 @@ impl Compiler {
         })
     }
 
-    /// Parses the JSON Pointers of a field.
-    fn pointers(&mut self, field: &RawField, name: FieldName) -> Vec<Vec<String>> {
+    /// Parses the JSON Pointers of the field with these keys.
+    pub fn pointers(&mut self, field: &RawField, keys: &[&str]) -> Vec<Vec<String>> {
         let paths = field.paths().into_iter().take(MAX_PATHS).enumerate();
         let pointers = paths.map(|(index, path)| {
-            let at = [name.as_str(), "path", &index.to_string()];
+            let index = index.to_string();
+            let at: Vec<&str> = keys.iter().copied().chain(["path", &index]).collect();
             if path == HTTP_STATUS {
                 self.wrong(
                     &at,
@@ -169,9 +176,7 @@ impl Compiler {
             }
             ([path], None) if *path == HTTP_STATUS => Some(Origin::HttpStatus),
             (paths, None) => {
-                if paths.len() > MAX_PATHS {
-                    self.wrong(&[key, "path"], format!("more than {MAX_PATHS} paths"));
-                }
+                self.check_count(paths.len(), &[key]);
                 Some(Origin::Body(paths.join(", ")))
             }
             ([], Some(header)) => match HeaderName::from_bytes(header.as_bytes()) {
@@ -181,6 +186,13 @@ impl Compiler {
                     None
                 }
             },
+        }
+    }
+
+    /// Reports too many paths of the field with these keys.
+    pub fn check_count(&mut self, paths: usize, keys: &[&str]) {
+        if paths > MAX_PATHS {
+            self.wrong(&[keys, &["path"]].concat(), format!("more than {MAX_PATHS} paths"));
         }
     }
 
@@ -324,19 +336,28 @@ impl Compiler {
     fn time_format(&mut self, raw: &RawResponse, name: FieldName) -> TimeFormat {
         let utc = TimeFormat::Rfc3339(Offset::UTC);
         let Some(field) = raw.field(name) else { return utc };
-        let named = |(word, _): &&(&str, _)| field.format() == Some(*word);
-        let Some((_, format)) = TimeFormat::NAMES.iter().find(named) else {
-            self.hinted(
-                &[name.as_str(), "format"],
-                "a time needs a `format`",
-                "write one of rfc3339, epoch_seconds, epoch_milliseconds, epoch",
-            );
-            return utc;
+        match self.format_of_time(field, &[name.as_str()]) {
+            Some(format) => format,
+            None => {
+                self.hinted(&[name.as_str(), "format"], "a time needs a `format`", TIME_FORMATS);
+                utc
+            }
+        }
+    }
+
+    /// Returns the format of the time with these keys, if it is given. Reports an unknown one, and a
+    /// wrong zone.
+    pub fn format_of_time(&mut self, field: &RawField, keys: &[&str]) -> Option<TimeFormat> {
+        let text = field.format()?;
+        let Some((_, format)) = TimeFormat::NAMES.iter().find(|(word, _)| *word == text) else {
+            let at = [keys, &["format"]].concat();
+            self.hinted(&at, "this is not a format for a time", TIME_FORMATS);
+            return Some(TimeFormat::Rfc3339(Offset::UTC));
         };
-        let Some(text) = field.zone() else { return *format };
-        let at = [name.as_str(), "zone"];
+        let Some(text) = field.zone() else { return Some(*format) };
+        let at = [keys, &["zone"]].concat();
         match (format, time::zone(text)) {
-            (TimeFormat::Rfc3339(_), Some(zone)) => return TimeFormat::Rfc3339(zone),
+            (TimeFormat::Rfc3339(_), Some(zone)) => return Some(TimeFormat::Rfc3339(zone)),
             (TimeFormat::Rfc3339(_), None) => {
                 self.hinted(&at, "a zone must be an offset from UTC", "write it like `+08:00`");
             }
@@ -346,7 +367,7 @@ impl Compiler {
                 "remove `zone`: an epoch is the same in every zone",
             ),
         }
-        *format
+        Some(*format)
     }
 
     fn delay_format(&mut self, raw: &RawResponse) -> DelayFormat {

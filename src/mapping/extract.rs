@@ -5,9 +5,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::fields::{
-    A_BOOLEAN, FieldName, FieldValue, Fields, MAX_DEPTH, PathNode, Paths, RankedField,
-};
+use super::fields::{A_BOOLEAN, FieldName, FieldValue, Fields};
+use super::paths::{MAX_DEPTH, PathNode, Paths, RankedField};
 
 /// Value at the path of the tasks.
 #[derive(Debug, Default)]
@@ -125,7 +124,7 @@ fn without_last_number(body: &[u8]) -> &[u8] {
 
 /// Reports whether a value is nested deeper than [`MAX_DEPTH`]: serde_json counts only the levels of
 /// values that are deserialized, and skips the others however deep they are.
-fn too_deep(body: &[u8]) -> bool {
+pub fn too_deep(body: &[u8]) -> bool {
     let opening = body.iter().filter(|byte| matches!(byte, b'[' | b'{')).count();
     if opening <= MAX_DEPTH {
         return false;
@@ -164,9 +163,9 @@ struct Extractor<'p, 'de> {
 /// Visitor of one value, with the trie nodes that lead to it.
 struct Walk<'w, 'p, 'de> {
     /// Node from the top of the body.
-    whole: Option<&'p PathNode>,
+    whole: Option<&'p PathNode<RankedField>>,
     /// Node from the task.
-    element: Option<&'p PathNode>,
+    element: Option<&'p PathNode<RankedField>>,
     extractor: &'w mut Extractor<'p, 'de>,
 }
 
@@ -314,7 +313,7 @@ impl<'p, 'de> Extractor<'p, 'de> {
     fn tasks<A: SeqAccess<'de>>(
         &mut self,
         mut seq: A,
-        whole: Option<&'p PathNode>,
+        whole: Option<&'p PathNode<RankedField>>,
     ) -> Result<(), A::Error> {
         self.is_in_tasks = true;
         let (mut named, mut unnamed) = (false, false);
@@ -351,19 +350,19 @@ impl<'p, 'de> Extractor<'p, 'de> {
 /// Visitor of a key, which finds the nodes below it without keeping the key.
 #[derive(Clone, Copy)]
 struct KeySeed<'p> {
-    whole: Option<&'p PathNode>,
-    element: Option<&'p PathNode>,
+    whole: Option<&'p PathNode<RankedField>>,
+    element: Option<&'p PathNode<RankedField>>,
 }
 
 impl KeySeed<'_> {
     fn child(self, key: &str) -> Self {
-        let child = |node: Option<_>| node.and_then(|node: &PathNode| node.child(key));
+        let child = |node: Option<_>| node.and_then(|node: &PathNode<RankedField>| node.child(key));
         Self { whole: child(self.whole), element: child(self.element) }
     }
 }
 
 impl<'de, 'p> DeserializeSeed<'de> for KeySeed<'p> {
-    type Value = (Option<&'p PathNode>, Option<&'p PathNode>);
+    type Value = (Option<&'p PathNode<RankedField>>, Option<&'p PathNode<RankedField>>);
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
@@ -371,7 +370,7 @@ impl<'de, 'p> DeserializeSeed<'de> for KeySeed<'p> {
 }
 
 impl<'p> Visitor<'_> for KeySeed<'p> {
-    type Value = (Option<&'p PathNode>, Option<&'p PathNode>);
+    type Value = (Option<&'p PathNode<RankedField>>, Option<&'p PathNode<RankedField>>);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")

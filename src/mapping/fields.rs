@@ -1,12 +1,7 @@
-//! The fields of a response: their names, the paths that lead to them, their values, and the formats
-//! of numbers. Pure.
+//! The fields of a response: their names, their values, and the formats of numbers. Pure.
 
 use std::borrow::Cow;
 use std::time::Duration;
-
-/// Maximum number of levels of nesting, which is where serde_json stops; no API nests its responses
-/// deeper than ten.
-pub const MAX_DEPTH: usize = 128;
 
 /// Maximum delay: a year. A larger number is no delay but a Unix timestamp, and says nothing
 /// reliable.
@@ -129,6 +124,17 @@ impl FieldValue<'_> {
         !matches!(self, Self::Missing | Self::Null)
     }
 
+    /// Returns the value without the body that it may borrow from.
+    pub fn into_owned(self) -> FieldValue<'static> {
+        match self {
+            Self::Missing => FieldValue::Missing,
+            Self::Null => FieldValue::Null,
+            Self::Text(text) => FieldValue::Text(Cow::Owned(text.into_owned())),
+            Self::Boolean(value) => FieldValue::Boolean(value),
+            Self::Other(kind) => FieldValue::Other(kind),
+        }
+    }
+
     /// Returns the preference for this value among those at several paths: text that is not blank
     /// comes first, and unreadable values come before null, which must not hide them.
     fn preference(&self) -> u8 {
@@ -142,22 +148,42 @@ impl FieldValue<'_> {
     }
 }
 
-/// Values of all fields, with the rank of the path at which each was found.
-#[derive(Debug, Default)]
-pub struct Fields<'de> {
-    values: [FieldValue<'de>; FieldName::ALL.len()],
-    ranks: [u8; FieldName::ALL.len()],
+/// Value of a field that may have several paths, with the rank of the path at which it was found.
+#[derive(Clone, Debug, Default)]
+pub struct RankedValue<'de> {
+    /// The value.
+    pub value: FieldValue<'de>,
+    /// Rank of its path: 0 for the first path of the field.
+    pub rank: u8,
 }
+
+impl<'de> RankedValue<'de> {
+    /// Stores the value at the path of this `rank`, unless the known value is preferred. The first path
+    /// with a value wins, whatever their order in the response; of a repeated key the last value.
+    pub fn offer(&mut self, rank: u8, value: FieldValue<'de>) {
+        let (preference, known_preference) = (value.preference(), self.value.preference());
+        let is_known_preferred =
+            known_preference > preference || (known_preference == preference && self.rank < rank);
+        if is_known_preferred && self.rank != rank {
+            return;
+        }
+        *self = Self { value, rank };
+    }
+}
+
+/// Values of all fields.
+#[derive(Debug, Default)]
+pub struct Fields<'de>([RankedValue<'de>; FieldName::ALL.len()]);
 
 impl<'de> Fields<'de> {
     /// Returns the value of `field`.
     pub fn get(&self, field: FieldName) -> &FieldValue<'de> {
-        self.values.get(field.index()).unwrap_or(&FieldValue::Missing)
+        self.0.get(field.index()).map_or(&FieldValue::Missing, |ranked| &ranked.value)
     }
 
     /// Returns the rank of the path at which `field` was found: 0 for its first path.
     pub fn rank(&self, field: FieldName) -> u8 {
-        self.ranks.get(field.index()).copied().unwrap_or_default()
+        self.0.get(field.index()).map_or(0, |ranked| ranked.rank)
     }
 
     /// Merges the status of another element with the same ID. If they differ, neither is believed: one
@@ -170,127 +196,12 @@ impl<'de> Fields<'de> {
         }
     }
 
-    /// Stores the value of `field` at its path of this `rank`, unless the known value is preferred. The
-    /// first path with a value wins, whatever their order in the response; of a repeated key the last
-    /// value.
+    /// Stores the value of `field` at its path of this `rank`, unless the known value is preferred.
     pub fn set(&mut self, field: FieldName, rank: u8, value: FieldValue<'de>) {
-        let (known, known_rank) = (self.get(field), self.rank(field));
-        let (preference, known_preference) = (value.preference(), known.preference());
-        let is_known_preferred =
-            known_preference > preference || (known_preference == preference && known_rank < rank);
-        if is_known_preferred && known_rank != rank {
-            return;
-        }
-        if let Some(known) = self.values.get_mut(field.index()) {
-            *known = value;
-        }
-        if let Some(known) = self.ranks.get_mut(field.index()) {
-            *known = rank;
+        if let Some(known) = self.0.get_mut(field.index()) {
+            known.offer(rank, value);
         }
     }
-}
-
-/// The JSON Pointers (RFC 6901) of a mapping, compiled into tries, so that one pass over a body finds
-/// all fields and skips everything else.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Paths {
-    /// Trie from the top of the body, with the fields of the envelope and the path of the tasks.
-    pub whole: PathNode,
-    /// Trie from a task.
-    pub element: PathNode,
-    /// Text that ends an ID.
-    pub id_until: Option<Box<str>>,
-}
-
-/// A node of a trie: a place in a body, and the places below it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct PathNode {
-    /// Fields whose value is here.
-    pub fields: Vec<RankedField>,
-    /// True at the place of the tasks.
-    pub is_task: bool,
-    children: Vec<(Box<str>, PathNode)>,
-}
-
-/// A field, and the rank of one of its paths.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RankedField {
-    /// The field.
-    pub name: FieldName,
-    /// Number of paths of the field that are preferred to this one.
-    pub rank: u8,
-}
-
-impl PathNode {
-    /// Returns the node below `key`, if a path leads there.
-    pub fn child(&self, key: &str) -> Option<&Self> {
-        self.children.iter().find(|(name, _)| **name == *key).map(|(_, node)| node)
-    }
-
-    /// Reports whether all paths end here.
-    pub fn is_leaf(&self) -> bool {
-        self.children.is_empty()
-    }
-
-    fn at(&mut self, pointer: &[String]) -> &mut Self {
-        let Some((key, rest)) = pointer.split_first() else { return self };
-        let index = self.children.iter().position(|(name, _)| **name == **key);
-        let index = index.unwrap_or_else(|| {
-            self.children.push((key.as_str().into(), Self::default()));
-            self.children.len() - 1
-        });
-        match self.children.get_mut(index) {
-            Some((_, node)) => node.at(rest),
-            None => unreachable!("the child was found or added above"),
-        }
-    }
-}
-
-impl Paths {
-    /// Returns paths with the tasks at `task`, and IDs that end before `id_until`.
-    pub fn new(task: &[String], id_until: Option<&str>) -> Self {
-        let mut paths = Self { id_until: id_until.map(Into::into), ..Self::default() };
-        paths.whole.at(task).is_task = true;
-        paths
-    }
-
-    /// Adds a path of `name`: from the top for fields of the envelope, from the task for the others.
-    /// Paths of a lower `rank` are preferred.
-    pub fn add(&mut self, name: FieldName, rank: u8, pointer: &[String]) {
-        let node = if name.is_envelope() { &mut self.whole } else { &mut self.element };
-        node.at(pointer).fields.push(RankedField { name, rank });
-    }
-}
-
-/// Parses a JSON Pointer into its keys.
-///
-/// # Errors
-/// Fails when it is none, with a message for people.
-pub fn parse_pointer(text: &str) -> Result<Vec<String>, &'static str> {
-    if text.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rest = text.strip_prefix('/').ok_or("a JSON Pointer must start with `/`")?;
-    let unescape = |key: &str| {
-        let mut parts = key.split('~');
-        let mut out = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
-            let (escaped, rest) = match part.as_bytes().first() {
-                Some(b'0') => ('~', part.get(1..)),
-                Some(b'1') => ('/', part.get(1..)),
-                _ => return Err("in a JSON Pointer, `~` must be followed by `0` or `1`"),
-            };
-            out.push(escaped);
-            out.push_str(rest.unwrap_or_default());
-        }
-        Ok(out)
-    };
-    if rest.split('/').nth(MAX_DEPTH).is_some() {
-        return Err(
-            "a JSON Pointer can have at most 128 keys: answers that are nested deeper are not read",
-        );
-    }
-    rest.split('/').map(unescape).collect()
 }
 
 /// Format of progress.
@@ -384,18 +295,6 @@ mod tests {
             }
             assert_eq!(*fields.get(FieldName::Code), expected, "{values:?}");
         }
-    }
-
-    #[test]
-    fn pointers() {
-        let keys = |text| parse_pointer(text);
-        let deepest = "/a".repeat(MAX_DEPTH);
-        assert_eq!(keys(&deepest).unwrap().len(), MAX_DEPTH);
-        let deeper = deepest.clone() + "/a";
-        assert!(keys(&deeper).is_err());
-        assert_eq!(keys(""), Ok(vec![]));
-        assert_eq!(keys("/a/0/b~1c~0d"), Ok(vec!["a".into(), "0".into(), "b/c~d".into()]));
-        assert!(keys("a").is_err() && keys("/a~2").is_err() && keys("/a~").is_err());
     }
 
     #[test]

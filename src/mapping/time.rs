@@ -85,13 +85,13 @@ impl TimeFormat {
         let ahead = moment.since(sent);
         if ahead > MAX_ZONES || micros > MAX_MICROS {
             return Err(if is_epoch {
-                "days ahead of the answer: is the unit correct?"
+                "days in the future: is the unit correct?"
             } else {
-                "days ahead of the answer: is this the right field?"
+                "days in the future: is this the right field?"
             });
         }
         if ahead > MAX_AHEAD {
-            return Err("more than 5 minutes ahead of the answer: is the zone correct?");
+            return Err("more than 5 minutes in the future: is the zone correct?");
         }
         Ok(Some(moment))
     }
@@ -371,8 +371,8 @@ mod tests {
             (UTC, "2026-12-02 07:00:00", "field"),
             (UTC, "1999-12-31 23:59:59", "field"),
             (UTC, "9999-06-01 00:00:00", "field"),
-            (UTC, "9999-12-31T23:59:59Z", "days ahead of the answer: is this the right field"),
-            (UTC, "9999-12-31 23:59:59.999999999-23:59", "days ahead"),
+            (UTC, "9999-12-31T23:59:59Z", "days in the future: is this the right field"),
+            (UTC, "9999-12-31 23:59:59.999999999-23:59", "days in the future"),
             (UTC, "2026-11-30", "a date without a time of day"),
         ] {
             let said = parse(format, text).unwrap_err();

@@ -9,8 +9,9 @@ use futures_util::future::join_all;
 use super::{ConfigManager, ReloadError};
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::config::discovery::SourceConfig;
 use crate::storage::Storage;
-use crate::store::{ListingChange, SaveChange, Store, StoreConfig, TaskChanges};
+use crate::store::{ListingChange, SaveChange, Store, StoreConfig, StoreList, TaskChanges};
 use crate::task::Task;
 
 /// Time between two looks for tasks that no source names and whose time has come.
@@ -35,35 +36,37 @@ impl ConfigManager {
         .await
     }
 
-    /// Applies the list of a source, which its key names. `times` are the times of enqueueing as the
-    /// source gives them: none, or one for each task. Returns the number of tasks that `max_tasks`
-    /// leaves out, by provider.
+    /// Applies the list of a source, unless that has left the configuration. `times` are the times of
+    /// enqueueing as the source gives them: none, or one for each task. Returns the number of tasks
+    /// that `max_tasks` leaves out.
     ///
     /// # Errors
     /// Fails when the process is ending.
     pub async fn apply_list(
         &self,
-        key: Arc<str>,
+        source: &Arc<SourceConfig>,
         tasks: Vec<Task>,
         times: Vec<Option<Timestamp>>,
-    ) -> Result<u64, ReloadError> {
+        is_whole: bool,
+    ) -> Result<usize, ReloadError> {
         let _swapping = self.swapping.lock().await;
-        if !self.has_source(&key) {
+        if !self.has_source(source) {
             return Ok(0);
         }
-        let changes = self
-            .change_tasks(false, move |store, save| store.apply_list(&key, tasks, &times, save))
-            .await?;
-        let over_limit = changes.iter().map(|changes| changes.over_limit).sum();
+        let key = source.key();
+        let list = StoreList { tasks, times, is_whole };
+        let changes =
+            self.change_tasks(false, move |store, save| store.apply_list(&key, list, save)).await?;
+        let over_limit: u64 = changes.iter().map(|changes| changes.over_limit).sum();
         self.update_workers(changes).await;
-        Ok(over_limit)
+        Ok(usize::try_from(over_limit).unwrap_or(usize::MAX))
     }
 
     /// Notes that a source has the same list as before.
-    pub async fn confirm_list(&self, key: &str) {
+    pub(super) async fn confirm_list(&self, source: &Arc<SourceConfig>) {
         let _swapping = self.swapping.lock().await;
-        if self.has_source(key) {
-            self.store.confirm_list(key);
+        if self.has_source(source) {
+            self.store.confirm_list(&source.key());
         }
     }
 
@@ -79,9 +82,9 @@ impl ConfigManager {
         }
     }
 
-    /// Reports whether the configuration in force has a source with this key.
-    fn has_source(&self, key: &str) -> bool {
-        StoreConfig::of(&self.config()).sources.iter().any(|source| *source.key == *key)
+    /// Reports whether the configuration in force has this source, with the same settings.
+    fn has_source(&self, source: &Arc<SourceConfig>) -> bool {
+        self.config().discovery.iter().any(|known| Arc::ptr_eq(known, source))
     }
 
     /// Changes the tasks of the store on a thread where that may take long: with a million tasks it

@@ -46,13 +46,25 @@ impl<'c> StoreConfig<'c> {
             providers: &config.providers,
             config: SourceSettings {
                 key: CONFIG.into(),
-                keep_unlisted: Duration::from_secs(86_400),
+                keep_unlisted: config.keep_unlisted,
                 refresh_interval: CONFIG_INTERVAL,
             },
-            sources: Vec::new(),
+            sources: config.discovery.iter().map(|source| SourceSettings::of(source)).collect(),
             max_tasks: config.max_tasks,
         }
     }
+}
+
+/// A list of a source.
+#[derive(Debug, Default)]
+pub struct StoreList {
+    /// The tasks; no provider and ID twice.
+    pub tasks: Vec<Task>,
+    /// Their times of enqueueing as the source gives them: none at all, or one entry for each task.
+    pub times: Vec<Option<Timestamp>>,
+    /// False if parts of the list could not be read. Until the first whole list, the tasks are those
+    /// of a first list.
+    pub is_whole: bool,
 }
 
 /// Tasks of an earlier process, by provider and task ID.
@@ -169,23 +181,26 @@ impl Store {
     }
 
     /// Applies a list of a source, and calls `save` with every change of a task before it is visible.
-    /// `times` are the times of enqueueing as the source gives them: none, or one for each task. Tasks
-    /// of providers that the configuration does not have are left out.
+    /// Tasks of providers that the configuration does not have are left out.
     pub fn apply_list(
         &self,
         key: &str,
-        tasks: Vec<Task>,
-        times: &[Option<Timestamp>],
+        list: StoreList,
         save: &SaveChange<'_>,
     ) -> Vec<TaskChanges> {
         let now = self.clock.now();
+        let StoreList { tasks, times, is_whole } = list;
         let (source, timing) = {
             let mut registry = self.sources.write();
             let source = registry.number(key.into());
-            (source, registry.begin_list(source, !tasks.is_empty(), now))
+            let timing = match is_whole || registry.has_list(source) {
+                true => registry.begin_list(source, !tasks.is_empty(), now),
+                false => ListTiming { is_first: true, newness: None },
+            };
+            (source, timing)
         };
         let all = self.providers();
-        let diffs = diffs(&all, source, by_provider(tasks, times));
+        let diffs = diffs(&all, source, by_provider(tasks, &times));
         let registry = self.sources.read();
         let mut context = self.context(source, timing, &all, &diffs, &registry, save);
         let outcomes = apply(&all, diffs, &mut Records::new(), &mut context);

@@ -101,6 +101,13 @@ impl ProviderTasks {
         TaskChanges::new(self, ListOutcome { added, ..ListOutcome::default() })
     }
 
+    /// Reports whether the task with this ID is followed.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        let table = self.table.lock();
+        let slot = table.find(id).and_then(|row| table.slot(row));
+        slot.is_some_and(|slot| table.block_position(slot).is_some())
+    }
+
     /// Returns the task with this ID.
     pub fn find(&self, id: &str) -> Option<Task> {
         self.find_tracked(id).map(|tracked| tracked.task)

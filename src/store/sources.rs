@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::listing::SourceId;
+use crate::config::discovery::SourceConfig;
+use crate::listing::{Listing, SourceId};
 use crate::record::Newness;
 
 /// The key of the configuration.
@@ -20,6 +21,17 @@ pub struct SourceSettings {
     pub keep_unlisted: Duration,
     /// Time between two lists.
     pub refresh_interval: Duration,
+}
+
+impl SourceSettings {
+    /// Returns the settings of a source.
+    pub fn of(source: &SourceConfig) -> Self {
+        Self {
+            key: source.key(),
+            keep_unlisted: source.keep_unlisted,
+            refresh_interval: source.refresh_interval,
+        }
+    }
 }
 
 /// The registry of all sources of this life of the process.
@@ -48,6 +60,22 @@ pub struct ListTiming {
     pub is_first: bool,
     /// The knowledge about tasks that the list before did not have; `None` for a first list.
     pub newness: Option<Newness>,
+}
+
+/// The keys of the sources at one moment, by their numbers, each with its position in the order of
+/// precedence.
+#[derive(Clone, Debug, Default)]
+pub struct SourceKeys(Vec<(u32, Arc<str>)>);
+
+impl SourceKeys {
+    /// Returns the keys of the sources that list a task, in the order of precedence.
+    pub fn listing(&self, listing: &Listing) -> Vec<&str> {
+        let current = listing.sources().filter(|(_, is_current)| *is_current);
+        let mut keys: Vec<_> =
+            current.filter_map(|(source, _)| self.0.get(super::to_index(source.0))).collect();
+        keys.sort();
+        keys.into_iter().map(|(_, key)| &**key).collect()
+    }
 }
 
 impl SourceRegistry {
@@ -117,6 +145,11 @@ impl SourceRegistry {
         self.entry(id).map(|entry| entry.settings.keep_unlisted).unwrap_or_default()
     }
 
+    /// Reports whether a source has given a list in this life.
+    pub fn has_list(&self, id: SourceId) -> bool {
+        self.entry(id).is_some_and(|entry| entry.last_list.is_some())
+    }
+
     /// Records that a source gives a list at `now`, which names tasks or none. Returns the way in
     /// which the list is applied.
     pub fn begin_list(&mut self, id: SourceId, names_tasks: bool, now: Timestamp) -> ListTiming {
@@ -129,6 +162,12 @@ impl SourceRegistry {
         entry.has_named_tasks |= names_tasks;
         let newness = since.map(|since| Newness { since, needs_time });
         ListTiming { is_first: newness.is_none(), newness }
+    }
+
+    /// Returns the keys of all sources.
+    pub fn keys(&self) -> SourceKeys {
+        let key = |id| (self.rank(id), self.key(id));
+        SourceKeys(self.ids().map(key).collect())
     }
 
     fn ids(&self) -> impl Iterator<Item = SourceId> + use<> {
@@ -146,5 +185,46 @@ impl SourceRegistry {
 
     fn entry_mut(&mut self, id: SourceId) -> Option<&mut SourceEntry> {
         self.entries.get_mut(super::to_index(id.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listing::Claim;
+    use crate::task::TaskCommon;
+
+    #[test]
+    fn the_keys_of_a_listing_are_in_the_order_of_precedence() {
+        let mut registry = SourceRegistry::new();
+        let settings = |key: &str| SourceSettings {
+            key: key.into(),
+            keep_unlisted: Duration::ZERO,
+            refresh_interval: Duration::ZERO,
+        };
+        let [files, http] = ["file/a", "http/b"].map(|key| registry.number(key.into()));
+        registry.configure(&settings(CONFIG), &[settings("http/b"), settings("file/a")]);
+        let common =
+            Arc::new(TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() });
+        let claim = |source| Claim {
+            source,
+            is_current: true,
+            common: Arc::clone(&common),
+            enqueue_time: None,
+        };
+        let mut listing = Listing::One(files);
+        let keys = registry.keys();
+        assert_eq!(keys.listing(&listing), ["file/a"]);
+        for source in [http, SourceId::CONFIG] {
+            listing.claim(claim(source), &common, |source| registry.rank(source));
+        }
+        assert_eq!(keys.listing(&listing), ["config", "http/b", "file/a"]);
+        let now = Timestamp::from_micros(0);
+        for (source, left) in [(http, &["config", "file/a"][..]), (files, &["config"])] {
+            listing.leave(source, &common, now, |source| registry.rank(source));
+            assert_eq!(keys.listing(&listing), left);
+        }
+        listing.leave(SourceId::CONFIG, &common, now, |source| registry.rank(source));
+        assert_eq!(keys.listing(&listing), [""; 0]);
     }
 }

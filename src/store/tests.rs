@@ -1,3 +1,5 @@
+mod lists;
+
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 

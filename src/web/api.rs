@@ -1,4 +1,4 @@
-//! `/api/v1/tasks`: every task of the configuration as JSON, including final ones.
+//! `/api/v1/tasks`: every followed task as JSON, including final ones.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use super::{WebState, negotiation};
 use crate::clock::Timestamp;
 use crate::record::TrackedTask;
 use crate::store::TaskList;
+use crate::store::sources::SourceKeys;
 
 /// Returns the tasks that the query selects.
 pub async fn tasks(
@@ -35,7 +36,8 @@ pub async fn tasks(
     let write = move |out: &mut _| {
         let _permit = permit;
         let (now, tasks) = web.manager.store.tasks(filter.provider.as_deref());
-        write_tasks(&tasks, &filter, now, out)
+        let sources = web.manager.store.source_keys();
+        write_tasks(&tasks, &sources, &filter, now, out)
     };
     let mut response = Response::new(stream(gzip, compute_permits, write, |_| {}));
     let headers = response.headers_mut();
@@ -50,6 +52,7 @@ pub async fn tasks(
 /// Writes one task per line, so that the output is also readable for people and for `grep`.
 fn write_tasks(
     tasks: &[TaskList],
+    sources: &SourceKeys,
     filter: &TaskFilter,
     now: Timestamp,
     out: &mut impl Write,
@@ -61,7 +64,8 @@ fn write_tasks(
             if filter.matches(tracked, list.stuck_after, now) {
                 out.write_all(separator.as_bytes())?;
                 separator = ",\n";
-                serde_json::to_writer(&mut *out, &describe(tracked, list.stuck_after, now))?;
+                let described = describe(tracked, sources, list.stuck_after, now);
+                serde_json::to_writer(&mut *out, &described)?;
             }
         }
     }
@@ -69,7 +73,12 @@ fn write_tasks(
 }
 
 /// Describes a task in the terms of the metrics; unknown values are null.
-fn describe(tracked: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Value {
+fn describe(
+    tracked: &TrackedTask,
+    sources: &SourceKeys,
+    stuck_after: Duration,
+    now: Timestamp,
+) -> Value {
     let seconds = |moment: Timestamp| micros(moment.micros());
     let common = &tracked.task.common;
     let labels: Map<_, _> = common
@@ -81,6 +90,8 @@ fn describe(tracked: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Val
         "provider": &*common.provider,
         "task_id": &*tracked.task.id,
         "labels": labels,
+        "sources": sources.listing(&tracked.listing),
+        "listed": tracked.listing.is_listed(),
         "state": tracked.state().as_str(),
         "status": tracked.status(),
         "final": tracked.is_final(),

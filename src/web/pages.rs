@@ -2,6 +2,7 @@
 //! template is `templates/base.html`.
 
 mod details;
+pub mod discovery;
 mod format;
 pub mod tasks;
 
@@ -99,7 +100,7 @@ impl FailedPoll {
             link: format::task_link(&entry.provider, &entry.task_id),
             reason: entry.failure.reason.as_str(),
             code: format::short(&entry.failure.code),
-            detail: format::whole(&entry.failure.detail),
+            detail: format::escape(&entry.failure.detail),
         }
     }
 }
@@ -230,25 +231,25 @@ fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
     let (problem, links) = match found {
         Some(_) => (None, vec![poll, json, beside]),
         None if is_configured => {
-            let name = format::whole(provider);
+            let name = format::escape(provider);
             let problem = match config.dropped_tasks {
-                0 => format!("The configuration lists no such task of the provider “{name}”."),
+                0 => format!("No list names such a task of the provider “{name}”."),
                 _ => format!(
-                    "No such task of the provider “{name}” is polled: the configuration does not \
-                     list it, or max_tasks drops it."
+                    "No such task of the provider “{name}” is polled: no list names it, or \
+                     max_tasks drops it."
                 ),
             };
             (Some(problem), vec![poll, beside])
         }
         None => {
-            let problem = format!("No provider “{}” is configured.", format::whole(provider));
+            let problem = format!("No provider “{}” is configured.", format::escape(provider));
             (Some(problem), vec![("All tasks", format::tasks_link(&[]))])
         }
     };
     let status = if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
     let page = TaskPage {
         head: PageHead::new(web),
-        id: format::whole(id),
+        id: format::escape(id),
         short: format::short(id),
         problem,
         troubles: found.map_or_else(Vec::new, |(tracked, list)| {
@@ -256,7 +257,9 @@ fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
         }),
         links,
         facts: found.map_or_else(Vec::new, |(tracked, list)| {
-            facts(tracked, list.stuck_after, history.first(), now)
+            let sources = web.manager.store.source_keys();
+            let sources = sources.listing(&tracked.listing);
+            facts(tracked, &sources, list.stuck_after, history.first(), now)
         }),
         failures: history.iter().map(|entry| FailedPoll::new(entry, now)).collect(),
     };

@@ -59,6 +59,10 @@ pub struct Share(pub f64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PositiveInteger(pub u32);
 
+/// A whole number, which may be 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WholeNumber(pub u32);
+
 impl fmt::Debug for PublicText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -142,7 +146,8 @@ scalars!(
     PrometheusDuration,
     ByteSize,
     Share,
-    PositiveInteger
+    PositiveInteger,
+    WholeNumber
 );
 
 /// A scalar that is its text, and what a schema calls it.
@@ -280,6 +285,25 @@ impl Scalar for PositiveInteger {
     }
 }
 
+impl Scalar for WholeNumber {
+    const EXPECTED: &'static str = "a whole number from 0";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let number = text.parse::<u64>().ok().filter(|number| *number <= MAX_COUNT);
+        let number = number.and_then(|number| u32::try_from(number).ok());
+        number.map(Self).ok_or_else(|| "not a whole number from 0 to 1000000000".to_owned())
+    }
+
+    fn schema() -> Schema {
+        json_schema!({
+            "type": ["integer", "string"],
+            "minimum": 0,
+            "maximum": MAX_COUNT,
+            "pattern": "^0*[0-9]{1,9}$|^0*1000000000$",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,10 +331,14 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_whole_and_positive() {
+    fn counts_are_whole_numbers() {
         assert_eq!(PositiveInteger::parse("16"), Ok(PositiveInteger(16)));
         for text in ["0", "-1", "1.0", "0x10", "1e3", "1000000001", ""] {
             assert!(PositiveInteger::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(WholeNumber::parse("0"), Ok(WholeNumber(0)));
+        for text in ["-1", "1.0", "1000000001", ""] {
+            assert!(WholeNumber::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -4,6 +4,7 @@
 //! A long list is no tree: its items are read one after another, each a tree of its own for as long as
 //! it is looked at.
 
+pub mod long_items;
 #[cfg(test)]
 mod tests;
 
@@ -131,13 +132,7 @@ fn read(
     long: LongList,
     take: &mut dyn FnMut(YamlNode),
 ) -> Result<YamlNode, SyntaxError> {
-    if text.len() > MAX_YAML_BYTES {
-        let error = SyntaxError::new(Position::File, "the file is larger than 64 MiB");
-        return Err(error.hint("put long lists of tasks into *.txt files, one ID a line"));
-    }
-    if let Some(position) = find_control(text) {
-        return Err(SyntaxError::new(position, "not valid YAML: a control character"));
-    }
+    check_text(text)?;
     let root = TreeReader::new(text, document).root(long, take)?;
     match root.kind {
         NodeKind::Null => {
@@ -145,6 +140,18 @@ fn read(
             Err(error.hint("a file without settings is `{}`, one without tasks is `[]`"))
         }
         _ => Ok(root),
+    }
+}
+
+/// Checks what a parser would not.
+fn check_text(text: &str) -> Result<(), SyntaxError> {
+    if text.len() > MAX_YAML_BYTES {
+        let error = SyntaxError::new(Position::File, "the file is larger than 64 MiB");
+        return Err(error.hint("put long lists of tasks into *.txt files, one ID a line"));
+    }
+    match find_control(text) {
+        Some(position) => Err(SyntaxError::new(position, "not valid YAML: a control character")),
+        None => Ok(()),
     }
 }
 
@@ -249,10 +256,9 @@ impl<'t> TreeReader<'t> {
         long: LongList,
         take: &mut dyn FnMut(YamlNode),
     ) -> Result<YamlNode, SyntaxError> {
-        if self.events.next()?.kind == EventKind::Last {
+        let Some(event) = self.first()? else {
             return Ok(self.make(Position::File, ByteSpan::default(), NodeKind::Null));
-        }
-        let event = self.events.next()?;
+        };
         let root = match (&event.kind, long) {
             (EventKind::List, LongList::Root) => {
                 self.long_list((event.position, event.bytes), take)
@@ -262,9 +268,23 @@ impl<'t> TreeReader<'t> {
             }
             _ => self.node(event),
         }?;
+        self.end()?;
+        Ok(root)
+    }
+
+    /// Returns the first event of the document, if there is one.
+    fn first(&mut self) -> Result<Option<YamlEvent<'t>>, SyntaxError> {
+        match self.events.next()?.kind {
+            EventKind::Last => Ok(None),
+            _ => self.events.next().map(Some),
+        }
+    }
+
+    /// Fails when another document follows.
+    fn end(&mut self) -> Result<(), SyntaxError> {
         let event = self.events.next()?;
         match event.kind {
-            EventKind::Last => Ok(root),
+            EventKind::Last => Ok(()),
             _ => {
                 let error =
                     SyntaxError::new(event.position, "more than one YAML document in the file");

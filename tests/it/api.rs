@@ -31,6 +31,7 @@ fn every_task_is_listed_including_final_ones() {
     assert_eq!(all.len(), 3);
     let (stuck, done, failing) = (&all[0], &all[1], &all[2]);
     assert_eq!(stuck["labels"], json!({"customer": "acme"}));
+    assert_eq!((&stuck["sources"], &stuck["listed"]), (&json!(["config"]), &json!(true)));
     assert_eq!((&stuck["state"], &stuck["stuck"]), (&json!("queued"), &json!(true)));
     assert!(stuck["queue_age_seconds"].as_f64().unwrap() >= 7_200.0);
     assert_eq!(done["task_id"], "42a28dda-dc7a-4186-ac86-6e16c1fcef17");

@@ -180,3 +180,63 @@ fn an_address_in_use_is_1() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains(&address));
 }
+
+#[test]
+fn discover_prints_what_would_be_followed() {
+    let list = r#"[
+        {"targets": ["a", 8076], "labels": {"provider": "mj", "customer": "acme \\"1\\""}},
+        {"id": "b", "provider": "nobody"},
+        {"id": "c", "labels": {"__enqueue_time__": "2026-11-30T07:00:00Z"}}
+    ]"#;
+    let dir = Dir::with(
+        "providers: [{ name: mj, preset: mjdjourney }, { name: luma, preset: luma }]\n\
+         http_sd_configs:\n\
+         - { name: orders, url: 'http://127.0.0.1:1/jobs', authorization: { credentials: zq1zq2zq3 } }\n\
+         file_sd_configs:\n\
+         - { name: cron, files: [lists/*.json], provider: luma }\n\
+         - { name: other, files: [other.txt], provider: mj }\n",
+    );
+    dir.write("lists/a.json", list);
+    dir.write("other.txt", "a\n");
+    let file = format!("--config.file={}", dir.path("aitask.yml").display());
+    let discover = |name: &[&str]| {
+        let output = run(["discover", &file].iter().chain(name));
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, out, err) = discover(&["cron"]);
+    assert_eq!((code, &*err), (Some(0), ""), "{out}");
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(
+        lines[..4],
+        [
+            "file cron: 3 tasks, 1 element rejected",
+            r#"  mj a labels{customer="acme \"1\""}"#,
+            r#"  mj 8076 labels{customer="acme \"1\""}"#,
+            "  luma c enqueued 2026-11-30T07:00:00Z",
+        ]
+    );
+    assert!(lines[4].starts_with("  rejected, provider: b: ") && lines.len() == 5, "{out}");
+
+    let (code, out, err) = discover(&[]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.starts_with("http orders: connect: ") && err.lines().count() == 1, "{err}");
+    assert!(out.contains("file other: 1 task, 0 elements rejected\n  mj a\n"), "{out}");
+    assert!(out.ends_with("\n3 distinct tasks\n"), "{out}");
+    assert!(!out.contains("zq1zq2zq3") && !err.contains("zq1zq2zq3"));
+
+    dir.write("lists/b.json", "[\"half");
+    let (code, out, err) = discover(&["cron"]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(out.contains("luma c ") && err.contains("b.json"), "the file that can be read: {out}");
+
+    let (code, out, err) = discover(&["nothing"]);
+    assert_eq!((code, &*out), (Some(2), ""));
+    assert_eq!(err, "no source \"nothing\" is configured\n");
+    dir.write("aitask.yml", "providers: []\nfile_sd_configs: [{ files: [a.json] }]\n");
+    let (code, out, err) = discover(&[]);
+    assert!(code == Some(2) && out.is_empty() && err.contains("missing key: name"), "{err}");
+    dir.write("aitask.yml", "providers: []\n");
+    let nothing = "the configuration has no sources of tasks\n".to_owned();
+    assert_eq!(discover(&[]), (Some(0), nothing, String::new()));
+}

@@ -27,6 +27,7 @@ mod crowds;
 mod dashboards;
 mod demo;
 mod discovery;
+mod discovery_http;
 mod documents;
 mod exposition;
 mod faults;

@@ -301,11 +301,11 @@ fn what_is_not_there_or_not_understood_is_told() {
         "providers: [{ name: mj, preset: mjdjourney, base_url: 'http://127.0.0.1:1' }]\n",
     );
     let empty = text(page(&exporter, "/tasks").text());
-    assert!(empty.ends_with(" The configuration lists no tasks."), "{empty}");
+    assert!(empty.ends_with(" No list names a task."), "{empty}");
     for (target, sentence, linked) in [
         (
             "/tasks/mj/%3Cx%3E",
-            "<x> The configuration lists no such task of the provider “mj”.",
+            "<x> No list names such a task of the provider “mj”.",
             "/probe?provider=mj&task_id=%3Cx%3E&debug=true",
         ),
         ("/tasks/%3Cnobody%3E/x", "x No provider “<nobody>” is configured.", "/tasks"),

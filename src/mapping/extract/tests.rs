@@ -1,3 +1,4 @@
+use super::super::paths::parse_pointer;
 use super::*;
 
 fn paths() -> Paths {
@@ -50,9 +51,9 @@ fn the_envelope_is_found_wherever_the_task_is() {
         // The same place is both.
         ("/r", "/r/status", r#"{"r": {"status": 7}}"#),
     ] {
-        let mut paths = Paths::new(&super::super::fields::parse_pointer(task).unwrap(), None);
+        let mut paths = Paths::new(&parse_pointer(task).unwrap(), None);
         paths.add(FieldName::Status, 0, &["status".to_owned()]);
-        let code = super::super::fields::parse_pointer(code).unwrap();
+        let code = parse_pointer(code).unwrap();
         paths.add(FieldName::Code, 0, &code);
         let extract = paths.extract(body.as_bytes(), false, &|_| true).unwrap();
         assert_eq!(*extract.envelope.get(FieldName::Code), text("7"), "{body}");

@@ -29,7 +29,7 @@ impl Fact {
 
     /// Formats a text from outside; `none` replaces an empty one.
     fn text(name: &str, text: Option<&str>, none: &str) -> Self {
-        Self::new(name, format::whole(text.filter(|text| !text.is_empty()).unwrap_or(none)))
+        Self::new(name, format::escape(text.filter(|text| !text.is_empty()).unwrap_or(none)))
     }
 
     fn at(name: &str, at: Timestamp, now: Timestamp) -> Self {
@@ -68,16 +68,16 @@ pub fn troubles(
     match tracked.error() {
         Some(("task", "")) => troubles.push("Failed; the provider gives no code.".to_owned()),
         Some(("task", code)) => {
-            troubles.push(format!("Failed, with the code “{}”.", format::whole(code)));
+            troubles.push(format!("Failed, with the code “{}”.", format::escape(code)));
         }
         Some((reason, code)) => {
             // After a restart, for example, the last recorded failure may be older than the last
             // poll.
             let last = last.filter(|last| last.failure.reason.as_str() == reason);
-            let detail = last.map(|last| format::whole(&last.failure.detail));
+            let detail = last.map(|last| format::escape(&last.failure.detail));
             let code = Some(code).filter(|code| !code.is_empty());
             let detail =
-                detail.or_else(|| code.map(|code| format!("code {}", format::whole(code))));
+                detail.or_else(|| code.map(|code| format!("code {}", format::escape(code))));
             let mut trouble = format!("The last poll failed: {reason}");
             if let Some(detail) = detail {
                 trouble += &format!(": {detail}");
@@ -110,19 +110,26 @@ fn why(
     format!("{}; stuck_after is {}", both.join(", and "), duration::format(stuck_after))
 }
 
-/// Returns all details of a task. `last` is the last recorded failed poll of the task.
+/// Returns all details of a task, which `sources` list. `last` is the last recorded failed poll of the
+/// task.
 pub fn facts(
     tracked: &TrackedTask,
+    sources: &[&str],
     stuck_after: Duration,
     last: Option<&FailureEntry>,
     now: Timestamp,
 ) -> Vec<Fact> {
-    [standing(tracked, stuck_after, now), identity(tracked), polls(tracked, last, now)].concat()
+    [
+        standing(tracked, stuck_after, now),
+        identity(tracked, sources, now),
+        polls(tracked, last, now),
+    ]
+    .concat()
 }
 
 /// Returns the details of the state of a task.
 fn standing(tracked: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Vec<Fact> {
-    let provider = format::whole(&tracked.task.common.provider);
+    let provider = format::escape(&tracked.task.common.provider);
     let status = Fact::text("Status", Some(tracked.status()), "none").note("the provider's word");
     let enqueued = Fact::at("Enqueued", tracked.enqueued(), now);
     let mut facts = vec![
@@ -132,6 +139,7 @@ fn standing(tracked: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Vec
         Fact::at("In this state since", tracked.state_since(), now),
         enqueued.note(match tracked.enqueued_since() {
             "api" => "reported by the provider",
+            "source" => "reported by a list; the provider reports no time",
             _ => "the exporter's first sight of the task; the provider reports no time",
         }),
     ];
@@ -154,15 +162,30 @@ fn standing(tracked: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Vec
 }
 
 /// Returns the details of the identity of a task.
-fn identity(tracked: &TrackedTask) -> Vec<Fact> {
+fn identity(tracked: &TrackedTask, sources: &[&str], now: Timestamp) -> Vec<Fact> {
     let common = &tracked.task.common;
     let fact = |what: &str, name: &str, value: &str| {
-        Fact::new(&format!("{what} {}", format::whole(name)), format::whole(value))
+        Fact::new(&format!("{what} {}", format::escape(name)), format::escape(value))
     };
     let labels = common.labels.iter().map(|(name, value)| fact("Label", name, value));
     let params = common.params.iter().map(|(name, value)| fact("Param", name, value));
     let job_type = Fact::text("Job type", tracked.job_type(), "not reported");
-    std::iter::once(job_type).chain(labels).chain(params).collect()
+    [job_type, listing(tracked, sources, now)].into_iter().chain(labels).chain(params).collect()
+}
+
+/// Returns the lists that name a task, or since when none does.
+fn listing(tracked: &TrackedTask, sources: &[&str], now: Timestamp) -> Fact {
+    match tracked.listing.unlisted_since() {
+        None => Fact::new("Listed by", format::escape(&sources.join(", "))),
+        Some(since) => {
+            let fact =
+                Fact { value: "no list since".to_owned(), ..Fact::at("Listed by", since, now) };
+            fact.note(match tracked.is_final() {
+                true => "",
+                false => "polled until its end is seen, or until keep_unlisted has passed",
+            })
+        }
+    }
 }
 
 /// Returns the details of the polls of a task.
@@ -199,7 +222,7 @@ fn failure(tracked: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) -
         None => last.map(|last| (last.failure.reason.as_str(), &*last.failure.code, last.at))?,
     };
     let note =
-        if code.is_empty() { String::new() } else { format!("code {}", format::whole(code)) };
+        if code.is_empty() { String::new() } else { format!("code {}", format::escape(code)) };
     Some(Fact { value: reason.to_owned(), ..Fact::at("Last failure", at, now).note(note) })
 }
 
@@ -228,6 +251,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::listing::SourceId;
     use crate::observation::{Failure, Observation, Reason};
     use crate::task::{Task, TaskCommon};
 
@@ -250,7 +274,7 @@ mod tests {
     }
 
     fn fact(tracked: &TrackedTask, name: &str, now: Timestamp) -> Option<(String, String)> {
-        let facts = facts(tracked, STUCK_AFTER, None, now).into_iter();
+        let facts = facts(tracked, &["config", "http/jobs"], STUCK_AFTER, None, now).into_iter();
         let mut found = facts.filter(|fact| fact.name == name);
         let at = |fact: &Fact| fact.at.as_ref().map(|at| at.ago.clone()).unwrap_or_default();
         found.next().map(|fact| (fact.value.clone() + &at(&fact), fact.note))
@@ -326,6 +350,24 @@ mod tests {
             "The last poll failed: not_found",
         ];
         assert_eq!(troubles(&never_known, STUCK_AFTER, None, after(99)), trouble);
+    }
+
+    #[test]
+    fn the_lists_are_shown_that_name_the_task() {
+        let mut tracked = tracked();
+        let text = |text: &str| text.to_owned();
+        let listed = (text("config, http/jobs"), String::new());
+        assert_eq!(fact(&tracked, "Listed by", after(5)), Some(listed));
+        let common = Arc::clone(&tracked.task.common);
+        tracked.listing.leave(SourceId::CONFIG, &common, after(5), |_| 0);
+        let unlisted = (
+            text("no list since5s ago"),
+            text("polled until its end is seen, or until keep_unlisted has passed"),
+        );
+        assert_eq!(fact(&tracked, "Listed by", after(10)), Some(unlisted));
+        tracked.observe(&told(State::Failed, None), after(9));
+        let ended = (text("no list since5s ago"), String::new());
+        assert_eq!(fact(&tracked, "Listed by", after(10)), Some(ended));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::clock::Timestamp;
 use crate::duration;
-use crate::printable;
+pub use crate::printable::escape;
 
 /// Maximum number of characters of a text in a table; the page of the task has all of it.
 const IN_A_TABLE: usize = 80;
@@ -52,6 +52,14 @@ pub fn rough(duration: Duration) -> String {
     duration::format(Duration::from_secs(seconds - seconds % unit))
 }
 
+/// Formats a duration in milliseconds up to a second, and in tenths of seconds above.
+pub fn exact(duration: Duration) -> String {
+    match duration.as_millis() {
+        millis @ 0..1_000 => format!("{millis}ms"),
+        _ => format!("{:.1}s", duration.as_secs_f64()),
+    }
+}
+
 /// Formats a ratio as whole per cent.
 pub fn percent(share: f64) -> String {
     format!("{:.0}%", share * 100.0)
@@ -70,24 +78,11 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// Escapes a text from outside: the characters that would end a line or change the writing
-/// direction.
-pub fn whole(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match printable::is_printable(c) {
-            true => shown.push(c),
-            false => shown.extend(c.escape_default()),
-        }
-    }
-    shown
-}
-
 /// Escapes a text from outside and cuts it to the length for a table.
 pub fn short(text: &str) -> String {
     match text.char_indices().nth(IN_A_TABLE) {
-        Some((end, _)) => whole(text.get(..end).unwrap_or_default()) + "…",
-        None => whole(text),
+        Some((end, _)) => escape(text.get(..end).unwrap_or_default()) + "…",
+        None => escape(text),
     }
 }
 
@@ -162,6 +157,13 @@ mod tests {
     }
 
     #[test]
+    fn short_durations_are_exact() {
+        for (millis, text) in [(0, "0ms"), (999, "999ms"), (1_000, "1.0s"), (12_340, "12.3s")] {
+            assert_eq!(exact(Duration::from_millis(millis)), text);
+        }
+    }
+
+    #[test]
     fn numbers_are_grouped() {
         for (number, text) in
             [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567"), (10_000, "10,000")]
@@ -173,7 +175,7 @@ mod tests {
 
     #[test]
     fn texts_stand_in_their_place() {
-        assert_eq!(whole("a\nb\u{202e}c é<"), "a\\nb\\u{202e}c é<");
+        assert_eq!(escape("a\nb\u{202e}c é<"), "a\\nb\\u{202e}c é<");
         assert_eq!(short(&"é".repeat(80)), "é".repeat(80));
         assert_eq!(short(&"é".repeat(81)), "é".repeat(80) + "…");
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::load_text;
 
 /// The blocks whose keys have defaults, with the place of each in [`every_block`].
-const BLOCKS: [(&str, &str); 8] = [
+const BLOCKS: [(&str, &str); 10] = [
     ("RawGlobal", "/global"),
     ("RawProbe", "/global/probe"),
     ("RawProvider", "/providers/0"),
@@ -17,6 +17,8 @@ const BLOCKS: [(&str, &str); 8] = [
     ("RawRequest", "/providers/0/request"),
     ("RawBatch", "/providers/0/request/batch"),
     ("RawResponse", "/providers/0/response"),
+    ("RawHttpSource", "/http_sd_configs/0"),
+    ("RawFileSource", "/file_sd_configs/0"),
 ];
 
 /// A configuration that has each of the blocks, with the required keys alone.
@@ -29,7 +31,10 @@ fn every_block() -> Value {
         "rate_limit": { "requests": 1 },
         "request": { "path": "/{task_id}", "batch": batch },
         "response": { "status": "/status", "states": { "running": ["a"] } },
-    }] })
+    }],
+        "http_sd_configs": [{ "name": "a" }],
+        "file_sd_configs": [{ "name": "a", "files": ["*.json"] }],
+    })
 }
 
 /// Returns the schema, in which null is no value of a key.
@@ -56,8 +61,8 @@ fn defaults(schema: &Value, block: &str) -> Map<String, Value> {
 }
 
 /// Returns what `/config` shows of `global`.
-fn global(config: &Config) -> String {
-    config.shown.split("providers:").next().unwrap().to_owned()
+fn global(config: &Config) -> Value {
+    serde_yaml::from_str::<Value>(&config.shown).unwrap()["global"].take()
 }
 
 #[test]
@@ -73,6 +78,7 @@ fn a_key_at_its_default_changes_nothing() {
     let with = load_text(&written.to_string()).unwrap();
     assert_eq!(global(&with), global(&without));
     assert_eq!(format!("{:?}", with.providers), format!("{:?}", without.providers));
+    assert_eq!(format!("{:?}", with.discovery), format!("{:?}", without.discovery));
     let blocks = schema["$defs"].as_object().unwrap().keys();
     let with_defaults = blocks.filter(|block| !defaults(&schema, block).is_empty());
     assert_eq!(with_defaults.count(), BLOCKS.len(), "a block is not in BLOCKS");

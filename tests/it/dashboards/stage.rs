@@ -20,6 +20,11 @@ const NOBODY: &str = "127.0.0.1:1";
 const HISTORY_SECONDS: u32 = 3 * 3_600;
 const HISTORY_STEP_SECONDS: u32 = 60;
 
+/// The list of `cron`: a task that is dropped from it later, and an element that is not a task.
+const LIST: &str = r#"["running-listed", {"id": null}, {"targets": ["queued-listed"]}]"#;
+/// The list of `night`, and what stays of it.
+const NIGHT: [&str; 2] = [r#"["running-at-night", "queued-at-night"]"#, "[]"];
+
 /// In the last part of the history counters grow: within the half hour that rules look back.
 const GROWTH_SECONDS: u32 = 1_200;
 
@@ -30,6 +35,11 @@ const SHARDS: [&str; 2] = [
     "
 global: { poll_interval: 1s, poll_timeout: 2s, stuck_after: 30m, max_tasks: 32 }
 providers: [MJ, PROXY, FLUX, LOCKED, BUSY, DEAD, LOST, LATE, STOPPED]
+http_sd_configs:
+- { name: orders, url: \"http://NOBODY/jobs\", provider: mj, refresh_interval: 1s }
+file_sd_configs:
+- { name: cron, files: [list.json], provider: proxy, refresh_interval: 1s, keep_unlisted: 0s }
+- { name: night, files: [night.json], provider: proxy, refresh_interval: 1s }
 tasks:
 - { provider: mj, id: stuck-a1, labels: { customer: acme } }
 - { provider: mj, id: stuck-a2 }
@@ -87,8 +97,12 @@ pub struct Stage {
 impl Stage {
     pub fn set() -> Self {
         let gateway = Gateway::start();
-        let exporters =
-            SHARDS.map(|shard| keeping(Dir::with(&providers(&gateway, shard)), shard == SHARDS[1]));
+        let exporters = SHARDS.map(|shard| {
+            let dir = Dir::with(&providers(&gateway, shard));
+            dir.write("list.json", LIST);
+            dir.write("night.json", NIGHT[0]);
+            keeping(dir, shard == SHARDS[1])
+        });
         exporters[1].await_value("aitask_exporter_storage_up", &[], 0.0);
         let addresses = exporters.each_ref().map(|exporter| exporter.address);
         // Its counters have begun, and everything is seen.
@@ -104,6 +118,7 @@ impl Stage {
         let lost = [("provider", "lost"), ("state", "not_found")];
         exporters[0].await_value("aitask_finished_total", &lost, 1.0);
         assert_eq!(exporters[1].reload("tasks: [").status, 500);
+        leave_lists(&exporters[0]);
 
         let dir = Dir::new();
         remember(&dir, &exporters);
@@ -125,6 +140,17 @@ impl Stage {
         until("Prometheus scrapes", || prometheus.value("count(up == 1)") == Some(4.0));
         Self { _gateway: gateway, _exporters: exporters, prometheus }
     }
+}
+
+/// Drops open tasks from lists: one is lost, and two are unlisted.
+fn leave_lists(exporter: &Exporter) {
+    for id in ["running-listed", "running-at-night", "queued-at-night"] {
+        exporter.await_state(id, id.split('-').next().unwrap());
+    }
+    exporter.process.dir.write("list.json", &LIST.replacen("running-listed", "ok-listed", 1));
+    exporter.process.dir.write("night.json", NIGHT[1]);
+    exporter.await_value("aitask_lost_tasks_total", &[("provider", "proxy")], 1.0);
+    exporter.await_value("aitask_unlisted_tasks", &[("provider", "proxy")], 2.0);
 }
 
 /// Starts an exporter with a storage path, which is damaged and refuses writes if that is wanted.
@@ -156,6 +182,7 @@ fn providers(gateway: &Gateway, shard: &str) -> String {
         ("LATE", at("late", "mjdjourney", "rate_limit: { requests: 1, per: 33s, burst: 1 }")),
         ("STOPPED", at("stopped", "mjdjourney", "rate_limit: { requests: 1, per: 1h, burst: 1 }")),
         ("DEAD", dead),
+        ("NOBODY", NOBODY.to_owned()),
     ]
     .iter()
     .fold(shard.to_owned(), |shard, (name, provider)| shard.replace(name, provider))

@@ -1,0 +1,11 @@
+//! Discovery: lists of tasks from outside, each read by a source, element by element.
+
+pub mod element;
+pub mod file;
+pub mod http;
+pub mod list;
+pub mod list_builder;
+pub mod list_parser;
+pub mod report;
+pub mod source;
+pub mod status;

@@ -1,0 +1,191 @@
+//! Collects the tasks of a list, element by element.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::element::{ElementError, ElementResolver, ElementValue, RawProperties, TaskProperties};
+use super::list::{ListedTask, RefreshError, RejectedElement, Rejections, SourceList};
+use crate::clock::Timestamp;
+use crate::config::discovery::SourceConfig;
+use crate::config::{LabelLimits, Provider};
+use crate::observation::Reason;
+use crate::printable::excerpt;
+use crate::task::TaskIndex;
+
+/// Maximum length of an element in a message, in characters.
+const MAX_EXCERPT_CHARS: usize = 80;
+
+/// The position of an element in a list, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ElementPosition {
+    /// The number of the element.
+    Element(usize),
+    /// The number of the element, and of a target within it.
+    Target(usize, usize),
+    /// The number of the line.
+    Line(usize),
+}
+
+impl fmt::Display for ElementPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Element(element) => write!(f, "element {element}"),
+            Self::Target(element, target) => write!(f, "element {element}, target {target}"),
+            Self::Line(line) => write!(f, "line {line}"),
+        }
+    }
+}
+
+/// The properties of elements, or the reason why they have none.
+pub type ElementProperties<'r> = Result<TaskProperties<'r>, ElementError>;
+
+/// A list that is being read.
+pub struct ListBuilder<'r> {
+    resolver: ElementResolver<'r>,
+    /// The name of the list in messages, where a source has several.
+    name: Option<&'r str>,
+    /// The properties of elements that are nothing but an ID.
+    bare: ElementProperties<'r>,
+    tasks: Vec<ListedTask>,
+    index: TaskIndex,
+    rejected: Rejections,
+    elements: usize,
+    max_elements: usize,
+}
+
+impl<'r> ListBuilder<'r> {
+    /// Returns an empty list of `source` that is read at `now`, in a configuration with `providers`,
+    /// and that may have `max_elements` elements.
+    pub fn new(
+        source: &'r SourceConfig,
+        providers: &'r [Arc<Provider>],
+        limits: LabelLimits,
+        now: Timestamp,
+        max_elements: usize,
+    ) -> Self {
+        let mut resolver = ElementResolver::new(source, providers, limits, now);
+        let bare = resolver.properties(&RawProperties::default());
+        Self {
+            resolver,
+            name: None,
+            bare,
+            tasks: Vec::new(),
+            index: TaskIndex::default(),
+            rejected: Rejections::default(),
+            elements: 0,
+            max_elements,
+        }
+    }
+
+    /// Names the list in messages.
+    #[must_use]
+    pub fn with_name(self, name: &'r str) -> Self {
+        Self { name: Some(name), ..self }
+    }
+
+    /// Names the part of the list from here on in messages.
+    pub const fn set_name(&mut self, name: &'r str) {
+        self.name = Some(name);
+    }
+
+    /// Validates the properties of elements.
+    pub fn properties(&mut self, raw: &RawProperties<'_>) -> ElementProperties<'r> {
+        self.resolver.properties(raw)
+    }
+
+    /// Adds an element that is nothing but an ID.
+    ///
+    /// # Errors
+    /// The list has too many elements.
+    pub fn add_bare(
+        &mut self,
+        position: ElementPosition,
+        id: &ElementValue<'_>,
+    ) -> Result<(), RefreshError> {
+        let properties = self.bare.clone();
+        self.add(position, id, &properties)
+    }
+
+    /// Adds an element with an ID and its properties.
+    ///
+    /// # Errors
+    /// The list has too many elements.
+    pub fn add(
+        &mut self,
+        position: ElementPosition,
+        id: &ElementValue<'_>,
+        properties: &ElementProperties<'r>,
+    ) -> Result<(), RefreshError> {
+        self.count()?;
+        match self.resolver.task(id, properties.as_ref()) {
+            Ok(listed) => self.insert(listed),
+            Err(error) => {
+                let text = match id {
+                    ElementValue::Text(text) | ElementValue::Number(text) => text,
+                    ElementValue::Null => "null",
+                    ElementValue::Other(kind) => kind,
+                };
+                self.add_rejected(position, text, &error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds an element without an ID. `text` is the element as it is written.
+    ///
+    /// # Errors
+    /// The list has too many elements.
+    pub fn reject(
+        &mut self,
+        position: ElementPosition,
+        text: &str,
+        error: &ElementError,
+    ) -> Result<(), RefreshError> {
+        self.count()?;
+        self.add_rejected(position, text, error);
+        Ok(())
+    }
+
+    /// Counts an element that lists nothing.
+    ///
+    /// # Errors
+    /// The list has too many elements.
+    pub fn count(&mut self) -> Result<(), RefreshError> {
+        if self.elements >= self.max_elements {
+            let message = format!("more than {} elements", self.max_elements);
+            return Err(RefreshError::new(Reason::TooLarge, message));
+        }
+        self.elements += 1;
+        Ok(())
+    }
+
+    /// Returns the number of elements so far.
+    pub const fn elements(&self) -> usize {
+        self.elements
+    }
+
+    /// Returns the list.
+    pub fn finish(self) -> SourceList {
+        SourceList { tasks: self.tasks, rejected: self.rejected }
+    }
+
+    fn insert(&mut self, listed: ListedTask) {
+        if self.index.find(&listed.task, &self.tasks).is_none() {
+            self.index.insert(self.tasks.len(), &listed.task, &self.tasks);
+            self.tasks.push(listed);
+        }
+    }
+
+    fn add_rejected(&mut self, position: ElementPosition, text: &str, error: &ElementError) {
+        let ElementError { reason, message } = error;
+        let name = self.name;
+        self.rejected.add(*reason, || RejectedElement {
+            element: excerpt(text, MAX_EXCERPT_CHARS),
+            reason: *reason,
+            message: match name {
+                Some(name) => format!("{name}: {position}: {message}"),
+                None => format!("{position}: {message}"),
+            },
+        });
+    }
+}

@@ -1,0 +1,221 @@
+//! `/service-discovery`: the sources of tasks, their last refresh, and the elements that they reject.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use super::format::{self, FormattedTime};
+use super::{PageHead, RenderedPage, ok_page, render};
+use crate::clock::Timestamp;
+use crate::discovery::list::RejectedElement;
+use crate::discovery::status::{CurrentError, SourceStatus};
+use crate::web::WebState;
+use crate::web::middleware::RequestPermit;
+use crate::web::query;
+
+#[derive(Template)]
+#[template(path = "discovery.html")]
+struct DiscoveryPage<'a> {
+    head: PageHead<'a>,
+    sources: Vec<SourceSection>,
+}
+
+/// A source as a row of the table, and as a section below if it needs attention.
+struct SourceSection {
+    /// Fragment of the link from the row to the section.
+    anchor: String,
+    mechanism: &'static str,
+    name: String,
+    discovered: String,
+    rejected: String,
+    last_try: Option<FormattedTime>,
+    last_success: Option<FormattedTime>,
+    next_try: Option<FormattedTime>,
+    took: String,
+    error: Option<FormattedError>,
+    /// Numbers of rejected elements by reason, without zeros.
+    reasons: Vec<String>,
+    /// The first rejected elements.
+    elements: Vec<RejectedRow>,
+    /// True if more elements are rejected than are shown.
+    is_cut: bool,
+}
+
+impl SourceSection {
+    /// Reports whether the source has a section.
+    fn needs_attention(&self) -> bool {
+        self.error.is_some() || !self.reasons.is_empty()
+    }
+}
+
+/// The error of the last refresh.
+struct FormattedError {
+    reason: &'static str,
+    message: String,
+    since: FormattedTime,
+}
+
+/// A rejected element.
+struct RejectedRow {
+    element: String,
+    reason: &'static str,
+    message: String,
+}
+
+/// Returns the page.
+pub async fn page(
+    State(web): State<Arc<WebState>>,
+    Extension(permit): Extension<RequestPermit>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let refused = |message: &str| (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response();
+    match query::parse_pairs(&query.unwrap_or_default()) {
+        Ok(pairs) if pairs.is_empty() => {
+            render(web.compute_permits.clone(), permit, move || render_sources(&web)).await
+        }
+        Ok(_) => refused("this page takes no parameters"),
+        Err(message) => refused(&message),
+    }
+}
+
+fn render_sources(web: &WebState) -> RenderedPage {
+    let now = web.manager.now();
+    let statuses = web.manager.sources.all();
+    let sources = (1..).zip(&statuses).map(|(number, status)| section(number, status, now));
+    ok_page(&DiscoveryPage { head: PageHead::new(web), sources: sources.collect() })
+}
+
+fn section(number: usize, status: &SourceStatus, now: Timestamp) -> SourceSection {
+    let history = status.history();
+    let count = |count: usize| format::count(u64::try_from(count).unwrap_or(u64::MAX));
+    let time = |at: Option<Timestamp>| at.map(|at| FormattedTime::new(at, now));
+    let rejected = &history.rejected;
+    let reasons = rejected.counts().filter(|(_, number)| *number > 0);
+    SourceSection {
+        anchor: format!("source-{number}"),
+        mechanism: status.mechanism().as_str(),
+        name: format::escape(status.name()),
+        discovered: count(history.discovered),
+        rejected: count(rejected.total()),
+        last_try: time(history.last_try),
+        last_success: time(history.last_success),
+        next_try: time(history.next_try),
+        took: history.duration.map(format::exact).unwrap_or_default(),
+        error: history.error.as_ref().map(|error| formatted(error, now)),
+        reasons: reasons.map(|(reason, number)| format!("{reason} {}", count(number))).collect(),
+        elements: rejected.first().iter().map(row).collect(),
+        is_cut: rejected.total() > rejected.first().len(),
+    }
+}
+
+fn formatted(error: &CurrentError, now: Timestamp) -> FormattedError {
+    FormattedError {
+        reason: error.reason.as_str(),
+        message: format::escape(&error.message),
+        since: FormattedTime::new(error.since, now),
+    }
+}
+
+fn row(rejected: &RejectedElement) -> RejectedRow {
+    RejectedRow {
+        element: format::short(&rejected.element),
+        reason: rejected.reason.as_str(),
+        message: format::escape(&rejected.message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::discovery::Mechanism;
+    use crate::discovery::list::{RefreshError, RefreshReason, RejectReason, Rejections};
+    use crate::discovery::status::ListSummary;
+    use crate::telemetry::Telemetry;
+
+    const START: Timestamp = Timestamp::from_micros(1_750_000_000_000_000);
+
+    fn after(seconds: u64) -> Timestamp {
+        START + Duration::from_secs(seconds)
+    }
+
+    /// Returns the page at 100 s.
+    fn page(statuses: &[SourceStatus]) -> String {
+        let head = PageHead { version: "1", telemetry_path: "/metrics" };
+        let sources =
+            (1..).zip(statuses).map(|(number, status)| section(number, status, after(100)));
+        DiscoveryPage { head, sources: sources.collect() }.render().unwrap()
+    }
+
+    /// Returns the text of the page without tags.
+    fn text(page: &str) -> String {
+        let pieces = page.split('<').filter_map(|piece| Some(piece.split_once('>')?.1));
+        pieces.collect::<Vec<_>>().join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    fn rejections(count: usize) -> Rejections {
+        let mut rejected = Rejections::default();
+        for number in 0..count {
+            let reason = if number == 0 { RejectReason::Labels } else { RejectReason::Id };
+            rejected.add(reason, || RejectedElement {
+                element: format!("<script>{number}\u{202e}"),
+                reason,
+                message: format!("element {number}: \"labels\" & more"),
+            });
+        }
+        rejected
+    }
+
+    #[test]
+    fn a_source_that_is_well_has_a_row_alone() {
+        let telemetry = Telemetry::new();
+        let status = SourceStatus::new(Mechanism::Http, "orders", &telemetry);
+        let never = page(&[SourceStatus::new(Mechanism::File, "cron", &telemetry)]);
+        assert!(text(&never).contains("file cron 0 0 never never"), "{never}");
+        let list = Some(ListSummary::default());
+        status.record_refresh(list, None, after(90), Duration::from_millis(1_250));
+        status.set_next_try(after(150));
+        let page = page(&[status]);
+        let row = "http orders 0 0 2025-06-15T15:08:10Z (10s ago) 2025-06-15T15:08:10Z (10s ago) \
+                   in 50s 1.2s";
+        assert!(text(&page).contains(row), "{}", text(&page));
+        assert!(!page.contains("<h2") && !page.contains("bad\""), "{page}");
+    }
+
+    #[test]
+    fn an_error_and_the_first_rejected_elements_are_shown_and_escaped() {
+        let telemetry = Telemetry::new();
+        let status = SourceStatus::new(Mechanism::File, "c<r>on", &telemetry);
+        let list = ListSummary { rejected: rejections(1_101), ..ListSummary::default() };
+        status.record_refresh(Some(list), None, after(10), Duration::from_millis(4));
+        let error = RefreshError::new(RefreshReason::Read, "cannot read <a&b>\n.json");
+        for seconds in [40, 70] {
+            status.record_refresh(None, Some(&error), after(seconds), Duration::ZERO);
+        }
+        let page = page(&[status]);
+        assert!(!page.contains("<script>") && !page.contains('\u{202e}'), "{page}");
+        assert!(page.contains("<td class=\"id\">&#60;script&#62;0\\u{202e}</td>"), "{page}");
+        let text = text(&page);
+        for part in [
+            "file c&#60;r&#62;on 0 1,101 failed 2025-06-15T15:07:50Z (30s ago) \
+             2025-06-15T15:06:50Z (1m30s ago)",
+            "read: cannot read &#60;a&#38;b&#62;\\n.json Failing since 2025-06-15T15:07:20Z (1m ago)",
+            "Rejected elements by reason: id 1,100, labels 1. The first 100:",
+            "labels element 0: &#34;labels&#34; &#38; more",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+        assert_eq!(page.matches("&#60;script&#62;").count(), 100);
+        assert!(page.contains("<a href=\"#source-1\">") && page.contains("<h2 id=\"source-1\">"));
+    }
+
+    #[test]
+    fn a_configuration_without_sources_says_so() {
+        assert!(text(&page(&[])).contains("The configuration has no sources of tasks"));
+    }
+}

@@ -106,7 +106,8 @@ pub async fn demo(flags: DemoFlags) -> Result<(), AppError> {
         let (path, exporter) = (&flags.web.telemetry_path, reachable(*exporter));
         println!(
             "A simulated gateway is running on {address}, and an exporter that polls its tasks.\n\
-             Within half a minute, there are tasks in every state:\n\
+             Within half a minute, there are tasks in every state, and jobs of an application that\n\
+             come and go:\n\
              \x20 curl {scheme}://{exporter}{path}\n\
              \x20 {scheme}://{exporter}/ in a browser\n\
              Ctrl-C stops both."

@@ -206,6 +206,9 @@ impl<'a> TaskLineWriter<'a> {
 /// Returns the ages of a provider's tasks, in the order of [`State::OPEN`].
 type Ages = fn(&ProviderSummary) -> [Duration; State::OPEN.len()];
 
+/// A number of tasks in the summary of a provider.
+type Count = fn(&ProviderSummary) -> u64;
+
 /// Writes the families of the providers that come from the store.
 fn write_provider_families<W: Write>(
     text: &mut TextWriter<'_, W>,
@@ -229,7 +232,7 @@ fn write_provider_families<W: Write>(
             }
         }
     }
-    let counts: [(Family, fn(&ProviderSummary) -> u64); 2] = [
+    let counts: [(Family, Count); 2] = [
         (family::STUCK_TASKS, |provider| provider.stuck),
         (family::UNLISTED_TASKS, |provider| provider.unlisted),
     ];

@@ -11,7 +11,7 @@
 mod apply;
 pub mod blocks;
 mod expiry;
-pub mod lists;
+pub(crate) mod lists;
 pub mod provider_tasks;
 mod row_set;
 pub mod sources;
@@ -176,7 +176,7 @@ impl Store {
         Self {
             clock,
             providers: RwLock::default(),
-            sources: RwLock::new(SourceRegistry::new()),
+            sources: RwLock::default(),
             max_tasks: AtomicUsize::new(0),
             recovered: Mutex::default(),
         }

@@ -9,7 +9,6 @@ use futures_util::future::join_all;
 use super::{FAILED, WRONG, fail, print, runtime};
 use crate::app::LoadedFiles;
 use crate::cli::DiscoverFlags;
-use crate::clock::Clock;
 use crate::config::discovery::SourceConfig;
 use crate::config::{Config, Loaded};
 use crate::discovery::list::{Refresh, RefreshError, SourceList};
@@ -29,6 +28,9 @@ pub fn discover(flags: &DiscoverFlags) -> ExitCode {
         Ok(sources) => sources,
         Err(message) => return fail(WRONG, &message),
     };
+    if sources.is_empty() {
+        return print("the configuration has no sources of tasks\n");
+    }
     let refreshes =
         async { join_all(sources.iter().map(|source| refresh(source, &config, &resolver))).await };
     let outcomes = match runtime() {
@@ -57,8 +59,8 @@ async fn refresh(
     config: &Config,
     resolver: &Resolver,
 ) -> Result<Refresh, RefreshError> {
-    let (mut asked, now) = (Source::new(source, None, resolver)?, Clock::system().now());
-    let mut refresh = asked.refresh(&config.providers, config.label_limits, now).await?;
+    let mut asked = Source::new(source, None, resolver)?;
+    let mut refresh = asked.refresh(&config.providers, config.label_limits).await?;
     if let Refresh::List(list) | Refresh::Partial(list, _) = &mut refresh {
         list.limit(source.limit, |_| false);
     }

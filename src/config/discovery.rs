@@ -284,7 +284,9 @@ impl SourceValidator<'_> {
             _ => {}
         }
         let globs = files.get()?.iter().filter_map(Spanned::located);
-        globs.map(|(location, text)| self.glob(location, text)).collect()
+        // All are validated, also after one that is invalid.
+        let globs: Vec<_> = globs.map(|(location, text)| self.glob(location, text)).collect();
+        globs.into_iter().collect()
     }
 
     fn glob(&self, location: Location, text: &str) -> Option<TaskGlob> {

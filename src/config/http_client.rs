@@ -111,8 +111,7 @@ impl Validator<'_> {
         let tls = keys.tls_config.get().map(|raw| self.tls(raw)).unwrap_or_default();
         let proxy = self.proxy(keys, url.as_ref().map(|(url, _)| url));
         let headers = headers.into_iter().map(|(_, name, value)| (name, value)).collect();
-        let http2 = keys.enable_http2.get().copied();
-        let http2 = http2.unwrap_or(HttpClientConfig::DEFAULT_HTTP2);
+        let http2 = keys.enable_http2.get().copied().unwrap_or(HttpClientConfig::DEFAULT_HTTP2);
         let url_secrets = Vec::new();
         Some((url?.0, HttpClientConfig { auth, headers, tls, proxy, http2, url_secrets }))
     }

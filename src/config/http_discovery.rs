@@ -113,7 +113,8 @@ impl SourceValidator<'_> {
         }
         let url = self.validator.http_url(at)?;
         if let (Some(location), Some(_)) = (at.location, url.fragment()) {
-            self.validator.report(Diagnostic::new(location, "a URL of a list has no `#`"));
+            self.validator
+                .report(Diagnostic::new(location, "the URL of a list must not contain `#`"));
             return None;
         }
         Some(url)

@@ -195,7 +195,7 @@ impl<'r> ElementResolver<'r> {
             |wrong: &str| ElementError::new(RejectReason::Id, format!("a task ID {wrong}"));
         let id = match id {
             ElementValue::Number(digits) => digits,
-            other => other.text().map_err(|wrong| invalid(&format!("{wrong}")))?,
+            other => other.text().map_err(|wrong| invalid(&wrong))?,
         };
         check_value(id).map_err(|violation| invalid(&violation.message))?;
         let TaskProperties { provider, common, enqueue_time } = properties.map_err(Clone::clone)?;

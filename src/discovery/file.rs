@@ -13,7 +13,6 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::list::{MAX_ELEMENTS, Refresh, RefreshError, RefreshReason};
-use crate::clock::Timestamp;
 use crate::config::discovery::{FileSourceConfig, SourceConfig};
 use crate::config::{LabelLimits, Provider};
 use crate::observation::Reason;
@@ -66,7 +65,7 @@ impl FileSource {
         self.must_parse = true;
     }
 
-    /// Reads the files that have changed, at the time `now` in a configuration with `providers`.
+    /// Reads the files that have changed, in a configuration with `providers`.
     ///
     /// # Errors
     /// The files cannot be found, are too large together, take too long, or some cannot be read and
@@ -75,7 +74,6 @@ impl FileSource {
         &mut self,
         providers: &[Arc<Provider>],
         limits: LabelLimits,
-        now: Timestamp,
     ) -> Result<Refresh, RefreshError> {
         let started = Instant::now();
         let is_due = |last: Instant| started.duration_since(last) >= self.config.refresh_interval;
@@ -84,7 +82,7 @@ impl FileSource {
             files: Arc::clone(&self.files),
             providers: providers.to_vec(),
             limits,
-            now,
+            now: SystemTime::now().into(),
             max_elements: MAX_ELEMENTS,
             must_parse: self.must_parse,
             must_read: self.last_full_read.is_none_or(is_due),

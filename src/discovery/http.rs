@@ -1,7 +1,7 @@
 //! Sources that are HTTP endpoints: one request for a list, or one for each of its pages.
 
 mod mapping;
-mod paging;
+pub mod paging;
 #[cfg(test)]
 mod tests;
 
@@ -50,10 +50,11 @@ pub struct HttpSource {
 
 /// A response with a page of a list.
 #[derive(Clone, Debug)]
-struct Page {
-    body: Bytes,
+pub struct Page {
+    /// The body, decompressed.
+    pub body: Bytes,
     /// Time of the response by the server's clock.
-    sent: Timestamp,
+    pub sent: Timestamp,
 }
 
 /// A response to a request for a page.
@@ -248,8 +249,11 @@ fn status_error(status: u16) -> RefreshError {
     RefreshError::new(reason, message)
 }
 
-/// Reads the elements of all pages.
-fn read_pages(
+/// Reads the elements of all pages of a list.
+///
+/// # Errors
+/// A page is no list, or there are too many elements.
+pub fn read_pages(
     source: &SourceConfig,
     http: &HttpSourceConfig,
     providers: &[Arc<Provider>],

@@ -89,6 +89,9 @@ impl<'r> ListBuilder<'r> {
     }
 
     /// Validates the properties of elements.
+    ///
+    /// # Errors
+    /// Fails when no task can have them.
     pub fn properties(&mut self, raw: &RawProperties<'_>) -> ElementProperties<'r> {
         self.resolver.properties(raw)
     }

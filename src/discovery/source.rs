@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::file::FileSource;
 use super::http::HttpSource;
 use super::list::{Refresh, RefreshError, RefreshReason};
-use crate::clock::Timestamp;
 use crate::config::discovery::{SourceConfig, SourceKind};
 use crate::config::{LabelLimits, Provider};
 use crate::fetch::resolver::Resolver;
@@ -48,7 +47,7 @@ impl Source {
         }
     }
 
-    /// Reads the list at `now`.
+    /// Reads the list.
     ///
     /// # Errors
     /// The list cannot be read as a whole; the last good one stays.
@@ -56,11 +55,10 @@ impl Source {
         &mut self,
         providers: &[Arc<Provider>],
         limits: LabelLimits,
-        now: Timestamp,
     ) -> Result<Refresh, RefreshError> {
         match self {
             Self::Http(source) => source.refresh(providers, limits).await,
-            Self::File(source) => source.refresh(providers, limits, now).await,
+            Self::File(source) => source.refresh(providers, limits).await,
         }
     }
 

@@ -192,12 +192,12 @@ mod tests {
     }
 
     /// Returns a list of so many tasks and one rejected element.
-    fn list(discovered: usize) -> Option<ListSummary> {
+    fn list(discovered: usize) -> ListSummary {
         let mut rejected = Rejections::default();
         let (element, message) = ("x".to_owned(), "it has no ID".to_owned());
         let reason = RejectReason::Id;
         rejected.add(reason, || RejectedElement { element, reason, message });
-        Some(ListSummary { discovered, rejected })
+        ListSummary { discovered, rejected }
     }
 
     /// Returns the value of a series of the source `a`.
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(status.history(), RefreshHistory::default());
         assert_eq!(value(&telemetry, "last_success_timestamp_seconds", ""), Some(0.0));
 
-        status.record_refresh(list(2), None, at(1), SECOND);
+        status.record_refresh(Some(list(2)), None, at(1), SECOND);
         let good = status.history();
         assert_eq!(
             (good.last_try, good.last_success, &good.error),
@@ -253,7 +253,7 @@ mod tests {
         let telemetry = Telemetry::new();
         let status = SourceStatus::new(Mechanism::File, "a", &telemetry);
         let error = RefreshError::new(Reason::Decode, "b.json is cut off");
-        status.record_refresh(list(1), Some(&error), at(3), SECOND);
+        status.record_refresh(Some(list(1)), Some(&error), at(3), SECOND);
         let history = status.history();
         assert_eq!((history.discovered, history.last_success), (1, None));
         assert_eq!(history.error.map(|error| error.since), Some(at(3)));

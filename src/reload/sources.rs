@@ -126,10 +126,7 @@ impl LoopContext {
         }
         let config = self.manager.config();
         match source {
-            Some(source) => {
-                let now = self.manager.now();
-                source.refresh(&config.providers, config.label_limits, now).await
-            }
+            Some(source) => source.refresh(&config.providers, config.label_limits).await,
             None => Ok(Refresh::Unchanged),
         }
     }

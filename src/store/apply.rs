@@ -173,7 +173,7 @@ impl Store {
             let diffs = diffs_of_nothing(&all, source);
             merge(&mut outcomes, apply(&all, diffs, &mut Records::new(), &mut context));
         }
-        self.keep_dormant(&all, records, save);
+        self.keep_dormant(&all, &records, save);
         all.into_iter()
             .zip(outcomes)
             .map(|(tasks, outcome)| TaskChanges::new(tasks, outcome))
@@ -294,7 +294,7 @@ impl Store {
 
     /// Keeps the records of configured tasks of an earlier process that the configuration no longer
     /// names, in case they come back.
-    fn keep_dormant(&self, all: &[Arc<ProviderTasks>], records: Records, save: &SaveChange<'_>) {
+    fn keep_dormant(&self, all: &[Arc<ProviderTasks>], records: &Records, save: &SaveChange<'_>) {
         let now = self.clock.now();
         for tasks in all {
             let Some(records) = records.get(&tasks.name) else { continue };

@@ -92,11 +92,6 @@ impl ListedTasks {
 }
 
 impl ListDiff {
-    /// Returns the number of changes.
-    pub fn count(&self) -> usize {
-        self.claimed.len() + self.added.len() + self.left.len()
-    }
-
     /// Returns the number of tasks that are unknown.
     pub fn new_tasks(&self) -> usize {
         self.added.len()
@@ -154,7 +149,9 @@ pub fn apply_departures<T: DerefMut<Target = TaskTable>>(
 ) {
     for part in std::mem::take(&mut diff.left).chunks(PART) {
         let mut table = lock();
-        part.iter().for_each(|row| table.leave(*row, context, outcome));
+        for row in part {
+            table.leave(*row, context, outcome);
+        }
     }
 }
 
@@ -303,10 +300,8 @@ impl TaskTable {
         let left = self.update(row, |tracked| {
             let common = Arc::clone(&tracked.task.common);
             let rank = |source| registry.rank(source);
-            match tracked.listing.leave(source, &common, now, rank) {
-                Some(first) => Some(adopt(tracked, first)),
-                None => None,
-            }
+            let first = tracked.listing.leave(source, &common, now, rank);
+            first.map(|first| adopt(tracked, first))
         });
         self.members.get_mut(&source).map(|rows| rows.remove(row));
         match left {

@@ -78,14 +78,16 @@ impl SourceKeys {
     }
 }
 
-impl SourceRegistry {
+impl Default for SourceRegistry {
     /// Creates a registry of the configuration alone.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let mut registry = Self { entries: Vec::new(), by_key: HashMap::new() };
         registry.number(CONFIG.into());
         registry
     }
+}
 
+impl SourceRegistry {
     /// Returns the number of the source with this key, which it gets if it has none.
     pub fn number(&mut self, key: Arc<str>) -> SourceId {
         if let Some(id) = self.by_key.get(&key) {
@@ -196,7 +198,7 @@ mod tests {
 
     #[test]
     fn the_keys_of_a_listing_are_in_the_order_of_precedence() {
-        let mut registry = SourceRegistry::new();
+        let mut registry = SourceRegistry::default();
         let settings = |key: &str| SourceSettings {
             key: key.into(),
             keep_unlisted: Duration::ZERO,

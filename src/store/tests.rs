@@ -29,7 +29,7 @@ fn provider_with(recovered: &mut HashMap<Arc<str>, TaskRecord>) -> (Arc<Provider
         Clock::Paused(Instant::now(), at(0)),
         Limits::default(),
     ));
-    let registry = SourceRegistry::new();
+    let registry = SourceRegistry::default();
     tasks.configure(&loaded.config.providers[0], at(0), &registry);
     let timing = ListTiming { is_first: true, newness: None };
     let mut context = ListContext {

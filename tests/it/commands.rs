@@ -184,7 +184,7 @@ fn an_address_in_use_is_1() {
 #[test]
 fn discover_prints_what_would_be_followed() {
     let list = r#"[
-        {"targets": ["a", 8076], "labels": {"provider": "mj", "customer": "acme \\"1\\""}},
+        {"targets": ["a", 8076], "labels": {"provider": "mj", "customer": "acme \"1\""}},
         {"id": "b", "provider": "nobody"},
         {"id": "c", "labels": {"__enqueue_time__": "2026-11-30T07:00:00Z"}}
     ]"#;

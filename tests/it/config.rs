@@ -214,3 +214,29 @@ fn the_schema_is_fresh() {
     }
     assert_eq!(fs::read_to_string(&path).unwrap_or_default(), config::schema());
 }
+
+#[test]
+fn sources_are_in_the_order_of_precedence_with_their_defaults() {
+    use aitask_exporter::config::discovery::{Mechanism, SourceConfig};
+    let path = format!("{DATA}/good/sources.yml");
+    let config = config::load(Path::new(&path)).unwrap().config;
+    let [http, file] = &config.discovery[..] else { panic!("{:?}", config.discovery) };
+    let name = |source: &SourceConfig| (source.mechanism(), source.name.to_string());
+    assert_eq!(name(http), (Mechanism::Http, "jobs".to_owned()));
+    assert_eq!(name(file), (Mechanism::File, "jobs".to_owned()));
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    let times = |source: &SourceConfig| {
+        (source.refresh_interval, source.timeout, source.keep_unlisted, source.limit)
+    };
+    assert_eq!(times(http), (minutes(5), minutes(5), minutes(30 * 24 * 60), 1));
+    let millisecond = Duration::from_millis(1);
+    assert_eq!(times(file), (millisecond, millisecond, Duration::ZERO, 1_000_000));
+    assert_eq!((http.provider.as_deref(), file.provider.as_deref()), (Some("b"), None));
+    let one = "providers: [{ name: a, preset: mjdjourney }]\n\
+               file_sd_configs: [{ name: s, files: ['*.txt'] }]";
+    let config = load_text(one).unwrap();
+    let [file] = &config.discovery[..] else { panic!("{:?}", config.discovery) };
+    assert_eq!(file.provider.as_deref(), Some("a"));
+    let day = Duration::from_secs(86_400);
+    assert_eq!(times(file), (minutes(5), Duration::from_secs(10), day, 1_000_000));
+}

@@ -13,11 +13,13 @@ use crate::harness::{compute_in_background, root};
 type Target = fn(&[u8]);
 
 /// Every target, and how many mutations of its corpus are tried.
-const TARGETS: [(&str, Target, u32); 11] = [
+const TARGETS: [(&str, Target, u32); 12] = [
     ("configuration", targets::configuration::run, 1_200),
     ("durations", targets::durations::run, 5_000),
+    ("elements", targets::elements::run, 5_000),
     ("exposition", targets::exposition::run, 120),
     ("heads", targets::heads::run, 1_500),
+    ("list_response", targets::list_response::run, 3_000),
     ("mapping", targets::mapping::run, 3_000),
     ("names", targets::names::run, 1_500),
     ("probe", targets::probe::run, 5_000),
@@ -87,6 +89,11 @@ fn durations() {
 }
 
 #[test]
+fn elements() {
+    attack("elements", Vec::new());
+}
+
+#[test]
 fn exposition() {
     attack("exposition", Vec::new());
 }
@@ -94,6 +101,11 @@ fn exposition() {
 #[test]
 fn heads() {
     attack("heads", Vec::new());
+}
+
+#[test]
+fn list_response() {
+    attack("list_response", Vec::new());
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 pub mod configuration;
 pub mod durations;
+pub mod elements;
 pub mod exposition;
 pub mod heads;
+pub mod list_response;
 pub mod mapping;
 pub mod names;
 pub mod probe;

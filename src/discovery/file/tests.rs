@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use super::lists::KnownFile;
 use super::stamp::FileStamp;
 use super::*;
+use crate::clock::Timestamp;
 use crate::config::discovery::SourceKind;
 use crate::config::{self, Config};
 use crate::discovery::list::SourceList;
@@ -47,9 +48,8 @@ file_sd_configs: [{ name: a, files: ['?.yml', b.txt, '*.json', '*.txt'] }]
     }
 
     async fn refresh(&mut self) -> Result<Refresh, String> {
-        let now = Timestamp::from_micros(1_796_022_000_000_000);
         let Config { providers, label_limits, .. } = &self.config;
-        let refresh = self.source.refresh(providers, *label_limits, now).await;
+        let refresh = self.source.refresh(providers, *label_limits).await;
         refresh.map_err(|error| self.shorten(&error))
     }
 

@@ -1,3 +1,5 @@
+mod model;
+
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -14,7 +16,7 @@ const NOW: i64 = 1_796_022_000_000_000;
 const CONFIG: &str = "
 global: { label_limit: 3, label_value_length_limit: 16 }
 providers: [{ name: mj, preset: mjdjourney }, { name: kling, preset: kling }]
-http_sd_configs: [{ name: jobs, url: 'http://a.test', provider: mj, labels: { app: studio, team: a } }]
+file_sd_configs: [{ name: jobs, files: [a.txt], provider: mj, labels: { app: studio, team: a } }]
 ";
 
 fn config(text: &str) -> Config {
@@ -331,7 +333,7 @@ fn a_list_has_at_most_a_million_elements() {
 
 #[test]
 fn the_only_provider_is_that_of_all_tasks() {
-    let one = "providers: [{ name: mj, preset: mjdjourney }]\nhttp_sd_configs: [{ name: a, url: 'http://a.test' }]";
+    let one = "providers: [{ name: mj, preset: mjdjourney }]\nfile_sd_configs: [{ name: a, files: [a.txt] }]";
     let list = parse_with(&config(one), b"[\"a\"]", ListFormat::Json, 9).unwrap();
     assert_eq!(tasks(&list), ["mj/a{}"]);
     let two = CONFIG.replace("provider: mj, labels", "labels");

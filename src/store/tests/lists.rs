@@ -14,7 +14,7 @@ use crate::record::tests::at;
 use crate::store::sources::SourceSettings;
 use crate::store::{
     FirstPoll, ListingChange, PollTarget, RecoveredTask, RecoveredTasks, Slot, Store, StoreConfig,
-    StoreList, TaskChanges,
+    StoreList, TaskChanges, TaskList,
 };
 use crate::task::{Task, TaskCommon};
 
@@ -95,7 +95,7 @@ impl Stage {
     /// Returns the IDs of the tasks that are followed, with the source that gives them their labels.
     fn followed(&self) -> Vec<(String, String)> {
         let (_, lists) = self.store.tasks(None);
-        let tasks = lists.iter().flat_map(|list| list.tasks());
+        let tasks = lists.iter().flat_map(TaskList::tasks);
         let labels = |task: &Task| task.common.labels[0].1.to_string();
         let mut all: Vec<_> =
             tasks.map(|tracked| (tracked.task.id.to_string(), labels(&tracked.task))).collect();
@@ -179,7 +179,9 @@ async fn an_open_task_that_left_is_followed_to_its_end_or_counts_as_lost() {
     stage.configure(&[]);
     let slots: Vec<_> =
         stage.list("http/a", &["ends", "lost", "back"]).added.iter().map(|it| it.slot).collect();
-    slots.iter().for_each(|slot| assert!(!stage.poll(*slot, &seen(State::Running))));
+    for slot in &slots {
+        assert!(!stage.poll(*slot, &seen(State::Running)));
+    }
     assert!(stage.list("http/a", &[]).removed.is_empty());
     assert_eq!((stage.unlisted(), stage.sweep()), (3, (0, 0)));
     assert!(stage.poll(slots[0], &seen(State::Succeeded)), "its end is counted");
@@ -230,7 +232,7 @@ async fn a_final_task_that_comes_back_is_the_same() {
     stage.poll(slot, &seen(State::Running));
     assert!(stage.poll(slot, &seen(State::Succeeded)));
     stage.list("http/a", &[]);
-    advance(KEEP - SECOND).await;
+    advance(KEEP.saturating_sub(SECOND)).await;
     stage.store.snapshot();
     assert_eq!(stage.sweep(), (0, 0));
     assert!(stage.list("http/a", &["t"]).added.is_empty(), "it is final already");

@@ -1,6 +1,7 @@
 //! `/service-discovery`: the sources of tasks, their last refresh, and the elements that they reject.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use axum::Extension;
@@ -103,12 +104,21 @@ fn section(number: usize, status: &SourceStatus, now: Timestamp) -> SourceSectio
         rejected: count(rejected.total()),
         last_try: time(history.last_try),
         last_success: time(history.last_success),
-        next_try: time(history.next_try),
+        next_try: history.next_try.map(|at| next_try(at, now)),
         took: history.duration.map(format::exact).unwrap_or_default(),
         error: history.error.as_ref().map(|error| formatted(error, now)),
         reasons: reasons.map(|(reason, number)| format!("{reason} {}", count(number))).collect(),
         elements: rejected.first().iter().map(row).collect(),
         is_cut: rejected.total() > rejected.first().len(),
+    }
+}
+
+/// Formats the time of the next refresh, which may have begun.
+fn next_try(at: Timestamp, now: Timestamp) -> FormattedTime {
+    let formatted = FormattedTime::new(at, now);
+    match at.since(now) < Duration::from_secs(1) {
+        true => FormattedTime { ago: "now".to_owned(), ..formatted },
+        false => formatted,
     }
 }
 
@@ -130,8 +140,6 @@ fn row(rejected: &RejectedElement) -> RejectedRow {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::config::discovery::Mechanism;
     use crate::discovery::list::{RefreshError, RefreshReason, RejectReason, Rejections};
@@ -185,6 +193,8 @@ mod tests {
                    in 50s 1.2s";
         assert!(text(&page).contains(row), "{}", text(&page));
         assert!(!page.contains("<h2") && !page.contains("bad\""), "{page}");
+        assert_eq!(next_try(after(100), after(101)).ago, "now");
+        assert_eq!(next_try(after(103), after(101)).ago, "in 2s");
     }
 
     #[test]

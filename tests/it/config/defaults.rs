@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::load_text;
 
 /// The blocks whose keys have defaults, with the place of each in [`every_block`].
-const BLOCKS: [(&str, &str); 10] = [
+const BLOCKS: [(&str, &str); 12] = [
     ("RawGlobal", "/global"),
     ("RawProbe", "/global/probe"),
     ("RawProvider", "/providers/0"),
@@ -18,6 +18,8 @@ const BLOCKS: [(&str, &str); 10] = [
     ("RawBatch", "/providers/0/request/batch"),
     ("RawResponse", "/providers/0/response"),
     ("RawHttpSource", "/http_sd_configs/0"),
+    ("RawPage", "/http_sd_configs/0/page"),
+    ("RawPageNumber", "/http_sd_configs/0/page/number"),
     ("RawFileSource", "/file_sd_configs/0"),
 ];
 
@@ -32,7 +34,11 @@ fn every_block() -> Value {
         "request": { "path": "/{task_id}", "batch": batch },
         "response": { "status": "/status", "states": { "running": ["a"] } },
     }],
-        "http_sd_configs": [{ "name": "a" }],
+        "http_sd_configs": [{
+            "name": "a",
+            "url": "https://app.example",
+            "page": { "number": { "query": "p" } },
+        }],
         "file_sd_configs": [{ "name": "a", "files": ["*.json"] }],
     })
 }

@@ -35,11 +35,6 @@ const SHARDS: [&str; 2] = [
     "
 global: { poll_interval: 1s, poll_timeout: 2s, stuck_after: 30m, max_tasks: 32 }
 providers: [MJ, PROXY, FLUX, LOCKED, BUSY, DEAD, LOST, LATE, STOPPED]
-http_sd_configs:
-- { name: orders, url: \"http://NOBODY/jobs\", provider: mj, refresh_interval: 1s }
-file_sd_configs:
-- { name: cron, files: [list.json], provider: proxy, refresh_interval: 1s, keep_unlisted: 0s }
-- { name: night, files: [night.json], provider: proxy, refresh_interval: 1s }
 tasks:
 - { provider: mj, id: stuck-a1, labels: { customer: acme } }
 - { provider: mj, id: stuck-a2 }
@@ -78,6 +73,11 @@ tasks:
     "
 global: { poll_interval: 1s, poll_timeout: 2s, stuck_after: 30m }
 providers: [MJ, PROXY]
+http_sd_configs:
+- { name: orders, url: \"http://NOBODY/jobs\", provider: mj, refresh_interval: 1s }
+file_sd_configs:
+- { name: cron, files: [list.json], provider: proxy, refresh_interval: 1s, keep_unlisted: 0s }
+- { name: night, files: [night.json], provider: proxy, refresh_interval: 1s }
 tasks:
 - { provider: mj, id: stuck-b1 }
 - { provider: mj, id: queued-b }
@@ -118,7 +118,7 @@ impl Stage {
         let lost = [("provider", "lost"), ("state", "not_found")];
         exporters[0].await_value("aitask_finished_total", &lost, 1.0);
         assert_eq!(exporters[1].reload("tasks: [").status, 500);
-        leave_lists(&exporters[0]);
+        leave_lists(&exporters[1]);
 
         let dir = Dir::new();
         remember(&dir, &exporters);

@@ -173,6 +173,12 @@ impl Store {
             let diffs = diffs_of_nothing(&all, source);
             merge(&mut outcomes, apply(&all, diffs, &mut Records::new(), &mut context));
         }
+        for (tasks, outcome) in all.iter().zip(&mut outcomes) {
+            // The worker of a new provider polls tasks of an earlier life as well.
+            if !by_name.contains_key(&*tasks.name) {
+                tasks.add_open_tasks(outcome);
+            }
+        }
         self.keep_dormant(&all, &records, save);
         all.into_iter()
             .zip(outcomes)

@@ -92,6 +92,15 @@ fn await_succeeded(exporter: &Exporter, count: usize) -> [f64; 2] {
     PROVIDERS.map(|provider| finished(&samples, provider))
 }
 
+/// Waits until these ends have been counted at each provider: with a storage path, they are once they
+/// are durable.
+fn await_ends(exporter: &Exporter, expected: [f64; 2]) {
+    until(&format!("the ends are {expected:?}"), || {
+        let samples = exporter.scrape();
+        PROVIDERS.map(|provider| finished(&samples, provider)) == expected
+    });
+}
+
 /// Two providers, each polled several times a second.
 fn setup(gateway: &Gateway) -> Setup {
     Setup::new("poll_interval: 300ms")
@@ -174,7 +183,8 @@ fn a_first_list_that_was_empty_by_mistake_is_no_burst_of_ends() {
 fn a_restart_is_no_burst_of_ends() {
     let (gateway, storage) = (Gateway::start(), Dir::new());
     let endpoint = Endpoint::listing(&[]);
-    endpoint.list(&archive(&gateway));
+    let archive = archive(&gateway);
+    endpoint.list(&archive);
     let setup = setup(&gateway).endpoint("jobs", &endpoint, "");
     // Nothing is known of a life before, twice.
     for _ in 0..2 {
@@ -183,13 +193,14 @@ fn a_restart_is_no_burst_of_ends() {
     let mut exporter = setup.start_with(&storage);
     assert_eq!(await_succeeded(&exporter, 40), [0.0, 0.0]);
     ended(&gateway, "new", 0.0);
-    endpoint.list(&json!([archive(&gateway)[0], archive(&gateway)[1], of("timed", &["new"])]));
-    assert_eq!(await_succeeded(&exporter, 41), [1.0, 0.0]);
+    endpoint.list(&json!([archive[0], archive[1], of("timed", &["new"])]));
+    await_ends(&exporter, [1.0, 0.0]);
     for signal in ["KILL", "TERM"] {
         exporter.process.signal(signal);
         exporter.process.wait();
         exporter = setup.start_with(&storage);
-        assert_eq!(await_succeeded(&exporter, 41), [1.0, 0.0], "after SIG{signal}");
+        await_succeeded(&exporter, 41);
+        await_ends(&exporter, [1.0, 0.0]);
     }
 }
 
@@ -197,19 +208,20 @@ fn a_restart_is_no_burst_of_ends() {
 #[test]
 fn a_list_that_was_empty_for_a_moment_counts_nothing_twice() {
     let gateway = Gateway::start();
+    ended(&gateway, "first", 0.0);
     let endpoint = Endpoint::listing(&[]);
+    endpoint.list(&json!([of("timed", &["first"])]));
     let setup = Setup::new("poll_interval: 300ms, retain_finished: 0s")
         .provider(timed(&gateway, PROVIDERS[0]))
         .provider(timeless(&gateway, PROVIDERS[1]))
         .endpoint("jobs", &endpoint, "");
     let exporter = setup.start();
-    exporter.await_value("aitask_sd_discovered_tasks", &[("config", "jobs")], 0.0);
-    endpoint.await_refresh();
+    assert_eq!(await_succeeded(&exporter, 1), [0.0, 0.0]);
     ended(&gateway, "a", 0.0);
     ended(&gateway, "b", 0.0);
-    let list = json!([of("timed", &["a"]), of("timeless", &["b"])]);
+    let list = json!([of("timed", &["first", "a"]), of("timeless", &["b"])]);
     endpoint.list(&list);
-    assert_eq!(await_succeeded(&exporter, 2), [1.0, 1.0]);
+    assert_eq!(await_succeeded(&exporter, 3), [1.0, 1.0]);
     let polls = gateway.requests("a");
     for _ in 0..2 {
         endpoint.list(&json!([]));
@@ -217,7 +229,7 @@ fn a_list_that_was_empty_for_a_moment_counts_nothing_twice() {
         assert_eq!(discovered(&exporter.scrape(), "jobs"), Some(0.0));
         endpoint.list(&list);
         endpoint.await_refresh();
-        assert_eq!(await_succeeded(&exporter, 2), [1.0, 1.0]);
+        assert_eq!(await_succeeded(&exporter, 3), [1.0, 1.0]);
     }
     assert_eq!(gateway.requests("a"), polls, "a task that has ended is polled no more");
     assert_eq!(task(&exporter, "a").unwrap()["listed"], true);

@@ -1,6 +1,7 @@
 //! Sources that fail: their last good list stays, and they are asked again.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -87,14 +88,14 @@ fn a_broken_file_keeps_its_own_list() {
     assert_eq!(discovered(&samples, "files"), Some(2.0));
     // One that cannot be read keeps its list as well.
     fs::remove_file(dir.path("lists/a.json")).unwrap();
-    fs::create_dir(dir.path("lists/a.json")).unwrap();
-    until("it is no file", || failures(&exporter.scrape(), "files", Some("read")) > 0.0);
+    symlink("/dev/null", dir.path("lists/a.json")).unwrap();
+    until("it is a device", || failures(&exporter.scrape(), "files", Some("read")) > 0.0);
     assert_eq!(ids(&exporter), ["running-a", "running-d"]);
     // A new file is read, and one that is gone unlists its tasks.
     dir.write("lists/e.json", r#"["running-e"]"#);
     fs::remove_file(dir.path("lists/b.json")).unwrap();
     await_ids(&exporter, &["running-a", "running-e"]);
-    fs::remove_dir(dir.path("lists/a.json")).unwrap();
+    fs::remove_file(dir.path("lists/a.json")).unwrap();
     await_ids(&exporter, &["running-e"]);
     assert_eq!(lost(&exporter.scrape(), "mj"), 4.0);
 }

@@ -38,8 +38,8 @@ fn what_is_followed_comes_first_under_max_tasks() {
             .start();
         exporter.await_value("aitask_tasks", &[("state", "running")], 3.0);
         endpoint.list(&json!(["running-new", "running-1", "running-2", "running-3"]));
-        let dropped = [("reason", "max_tasks")];
-        exporter.await_value("aitask_exporter_dropped_tasks", &dropped, 1.0);
+        let over = [("config", "jobs"), ("reason", "limit")];
+        exporter.await_value("aitask_sd_rejected_tasks", &over, 1.0);
         assert_eq!(ids(&exporter), ["running-1", "running-2", "running-3"]);
         // A task that left and is still open keeps its place as well.
         endpoint.list(&json!(["running-new", "running-2", "running-3"]));

@@ -63,7 +63,7 @@ fn followed_tasks_outlive_the_process_while_their_source_is_down() {
     assert_eq!(times(&exporter), before);
 }
 
-/// The time that a task may be unlisted goes on over a restart.
+/// The time that a task may be unlisted goes on over a restart, but sources are given a minute.
 #[test]
 fn a_task_that_left_is_lost_after_a_restart() {
     let (gateway, storage) = (Gateway::start(), Dir::new());
@@ -79,7 +79,9 @@ fn a_task_that_left_is_lost_after_a_restart() {
     await_listed(&exporter, "running-1", false);
     exporter.process.signal("TERM");
     exporter.process.wait();
-    let exporter = setup.start_with(&storage);
+    let path = storage.path("state");
+    let flags = ["--storage.path", path.to_str().unwrap()];
+    let exporter = Exporter::start_fast_in(Dir::with(&setup.text()), &flags, 10);
     exporter.await_value("aitask_lost_tasks_total", &[("provider", "mj")], 1.0);
     until("it is gone", || task(&exporter, "running-1").is_none());
 }

@@ -59,6 +59,9 @@ fn a_source_that_fails_keeps_its_list() {
     let samples = exporter.scrape();
     let tries = samples.value("aitask_sd_refreshes_total", &[("config", "jobs")]).unwrap();
     assert!(tries > failures(&samples, "jobs", None));
+    let log = exporter.process.log();
+    assert!(log.contains("source=http/jobs reason=auth detail="), "{log}");
+    assert!(log.lines().all(|line| line.matches(" msg=").count() == 1), "{log}");
 }
 
 #[test]
@@ -97,7 +100,7 @@ fn a_broken_file_keeps_its_own_list() {
     await_ids(&exporter, &["running-a", "running-e"]);
     fs::remove_file(dir.path("lists/a.json")).unwrap();
     await_ids(&exporter, &["running-e"]);
-    assert_eq!(lost(&exporter.scrape(), "mj"), 4.0);
+    assert_eq!(lost(&exporter.scrape(), "mj"), 3.0);
 }
 
 /// Returns the seconds between the requests so far.

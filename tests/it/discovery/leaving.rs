@@ -1,5 +1,8 @@
 //! Tasks that leave: followed until their end is seen, or given up and counted as lost.
 
+use std::thread;
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{
@@ -173,6 +176,7 @@ fn a_final_task_that_left_goes_after_both_times() {
         exporter.await_value("aitask_tasks", &[("state", "succeeded")], 1.0);
         endpoint.list(&json!([]));
         await_ids(&exporter, &[]);
+        thread::sleep(Duration::from_secs(2));
         gateway.requests("a") > polls
     });
     assert_eq!(finished(&exporter.scrape(), "timed"), 1.0);

@@ -278,7 +278,7 @@ fn lists_are_kept_and_followed_as_prometheus_does() {
     until("the same list is asked for again", || nginx.asked("same", "aitask_exporter").len() > 2);
     let again = nginx.asked("same", "aitask_exporter").pop().unwrap();
     assert_eq!((&*again[1], &*again[4], &*again[5]), ("304", "application/json", "1"));
-    assert!(again[3].contains('"'), "{again:?}");
+    assert_ne!(again[3], "-", "the tag of the list");
     assert_eq!(nginx.asked("gzip", "aitask_exporter")[0][6], "gzip");
 
     nginx.reload(true);

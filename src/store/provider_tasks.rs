@@ -66,7 +66,7 @@ impl ProviderTasks {
             before_visible(tracked, &transition);
             transition
         })?;
-        table.expire_unknown(slot.row, at.wall);
+        table.expire_unknown(slot.row, at.monotonic);
         Some(transition)
     }
 

@@ -32,7 +32,6 @@ fn numbered_pages_are_one_list() {
         let found = Source::of(&upstream, NUMBERED).ids().unwrap();
         assert_eq!(found.len(), count);
         assert_eq!(upstream.asked().len(), requests, "{count}");
-        assert!(upstream.asked().iter().all(|asked| asked.connection == 0));
     }
     let error = Source::of(&numbered(40), NUMBERED).ids().unwrap_err();
     assert_eq!(error, "too_large: page 4: there are more than 4 pages");

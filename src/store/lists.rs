@@ -49,6 +49,8 @@ pub struct ListContext<'c> {
     pub source: SourceId,
     /// The time.
     pub now: Timestamp,
+    /// The time by which tasks leave, which the host's clock does not change.
+    pub monotonic: Timestamp,
     /// The way in which new tasks are taken in.
     pub timing: ListTiming,
     /// The registry of sources.
@@ -296,7 +298,7 @@ impl TaskTable {
 
     fn end_claim(&mut self, row: u32, context: &ListContext<'_>, outcome: &mut ListOutcome) {
         let Some(partition) = self.partition(row) else { return };
-        let (source, now, registry) = (context.source, context.now, context.registry);
+        let (source, now, registry) = (context.source, context.monotonic, context.registry);
         let left = self.update(row, |tracked| {
             let common = Arc::clone(&tracked.task.common);
             let rank = |source| registry.rank(source);
@@ -333,7 +335,7 @@ impl TaskTable {
     fn expire(&mut self, row: u32, context: &ListContext<'_>, outcome: &mut ListOutcome) {
         let Some(partition) = self.partition(row) else { return };
         let Some((due, is_lost)) = self.departure(row, partition, context.registry) else { return };
-        if due > context.now {
+        if due > context.monotonic {
             return self.expiry.insert(due, row);
         }
         if let Some((slot, tracked)) = self.remove(row) {
@@ -368,7 +370,7 @@ impl TaskTable {
     /// if there are more than `max_dormant`.
     pub fn sweep(&mut self, max_dormant: usize, context: &ListContext<'_>) -> ListOutcome {
         let mut outcome = ListOutcome::default();
-        while let Some(row) = self.expiry.pop_due(context.now) {
+        while let Some(row) = self.expiry.pop_due(context.monotonic) {
             self.expire(row, context, &mut outcome);
         }
         let excess = self.dormant.count().saturating_sub(max_dormant);

@@ -26,6 +26,7 @@ mod connections;
 mod crowds;
 mod dashboards;
 mod demo;
+mod discovery;
 mod discovery_http;
 mod documents;
 mod exposition;

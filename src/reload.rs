@@ -338,8 +338,7 @@ impl ConfigManager {
         let is_kept = |name: &Arc<str>| clients.iter().any(|kept| kept.provider.name == *name);
         let save_all = before.is_empty() || !before.keys().all(is_kept);
         let changes = self.apply_config(&config, tasks, save_all).await?;
-        let lost = changes.iter().map(|changes| (Arc::clone(&changes.tasks.name), changes.lost));
-        let lost: Vec<_> = lost.collect();
+        changes.iter().for_each(|changes| self.count_lost(changes));
         let over_limit: u64 = changes.iter().map(|changes| changes.over_limit).sum();
         let over_limit = usize::try_from(over_limit).unwrap_or(usize::MAX);
         let (mut workers, mut updates) = (HashMap::new(), Vec::new());
@@ -364,9 +363,6 @@ impl ConfigManager {
         *self.workers.write() = Some(workers);
         for name in before.keys() {
             self.context.telemetry.remove_provider(name);
-        }
-        for (name, lost) in lost {
-            self.context.telemetry.provider(&name).count_lost(lost);
         }
         let telemetry = &self.context.telemetry;
         self.sources.apply(&config.discovery, telemetry);

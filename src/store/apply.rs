@@ -385,5 +385,6 @@ fn merge(outcomes: &mut [ListOutcome], more: Vec<ListOutcome>) {
         outcome.changed.extend(more.changed);
         outcome.over_limit += more.over_limit;
         outcome.lost += more.lost;
+        outcome.first_lost.extend(more.first_lost);
     }
 }

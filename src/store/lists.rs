@@ -12,7 +12,7 @@ use super::{FirstPoll, ListingChange, PollTarget, Slot};
 use crate::clock::Timestamp;
 use crate::listing::{Claim, Listing, SourceId};
 use crate::record::{TaskRecord, TrackedTask};
-use crate::task::Task;
+use crate::task::{Task, TaskId};
 
 /// Number of new tasks of a list that are polled at once, not at their places in the interval: a
 /// list of many new tasks is rather the first of an application than work that was just submitted.
@@ -20,6 +20,8 @@ const MAX_POLLED_AT_ONCE: usize = 1_000;
 /// Number of new tasks up to which all are polled at the same time; more are spread over a second.
 const MAX_POLLED_TOGETHER: usize = 16;
 
+/// Maximum number of lost tasks of a provider that are logged at once.
+const MAX_LOGGED: usize = 100;
 /// Number of entries of a list that are handled while the table is locked.
 const PART: usize = 1_024;
 
@@ -83,6 +85,8 @@ pub struct ListOutcome {
     pub over_limit: u64,
     /// Number of tasks that were dropped before their end was seen.
     pub lost: u64,
+    /// IDs of the first of them, for the log.
+    pub first_lost: Vec<TaskId>,
 }
 
 impl ListedTasks {
@@ -341,6 +345,9 @@ impl TaskTable {
         if let Some((slot, tracked)) = self.remove(row) {
             (context.save)(ListingChange::Removed(&tracked.task));
             outcome.lost += u64::from(is_lost);
+            if is_lost && outcome.first_lost.len() < MAX_LOGGED {
+                outcome.first_lost.push(tracked.task.id.clone());
+            }
             outcome.removed.push(slot);
         }
     }

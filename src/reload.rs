@@ -338,7 +338,9 @@ impl ConfigManager {
         let is_kept = |name: &Arc<str>| clients.iter().any(|kept| kept.provider.name == *name);
         let save_all = before.is_empty() || !before.keys().all(is_kept);
         let changes = self.apply_config(&config, tasks, save_all).await?;
-        changes.iter().for_each(|changes| self.count_lost(changes));
+        for changes in &changes {
+            self.count_lost(changes);
+        }
         let over_limit: u64 = changes.iter().map(|changes| changes.over_limit).sum();
         let over_limit = usize::try_from(over_limit).unwrap_or(usize::MAX);
         let (mut workers, mut updates) = (HashMap::new(), Vec::new());

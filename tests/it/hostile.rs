@@ -13,7 +13,7 @@ use crate::harness::{compute_in_background, root};
 type Target = fn(&[u8]);
 
 /// Every target, and how many mutations of its corpus are tried.
-const TARGETS: [(&str, Target, u32); 12] = [
+const TARGETS: [(&str, Target, u32); 13] = [
     ("configuration", targets::configuration::run, 1_200),
     ("durations", targets::durations::run, 5_000),
     ("elements", targets::elements::run, 5_000),

@@ -1,7 +1,7 @@
 //! The memory that lists of tasks take, valid and broken ones, in processes with a limit on it.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 
 use crate::harness::{Dir, Exporter, PROGRAM};
@@ -11,6 +11,8 @@ use crate::harness::{Dir, Exporter, PROGRAM};
 const FACTOR: usize = 8;
 const EACH_TASK: usize = 300;
 const FURTHER: usize = 24 << 20;
+/// Bytes for each target of a group in YAML.
+const EACH_TARGET: usize = 100;
 /// Bytes that a running exporter needs for the history of each task, in addition.
 const EACH_KNOWN_TASK: usize = 400;
 
@@ -133,18 +135,25 @@ fn write(dir: &Dir, list: &List) -> usize {
     main.len() + file.map_or(0, |_| text.len())
 }
 
-/// Checks a list in a process that may take as much memory as it should.
-fn check(list: &List) {
-    let dir = Dir::new();
-    let read = write(&dir, list);
-    let limit = (FACTOR * read + EACH_TASK * list.tasks + FURTHER) >> 10;
+/// Runs the program on the configuration in `dir`, with as much memory as `read` bytes with `tasks`
+/// tasks should take.
+fn run_limited(argument: &str, dir: &Dir, read: usize, tasks: usize) -> (usize, Output) {
+    let limit = (FACTOR * read + EACH_TASK * tasks + FURTHER) >> 10;
     let output = Command::new("sh")
         .args(["-c", &format!("ulimit -d {limit} && exec \"$@\""), "sh", PROGRAM])
-        .args(["--config.check", "--config.file"])
+        .args([argument, "--config.file"])
         .arg(dir.path("aitask.yml"))
         .stdin(Stdio::null())
         .output()
         .unwrap();
+    (limit, output)
+}
+
+/// Checks a list in a process that may take as much memory as it should.
+fn check(list: &List) {
+    let dir = Dir::new();
+    let read = write(&dir, list);
+    let (limit, output) = run_limited("--config.check", &dir, read, list.tasks);
     let said = String::from_utf8_lossy(&output.stderr);
     let said = said.get(..said.floor_char_boundary(300)).unwrap();
     let start = &list.text[..list.text.floor_char_boundary(60)];
@@ -208,4 +217,102 @@ fn a_running_exporter_takes_a_few_times_the_size_of_its_lists() {
         let most = FACTOR * read + (EACH_TASK + EACH_KNOWN_TASK) * tasks + FURTHER;
         assert!(peak < most, "{place:?}: {peak} of {most} bytes: {tasks} tasks, {read} read");
     }
+}
+
+/// The list of a source in the file `list.EXTENSION`, how many different tasks it has, and what
+/// `discover` says of it: its numbers, or an error.
+struct SourceFile {
+    extension: &'static str,
+    text: String,
+    tasks: usize,
+    says: String,
+}
+
+impl SourceFile {
+    fn valid(extension: &'static str, (text, tasks): (String, usize)) -> Self {
+        Self { extension, text, tasks, says: format!("file a: {tasks} tasks, 0 elements rejected") }
+    }
+
+    fn invalid(extension: &'static str, text: String, says: &str) -> Self {
+        Self { extension, text, tasks: 0, says: says.to_owned() }
+    }
+
+    fn discover(&self) {
+        let Self { extension, text, tasks, says } = self;
+        let (dir, name) = (Dir::new(), format!("list.{extension}"));
+        dir.write(&name, text);
+        let source = format!("{{ name: a, files: [{name}], timeout: 5m }}");
+        dir.write("aitask.yml", &format!("{PROVIDER}file_sd_configs: [{source}]\n"));
+        let (limit, output) = run_limited("discover", &dir, text.len(), *tasks);
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        let start = &text[..text.floor_char_boundary(60)];
+        let shown = said.get(..said.floor_char_boundary(300)).unwrap();
+        assert!(said.contains(says), "{limit} KiB: {extension} {start:?}: {shown}");
+    }
+}
+
+fn source_files() -> Vec<SourceFile> {
+    let json = |size, item: &dyn Fn(usize) -> String| {
+        let (items, count) = number(size, |n| format!("{},", item(n)));
+        (format!("[{}]", items.trim_end_matches(',')), count)
+    };
+    let group = |(targets, count): (String, usize), labels: &str| {
+        (format!("[{{\"targets\":{targets},\"labels\":{labels}}}]"), count)
+    };
+    let quoted = |n| format!("\"{}\"", uuid(n));
+    let with_labels = |n| format!("{{\"id\":{n},\"labels\":{{\"customer\":\"c{n}\"}}}}");
+    let million = 1 << 20;
+    let rejected = |text: String, count: usize| SourceFile {
+        extension: "json",
+        text,
+        tasks: 0,
+        says: match count {
+            1 => "file a: 0 tasks, 1 element rejected".to_owned(),
+            _ => format!("file a: 0 tasks, {count} elements rejected"),
+        },
+    };
+    let yaml = |size, item: &dyn Fn(usize) -> String| number(size, |n| format!("- {}\n", item(n)));
+    let too_many = "too_large: ";
+    vec![
+        SourceFile::valid("json", json(LARGE, &quoted)),
+        SourceFile::valid("json", json(SMALL, &|n| n.to_string())),
+        SourceFile::valid("json", group(json(LARGE, &quoted), "{\"a\":\"b\"}")),
+        SourceFile::valid("json", json(SMALL, &with_labels)),
+        SourceFile::valid("yml", yaml(SMALL, &uuid)),
+        SourceFile::valid("yml", group(json(SMALL, &uuid), "{ a: b }")),
+        SourceFile::valid("yml", yaml(SMALL, &with_labels)),
+        SourceFile::valid("txt", number(LARGE, |n| format!("{n:x}\n"))),
+        rejected(format!("[{}]", repeat(SMALL, "[],").trim_end_matches(',')), SMALL / 3),
+        SourceFile::invalid("json", format!("[{}0]", "0,".repeat(million)), too_many),
+        // The targets of a group are held until it has ended.
+        SourceFile {
+            tasks: million * EACH_TARGET / EACH_TASK,
+            ..SourceFile::invalid(
+                "yml",
+                group((format!("[{}]", "a,".repeat(million)), 0), "{}").0,
+                too_many,
+            )
+        },
+        SourceFile::invalid("txt", "a\n".repeat(million), too_many),
+        SourceFile::invalid("json", repeat(LARGE, "["), "nested deeper than 128"),
+        SourceFile::invalid("json", repeat(LARGE, "[\"a\","), "nested deeper than 128"),
+        SourceFile::invalid("json", format!("[{}", repeat(LARGE, "\"a\",")), "the JSON is cut off"),
+        SourceFile::invalid("yml", repeat(SMALL, "- a\n") + "]", "closing bracket without"),
+        rejected(
+            format!("[{{\"id\":0,\"labels\":{{{}\"b\":\"\"}}}}]", repeat(LARGE, "\"a\":\"\",")),
+            1,
+        ),
+    ]
+}
+
+#[test]
+fn a_list_of_a_source_takes_a_few_times_its_size() {
+    let files = source_files();
+    thread::scope(|scope| {
+        for half in [0, 1] {
+            let files = &files;
+            scope.spawn(move || files.iter().skip(half).step_by(2).for_each(SourceFile::discover));
+        }
+    });
 }

@@ -68,7 +68,8 @@ pub fn note_missing_credentials(
     if raw.authorization.is_absent() || has_credentials {
         return;
     }
-    let diagnostic = note(location, "the provider has no credentials, which its preset sends");
+    let message = "the provider has no credentials, which APIs of its preset usually need";
+    let diagnostic = note(location, message);
     notes.push(diagnostic.quote(preset).hint("write authorization: { credentials_file: … }"));
 }
 

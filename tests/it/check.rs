@@ -203,16 +203,16 @@ fn what_is_valid_but_odd_is_noted() {
     assert!(said.starts_with("aitask.yml is valid: providers 7, tasks 6, sources 1\n"), "{said}");
     let notes: Vec<_> = said.lines().skip(1).filter(|line| !line.starts_with(' ')).collect();
     let expected = [
-        "aitask.yml:2:25: note: the provider has no credentials, which its preset sends: \"mjdjourney\"",
-        "aitask.yml:3:73: note: other users can read the secret file: token",
+        "aitask.yml:2:25: note: the provider has no credentials, which APIs of its preset usually need: \"mjdjourney\"",
+        "aitask.yml:3:71: note: other users can read the secret file: token",
         "aitask.yml:13:9: note: the task ID contains white space: \"a b\"",
-        "aitask.yml:13:43: note: the label has the name of a label of the scrape target: \"job\"",
+        "aitask.yml:13:42: note: the label has the name of a label of the scrape target: \"job\"",
         "aitask.yml:14:9: note: the task ID contains a quote: \"\\\"c\\\"\"",
-        "aitask.yml:14:43: note: the label has the name of a label of the scrape target: \"instance\"",
+        "aitask.yml:14:42: note: the label has the name of a label of the scrape target: \"instance\"",
         "aitask.yml:15:9: note: the task ID contains a quote: \"it's\"",
         "aitask.yml:19:12: note: no file matches: \"gone/*.yml\"",
         "aitask.yml:20:12: note: no file matches: \"none/*.yml\"",
-        "aitask.yml:22:80: note: the label has the name of a label of the scrape target: \"job\"",
+        "aitask.yml:22:77: note: the label has the name of a label of the scrape target: \"job\"",
         "lists/a.txt:3:3: note: the task ID contains white space: \"e f\"",
         "aitask.yml: note: no file matches \"*.json\" of the source \"cron\"",
     ];
@@ -233,7 +233,7 @@ fn no_note_shows_a_secret() {
          { name: b, preset: luma }]\ntasks: []\n",
     );
     let said = noted(&dir);
-    assert!(said.contains("aitask.yml:1:107: note: the provider has no credentials"), "{said}");
+    assert!(said.contains("aitask.yml:1:103: note: the provider has no credentials"), "{said}");
     assert!(said.contains("(line not shown: it may contain a secret)"), "{said}");
     assert!(!said.contains("zq1zq2zq3"), "{said}");
     assert!(

@@ -167,3 +167,54 @@ pub enum Refresh {
     /// whole list, the tasks are those of a first list.
     Partial(SourceList, RefreshError),
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::task::TaskCommon;
+
+    #[test]
+    fn followed_tasks_come_first_where_there_are_too_many() {
+        let none = || [].into();
+        let common = TaskCommon { provider: "p".into(), labels: none(), params: none() };
+        let common = Arc::new(common);
+        let limited = |most, followed: &str| {
+            let task =
+                |id: char| Task { id: (&*id.to_string()).into(), common: Arc::clone(&common) };
+            let tasks = "abcde".chars().map(|id| ListedTask { task: task(id), enqueue_time: None });
+            let mut list = SourceList { tasks: tasks.collect(), ..SourceList::default() };
+            list.limit(most, |task| followed.contains(&*task.id));
+            let kept: String = list.tasks.iter().map(|listed| &*listed.task.id).collect();
+            let first = list.rejected.first();
+            assert_eq!(first.len(), list.rejected.total());
+            (kept, first.iter().map(|rejected| &*rejected.element).collect::<String>())
+        };
+        let expected = |kept: &str, rejected: &str| (kept.to_owned(), rejected.to_owned());
+        assert_eq!(limited(5, ""), expected("abcde", ""));
+        assert_eq!(limited(3, ""), expected("abc", "de"));
+        assert_eq!(limited(3, "be"), expected("abe", "cd"));
+        assert_eq!(limited(2, "bde"), expected("bd", "ace"));
+        assert_eq!(limited(3, "bde"), expected("bde", "ac"));
+    }
+
+    #[test]
+    fn the_first_hundred_rejected_are_kept_and_all_are_counted() {
+        let mut rejected = Rejections::default();
+        for (number, reason) in (0..150).zip(RejectReason::ALL.into_iter().cycle()) {
+            rejected.add(reason, || RejectedElement {
+                element: number.to_string(),
+                reason,
+                message: String::new(),
+            });
+        }
+        let mut all = Rejections::default();
+        all.append(&rejected);
+        all.append(&rejected);
+        let numbers = all.first().iter().map(|rejected| rejected.element.parse::<usize>().unwrap());
+        assert!(numbers.eq(0..100));
+        assert_eq!((rejected.total(), all.total()), (150, 300));
+        assert!(all.counts().all(|(_, count)| count == 50));
+    }
+}

@@ -12,10 +12,17 @@ use crate::discovery::list::{MAX_ELEMENTS, SourceList};
 /// 2026-11-30T07:00:00Z
 const NOW: i64 = 1_796_022_000_000_000;
 
-/// Two providers, of which `kling` needs the param `kind`, and a source of tasks of `mj`.
+/// Three providers, of which `kling` needs the param `kind`, and `ops` keeps the slashes of IDs, and a
+/// source of tasks of `mj`.
 const CONFIG: &str = "
 global: { label_limit: 3, label_value_length_limit: 16 }
-providers: [{ name: mj, preset: mjdjourney }, { name: kling, preset: kling }]
+providers:
+- { name: mj, preset: mjdjourney }
+- { name: kling, preset: kling }
+- name: ops
+  base_url: https://ops.example
+  request: { path: '/{+task_id}' }
+  response: { status: /status, states: { running: [a] } }
 file_sd_configs: [{ name: jobs, files: [a.txt], provider: mj, labels: { app: studio, team: a } }]
 ";
 
@@ -79,6 +86,8 @@ fn elements_of_all_shapes_mix() {
         {"id": 9, "provider": null, "labels": null, "params": null, "enqueue_time": null},
         {"labels": {"app": "first", "app": "last"}, "id": "late", "id": "later"},
         {"targets": [], "labels": {"bad-name": "x"}},
+        {"id": "two", "labels": {"b": "x", "__param_kind": "1", "team": "c", "provider": "mj",
+            "__param_kind": "2", "provider": "kling"}},
         {"id": "esc\u0061ped \"\\\u00e9", "labels": {"t\u0065am": "\ud83d\ude00"}}
     ]"#;
     let yaml = "
@@ -96,6 +105,7 @@ fn elements_of_all_shapes_mix() {
 - { id: 9, provider: null, labels: ~, params: , enqueue_time: }
 - { labels: { app: first, app: last }, id: late, id: later }
 - { targets: [], labels: { bad-name: x } }
+- { id: two, labels: { b: x, __param_kind: 1, team: c, provider: mj, __param_kind: 2, provider: kling } }
 - { id: \"escaped \\\"\\\\é\", labels: { team: 😀 } }
 ";
     let expected = [
@@ -107,6 +117,7 @@ fn elements_of_all_shapes_mix() {
         "kling/x{app=studio,customer=c,team=a} [kind=i2v] @1796021940.000000",
         "mj/9{app=studio,team=a}",
         "mj/later{app=last,team=a}",
+        "kling/two{app=studio,b=x,team=c} [kind=2]",
         "mj/escaped \"\\é{app=studio,team=😀}",
     ];
     for (text, format) in [(json, ListFormat::Json), (yaml, ListFormat::Yaml)] {
@@ -208,6 +219,10 @@ fn a_bad_element_is_named_and_harms_no_other() {
         (
             r#"{"id":"a","enqueue_time":1796022000000}"#,
             "time a: element 2: the enqueue time is invalid: days in the future: is the unit correct?",
+        ),
+        (
+            r#"{"id":"a?b","provider":"ops"}"#,
+            "id a?b: element 2: a task ID must not contain `?`, `#` or `\\`, since its slashes are kept",
         ),
         (
             r#"{"id":"a/../b","provider":"nobody"}"#,

@@ -5,14 +5,15 @@ use serde_json::{Value, json};
 use super::{Endpoint, Setup, await_ids, discovered, rejected, task};
 use crate::harness::{Dir, Exporter, Gateway, eventually, until};
 
-/// The label `customer` of a task.
-fn customer(exporter: &Exporter, id: &str) -> Value {
-    let samples = exporter.scrape();
-    let shown =
-        samples.label("aitask_status", &[("task_id", id), ("state", "running")], "customer");
-    let labels = task(exporter, id).unwrap()["labels"].clone();
-    assert_eq!(json!(shown), labels["customer"]);
-    labels
+/// Returns the labels of a task, once its series have the same.
+fn labels(exporter: &Exporter, id: &str) -> Value {
+    eventually("the series have the labels of the task", || {
+        let samples = exporter.scrape();
+        let running = [("task_id", id), ("state", "running")];
+        let shown = samples.label("aitask_status", &running, "customer");
+        let labels = task(exporter, id).unwrap()["labels"].clone();
+        (json!(shown) == labels["customer"]).then_some(labels)
+    })
 }
 
 fn labelled(ids: &[&str], customer: &str) -> Value {
@@ -44,7 +45,7 @@ fn labels_come_from_the_first_that_lists_a_task() {
     for (config, count) in [("first", 3.0), ("second", 4.0), ("files", 5.0)] {
         assert_eq!(discovered(&samples, config), Some(count), "{config}");
     }
-    for (id, labels, sources) in [
+    for (id, expected, sources) in [
         (
             a,
             json!({ "customer": "person" }),
@@ -58,7 +59,7 @@ fn labels_come_from_the_first_that_lists_a_task() {
         ),
         (all[4], json!({ "customer": "file", "team": "file" }), json!(["file/files"])),
     ] {
-        assert_eq!(customer(&exporter, id), labels, "{id}");
+        assert_eq!(labels(&exporter, id), expected, "{id}");
         let task = task(&exporter, id).unwrap();
         assert_eq!((&task["sources"], &task["listed"]), (&sources, &json!(true)), "{id}");
     }
@@ -67,12 +68,12 @@ fn labels_come_from_the_first_that_lists_a_task() {
     let enqueued = task(&exporter, b).unwrap()["enqueue_timestamp_seconds"].clone();
     first.list(&labelled(&[a, c], "first"));
     until("the second list is the first that has it", || {
-        customer(&exporter, b) == json!({ "customer": "second", "team": "video" })
+        labels(&exporter, b) == json!({ "customer": "second", "team": "video" })
     });
     assert_eq!(exporter.reload(&setup("")).status, 200);
-    until("no person lists it", || customer(&exporter, a) == json!({ "customer": "first" }));
+    until("no person lists it", || labels(&exporter, a) == json!({ "customer": "first" }));
     first.list(&labelled(&[a, b, c], "changed"));
-    until("a label has changed", || customer(&exporter, b) == json!({ "customer": "changed" }));
+    until("a label has changed", || labels(&exporter, b) == json!({ "customer": "changed" }));
     assert_eq!(task(&exporter, b).unwrap()["enqueue_timestamp_seconds"], enqueued);
     assert_eq!(exporter.scrape().find("aitask_up", &[]).len(), 5);
 }

@@ -285,12 +285,9 @@ impl ConfigManager {
             let running = workers.get(provider)?;
             Some((Arc::clone(&running.client), Arc::clone(&running.worker)))
         });
-        let (client, worker) = match running {
-            Some(running) => running,
-            None => {
-                self.config().find_provider(provider)?;
-                return Err("the exporter is stopping, or reloads its configuration".to_owned());
-            }
+        let Some((client, worker)) = running else {
+            self.config().find_provider(provider)?;
+            return Err("the exporter is stopping, or reloads its configuration".to_owned());
         };
         let task = client.requested_task(self.find(provider, id).await, id, params)?;
         let now = Instant::now();

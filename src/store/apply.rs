@@ -373,7 +373,11 @@ fn apply(
     }
     for ((tasks, diff), outcome) in all.iter().zip(diffs).zip(&mut outcomes) {
         let records = records.entry(Arc::clone(&tasks.name)).or_default();
-        tasks.apply_arrivals(diff, records, context, outcome);
+        match tasks.begin_list(context.source) {
+            true => context
+                .as_first_list(|context| tasks.apply_arrivals(diff, records, context, outcome)),
+            false => tasks.apply_arrivals(diff, records, context, outcome),
+        }
     }
     outcomes
 }

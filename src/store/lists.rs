@@ -40,9 +40,11 @@ pub struct ListDiff {
     /// Known tasks whose claim by the source is new or another one.
     claimed: Vec<(u32, Task, Option<Timestamp>)>,
     /// Unknown tasks.
-    added: Vec<(Task, Option<Timestamp>)>,
+    added: ListedTasks,
     /// Rows that the source no longer names.
     left: Vec<u32>,
+    /// True if the list has times of enqueueing.
+    has_times: bool,
 }
 
 /// The circumstances in which a list is applied.
@@ -89,6 +91,17 @@ pub struct ListOutcome {
     pub first_lost: Vec<TaskId>,
 }
 
+impl ListContext<'_> {
+    /// Does `work` as if the source had given no list before: the provider may be new, and its tasks
+    /// old.
+    pub fn as_first_list(&mut self, work: impl FnOnce(&mut Self)) {
+        let (newness, first_polls) = (self.timing.newness.take(), self.first_polls);
+        self.first_polls.left = 0;
+        work(self);
+        (self.timing.newness, self.first_polls) = (newness, first_polls);
+    }
+}
+
 impl ListedTasks {
     /// Returns the tasks with their times of enqueueing.
     fn into_entries(self) -> impl Iterator<Item = (Task, Option<Timestamp>)> {
@@ -100,7 +113,7 @@ impl ListedTasks {
 impl ListDiff {
     /// Returns the number of tasks that are unknown.
     pub fn new_tasks(&self) -> usize {
-        self.added.len()
+        self.added.tasks.len()
     }
 
     /// Compares a part of a list with the table, and adds the rows that it names to `named`.
@@ -112,9 +125,13 @@ impl ListDiff {
         named: &mut RowSet,
     ) {
         let members = table.members.get(&source);
+        let has_times = self.has_times;
         for (task, time) in entries {
             let Some(row) = table.find(&task.id) else {
-                self.added.push((task, time));
+                self.added.tasks.push(task);
+                if has_times {
+                    self.added.enqueue_times.push(time);
+                }
                 continue;
             };
             named.insert(row);
@@ -133,7 +150,12 @@ impl ListDiff {
         source: SourceId,
         tasks: ListedTasks,
     ) -> Self {
-        let (mut diff, mut named) = (Self::default(), RowSet::default());
+        let has_times = !tasks.enqueue_times.is_empty();
+        if lock().is_empty() {
+            // A million tasks at the start are not copied.
+            return Self { added: tasks, has_times, ..Self::default() };
+        }
+        let (mut diff, mut named) = (Self { has_times, ..Self::default() }, RowSet::default());
         let mut entries = tasks.into_entries().peekable();
         while entries.peek().is_some() {
             diff.compare(&lock(), source, entries.by_ref().take(PART), &mut named);
@@ -179,9 +201,9 @@ pub fn apply_arrivals<T: DerefMut<Target = TaskTable>>(
         }
     }
     // In the order of the list, which is then the order in /metrics.
-    let mut added = added.into_iter();
-    lock().reserve(added.len());
-    while added.len() > 0 {
+    lock().reserve(added.tasks.len());
+    let mut added = added.into_entries().peekable();
+    while added.peek().is_some() {
         let mut table = lock();
         for (task, time) in added.by_ref().take(PART) {
             let record = recovered.remove(&*task.id);

@@ -180,6 +180,11 @@ impl ProviderTasks {
         table.reschedule_departures(earliest, registry);
     }
 
+    /// Notes that a source gives a list. Returns true if it is the first for this provider.
+    pub(crate) fn begin_list(&self, source: SourceId) -> bool {
+        self.table.lock().listed_by.insert(source)
+    }
+
     /// Applies what has left a list.
     pub(crate) fn apply_departures(
         &self,

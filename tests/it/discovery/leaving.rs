@@ -52,8 +52,9 @@ fn an_open_task_that_left_is_followed_until_its_end() {
     await_listed(&exporter, "a", false);
     gateway.put("a", &json!({ "steps": [{ "status": "completed" }] }));
     let labels = [("provider", "flux"), ("state", "succeeded")];
-    let samples = exporter.await_value("aitask_finished_total", &labels, 1.0);
+    exporter.await_value("aitask_finished_total", &labels, 1.0);
     // Only open tasks are waited for.
+    let samples = exporter.scrape();
     assert_eq!((unlisted(&samples, "flux"), lost(&samples, "flux")), (0.0, 0.0));
     until("its series end", || {
         exporter.scrape().find("aitask_status", &[("task_id", "a")]).is_empty()

@@ -1,8 +1,16 @@
-//! When tasks that no source names are due to leave.
+//! The departure of tasks that no source names: when they are due to leave, and whether they then count
+//! as lost.
 
 use std::collections::BTreeSet;
 
+use super::ListingChange;
+use super::lists::{ListContext, ListOutcome};
+use super::sources::SourceRegistry;
+use super::table::{Partition, TaskTable};
 use crate::clock::Timestamp;
+
+/// Maximum number of lost tasks of a provider that are logged at once.
+const MAX_LOGGED: usize = 100;
 
 /// Rows by the time at which to look at them. A row whose task has come back, or has gone, may still
 /// be in it: the look finds that out.
@@ -34,5 +42,77 @@ impl Expiry {
     /// Removes all rows.
     pub fn clear(&mut self) {
         self.rows.clear();
+    }
+}
+
+impl TaskTable {
+    /// Removes a task that no source names if its time has come; else notes when it will.
+    pub fn expire(&mut self, row: u32, context: &ListContext<'_>, outcome: &mut ListOutcome) {
+        let Some(partition) = self.partition(row) else { return };
+        let Some((due, is_lost)) = self.departure(row, partition, context.registry) else { return };
+        if due > context.monotonic {
+            return self.expiry.insert(due, row);
+        }
+        if let Some((slot, tracked)) = self.remove(row) {
+            (context.save)(ListingChange::Removed(&tracked.task));
+            outcome.lost += u64::from(is_lost);
+            if is_lost && outcome.first_lost.len() < MAX_LOGGED {
+                outcome.first_lost.push(tracked.task.id.clone());
+            }
+            outcome.removed.push(slot);
+        }
+    }
+
+    /// Returns when a task that no source names leaves, and whether it then counts as lost. `None`
+    /// for a task that a source names.
+    fn departure(
+        &self,
+        row: u32,
+        partition: Partition,
+        registry: &SourceRegistry,
+    ) -> Option<(Timestamp, bool)> {
+        let tracked = self.at(row)?;
+        let since = tracked.listing.unlisted_since()?;
+        let due = since + tracked.listing.longest(|source| registry.keep_unlisted(source));
+        Some(match partition {
+            Partition::Open if tracked.is_never_known() => (since, false),
+            Partition::Open => (due, true),
+            Partition::Retained => {
+                (due.max(tracked.last_changed() + self.limits.retain_finished), false)
+            }
+            Partition::Retired | Partition::Dormant => (due, false),
+        })
+    }
+
+    /// Removes the tasks that no source names and whose time has come, and the oldest dormant ones
+    /// if there are more than `max_dormant`.
+    pub fn sweep(&mut self, max_dormant: usize, context: &ListContext<'_>) -> ListOutcome {
+        let mut outcome = ListOutcome::default();
+        while let Some(row) = self.expiry.pop_due(context.monotonic) {
+            self.expire(row, context, &mut outcome);
+        }
+        let excess = self.dormant.count().saturating_sub(max_dormant);
+        if excess > 0 {
+            let is_dormant = |row: &u32| self.partition(*row) == Some(Partition::Dormant);
+            let rows: Vec<_> = self.expiry.rows().filter(is_dormant).take(excess).collect();
+            for row in rows {
+                if let Some((_, tracked)) = self.remove(row) {
+                    (context.save)(ListingChange::Removed(&tracked.task));
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Notes again when the tasks that no source names are due to leave, but not before `earliest`.
+    pub fn reschedule_departures(&mut self, earliest: Timestamp, registry: &SourceRegistry) {
+        let rows: Vec<_> = self.expiry.rows().collect();
+        self.expiry.clear();
+        for row in rows {
+            let Some(partition) = self.partition(row) else { continue };
+            if let Some((due, _)) = self.departure(row, partition, registry) {
+                self.expiry.insert(due.max(earliest), row);
+            }
+        }
     }
 }

@@ -157,11 +157,8 @@ impl HttpSource {
         let headers = self.headers(etag);
         let request = HttpRequest { method: Method::GET, url, headers, body: None };
         let timeout = deadline.saturating_duration_since(Instant::now());
-        let body_limit = |status, headers: &HeaderMap| match status {
-            200 => check_type(headers).is_ok().then_some(limit),
-            // Without a body; its end is read, so that the connection is kept.
-            304 => Some(0),
-            _ => None,
+        let body_limit = |status, headers: &HeaderMap| {
+            (status == 200 && check_type(headers).is_ok()).then_some(limit)
         };
         let fetched = self.client.fetch(&request, timeout, &body_limit).await;
         let fetched = fetched.map_err(|failure| self.transport_error(failure))?;

@@ -195,8 +195,8 @@ impl LoopContext {
                 let is_known = before
                     .is_some_and(|it| it.reason == error.reason && it.message == error.message);
                 if !is_known {
-                    let (reason, message) = (error.reason.as_str(), &*error.message);
-                    tracing::warn!(source, reason, message, "cannot read a list of tasks");
+                    let (reason, detail) = (error.reason.as_str(), &*error.message);
+                    tracing::warn!(source, reason, detail, "cannot read a list of tasks");
                 }
             }
             (None, Some(_)) => tracing::info!(source, "the list of tasks can be read again"),

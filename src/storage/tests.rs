@@ -9,8 +9,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::{self, Loaded};
 use crate::observation::{Observation, State};
-use crate::store::StoreConfig;
-use crate::store::{Slot, provider_tasks::ProviderTasks};
+use crate::store::{Slot, StoreConfig, provider_tasks::ProviderTasks};
 
 /// A directory of its own, empty, which goes when the test ends.
 struct Dir(PathBuf);

@@ -18,8 +18,8 @@ use crate::listing::{Claim, Listing, SourceId};
 use crate::record::{TaskRecord, TrackedTask};
 use crate::task::{Labels, Task, TaskCommon};
 
-/// Shortest time from a change of the configuration to the departure of a task that no source names:
-/// what was due while the exporter did not run is polled once more before.
+/// Shortest time from the start to the departure of a task that no source names: what became due while
+/// the exporter did not run is polled once more before.
 const DEPARTURE_GRACE: Duration = Duration::from_secs(60);
 
 /// The interval of `task_files`, which have none: how long before a reload a task of the files may
@@ -154,8 +154,9 @@ impl Store {
         let diffs = diffs(&all, SourceId::CONFIG, by_provider(tasks, &[]));
         let registry = self.sources.read();
         let mut current = self.providers.write();
+        let earliest = if timing.is_first { now + DEPARTURE_GRACE } else { now };
         for (tasks, provider) in all.iter().zip(config.providers) {
-            tasks.configure(provider, now + DEPARTURE_GRACE, &registry);
+            tasks.configure(provider, earliest, &registry);
         }
         let mut context = self.context(SourceId::CONFIG, timing, &all, &diffs, &registry, save);
         let outcomes = apply(&all, diffs, &mut records, &mut context);

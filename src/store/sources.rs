@@ -39,6 +39,8 @@ impl SourceSettings {
 pub struct SourceRegistry {
     /// The sources by number; the first is the configuration.
     entries: Vec<SourceEntry>,
+    /// Time for which tasks are followed of sources that the configuration does not have.
+    default_keep: Duration,
     by_key: HashMap<Arc<str>, SourceId>,
 }
 
@@ -81,7 +83,8 @@ impl SourceKeys {
 impl Default for SourceRegistry {
     /// Creates a registry of the configuration alone.
     fn default() -> Self {
-        let mut registry = Self { entries: Vec::new(), by_key: HashMap::new() };
+        let (entries, default_keep, by_key) = (Vec::new(), Duration::ZERO, HashMap::new());
+        let mut registry = Self { entries, default_keep, by_key };
         registry.number(CONFIG.into());
         registry
     }
@@ -95,7 +98,7 @@ impl SourceRegistry {
         }
         let id = SourceId(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
         self.by_key.insert(Arc::clone(&key), id);
-        let (keep_unlisted, refresh_interval) = (Duration::ZERO, Duration::ZERO);
+        let (keep_unlisted, refresh_interval) = (self.default_keep, Duration::ZERO);
         let settings = SourceSettings { key, keep_unlisted, refresh_interval };
         let (rank, last_list, has_named_tasks) = (None, None, false);
         self.entries.push(SourceEntry { settings, rank, last_list, has_named_tasks });
@@ -111,11 +114,8 @@ impl SourceRegistry {
         sources: &[SourceSettings],
     ) -> Vec<SourceId> {
         let before: Vec<_> = self.ids().filter(|id| self.is_configured(*id)).collect();
+        self.default_keep = config.keep_unlisted;
         for entry in &mut self.entries {
-            let is_of_earlier_life = entry.rank.is_none() && entry.last_list.is_none();
-            if is_of_earlier_life && entry.settings.keep_unlisted.is_zero() {
-                entry.settings.keep_unlisted = config.keep_unlisted;
-            }
             entry.rank = None;
         }
         for (rank, settings) in (0..).zip(std::iter::once(config).chain(sources)) {

@@ -241,13 +241,3 @@ fn a_secret_that_comes_back_is_masked_everywhere() {
     let sent = format!("{:?}", upstream.asked());
     assert!(sent.contains(secrets[0]) && sent.contains(secrets[1]), "{sent}");
 }
-
-#[test]
-fn a_source_has_one_connection() {
-    let upstream = tagged();
-    let mut source = Source::of(&upstream, "");
-    for _ in 0..3 {
-        source.refresh().unwrap();
-    }
-    assert!(upstream.asked().iter().all(|asked| asked.connection == 0));
-}

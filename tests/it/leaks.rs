@@ -3,6 +3,7 @@
 
 mod echo;
 mod forms;
+mod sources;
 
 use std::collections::BTreeSet;
 

@@ -188,6 +188,8 @@ async fn an_open_task_that_left_is_followed_to_its_end_or_counts_as_lost() {
     assert_eq!(stage.unlisted(), 2);
     assert!(stage.list("http/a", &["back"]).added.is_empty(), "it never was away");
     advance(KEEP + SECOND).await;
+    // A reload puts nothing off.
+    stage.configure(&[]);
     stage.saved();
     assert_eq!(stage.sweep(), (2, 1));
     let mut saved = stage.saved();
@@ -349,8 +351,8 @@ async fn what_is_followed_comes_before_what_is_new() {
 async fn a_restart_goes_on_with_what_was_followed() {
     let before = Stage::new();
     before.configure(&["c", "gone"]);
-    let slots = before.list("http/a", &["t", "left", "both"]).added;
-    before.list("http/b", &["both"]);
+    let mut slots = before.list("http/a", &["t", "left", "both"]).added;
+    slots.extend(before.list("http/b", &["both", "other"]).added);
     for target in &slots {
         before.poll(target.slot, &seen(State::Running));
     }
@@ -370,20 +372,24 @@ async fn a_restart_goes_on_with_what_was_followed() {
     after.store.set_recovered(recovered);
     let changes = after.configure(&["c"]);
     assert_eq!(changes.lost, 0);
+    assert_eq!(after.sweep(), (0, 0));
     let tasks = after.store.providers().remove(0).open_tasks_as_added();
-    assert_eq!(tasks.added.len(), 4, "before any source has answered");
+    assert_eq!(tasks.added.len(), 5, "before any source has answered");
     let ids: Vec<_> = after.followed().into_iter().map(|(id, _)| id).collect();
     assert_eq!(
         (ids, after.unlisted()),
-        (vec!["both".into(), "c".into(), "left".into(), "t".to_owned()], 1)
+        (vec!["both".into(), "c".into(), "left".into(), "other".into(), "t".to_owned()], 2)
     );
     // The first list of this life takes up where the last one ended.
     let changes = after.list("http/a", &["t", "both"]);
     assert!(changes.is_empty());
     after.list("http/a", &["t"]);
-    assert_eq!(after.unlisted(), 2, "the other source has left the configuration");
+    assert_eq!(after.unlisted(), 3, "the other source has left the configuration");
     advance(KEEP + 61 * SECOND).await;
-    assert_eq!(after.sweep().1, 2);
+    assert_eq!(after.sweep().1, 1, "left");
+    // The configuration's `keep_unlisted` is that of sources that it does not have.
+    advance(24 * KEEP).await;
+    assert_eq!(after.sweep().1, 2, "other, both");
 }
 
 #[tokio::test(start_paused = true)]

@@ -32,7 +32,6 @@ fn numbered_pages_are_one_list() {
         let found = Source::of(&upstream, NUMBERED).ids().unwrap();
         assert_eq!(found.len(), count);
         assert_eq!(upstream.asked().len(), requests, "{count}");
-        assert!(upstream.asked().iter().all(|asked| asked.connection == 0));
     }
     let error = Source::of(&numbered(40), NUMBERED).ids().unwrap_err();
     assert_eq!(error, "too_large: page 4: there are more than 4 pages");
@@ -169,7 +168,7 @@ fn rejected_elements_are_named_with_their_page() {
     let upstream = Upstream::start(|asked| {
         Reply::Keep(json(match query(asked, "p") {
             Some("1") => r#"["a","a b",null]"#,
-            Some("2") => r#"[true]"#,
+            Some("2") => r"[true]",
             _ => "[]",
         }))
     });

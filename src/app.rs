@@ -295,6 +295,16 @@ impl LoadedFiles {
         }
     }
 
+    /// Reads a configuration as [`LoadedFiles::read`] does, without the providers that have errors of
+    /// their own.
+    ///
+    /// # Errors
+    /// All other diagnostics of all files.
+    pub fn read_valid_providers(source: &ConfigSource) -> Result<Built, Diagnostics> {
+        tls::install();
+        reload::load_valid_providers(source, &Resolver::system())
+    }
+
     /// Reads the files on a thread that may block, with a timeout.
     async fn read_in_time(source: &ConfigSource, flags: &WebFlags) -> Result<Self, AppError> {
         let (source, web) = (source.clone(), flags.config_file());

@@ -51,7 +51,8 @@ pub struct ExporterFlags {
     /// Configuration file.
     #[arg(long = "config.file", value_name = "FILE", default_value = "aitask.yml")]
     pub config_file: PathBuf,
-    /// Check the configuration and exit: 0 if it is valid, 2 if not.
+    /// Check the configuration and exit: 0 if it is valid, 2 if not. Prints notes on what is valid but
+    /// probably not meant.
     #[arg(long = "config.check")]
     pub config_check: bool,
     /// Reload when a file of the configuration has changed.
@@ -147,7 +148,8 @@ pub struct PollFlags {
     /// Task IDs; they do not have to be in the configuration.
     #[arg(required = true, value_name = "ID")]
     pub ids: Vec<String>,
-    /// Name of the provider; optional if there is only one.
+    /// Name of the provider; by default the only one, or the one at which the configuration lists the
+    /// ID.
     #[arg(long, value_name = "NAME")]
     pub provider: Option<String>,
     /// Value for a further placeholder of the provider's request, for IDs that are not in the

@@ -1,21 +1,20 @@
 //! The commands and their exit codes: 0 success, 1 failure, 2 wrong usage or configuration.
 
 mod discover;
+mod poll;
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::CommandFactory;
 
 use crate::app::{self, AppError, LoadedFiles};
-use crate::cli::{Cli, CliCommand, ExporterFlags, PollFlags};
-use crate::config::{self, Loaded, Provider};
+use crate::cli::{Cli, CliCommand, ExporterFlags};
+use crate::config::discovery::{SourceConfig, SourceKind};
+use crate::config::{self, Loaded};
 use crate::logging;
-use crate::poll::report::report;
-use crate::poll::{ProviderClient, poll_once};
 use crate::reload::ConfigSource;
-use crate::task::{Task, TaskGroup};
 use crate::tls;
 
 const FAILED: u8 = 1;
@@ -39,7 +38,7 @@ pub fn run(cli: Cli) -> ExitCode {
         }
         Some(CliCommand::Poll(flags)) => {
             logging::init(flags.log);
-            poll(&flags)
+            poll::poll(&flags)
         }
         Some(CliCommand::Discover(flags)) => {
             logging::init(flags.log);
@@ -65,69 +64,39 @@ fn check(flags: &ExporterFlags) -> ExitCode {
     let source = ConfigSource::File(flags.config_file.clone());
     match LoadedFiles::read(&source, flags.web.config_file()) {
         Ok(LoadedFiles { built: (Loaded { config, tasks }, _), .. }) => {
-            let (providers, tasks) = (config.providers.len(), tasks.len());
             let file = flags.config_file.display();
-            print(&format!("{file} is valid: providers {providers}, tasks {tasks}\n"))
+            let (providers, sources) = (config.providers.len(), config.discovery.len());
+            let tasks = tasks.len();
+            let mut text = format!(
+                "{file} is valid: providers {providers}, tasks {tasks}, sources {sources}\n"
+            );
+            if !config.notes.shown().is_empty() {
+                text += &format!("{}\n", config.notes);
+            }
+            let unmatched = config.discovery.iter().flat_map(|source| unmatched_globs(source));
+            unmatched.for_each(|note| text += &format!("{file}: {note}\n"));
+            if tasks == 0 && sources == 0 {
+                text += &format!("{file}: note: there is no task and no source of tasks\n");
+            }
+            print(&text)
         }
         Err(diagnostics) => fail(WRONG, &diagnostics),
     }
 }
 
-/// Polls tasks, which need not be in the configuration, and prints a report of each.
-fn poll(flags: &PollFlags) -> ExitCode {
-    let files = LoadedFiles::read(&ConfigSource::File(flags.config_file.clone()), None);
-    let (Loaded { config, tasks }, clients) = match files {
-        Ok(files) => files.built,
-        Err(diagnostics) => return fail(WRONG, &diagnostics),
+/// Returns a note on each glob of a source that matches no file. The files of a source are searched
+/// only here: a start must not wait for them.
+fn unmatched_globs(source: &SourceConfig) -> impl Iterator<Item = String> {
+    let globs = match &source.kind {
+        SourceKind::File(files) => &*files.globs,
+        SourceKind::Http(_) => &[],
     };
-    let provider = match provider(&config.providers, flags.provider.as_deref()) {
-        Ok(provider) => provider,
-        Err(message) => return fail(WRONG, &message),
-    };
-    let is_its = |client: &&Arc<ProviderClient>| Arc::ptr_eq(&client.provider, provider);
-    let Some(client) = clients.iter().find(is_its) else {
-        return fail(FAILED, &"the provider has no client");
-    };
-    let listed = |id: &str| {
-        let is_it = |task: &&Task| task.common.provider == provider.name && *task.id == *id;
-        client.requested_task(tasks.iter().find(is_it).cloned(), id, &flags.params)
-    };
-    let tasks: Result<Vec<_>, _> = flags.ids.iter().map(|id| listed(id)).collect();
-    let tasks = match tasks {
-        Ok(tasks) => tasks,
-        Err(message) => return fail(WRONG, &message),
-    };
-    let polls = async {
-        let mut all_well = true;
-        for task in tasks {
-            let polled = poll_once(client, &TaskGroup::one(task.clone()), false, None).await;
-            all_well &= polled.outcomes.iter().all(Result::is_ok);
-            let printed = print(&report(client, &task, &polled));
-            all_well &= printed == ExitCode::SUCCESS;
-        }
-        all_well
-    };
-    match runtime() {
-        Ok(runtime) if runtime.block_on(polls) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(FAILED),
-        Err(error) => fail(FAILED, &error),
-    }
-}
-
-fn provider<'a>(
-    providers: &'a [Arc<Provider>],
-    name: Option<&str>,
-) -> Result<&'a Arc<Provider>, String> {
-    match (name, providers) {
-        (Some(name), _) => providers
-            .iter()
-            .find(|provider| *provider.name == *name)
-            .ok_or_else(|| format!("no provider {name:?} is configured")),
-        (None, [only]) => Ok(only),
-        (None, _) => {
-            Err(format!("{} providers are configured: choose one with --provider", providers.len()))
-        }
-    }
+    // What cannot be searched is an error of the source, not a glob without files.
+    let unmatched =
+        globs.iter().filter(|glob| glob.find().is_ok_and(|matches| matches.files.is_empty()));
+    unmatched.map(|glob| {
+        format!("note: no file matches {:?} of the source {:?}", glob.text(), source.name)
+    })
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
@@ -161,9 +130,14 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
+/// Writes errors to stderr, and returns the exit code.
+fn fail(code: u8, error: &dyn Display) -> ExitCode {
+    print_error(error);
+    ExitCode::from(code)
+}
+
 /// Writes errors to stderr.
-fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+fn print_error(error: &dyn Display) {
     // If stderr is closed, the error cannot be reported.
     let _ = writeln!(io::stderr(), "{error}");
-    ExitCode::from(code)
 }

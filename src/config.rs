@@ -6,6 +6,7 @@ pub mod http_discovery;
 pub(crate) mod http_client;
 mod effective;
 mod load;
+mod notes;
 pub mod preset;
 pub(crate) mod privacy;
 mod proxy;
@@ -32,9 +33,12 @@ use crate::duration;
 use crate::mapping::Mapping;
 use crate::request::Request;
 use crate::task::Task;
+use crate::yaml::diagnostic::{Diagnostics, shorten};
 use discovery::SourceConfig;
 pub use load::task_files::ConfigFiles;
-pub use load::{Input, ProviderDiagnostic, load, load_after, load_text, load_with};
+pub use load::{
+    Input, ProviderDiagnostic, load, load_after, load_text, load_valid_providers, load_with,
+};
 use privacy::MaskedHeaders;
 pub use schema::schema;
 use secret::Secret;
@@ -68,6 +72,44 @@ pub struct Config {
     pub files: ConfigFiles,
     /// The main file in YAML with defaults and presets filled in and `<secret>` for secrets.
     pub shown: String,
+    /// Notes on what is valid but probably not meant, with their positions.
+    pub notes: Diagnostics,
+}
+
+/// Maximum number of providers that an error message names.
+const MAX_NAMED_PROVIDERS: usize = 20;
+
+impl Config {
+    /// Returns the provider with this name.
+    ///
+    /// # Errors
+    /// There is none; the error is a sentence that names those that there are.
+    pub fn find_provider(&self, name: &str) -> Result<&Arc<Provider>, String> {
+        let found = self.providers.iter().find(|provider| *provider.name == *name);
+        found.ok_or_else(|| {
+            let name = shorten(name);
+            format!("no provider {name:?} is configured: {}", self.describe_providers())
+        })
+    }
+
+    /// Returns the end of a sentence that names the providers, if there are not too many.
+    pub fn describe_providers(&self) -> String {
+        let names: Vec<_> = self
+            .providers
+            .iter()
+            .take(MAX_NAMED_PROVIDERS)
+            .map(|provider| &*provider.name)
+            .collect();
+        let more = match self.providers.len().saturating_sub(names.len()) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        match &*names {
+            [] => "there are no providers".to_owned(),
+            [only] => format!("the only provider is {only}"),
+            names => format!("the providers are {}{more}", names.join(", ")),
+        }
+    }
 }
 
 /// One upstream API account.

@@ -1,6 +1,7 @@
 //! The configuration in force: it is read, validated and swapped as a whole, or not at all.
 
 mod lists;
+mod load;
 mod sources;
 
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Timestamp;
 use crate::coalesce::Coalesced;
-use crate::config::{self, Config, ConfigFiles, Input, Loaded};
+use crate::config::{Config, ConfigFiles, Input, Loaded};
 use crate::discovery::status::SourceStatuses;
 use crate::fetch::resolver::Resolver;
 use crate::poll::worker::{Services, Worker};
@@ -26,6 +27,7 @@ use crate::single_flight::{SingleFlight, SingleFlightError};
 use crate::store::Store;
 use crate::task::Task;
 use crate::yaml::diagnostic::Diagnostics;
+pub use load::{load, load_valid_providers};
 
 /// Time that a probe waits for its turn, besides the time of the poll itself, where the client does
 /// not say how long it waits: most give up after ten seconds or so.
@@ -44,6 +46,15 @@ pub enum ConfigSource {
     File(PathBuf),
     /// A text with a name for its diagnostics.
     Text(&'static str, String),
+}
+
+impl ConfigSource {
+    fn input(&self) -> Input<'_> {
+        match self {
+            Self::File(path) => Input::File(path),
+            Self::Text(name, text) => Input::Text { name, text, dir: Path::new("") },
+        }
+    }
 }
 
 /// The reason why a configuration was not applied.
@@ -137,7 +148,9 @@ impl ConfigManager {
             error_count: AtomicU64::new(0),
             context,
         };
-        manager.swap(config, tasks, clients).await?;
+        let count = tasks.len();
+        manager.swap(Arc::clone(&config), tasks, clients).await?;
+        log_loaded(&config, count, "configuration loaded");
         Ok(manager)
     }
 
@@ -157,14 +170,14 @@ impl ConfigManager {
             let resolver = self.context.resolver.clone();
             let (Loaded { config, tasks }, clients) =
                 read(&self.reading, &self.source, before, files, resolver).await?;
-            let count = tasks.len();
-            self.swap(Arc::new(config), tasks, clients).await.map(|()| count)
+            let (config, count) = (Arc::new(config), tasks.len());
+            self.swap(Arc::clone(&config), tasks, clients).await.map(|()| (config, count))
         };
         let result = result.await;
         match &result {
-            Ok(tasks) => {
+            Ok((config, tasks)) => {
                 *self.reload_error.write() = None;
-                tracing::info!(tasks, "configuration reloaded");
+                log_loaded(config, *tasks, "configuration reloaded");
             }
             Err(error) => {
                 self.record_error(error);
@@ -272,8 +285,10 @@ impl ConfigManager {
             let running = workers.get(provider)?;
             Some((Arc::clone(&running.client), Arc::clone(&running.worker)))
         });
-        let (client, worker) =
-            running.ok_or_else(|| format!("no provider {provider:?} is configured"))?;
+        let Some((client, worker)) = running else {
+            self.config().find_provider(provider)?;
+            return Err("the exporter is stopping, or reloads its configuration".to_owned());
+        };
         let task = client.requested_task(self.find(provider, id).await, id, params)?;
         let now = Instant::now();
         let given_up = now + client.provider.limits.poll_timeout + PROBE_QUEUE_TIMEOUT;
@@ -320,8 +335,9 @@ impl ConfigManager {
         let is_kept = |name: &Arc<str>| clients.iter().any(|kept| kept.provider.name == *name);
         let save_all = before.is_empty() || !before.keys().all(is_kept);
         let changes = self.apply_config(&config, tasks, save_all).await?;
-        let lost = changes.iter().map(|changes| (Arc::clone(&changes.tasks.name), changes.lost));
-        let lost: Vec<_> = lost.collect();
+        for changes in &changes {
+            self.count_lost(changes);
+        }
         let over_limit: u64 = changes.iter().map(|changes| changes.over_limit).sum();
         let over_limit = usize::try_from(over_limit).unwrap_or(usize::MAX);
         let (mut workers, mut updates) = (HashMap::new(), Vec::new());
@@ -347,9 +363,6 @@ impl ConfigManager {
         for name in before.keys() {
             self.context.telemetry.remove_provider(name);
         }
-        for (name, lost) in lost {
-            self.context.telemetry.provider(&name).count_lost(lost);
-        }
         let telemetry = &self.context.telemetry;
         self.sources.apply(&config.discovery, telemetry);
         telemetry.tasks_over_limit(config.dropped_tasks.saturating_add(over_limit));
@@ -371,6 +384,15 @@ impl ConfigManager {
     }
 }
 
+/// Logs the size of a configuration that is in force now.
+fn log_loaded(config: &Config, tasks: usize, message: &str) {
+    let (providers, sources) = (config.providers.len(), config.discovery.len());
+    tracing::info!(providers, tasks, sources, "{message}");
+    if tasks == 0 && sources == 0 {
+        tracing::warn!("no task and no source of tasks is configured: nothing is polled");
+    }
+}
+
 async fn read(
     reading: &SingleFlight<Result<Built, Diagnostics>>,
     source: &ConfigSource,
@@ -383,26 +405,4 @@ async fn read(
     let read =
         read.map_err(|error| ReloadError::Internal(format!("the configuration: {error}")))?;
     read.map_err(ReloadError::Config)
-}
-
-/// Reads the files, including secrets and certificates, and builds the clients that cannot be taken
-/// over from `before`. A start, a check and a reload all use it. `files` are the files of the
-/// configuration in force, if there is one. Blocks on the file system.
-///
-/// # Errors
-/// All diagnostics of all files.
-pub fn load(
-    source: &ConfigSource,
-    before: &ProviderClients,
-    files: &ConfigFiles,
-    resolver: &Resolver,
-) -> Result<Built, Diagnostics> {
-    let input = match source {
-        ConfigSource::File(path) => Input::File(path),
-        ConfigSource::Text(name, text) => Input::Text { name, text, dir: Path::new("") },
-    };
-    config::load_after(input, files, |provider| {
-        let before = before.get(&provider.name).map(|before| &**before);
-        Ok(Arc::new(ProviderClient::new(Arc::clone(provider), before, resolver)?))
-    })
 }

@@ -28,7 +28,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::PerTaskSeries;
 use crate::observation::{PollOutcome, State};
 use crate::record::TrackedTask;
-use crate::task::Task;
+use crate::task::{Task, TaskId};
 pub use apply::{RecoveredTask, RecoveredTasks, SaveChange, StoreConfig, StoreList, StoredListing};
 use blocks::{Block, BlockList};
 use lists::ListOutcome;
@@ -132,12 +132,14 @@ pub struct TaskChanges {
     pub over_limit: u64,
     /// Number of tasks that were dropped before their end was seen.
     pub lost: u64,
+    /// IDs of the first of them, for the log.
+    pub first_lost: Vec<TaskId>,
 }
 
 impl TaskChanges {
     fn new(tasks: Arc<ProviderTasks>, outcome: ListOutcome) -> Self {
-        let ListOutcome { removed, added, changed, over_limit, lost } = outcome;
-        Self { tasks, removed, added, changed, over_limit, lost }
+        let ListOutcome { removed, added, changed, over_limit, lost, first_lost } = outcome;
+        Self { tasks, removed, added, changed, over_limit, lost, first_lost }
     }
 
     /// Reports whether a worker has nothing to do for the changes.

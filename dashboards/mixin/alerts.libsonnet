@@ -343,7 +343,7 @@
               max by (job, instance, provider) (increase(aitask_lost_tasks_total[1h]))
             ) > 0
           |||,
-          'Tasks left their lists, and nobody saw their end.',
+          'Tasks left their lists, and their end was not seen.',
           '{{ if lt $value 1.5 }}A task at {{ $labels.provider }} was dropped in the last hour: it was still open, and had been on no list for keep_unlisted. It is '
           + '{{ else }}About {{ printf "%.0f" $value }} tasks at {{ $labels.provider }} were dropped in the last hour: they were still open, and had been on no list for keep_unlisted. They are '
           + '{{ end }}no longer polled, and alerts about {{ if lt $value 1.5 }}it{{ else }}them{{ end }} have ended.',

@@ -298,7 +298,8 @@ function(config)
       [8, [[8, durations], [8, lagByProvider], [8, overdue]]],
       [8, [[6, inFlight], [6, waiting], [6, throttled], [6, tooMany]]],
       [8, [[6, retries], [6, probes], [6, unknown], [6, scrapes]]],
-      [8, [[6, discovered], [6, listAge], [4, refreshFailures], [4, refreshDurations], [4, rejected]]],
+      [8, [[8, discovered], [8, listAge], [8, refreshDurations]]],
+      [8, [[12, refreshFailures], [12, rejected]]],
       [8, [[8, memory], [8, cpu], [8, files]]],
     ],
   )

@@ -5,7 +5,7 @@ mod auth;
 use super::privacy::CREDENTIAL_HEADERS;
 use super::secret::{self, Misuse, Purpose, Secret, SecretFile};
 use super::validate::{Validator, unknown_preset};
-use super::{HttpClientConfig, raw};
+use super::{HttpClientConfig, notes, raw};
 use crate::mapping::schema::find_placeholder;
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::scalar::{PublicText, SecretText, UrlText};
@@ -275,6 +275,7 @@ impl Validator<'_> {
     fn secret_file(&self, file: &Spanned<String>, purpose: &Purpose) -> Option<(Location, Secret)> {
         let (location, path) = self.path(file)?;
         self.named_as_secret.borrow_mut().insert(path.clone());
+        notes::note_readable_secret(self.notes, location, &path);
         Some((location, Secret::File(SecretFile { path, purpose: purpose.clone() })))
     }
 }

@@ -26,6 +26,8 @@ use task_files::{ConfigFiles, ExpandedGlob, FileHasher};
 
 /// The list of tasks in the main file.
 const TASKS: LongList = LongList::Section("tasks");
+/// The key of the providers in the main file.
+const PROVIDERS: &str = "providers";
 
 /// The origin of a configuration.
 #[derive(Clone, Copy, Debug)]
@@ -90,29 +92,56 @@ pub fn load_after<B>(
     before: &ConfigFiles,
     make: impl FnMut(&Arc<Provider>) -> Result<B, ProviderDiagnostic>,
 ) -> Result<(Loaded, Vec<B>), Diagnostics> {
-    match input {
+    load_input(input, before, false, make)
+}
+
+/// Reads a configuration as [`load_with`] does, without the providers that have errors of their own and
+/// without the tasks of these providers.
+///
+/// # Errors
+/// All other diagnostics of all files.
+pub fn load_valid_providers<B>(
+    input: Input<'_>,
+    make: impl FnMut(&Arc<Provider>) -> Result<B, ProviderDiagnostic>,
+) -> Result<(Loaded, Vec<B>), Diagnostics> {
+    load_input(input, &ConfigFiles::default(), true, make)
+}
+
+fn load_input<B>(
+    input: Input<'_>,
+    before: &ConfigFiles,
+    only_valid_providers: bool,
+    mut make: impl FnMut(&Arc<Provider>) -> Result<B, ProviderDiagnostic>,
+) -> Result<(Loaded, Vec<B>), Diagnostics> {
+    let (dir, name, content) = match input {
         Input::File(path) => {
             let name = path.display().to_string();
             match bounded_file::read(path, tree::MAX_YAML_BYTES) {
-                Ok(content) => {
-                    let dir = path.parent().unwrap_or(Path::new(""));
-                    Loader::new(dir, before).load(name, content, make)
-                }
+                Ok(content) => (path.parent().unwrap_or(Path::new("")), name, content),
                 Err(error) => {
                     let message = format!("cannot read the file: {}", reason(&error));
                     let source = SourceText::new(name, String::new(), SourceFormat::Yaml);
-                    Err(Diagnostics::new(Diagnostic::new(file(0), message).into(), &[source]))
+                    return Err(Diagnostics::new(
+                        Diagnostic::new(file(0), message).into(),
+                        &[source],
+                    ));
                 }
             }
         }
-        Input::Text { name, text, dir } => {
-            Loader::new(dir, before).load(name.to_owned(), text.as_bytes().to_vec(), make)
-        }
-    }
+        Input::Text { name, text, dir } => (dir, name.to_owned(), text.as_bytes().to_vec()),
+    };
+    Loader { only_valid_providers, ..Loader::new(dir, before) }.load(name, content, &mut make)
 }
 
 fn file(document: u32) -> Location {
     Location { document, position: Position::File }
+}
+
+/// Reports whether each provider has a name. One without a name may be the one that a task means.
+fn are_all_named(providers: &Spanned<Vec<Spanned<raw::RawProvider>>>) -> bool {
+    let is_named =
+        |raw: &Spanned<raw::RawProvider>| raw.get().is_some_and(|raw| raw.name.get().is_some());
+    !providers.is_invalid() && providers.get().into_iter().flatten().all(is_named)
 }
 
 /// Returns the items of the list at a key of the main file.
@@ -122,6 +151,9 @@ fn items<'r>(root: &'r YamlNode, key: &str) -> &'r [YamlNode] {
         _ => &[],
     }
 }
+
+/// The function that builds the client of a provider.
+type Make<'m, B> = &'m mut dyn FnMut(&Arc<Provider>) -> Result<B, ProviderDiagnostic>;
 
 /// The state of one load.
 struct Loader<'d> {
@@ -141,6 +173,10 @@ struct Loader<'d> {
     pem_files: Vec<(PathBuf, u64)>,
     hasher: FileHasher,
     sink: DiagnosticSink,
+    /// Notes on what is valid but probably not meant.
+    notes: DiagnosticSink,
+    /// True if providers with errors are left out.
+    only_valid_providers: bool,
 }
 
 impl<'d> Loader<'d> {
@@ -157,6 +193,8 @@ impl<'d> Loader<'d> {
             pem_files: Vec::new(),
             hasher: FileHasher::new(dir),
             sink: DiagnosticSink::new(raw::foreign_key),
+            notes: DiagnosticSink::default(),
+            only_valid_providers: false,
         }
     }
 
@@ -164,7 +202,7 @@ impl<'d> Loader<'d> {
         mut self,
         name: String,
         content: Vec<u8>,
-        make: impl FnMut(&Arc<Provider>) -> Result<B, ProviderDiagnostic>,
+        make: Make<'_, B>,
     ) -> Result<(Loaded, Vec<B>), Diagnostics> {
         self.hasher.add(Path::new(&name), &content);
         self.files.push(PathBuf::from(&name));
@@ -176,32 +214,27 @@ impl<'d> Loader<'d> {
             Some((mut loaded, built)) if diagnostics.is_empty() => {
                 loaded.config.files =
                     ConfigFiles::new(self.files, self.hasher, self.globs, self.pem_files);
+                loaded.config.notes = Diagnostics::new(self.notes, &self.sources);
                 Ok((loaded, built))
             }
             _ => Err(Diagnostics::new(diagnostics, &self.sources)),
         }
     }
 
-    fn config<B>(
-        &mut self,
-        mut root: YamlNode,
-        make: impl FnMut(&Arc<Provider>) -> Result<B, ProviderDiagnostic>,
-    ) -> (Loaded, Vec<B>) {
+    fn config<B>(&mut self, mut root: YamlNode, make: Make<'_, B>) -> (Loaded, Vec<B>) {
+        let are_some_left_out =
+            self.only_valid_providers && self.remove_invalid_providers(&mut root, make);
         self.fill_in_presets(&mut root);
-        let sink = DiagnosticSink::new(raw::foreign_key);
+        let (sink, notes) = (DiagnosticSink::new(raw::foreign_key), DiagnosticSink::default());
         let raw: Spanned<raw::RawConfig> = decode::decode(&root, &sink);
         let raw = raw.value.unwrap_or_default();
-        let validator = Validator::new(self.dir, &sink);
+        let validator = Validator::new(self.dir, &sink, &notes);
         let global = validator.global(raw.global.get().unwrap_or(&raw::RawGlobal::default()));
-        let blocks = items(&root, "providers");
-        let is_invalid = raw.providers.is_invalid();
+        let blocks = items(&root, PROVIDERS);
+        let all_named = !are_some_left_out && are_all_named(&raw.providers);
         let raw_providers = raw.providers.value.unwrap_or_default();
         let named = validator.providers(&raw_providers, blocks, &global);
         let built = validator.build(&named, blocks, make);
-        // What has no name may be what a task means.
-        let is_unnamed =
-            |raw: &Spanned<raw::RawProvider>| raw.get().is_none_or(|raw| raw.name.get().is_none());
-        let all_named = !is_invalid && !raw_providers.iter().any(is_unnamed);
         let mut tasks = TaskCollector::new(&validator, &global, &named, all_named);
         let discovery = SourceValidator {
             validator: &validator,
@@ -229,7 +262,8 @@ impl<'d> Loader<'d> {
         let providers = named.into_iter().filter_map(|named| named.provider).collect();
         let shown = effective::config(&root, &global, shown_tasks);
         self.sink.append(sink);
-        if !self.sink.is_empty() {
+        self.notes.append(notes);
+        if !self.sink.is_empty() || !self.notes.is_empty() {
             self.hide::<raw::RawConfig>(&root);
         }
         let config = Config {
@@ -241,8 +275,39 @@ impl<'d> Loader<'d> {
             max_tasks: global.max_tasks,
             files: ConfigFiles::default(),
             shown,
+            notes: Diagnostics::default(),
         };
         (Loaded { config, tasks }, built)
+    }
+
+    /// Removes the providers that have errors even if they are the only ones, and reports whether there
+    /// were any.
+    fn remove_invalid_providers<B>(&self, root: &mut YamlNode, make: Make<'_, B>) -> bool {
+        const GLOBAL: &str = "global";
+        let is = |key: &YamlNode, name| key.text() == Some(name);
+        let around = YamlNode { kind: NodeKind::Null, ..*root };
+        let with_kind = |kind| YamlNode { kind, ..around };
+        let NodeKind::Map(sections) = &mut root.kind else { return false };
+        let global = sections.iter().filter(|(key, _)| is(key, GLOBAL)).cloned();
+        let global: Vec<_> = global.collect();
+        let mut are_some_removed = false;
+        for (key, providers) in sections.iter_mut().filter(|(key, _)| is(key, PROVIDERS)) {
+            let NodeKind::List(blocks) = &mut providers.kind else { continue };
+            blocks.retain(|block| {
+                let list = with_kind(NodeKind::List(vec![block.clone()]));
+                let sections = [&*global, &[(key.clone(), list)]].concat();
+                let mut trial = Loader::new(self.dir, self.before);
+                trial.sources.push(SourceText::new(
+                    String::new(),
+                    String::new(),
+                    SourceFormat::Yaml,
+                ));
+                trial.config(with_kind(NodeKind::Map(sections)), make);
+                are_some_removed |= !trial.sink.is_empty();
+                trial.sink.is_empty()
+            });
+        }
+        are_some_removed
     }
 
     /// Records the texts of a tree that must not be shown.
@@ -258,7 +323,7 @@ impl<'d> Loader<'d> {
     /// Merges each provider with its preset.
     fn fill_in_presets(&mut self, root: &mut YamlNode) {
         let NodeKind::Map(sections) = &mut root.kind else { return };
-        let providers = sections.iter_mut().filter(|(key, _)| key.text() == Some("providers"));
+        let providers = sections.iter_mut().filter(|(key, _)| key.text() == Some(PROVIDERS));
         for (_, providers) in providers {
             let NodeKind::List(providers) = &mut providers.kind else { continue };
             for provider in providers {

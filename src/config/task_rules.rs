@@ -51,7 +51,8 @@ impl LabelLimits {
     }
 }
 
-fn is_label_name(name: &str) -> bool {
+/// Reports whether a text can be the name of a label.
+pub fn is_label_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::GlobalSettings;
-use super::raw;
 use super::task_rules::{Violation, check_value, find_beside_id};
 use super::validate::{NamedProvider, Validator};
+use super::{notes, raw};
 use crate::task::{Labels, Task, TaskCommon, TaskIndex};
 use crate::yaml::decode;
 use crate::yaml::diagnostic::{Diagnostic, shorten};
@@ -180,6 +180,7 @@ impl<'c> TaskCollector<'c> {
             });
         }
         self.fits(params_at, named, params);
+        notes::note_odd_id(self.validator.notes, location, id);
         if is_left_out {
             self.left_out.insert(hash);
             return;

@@ -13,7 +13,7 @@ use super::load::ProviderDiagnostic;
 use super::privacy::MaskedHeaders;
 use super::task_rules::LabelLimits;
 use super::{
-    GlobalSettings, Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, effective, raw,
+    GlobalSettings, Limits, PerTaskSeries, ProbeLimits, Provider, RateLimit, effective, notes, raw,
 };
 use crate::mapping::Mapping;
 use crate::printable::find_invisible;
@@ -33,6 +33,8 @@ pub struct Validator<'c> {
     pub dir: &'c Path,
     /// The sink of the diagnostics.
     pub sink: &'c DiagnosticSink,
+    /// The sink of the notes.
+    pub notes: &'c DiagnosticSink,
     /// The secret files that were named so far.
     pub named_as_secret: RefCell<HashSet<PathBuf>>,
     /// Files of `tls_config` that were read, each with a hash of its content.
@@ -70,8 +72,9 @@ macro_rules! shared_limits {
 
 impl<'c> Validator<'c> {
     /// Returns a validator of a configuration whose relative files are in `dir`.
-    pub fn new(dir: &'c Path, sink: &'c DiagnosticSink) -> Self {
-        Self { dir, sink, named_as_secret: RefCell::default(), pem_files: RefCell::default() }
+    pub fn new(dir: &'c Path, sink: &'c DiagnosticSink, notes: &'c DiagnosticSink) -> Self {
+        let (named_as_secret, pem_files) = (RefCell::default(), RefCell::default());
+        Self { dir, sink, notes, named_as_secret, pem_files }
     }
 }
 
@@ -148,7 +151,10 @@ impl Validator<'_> {
         let mut labels: Vec<(Box<str>, Box<str>)> = Vec::new();
         for (location, name, PublicText(value)) in table.entries() {
             match limits.check(name, value, labels.len()) {
-                Ok(()) => labels.push((name.into(), value.clone())),
+                Ok(()) => {
+                    notes::note_target_label(self.notes, location, name);
+                    labels.push((name.into(), value.clone()));
+                }
                 Err(wrong) => self.report(Diagnostic::new(location, wrong).quote(name)),
             }
         }
@@ -252,6 +258,7 @@ impl Validator<'_> {
         let mapping = self.mapping(raw, block);
         let client = self.client(raw, block.location);
         let (base_url, client) = client?;
+        notes::note_missing_credentials(self.notes, raw, &client);
         let preset = raw.preset.get().map(|preset| preset.as_str().into());
         let (name, request, mapping) = (Arc::clone(name?), request?, mapping?);
         for (request, path) in [(Some(&request), "path"), (batch.as_ref(), "batch")] {

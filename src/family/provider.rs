@@ -90,8 +90,8 @@ pub const TASK_DURATION: Family = histogram(
 pub const LOST_TASKS: Family = counter(
     "aitask_lost_tasks_total",
     &["provider"],
-    "Open tasks that were dropped because no source had listed them for keep_unlisted: nobody saw \
-     their end.",
+    "Open tasks that were dropped because no source had listed them for keep_unlisted: \
+     their end was not seen.",
 );
 
 /// `aitask_polls_total`

@@ -115,12 +115,21 @@ impl ConfigManager {
         changed.map_err(|error| ReloadError::Internal(error.to_string()))
     }
 
+    /// Counts the tasks that were dropped before their end was seen, and logs the first of them.
+    pub(super) fn count_lost(&self, changes: &TaskChanges) {
+        let provider = &*changes.tasks.name;
+        for task_id in &changes.first_lost {
+            tracing::warn!(provider, %task_id, "lost: no list names it any more, and its end was not seen");
+        }
+        self.context.telemetry.provider(provider).count_lost(changes.lost);
+    }
+
     /// Gives each worker the changes of its tasks, and counts those that were lost.
     async fn update_workers(&self, changes: Vec<TaskChanges>) {
         let workers = self.workers.read().clone().unwrap_or_default();
         let updates = changes.into_iter().filter_map(|changes| {
             let name = &changes.tasks.name;
-            self.context.telemetry.provider(name).count_lost(changes.lost);
+            self.count_lost(&changes);
             let worker = Arc::clone(&workers.get(name)?.worker);
             (!changes.is_empty()).then_some(async move { worker.change_tasks(changes).await })
         });

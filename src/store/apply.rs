@@ -149,12 +149,13 @@ impl Store {
             }
         };
         let all: Vec<_> = config.providers.iter().map(of).collect();
-        let mut records = self.restore(&all, &mut recovered, now);
+        let mut records = self.restore(&all, &mut recovered);
         let timing = self.sources.write().begin_list(SourceId::CONFIG, !tasks.is_empty(), now);
         let diffs = diffs(&all, SourceId::CONFIG, by_provider(tasks, &[]));
         let registry = self.sources.read();
         let mut current = self.providers.write();
-        let earliest = if timing.is_first { now + DEPARTURE_GRACE } else { now };
+        let grace = if timing.is_first { DEPARTURE_GRACE } else { Duration::ZERO };
+        let earliest = self.clock.monotonic() + grace;
         for (tasks, provider) in all.iter().zip(config.providers) {
             tasks.configure(provider, earliest, &registry);
         }
@@ -173,6 +174,12 @@ impl Store {
             context.source = source;
             let diffs = diffs_of_nothing(&all, source);
             merge(&mut outcomes, apply(&all, diffs, &mut Records::new(), &mut context));
+        }
+        for (tasks, outcome) in all.iter().zip(&mut outcomes) {
+            // The worker of a new provider polls tasks of an earlier life as well.
+            if !by_name.contains_key(&*tasks.name) {
+                tasks.add_open_tasks(outcome);
+            }
         }
         self.keep_dormant(&all, &records, save);
         all.into_iter()
@@ -244,6 +251,7 @@ impl Store {
         ListContext {
             source,
             now: self.clock.now(),
+            monotonic: self.clock.monotonic(),
             timing,
             registry,
             room: self.max_tasks.load(Ordering::Relaxed).saturating_sub(followed),
@@ -253,12 +261,8 @@ impl Store {
     }
 
     /// Restores the tasks of an earlier process that sources named. Returns the records of the others.
-    fn restore(
-        &self,
-        all: &[Arc<ProviderTasks>],
-        recovered: &mut RecoveredTasks,
-        now: Timestamp,
-    ) -> Records {
+    fn restore(&self, all: &[Arc<ProviderTasks>], recovered: &mut RecoveredTasks) -> Records {
+        let now = self.clock.monotonic();
         let mut registry = self.sources.write();
         let mut records = Records::new();
         let mut commons = HashMap::new();
@@ -283,7 +287,8 @@ impl Store {
                     });
                     let claims: Vec<_> = claims.collect();
                     let is_listed = claims.iter().any(|claim| claim.is_current);
-                    let since = (!is_listed).then(|| unlisted_since.unwrap_or(now));
+                    let since =
+                        (!is_listed).then(|| unlisted_since.map_or(now, |since| since.min(now)));
                     let task = Task { id: (&*id).into(), common: Arc::clone(common) };
                     Some(TrackedTask { task, record, listing: Listing::restore(claims, since) })
                 },
@@ -296,7 +301,7 @@ impl Store {
     /// Keeps the records of configured tasks of an earlier process that the configuration no longer
     /// names, in case they come back.
     fn keep_dormant(&self, all: &[Arc<ProviderTasks>], records: &Records, save: &SaveChange<'_>) {
-        let now = self.clock.now();
+        let now = self.clock.monotonic();
         for tasks in all {
             let Some(records) = records.get(&tasks.name) else { continue };
             let none = Labels::default();
@@ -368,7 +373,11 @@ fn apply(
     }
     for ((tasks, diff), outcome) in all.iter().zip(diffs).zip(&mut outcomes) {
         let records = records.entry(Arc::clone(&tasks.name)).or_default();
-        tasks.apply_arrivals(diff, records, context, outcome);
+        match tasks.begin_list(context.source) {
+            true => context
+                .as_first_list(|context| tasks.apply_arrivals(diff, records, context, outcome)),
+            false => tasks.apply_arrivals(diff, records, context, outcome),
+        }
     }
     outcomes
 }
@@ -380,5 +389,6 @@ fn merge(outcomes: &mut [ListOutcome], more: Vec<ListOutcome>) {
         outcome.changed.extend(more.changed);
         outcome.over_limit += more.over_limit;
         outcome.lost += more.lost;
+        outcome.first_lost.extend(more.first_lost);
     }
 }

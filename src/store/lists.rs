@@ -12,7 +12,7 @@ use super::{FirstPoll, ListingChange, PollTarget, Slot};
 use crate::clock::Timestamp;
 use crate::listing::{Claim, Listing, SourceId};
 use crate::record::{TaskRecord, TrackedTask};
-use crate::task::Task;
+use crate::task::{Task, TaskId};
 
 /// Number of new tasks of a list that are polled at once, not at their places in the interval: a
 /// list of many new tasks is rather the first of an application than work that was just submitted.
@@ -20,6 +20,8 @@ const MAX_POLLED_AT_ONCE: usize = 1_000;
 /// Number of new tasks up to which all are polled at the same time; more are spread over a second.
 const MAX_POLLED_TOGETHER: usize = 16;
 
+/// Maximum number of lost tasks of a provider that are logged at once.
+const MAX_LOGGED: usize = 100;
 /// Number of entries of a list that are handled while the table is locked.
 const PART: usize = 1_024;
 
@@ -38,9 +40,11 @@ pub struct ListDiff {
     /// Known tasks whose claim by the source is new or another one.
     claimed: Vec<(u32, Task, Option<Timestamp>)>,
     /// Unknown tasks.
-    added: Vec<(Task, Option<Timestamp>)>,
+    added: ListedTasks,
     /// Rows that the source no longer names.
     left: Vec<u32>,
+    /// True if the list has times of enqueueing.
+    has_times: bool,
 }
 
 /// The circumstances in which a list is applied.
@@ -49,6 +53,8 @@ pub struct ListContext<'c> {
     pub source: SourceId,
     /// The time.
     pub now: Timestamp,
+    /// The time by which tasks leave, which the host's clock does not change.
+    pub monotonic: Timestamp,
     /// The way in which new tasks are taken in.
     pub timing: ListTiming,
     /// The registry of sources.
@@ -81,6 +87,19 @@ pub struct ListOutcome {
     pub over_limit: u64,
     /// Number of tasks that were dropped before their end was seen.
     pub lost: u64,
+    /// IDs of the first of them, for the log.
+    pub first_lost: Vec<TaskId>,
+}
+
+impl ListContext<'_> {
+    /// Does `work` as if the source had given no list before: the provider may be new, and its tasks
+    /// old.
+    pub fn as_first_list(&mut self, work: impl FnOnce(&mut Self)) {
+        let (newness, first_polls) = (self.timing.newness.take(), self.first_polls);
+        self.first_polls.left = 0;
+        work(self);
+        (self.timing.newness, self.first_polls) = (newness, first_polls);
+    }
 }
 
 impl ListedTasks {
@@ -94,7 +113,7 @@ impl ListedTasks {
 impl ListDiff {
     /// Returns the number of tasks that are unknown.
     pub fn new_tasks(&self) -> usize {
-        self.added.len()
+        self.added.tasks.len()
     }
 
     /// Compares a part of a list with the table, and adds the rows that it names to `named`.
@@ -106,9 +125,13 @@ impl ListDiff {
         named: &mut RowSet,
     ) {
         let members = table.members.get(&source);
+        let has_times = self.has_times;
         for (task, time) in entries {
             let Some(row) = table.find(&task.id) else {
-                self.added.push((task, time));
+                self.added.tasks.push(task);
+                if has_times {
+                    self.added.enqueue_times.push(time);
+                }
                 continue;
             };
             named.insert(row);
@@ -127,7 +150,12 @@ impl ListDiff {
         source: SourceId,
         tasks: ListedTasks,
     ) -> Self {
-        let (mut diff, mut named) = (Self::default(), RowSet::default());
+        let has_times = !tasks.enqueue_times.is_empty();
+        if lock().is_empty() {
+            // A million tasks at the start are not copied.
+            return Self { added: tasks, has_times, ..Self::default() };
+        }
+        let (mut diff, mut named) = (Self { has_times, ..Self::default() }, RowSet::default());
         let mut entries = tasks.into_entries().peekable();
         while entries.peek().is_some() {
             diff.compare(&lock(), source, entries.by_ref().take(PART), &mut named);
@@ -173,9 +201,9 @@ pub fn apply_arrivals<T: DerefMut<Target = TaskTable>>(
         }
     }
     // In the order of the list, which is then the order in /metrics.
-    let mut added = added.into_iter();
-    lock().reserve(added.len());
-    while added.len() > 0 {
+    lock().reserve(added.tasks.len());
+    let mut added = added.into_entries().peekable();
+    while added.peek().is_some() {
         let mut table = lock();
         for (task, time) in added.by_ref().take(PART) {
             let record = recovered.remove(&*task.id);
@@ -296,7 +324,7 @@ impl TaskTable {
 
     fn end_claim(&mut self, row: u32, context: &ListContext<'_>, outcome: &mut ListOutcome) {
         let Some(partition) = self.partition(row) else { return };
-        let (source, now, registry) = (context.source, context.now, context.registry);
+        let (source, now, registry) = (context.source, context.monotonic, context.registry);
         let left = self.update(row, |tracked| {
             let common = Arc::clone(&tracked.task.common);
             let rank = |source| registry.rank(source);
@@ -333,12 +361,15 @@ impl TaskTable {
     fn expire(&mut self, row: u32, context: &ListContext<'_>, outcome: &mut ListOutcome) {
         let Some(partition) = self.partition(row) else { return };
         let Some((due, is_lost)) = self.departure(row, partition, context.registry) else { return };
-        if due > context.now {
+        if due > context.monotonic {
             return self.expiry.insert(due, row);
         }
         if let Some((slot, tracked)) = self.remove(row) {
             (context.save)(ListingChange::Removed(&tracked.task));
             outcome.lost += u64::from(is_lost);
+            if is_lost && outcome.first_lost.len() < MAX_LOGGED {
+                outcome.first_lost.push(tracked.task.id.clone());
+            }
             outcome.removed.push(slot);
         }
     }
@@ -368,7 +399,7 @@ impl TaskTable {
     /// if there are more than `max_dormant`.
     pub fn sweep(&mut self, max_dormant: usize, context: &ListContext<'_>) -> ListOutcome {
         let mut outcome = ListOutcome::default();
-        while let Some(row) = self.expiry.pop_due(context.now) {
+        while let Some(row) = self.expiry.pop_due(context.monotonic) {
             self.expire(row, context, &mut outcome);
         }
         let excess = self.dormant.count().saturating_sub(max_dormant);

@@ -1,6 +1,6 @@
 //! The tasks of one provider, under one lock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -66,7 +66,7 @@ impl ProviderTasks {
             before_visible(tracked, &transition);
             transition
         })?;
-        table.expire_unknown(slot.row, at.wall);
+        table.expire_unknown(slot.row, at.monotonic);
         Some(transition)
     }
 
@@ -99,6 +99,18 @@ impl ProviderTasks {
         let added = rows.filter_map(|(row, _)| table.target(row)).collect();
         drop(table);
         TaskChanges::new(self, ListOutcome { added, ..ListOutcome::default() })
+    }
+
+    /// Adds to an outcome every task that is not final and that it does not add already.
+    pub(crate) fn add_open_tasks(&self, outcome: &mut ListOutcome) {
+        let table = self.table.lock();
+        if outcome.added.len() == table.open.count() {
+            return;
+        }
+        let known: HashSet<_> = outcome.added.iter().map(|target| target.slot).collect();
+        let rows = table.open.blocks().iter().flat_map(|block| block.rows());
+        let targets = rows.filter_map(|(row, _)| table.target(row));
+        outcome.added.extend(targets.filter(|target| !known.contains(&target.slot)));
     }
 
     /// Reports whether the task with this ID is followed.
@@ -166,6 +178,11 @@ impl ProviderTasks {
         table.limits = provider.limits.clone();
         table.vocabulary.declare(&provider.mapping);
         table.reschedule_departures(earliest, registry);
+    }
+
+    /// Notes that a source gives a list. Returns true if it is the first for this provider.
+    pub(crate) fn begin_list(&self, source: SourceId) -> bool {
+        self.table.lock().listed_by.insert(source)
     }
 
     /// Applies what has left a list.

@@ -1,7 +1,7 @@
 //! The table of a provider's tasks: rows that stay, and blocks in which the tasks move. A row belongs
 //! to one task as long as the task is known.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub struct TaskTable {
     pub unlisted: u64,
     /// Rows that each source names.
     pub members: HashMap<SourceId, RowSet>,
+    /// Sources that have given a list since the provider was configured.
+    pub listed_by: HashSet<SourceId>,
     /// When the tasks that no source names are due to leave.
     pub expiry: Expiry,
     /// Words of the provider that labels show.
@@ -107,6 +109,7 @@ impl TaskTable {
             state_counts: Default::default(),
             unlisted: 0,
             members: HashMap::new(),
+            listed_by: HashSet::new(),
             expiry: Expiry::default(),
             vocabulary: Vocabulary::default(),
             shown_since: Timestamp::from_micros(i64::MIN),
@@ -116,6 +119,11 @@ impl TaskTable {
     /// Returns the number of tasks, without dormant ones.
     pub fn count(&self) -> usize {
         self.open.count() + self.retained.count() + self.retired.count()
+    }
+
+    /// Reports whether there are no tasks, not even dormant ones.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
     }
 
     /// Returns the row of the task with this ID, dormant or not.

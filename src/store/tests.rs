@@ -35,6 +35,7 @@ fn provider_with(recovered: &mut HashMap<Arc<str>, TaskRecord>) -> (Arc<Provider
     let mut context = ListContext {
         source: SourceId::CONFIG,
         now: at(0),
+        monotonic: at(0),
         timing,
         registry: &registry,
         room: 10,

@@ -29,8 +29,13 @@ pub async fn tasks(
 ) -> Response {
     let filter = match TaskFilter::parse(&query.unwrap_or_default()) {
         Ok(filter) => filter,
-        Err(message) => return (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
+        Err(message) => return bad_request(&message),
     };
+    if let Some(name) = &filter.provider
+        && let Err(message) = web.manager.config().find_provider(name)
+    {
+        return bad_request(&message);
+    }
     let gzip = negotiation::gzip(&headers);
     let compute_permits = web.compute_permits.clone();
     let write = move |out: &mut _| {
@@ -47,6 +52,10 @@ pub async fn tasks(
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     response
+}
+
+fn bad_request(message: &str) -> Response {
+    (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response()
 }
 
 /// Writes one task per line, so that the output is also readable for people and for `grep`.

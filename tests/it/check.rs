@@ -1,7 +1,8 @@
 //! `--config.check`, the start and a reload: all of them read the files of both configurations in
 //! the same way, and report all errors.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
 use crate::harness::{Dir, Exporter, run};
@@ -149,4 +150,135 @@ fn a_reload_says_the_same() {
     assert_eq!(reply.status, 500);
     let refused = reply.text().replace(&place, "");
     assert!(refused.contains(&said(&exporter.process.dir, &["--config.check"]).1), "{refused}");
+}
+
+/// Returns what a check prints of a configuration that is valid, with file names relative to the
+/// directory.
+fn noted(dir: &Dir) -> String {
+    let file = format!("--config.file={}", dir.path("aitask.yml").display());
+    let Output { status, stdout, stderr } = run(["--config.check", &file]);
+    assert_eq!((status.code(), &*stderr), (Some(0), &[][..]));
+    String::from_utf8(stdout).unwrap().replace(&dir.path("").display().to_string(), "")
+}
+
+#[test]
+fn what_is_valid_but_odd_is_noted() {
+    let dir = Dir::with(
+        "providers:\n\
+         - { name: none, preset: mjdjourney }\n\
+         - { name: token, preset: bfl-flux, authorization: { credentials_file: token } }\n\
+         - { name: header, preset: mjdjourney, http_headers: { Mj-Api-Secret: { files: [private] } } }\n\
+         - { name: user, preset: luma, base_url: 'http://u:p@127.0.0.1' }\n\
+         - { name: basic, preset: luma, basic_auth: { username: u, password: p } }\n\
+         - { name: keys, preset: kling, authorization: { type: kling-jwt, access_key: aaa, secret_key: bbb } }\n\
+         - name: own\n  base_url: http://127.0.0.1\n  request: { path: '/{task_id}' }\n\
+         \x20 response: { status: /s, states: { running: [run] } }\n\
+         tasks:\n\
+         - { id: 'a b', provider: none, labels: { job: x, customer: acme } }\n\
+         - { id: '\"c\"', provider: none, labels: { instance: x } } # not-shown\n\
+         - { id: \"it's\", provider: none }\n\
+         - { id: plain, provider: none, labels: { jobs: x } }\n\
+         task_files:\n\
+         - { files: 'lists/*.txt', provider: none }\n\
+         - { files: 'gone/*.yml', provider: none }\n\
+         - { files: 'none/*.yml', provider: none }\n\
+         file_sd_configs:\n\
+         - { name: cron, files: ['lists/*.txt', '*.json'], provider: none, labels: { job: y } }\n",
+    );
+    dir.write("lists/a.txt", "d\n# a comment\n  e f \n");
+    fs::create_dir(dir.path("none")).unwrap();
+    let permit = |name: &str, mode| {
+        dir.write(name, "zq1zq2zq3");
+        fs::set_permissions(dir.path(name), Permissions::from_mode(mode)).unwrap();
+    };
+    permit("token", 0o644);
+    permit("private", 0o600);
+    // Whether others reach the file depends on the directories around it.
+    let reachable = dir
+        .path("token")
+        .ancestors()
+        .skip(1)
+        .all(|directory| fs::metadata(directory).unwrap().permissions().mode() & 0o001 != 0);
+    let said = noted(&dir);
+    assert!(said.starts_with("aitask.yml is valid: providers 7, tasks 6, sources 1\n"), "{said}");
+    let notes: Vec<_> = said.lines().skip(1).filter(|line| !line.starts_with(' ')).collect();
+    let expected = [
+        "aitask.yml:2:25: note: the provider has no credentials, which APIs of its preset usually need: \"mjdjourney\"",
+        "aitask.yml:3:71: note: other users can read the secret file: token",
+        "aitask.yml:13:9: note: the task ID contains white space: \"a b\"",
+        "aitask.yml:13:42: note: the label has the name of a label of the scrape target: \"job\"",
+        "aitask.yml:14:9: note: the task ID contains a quote: \"\\\"c\\\"\"",
+        "aitask.yml:14:42: note: the label has the name of a label of the scrape target: \"instance\"",
+        "aitask.yml:15:9: note: the task ID contains a quote: \"it's\"",
+        "aitask.yml:19:12: note: no file matches: \"gone/*.yml\"",
+        "aitask.yml:20:12: note: no file matches: \"none/*.yml\"",
+        "aitask.yml:22:77: note: the label has the name of a label of the scrape target: \"job\"",
+        "lists/a.txt:3:3: note: the task ID contains white space: \"e f\"",
+        "aitask.yml: note: no file matches \"*.json\" of the source \"cron\"",
+    ];
+    let without_labels: Vec<_> =
+        expected.into_iter().filter(|note| reachable || !note.contains("secret file")).collect();
+    assert_eq!(notes, without_labels, "{said}");
+    assert!(said.contains("    hint: there is no directory gone\n"), "{said}");
+    for secret in ["zq1zq2zq3", "aaa", "bbb", "not-shown"] {
+        assert!(!said.contains(secret), "{secret}: {said}");
+    }
+}
+
+/// A line that has both a secret and something to note.
+#[test]
+fn no_note_shows_a_secret() {
+    let dir = Dir::with(
+        "providers: [{ name: mj, preset: luma, authorization: { credentials: zq1zq2zq3 } }, \
+         { name: b, preset: luma }]\ntasks: []\n",
+    );
+    let said = noted(&dir);
+    assert!(said.contains("aitask.yml:1:103: note: the provider has no credentials"), "{said}");
+    assert!(said.contains("(line not shown: it may contain a secret)"), "{said}");
+    assert!(!said.contains("zq1zq2zq3"), "{said}");
+    assert!(
+        said.ends_with("aitask.yml: note: there is no task and no source of tasks\n"),
+        "{said}"
+    );
+
+    // A million of them would help no reader.
+    let ids: String = (0..1_000).map(|n| format!("a {n}\n")).collect();
+    let dir = Dir::with(
+        "providers: [{ name: mj, preset: luma, authorization: { credentials: zq1zq2zq3 } }]\n\
+         task_files: [ids.txt]\n",
+    );
+    dir.write("ids.txt", &ids);
+    let said = noted(&dir);
+    assert!(said.ends_with("\n… and 950 more\n"), "{said}");
+}
+
+#[test]
+fn a_start_and_a_reload_log_what_was_loaded() {
+    let empty = "providers: [{ name: a, preset: luma, base_url: 'http://127.0.0.1:1' }]\n";
+    let dir = Dir::with(&format!(
+        "{empty}tasks: [x, y]\nfile_sd_configs: [{{ name: s, files: [l.txt] }}]\n"
+    ));
+    let exporter = Exporter::start_in(dir, &[]);
+    let warning =
+        "level=warn msg=\"no task and no source of tasks is configured: nothing is polled\"";
+    let log = exporter.process.log();
+    assert!(log.contains("msg=\"configuration loaded\" providers=1 tasks=2 sources=1\n"), "{log}");
+    assert!(!log.contains(warning), "{log}");
+    assert_eq!(exporter.reload(&format!("{empty}tasks: [x]\n")).status, 200);
+    let log = exporter.process.log();
+    assert!(
+        log.contains("msg=\"configuration reloaded\" providers=1 tasks=1 sources=0\n"),
+        "{log}"
+    );
+    assert!(!log.contains(warning), "{log}");
+    assert_eq!(exporter.reload(empty).status, 200);
+    let log = exporter.process.log();
+    assert!(
+        log.contains("msg=\"configuration reloaded\" providers=1 tasks=0 sources=0\n"),
+        "{log}"
+    );
+    assert!(log.contains(warning), "{log}");
+
+    let exporter = Exporter::start(empty);
+    assert!(exporter.process.log().contains(warning), "{}", exporter.process.log());
 }

@@ -17,7 +17,7 @@ use crate::harness::upstream::{Reply, Upstream, answer, json};
 /// A source with what its refreshes need.
 struct Source {
     config: Config,
-    source: HttpSource,
+    http: HttpSource,
     runtime: tokio::runtime::Runtime,
     dir: Dir,
 }
@@ -43,9 +43,9 @@ impl Source {
             .build()
             .unwrap();
         let entered = runtime.enter();
-        let source = HttpSource::new(found, http, &Resolver::system()).unwrap();
+        let http = HttpSource::new(found, http, &Resolver::system()).unwrap();
         drop(entered);
-        Self { config, source, runtime, dir }
+        Self { config, http, runtime, dir }
     }
 
     /// At a server of this test.
@@ -54,7 +54,7 @@ impl Source {
     }
 
     fn refresh(&mut self) -> Result<Refresh, RefreshError> {
-        let refresh = self.source.refresh(&self.config.providers, self.config.label_limits);
+        let refresh = self.http.refresh(&self.config.providers, self.config.label_limits);
         self.runtime.block_on(refresh)
     }
 
@@ -161,7 +161,7 @@ fn a_list_that_has_not_changed_is_not_sent_again() {
     for _ in 0..2 {
         assert_eq!(source.refresh(), Ok(Refresh::Unchanged));
     }
-    source.source.forget_validators();
+    source.http.forget_validators();
     assert_eq!(source.ids().unwrap(), ["a"]);
     assert_eq!(source.refresh(), Ok(Refresh::Unchanged));
     let sent: Vec<_> =
@@ -230,7 +230,7 @@ fn a_secret_that_comes_back_is_masked_everywhere() {
         let mut source = Source::new(url, &more);
         let first = source.refresh();
         let second = source.refresh();
-        let shown = format!("{first:?}\n{second:?}\n{:?}\n{}", source.source, source.config.shown);
+        let shown = format!("{first:?}\n{second:?}\n{:?}\n{}", source.http, source.config.shown);
         for secret in secrets {
             assert!(!shown.contains(secret), "{secret} in {shown}");
         }

@@ -94,7 +94,8 @@ fn unzip(reply: &http::Reply) -> String {
 fn the_documentation_lists_what_is_exported() {
     let gateway = Gateway::start();
     let dir = Dir::with(&format!(
-        "global: {{ poll_interval: 200ms }}\nproviders: [{}]\ntasks: [ok-1, broken-1]\n",
+        "global: {{ poll_interval: 200ms }}\nproviders: [{}]\ntasks: [ok-1, broken-1]\n\
+         file_sd_configs: [{{ name: jobs, files: ['jobs/*.json'] }}]\n",
         gateway.provider("mj", "")
     ));
     let storage = dir.path("state");

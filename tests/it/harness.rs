@@ -245,6 +245,13 @@ impl Exporter {
         Self::run(&mut command, dir, &[])
     }
 
+    /// Starts an exporter for which time passes `speed` times as fast.
+    pub fn start_fast_in(dir: Dir, flags: &[&str], speed: u32) -> Self {
+        let mut command = Command::new(PROGRAM);
+        host::speed_up(&mut command, speed);
+        Self::listening(Self::run(&mut command, dir, flags))
+    }
+
     /// With name servers of which some are silent as long as there is a file `gate` in `dir`.
     pub fn start_among_names(dir: Dir) -> Self {
         let mut command = Command::new(PROGRAM);

@@ -87,7 +87,7 @@ impl Fleet {
         };
         let tasks = listed(without).map(task).collect::<Vec<_>>().join(", ");
         let text = format!(
-            "global: {{ retain_finished: {retain}s }}\n\
+            "global: {{ retain_finished: {retain}s, keep_unlisted: 0s }}\n\
              providers: [{{ name: a, preset: mjdjourney }}, {{ name: b, preset: mjdjourney }}]\n\
              tasks: [{tasks}]\n"
         );

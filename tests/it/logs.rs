@@ -13,7 +13,7 @@ const HOSTILE: &str = "x\n{\"level\":\"error\",\"msg\":\"forged\"}\r\ntime=1 lev
                        \"level=error\" \\\" \\ ` 'é' {} forged=1";
 
 /// Our own fields.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 17] = [
     "address",
     "api_message",
     "code",
@@ -23,7 +23,9 @@ const FIELDS: [&str; 15] = [
     "level",
     "msg",
     "provider",
+    "providers",
     "reason",
+    "sources",
     "status",
     "task_id",
     "tasks",

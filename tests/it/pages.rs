@@ -131,6 +131,19 @@ fn the_worst_tasks_stand_first_and_each_has_a_page() {
         assert!(narrowed.text().contains(chosen), "{chosen}: {}", narrowed.text());
     }
     assert!(text(narrowed.text()).ends_with(" No task matches."));
+    let several = "?state=queued&state=succeeded&final=&label.customer=%3Cacme";
+    assert_eq!(ids(&exporter, several), [""; 0]);
+    let narrowed = page(&exporter, &format!("/tasks{several}"));
+    // The form keeps what the query has.
+    for chosen in
+        ["selected>queued", "selected>succeeded", "name=\"label.customer\" value=\"&#60;acme\""]
+    {
+        assert!(narrowed.text().contains(chosen), "{chosen}: {}", narrowed.text());
+    }
+    assert_eq!(ids(&exporter, "?state=queued&state=failed"), ["lamest", "bad", "young"]);
+    assert_eq!(ids(&exporter, "?final=true&provider=b"), ["bad"]);
+    assert_eq!(ids(&exporter, "?final=false&provider=b"), ["lamest"]);
+    assert!(page(&exporter, "/tasks?final=true").text().contains("\"true\" selected>yes"));
     let nobody = page(&exporter, "/tasks?provider=%3Cnobody%3E");
     assert!(text(nobody.text()).ends_with(" No provider “<nobody>” is configured."));
 
@@ -320,7 +333,7 @@ fn what_is_not_there_or_not_understood_is_told() {
         ("/tasks?stuck=perhaps", "stuck must be true or false\n"),
         (
             "/tasks?oops=1",
-            "unknown parameter \"oops\": the filters are provider, state, stuck and task_id\n",
+            "unknown parameter \"oops\": the filters are provider, state, stuck, final, task_id and label.NAME\n",
         ),
         ("/tasks?provider=a&provider=b", "the parameter \"provider\" is given twice\n"),
         ("/tasks?provider=%FF", "the parameter \"provider\" is not UTF-8 text\n"),

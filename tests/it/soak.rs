@@ -15,6 +15,10 @@ use crate::harness::{Exporter, Gateway, eventually, now, until};
 use unrest::{Clock, Nomad};
 
 const TASKS: usize = 100;
+/// Number of tasks of the source.
+const LISTED: usize = 20;
+/// ID of the task whose answer is the list of the source.
+const LIST: &str = "list";
 const SECONDS: u64 = 40;
 const INTERVAL: Duration = Duration::from_millis(200);
 
@@ -40,6 +44,36 @@ fn script(number: usize) -> Value {
     }
 }
 
+/// Returns the first tasks of the source as elements of its list.
+fn elements(count: usize) -> Vec<Value> {
+    let element = |n| json!({ "id": format!("running-listed-{n}"), "provider": "good" });
+    (0..count).map(element).collect()
+}
+
+/// Faults of the source: it is slow or endless, or it lies.
+fn script_list(number: usize) -> Value {
+    let fault = |kind: &str| json!({ "answer": elements(LISTED), "fault": { "kind": kind } });
+    let status =
+        |status: u16| json!({ "fault": { "kind": "status", "status": status }, "answer": "[]" });
+    match number % 16 {
+        number @ 0..9 => fault(
+            ["slow", "hang", "reset", "half", "endless", "trickle", "empty", "garbage", "deep"]
+                [number],
+        ),
+        9 => status(500),
+        10 => status(302),
+        11 => json!({ "answer": [] }),
+        12 => json!({ "answer": elements(3) }),
+        13 => json!({ "answer": { "tasks": elements(3) } }),
+        14 => {
+            let mut elements = elements(LISTED);
+            elements.insert(7, json!({ "id": "..", "labels": [] }));
+            json!({ "answer": elements })
+        }
+        _ => json!({ "answer": elements(LISTED) }),
+    }
+}
+
 fn well() -> Value {
     json!({ "steps": [{ "status": "running" }] })
 }
@@ -50,15 +84,29 @@ fn sum(samples: &Samples, name: &str, labels: &[(&str, &str)]) -> f64 {
 
 /// Asserts that no task has disappeared and no value is negative, whatever the clock shows.
 fn assert_honest(samples: &Samples) {
-    assert_eq!(sum(samples, "aitask_tasks", &[]), 2.0 * TASKS as f64 + 4.0);
+    let tasks = 2 * TASKS + LISTED + 4;
+    assert_eq!(sum(samples, "aitask_tasks", &[]), tasks as f64);
+    assert_eq!(sum(samples, "aitask_lost_tasks_total", &[]), 0.0);
     let below: Vec<_> = samples.0.iter().filter(|(_, value)| **value < 0.0).collect();
     assert!(below.is_empty(), "{below:?}");
+}
+
+/// Asserts that the source has had faults of each kind, and that its list is whole again.
+fn assert_source_is_well(exporter: &Exporter) {
+    let samples = exporter.await_value("aitask_unlisted_tasks", &[("provider", "good")], 0.0);
+    let list = [("config", "list")];
+    assert_eq!(samples.value("aitask_sd_discovered_tasks", &list), Some(LISTED as f64));
+    for reason in ["timeout", "connect", "http", "empty", "decode"] {
+        let labels = [("config", "list"), ("reason", reason)];
+        let failures = samples.value("aitask_sd_refresh_failures_total", &labels);
+        assert!(failures > Some(0.0), "no {reason} among the faults of the source");
+    }
 }
 
 #[test]
 fn a_mixture_of_all_faults_leaves_nothing_behind() {
     let (bad, good, host) = (Gateway::start(), Gateway::start(), Host::new());
-    let (mut clock, mut nomad) = (Clock::of(&host, TASKS, INTERVAL), Nomad::of(&host));
+    let (mut clock, mut nomad) = (Clock::of(&host, TASKS + LISTED, INTERVAL), Nomad::of(&host));
     let home = nomad.url();
     let ids = |word: &str| (0..TASKS).map(|n| format!("{word}-{n}")).collect::<Vec<_>>();
     let listed = |provider: &str, ids: &[String]| {
@@ -75,6 +123,9 @@ fn a_mixture_of_all_faults_leaves_nothing_behind() {
     let config = |interval: &str| {
         format!(
             "global: {{ poll_interval: {interval} }}\n\
+             http_sd_configs:\n\
+             - {{ name: list, url: 'http://{}/api/mj/task/{LIST}/fetch', \
+             refresh_interval: {INTERVAL:?}, timeout: 500ms }}\n\
              providers:\n\
              - {}\n\
              - {}\n\
@@ -84,6 +135,7 @@ fn a_mixture_of_all_faults_leaves_nothing_behind() {
              - {{ name: nomad, preset: mjdjourney, base_url: '{}' }}\n\
              tasks: [{}, {}, {{ id: a, provider: refused }}, {{ id: a, provider: plain }}, \
              {{ id: a, provider: nowhere }}, {{ id: {}, provider: nomad }}]\n",
+            bad.address,
             bad.provider("bad", limits),
             good.provider("good", "max_in_flight: 32"),
             good.address,
@@ -93,8 +145,12 @@ fn a_mixture_of_all_faults_leaves_nothing_behind() {
             Nomad::TASK,
         )
     };
+    bad.put(LIST, &json!({ "answer": elements(LISTED) }));
     let mut exporter = Exporter::start_on(&host, &config(&format!("{INTERVAL:?}")));
-    exporter.await_value("aitask_tasks", &[("state", "running"), ("provider", "bad")], 100.0);
+    for (provider, tasks) in [("bad", TASKS), ("good", TASKS + LISTED)] {
+        let labels = [("state", "running"), ("provider", provider)];
+        exporter.await_value("aitask_tasks", &labels, tasks as f64);
+    }
 
     let seconds = std::env::var("SOAK_SECONDS").map_or(SECONDS, |text| text.parse().unwrap());
     let (begun, mut settled, mut random) = (Instant::now(), None, 1_usize);
@@ -104,6 +160,7 @@ fn a_mixture_of_all_faults_leaves_nothing_behind() {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             bad.put(&bad_ids[(random >> 33) % TASKS], &script((random >> 40) % 1_000));
         }
+        bad.put(LIST, &script_list((random >> 50) % 1_000));
         nomad.move_on();
         let scraped = Instant::now();
         let samples = exporter.scrape();
@@ -121,13 +178,15 @@ fn a_mixture_of_all_faults_leaves_nothing_behind() {
     for id in &bad_ids {
         bad.put(id, &well());
     }
+    bad.put(LIST, &json!({ "answer": elements(LISTED) }));
     let healed = now();
     let polled = "aitask_last_success_timestamp_seconds";
     let samples = eventually("every task is polled again", || {
         let samples = exporter.scrape();
         let last = ["bad", "good", "nomad"].map(|name| samples.find(polled, &[("provider", name)]));
         let (last, right) = (last.concat(), healed..=now());
-        let all = last.len() == 2 * TASKS + 1 && last.iter().all(|(_, at)| right.contains(at));
+        let all =
+            last.len() == 2 * TASKS + LISTED + 1 && last.iter().all(|(_, at)| right.contains(at));
         all.then_some(samples)
     });
     // With the right time, the values are right again.
@@ -157,6 +216,7 @@ fn a_mixture_of_all_faults_leaves_nothing_behind() {
         assert_eq!(failures(provider, reason), polls, "{provider}: one reason for each failure");
         assert_eq!(sum(&samples, "aitask_poll_failures_total", &[("provider", provider)]), polls);
     }
+    assert_source_is_well(&exporter);
     // Problems of one provider do not affect another.
     assert_eq!(sum(&samples, "aitask_poll_failures_total", &[("provider", "good")]), 0.0);
     let lag = |le| {
@@ -181,9 +241,13 @@ fn a_mixture_of_all_faults_leaves_nothing_behind() {
     });
     let samples = exporter.scrape();
     let polls = sum(&samples, "aitask_polls_total", &[("provider", "good")]);
-    let requests: u64 = good_ids.iter().map(|id| good.requests(id)).sum();
+    let listed = (0..LISTED).map(|n| format!("running-listed-{n}"));
+    let requests: u64 = good_ids.iter().cloned().chain(listed).map(|id| good.requests(&id)).sum();
     assert_eq!(polls, requests as f64);
-    assert_eq!(sum(&samples, "aitask_tasks", &[("state", "running")]), 2.0 * TASKS as f64 + 1.0);
+    assert_eq!(
+        sum(&samples, "aitask_tasks", &[("state", "running")]),
+        (2 * TASKS + LISTED + 1) as f64
+    );
     exporter.process.signal("TERM");
     assert!(exporter.process.wait().success());
 }

@@ -4,11 +4,11 @@ use super::Loader;
 use crate::bounded_file;
 use crate::config::http_client::{is_unexpanded, reason, unexpanded};
 use crate::config::privacy::{self, Shape};
-use crate::config::raw;
 use crate::config::read_yaml::expand_merge_keys;
 use crate::config::task_glob::{Directories, MAX_FILES, Matches, TaskGlob, has_wildcard};
 use crate::config::tasks::TaskCollector;
 use crate::config::tls::MAX_PEM_BYTES;
+use crate::config::{notes, raw};
 use crate::task;
 use crate::yaml::decode;
 use crate::yaml::diagnostic::Diagnostic;
@@ -103,7 +103,10 @@ impl Loader<'_> {
             Some(unexpanded(Diagnostic::new(location, "no file matches").quote(text), text))
         } else {
             // Files that were deleted leave their directory; what took it away may bring it back.
-            let (directory, why) = self.before.vanished(glob)?;
+            let Some((directory, why)) = self.before.vanished(glob) else {
+                notes::note_unmatched_glob(&self.notes, location, text, matches.missing.as_deref());
+                return None;
+            };
             let what = format!("{text:?}: {}: {why}", directory.display());
             let diagnostic = Diagnostic::new(location, "no file matches any more").detail(what);
             Some(

@@ -105,17 +105,17 @@ pub fn tasks_link(query: &[(&str, &str)]) -> String {
 }
 
 /// Returns the link to the tasks that match as JSON.
-pub fn tasks_json_link(query: &[(&str, &str)]) -> String {
+pub fn tasks_json_link(query: &[(impl AsRef<str>, &str)]) -> String {
     link("/api/v1/tasks", query)
 }
 
 /// Appends the parameters to `path`.
-fn link(path: &str, query: &[(&str, &str)]) -> String {
+fn link(path: &str, query: &[(impl AsRef<str>, &str)]) -> String {
     let mut link = path.to_owned();
     let mut separator = '?';
     for (name, value) in query {
         link.push(separator);
-        link.push_str(name);
+        link.push_str(name.as_ref());
         link.push('=');
         link.push_str(&encode(value));
         separator = '&';

@@ -34,6 +34,8 @@ struct TasksPage<'a> {
     /// Names of the providers, each with its formatted name.
     providers: Vec<(&'a str, String)>,
     states: [observation::State; observation::State::ALL.len()],
+    /// The chosen state of each list of states, of which a form with a single state or none has one.
+    chosen_states: Vec<Option<observation::State>>,
     unknown_provider: Option<String>,
     json: String,
     rows: Vec<FormattedRow>,
@@ -85,6 +87,7 @@ fn table(web: &WebState, filter: &TaskFilter) -> RenderedPage {
         filter,
         is_narrowed: *filter != TaskFilter::default(),
         states: observation::State::ALL,
+        chosen_states: chosen_states(filter),
         unknown_provider: unknown.map(format::short),
         json: format::tasks_json_link(&filter.pairs()),
         is_cut: u64::try_from(rows.len()).is_ok_and(|shown| shown < worst.count),
@@ -92,6 +95,13 @@ fn table(web: &WebState, filter: &TaskFilter) -> RenderedPage {
         providers,
         rows,
     })
+}
+
+fn chosen_states(filter: &TaskFilter) -> Vec<Option<observation::State>> {
+    match &*filter.states {
+        [] => vec![None],
+        states => states.iter().copied().map(Some).collect(),
+    }
 }
 
 fn row_of(row: TaskRow<'_>, now: Timestamp) -> FormattedRow {
@@ -334,7 +344,7 @@ mod tests {
         let first = rank_tasks(&tasks, &TaskFilter::default(), NOW, 3);
         assert_eq!((ids(&first), first.count), (expected[..3].to_vec(), 11));
 
-        let failed = TaskFilter { state: Some(State::Failed), ..TaskFilter::default() };
+        let failed = TaskFilter { states: vec![State::Failed], ..TaskFilter::default() };
         let failed = rank_tasks(&tasks, &failed, NOW, 1);
         assert_eq!((ids(&failed), failed.count), (vec!["failed"], 2));
         let one = TaskFilter { task_id: Some("waiting".to_owned()), ..TaskFilter::default() };

@@ -168,7 +168,7 @@ fn rejected_elements_are_named_with_their_page() {
     let upstream = Upstream::start(|asked| {
         Reply::Keep(json(match query(asked, "p") {
             Some("1") => r#"["a","a b",null]"#,
-            Some("2") => r"[true]",
+            Some("2") => "[true]",
             _ => "[]",
         }))
     });

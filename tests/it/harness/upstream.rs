@@ -101,6 +101,11 @@ impl Upstream {
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().clone()
     }
+
+    /// Returns the number of requests so far.
+    pub fn count(&self) -> usize {
+        self.asked.lock().len()
+    }
 }
 
 fn serve(

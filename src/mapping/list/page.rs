@@ -60,7 +60,8 @@ pub struct RawPageCursor {
 pub struct RawPageSize {
     /// Query parameter for the size.
     pub query: Spanned<PublicText>,
-    /// Number of elements of each page but the last one.
+    /// Number of elements of each page but the last one: at most as many as the API returns, since a
+    /// shorter page ends the list.
     pub value: Spanned<PositiveInteger>,
 }
 

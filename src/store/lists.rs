@@ -200,6 +200,7 @@ pub fn apply_arrivals<T: DerefMut<Target = TaskTable>>(
     }
     // In the order of the list, which is then the order in /metrics.
     lock().reserve(added.tasks.len());
+    outcome.added.reserve(added.tasks.len());
     let mut added = added.into_entries().peekable();
     while added.peek().is_some() {
         let mut table = lock();

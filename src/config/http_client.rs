@@ -79,7 +79,7 @@ impl<'r> From<&'r raw::RawHttpSource> for ClientKeys<'r> {
 }
 
 /// A user and a password.
-type User = (String, Secret);
+type UserPassword = (String, Secret);
 
 impl Validator<'_> {
     /// Validates the client block of a provider, and returns it with the base URL.
@@ -281,7 +281,7 @@ impl Validator<'_> {
 }
 
 /// Splits a URL into one without user and password, and these.
-fn split_user(mut url: Url) -> (Url, Option<User>) {
+fn split_user(mut url: Url) -> (Url, Option<UserPassword>) {
     if url.username().is_empty() && url.password().is_none() {
         return (url, None);
     }

@@ -50,7 +50,7 @@ pub struct TaskTable {
     pub members: HashMap<SourceId, RowSet>,
     /// Sources that have given a list since the provider was configured.
     pub listed_by: HashSet<SourceId>,
-    /// When the tasks that no source names are due to leave.
+    /// Times at which the tasks that no source names are due to leave.
     pub expiry: Expiry,
     /// Words of the provider that labels show.
     pub vocabulary: Vocabulary,

@@ -7,7 +7,7 @@ use crate::family::{ACCEPT_ERRORS, CONNECTIONS, CONNECTIONS_CLOSED, REQUESTS_REJ
 
 /// The reason for rejecting a request before its handler runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RejectReason {
+pub enum RequestRejection {
     /// The maximum number of concurrent scrapes was reached.
     Scrapes,
     /// The maximum number of concurrent requests for pages, lists of tasks or the configuration was
@@ -23,7 +23,7 @@ pub enum RejectReason {
     Unauthorized,
 }
 
-impl RejectReason {
+impl RequestRejection {
     /// All reasons, in the order of the counters.
     pub const ALL: [Self; 6] =
         [Self::Scrapes, Self::Pages, Self::Probes, Self::Host, Self::CrossSite, Self::Unauthorized];
@@ -76,7 +76,7 @@ impl CloseReason {
 /// The metrics of the web server. Each series exists from the start.
 #[derive(Clone, Debug)]
 pub struct WebTelemetry {
-    rejected: [IntCounter; RejectReason::ALL.len()],
+    rejected: [IntCounter; RequestRejection::ALL.len()],
     closed: [IntCounter; CloseReason::ALL.len()],
     connections: IntGauge,
     accept_errors: IntCounter,
@@ -87,7 +87,8 @@ impl WebTelemetry {
     pub(super) fn new() -> Self {
         let counter = |family, reason| int_counter(family, &[("reason", reason)]);
         Self {
-            rejected: RejectReason::ALL.map(|reason| counter(&REQUESTS_REJECTED, reason.as_str())),
+            rejected: RequestRejection::ALL
+                .map(|reason| counter(&REQUESTS_REJECTED, reason.as_str())),
             closed: CloseReason::ALL.map(|reason| counter(&CONNECTIONS_CLOSED, reason.as_str())),
             connections: int_gauge(&CONNECTIONS, &[]),
             accept_errors: int_counter(&ACCEPT_ERRORS, &[]),
@@ -104,8 +105,8 @@ impl WebTelemetry {
     }
 
     /// Counts a rejected request.
-    pub fn rejected(&self, reason: RejectReason) {
-        increment(reason, &RejectReason::ALL, &self.rejected);
+    pub fn rejected(&self, reason: RequestRejection) {
+        increment(reason, &RequestRejection::ALL, &self.rejected);
     }
 
     /// Counts a connection that the exporter closed.

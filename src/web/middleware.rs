@@ -18,7 +18,7 @@ use super::auth::{BasicCredentials, ClientAddress};
 use super::config::WebConfig;
 use super::config::reloadable::ReloadableWebConfig;
 use crate::telemetry::Telemetry;
-use crate::telemetry::web::RejectReason;
+use crate::telemetry::web::RequestRejection;
 
 /// Content security policy of the pages, which have inline styles and send a form to the exporter
 /// itself. Most text on them comes from outside, and must not run even if the escaping has a hole.
@@ -68,7 +68,7 @@ pub async fn authenticate_and_set_headers(
     let mut response = if admitted {
         next.run(request).await
     } else {
-        guard.telemetry.web.rejected(RejectReason::Unauthorized);
+        guard.telemetry.web.rejected(RequestRejection::Unauthorized);
         let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic"))];
         (StatusCode::UNAUTHORIZED, challenge, "Unauthorized\n").into_response()
     };
@@ -121,7 +121,7 @@ const MAX_PROBES: usize = 64;
 /// another out.
 #[derive(Clone, Debug)]
 pub struct RequestLimit {
-    reason: RejectReason,
+    reason: RequestRejection,
     /// Body of the response to a request beyond the limit.
     message: Arc<str>,
     permits: Arc<Semaphore>,
@@ -135,7 +135,7 @@ impl RequestLimit {
             "{most} scrapes are in progress, which is the limit of --web.max-requests; try again\n"
         );
         let most = if most == 0 { Semaphore::MAX_PERMITS } else { most };
-        Self::new(most, RejectReason::Scrapes, message, telemetry)
+        Self::new(most, RequestRejection::Scrapes, message, telemetry)
     }
 
     /// Limits pages, lists of tasks and `/config`.
@@ -143,17 +143,22 @@ impl RequestLimit {
         Self::constant(
             MAX_PAGE_REQUESTS,
             "requests for pages and lists are in progress",
-            RejectReason::Pages,
+            RequestRejection::Pages,
             telemetry,
         )
     }
 
     /// Limits probes.
     pub fn probes(telemetry: &Arc<Telemetry>) -> Self {
-        Self::constant(MAX_PROBES, "probes are in progress", RejectReason::Probes, telemetry)
+        Self::constant(MAX_PROBES, "probes are in progress", RequestRejection::Probes, telemetry)
     }
 
-    fn constant(most: usize, what: &str, reason: RejectReason, telemetry: &Arc<Telemetry>) -> Self {
+    fn constant(
+        most: usize,
+        what: &str,
+        reason: RequestRejection,
+        telemetry: &Arc<Telemetry>,
+    ) -> Self {
         Self::new(
             most,
             reason,
@@ -162,7 +167,12 @@ impl RequestLimit {
         )
     }
 
-    fn new(most: usize, reason: RejectReason, message: String, telemetry: &Arc<Telemetry>) -> Self {
+    fn new(
+        most: usize,
+        reason: RequestRejection,
+        message: String,
+        telemetry: &Arc<Telemetry>,
+    ) -> Self {
         let permits = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         Self { reason, message: message.into(), permits, telemetry: Arc::clone(telemetry) }
     }

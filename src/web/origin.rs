@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::telemetry::Telemetry;
-use crate::telemetry::web::RejectReason;
+use crate::telemetry::web::RequestRejection;
 
 /// Header in which a browser names the site of the page that sends a request.
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
@@ -108,7 +108,7 @@ pub async fn require_host(
     if host(request.version(), request.headers()).is_ok() {
         return next.run(request).await;
     }
-    telemetry.web.rejected(RejectReason::Host);
+    telemetry.web.rejected(RequestRejection::Host);
     let message = "the header Host is missing, repeated or unreadable\n";
     (StatusCode::BAD_REQUEST, message).into_response()
 }
@@ -124,7 +124,7 @@ pub async fn refuse_foreign(
     if !is_foreign(host.as_ref(), request.headers()) {
         return next.run(request).await;
     }
-    telemetry.web.rejected(RejectReason::CrossSite);
+    telemetry.web.rejected(RequestRejection::CrossSite);
     (StatusCode::FORBIDDEN, "pages of other sites must not request this\n").into_response()
 }
 

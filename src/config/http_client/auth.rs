@@ -2,7 +2,7 @@
 
 use http::header;
 
-use super::{ClientKeys, HeaderEntry, User, credential_headers, is_among};
+use super::{ClientKeys, HeaderEntry, UserPassword, credential_headers, is_among};
 use crate::config::secret::{self, Purpose};
 use crate::config::validate::Validator;
 use crate::config::{Auth, raw};
@@ -18,7 +18,7 @@ impl Validator<'_> {
     pub(super) fn auth(
         &self,
         keys: &ClientKeys<'_>,
-        user: Option<User>,
+        user: Option<UserPassword>,
         headers: &[HeaderEntry],
     ) -> Auth {
         let header = self.authorization(keys.authorization.get());

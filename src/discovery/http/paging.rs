@@ -17,7 +17,7 @@ use crate::task::stable_hash;
 /// Maximum length of the URL of a page, in bytes, which most servers accept.
 const MAX_URL_BYTES: usize = 8 << 10;
 
-/// What a page says of the ones after it.
+/// The part of a page that decides on the pages after it.
 #[derive(Debug, Default)]
 pub struct PageSummary {
     elements: usize,
@@ -38,7 +38,7 @@ impl PageSummary {
         let Some(mapping) = &http.response else {
             let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
             // What is wrong with it is found out when its elements are read.
-            let elements = serde_json::from_slice::<Items>(body).map_or(0, |items| items.0);
+            let elements = serde_json::from_slice::<ItemCount>(body).map_or(0, |items| items.0);
             return Ok(Self { elements, hash, ..Self::default() });
         };
         let page = mapping.read(body, &mut |_| {})?;
@@ -215,25 +215,25 @@ fn hash_of(url: &Url) -> u64 {
 }
 
 /// The number of items of an array.
-struct Items(usize);
+struct ItemCount(usize);
 
-impl<'de> Deserialize<'de> for Items {
+impl<'de> Deserialize<'de> for ItemCount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ItemsVisitor;
 
         impl<'de> Visitor<'de> for ItemsVisitor {
-            type Value = Items;
+            type Value = ItemCount;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an array")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Items, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<ItemCount, A::Error> {
                 let mut count = 0;
                 while seq.next_element::<IgnoredAny>()?.is_some() {
                     count += 1;
                 }
-                Ok(Items(count))
+                Ok(ItemCount(count))
             }
         }
 

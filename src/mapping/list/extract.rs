@@ -12,7 +12,7 @@ use crate::mapping::extract::too_deep;
 use crate::mapping::fields::{A_BOOLEAN, FieldValue, RankedValue};
 use crate::mapping::paths::{MAX_DEPTH, PathNode};
 
-/// What a response says beside its elements.
+/// The content of a response beside its elements.
 #[derive(Debug)]
 pub struct ListPage {
     /// Number of elements.
@@ -48,7 +48,7 @@ impl ListMapping {
         body: &[u8],
         each: &mut dyn FnMut(MappedElement<'_>),
     ) -> Result<ListPage, ListError> {
-        let Extract { document, elements, .. } = self.extract(body, each)?;
+        let ListExtract { document, elements, .. } = self.extract(body, each)?;
         let document = document.map(|ranked| ranked.value.into_owned());
         Ok(ListPage { elements, document })
     }
@@ -70,22 +70,22 @@ impl ListMapping {
         &self,
         body: &'de [u8],
         each: &mut dyn FnMut(MappedElement<'_>),
-    ) -> Result<Extract<'de>, ListError> {
+    ) -> Result<ListExtract<'de>, ListError> {
         // Some gateways send a byte-order mark, which RFC 8259 allows parsers to ignore.
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         if too_deep(body) {
             return Err(ListError::Invalid(format!("nested deeper than {MAX_DEPTH}")));
         }
-        let mut extract = Extract::default();
+        let mut extract = ListExtract::default();
         let mut json = serde_json::Deserializer::from_slice(body);
-        let mut extractor = Extractor {
+        let mut extractor = ListExtractor {
             mapping: self,
             extract: &mut extract,
             element: vec![RankedValue::default(); self.fields.len()],
             is_in_element: false,
             each,
         };
-        let walk = Walk { node: &self.document, extractor: &mut extractor };
+        let walk = ListWalk { node: &self.document, extractor: &mut extractor };
         let read = walk.deserialize(&mut json).and_then(|()| json.end());
         read.map_err(|error| {
             ListError::Invalid(format!("line {} column {}", error.line(), error.column()))
@@ -106,7 +106,7 @@ impl ListMapping {
 
 /// Content of a body, without its elements.
 #[derive(Debug, Default)]
-struct Extract<'de> {
+struct ListExtract<'de> {
     document: [RankedValue<'de>; DocumentField::COUNT],
     tasks: Tasks,
     elements: usize,
@@ -123,16 +123,16 @@ enum Tasks {
 }
 
 /// State of an extraction.
-struct Extractor<'m, 'x, 'de> {
+struct ListExtractor<'m, 'x, 'de> {
     mapping: &'m ListMapping,
-    extract: &'x mut Extract<'de>,
+    extract: &'x mut ListExtract<'de>,
     /// Values of the current element.
     element: Vec<RankedValue<'de>>,
     is_in_element: bool,
     each: &'x mut dyn FnMut(MappedElement<'_>),
 }
 
-impl<'de> Extractor<'_, '_, 'de> {
+impl<'de> ListExtractor<'_, '_, 'de> {
     /// Visits the elements of the list.
     fn elements<A: SeqAccess<'de>>(&mut self, mut seq: A) -> Result<(), A::Error> {
         self.extract.tasks = Tasks::Array;
@@ -140,7 +140,7 @@ impl<'de> Extractor<'_, '_, 'de> {
         let node = &self.mapping.element;
         loop {
             self.element.fill(RankedValue::default());
-            if seq.next_element_seed(Walk { node, extractor: self })?.is_none() {
+            if seq.next_element_seed(ListWalk { node, extractor: self })?.is_none() {
                 break;
             }
             self.extract.elements += 1;
@@ -152,18 +152,18 @@ impl<'de> Extractor<'_, '_, 'de> {
 }
 
 /// Visitor of one value, with the node of the trie that leads to it.
-struct Walk<'w, 'm, 'x, 'de> {
+struct ListWalk<'w, 'm, 'x, 'de> {
     node: &'m PathNode<RankedSlot>,
-    extractor: &'w mut Extractor<'m, 'x, 'de>,
+    extractor: &'w mut ListExtractor<'m, 'x, 'de>,
 }
 
-impl<'de> Walk<'_, '_, '_, 'de> {
+impl<'de> ListWalk<'_, '_, '_, 'de> {
     fn is_tasks(&self) -> bool {
         self.node.is_task && !self.extractor.is_in_element
     }
 
     fn set(&mut self, value: &FieldValue<'de>) {
-        let Extractor { element, extract, is_in_element, .. } = &mut *self.extractor;
+        let ListExtractor { element, extract, is_in_element, .. } = &mut *self.extractor;
         let values = if *is_in_element { &mut **element } else { &mut extract.document[..] };
         for RankedSlot { slot, rank } in &self.node.fields {
             if let Some(known) = values.get_mut(*slot) {
@@ -180,7 +180,7 @@ impl<'de> Walk<'_, '_, '_, 'de> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Walk<'_, '_, '_, 'de> {
+impl<'de> DeserializeSeed<'de> for ListWalk<'_, '_, '_, 'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(mut self, deserializer: D) -> Result<(), D::Error> {
@@ -220,7 +220,7 @@ fn value(text: &str) -> FieldValue<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Walk<'_, '_, '_, 'de> {
+impl<'de> Visitor<'de> for ListWalk<'_, '_, '_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -264,7 +264,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_, '_, 'de> {
         let Self { node, extractor } = self;
         for index in 0_usize.. {
             let is_there = match node.child(itoa::Buffer::new().format(index)) {
-                Some(node) => seq.next_element_seed(Walk { node, extractor })?.is_some(),
+                Some(node) => seq.next_element_seed(ListWalk { node, extractor })?.is_some(),
                 None => seq.next_element::<IgnoredAny>()?.is_some(),
             };
             if !is_there {
@@ -277,9 +277,9 @@ impl<'de> Visitor<'de> for Walk<'_, '_, '_, 'de> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         self.found(Tasks::Other("an object"));
         let Self { node, extractor } = self;
-        while let Some(child) = map.next_key_seed(KeySeed(node))? {
+        while let Some(child) = map.next_key_seed(ListKeySeed(node))? {
             match child {
-                Some(node) => map.next_value_seed(Walk { node, extractor })?,
+                Some(node) => map.next_value_seed(ListWalk { node, extractor })?,
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -288,9 +288,9 @@ impl<'de> Visitor<'de> for Walk<'_, '_, '_, 'de> {
 }
 
 /// Visitor of a key, which finds the node below it without keeping the key.
-struct KeySeed<'m>(&'m PathNode<RankedSlot>);
+struct ListKeySeed<'m>(&'m PathNode<RankedSlot>);
 
-impl<'de, 'm> DeserializeSeed<'de> for KeySeed<'m> {
+impl<'de, 'm> DeserializeSeed<'de> for ListKeySeed<'m> {
     type Value = Option<&'m PathNode<RankedSlot>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -298,7 +298,7 @@ impl<'de, 'm> DeserializeSeed<'de> for KeySeed<'m> {
     }
 }
 
-impl<'m> Visitor<'_> for KeySeed<'m> {
+impl<'m> Visitor<'_> for ListKeySeed<'m> {
     type Value = Option<&'m PathNode<RankedSlot>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

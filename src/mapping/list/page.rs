@@ -163,7 +163,7 @@ pub(in crate::mapping) fn compile(
             compiler.wrong(&["page", second], message);
         }
     }
-    let mut fields = Fields { mapping, compiler };
+    let mut fields = ListFields { mapping, compiler };
     let number = raw.number.get().map(|raw| fields.number(raw));
     let cursor = raw.cursor.get().map(|raw| fields.cursor(raw));
     let next = raw.next.get().map(|pointer| {
@@ -185,12 +185,12 @@ pub(in crate::mapping) fn compile(
 }
 
 /// Compiler of the fields of a page.
-struct Fields<'c> {
+struct ListFields<'c> {
     mapping: Option<&'c mut ListMapping>,
     compiler: &'c mut Compiler,
 }
 
-impl Fields<'_> {
+impl ListFields<'_> {
     fn number(&mut self, raw: &RawPageNumber) -> Option<NextPage> {
         let query = self.query(&raw.query, "number");
         let first = raw.first.get().map_or(Paging::DEFAULT_FIRST, |WholeNumber(first)| *first);

@@ -13,7 +13,7 @@ use crate::discovery::list::{MAX_ELEMENTS, RejectReason, SourceList};
 
 /// The params, labels and the enqueue time of a task with its provider and ID.
 type Properties = (BTreeMap<String, String>, BTreeMap<String, String>, Option<i64>);
-type Task = (String, String, Properties);
+type ModelTask = (String, String, Properties);
 
 /// Any value, of which few are right anywhere.
 fn leaf() -> impl Strategy<Value = Value> {
@@ -95,7 +95,7 @@ fn element() -> impl Strategy<Value = Value> {
 }
 
 /// The tasks of an element and the reasons for which others are rejected.
-fn model(element: &Value) -> Vec<Result<Task, RejectReason>> {
+fn model(element: &Value) -> Vec<Result<ModelTask, RejectReason>> {
     let Some(object) = element.as_object() else {
         return vec![task(element, &properties(&Map::new()))];
     };
@@ -115,7 +115,7 @@ fn model(element: &Value) -> Vec<Result<Task, RejectReason>> {
 fn task(
     id: &Value,
     properties: &Result<(String, Properties), RejectReason>,
-) -> Result<Task, RejectReason> {
+) -> Result<ModelTask, RejectReason> {
     let id = match id {
         Value::String(id) if !["", ".."].contains(&id.as_str()) => id.clone(),
         Value::Number(id) => id.to_string(),
@@ -176,10 +176,10 @@ fn properties(object: &Map<String, Value>) -> Result<(String, Properties), Rejec
 }
 
 /// The tasks of a list, the first of equal ones, and the number of those rejected by reason.
-type Outcome = (Vec<Task>, Vec<(RejectReason, usize)>);
+type Outcome = (Vec<ModelTask>, Vec<(RejectReason, usize)>);
 
 fn expected(elements: &[Value]) -> Outcome {
-    let (mut tasks, mut counts) = (Vec::<Task>::new(), RejectReason::ALL.map(|of| (of, 0)));
+    let (mut tasks, mut counts) = (Vec::<ModelTask>::new(), RejectReason::ALL.map(|of| (of, 0)));
     for outcome in elements.iter().flat_map(model) {
         match outcome {
             Ok(task)

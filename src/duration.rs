@@ -68,7 +68,7 @@ pub fn format(duration: Duration) -> String {
 /// Serializes a duration as [`format`] writes it.
 ///
 /// # Errors
-/// Those of the serializer.
+/// Fails when the serializer does.
 pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&format(*duration))
 }

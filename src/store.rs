@@ -31,7 +31,6 @@ use crate::record::TrackedTask;
 use crate::task::{Task, TaskId};
 pub use apply::{RecoveredTask, RecoveredTasks, SaveChange, StoreConfig, StoreList, StoredListing};
 use blocks::{Block, BlockList};
-use lists::ListOutcome;
 use provider_tasks::{ProviderSnapshot, ProviderTasks};
 use sources::{SourceKeys, SourceRegistry};
 
@@ -137,9 +136,17 @@ pub struct TaskChanges {
 }
 
 impl TaskChanges {
-    fn new(tasks: Arc<ProviderTasks>, outcome: ListOutcome) -> Self {
-        let ListOutcome { removed, added, changed, over_limit, lost, first_lost } = outcome;
-        Self { tasks, removed, added, changed, over_limit, lost, first_lost }
+    /// Returns no changes of a provider's tasks.
+    fn none(tasks: Arc<ProviderTasks>) -> Self {
+        Self {
+            tasks,
+            removed: Vec::new(),
+            added: Vec::new(),
+            changed: Vec::new(),
+            over_limit: 0,
+            lost: 0,
+            first_lost: Vec::new(),
+        }
     }
 
     /// Reports whether a worker has nothing to do for the changes.

@@ -4,11 +4,11 @@ use crate::clock::Timestamp;
 use crate::task::Task;
 pub use crate::telemetry::discovery::{RefreshReason, RejectReason};
 
-/// The most elements of a list. More would not be tasks that one exporter follows.
+/// Maximum number of elements of a list. More would not be tasks that one exporter follows.
 pub const MAX_ELEMENTS: usize = 1_000_000;
-/// The largest list that is read, in bytes: a million elements of the usual length.
+/// Maximum size of a list that is read, in bytes: a million elements of the usual length.
 pub const MAX_LIST_BYTES: usize = 32 << 20;
-/// The most rejected elements of a list that are kept for people.
+/// Maximum number of rejected elements of a list that are kept for people.
 const MAX_KEPT: usize = 100;
 
 /// A task that a source lists.

@@ -96,7 +96,7 @@ pub struct ClientSpec<'c> {
     pub config: &'c HttpClientConfig,
     /// Total time of one request.
     pub timeout: Duration,
-    /// Most requests in flight at once.
+    /// Maximum number of requests in flight at once.
     pub max_in_flight: usize,
 }
 

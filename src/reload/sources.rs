@@ -112,7 +112,7 @@ async fn changed(source: Option<&Source>) {
 }
 
 impl LoopContext {
-    /// Reads the list. `is_current` tells whether `source` has the settings of the configuration; if
+    /// Reads the list. `is_current` is true if `source` has the settings of the configuration; if
     /// not, it is the source before.
     async fn refresh(
         &self,

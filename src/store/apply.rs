@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use parking_lot::RwLockReadGuard;
-
-use super::lists::{FirstPolls, ListContext, ListDiff, ListOutcome, ListedTasks};
+use super::lists::{FirstPolls, ListContext, ListDiff, ListedTasks};
 use super::provider_tasks::ProviderTasks;
 use super::sources::{CONFIG, ListTiming, SourceRegistry, SourceSettings};
 use super::{ListingChange, Store, TaskChanges};
@@ -108,11 +106,6 @@ impl Store {
         *self.recovered.lock() = recovered;
     }
 
-    /// Returns the key of a source: mechanism and name, or `config`.
-    pub fn source_key(&self, source: SourceId) -> Arc<str> {
-        self.sources.read_recursive().key(source)
-    }
-
     /// Returns a task's listing as another process can read it.
     pub fn stored_listing(&self, tracked: &TrackedTask) -> StoredListing {
         // A change is saved while the registry is locked.
@@ -137,7 +130,7 @@ impl Store {
     ) -> Vec<TaskChanges> {
         let now = self.clock.now();
         self.max_tasks.store(config.max_tasks, Ordering::Relaxed);
-        let left = self.sources.write().configure(&config.config, &config.sources);
+        self.sources.write().configure(&config.config, &config.sources);
         let mut recovered = std::mem::take(&mut *self.recovered.lock());
         let known = self.providers();
         let by_name: HashMap<_, _> = known.iter().map(|known| (&*known.name, known)).collect();
@@ -160,7 +153,8 @@ impl Store {
             tasks.configure(provider, earliest, &registry);
         }
         let mut context = self.context(SourceId::CONFIG, timing, &all, &diffs, &registry, save);
-        let outcomes = apply(&all, diffs, &mut records, &mut context);
+        let mut changes: Vec<_> = all.iter().cloned().map(TaskChanges::none).collect();
+        apply(diffs, &mut records, &mut context, &mut changes);
         let kept = |tasks: &Arc<ProviderTasks>| all.iter().any(|kept| Arc::ptr_eq(kept, tasks));
         let removed: Vec<_> = current.iter().filter(|tasks| !kept(tasks)).cloned().collect();
         current.clone_from(&all);
@@ -168,24 +162,20 @@ impl Store {
         for tasks in removed {
             tasks.clear();
         }
-        let mut outcomes = outcomes;
         // Sources of earlier lives, and those that have left the configuration, name nothing.
-        for source in registry.unconfigured().into_iter().chain(left) {
+        for source in registry.unconfigured() {
             context.source = source;
-            let diffs = diffs_of_nothing(&all, source);
-            merge(&mut outcomes, apply(&all, diffs, &mut Records::new(), &mut context));
+            let nothing = self::diffs(&all, source, HashMap::new());
+            apply(nothing, &mut Records::new(), &mut context, &mut changes);
         }
-        for (tasks, outcome) in all.iter().zip(&mut outcomes) {
+        for (tasks, changes) in all.iter().zip(&mut changes) {
             // The worker of a new provider polls tasks of an earlier life as well.
             if !by_name.contains_key(&*tasks.name) {
-                tasks.add_open_tasks(outcome);
+                tasks.add_open_tasks(changes);
             }
         }
         self.keep_dormant(&all, &records, save);
-        all.into_iter()
-            .zip(outcomes)
-            .map(|(tasks, outcome)| TaskChanges::new(tasks, outcome))
-            .collect()
+        changes
     }
 
     /// Applies a list of a source, and calls `save` with every change of a task before it is visible.
@@ -211,11 +201,9 @@ impl Store {
         let diffs = diffs(&all, source, by_provider(tasks, &times));
         let registry = self.sources.read();
         let mut context = self.context(source, timing, &all, &diffs, &registry, save);
-        let outcomes = apply(&all, diffs, &mut Records::new(), &mut context);
-        all.into_iter()
-            .zip(outcomes)
-            .map(|(tasks, outcome)| TaskChanges::new(tasks, outcome))
-            .collect()
+        let mut changes: Vec<_> = all.into_iter().map(TaskChanges::none).collect();
+        apply(diffs, &mut Records::new(), &mut context, &mut changes);
+        changes
     }
 
     /// Notes that a source gives the same list as before.
@@ -243,7 +231,7 @@ impl Store {
         timing: ListTiming,
         all: &[Arc<ProviderTasks>],
         diffs: &[ListDiff],
-        registry: &'c RwLockReadGuard<'_, SourceRegistry>,
+        registry: &'c SourceRegistry,
         save: &'c SaveChange<'_>,
     ) -> ListContext<'c> {
         let followed: usize = all.iter().map(|tasks| tasks.count()).sum();
@@ -355,40 +343,24 @@ fn diffs(
     all.iter().map(diff).collect()
 }
 
-/// Returns the differences that a source makes which names nothing.
-fn diffs_of_nothing(all: &[Arc<ProviderTasks>], source: SourceId) -> Vec<ListDiff> {
-    diffs(all, source, HashMap::new())
-}
-
-/// Applies one difference for each provider: first what leaves, which makes room.
+/// Applies one difference for each provider, and adds to its changes: first what leaves, which makes room.
 fn apply(
-    all: &[Arc<ProviderTasks>],
     mut diffs: Vec<ListDiff>,
     records: &mut Records,
     context: &mut ListContext<'_>,
-) -> Vec<ListOutcome> {
-    let mut outcomes: Vec<_> = all.iter().map(|_| ListOutcome::default()).collect();
-    for ((tasks, diff), outcome) in all.iter().zip(&mut diffs).zip(&mut outcomes) {
-        tasks.apply_departures(diff, context, outcome);
+    all: &mut [TaskChanges],
+) {
+    for (diff, changes) in diffs.iter_mut().zip(&mut *all) {
+        let tasks = Arc::clone(&changes.tasks);
+        tasks.apply_departures(diff, context, changes);
     }
-    for ((tasks, diff), outcome) in all.iter().zip(diffs).zip(&mut outcomes) {
+    for (diff, changes) in diffs.into_iter().zip(all) {
+        let tasks = Arc::clone(&changes.tasks);
         let records = records.entry(Arc::clone(&tasks.name)).or_default();
         match tasks.begin_list(context.source) {
             true => context
-                .as_first_list(|context| tasks.apply_arrivals(diff, records, context, outcome)),
-            false => tasks.apply_arrivals(diff, records, context, outcome),
+                .as_first_list(|context| tasks.apply_arrivals(diff, records, context, changes)),
+            false => tasks.apply_arrivals(diff, records, context, changes),
         }
-    }
-    outcomes
-}
-
-fn merge(outcomes: &mut [ListOutcome], more: Vec<ListOutcome>) {
-    for (outcome, more) in outcomes.iter_mut().zip(more) {
-        outcome.removed.extend(more.removed);
-        outcome.added.extend(more.added);
-        outcome.changed.extend(more.changed);
-        outcome.over_limit += more.over_limit;
-        outcome.lost += more.lost;
-        outcome.first_lost.extend(more.first_lost);
     }
 }

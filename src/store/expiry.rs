@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::ListingChange;
-use super::lists::{ListContext, ListOutcome};
+use super::lists::ListContext;
 use super::sources::SourceRegistry;
 use super::table::{Partition, TaskTable};
+use super::{ListingChange, TaskChanges};
 use crate::clock::Timestamp;
 
 /// Maximum number of lost tasks of a provider that are logged at once.
@@ -47,7 +47,7 @@ impl Expiry {
 
 impl TaskTable {
     /// Removes a task that no source names if its time has come; else notes when it will.
-    pub fn expire(&mut self, row: u32, context: &ListContext<'_>, outcome: &mut ListOutcome) {
+    pub fn expire(&mut self, row: u32, context: &ListContext<'_>, changes: &mut TaskChanges) {
         let Some(partition) = self.partition(row) else { return };
         let Some((due, is_lost)) = self.departure(row, partition, context.registry) else { return };
         if due > context.monotonic {
@@ -55,11 +55,11 @@ impl TaskTable {
         }
         if let Some((slot, tracked)) = self.remove(row) {
             (context.save)(ListingChange::Removed(&tracked.task));
-            outcome.lost += u64::from(is_lost);
-            if is_lost && outcome.first_lost.len() < MAX_LOGGED {
-                outcome.first_lost.push(tracked.task.id.clone());
+            changes.lost += u64::from(is_lost);
+            if is_lost && changes.first_lost.len() < MAX_LOGGED {
+                changes.first_lost.push(tracked.task.id.clone());
             }
-            outcome.removed.push(slot);
+            changes.removed.push(slot);
         }
     }
 
@@ -86,10 +86,14 @@ impl TaskTable {
 
     /// Removes the tasks that no source names and whose time has come, and the oldest dormant ones
     /// if there are more than `max_dormant`.
-    pub fn sweep(&mut self, max_dormant: usize, context: &ListContext<'_>) -> ListOutcome {
-        let mut outcome = ListOutcome::default();
+    pub fn sweep(
+        &mut self,
+        max_dormant: usize,
+        context: &ListContext<'_>,
+        changes: &mut TaskChanges,
+    ) {
         while let Some(row) = self.expiry.pop_due(context.monotonic) {
-            self.expire(row, context, &mut outcome);
+            self.expire(row, context, changes);
         }
         let excess = self.dormant.count().saturating_sub(max_dormant);
         if excess > 0 {
@@ -101,7 +105,6 @@ impl TaskTable {
                 }
             }
         }
-        outcome
     }
 
     /// Notes again when the tasks that no source names are due to leave, but not before `earliest`.

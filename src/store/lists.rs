@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::row_set::RowSet;
 use super::sources::{ListTiming, SourceRegistry};
 use super::table::{Partition, TaskTable};
-use super::{FirstPoll, ListingChange, PollTarget, Slot};
+use super::{FirstPoll, ListingChange, PollTarget, TaskChanges};
 use crate::clock::Timestamp;
 use crate::listing::{Claim, Listing, SourceId};
 use crate::record::{TaskRecord, TrackedTask};
-use crate::task::{Task, TaskId};
+use crate::task::Task;
 
 /// Number of new tasks of a list that are polled at once, not at their places in the interval: a
 /// list of many new tasks is rather the first of an application than work that was just submitted.
@@ -41,8 +41,6 @@ pub struct ListDiff {
     added: ListedTasks,
     /// Rows that the source no longer names.
     left: Vec<u32>,
-    /// True if the list has times of enqueueing.
-    has_times: bool,
 }
 
 /// The circumstances in which a list is applied.
@@ -72,23 +70,6 @@ pub struct FirstPolls {
     range: Duration,
 }
 
-/// The changes that a list made to a table.
-#[derive(Debug, Default)]
-pub struct ListOutcome {
-    /// Slots of tasks that are no longer followed.
-    pub removed: Vec<Slot>,
-    /// Tasks to poll from now on.
-    pub added: Vec<PollTarget>,
-    /// Tasks whose labels or params changed.
-    pub changed: Vec<PollTarget>,
-    /// Number of tasks that `max_tasks` leaves out.
-    pub over_limit: u64,
-    /// Number of tasks that were dropped before their end was seen.
-    pub lost: u64,
-    /// IDs of the first of them, for the log.
-    pub first_lost: Vec<TaskId>,
-}
-
 impl ListContext<'_> {
     /// Does `work` as if the source had given no list before: the provider may be new, and its tasks
     /// old.
@@ -115,15 +96,16 @@ impl ListDiff {
     }
 
     /// Compares a part of a list with the table, and adds the rows that it names to `named`.
+    /// `has_times` is true if the list has times of enqueueing.
     fn compare(
         &mut self,
         table: &TaskTable,
         source: SourceId,
         entries: impl Iterator<Item = (Task, Option<Timestamp>)>,
+        has_times: bool,
         named: &mut RowSet,
     ) {
         let members = table.members.get(&source);
-        let has_times = self.has_times;
         for (task, time) in entries {
             let Some(row) = table.find(&task.id) else {
                 self.added.tasks.push(task);
@@ -148,15 +130,16 @@ impl ListDiff {
         source: SourceId,
         tasks: ListedTasks,
     ) -> Self {
-        let has_times = !tasks.enqueue_times.is_empty();
         if lock().is_empty() {
             // A million tasks at the start are not copied.
-            return Self { added: tasks, has_times, ..Self::default() };
+            return Self { added: tasks, ..Self::default() };
         }
-        let (mut diff, mut named) = (Self { has_times, ..Self::default() }, RowSet::default());
+        let has_times = !tasks.enqueue_times.is_empty();
+        let (mut diff, mut named) = (Self::default(), RowSet::default());
         let mut entries = tasks.into_entries().peekable();
         while entries.peek().is_some() {
-            diff.compare(&lock(), source, entries.by_ref().take(PART), &mut named);
+            let part = entries.by_ref().take(PART);
+            diff.compare(&lock(), source, part, has_times, &mut named);
         }
         let table = lock();
         let members = table.members.get(&source);
@@ -171,12 +154,12 @@ pub fn apply_departures<T: DerefMut<Target = TaskTable>>(
     lock: impl Fn() -> T,
     diff: &mut ListDiff,
     context: &mut ListContext<'_>,
-    outcome: &mut ListOutcome,
+    changes: &mut TaskChanges,
 ) {
     for part in std::mem::take(&mut diff.left).chunks(PART) {
         let mut table = lock();
         for row in part {
-            table.leave(*row, context, outcome);
+            table.leave(*row, context, changes);
         }
     }
 }
@@ -188,25 +171,25 @@ pub fn apply_arrivals<T: DerefMut<Target = TaskTable>>(
     diff: ListDiff,
     recovered: &mut HashMap<Arc<str>, TaskRecord>,
     context: &mut ListContext<'_>,
-    outcome: &mut ListOutcome,
+    changes: &mut TaskChanges,
 ) {
     let ListDiff { claimed, added, .. } = diff;
     let mut claimed = claimed.into_iter();
     while claimed.len() > 0 {
         let mut table = lock();
         for (row, task, time) in claimed.by_ref().take(PART) {
-            table.claim(row, &task, time, context, outcome);
+            table.claim(row, &task, time, context, changes);
         }
     }
     // In the order of the list, which is then the order in /metrics.
     lock().reserve(added.tasks.len());
-    outcome.added.reserve(added.tasks.len());
+    changes.added.reserve(added.tasks.len());
     let mut added = added.into_entries().peekable();
     while added.peek().is_some() {
         let mut table = lock();
         for (task, time) in added.by_ref().take(PART) {
             let record = recovered.remove(&*task.id);
-            table.come(task, time, record, context, outcome);
+            table.come(task, time, record, context, changes);
         }
     }
 }
@@ -245,10 +228,10 @@ impl TaskTable {
         time: Option<Timestamp>,
         recovered: Option<TaskRecord>,
         context: &mut ListContext<'_>,
-        outcome: &mut ListOutcome,
+        changes: &mut TaskChanges,
     ) {
         if !self.has_room(context) {
-            outcome.over_limit += 1;
+            changes.over_limit += 1;
             return;
         }
         let newness = context.timing.newness.filter(|_| recovered.is_none());
@@ -267,7 +250,7 @@ impl TaskTable {
         context.room -= 1;
         if partition == Partition::Open {
             let target = self.target(row).map(|target| context.first_polls.next(target));
-            outcome.added.extend(target);
+            changes.added.extend(target);
         }
     }
 
@@ -278,23 +261,23 @@ impl TaskTable {
         task: &Task,
         time: Option<Timestamp>,
         context: &mut ListContext<'_>,
-        outcome: &mut ListOutcome,
+        changes: &mut TaskChanges,
     ) {
         let Some(before) = self.partition(row) else { return };
         let is_dormant = before == Partition::Dormant;
         if is_dormant && !self.has_room(context) {
-            outcome.over_limit += 1;
+            changes.over_limit += 1;
             return;
         }
         let (source, common) = (context.source, Arc::clone(&task.common));
         let claim = Claim { source, is_current: true, common, enqueue_time: time };
         let rank = |source| context.registry.rank(source);
-        let changed = self.update(row, |tracked| {
+        let adopted = self.update(row, |tracked| {
             let was_listed = tracked.listing.is_listed();
             let first = tracked.listing.claim(claim, &tracked.task.common, rank);
             (adopt(tracked, first), was_listed)
         });
-        let Some((has_changed, was_listed)) = changed else { return };
+        let Some((has_changed, was_listed)) = adopted else { return };
         self.members.entry(source).or_default().insert(row);
         if before == Partition::Open && !was_listed {
             self.unlisted -= 1;
@@ -308,20 +291,20 @@ impl TaskTable {
         self.save(row, context);
         let target = self.target(row);
         if is_dormant && self.partition(row) == Some(Partition::Open) {
-            outcome.added.extend(target.map(|target| context.first_polls.next(target)));
+            changes.added.extend(target.map(|target| context.first_polls.next(target)));
         } else if has_changed {
-            outcome.changed.extend(target);
+            changes.changed.extend(target);
         }
     }
 
     /// Notes that a source no longer names a task.
-    fn leave(&mut self, row: u32, context: &mut ListContext<'_>, outcome: &mut ListOutcome) {
+    fn leave(&mut self, row: u32, context: &mut ListContext<'_>, changes: &mut TaskChanges) {
         let count = self.count();
-        self.end_claim(row, context, outcome);
+        self.end_claim(row, context, changes);
         context.room += count - self.count();
     }
 
-    fn end_claim(&mut self, row: u32, context: &ListContext<'_>, outcome: &mut ListOutcome) {
+    fn end_claim(&mut self, row: u32, context: &ListContext<'_>, changes: &mut TaskChanges) {
         let Some(partition) = self.partition(row) else { return };
         let (source, now, registry) = (context.source, context.monotonic, context.registry);
         let left = self.update(row, |tracked| {
@@ -335,7 +318,7 @@ impl TaskTable {
             None => return,
             Some(Some(has_changed)) => {
                 self.save(row, context);
-                outcome.changed.extend(self.target(row).filter(|_| has_changed));
+                changes.changed.extend(self.target(row).filter(|_| has_changed));
                 return;
             }
             Some(None) => {}
@@ -347,13 +330,13 @@ impl TaskTable {
             Partition::Open if !is_configured => self.unlisted += 1,
             Partition::Retained if !is_configured => {}
             Partition::Open | Partition::Retained | Partition::Retired => {
-                outcome.removed.extend(self.slot(row));
+                changes.removed.extend(self.slot(row));
                 self.move_to(row, Partition::Dormant);
             }
             Partition::Dormant => {}
         }
         self.save(row, context);
-        self.expire(row, context, outcome);
+        self.expire(row, context, changes);
     }
 
     /// Restores a task of an earlier life.

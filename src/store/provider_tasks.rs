@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::blocks::{Block, BlockList};
-use super::lists::{self, ListContext, ListDiff, ListOutcome, ListedTasks};
+use super::lists::{self, ListContext, ListDiff, ListedTasks};
 use super::sources::SourceRegistry;
 use super::table::TaskTable;
 use super::{Slot, TaskChanges, TaskList};
@@ -94,23 +94,21 @@ impl ProviderTasks {
 
     /// Returns every task that is not final as added, for a worker that starts.
     pub(crate) fn open_tasks_as_added(self: Arc<Self>) -> TaskChanges {
-        let table = self.table.lock();
-        let rows = table.open.blocks().iter().flat_map(|block| block.rows());
-        let added = rows.filter_map(|(row, _)| table.target(row)).collect();
-        drop(table);
-        TaskChanges::new(self, ListOutcome { added, ..ListOutcome::default() })
+        let mut changes = TaskChanges::none(Arc::clone(&self));
+        self.add_open_tasks(&mut changes);
+        changes
     }
 
-    /// Adds to an outcome every task that is not final and that it does not add already.
-    pub(crate) fn add_open_tasks(&self, outcome: &mut ListOutcome) {
+    /// Adds every task that is not final and that it does not add already.
+    pub(crate) fn add_open_tasks(&self, changes: &mut TaskChanges) {
         let table = self.table.lock();
-        if outcome.added.len() == table.open.count() {
+        if changes.added.len() == table.open.count() {
             return;
         }
-        let known: HashSet<_> = outcome.added.iter().map(|target| target.slot).collect();
+        let known: HashSet<_> = changes.added.iter().map(|target| target.slot).collect();
         let rows = table.open.blocks().iter().flat_map(|block| block.rows());
         let targets = rows.filter_map(|(row, _)| table.target(row));
-        outcome.added.extend(targets.filter(|target| !known.contains(&target.slot)));
+        changes.added.extend(targets.filter(|target| !known.contains(&target.slot)));
     }
 
     /// Reports whether the task with this ID is followed.
@@ -190,9 +188,9 @@ impl ProviderTasks {
         &self,
         diff: &mut ListDiff,
         context: &mut ListContext<'_>,
-        outcome: &mut ListOutcome,
+        changes: &mut TaskChanges,
     ) {
-        lists::apply_departures(|| self.table.lock(), diff, context, outcome);
+        lists::apply_departures(|| self.table.lock(), diff, context, changes);
     }
 
     /// Applies what has come to a list, or changed in it; added tasks get their record from
@@ -202,9 +200,9 @@ impl ProviderTasks {
         diff: ListDiff,
         recovered: &mut HashMap<Arc<str>, TaskRecord>,
         context: &mut ListContext<'_>,
-        outcome: &mut ListOutcome,
+        changes: &mut TaskChanges,
     ) {
-        lists::apply_arrivals(|| self.table.lock(), diff, recovered, context, outcome);
+        lists::apply_arrivals(|| self.table.lock(), diff, recovered, context, changes);
     }
 
     /// Restores tasks of an earlier life.
@@ -220,8 +218,9 @@ impl ProviderTasks {
         max_dormant: usize,
         context: &ListContext<'_>,
     ) -> TaskChanges {
-        let outcome = self.table.lock().sweep(max_dormant, context);
-        TaskChanges::new(self, outcome)
+        let mut changes = TaskChanges::none(Arc::clone(&self));
+        self.table.lock().sweep(max_dormant, context, &mut changes);
+        changes
     }
 
     /// Returns the number of tasks, without dormant ones.

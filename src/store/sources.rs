@@ -106,14 +106,9 @@ impl SourceRegistry {
     }
 
     /// Applies the settings of `config`, and of the sources of a configuration in their order of
-    /// precedence. Sources that are not among them keep their settings, but give no more lists;
-    /// those of an earlier life get the settings of `config`. Returns the sources that have left.
-    pub fn configure(
-        &mut self,
-        config: &SourceSettings,
-        sources: &[SourceSettings],
-    ) -> Vec<SourceId> {
-        let before: Vec<_> = self.ids().filter(|id| self.is_configured(*id)).collect();
+    /// precedence. Sources that are not among them keep their settings; those of an earlier life that
+    /// get a number later have the `keep_unlisted` of `config`.
+    pub fn configure(&mut self, config: &SourceSettings, sources: &[SourceSettings]) {
         self.default_keep = config.keep_unlisted;
         for entry in &mut self.entries {
             entry.rank = None;
@@ -124,10 +119,10 @@ impl SourceRegistry {
                 (entry.settings, entry.rank) = (settings.clone(), Some(rank));
             }
         }
-        before.into_iter().filter(|id| !self.is_configured(*id)).collect()
     }
 
-    /// Returns the sources of earlier lives that the configuration does not have.
+    /// Returns the sources that the configuration does not have: those of earlier lives, and those
+    /// that have left it.
     pub fn unconfigured(&self) -> Vec<SourceId> {
         self.ids().filter(|id| !self.is_configured(*id)).collect()
     }

@@ -44,7 +44,7 @@ fn provider_with(recovered: &mut HashMap<Arc<str>, TaskRecord>) -> (Arc<Provider
     };
     let listed = ListedTasks { tasks: vec![task("t")], enqueue_times: Vec::new() };
     let diff = tasks.diff(SourceId::CONFIG, listed);
-    tasks.apply_arrivals(diff, recovered, &mut context, &mut ListOutcome::default());
+    tasks.apply_arrivals(diff, recovered, &mut context, &mut TaskChanges::none(Arc::clone(&tasks)));
     (tasks, Slot { row: 0, generation: 0 })
 }
 

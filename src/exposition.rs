@@ -232,7 +232,8 @@ fn write_provider_families<W: Write>(
             }
         }
     }
-    let counts: [(Family, Count); 2] = [
+    let counts: [(Family, Count); 3] = [
+        (family::OPEN_TASKS, |provider| provider.open),
         (family::STUCK_TASKS, |provider| provider.stuck),
         (family::UNLISTED_TASKS, |provider| provider.unlisted),
     ];

@@ -56,6 +56,8 @@ pub struct ProviderSummary {
     pub oldest: [Duration; State::OPEN.len()],
     /// Largest net queue age by state, in the same order.
     pub oldest_net: [Duration; State::OPEN.len()],
+    /// Number of tasks that are not final.
+    pub open: u64,
     /// Number of stuck tasks.
     pub stuck: u64,
     /// Number of tasks that are not final and that no source names any more.
@@ -278,10 +280,12 @@ impl ProviderSummary {
             tasks: snapshot.state_counts,
             oldest: Default::default(),
             oldest_net: Default::default(),
+            open: 0,
             stuck: 0,
             unlisted: snapshot.unlisted,
         };
         for tracked in snapshot.open.iter().flat_map(|block| block.tasks()) {
+            summary.open += 1;
             summary.stuck += u64::from(tracked.is_stuck(snapshot.limits.stuck_after, now));
             let Some(index) = State::OPEN.iter().position(|known| *known == tracked.state()) else {
                 continue;

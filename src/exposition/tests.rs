@@ -77,6 +77,7 @@ fn small() -> Snapshot {
         tasks: State::ALL.map(|state| u64::from(state == State::Running)),
         oldest: running_alone(Duration::from_micros(527_696_473)),
         oldest_net: running_alone(Duration::from_micros(427_000_001)),
+        open: 3,
         stuck: 1,
         unlisted: 2,
     };

@@ -2,12 +2,13 @@
 
 use super::{Family, counter, gauge, histogram};
 
-/// Families with series for each provider, in the order of the documentation. The first five come
+/// Families with series for each provider, in the order of the documentation. The first six come
 /// from the store, the others from the telemetry.
 pub const PROVIDER_FAMILIES: &[Family] = &[
     TASKS,
     OLDEST_QUEUE_AGE,
     OLDEST_NET_QUEUE_AGE,
+    OPEN_TASKS,
     STUCK_TASKS,
     UNLISTED_TASKS,
     FINISHED,
@@ -51,6 +52,14 @@ pub const OLDEST_NET_QUEUE_AGE: Family = gauge(
     &["provider", "state"],
     "Largest queue age of a task in the non-final state, without the time in which it waited for \
      the user; 0 if there is none.",
+);
+
+/// `aitask_open_tasks`
+pub const OPEN_TASKS: Family = gauge(
+    "aitask_open_tasks",
+    &["provider"],
+    "Tasks that are not final, in any state, including those that wait for the user and IDs that the \
+     provider does not know yet.",
 );
 
 /// `aitask_stuck_tasks`

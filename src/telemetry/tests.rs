@@ -20,7 +20,7 @@ fn value(telemetry: &Telemetry, series: &str) -> f64 {
 }
 
 /// Number of families of the providers that come from the store, which are the first.
-const FROM_STORE: usize = 5;
+const FROM_STORE: usize = 6;
 
 #[test]
 fn gathered_families_are_those_of_the_table() {

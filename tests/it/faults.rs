@@ -221,6 +221,7 @@ fn an_id_that_was_never_known_ends_as_not_found() {
     let first = exporter.await_state("missing-1", "not_found");
     assert_eq!(first.value("aitask_finished_total", &lost), Some(0.0));
     assert!(first.value("aitask_queue_age_seconds", &task).is_some(), "it is open at first");
+    assert_eq!(first.value("aitask_open_tasks", &[]), Some(1.0));
 
     let end = exporter.await_value("aitask_finished_total", &lost, 1.0);
     assert_eq!(end.label("aitask_status", &task, "state"), Some("not_found"));
@@ -230,7 +231,7 @@ fn an_id_that_was_never_known_ends_as_not_found() {
     for open in ["aitask_stuck", "aitask_queue_age_seconds"] {
         assert!(end.find(open, &task).is_empty(), "{open}");
     }
-    for zero in ["aitask_stuck_tasks", "aitask_poll_queue_length"] {
+    for zero in ["aitask_open_tasks", "aitask_stuck_tasks", "aitask_poll_queue_length"] {
         assert_eq!(end.value(zero, &[]), Some(0.0), "{zero}");
     }
     let page = exporter.get("/tasks/mj/missing-1");

@@ -51,6 +51,7 @@ pub fn run(data: &[u8]) {
             tasks: [1; State::ALL.len()],
             oldest: [Duration::MAX; State::OPEN.len()],
             oldest_net: [Duration::MAX; State::OPEN.len()],
+            open: u64::MAX,
             stuck: u64::MAX,
             unlisted: u64::MAX,
         }],

@@ -26,25 +26,32 @@
 
     // Number of tasks in the table of the worst tasks: what a person can read and a browser can draw.
     worstTasks: 25,
+    // The same of the tasks that failed last.
+    failedTasks: 25,
 
     uids: { fleet: 'aitask-fleet', task: 'aitask-task', exporter: 'aitask-exporter' },
     tag: 'aitask',
 
+    // A label of your tasks that says whose they are, as a column of the table of the worst tasks. Without
+    // such a label there is no column.
+    ownerLabel: 'customer',
+
     // In the order of a task's life; `open` states wait for the provider or the user. The colours are
-    // distinguishable for colour-blind people, and from the backgrounds of the dark and the light theme.
+    // distinguishable for colour-blind people and from the backgrounds of both themes, and Grafana's white
+    // words on them can be read.
     states: [
-      { name: 'unpolled', color: '#A3A8B0', open: true },
-      { name: 'queued', color: '#38AEF2', open: true },
-      { name: 'running', color: '#3470E4', open: true },
-      { name: 'waiting', color: '#B25FA8', open: true },
-      { name: 'unknown', color: '#7A34A8', open: true },
-      { name: 'succeeded', color: '#2FB268', open: false },
-      { name: 'failed', color: '#B8400C', open: false },
-      { name: 'cancelled', color: '#6E5A4A', open: false },
-      { name: 'not_found', color: '#DDA018', open: false },
+      { name: 'unpolled', color: '#627085', open: true },
+      { name: 'queued', color: '#0A588B', open: true },
+      { name: 'running', color: '#0D52F1', open: true },
+      { name: 'waiting', color: '#C922B4', open: true },
+      { name: 'unknown', color: '#8B01B5', open: true },
+      { name: 'succeeded', color: '#147F3E', open: false },
+      { name: 'failed', color: '#913917', open: false },
+      { name: 'cancelled', color: '#63534E', open: false },
+      { name: 'not_found', color: '#9E6603', open: false },
     ],
 
     // Colours of everything else: all is well, worth a look, act; and of plain numbers and the provider's words.
-    colors: { ok: '#2FB268', warn: '#DDA018', bad: '#B8400C', neutral: '#8A94A6' },
+    colors: { ok: '#147F3E', warn: '#9A6700', bad: '#B8400C', neutral: '#6B7280' },
   },
 }

@@ -29,23 +29,26 @@ function(config)
     instance: query('instance', 'Instance', 'label_values(aitask_exporter_build_info{job=~"$job"}, instance)', all),
     provider: query('provider', 'Provider', 'label_values(%s, provider)' % q.select('aitask_tasks'), all),
     task: query('task_id', 'Task', 'label_values(%s, task_id)' % q.select('aitask_status', [q.provider])),
-    state: {
-      type: 'custom',
-      name: 'state',
-      label: 'State',
-      query: std.join(',', [state.name for state in config.states]),
-    } + all,
   };
 
-  // Alerts about a provider have no label `instance`, and others have no label `provider`.
-  local alerts = 'ALERTS{alertname=~"AITask.+", alertstate="firing", job=~"$job|", instance=~"$instance|", provider=~"$provider|"}';
+  // Alerts about a provider may have no label `instance`, and others have no label `provider`.
+  local scope = 'alertname=~"AITask.+", job=~"$job|", instance=~"$instance|", provider=~"$provider|"';
+  local firing = 'ALERTS{%s, alertstate="firing"}' % scope;
+  // What an alert can be about, in the order in which a person reads it.
+  local aboutLabels = ['provider', 'config', 'reason', 'instance'];
 
   {
+    // The firing alerts, with the time since their condition is met; one for both servers of a pair.
+    firingAlerts:: 'time() - min by (alertname, severity, about) (%s)' % q.about(
+      aboutLabels,
+      'ALERTS_FOR_STATE{%s} and ignoring (alertstate) %s' % [scope, firing],
+    ),
+
     // The URL of a dashboard, with the current variables or those from the row of a table.
     url(uid, variables):: '/d/%s?%s' % [uid, std.join('&', ['${__url_time_range}', '${datasource:queryparam}'] + variables)],
 
     // `rows` of [height, [[width, panel], …]] from top to bottom.
-    new(uid, title, description, names, rows):: {
+    new(uid, title, description, names, rows, from='now-6h'):: {
       local placed = std.foldl(
         function(done, row) {
           y: done.y + row[0],
@@ -62,7 +65,19 @@ function(config)
         { y: 0, panels: [] },
       ).panels,
 
-      local numbered = [placed[index] { id: index + 1 } for index in std.range(0, std.length(placed) - 1)],
+      local ids = { [placed[index].title]: index + 1 for index in std.range(0, std.length(placed) - 1) },
+      local explanation(title) = {
+        title: title,
+        url: $.url(uid, ['${%s:queryparam}' % variables[name].name for name in names if name != 'datasource'])
+             + '&viewPanel=panel-%d' % ids[title],
+      },
+      local numbered = [
+        each { id: ids[each.title] }
+        + if std.objectHasAll(each, 'explainedIn')
+        then panel.links([explanation(each.explainedIn)])
+        else {}
+        for each in placed
+      ],
 
       annotations: {
         list: [{
@@ -73,10 +88,12 @@ function(config)
           filter: { exclude: false, ids: [each.id for each in numbered if std.objectHasAll(each, 'annotated')] },
           hide: false,
           iconColor: config.colors.bad,
-          expr: alerts,
-          step: '30s',
+          // Only the begin of an alert, which is a point in time: Grafana shades a graph for as long as
+          // an alert fires, and of several only the topmost can be read.
+          expr: q.about(['severity'] + aboutLabels, '%s unless %s offset 1m' % [firing, firing]),
+          step: '1m',
           titleFormat: '{{alertname}}',
-          textFormat: '{{provider}} {{instance}}',
+          textFormat: '{{about}}',
           tagKeys: 'severity',
         }],
       },
@@ -87,7 +104,7 @@ function(config)
         type: 'dashboards',
         title: 'AI tasks',
         tags: [config.tag],
-        asDropdown: false,
+        asDropdown: true,
         icon: 'external link',
         includeVars: true,
         keepTime: true,
@@ -100,7 +117,7 @@ function(config)
       schemaVersion: 42,
       tags: [config.tag],
       templating: { list: [variables[name] for name in names] },
-      time: { from: 'now-6h', to: 'now' },
+      time: { from: from, to: 'now' },
       timepicker: {},
       timezone: 'browser',
       title: title,

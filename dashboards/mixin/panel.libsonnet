@@ -10,7 +10,8 @@ local panel(type, title, description, targets) = {
     targets[index] { refId: std.char(std.codepoint('A') + index) }
     for index in std.range(0, std.length(targets) - 1)
   ],
-  fieldConfig+: { defaults+: {}, overrides+: [] },
+  // The one word for "nothing to see", in grey: the base of `thresholds`.
+  fieldConfig+: { defaults+: { noValue: '–' }, overrides+: [] },
   options+: {},
   transformations: [],
 };
@@ -49,27 +50,37 @@ local steps(base, marks) = {
   // value on.
   thresholds(base, marks=[]):: defaults({ thresholds: steps(base, marks), color: { mode: 'thresholds' } }),
   // A number that is green at 0 and red above.
-  alarm(colors):: self.unit('short', 0) + self.noValue('unknown')
-                  + self.thresholds(colors.neutral, [[0, colors.ok], [1, colors.bad]]),
+  alarm(colors):: self.unit('short', 0) + self.thresholds(colors.neutral, [[0, colors.ok], [1, colors.bad]]),
   mappings(mappings):: defaults({ mappings: mappings }),
   transformations(list):: { transformations: list },
   override(matcher, options, properties):: { fieldConfig+: { overrides+: [override(matcher, options, properties)] } },
   // Marks firing alerts on the panel.
   annotated:: { annotated:: true },
+  // A link from the number to where it is explained: another panel of the dashboard, by its title.
+  explainedIn(title):: { explainedIn:: title },
+  links(list):: defaults({ links: list }),
   // Overrides for a column or a series, by its displayed name.
   field(name, properties):: self.override('byName', name, properties),
 
   // A mapping of numbers or words to words and colours: [value, text, colour].
-  words(list):: [{
-    type: 'special',
-    options: { match: 'empty', result: { text: '–', color: 'transparent', index: std.length(list) } },
-  }, {
+  words(list):: self.dashes('transparent') + [{
     type: 'value',
     options: {
       [std.toString(list[index][0])]: { text: list[index][1], color: list[index][2], index: index }
       for index in std.range(0, std.length(list) - 1)
     },
   }],
+  // A mapping of numbers from `from` to `to`, `null` for no end, to one word.
+  range(from, to, text, color):: [{
+    type: 'range',
+    options: { from: from, to: to, result: { text: text, color: color, index: 0 } },
+  }],
+  // A mapping of what is not there to a dash, and of any text to a colour.
+  dashes(color):: [
+    { type: 'special', options: { match: match, result: { text: '–', color: color, index: 0 } } }
+    for match in ['empty', 'null']
+  ],
+  anyText(color):: [{ type: 'regex', options: { pattern: '.+', result: { color: color, index: 0 } } }],
 
   stat(title, description, targets):: panel('stat', title, description, targets) {
     options: {
@@ -86,16 +97,26 @@ local steps(base, marks) = {
   // Shows the text of a field instead of a number.
   text(field):: { options+: { reduceOptions+: { fields: '/^%s$/' % field } } },
 
+  // A second number of a stat, `expr`, that is there only where something is wrong with the first: from 1 on,
+  // it is `text`.
+  unless(expr, text, color):: {
+    targets: super.targets + [target(expr) { refId: 'Z', format: 'time_series', instant: true, legendFormat: '' }],
+  } + self.override('byFrameRefID', 'Z', { mappings: $.range(1, null, text, color) }),
+
   timeseries(title, description, targets):: panel('timeseries', title, description, targets) {
     options: {
-      legend: { displayMode: 'table', placement: 'bottom', showLegend: true, calcs: ['lastNotNull', 'max'], sortBy: 'Last *', sortDesc: true },
+      // On the right, since below the graph a row would be cut in half.
+      legend: { displayMode: 'table', placement: 'right', showLegend: true, calcs: ['lastNotNull'], sortBy: 'Last *', sortDesc: true },
       tooltip: { mode: 'multi', sort: 'desc' },
     },
   } + defaults({
     min: 0,
     color: { mode: 'palette-classic' },
-    custom: { drawStyle: 'line', lineWidth: 1, fillOpacity: 10, showPoints: 'auto', spanNulls: false },
+    custom: { drawStyle: 'line', lineWidth: 1, fillOpacity: 0, showPoints: 'never', spanNulls: false },
   }),
+  // For a few series with short names, and a graph that is not wide.
+  namesBelow:: { options+: { legend+: { displayMode: 'list', placement: 'bottom', calcs: [] } } },
+  filled:: defaults({ custom+: { fillOpacity: 10 } }),
   // The axis of a graph of zeros ends at 1, not at 100.
   counts:: defaults({ unit: 'short', custom+: { axisSoftMax: 1 } }),
   stacked:: defaults({ custom+: { fillOpacity: 40, stacking: { mode: 'normal', group: 'A' } } }),
@@ -110,13 +131,19 @@ local steps(base, marks) = {
   } + defaults({
     // Most columns are text, and a code such as 1203 is not a number. Columns of numbers set their unit.
     unit: 'string',
-    noValue: '–',
     custom: { align: 'auto', filterable: false, cellOptions: { type: 'auto' }, inspect: false },
   }),
   // Properties of a column: a number with its unit, a number highlighted by its level, a value as words
-  // highlighted in their colours, with `other` for further words. Grafana picks a readable text colour.
+  // highlighted in their colours, with `other` for further words. Grafana's words on a colour are nearly
+  // white in both themes, so that the colours must be dark; words on `transparent` have the theme's colour.
   number(unit, decimals=null):: { unit: unit, [if decimals != null then 'decimals']: decimals },
   width(pixels):: { 'custom.width': pixels },
+  // A column that may be empty, with a grey dash there. Its cells are not highlighted.
+  sparse(color):: {
+    'custom.cellOptions': { type: 'color-text' },
+    thresholds: steps('text', []),
+    mappings: $.dashes(color),
+  },
   levels(marks):: { thresholds: steps('transparent', marks), 'custom.cellOptions': highlighted },
   inWords(words, other='transparent'):: { thresholds: steps(other, []), mappings: words, 'custom.cellOptions': highlighted },
 
@@ -129,13 +156,13 @@ local steps(base, marks) = {
       showValue: 'auto',
       tooltip: { mode: 'single', sort: 'none' },
     },
-  } + defaults({ unit: 'string', noValue: '–', custom: { fillOpacity: 80, lineWidth: 0, spanNulls: false } }),
+  } + defaults({ unit: 'string', custom: { fillOpacity: 100, lineWidth: 0, spanNulls: false } }),
   // The rows of `expr` over time, and a row "no data" at each moment without one: a state must not
   // appear to last while there was no data.
   moments(expr, label):: self.history(
     '(%s) or on () label_replace(vector(0), "%s", "no data", "", "")' % [expr, label]
   ),
-  noData:: ['no data', 'no data', 'transparent'],
+  noData:: ['no data', '–', 'transparent'],
   none:: ['none', '–', 'transparent'],
 
   heatmap(title, description, targets, unit):: panel('heatmap', title, description, targets) {
@@ -155,6 +182,8 @@ local steps(base, marks) = {
   // Transformations.
   // `merge` needs a column that all results have, including empty ones: the time of the query.
   merge:: { id: 'merge', options: {} },
+  // Joins the results of several queries over time by their time.
+  joinByTime:: { id: 'joinByField', options: { byField: 'Time', mode: 'outer' } },
   drop(pattern):: { id: 'filterFieldsByName', options: { exclude: { pattern: pattern } } },
   sortBy(field, desc=false):: { id: 'sortBy', options: { fields: {}, sort: [{ field: field, desc: desc }] } },
   // Columns in order: [field, title]; those of `excluded` are removed.

@@ -27,19 +27,47 @@
   ours(expr):: '%s and on (job) group by (job) (last_over_time(%s[1d]))'
                % [expr, self.select('aitask_exporter_build_info')],
 
+  // 1 for each of our exporters that Prometheus can scrape, 0 for the others.
+  exporters:: self.max(['job', 'instance'], self.ours(self.select('up'))),
+
   // Number of our exporters that Prometheus cannot scrape.
-  exportersDown:: 'sum(%s == bool 0)' % self.max(['job', 'instance'], self.ours(self.select('up'))),
+  exportersDown:: 'sum(%s == bool 0)' % self.exporters,
 
   rate(metric, matchers=[]):: 'rate(%s[$__rate_interval])' % self.select(metric, matchers),
   increase(metric, matchers=[], window='$__range')::
     'increase(%s[%s])' % [self.select(metric, matchers), window],
 
+  // Counts per minute, over the 5 minutes before each point.
+  perMinute(by, labels, metric, matchers=[])::
+    '%s / 5' % self.sum(by, labels, self.increase(metric, matchers, '5m')),
+
+  // Rounded to tenths, so that a legend shows no decimals that mean nothing.
+  tenths(expr):: 'round(%s, 0.1)' % expr,
+
   // The reason and the code of an error in one label, `error`, which is always present: "api 1203".
   errors(expr):: 'label_join(%s, "error", " ", "reason", "code")' % expr,
 
-  // `expr`, or a single 0 if `expr` is empty although there are exporters, with `label` = `text` for the
-  // legend.
-  orZero(expr, label, text)::
-    '(%s) or on () label_replace(0 * count(%s), "%s", "%s", "", "")'
-    % [expr, self.select('aitask_exporter_build_info'), label, text],
+  // The label, or a dash if it is empty, so that a table has the column in any case.
+  dashed(label, expr):: 'label_replace(%s, "%s", "–", "%s", "")' % [expr, label, label],
+
+  // `expr`, or a single 0 if there are exporters and `expr` is empty everywhere between both ends of a graph,
+  // which is where `any`, a value over `$__range`, is not above 0. Otherwise each quiet moment would add
+  // the 0 to the legend. `label` = `text` is its name there.
+  orZero(expr, any, label, text)::
+    '(%s) or on () label_replace(0 * count(%s) unless on () (%s) > 0, "%s", "%s", "", "")'
+    % [expr, self.select('aitask_exporter_build_info'), any, label, text],
+  // Values over the whole range of a graph, for `orZero`.
+  everIncreased(metric, matchers=[])::
+    'sum(increase(%s[$__range] @ end()))' % self.select(metric, matchers),
+  everAbove0(metric, matchers=[])::
+    'max(max_over_time(%s[$__range] @ end()))' % self.select(metric, matchers),
+
+  // What an alert is about, in one label without gaps: "critical mj", "warning 10.0.0.1:10054 max_tasks".
+  // The first of the labels must be there in any case: Grafana shows the name of a label that is not.
+  about(labels, expr)::
+    local replace(expr, by, pattern) = 'label_replace(%s, "about", "%s", "about", "%s")' % [expr, by, pattern];
+    local joined = 'label_join(%s, "about", " ", %s)' % [expr, join(['"%s"' % label for label in labels])];
+    // Of four labels, two that are not neighbours may be missing.
+    local single = std.foldl(function(expr, _) replace(expr, '$1 $2', '(.*?)  +(.*)'), [1, 2], joined);
+    replace(single, '$1', ' *(.*?) *'),
 }

@@ -8,7 +8,9 @@ function(config)
   local colors = config.colors;
   local limits = config.thresholds;
 
-  local own(metric) = q.select(metric, [q.provider, 'task_id="$task_id"']);
+  // Grafana escapes a value for double quotes, but neither all quotes in it nor backslashes. As a regular
+  // expression between backticks it may have any character but a backtick.
+  local own(metric) = q.select(metric, [q.provider, 'task_id=~`${task_id:regex}`']);
   local value(metric) = 'max(%s)' % own(metric);
   // Labels of the task's single series, of only one even while two servers disagree.
   local labels(metric, labels) = 'topk(1, max by (%s) (%s))' % [std.join(', ', labels), own(metric)];
@@ -16,51 +18,43 @@ function(config)
     q.errors(labels('aitask_error', ['reason', 'code'])),
     value('aitask_status'),
   ];
-  local errorWords = panel.words([['none', 'none', colors.ok], panel.noData]);
+  local errorWords(none) = panel.words([['none', 'none', none], panel.noData]) + panel.anyText(colors.bad);
 
   local current =
     panel.stat(
       'State',
-      'The normalised state of the task.',
+      'The normalised state of the task. A dash: there are no series of this task.',
       [panel.rows(labels('aitask_status', ['state']))],
     )
     + panel.text('state')
     + panel.unit('string')
-    + panel.noValue('not listed')
     + panel.thresholds(colors.neutral)
-    + panel.mappings(state.mappings);
+    + panel.mappings(state.mappings)
+    // As words, some of the colours would be too dark for the dark theme.
+    + { options+: { colorMode: 'background_solid' } };
 
   local status =
     panel.stat(
       'Status',
       "The provider's own word for the state of the task.",
-      [panel.rows(labels('aitask_status', ['status']))],
+      [panel.rows(q.dashed('status', labels('aitask_status', ['status'])))],
     )
     + panel.text('status')
     + panel.unit('string')
-    + panel.noValue('none')
     + panel.thresholds(colors.neutral);
 
   local age =
     panel.stat(
-      'Queue age',
-      'Time since the task was enqueued. A final task has none. AITaskQueueAgeHigh fires where it turns red, but excludes the time in which the task waited for the user.',
-      [panel.now(value('aitask_queue_age_seconds'))],
+      'Age or duration',
+      'Time since the task was enqueued, or how long it took once it has ended and its end is known. An age is red from the limit of AITaskQueueAgeHigh on, but the alert excludes the time in which the task waited for the user.',
+      [
+        panel.now(value('aitask_queue_age_seconds')),
+        panel.now(value('aitask_duration_seconds')),
+      ],
     )
     + panel.unit('s', 1)
-    + panel.noValue('ended')
-    + panel.thresholds(colors.neutral, [[limits.queueAgeSeconds, colors.bad]]);
-
-  local stuck =
-    panel.stat(
-      'Stuck',
-      'Whether the task is neither final nor waiting for the user, and has been open or unchanged for longer than stuck_after. The time in which it waited for the user does not count.',
-      [panel.now(value('aitask_stuck'))],
-    )
-    + panel.unit('bool_yes_no')
-    + panel.noValue('ended')
-    + panel.thresholds(colors.neutral)
-    + panel.mappings(panel.words([[0, 'no', colors.ok], [1, 'yes', colors.bad]]));
+    + panel.thresholds(colors.neutral, [[limits.queueAgeSeconds, colors.bad]])
+    + panel.override('byFrameRefID', 'B', { color: { mode: 'fixed', fixedColor: colors.neutral } });
 
   local failure =
     panel.stat(
@@ -70,9 +64,18 @@ function(config)
     )
     + panel.text('error')
     + panel.unit('string')
-    + panel.noValue('none')
-    + panel.thresholds(colors.bad)
-    + panel.mappings(errorWords);
+    + panel.thresholds(colors.neutral)
+    + panel.mappings(errorWords(colors.neutral));
+
+  local stuck =
+    panel.stat(
+      'Stuck',
+      'Whether the task is neither final nor waiting for the user, and has been open or unchanged for longer than stuck_after. The time in which it waited for the user does not count. A final task is neither.',
+      [panel.now(value('aitask_stuck'))],
+    )
+    + panel.unit('bool_yes_no')
+    + panel.thresholds(colors.neutral)
+    + panel.mappings(panel.words([[0, 'no', colors.ok], [1, 'yes', colors.bad]]));
 
   local answered =
     panel.stat(
@@ -81,46 +84,33 @@ function(config)
       [panel.now('time() - ' + value('aitask_last_success_timestamp_seconds'))],
     )
     + panel.unit('s', 0)
-    + panel.noValue('never')
     + panel.thresholds(colors.neutral);
 
-  local states =
+  local history =
     panel.timeline(
-      'State and status',
-      "The normalised state, and the status in the provider's own words.",
-      [panel.moments(labels('aitask_status', ['state', 'status']), 'state')],
+      'State, status and poll results',
+      "The normalised state, the status in the provider's own words, and the result of polls: the reason of each failed one and the code of its answer, \"task\" if the task itself failed, \"none\" without an error.",
+      [
+        panel.moments(labels('aitask_status', ['state', 'status']), 'state'),
+        panel.moments(lastError, 'error'),
+      ],
     )
     + panel.thresholds(colors.neutral)
     + panel.mappings(state.mappings)
     + panel.transformations([
-      panel.sortBy('Time'),
-      panel.columns([['Time', 'Time'], ['state', 'State'], ['status', 'Status']], ['Value']),
-    ]);
-
-  local errors =
-    panel.timeline(
-      'Poll results',
-      'The reason of each failed poll and the code of the answer, "task" if the task itself failed, "none" without an error.',
-      [panel.moments(lastError, 'error')],
-    )
-    + panel.thresholds(colors.bad)
-    + panel.mappings(errorWords)
-    + panel.transformations([
-      panel.sortBy('Time'),
-      panel.columns([['Time', 'Time'], ['error', 'Error']], ['Value', 'reason', 'code']),
-    ]);
-
-  local ages = panel.timeseries(
-    'Queue age over time',
-    'Time since the task was enqueued, until it is final. AITaskQueueAgeHigh fires above the line, but excludes the time in which the task waited for the user.',
-    [panel.series(value('aitask_queue_age_seconds'), 'queue age')],
-  ) + panel.unit('s') + panel.limit(limits.queueAgeSeconds, colors.bad) + panel.annotated;
+      panel.joinByTime,
+      panel.columns(
+        [['Time', 'Time'], ['state', 'State'], ['status', 'Status'], ['error', 'Error']],
+        ['Value #A', 'Value #B', 'reason', 'code'],
+      ),
+    ])
+    + panel.field('Error', { mappings: errorWords(colors.ok) });
 
   local progress = panel.timeseries(
     'Progress',
     'Progress of the task. Empty if the provider does not report it.',
     [panel.series(value('aitask_progress_ratio'), 'progress')],
-  ) + panel.unit('percentunit') + panel.max(1) + panel.noValue('not reported by the provider');
+  ) + panel.unit('percentunit', 0) + panel.max(1) + panel.filled + panel.namesBelow;
 
   local moment(metric) = panel.rows('1000 * ' + q.max(['task_id'], own(metric)));
   local times =
@@ -149,15 +139,16 @@ function(config)
         ['Time', 'task_id'],
       ),
     ])
-    + panel.field('Enqueued', panel.number('dateTimeAsLocal'))
-    + panel.field('Source', panel.inWords(panel.words([
-      ['api', 'the provider', colors.ok],
-      ['first_seen', 'first seen', colors.warn],
-    ])))
-    + panel.field('In this state since', panel.number('dateTimeAsLocal'))
-    + panel.field('Last poll', panel.number('dateTimeAsLocal'))
-    + panel.field('Last answer', panel.number('dateTimeAsLocal'))
-    + panel.field('Duration', panel.number('s', 1));
+    + panel.field('Enqueued', panel.number('dateTimeAsIso'))
+    + panel.field('Source', { mappings: [{ type: 'value', options: {
+      api: { text: 'the provider', index: 0 },
+      source: { text: 'the list', index: 1 },
+      first_seen: { text: 'first seen', index: 2 },
+    } }] })
+    + panel.field('In this state since', panel.number('dateTimeAsIso'))
+    + panel.field('Last poll', panel.number('dateTimeAsIso'))
+    + panel.field('Last answer', panel.number('dateTimeAsIso') + panel.sparse(colors.neutral))
+    + panel.field('Duration', panel.number('s', 1) + panel.sparse(colors.neutral));
 
   local facts =
     panel.table(
@@ -166,10 +157,8 @@ function(config)
       [panel.rows('topk(1, %s or on (task_id) %s)' % [own('aitask_info'), own('aitask_status')])],
     )
     + panel.transformations([
-      panel.drop('^(Time|Value|__name__|state|status)$'),
+      panel.drop('^(Time|Value|__name__|state|status|provider|task_id)$'),
       panel.columns([
-        ['provider', 'Provider'],
-        ['task_id', 'Task'],
         ['job_type', 'Job type'],
         ['job', 'Job'],
         ['instance', 'Instance'],
@@ -182,11 +171,9 @@ function(config)
     'One task: its state over time, its age, and the results of its polls.',
     ['datasource', 'job', 'instance', 'provider', 'task'],
     [
-      [4, [[4, current], [4, status], [4, age], [4, stuck], [4, failure], [4, answered]]],
-      [7, [[24, states]]],
-      [6, [[24, errors]]],
-      [8, [[12, ages], [12, progress]]],
-      [4, [[24, times]]],
-      [4, [[24, facts]]],
+      [3, [[4, current], [4, status], [4, age], [4, failure], [4, stuck], [4, answered]]],
+      [6, [[24, history]]],
+      [3, [[24, times]]],
+      [5, [[12, facts], [12, progress]]],
     ],
   )

@@ -3,6 +3,7 @@
 
 mod ask;
 pub mod board;
+mod layout;
 mod lint;
 mod looks;
 mod names;
@@ -74,7 +75,13 @@ fn a_limit_is_set_in_one_place() {
     let url = annotations["dashboard_url"].as_str().unwrap();
     assert!(url.starts_with("https://grafana.example/d/aitask-fleet?var-provider="), "{url}");
     let limits = |name: &str| made["boards"][name].to_string().matches("7200").count();
-    assert_eq!((limits("fleet.json"), limits("task.json")), (3, 2));
+    assert_eq!((limits("fleet.json"), limits("task.json")), (2, 1));
+    let hours = &made["boards"]["fleet.json"]["panels"];
+    let hours = hours.as_array().unwrap().iter().filter(|panel| {
+        let steps = &panel["fieldConfig"]["defaults"]["thresholds"]["steps"];
+        panel["fieldConfig"]["defaults"]["unit"] == "h" && steps[1]["value"] == 2
+    });
+    assert_eq!(hours.count(), 1, "the limit of the graph is in hours");
     assert!(!made.to_string().contains("3600"));
 }
 

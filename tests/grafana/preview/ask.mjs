@@ -53,12 +53,21 @@ function askRange(ask, query, { from, to, step }) {
 export async function askAnnotations(ask, dashboard, given, time) {
   const fill = fillerOf(dashboard, given, time);
   const annotations = (dashboard.annotations?.list ?? []).filter(({ enable, expr }) => enable && expr);
-  const marked = annotations.map(async ({ expr, iconColor, filter }) => {
-    const { result } = await askRange(ask, fill(expr), time);
-    const spans = result.flatMap(({ values }) => spansOf(values, time.step));
+  const marked = annotations.map(async ({ expr, step, iconColor, filter }) => {
+    const own = { ...time, step: secondsOf(step) ?? time.step };
+    const { result } = await askRange(ask, fill(expr), own);
+    const spans = result.flatMap(({ values }) => spansOf(values, own.step));
     return spans.map((span) => ({ ...span, color: iconColor, isOn: onPanel(filter) }));
   });
   return (await Promise.all(marked)).flat();
+}
+
+const SECONDS = { s: 1, m: 60, h: 3600 };
+
+/** "30s" or "1m" as an annotation has it. */
+function secondsOf(step) {
+  const [, number, unit] = /^(\d+)([smh])$/.exec(step ?? '') ?? [];
+  return unit && Number(number) * SECONDS[unit];
 }
 
 const onPanel = (filter) => ({ id }) => !filter || filter.ids.includes(id) !== Boolean(filter.exclude);
@@ -79,9 +88,18 @@ function spansOf(samples, step) {
 function fillerOf(dashboard, given, { from, to, step, interval }) {
   const rate = Math.max(step + interval, 4 * interval);
   const times = { __range: `${to - from}s`, __rate_interval: `${rate}s`, __interval: `${step}s` };
-  const chosen = listOf(dashboard).map((variable) => [variable.name, matcherOf(variable, given[variable.name])]);
-  const replace = replacer({ ...Object.fromEntries(chosen), ...times }, { from, to });
-  return (expr) => replace(expr);
+  const variables = Object.fromEntries(listOf(dashboard).map((variable) => [variable.name, variable]));
+  const values = Object.entries(variables).map(([name, { allValue }]) => [name, given[name] ?? allValue ?? '']);
+  const replace = replacer({ ...Object.fromEntries(values), ...times }, { from, to });
+  // An expression that names its format gets the value itself.
+  const matcher = (value, { name }) => (variables[name] ? matcherOf(variables[name], given[name]) : value);
+  return (expr) => {
+    const missing = Object.keys(variables).find((name) => expr.includes(name) && !isGiven(variables[name], given[name]));
+    if (missing) {
+      throw new Error(`the dashboard shows one ${missing}: give --var=${missing}=…`);
+    }
+    return replace(expr, {}, matcher);
+  };
 }
 
 /** The values as links have them. */
@@ -91,11 +109,10 @@ export function variablesOf(dashboard, given) {
 
 export const listOf = ({ templating }) => (templating?.list ?? []).filter(({ type }) => type !== 'datasource');
 
+const isGiven = ({ allValue }, values) => values !== undefined || allValue !== undefined;
+
 /** What stands for a variable between the quotes of a PromQL matcher. */
-function matcherOf({ name, multi, allValue }, values) {
-  if (values === undefined && allValue === undefined) {
-    throw new Error(`the dashboard shows one ${name}: give --var=${name}=…`);
-  }
+function matcherOf({ multi, allValue }, values) {
   const quoted = (text) => text.replace(/[\\"]/g, '\\$&');
   if (values === undefined) {
     return quoted(allValue);

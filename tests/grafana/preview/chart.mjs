@@ -2,7 +2,7 @@
 
 import { valueAxis } from './axis.mjs';
 import { html } from './html.mjs';
-import { LEGEND_SHARE, legend, legendHeight } from './legend.mjs';
+import { legend, legendRoom } from './legend.mjs';
 import { plot, plotArea, rect, round } from './plot.mjs';
 
 const BAR_SHARE = 0.6;
@@ -17,8 +17,8 @@ export function drawChart({ panel, seen, time, annotations, size }) {
   if (series.length === 0) {
     return html`<p class="none">${defaults.noValue ?? 'No data'}</p>`;
   }
-  const below = Math.min(legendHeight(series.length), size.height * LEGEND_SHARE);
-  const space = { width: size.width, height: size.height - below };
+  const room = legendRoom(series, panel.options?.legend, size);
+  const space = { width: size.width - room.width, height: size.height - room.height };
   const drawn = stacked(series, defaults.custom?.stacking?.mode === 'normal');
   const axis = valueAxis(Math.max(...drawn.flatMap(({ tops }) => tops)), defaults, space.height);
   const area = plotArea(space, time, axis.ticks.map(({ text }) => text), [axis.min, axis.max]);
@@ -28,7 +28,7 @@ export function drawChart({ panel, seen, time, annotations, size }) {
     annotations.map((span) => drawSpan(span, area)),
     drawLimits(defaults, axis, area),
     drawn.map((one) => draw(one, area, defaults.custom ?? {}, time.step * 1000)),
-  ])}${legend(series, panel.options?.legend, below)}`;
+  ])}${legend(series, panel.options?.legend, room)}`;
 }
 
 /** Each field of numbers, with the time field beside it. */
@@ -56,14 +56,14 @@ function stacked(series, isStacked) {
   });
 }
 
-function drawLine({ color, points }, area, { fillOpacity = 0, lineWidth = 1 }) {
+function drawLine({ color, points }, area, { fillOpacity = 0, lineWidth = 1, showPoints = 'auto' }) {
   return runsOf(points).map((run) => {
     const line = run.map(({ time, top }) => `${area.x(time)} ${area.y(top)}`);
     const back = run.toReversed().map(({ time, base }) => `${area.x(time)} ${area.y(base)}`);
     // A point alone has no line.
     const [x, y] = line[0].split(' ');
     return run.length === 1
-      ? html`<circle cx="${x}" cy="${y}" r="2" fill="${color}"/>`
+      ? showPoints !== 'never' && html`<circle cx="${x}" cy="${y}" r="2" fill="${color}"/>`
       : html`<path fill="${color}" fill-opacity="${fillOpacity / 100}" d="M${[...line, ...back].join('L')}Z"/>
 <path fill="none" stroke="${color}" stroke-width="${lineWidth}" d="M${line.join('L')}"/>`;
   });

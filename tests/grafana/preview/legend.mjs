@@ -1,30 +1,48 @@
-// The table below a graph: the name of each series, its last value and its greatest.
+// The table beside or below a graph: the name of each series and its last value.
 
 import { html } from './html.mjs';
 
 const ROW = 22;
 
 /** Grafana gives a legend at most so much of the panel; the rest is scrolled to. */
-export const LEGEND_SHARE = 0.35;
+const SHARE_BELOW = 0.35;
+const SHARE_BESIDE = 0.45;
 
-export const legendHeight = (count) => (count + 1) * ROW + 4;
+const CHARACTER = 7;
+// Beside the names: the colour, the values and the space between.
+const COLUMNS = 150;
 
-export function legend(series, options, height) {
+/** The room that the legend takes from a panel of `size`: beside the graph or below. */
+export function legendRoom(series, options, size) {
+  if (!options?.showLegend) {
+    return { width: 0, height: 0 };
+  }
+  if (options.placement === 'right') {
+    const longest = Math.max(...series.map(({ name }) => name.length));
+    return { width: Math.min(longest * CHARACTER + COLUMNS, size.width * SHARE_BESIDE), height: 0 };
+  }
+  const rows = options.displayMode === 'list' ? 1 : series.length + 1;
+  return { width: 0, height: Math.min(rows * ROW + 4, size.height * SHARE_BELOW) };
+}
+
+export function legend(series, options, { width, height }) {
   if (!options?.showLegend) {
     return html``;
   }
   const rows = series
-    .map((one) => ({ ...one, last: lastOf(one.values), max: maxOf(one.values) }))
+    .map((one) => ({ ...one, last: lastOf(one.values) }))
     .sort((a, b) => b.values[b.last] - a.values[a.last]);
-  return html`<div class="legend" style="height:${Math.floor(height)}px"><table>
-<tr><th>Name</th><th class="number">Last *</th><th class="number">Max</th></tr>
-${rows.map(({ name, color, last, max, texts }) => html`<tr>
-<td><i style="background:${color}"></i>${name}</td>
-<td class="number">${texts[last]}</td><td class="number">${texts[max]}</td>
+  const size = width ? `width:${Math.floor(width)}px` : `height:${Math.floor(height)}px`;
+  if (options.displayMode === 'list') {
+    const names = rows.map(({ name, color }) => html`<span><i style="background:${color}"></i>${name}</span> `);
+    return html`<div class="legend names" style="${size}">${names}</div>`;
+  }
+  return html`<div class="legend ${width ? 'beside' : ''}" style="${size}"><table>
+<tr><th>Name</th><th class="number">Last *</th></tr>
+${rows.map(({ name, color, last, texts }) => html`<tr>
+<td><i style="background:${color}"></i>${name}</td><td class="number">${texts[last]}</td>
 </tr>`)}
 </table></div>`;
 }
 
 const lastOf = (values) => values.findLastIndex((value) => value !== null);
-
-const maxOf = (values) => values.indexOf(Math.max(...values.filter((value) => value !== null)));

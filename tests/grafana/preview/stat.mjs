@@ -7,10 +7,12 @@ const LARGEST = 100;
 const LINE_HEIGHT = 1.2;
 const CHARACTER = 0.6;
 
-export function drawStat({ seen, size }) {
+export function drawStat({ panel, seen, size }) {
+  const isTile = panel.options?.colorMode === 'background_solid';
   const width = size.width / Math.max(1, seen.stat.length);
   return html`<div class="stat">${seen.stat.map(({ text, color }) => {
     const fitting = Math.min(size.height / LINE_HEIGHT, (width * 0.9) / (text.length * CHARACTER), LARGEST);
-    return html`<span style="color:${color};font-size:${Math.floor(fitting)}px">${text}</span>`;
+    const colors = isTile ? `background:${color};color:#fff;padding:0 12px` : `color:${color}`;
+    return html`<span style="${colors};font-size:${Math.floor(fitting)}px">${text}</span>`;
   })}</div>`;
 }

@@ -51,6 +51,8 @@ th { font-weight: 500; text-align: left; }
 .legend td, .legend th { height: 22px; padding: 0 8px; border-top: 1px solid ${border.weak}; }
 .legend th { border: 0; color: ${text.link}; }
 .legend .number { width: 92px; }
+.legend.beside { position: absolute; top: 0; right: 0; bottom: 0; }
+.legend.names span { margin-right: 12px; white-space: nowrap; }
 .legend i {
   display: inline-block; width: 14px; height: 4px; margin-right: 8px; border-radius: 2px; vertical-align: 3px;
 }

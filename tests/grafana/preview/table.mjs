@@ -1,9 +1,9 @@
 // A table panel: a row a row, each text in its colour.
 
-import { grafana } from '../read/grafana.mjs';
 import { html } from './html.mjs';
 
-const theme = grafana.createTheme();
+// Grafana's words on a colour, in both themes: the colours are dark.
+const WORDS = '#F7F8FA';
 
 export function drawTable({ panel, seen }) {
   const fields = seen.frames[0]?.fields ?? [];
@@ -11,7 +11,9 @@ export function drawTable({ panel, seen }) {
   if (rows.length === 0) {
     return html`<p class="none">No data</p>`;
   }
-  const columns = fields.map((field) => ({ ...field, custom: customOf(panel.fieldConfig, field.name) }));
+  const columns = fields
+    .map((field) => ({ ...field, custom: customOf(panel.fieldConfig, field.name) }))
+    .filter(({ custom }) => !custom['hideFrom.viz']);
   return html`<div class="table"><table>
 ${columns.map(({ custom: { width } }) => html`<col style="width:${width ? `${width}px` : 'auto'}">`)}
 <tr>${columns.map((column) => html`<th class="${alignOf(column)}">${column.name}</th>`)}</tr>
@@ -26,11 +28,10 @@ function drawCell(column, row) {
   return html`<td class="${alignOf(column)}" style="${styleOf(custom, colors[row])}" title="${texts[row]}">${text}</td>`;
 }
 
-/** Grafana picks a text that is readable on the colour of a cell. */
 function styleOf({ cellOptions }, color) {
   const isSolid = /^#[0-9a-f]{6}$/i.test(color ?? '');
   if (cellOptions?.type === 'color-background' && isSolid) {
-    return `background:${color};color:${theme.colors.getContrastText(color)}`;
+    return `background:${color};color:${WORDS}`;
   }
   return cellOptions?.type === 'color-text' && color ? `color:${color}` : '';
 }

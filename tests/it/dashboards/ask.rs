@@ -24,7 +24,6 @@ pub fn variables<'v>(
         ("instance", ".+"),
         ("provider", provider),
         ("task_id", task_id),
-        ("state", ".+"),
         ("datasource", "prometheus"),
     ]
 }

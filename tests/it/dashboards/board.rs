@@ -68,23 +68,29 @@ pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Replaces `$name`, the longest names first.
+/// Replaces `$name` and `${name:regex}`, the longest names first.
 pub fn fill(expr: &str, variables: &[(&str, &str)]) -> String {
     let mut variables = variables.to_vec();
     variables.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
     variables.iter().fold(expr.to_owned(), |expr, (name, value)| {
-        expr.replace(&format!("${{{name}}}"), value).replace(&format!("${name}"), value)
+        let as_regex = expr.replace(&format!("${{{name}:regex}}"), &escaped(value));
+        as_regex.replace(&format!("${{{name}}}"), value).replace(&format!("${name}"), value)
     })
 }
 
+/// Escapes what means something in a regular expression, as Grafana's format `regex` does.
+fn escaped(value: &str) -> String {
+    let escape = |c: char| if r"\^$*+?.()|[]{}/".contains(c) { vec!['\\', c] } else { vec![c] };
+    value.chars().flat_map(escape).collect()
+}
+
 /// Values with which every query can be parsed.
-pub const ANY: [(&str, &str); 8] = [
+pub const ANY: [(&str, &str); 7] = [
     ("__rate_interval", "5m"),
     ("__range", "1h"),
     ("job", ".+"),
     ("instance", ".+"),
     ("provider", ".+"),
-    ("task_id", ".+"),
-    ("state", ".+"),
+    ("task_id", "x"),
     ("datasource", "prometheus"),
 ];

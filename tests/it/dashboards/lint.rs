@@ -9,10 +9,11 @@ use super::board::{ANY, Dashboard, Query, fill, targets, text, title};
 use super::promql::{self, Named};
 
 /// The units in use; the test of the panels checks that Grafana knows them.
-const UNITS: [&str; 10] = [
+const UNITS: [&str; 11] = [
     "bool_yes_no",
     "bytes",
-    "dateTimeAsLocal",
+    "h",
+    "m",
     "none",
     "percent",
     "percentunit",
@@ -70,9 +71,13 @@ fn queries(board: &Dashboard, is_wrong: impl Fn(&Named) -> bool) -> Vec<String> 
     wrong.map(|query| format!("{}: {}", query.place, query.expr)).collect()
 }
 
+/// Reports whether every selector has the variable of the label. An alert need not have the label itself.
 fn in_scope(named: &Named, label: &str) -> bool {
-    let matcher = (label.to_owned(), "=~".to_owned(), format!("${label}"));
-    named.selectors.iter().all(|selector| selector.matchers.contains(&matcher))
+    named.selectors.iter().all(|selector| {
+        let optional = if selector.metric.starts_with("ALERTS") { "|" } else { "" };
+        let matcher = (label.to_owned(), "=~".to_owned(), format!("${label}{optional}"));
+        selector.matchers.contains(&matcher)
+    })
 }
 
 fn rates_by_other_ranges(named: &Named) -> bool {

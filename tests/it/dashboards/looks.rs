@@ -58,7 +58,7 @@ fn linear(color: &str) -> [f64; 3] {
     })
 }
 
-fn contrast(a: &str, b: &str) -> f64 {
+pub fn contrast(a: &str, b: &str) -> f64 {
     let light = |color| times(XYZ, linear(color))[1] + 0.05;
     let ratio = light(a) / light(b);
     ratio.max(1.0 / ratio)
@@ -74,7 +74,7 @@ fn lab(color: &str, eye: Matrix) -> [f64; 3] {
 }
 
 /// Every object below `value`, with what is at `key` in it.
-fn objects<'v>(value: &'v Value, key: &str, found: &mut Vec<(&'v Value, &'v Value)>) {
+pub fn objects<'v>(value: &'v Value, key: &str, found: &mut Vec<(&'v Value, &'v Value)>) {
     if let Some(inner) = value.get(key) {
         found.push((value, inner));
     }
@@ -174,6 +174,7 @@ fn limits_of_panels_are_those_of_the_alerts() {
                     // Something is wrong, in one of them at least.
                     (_, 0.0) if panel["type"] == "stat" => 1.0,
                     ("percent", limit) => 100.0 * limit,
+                    ("h", limit) => limit / 3_600.0,
                     (_, limit) => limit,
                 };
                 let says_when =

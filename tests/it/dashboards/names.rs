@@ -15,15 +15,16 @@ use crate::documents::documents;
 use crate::harness::root;
 
 /// Metrics that Prometheus itself creates for targets and alerts, and their labels.
-const OF_PROMETHEUS: [(&str, &[&str]); 4] = [
+const OF_PROMETHEUS: [(&str, &[&str]); 5] = [
     ("up", &[]),
     ("scrape_duration_seconds", &[]),
     ("scrape_samples_scraped", &[]),
-    ("ALERTS", &["alertname", "alertstate", "severity", "provider"]),
+    ("ALERTS", &["alertname", "alertstate", "severity", "provider", "config", "reason"]),
+    ("ALERTS_FOR_STATE", &["alertname", "severity", "provider", "config", "reason"]),
 ];
 
-/// Labels of every target.
-const OF_TARGETS: [&str; 2] = ["job", "instance"];
+/// Labels of every target, and a label of tasks that `config.libsonnet` names.
+const OF_TARGETS: [&str; 3] = ["job", "instance", "customer"];
 
 /// The labels of a metric, if there is such a metric.
 fn labels(metric: &str, rules: &[Rule]) -> Option<BTreeSet<String>> {

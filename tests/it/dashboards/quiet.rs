@@ -3,7 +3,7 @@
 
 use super::ask::{ask, variables};
 use super::board::{Dashboard, targets, title};
-use super::shown::{find, read, rows, stat};
+use super::shown::{fields, find, read, rows, stat};
 use crate::harness::tools::Prometheus;
 use crate::harness::{Dir, Exporter, Gateway, now, until};
 
@@ -41,14 +41,30 @@ fn a_quiet_fleet_shows_zeros() {
                 let answer = ask(&prometheus, target, &variables, now, (4.0, 1.0));
                 let found = answer["result"].as_array().unwrap();
                 let expected = !NOTHING_TO_SAY.contains(&title(panel));
-                // A series by reason beside the one of all polls.
-                let is_second = target["refId"] != "A" && panel["type"] == "timeseries";
+                // A column of a row, or a series beside another.
+                let is_second = target["refId"] != "A";
                 assert!(!found.is_empty() || !expected || is_second, "{target}");
             }
         }
     }
-    let shown = read(&prometheus, &Dashboard::all());
+    let shown = read(&prometheus, &Dashboard::all(), now);
     assert_eq!(stat(&shown, "exporter", "Storage down"), "0");
+    // Complete, and without an alert or a failed task: a row says so, where Grafana would show an empty table.
+    assert_eq!(stat(&shown, "fleet", "Open"), "1");
+    let first = |name: &str, column: &str| -> String {
+        let rows = rows(find(&shown, "fleet", name));
+        assert_eq!(rows.len(), 1, "{name}: {rows:?}");
+        rows[0][column].to_owned()
+    };
+    assert_eq!(first("Firing alerts", "Alert"), "none");
+    assert_eq!(first("Failed lately", "Task"), "no failed task");
+    assert_eq!(first("The worst open tasks", "Task"), "running-a");
+    // A legend says that there is none only if there was none all the time.
+    let lines: Vec<_> = fields(find(&shown, "fleet", "Failed polls per minute"))
+        .filter(|field| field["type"] == "number")
+        .map(|field| field["name"].as_str().unwrap().trim().to_owned())
+        .collect();
+    assert_eq!(lines, ["no failed poll"]);
 }
 
 /// An exporter without a storage path is healthy, and does not look broken.
@@ -56,8 +72,9 @@ fn a_quiet_fleet_shows_zeros() {
 fn without_a_storage_path_nothing_is_said_of_it() {
     let gateway = Gateway::start();
     let exporter = Exporter::start(&config(&gateway));
-    let shown = read(&scraping(&exporter), &Dashboard::all());
-    assert_eq!(stat(&shown, "exporter", "Storage down"), "no storage path");
+    let prometheus = scraping(&exporter);
+    let shown = read(&prometheus, &Dashboard::all(), now());
+    assert_eq!(stat(&shown, "exporter", "Storage down"), "–");
     let exporters = rows(find(&shown, "exporter", "Exporters"));
     assert_eq!((exporters[0]["Storage"], exporters[0]["Damaged"]), ("–", "–"));
 }

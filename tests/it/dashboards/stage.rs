@@ -31,10 +31,13 @@ const GROWTH_SECONDS: u32 = 1_200;
 /// Number of stuck tasks on the stage; their IDs begin with `stuck`.
 pub const STUCK: usize = 5;
 
+/// An ID that a query of a dashboard must not take for its own syntax.
+pub const ODD: &str = r#"running-"it's".1"#;
+
 const SHARDS: [&str; 2] = [
     "
-global: { poll_interval: 1s, poll_timeout: 2s, stuck_after: 30m, max_tasks: 32 }
-providers: [MJ, PROXY, FLUX, LOCKED, BUSY, DEAD, LOST, LATE, STOPPED]
+global: { poll_interval: 1s, poll_timeout: 2s, stuck_after: 30m, max_tasks: 33 }
+providers: [MJ, PROXY, FLUX, LOCKED, BUSY, DEAD, LOST, LATE, STOPPED, CUT_OFF]
 tasks:
 - { provider: mj, id: stuck-a1, labels: { customer: acme } }
 - { provider: mj, id: stuck-a2 }
@@ -64,6 +67,7 @@ tasks:
 - { provider: busy, id: throttled-a }
 - { provider: dead, id: queued-b }
 - { provider: lost, id: missing-b }
+- { provider: split, id: queued-c }
 - { provider: late, id: queued-1 }
 - { provider: late, id: queued-2 }
 - { provider: stopped, id: queued-3 }
@@ -72,7 +76,7 @@ tasks:
 ",
     "
 global: { poll_interval: 1s, poll_timeout: 2s, stuck_after: 30m }
-providers: [MJ, PROXY]
+providers: [MJ, PROXY, SPLIT]
 http_sd_configs:
 - { name: orders, url: \"http://NOBODY/jobs\", provider: mj, refresh_interval: 1s }
 file_sd_configs:
@@ -83,8 +87,10 @@ tasks:
 - { provider: mj, id: queued-b }
 - { provider: mj, id: ok-b }
 - { provider: proxy, id: stuck-b2 }
+- { provider: split, id: queued-d }
 - { provider: proxy, id: running-b }
 - { provider: proxy, id: fail-b }
+- { provider: proxy, id: 'ODD' }
 ",
 ];
 
@@ -171,6 +177,7 @@ fn providers(gateway: &Gateway, shard: &str) -> String {
         format!("{{ name: {name}, preset: {preset}, base_url: \"{url}\", {more} }}")
     };
     let waiting = "response: { states: { waiting: [waiting] } }";
+    let cut_off = format!("{{ name: split, preset: mjdjourney, base_url: \"http://{NOBODY}\" }}");
     let dead = format!("{{ name: dead, preset: mjdjourney, base_url: \"http://{NOBODY}\" }}");
     [
         ("MJ", at("mj", "mjdjourney", waiting)),
@@ -182,7 +189,11 @@ fn providers(gateway: &Gateway, shard: &str) -> String {
         ("LATE", at("late", "mjdjourney", "rate_limit: { requests: 1, per: 33s, burst: 1 }")),
         ("STOPPED", at("stopped", "mjdjourney", "rate_limit: { requests: 1, per: 1h, burst: 1 }")),
         ("DEAD", dead),
+        // The first exporter cannot reach it, the second can.
+        ("SPLIT", at("split", "mjdjourney", "")),
+        ("CUT_OFF", cut_off),
         ("NOBODY", NOBODY.to_owned()),
+        ("ODD", ODD.replace('\'', "''")),
     ]
     .iter()
     .fold(shard.to_owned(), |shard, (name, provider)| shard.replace(name, provider))

@@ -7,6 +7,9 @@ use std::fmt::Write;
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
 
 use crate::alerts::sped_up;
 use crate::harness::samples::Samples;
@@ -95,7 +98,18 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn set() -> Self {
+    /// Returns the stage, which tests at the same time share.
+    pub fn shared() -> Arc<Self> {
+        static STAGE: Mutex<Weak<Stage>> = Mutex::new(Weak::new());
+        let mut stage = STAGE.lock();
+        stage.upgrade().unwrap_or_else(|| {
+            let set = Arc::new(Self::set());
+            *stage = Arc::downgrade(&set);
+            set
+        })
+    }
+
+    fn set() -> Self {
         let gateway = Gateway::start();
         let exporters = SHARDS.map(|shard| {
             let dir = Dir::with(&providers(&gateway, shard));

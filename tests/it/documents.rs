@@ -27,7 +27,7 @@ pub use markdown::documents;
 use markdown::{blocks_of, read};
 
 /// Flags in the documents that belong to other programs.
-const FLAGS_OF_OTHERS: &str = "lib release locked path test headless no-sandbox hide-scrollbars window-size screenshot build multi exec from";
+const FLAGS_OF_OTHERS: &str = "lib release locked path test headless no-sandbox hide-scrollbars window-size screenshot build multi exec from alertmanager.url";
 
 /// Commands of the documents that no test runs, each with the reason.
 const EXCLUDED: &[(&str, &str)] = &[
@@ -35,6 +35,22 @@ const EXCLUDED: &[(&str, &str)] = &[
     ("cargo install --locked --path .", "builds what is built already"),
     ("docker compose up --build", "needs an engine; `compose` checks its files"),
     ("apt install build-essential", "installs packages as root"),
+    ("apt install build-essential curl", "installs packages as root"),
+    // Of CONTRIBUTING.md.
+    (
+        "chromium --headless --no-sandbox --hide-scrollbars --window-size=1200,900 \
+         --screenshot=docs/img/landing.png http://localhost:10054/",
+        "draws over the picture in the repository",
+    ),
+    (
+        "node tests/grafana/preview.mjs http://localhost:9090 dashboards/fleet.json --from=3600 > fleet.html",
+        "needs a Prometheus with data: `queries` runs it",
+    ),
+    ("cargo install cargo-fuzz --locked", "builds a large program"),
+    (
+        "cargo fuzz run -D -s none mapping fuzz/artifacts/new fuzz/corpus/mapping",
+        "needs cargo-fuzz",
+    ),
 ];
 
 /// Returns the commands that a document asks its reader to type.

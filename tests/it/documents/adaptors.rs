@@ -80,7 +80,7 @@ fn every_adaptor_writes_a_list() {
         session.dir.write(name, library);
     }
     std::fs::create_dir(session.dir.path("lists")).unwrap();
-    session.dir.write("token", "t0ken");
+    session.dir.write("suno-token", "t0ken");
     // The loops that wait do not, and `publish` is found where the adaptor is.
     session.dir.write("sitecustomize.py", "import time\ntime.sleep = lambda seconds: None\n");
     session.set_variable("PYTHONPATH", session.dir.path("").to_str().unwrap().to_owned());

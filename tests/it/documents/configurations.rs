@@ -119,3 +119,19 @@ fn the_smallest_configuration_works() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+/// The password with which the documented Prometheus comes is that of the documented user.
+#[test]
+fn the_password_of_the_web_configuration_fits() {
+    let of_page = |block: &Block| block.kind == "yaml" && block.path == "docs/web-configuration.md";
+    let parsed =
+        blocks().into_iter().filter(of_page).map(|block| serde_yaml::from_str(&block.text));
+    let parsed: Vec<Value> = parsed.map(Result::unwrap).collect();
+    let find = |pointer| parsed.iter().find_map(|block| block.pointer(pointer)).unwrap();
+    let account = find("/scrape_configs/0/basic_auth");
+    let [user, password] = ["username", "password"].map(|key| account[key].as_str().unwrap());
+    let hash = find("/basic_auth_users")[user].as_str().unwrap();
+    let dir = Dir::new();
+    let file = dir.write("users", &format!("{user}:{hash}\n"));
+    said(Command::new("htpasswd").arg("-vb").arg(file).args([user, password]));
+}

@@ -79,7 +79,7 @@ pub fn blocks_of(path: &str, text: &str) -> Vec<Block> {
                 block.text += line;
                 block.text.push('\n');
             }
-            (None, None) if line.starts_with('#') => heading = title(line).to_owned(),
+            (None, None) if line.starts_with('#') => title(line).clone_into(&mut heading),
             (None, None) => {}
         }
     }
@@ -113,7 +113,7 @@ fn spans_of(path: &str, text: &str) -> Vec<Span> {
             continue;
         }
         if line.starts_with('#') {
-            heading = title(line).to_owned();
+            title(line).clone_into(&mut heading);
         } else {
             paragraph += line;
             paragraph.push('\n');

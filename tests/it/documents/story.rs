@@ -74,7 +74,7 @@ impl Story {
                 "commands"
             }
             "text" if text.starts_with("aitask_") => self.compare_series(text),
-            "text" if text.starts_with("aitask.yml:") => self.compare_error(text),
+            "text" if text.starts_with("aitask.yml:") => compare_error(text),
             "yaml" if text.starts_with("providers:\n") => self.write_configuration(text),
             "yaml" if text.starts_with("http_sd_configs:\n") => self.add_source(text),
             "yaml" if text.starts_with("file_sd_configs:\n") => self.add_source(text),
@@ -149,14 +149,6 @@ impl Story {
         "series"
     }
 
-    fn compare_error(&self, excerpt: &str) -> &'static str {
-        let wrong = Session::new();
-        wrong.dir.write("aitask.yml", WITHOUT_UNIT);
-        let check = "aitask_exporter --config.check 2>&1 || [ $? = 2 ]";
-        assert_eq!({ wrong }.run(check, ""), excerpt);
-        "error"
-    }
-
     /// Writes the configuration, with the gateway of the test in place of the reader's.
     fn write_configuration(&mut self, text: &str) -> &'static str {
         let mut text = text.to_owned();
@@ -212,6 +204,14 @@ impl Story {
         }
         "database"
     }
+}
+
+fn compare_error(excerpt: &str) -> &'static str {
+    let mut session = Session::new();
+    session.dir.write("aitask.yml", WITHOUT_UNIT);
+    let check = "aitask_exporter --config.check 2>&1 || [ $? = 2 ]";
+    assert_eq!(session.run(check, ""), excerpt);
+    "error"
 }
 
 fn follow(readme: &str) {

@@ -70,10 +70,12 @@ const AFTERWARDS: [(&str, &str); 6] = [
     ),
     (
         "cat > mine.libsonnet",
-        "promtool check rules mine/aitask.rules.json && grep -r wiki.example.com mine && jq -e .panels mine/*.json >/dev/null || ls mine",
+        "promtool check rules mine/aitask.rules.json\n\
+         grep wiki.example.com mine/aitask.rules.json\n\
+         jq -e .panels mine/fleet.json mine/task.json mine/exporter.json",
     ),
     ("list-open-jobs", "aitask_exporter discover cron | grep 'suno ok-from-a-command'"),
-    ("kubectl", "aitask_exporter discover cron | grep -A1 'suno running-in-kubernetes'"),
+    ("kubectl", "aitask_exporter discover cron | grep 'suno running-in-kubernetes'"),
 ];
 
 const CONFIGURATION: &str = "

@@ -27,7 +27,7 @@ pub use markdown::documents;
 use markdown::{blocks_of, read};
 
 /// Flags in the documents that belong to other programs.
-const FLAGS_OF_OTHERS: &str = "lib release locked path test headless no-sandbox hide-scrollbars window-size screenshot build multi exec from alertmanager.url";
+const FLAGS_OF_OTHERS: &str = "lib release locked path test headless no-sandbox hide-scrollbars window-size screenshot build multi exec from alertmanager.url cacert netrc";
 
 /// Commands of the documents that no test runs, each with the reason.
 const EXCLUDED: &[(&str, &str)] = &[

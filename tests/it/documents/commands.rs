@@ -7,7 +7,8 @@ use super::EXCLUDED;
 use super::markdown::{blocks, spans};
 use super::session::{Session, commands};
 use crate::harness::tools::{Alertmanager, Webhook, said};
-use crate::harness::{Dir, Exporter, Gateway, PROGRAM, Process, root};
+use crate::harness::{Dir, Exporter, Gateway, PROGRAM, Process, root, until};
+use crate::web_config;
 
 /// What a reader puts in the place of what the documents leave open.
 const PLACEHOLDERS: [(&str, &str); 9] = [
@@ -91,6 +92,12 @@ tasks:
 - { id: queued-1, provider: midjourney }
 ";
 
+/// TLS, and a user with the password `carol123`.
+const WEB_CONFIGURATION: &str = "
+tls_server_config: { cert_file: server.pem, key_file: server.key }
+basic_auth_users: { prometheus: $2y$10$qRTBuFoULoYNA7AQ/F3ck.trZBPyjV64.oA4ZsSBCIWvXuvQlQTuu }
+";
+
 /// Resources of which one is open.
 const RESOURCES: &str = r#"{"items": [
     {"status": {"taskId": "running-in-kubernetes", "finished": false}},
@@ -124,7 +131,8 @@ struct Machine {
 }
 
 impl Machine {
-    fn start() -> Self {
+    /// Starts an exporter with these flags; `prepare` writes the files that they name.
+    fn start(flags: &[&str], prepare: impl FnOnce(&Dir)) -> Self {
         let gateway = Gateway::start();
         let mut session = Session::new();
         let address = gateway.address.to_string();
@@ -136,10 +144,13 @@ impl Machine {
         let alertmanager = Alertmanager::telling(webhook.address);
         session.set_variable("ALERTMANAGER", alertmanager.address.to_string());
         let mut command = Command::new(PROGRAM);
-        command.current_dir(session.dir.path("")).arg("--web.listen-address=127.0.0.1:0");
+        prepare(&session.dir);
+        command
+            .current_dir(session.dir.path(""))
+            .arg("--web.listen-address=127.0.0.1:0")
+            .args(flags);
         let exporter = Exporter::listening(Process::start(Dir::new(), &mut command));
         session.lead_to(exporter.address);
-        exporter.await_state("stuck-1", "queued");
         Self { session, exporter, _gateway: gateway, _alertmanager: alertmanager }
     }
 
@@ -147,9 +158,7 @@ impl Machine {
         if EXCLUDED.iter().any(|(excluded, _)| *excluded == command) {
             return;
         }
-        let fill = |text: String, (name, value): &(&str, &str)| text.replace(name, value);
-        let filled = PLACEHOLDERS.iter().fold(command.to_owned(), fill);
-        assert!(!filled.contains('…'), "nothing is known for the … of: {command}");
+        let filled = fill(command);
         if is_for_developers(&filled) {
             return;
         }
@@ -169,6 +178,14 @@ impl Machine {
             }
         }
     }
+}
+
+/// Puts something in the place of what a command leaves open.
+fn fill(command: &str) -> String {
+    let fill = |text: String, (name, value): &(&str, &str)| text.replace(name, value);
+    let filled = PLACEHOLDERS.iter().fold(command.to_owned(), fill);
+    assert!(!filled.contains('…'), "nothing is known for the … of: {command}");
+    filled
 }
 
 /// Checks a command that builds or tests, which would take too long, and reports whether it is one.
@@ -192,7 +209,8 @@ fn is_for_developers(command: &str) -> bool {
 
 #[test]
 fn every_command_runs() {
-    let mut machine = Machine::start();
+    let mut machine = Machine::start(&[], |_| {});
+    machine.exporter.await_state("stuck-1", "queued");
     let mut count = 0;
     // `story` follows the READMEs.
     let is_elsewhere = |path: &str| path.starts_with("README");
@@ -205,15 +223,49 @@ fn every_command_runs() {
         }
     }
     assert!(count > 9, "{count} blocks");
-    let is_command = |text: &str| {
-        let program = text.split(' ').next().unwrap();
-        PROGRAMS.contains(&program) && text.contains(' ') && !NAMES.contains(&text)
-    };
-    let between_backticks: BTreeSet<_> = spans().into_iter().map(|span| span.text).collect();
-    let between_backticks: Vec<_> =
-        between_backticks.iter().filter(|text| is_command(text)).collect();
+    let between_backticks = between_backticks();
     assert!(between_backticks.len() > 25, "{between_backticks:?}");
     for command in between_backticks {
-        machine.run(command);
+        machine.run(&command);
+    }
+}
+
+/// Returns the commands between backticks, each once.
+fn between_backticks() -> BTreeSet<String> {
+    let is_command = |text: &String| {
+        let program = text.split(' ').next().unwrap();
+        PROGRAMS.contains(&program) && text.contains(' ') && !NAMES.contains(&&**text)
+    };
+    spans().into_iter().map(|span| span.text).filter(is_command).collect()
+}
+
+/// The commands that ask the exporter, as docs/runbooks.md says to change them for TLS and users.
+#[test]
+fn every_request_works_with_tls_and_users() {
+    let mut machine = Machine::start(&["--web.config.file=web.yml"], |dir| {
+        let (made, _) = web_config::prepare();
+        for name in ["ca.pem", "server.pem", "server.key"] {
+            dir.write(name, &made.read(name));
+        }
+        dir.write("web.yml", WEB_CONFIGURATION);
+        dir.write(".netrc", "machine localhost login prometheus password carol123\n");
+    });
+    let in_blocks = blocks().into_iter().filter(|block| block.kind == "sh");
+    let in_blocks = in_blocks.flat_map(|block| commands(&block.text));
+    let asks = |command: &String| command.starts_with("curl ");
+    let requests: BTreeSet<_> =
+        between_backticks().into_iter().chain(in_blocks).filter(asks).collect();
+    assert!(requests.len() > 5, "{requests:?}");
+    until("the exporter answers", || {
+        let ready = "curl --cacert ca.pem --netrc https://localhost:10054/metrics | grep -c stuck-1 || true";
+        machine.session.run(ready, "").trim() != "0"
+    });
+    for request in requests {
+        for user in ["-u prometheus:carol123", "--netrc"] {
+            let here = request.replace("localhost:10054", "https://localhost:10054");
+            machine
+                .session
+                .run(&fill(&here.replacen("curl", &format!("curl --cacert ca.pem {user}"), 1)), "");
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::harness::tools::said;
 use crate::web_config;
 
 /// Flags in the documents that belong to other programs.
-const FLAGS_OF_OTHERS: &str = "lib release locked path test headless no-sandbox hide-scrollbars window-size screenshot build multi exec from";
+const FLAGS_OF_OTHERS: &str = "lib release locked path test headless no-sandbox hide-scrollbars window-size screenshot build multi exec from cacert netrc";
 
 fn read(path: &str) -> String {
     fs::read_to_string(root(path)).unwrap_or_else(|error| panic!("{path}: {error}"))

@@ -245,9 +245,9 @@ impl Webhook {
         })
     }
 
-    /// Waits for the first message, of whatever kind.
-    pub fn await_message(&self) -> Value {
-        eventually("a message", || self.told.lock().first().cloned())
+    /// Waits for a message, of any kind of receiver, for which `is` holds.
+    pub fn await_message(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        eventually(what, || self.told.lock().iter().find(|message| is(message)).cloned())
     }
 }
 

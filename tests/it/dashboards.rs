@@ -10,7 +10,7 @@ pub mod promql;
 mod quiet;
 pub mod rules;
 mod shown;
-mod stage;
+pub mod stage;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -83,7 +83,7 @@ fn parse(parser: &str, exposition: &[u8]) -> Samples {
 /// A running Prometheus.
 pub struct Prometheus {
     _process: Process,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl Prometheus {

@@ -81,13 +81,13 @@ impl<'s> WorkerState<'s> {
         let telemetry = Arc::clone(&context.telemetry);
         telemetry.declare(&provider.mapping);
         Self {
+            held: HeldTasks::new(&services.telemetry, &telemetry),
             telemetry,
             schedule: Schedule::new(&provider.limits, provider.batch.is_some(), cadence, hash),
             in_flight: FuturesUnordered::new(),
             probes: ProbeQueue::default(),
             secrets_read: now,
             secrets_error: None,
-            held: HeldTasks { telemetry: Arc::clone(&services.telemetry), count: 0 },
             log: PollLog::new(services.clock, Arc::clone(&services.history)),
             context,
         }
@@ -420,13 +420,19 @@ impl<'s> WorkerState<'s> {
 
 /// Number of tasks reported as held back because a secret cannot be read; 0 once it is dropped.
 struct HeldTasks {
-    telemetry: Arc<Telemetry>,
+    total: Arc<Telemetry>,
+    provider: Arc<ProviderTelemetry>,
     count: usize,
 }
 
 impl HeldTasks {
+    fn new(total: &Arc<Telemetry>, provider: &Arc<ProviderTelemetry>) -> Self {
+        Self { total: Arc::clone(total), provider: Arc::clone(provider), count: 0 }
+    }
+
     fn set(&mut self, tasks: usize) {
-        self.telemetry.tasks_without_credentials(self.count, tasks);
+        self.total.tasks_without_credentials(self.count, tasks);
+        self.provider.set_without_credentials(tasks);
         self.count = tasks;
     }
 }

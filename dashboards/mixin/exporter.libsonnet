@@ -102,13 +102,13 @@ function(config)
     'Lag by provider',
     '99th percentile of the start delay of polls, over the 10 minutes before each point. AITaskPollsLate fires above the line.',
     [panel.series(q.tenths(lag(['provider', 'le'])), '{{provider}}')],
-  ) + panel.unit('s', 1) + panel.limit(limits.lagSeconds, colors.bad) + panel.annotated;
+  ) + panel.unit('s') + panel.limit(limits.lagSeconds, colors.bad) + panel.annotated;
 
   local overdue = panel.timeseries(
     'Oldest due poll',
     'How long the longest-waiting due poll has been waiting to start. AITaskPollsStopped fires above the line, if no poll gets a usable answer.',
     [mostByProvider('aitask_poll_overdue_seconds', 'no due poll')],
-  ) + panel.unit('s', 0) + panel.limit(limits.overdueSeconds, colors.bad) + panel.annotated;
+  ) + panel.unit('s') + panel.limit(limits.overdueSeconds, colors.bad) + panel.annotated;
 
   local inFlight = panel.timeseries(
     'Requests in flight',
@@ -134,7 +134,7 @@ function(config)
       ),
       '{{provider}}',
     )],
-  ) + panel.unit('percentunit', 0);
+  ) + panel.unit('percentunit');
 
   local tooMany = panel.timeseries(
     'Rate-limited polls',
@@ -191,7 +191,7 @@ function(config)
   // One line of each source of tasks, or one that says that there is none: `any` is above 0 if there is a line.
   local source = ['mechanism', 'config'];
   local bySource(expr, any, nothing='no source', legend='') =
-    panel.series(q.orZero(expr, any, 'config', nothing), '{{mechanism}} {{config}}' + legend);
+    panel.series(q.orZero(expr, any, 'mechanism', nothing), '{{mechanism}} {{config}}' + legend);
   local anySource = 'count(last_over_time(%s[$__range] @ end()))' % q.select('aitask_sd_discovered_tasks');
 
   local discovered = panel.timeseries(

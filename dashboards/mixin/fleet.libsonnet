@@ -102,13 +102,12 @@ function(config, alerts)
     [panel.now('sum(%s)' % failed)],
   ) + figure + complete + panel.explainedIn('Failed lately');
 
-  // The same page for one provider; with a path, a part of it.
-  local onlyThis(uid, title, part='') = { links: [{
-    title: title,
-    url: board.url(uid, [
+  local onlyThis = { links: [{
+    title: 'Only this provider',
+    url: board.url(config.uids.fleet, [
       '${job:queryparam}',
       '${instance:queryparam}',
-      'var-provider=${__data.fields.Provider:percentencode}' + part,
+      'var-provider=${__data.fields.Provider:percentencode}',
     ]),
   }] };
   local providers =
@@ -129,7 +128,7 @@ function(config, alerts)
         panel.rows(oldestOf(['provider'])),
         panel.rows('sum by (provider) (%s)' % open),
         panel.rows('sum by (provider) (%s)' % failed),
-        panel.rows('sum by (provider) (%s) / clamp_min(sum by (provider) (%s), 1)' % [failedPolls(), polls()]),
+        panel.rows('sum by (provider) (%s) / (sum by (provider) (%s) > 0)' % [failedPolls(), polls()]),
       ],
     )
     + panel.transformations([
@@ -148,9 +147,8 @@ function(config, alerts)
         ['Time', 'Value #A'],
       ),
     ])
-    + panel.field('Provider', onlyThis(config.uids.fleet, 'Only this provider'))
-    + panel.field('Answers', panel.width(90) + panel.inWords(answerWords) + { 'custom.align': 'left' }
-                             + onlyThis(config.uids.exporter, 'Polls by result'))
+    + panel.field('Provider', onlyThis)
+    + panel.field('Answers', panel.width(90) + panel.inWords(answerWords) + { 'custom.align': 'left' })
     + panel.field('Stuck', panel.width(60) + panel.number('short', 0) + panel.levels([[1, colors.bad]]))
     + panel.field('Oldest', panel.width(90) + panel.number('s', 1) + panel.levels([[limits.queueAgeSeconds, colors.bad]]))
     + panel.field('Open', panel.width(60) + panel.number('short', 0))
@@ -195,7 +193,7 @@ function(config, alerts)
         ['Time', 'rank'],
       ),
     ])
-    + panel.field('Severity', panel.width(68) + panel.inWords(panel.words([
+    + panel.field('Severity', panel.width(72) + panel.inWords(panel.words([
       ['critical', 'critical', colors.bad],
       ['warning', 'warning', colors.warn],
       ['info', 'info', 'transparent'],
@@ -286,7 +284,7 @@ function(config, alerts)
     ])
     + panel.field('Task', panel.width(320) + toTask)
     + panel.field('Age', panel.width(90) + panel.number('s', 1))
-    + panel.field('State', panel.width(90))
+    + panel.field('State', panel.width(85))
     + panel.field('Stuck', panel.width(60) + panel.inWords(panel.words([[0, '–', 'transparent'], [1, 'yes', colors.bad]])))
     + panel.field('In this state for', panel.width(132) + panel.number('s', 1))
     + panel.field('Last error', panel.inWords(

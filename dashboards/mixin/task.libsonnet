@@ -104,13 +104,15 @@ function(config)
         ['Value #A', 'Value #B', 'reason', 'code'],
       ),
     ])
+    // A provider's word may be that of a state.
+    + panel.field('Status', { mappings: panel.dashes('transparent') })
     + panel.field('Error', { mappings: errorWords(colors.ok) });
 
   local progress = panel.timeseries(
     'Progress',
     'Progress of the task. Empty if the provider does not report it.',
     [panel.series(value('aitask_progress_ratio'), 'progress')],
-  ) + panel.unit('percentunit', 0) + panel.max(1) + panel.filled + panel.namesBelow;
+  ) + panel.unit('percentunit') + panel.max(1) + panel.filled + panel.namesBelow;
 
   local moment(metric) = panel.rows('1000 * ' + q.max(['task_id'], own(metric)));
   local times =

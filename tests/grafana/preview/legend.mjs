@@ -9,6 +9,7 @@ const SHARE_BELOW = 0.35;
 const SHARE_BESIDE = 0.45;
 
 const CHARACTER = 7;
+const NAME_PADDING = 40;
 // Beside the names: the colour, the values and the space between.
 const COLUMNS = 150;
 
@@ -21,7 +22,8 @@ export function legendRoom(series, options, size) {
     const longest = Math.max(...series.map(({ name }) => name.length));
     return { width: Math.min(longest * CHARACTER + COLUMNS, size.width * SHARE_BESIDE), height: 0 };
   }
-  const rows = options.displayMode === 'list' ? 1 : series.length + 1;
+  const names = series.reduce((sum, { name }) => sum + name.length * CHARACTER + NAME_PADDING, 0);
+  const rows = options.displayMode === 'list' ? Math.ceil(names / size.width) : series.length + 1;
   return { width: 0, height: Math.min(rows * ROW + 4, size.height * SHARE_BELOW) };
 }
 

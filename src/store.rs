@@ -10,6 +10,7 @@
 
 mod apply;
 pub mod blocks;
+mod details;
 mod expiry;
 pub(crate) mod lists;
 pub mod provider_tasks;

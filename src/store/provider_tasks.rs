@@ -61,6 +61,9 @@ impl ProviderTasks {
         let stuck_after = table.limits.stuck_after;
         let mut outcome = outcome.clone();
         table.vocabulary.limit(&mut outcome);
+        if let Err(failure) = &mut outcome {
+            table.details.share(failure);
+        }
         let transition = table.apply_poll(slot, |tracked| {
             let transition = tracked.apply(&outcome, at, stuck_after);
             before_visible(tracked, &transition);

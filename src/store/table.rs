@@ -8,6 +8,7 @@ use std::time::Duration;
 use hashbrown::HashTable;
 
 use super::blocks::BlockList;
+use super::details::DetailPool;
 use super::expiry::Expiry;
 use super::row_set::RowSet;
 use super::vocabulary::Vocabulary;
@@ -54,6 +55,8 @@ pub struct TaskTable {
     pub expiry: Expiry,
     /// Words of the provider that labels show.
     pub vocabulary: Vocabulary,
+    /// Details of failures, which many tasks share.
+    pub details: DetailPool,
     /// Final tasks are shown if the exporter saw their end at this time or later.
     shown_since: Timestamp,
 }
@@ -112,6 +115,7 @@ impl TaskTable {
             listed_by: HashSet::new(),
             expiry: Expiry::default(),
             vocabulary: Vocabulary::default(),
+            details: DetailPool::default(),
             shown_since: Timestamp::from_micros(i64::MIN),
         }
     }

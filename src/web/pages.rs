@@ -252,9 +252,8 @@ fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
         id: format::escape(id),
         short: format::short(id),
         problem,
-        troubles: found.map_or_else(Vec::new, |(tracked, list)| {
-            troubles(tracked, list.stuck_after, history.first(), now)
-        }),
+        troubles: found
+            .map_or_else(Vec::new, |(tracked, list)| troubles(tracked, list.stuck_after, now)),
         links,
         facts: found.map_or_else(Vec::new, |(tracked, list)| {
             let sources = web.manager.store.source_keys();

@@ -62,6 +62,7 @@ mod soak;
 mod steps;
 mod storage;
 mod systems;
+mod task_lists;
 mod tls;
 mod waiting;
 mod web;

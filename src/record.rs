@@ -209,6 +209,11 @@ impl TaskRecord {
         &self.status
     }
 
+    /// Returns the same word, shared.
+    pub(crate) fn status_text(&self) -> &Arc<str> {
+        &self.status
+    }
+
     /// Returns the job type: `None` before the first usable answer, empty if the API does not report it.
     pub fn job_type(&self) -> Option<&str> {
         self.job_type.as_deref()

@@ -22,11 +22,13 @@ pub struct DetailPool {
 }
 
 impl DetailPool {
-    /// Shortens the detail of a failure, and replaces it by the same text in the pool. A new detail for
-    /// which there is no room becomes the reason in words.
+    /// Shortens the detail of a failure, and replaces it by the same text in the pool. An empty detail,
+    /// and a new one for which there is no room, become the reason in words.
     pub fn share(&mut self, failure: &mut Failure) {
-        if failure.detail.len() > MAX_BYTES {
-            failure.detail = shortened(&failure.detail).into();
+        match failure.detail.len() {
+            0 => failure.detail = failure.reason.in_words().into(),
+            ..=MAX_BYTES => {}
+            _ => failure.detail = shortened(&failure.detail).into(),
         }
         if let Some(known) = self.details.get(&failure.detail) {
             failure.detail = Arc::clone(known);
@@ -85,6 +87,7 @@ mod tests {
         let long = share(&mut pool, &"ü".repeat(MAX_BYTES));
         assert!(long.len() <= MAX_BYTES && long.ends_with("ü…"), "{long}");
         assert_eq!(&*share(&mut pool, &"a".repeat(MAX_BYTES)), "a".repeat(MAX_BYTES));
+        assert_eq!(&*share(&mut pool, ""), Reason::Http.in_words());
     }
 
     #[test]

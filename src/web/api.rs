@@ -1,5 +1,7 @@
 //! `/api/v1/tasks`: every followed task as JSON, including final ones.
 
+mod history;
+
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +21,8 @@ use super::task_page::select_page;
 use super::{WebState, negotiation};
 use crate::clock::Timestamp;
 use crate::record::TrackedTask;
-use crate::store::TaskList;
 use crate::store::sources::SourceKeys;
+use crate::store::{Store, TaskList};
 
 /// Returns the tasks that the query selects.
 pub async fn tasks(
@@ -44,7 +46,8 @@ pub async fn tasks(
         let _permit = permit;
         let (now, tasks) = web.manager.store.tasks(query.filter.provider.as_deref());
         let sources = web.manager.store.source_keys();
-        TaskWriter { sources, now, has_tasks: false, out }.write_answer(&tasks, &query)
+        let store = &web.manager.store;
+        TaskWriter { store, sources, now, has_tasks: false, out }.write_answer(&tasks, &query)
     };
     let mut response = Response::new(stream(gzip, compute_permits, write, |_| {}));
     let headers = response.headers_mut();
@@ -65,6 +68,7 @@ const DEFAULT_LIMIT: usize = 200;
 
 /// A writer of tasks, one per line, so that the output is also readable for people and for `grep`.
 struct TaskWriter<'o, W> {
+    store: &'o Store,
     sources: SourceKeys,
     now: Timestamp,
     has_tasks: bool,
@@ -75,11 +79,13 @@ impl<W: Write> TaskWriter<'_, W> {
     /// Writes the tasks that match the query, or a page of them if it asks for one.
     fn write_answer(mut self, tasks: &[TaskList], query: &TaskQuery) -> io::Result<()> {
         self.out.write_all(b"{\"tasks\":[")?;
+        // Of an ID there are at most as many tasks as providers.
+        let has_history = query.filter.task_id.is_some();
         if query.has_pages() {
             let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
             let page = select_page(tasks, query, self.now, limit);
             for row in page.rows {
-                self.write_task(row.tracked, row.stuck_after)?;
+                self.write_task(row.tracked, row.stuck_after, has_history)?;
             }
             let cursor = |cursor: Option<Cursor>| cursor.map(|cursor| cursor.encode());
             let (previous, next) = (cursor(page.previous), cursor(page.next));
@@ -91,17 +97,27 @@ impl<W: Write> TaskWriter<'_, W> {
         for list in tasks {
             for tracked in list.tasks() {
                 if query.filter.matches(tracked, list.stuck_after, self.now) {
-                    self.write_task(tracked, list.stuck_after)?;
+                    self.write_task(tracked, list.stuck_after, has_history)?;
                 }
             }
         }
         self.out.write_all(b"\n]}\n")
     }
 
-    fn write_task(&mut self, tracked: &TrackedTask, stuck_after: Duration) -> io::Result<()> {
+    fn write_task(
+        &mut self,
+        tracked: &TrackedTask,
+        stuck_after: Duration,
+        has_history: bool,
+    ) -> io::Result<()> {
         self.out.write_all(if self.has_tasks { b",\n" } else { b"\n" })?;
         self.has_tasks = true;
-        let described = describe(tracked, &self.sources, stuck_after, self.now);
+        let mut described = describe(tracked, &self.sources, stuck_after, self.now);
+        if has_history && let Some(fields) = described.as_object_mut() {
+            let history = self.store.history(&tracked.task.common.provider, &tracked.task.id);
+            let started = self.store.started();
+            fields.insert("history".to_owned(), history::describe(history.as_ref(), started));
+        }
         Ok(serde_json::to_writer(&mut *self.out, &described)?)
     }
 }
@@ -113,7 +129,6 @@ fn describe(
     stuck_after: Duration,
     now: Timestamp,
 ) -> Value {
-    let seconds = |moment: Timestamp| micros(moment.micros());
     let common = &tracked.task.common;
     let labels: Map<_, _> = common
         .labels
@@ -144,6 +159,11 @@ fn describe(
         "last_poll_timestamp_seconds": tracked.last_poll().map(seconds),
         "last_success_timestamp_seconds": tracked.last_success().map(seconds),
     })
+}
+
+/// Returns a time in seconds since the Unix epoch.
+fn seconds(moment: Timestamp) -> f64 {
+    micros(moment.micros())
 }
 
 /// Converts microseconds to seconds. A double represents current times to within a quarter of a

@@ -32,6 +32,7 @@ mod documents;
 mod exposition;
 mod faults;
 mod harness;
+mod histories;
 mod hostile;
 mod http2;
 mod identity;

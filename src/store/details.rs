@@ -27,7 +27,7 @@ impl DetailPool {
     pub fn share(&mut self, failure: &mut Failure) {
         match failure.detail.len() {
             0 => failure.detail = failure.reason.in_words().into(),
-            ..=MAX_BYTES => {}
+            1..=MAX_BYTES => {}
             _ => failure.detail = shortened(&failure.detail).into(),
         }
         if let Some(known) = self.details.get(&failure.detail) {

@@ -49,8 +49,8 @@ impl Stage {
     }
 }
 
-fn observed(state: State) -> PollOutcome {
-    Ok(Observation::new(state, state.as_str()))
+fn observed(state: State) -> Observation {
+    Observation::new(state, state.as_str())
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,19 +59,19 @@ async fn the_first_tasks_have_a_history_as_long_as_they_are_known() {
     stage.configure(&[("p", "a"), ("p", "b"), ("q", "c"), ("q", "d")]);
     assert!(!stage.has_history("p", "a"), "no poll yet");
     // Nothing more will happen to it.
-    stage.poll("p", "b", &observed(State::Succeeded));
+    stage.poll("p", "b", &Ok(observed(State::Succeeded)));
     for (provider, id) in [("p", "a"), ("q", "c"), ("q", "d")] {
-        stage.poll(provider, id, &observed(State::Running));
+        stage.poll(provider, id, &Ok(observed(State::Running)));
     }
     let has =
         || [("p", "a"), ("p", "b"), ("q", "c"), ("q", "d")].map(|(p, id)| stage.has_history(p, id));
     assert_eq!(has(), [true, false, true, false]);
     // An ended task keeps its own.
-    stage.poll("p", "a", &observed(State::Failed));
+    stage.poll("p", "a", &Ok(observed(State::Failed)));
     assert_eq!(has(), [true, false, true, false]);
     // One that leaves makes room, and comes back without.
     stage.configure(&[("p", "b"), ("q", "c"), ("q", "d")]);
-    stage.poll("q", "d", &observed(State::Running));
+    stage.poll("q", "d", &Ok(observed(State::Running)));
     assert_eq!(has(), [false, false, true, true]);
     stage.configure(&[("p", "a"), ("q", "c"), ("q", "d")]);
     assert_eq!(has(), [false, false, true, true]);
@@ -94,7 +94,7 @@ async fn a_history_begins_with_what_was_known_and_shares_the_details_of_failures
     let failed = Err(Failure { detail: "x".repeat(2_000).into(), ..failure(Reason::Http) });
     stage.poll("p", "a", &failed);
     advance(Duration::from_secs(5)).await;
-    stage.poll("p", "a", &observed(State::Running));
+    stage.poll("p", "a", &Ok(observed(State::Running)));
     let history = stage.store.history("p", "a").unwrap();
     let states: Vec<_> = history.states().iter().map(|span| (span.since, span.state)).collect();
     assert_eq!(states, [(at(0), State::Unpolled), (at(10), State::Running)]);

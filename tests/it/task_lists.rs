@@ -34,9 +34,9 @@ fn the_pages_of_a_fleet_together_are_all_tasks() {
     let mut shown = Vec::new();
     let mut target = "/tasks?sort=-task_id".to_owned();
     for (summary, has_next) in [
-        (" Tasks 1 to 200 of 450, sorted by -task_id. ", true),
-        (" Tasks 201 to 400 of 450, sorted by -task_id. ", true),
-        (" Tasks 401 to 450 of 450, sorted by -task_id. ", false),
+        (" Tasks 1 to 200 of 450, sorted by task_id, descending. ", true),
+        (" Tasks 201 to 400 of 450, sorted by task_id, descending. ", true),
+        (" Tasks 401 to 450 of 450, sorted by task_id, descending. ", false),
     ] {
         let reply = page(&exporter, &target);
         assert!(text(reply.text()).contains(summary), "{summary}");

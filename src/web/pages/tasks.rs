@@ -208,7 +208,10 @@ fn summary(page: &TaskPage<'_>, order: TaskOrder) -> String {
     let (total, is_worst_first) = (format::count(page.total), order == TaskOrder::WORST_FIRST);
     let by = match is_worst_first {
         true => "the worst first".to_owned(),
-        false => format!("sorted by {order}"),
+        false => {
+            let direction = if order.is_descending { "descending" } else { "ascending" };
+            format!("sorted by {}, {direction}", order.column.as_str())
+        }
     };
     match (page.before, shown) {
         (0, 1) if page.total == 1 => "1 task.".to_owned(),

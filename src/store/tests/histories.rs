@@ -35,6 +35,13 @@ impl Stage {
         self.store.apply_config(&config, tasks.iter().map(task).collect(), &|_| {});
     }
 
+    fn list(&self, ids: &[&str]) {
+        let task = |id: &&str| Task { id: (*id).into(), ..task("") };
+        let tasks = ids.iter().map(task).collect();
+        let list = StoreList { tasks, times: Vec::new(), is_whole: true };
+        self.store.apply_list("http/a", list, &|_| {});
+    }
+
     fn poll(&self, provider: &str, id: &str, outcome: &PollOutcome) {
         let providers = self.store.providers();
         let tasks = providers.iter().find(|known| *known.name == *provider).unwrap();
@@ -84,6 +91,21 @@ async fn the_first_tasks_have_a_history_as_long_as_they_are_known() {
         stage.poll("p", id, &Err(failure(Reason::Api)));
     }
     assert_eq!(["x", "y", "z"].map(|id| stage.has_history("p", id)), [true, true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_does_not_inherit_the_history_of_another() {
+    let stage = Stage::with_room_for(1);
+    stage.configure(&[]);
+    stage.list(&["first"]);
+    stage.poll("p", "first", &Err(failure(Reason::NotFound)));
+    assert!(stage.has_history("p", "first"));
+    // The provider never knew it, so it leaves with its list, and another gets its row.
+    stage.list(&[]);
+    stage.list(&["second"]);
+    assert!(!stage.has_history("p", "second"));
+    stage.poll("p", "second", &Ok(observed(State::Running)));
+    assert!(stage.has_history("p", "second"));
 }
 
 #[tokio::test(start_paused = true)]

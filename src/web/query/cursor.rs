@@ -42,9 +42,9 @@ impl Cursor {
     /// one up, who learns nothing from it that the list does not show.
     pub fn decode(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (written, checksum) = bytes.split_last_chunk()?;
-        let is_whole = crc32fast::hash(written) == u32::from_le_bytes(*checksum);
-        let cursor: Self = postcard::from_bytes(is_whole.then_some(written)?).ok()?;
+        let (written, _checksum) = bytes.split_last_chunk::<4>()?;
+        let cursor: Self = postcard::from_bytes(written).ok()?;
+        // There is one way to write it, which includes the checksum.
         (cursor.encode() == text).then_some(cursor)
     }
 }

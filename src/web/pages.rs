@@ -4,6 +4,7 @@
 mod details;
 pub mod discovery;
 mod format;
+mod history;
 pub mod tasks;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::observation;
 use crate::store::ProviderSummary;
 use details::{Fact, facts, troubles};
 use format::FormattedTime;
+use history::HistoryTables;
 
 /// The head of each page.
 #[derive(Clone, Copy, Debug)]
@@ -191,6 +193,7 @@ struct TaskPage<'a> {
     troubles: Vec<String>,
     links: Vec<(&'static str, String)>,
     facts: Vec<Fact>,
+    history: Option<HistoryTables>,
     failures: Vec<FailedPoll>,
 }
 
@@ -218,7 +221,7 @@ pub async fn task(
 fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
     let (now, tasks) = web.manager.store.tasks(Some(provider));
     let found = tasks.iter().find_map(|list| Some((list.find(id)?, list)));
-    let history = web.history.of(provider, id);
+    let failures = web.history.of(provider, id);
     let config = web.manager.config();
     let is_configured = config.providers.iter().any(|known| *known.name == *provider);
     let (of_provider, of_task) = (("provider", provider), ("task_id", id));
@@ -252,16 +255,20 @@ fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
         id: format::escape(id),
         short: format::short(id),
         problem,
-        troubles: found.map_or_else(Vec::new, |(tracked, list)| {
-            troubles(tracked, list.stuck_after, history.first(), now)
-        }),
+        troubles: found
+            .map_or_else(Vec::new, |(tracked, list)| troubles(tracked, list.stuck_after, now)),
         links,
         facts: found.map_or_else(Vec::new, |(tracked, list)| {
             let sources = web.manager.store.source_keys();
             let sources = sources.listing(&tracked.listing);
-            facts(tracked, &sources, list.stuck_after, history.first(), now)
+            facts(tracked, &sources, list.stuck_after, failures.first(), now)
         }),
-        failures: history.iter().map(|entry| FailedPoll::new(entry, now)).collect(),
+        history: found.map(|(tracked, _)| {
+            let store = &web.manager.store;
+            let history = store.history(provider, id);
+            HistoryTables::new(tracked, history.as_ref(), store.started(), now)
+        }),
+        failures: failures.iter().map(|entry| FailedPoll::new(entry, now)).collect(),
     };
     (status, page.render())
 }

@@ -1,0 +1,36 @@
+//! The number of a provider's tasks that are not polled because a secret cannot be read.
+
+use std::sync::Arc;
+
+use crate::telemetry::Telemetry;
+
+/// Number of tasks reported as held back because a secret cannot be read; 0 once it is dropped.
+#[derive(Debug)]
+pub struct HeldTasks {
+    telemetry: Arc<Telemetry>,
+    count: usize,
+}
+
+impl HeldTasks {
+    /// Reports no tasks.
+    pub fn new(telemetry: Arc<Telemetry>) -> Self {
+        Self { telemetry, count: 0 }
+    }
+
+    /// Returns the number of tasks.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Sets the number of tasks.
+    pub fn set(&mut self, tasks: usize) {
+        self.telemetry.tasks_without_credentials(self.count, tasks);
+        self.count = tasks;
+    }
+}
+
+impl Drop for HeldTasks {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}

@@ -26,7 +26,7 @@ use crate::history::FailureEntry;
 use crate::observation;
 use crate::reload::status::ProviderStatus;
 use crate::store::{ProviderSummary, TaskList};
-use conditions::{Conditions, Facts, describe_polls};
+use conditions::{Conditions, Facts, describe_trouble};
 use details::{Fact, facts, troubles};
 use format::FormattedTime;
 
@@ -178,18 +178,13 @@ struct FailingTask {
 struct ProviderRow {
     name: String,
     link: String,
-    polls: PollState,
+    /// State of its polls, if that needs attention.
+    trouble: Option<String>,
     /// Time of the last usable answer.
     answer: Option<FormattedTime>,
     counts: Vec<LinkedCount>,
     stuck: LinkedCount,
     oldest: String,
-}
-
-/// The state of a provider's polls in a few words.
-struct PollState {
-    text: String,
-    is_bad: bool,
 }
 
 /// A number of tasks, with a link to them if there are any.
@@ -257,8 +252,6 @@ fn provider_row(
     status: Option<&ProviderStatus>,
 ) -> ProviderRow {
     let now = web.manager.now();
-    let polls = status.map(|status| describe_polls(status, now));
-    let (text, is_bad) = polls.unwrap_or_default();
     let answer = status.and_then(|status| status.polls.last_answer);
     let answer = answer.or_else(|| last_recorded_answer(web, &summary.name));
     let of_provider = ("provider", &*summary.name);
@@ -271,7 +264,7 @@ fn provider_row(
     ProviderRow {
         name: format::short(&summary.name),
         link: format::tasks_link(&[of_provider]),
-        polls: PollState { text, is_bad },
+        trouble: status.and_then(|status| describe_trouble(status, now)),
         answer: answer.map(|at| FormattedTime::new(at, now)),
         counts: states.map(|(state, tasks)| count(tasks, ("state", state.as_str()))).collect(),
         stuck: count(summary.stuck, ("stuck", "true")),

@@ -1,5 +1,8 @@
 //! `/tasks` and the page of each task, as a person on call finds them.
 
+mod browser;
+mod conditions;
+
 use std::collections::BTreeSet;
 
 use serde_json::json;

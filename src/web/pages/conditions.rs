@@ -11,6 +11,7 @@ use crate::poll::status::{CurrentPause, FailingPolls};
 use crate::reload::status::{ConfigStatus, ProviderStatus};
 use crate::schedule::admission::PauseReason;
 use crate::storage::status::StorageFailure;
+use crate::telemetry::provider::Lateness;
 
 /// Maximum number of conditions on a page. An outage can concern hundreds of providers, and the
 /// content of the page must not be far below.
@@ -226,8 +227,13 @@ impl<'a> PollsOfProvider<'a> {
         Condition { runbook, ..self.condition("unanswered", sentence, failing.since, effect) }
     }
 
+    /// Returns the delay of late polls, if anything is still polled.
+    fn lateness(&self) -> Option<Lateness> {
+        self.status.lateness.filter(|_| self.status.open > 0)
+    }
+
     fn late(&self) -> Option<Condition> {
-        let late = self.status.lateness.filter(|_| self.status.open > 0)?;
+        let late = self.lateness()?;
         let delay = format::rough(late.delay);
         let sentence =
             format!("Polls of the provider “{}” are late, the first by {delay}.", self.name);
@@ -257,29 +263,23 @@ impl<'a> PollsOfProvider<'a> {
     }
 }
 
-/// Returns the state of a provider's polls in a few words, and whether it needs attention.
-pub fn describe_polls(status: &ProviderStatus, now: Timestamp) -> (String, bool) {
+/// Returns the state of a provider's polls in a few words, if it needs attention.
+pub fn describe_trouble(status: &ProviderStatus, now: Timestamp) -> Option<String> {
     let polls = PollsOfProvider { number: 0, status, name: String::new(), now };
     let clock = |at| format::clock(at, now);
     if let Some(pause) = polls.pause() {
         let (cause, until) = (cause(pause), clock(pause.until));
-        let text = match pause.reason {
+        return Some(match pause.reason {
             PauseReason::Refused => format!("paused{cause} until {until}"),
             PauseReason::RetryAfter => format!("paused{cause} until {until} (Retry-After)"),
             PauseReason::Unreadable => format!("paused, no credentials, until {until}"),
-        };
-        return (text, true);
+        });
     }
     if let Some(failing) = polls.failing() {
         let detail = in_a_few_words(&failing.failure.detail);
-        return (format!("no usable answer since {}: {detail}", clock(failing.since)), true);
+        return Some(format!("no usable answer since {}: {detail}", clock(failing.since)));
     }
-    match status.lateness {
-        _ if status.open == 0 => ("nothing to poll".to_owned(), false),
-        Some(late) => (format!("late by {}", format::rough(late.delay)), true),
-        None if status.polls.last_answer.is_none() => ("none has ended yet".to_owned(), false),
-        None => ("answered".to_owned(), false),
-    }
+    polls.lateness().map(|late| format!("late by {}", format::rough(late.delay)))
 }
 
 /// Returns the cause of a pause as a part of a sentence.
@@ -294,9 +294,11 @@ fn cause(pause: &CurrentPause) -> String {
 /// Shortens the details of a failure.
 fn in_a_few_words(detail: &str) -> String {
     let detail = ended(detail);
-    match detail.strip_prefix("HTTP status ") {
-        Some(rest) => format!("HTTP {rest}"),
-        None => detail,
+    let Some(rest) = detail.strip_prefix("HTTP status ") else { return detail };
+    match rest.split_once(", code ") {
+        // Many gateways repeat the status in the body.
+        Some((status, code)) if status == code => format!("HTTP {status}"),
+        _ => format!("HTTP {rest}"),
     }
 }
 

@@ -8,7 +8,6 @@ use crate::discovery::status::CurrentError;
 use crate::observation::Failure;
 use crate::poll::status::PollHistory;
 use crate::reload::status::{ReloadFailure, TasksOverLimit};
-use crate::telemetry::provider::Lateness;
 
 const NOW: Timestamp = Timestamp::from_micros(1_750_402_472_000_000);
 
@@ -80,11 +79,13 @@ fn nothing_is_wrong_where_nothing_is() {
     assert!(is_green(provider(0, failing(9, None))), "nothing is polled any more");
     assert!(is_green(provider(0, paused(PauseReason::Refused, "HTTP status 401"))));
     assert!(is_green(ProviderStatus { lateness: late(60), ..provider(0, answered(2)) }));
-    let text = |polls| describe_polls(&provider(3, polls), NOW);
-    assert_eq!(text(answered(2)), ("answered".to_owned(), false));
-    assert_eq!(text(PollHistory::default()), ("none has ended yet".to_owned(), false));
-    let idle = describe_polls(&provider(0, failing(9, None)), NOW);
-    assert_eq!(idle, ("nothing to poll".to_owned(), false));
+    for status in [
+        provider(3, answered(2)),
+        provider(3, failing(1, Some(ago(40)))),
+        provider(0, failing(9, None)),
+    ] {
+        assert_eq!(describe_trouble(&status, NOW), None);
+    }
 }
 
 #[test]
@@ -155,13 +156,22 @@ fn a_pause_says_why_and_until_when() {
         );
         assert!(missing.effect.contains(&format!("; {left_out} left out. ")), "{missing:?}");
     }
-    let text = |reason| describe_polls(&provider(1, paused(reason, "HTTP status 401")), NOW).0;
+    let text =
+        |reason| describe_trouble(&provider(1, paused(reason, "HTTP status 401")), NOW).unwrap();
     assert_eq!(text(PauseReason::Refused), "paused after HTTP 401 until 06:56:32 UTC");
     assert_eq!(
         text(PauseReason::RetryAfter),
         "paused after HTTP 401 until 06:56:32 UTC (Retry-After)"
     );
     assert_eq!(text(PauseReason::Unreadable), "paused, no credentials, until 06:56:32 UTC");
+    for (detail, words) in [
+        ("HTTP status 401, code 401", " after HTTP 401"),
+        ("HTTP status 200, code 1102", " after HTTP 200, code 1102"),
+        ("code 1102", " after code 1102"),
+        ("", ""),
+    ] {
+        assert_eq!(cause(&paused(PauseReason::Refused, detail).pause.unwrap()), words);
+    }
     let mut overdue = paused(PauseReason::Refused, "");
     overdue.pause.as_mut().unwrap().until = ago(1);
     let overdue = only(provider(1, overdue));
@@ -177,19 +187,19 @@ fn missing_answers_and_late_polls_are_conditions() {
             "No poll of the provider “mj” gets a usable answer: HTTP status 502 (http)."
         );
         assert_eq!((since(&unanswered), unanswered.runbook), ("30s ago", "AITaskProviderDown"));
-        let (text, is_bad) = describe_polls(&provider(1, polls), NOW);
-        assert_eq!((&*text, is_bad), ("no usable answer since 06:54:02 UTC: HTTP 502", true));
+        let text = describe_trouble(&provider(1, polls), NOW).unwrap();
+        assert_eq!(text, "no usable answer since 06:54:02 UTC: HTTP 502");
     }
     let never = only(provider(1, failing(1, None)));
     assert!(never.effect.ends_with("no usable answer since the start of the exporter."));
     for (seconds, runbook) in [(85, "AITaskPollsLate"), (300, "AITaskPollsStopped")] {
         let status = ProviderStatus { lateness: late(seconds), ..provider(1, answered(1)) };
-        let (text, is_bad) = describe_polls(&status, NOW);
+        let text = describe_trouble(&status, NOW).unwrap();
         let late = only(status);
         let delay = format::rough(Duration::from_secs(seconds));
         let sentence = format!("Polls of the provider “mj” are late, the first by {delay}.");
         assert_eq!((late.sentence, late.runbook), (sentence, runbook));
-        assert_eq!((text, is_bad), (format!("late by {delay}"), true));
+        assert_eq!(text, format!("late by {delay}"));
     }
 }
 

@@ -121,6 +121,12 @@ impl Clock {
         }
     }
 
+    /// Returns the time of the clock's start, by the wall clock.
+    pub fn started(&self) -> Timestamp {
+        let (Self::System(_, at_start) | Self::Paused(_, at_start)) = self;
+        *at_start
+    }
+
     /// Returns the current time, unaffected by clock adjustments since start. Use it to measure
     /// elapsed time.
     pub fn monotonic(&self) -> Timestamp {

@@ -1,4 +1,6 @@
-//! The latest failed polls, for the pages.
+//! What happened lately, for the pages: the latest failed polls of all tasks, and the history of one task.
+
+pub mod task_history;
 
 use std::collections::VecDeque;
 

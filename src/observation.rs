@@ -221,6 +221,24 @@ impl Reason {
             Self::Mapping => "mapping",
         }
     }
+
+    /// Returns the reason in words for people, where a poll left no details.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Timeout => "no complete answer in time",
+            Self::Tls => "the TLS handshake or a certificate failed",
+            Self::Connect => "no connection, or it broke before the answer was complete",
+            Self::Auth => "the provider rejects the credentials",
+            Self::RateLimited => "the provider limits the rate of requests",
+            Self::NotFound => "the provider does not know the task",
+            Self::Http => "an HTTP status that the mapping does not accept",
+            Self::TooLarge => "the answer is too large",
+            Self::Empty => "the answer has no body",
+            Self::Decode => "the answer cannot be read",
+            Self::Api => "the answer reports an error",
+            Self::Mapping => "the answer lacks what the mapping needs",
+        }
+    }
 }
 
 impl fmt::Display for Reason {
@@ -238,12 +256,12 @@ pub struct Failure {
     /// The `code` label: the code as the API gave it, else empty.
     pub code: Arc<str>,
     /// Details for people, without secrets and with at most a few words of the response.
-    pub detail: String,
+    pub detail: Arc<str>,
 }
 
 impl Failure {
     /// Creates a failure without a code of the API.
-    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+    pub fn new(reason: Reason, detail: impl Into<Arc<str>>) -> Self {
         Self { reason, code: "".into(), detail: detail.into() }
     }
 }

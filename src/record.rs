@@ -21,6 +21,9 @@ use crate::task::Task;
 const EARLIEST: Timestamp = Timestamp::from_micros(0);
 const LATEST: Timestamp = Timestamp::from_micros(253_402_300_799_999_999);
 
+/// The failure of a task in words: of the reason, APIs give at most a code.
+const TASK_FAILED: &str = "the provider reports that the task failed";
+
 /// The reasons why a task counts as stuck: at least one of `age` and `unchanged_for`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StuckReason {
@@ -91,6 +94,9 @@ pub struct Newness {
 struct Anomalies {
     /// Reason and code of the last poll, if it failed.
     failure: Option<(Reason, Arc<str>)>,
+    /// Details of that failure for people. Not persisted: the next poll brings its own.
+    #[serde(skip)]
+    failure_detail: Option<Arc<str>>,
     /// Time of the last usable answer before that failure.
     last_success: Option<Timestamp>,
     /// The provider's code for why the task itself failed.
@@ -203,6 +209,11 @@ impl TaskRecord {
         &self.status
     }
 
+    /// Returns the same word, shared.
+    pub(crate) fn status_text(&self) -> &Arc<str> {
+        &self.status
+    }
+
     /// Returns the job type: `None` before the first usable answer, empty if the API does not report it.
     pub fn job_type(&self) -> Option<&str> {
         self.job_type.as_deref()
@@ -284,6 +295,15 @@ impl TaskRecord {
         }
         let code = || self.anomalies.as_ref()?.failure_code.as_deref();
         (self.state == State::Failed).then(|| ("task", code().unwrap_or_default()))
+    }
+
+    /// Returns the failure of the last poll in words, if it failed, or that of the failed task.
+    pub fn error_detail(&self) -> Option<&str> {
+        let Some((reason, _)) = self.failure() else {
+            return (self.state == State::Failed).then_some(TASK_FAILED);
+        };
+        let detail = self.anomalies.as_ref().and_then(|known| known.failure_detail.as_deref());
+        Some(detail.filter(|detail| !detail.is_empty()).unwrap_or(reason.in_words()))
     }
 
     fn failure(&self) -> Option<&(Reason, Arc<str>)> {

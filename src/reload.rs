@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use parking_lot::RwLock;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Timestamp;
@@ -91,9 +91,7 @@ pub struct ConfigManager {
     pub store: Arc<Store>,
     /// The status of each source of tasks.
     pub sources: SourceStatuses,
-    /// Notified when the sources of a new configuration are in force.
-    sources_changed: Notify,
-    config: RwLock<Arc<Config>>,
+    config: watch::Sender<Arc<Config>>,
     /// Held during a swap, so that one follows the other.
     swapping: Mutex<()>,
     /// `None` once the process is ending.
@@ -140,8 +138,7 @@ impl ConfigManager {
             checking: SingleFlight::default(),
             store,
             sources: SourceStatuses::default(),
-            sources_changed: Notify::new(),
-            config: RwLock::new(Arc::clone(&config)),
+            config: watch::Sender::new(Arc::clone(&config)),
             swapping: Mutex::default(),
             workers: RwLock::new(Some(HashMap::new())),
             ready: AtomicBool::new(false),
@@ -255,7 +252,7 @@ impl ConfigManager {
 
     /// Returns the configuration in force.
     pub fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.config.read())
+        Arc::clone(&self.config.borrow())
     }
 
     /// Reports whether each provider has been tried once, or its first poll is due later, and each
@@ -380,9 +377,8 @@ impl ConfigManager {
                 "max_tasks drops tasks, which are not polled"
             );
         }
-        *self.config.write() = config;
+        self.config.send_replace(config);
         self.status.write().record_load(over_limit, now);
-        self.sources_changed.notify_one();
         Ok(())
     }
 }

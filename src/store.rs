@@ -10,7 +10,9 @@
 
 mod apply;
 pub mod blocks;
+mod details;
 mod expiry;
+mod histories;
 pub(crate) mod lists;
 pub mod provider_tasks;
 mod row_set;
@@ -26,11 +28,14 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::PerTaskSeries;
+use crate::history::task_history::TaskHistory;
 use crate::observation::{PollOutcome, State};
 use crate::record::TrackedTask;
 use crate::task::{Task, TaskId};
 pub use apply::{RecoveredTask, RecoveredTasks, SaveChange, StoreConfig, StoreList, StoredListing};
 use blocks::{Block, BlockList};
+use histories::HistoryBudget;
+pub use histories::MAX_HISTORIES;
 use provider_tasks::{ProviderSnapshot, ProviderTasks};
 use sources::{SourceKeys, SourceRegistry};
 
@@ -177,6 +182,7 @@ pub struct Store {
     max_tasks: AtomicUsize,
     /// Tasks of an earlier process, until the first configuration is applied.
     recovered: Mutex<RecoveredTasks>,
+    histories: HistoryBudget,
 }
 
 impl Store {
@@ -188,7 +194,18 @@ impl Store {
             sources: RwLock::default(),
             max_tasks: AtomicUsize::new(0),
             recovered: Mutex::default(),
+            histories: HistoryBudget::new(MAX_HISTORIES),
         }
+    }
+
+    /// Returns the time since which histories are kept.
+    pub fn started(&self) -> Timestamp {
+        self.clock.started()
+    }
+
+    /// Returns the history of the task of `provider` with this ID, if it has one.
+    pub fn history(&self, provider: &str, id: &str) -> Option<TaskHistory> {
+        self.providers().iter().find(|known| *known.name == *provider)?.history(id)
     }
 
     /// Reports whether the configuration has a provider called `name`.

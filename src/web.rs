@@ -14,6 +14,7 @@ mod pages;
 pub mod probe;
 pub mod query;
 pub mod stream;
+mod task_page;
 mod timeouts;
 
 use std::sync::Arc;

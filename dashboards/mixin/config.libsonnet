@@ -8,9 +8,34 @@
     runbooks: 'docs/runbooks.md',
     grafana: '',
 
+    // How long a condition must last before its alert fires, and how long the alert lasts beyond it. Alerts
+    // on an event of the last hour need neither.
+    waits: {
+      AITaskStuck: { 'for': '5m', keep_firing_for: '10m' },
+      AITaskManyStuck: { 'for': '5m', keep_firing_for: '10m' },
+      AITaskQueueAgeHigh: { 'for': '5m', keep_firing_for: '10m' },
+      AITaskFailureRatioHigh: { 'for': '10m', keep_firing_for: '15m' },
+      AITaskProviderDown: { 'for': '5m', keep_firing_for: '10m' },
+      AITaskPollsFailing: { 'for': '10m' },
+      AITaskCredentialsRejected: { 'for': '5m', keep_firing_for: '15m' },
+      AITaskRateLimited: { 'for': '15m' },
+      AITaskPollsLate: { 'for': '10m' },
+      AITaskPollsStopped: { 'for': '5m', keep_firing_for: '5m' },
+      AITaskExporterDown: { 'for': '5m' },
+      AITaskConfigReloadFailed: { 'for': '5m' },
+      AITaskTasksDropped: { 'for': '5m' },
+      AITaskExporterStorageDown: { 'for': '10m' },
+      AITaskDiscoveryFailing: { 'for': '5m' },
+      AITaskTasksRejected: { 'for': '5m' },
+    },
+
     // Above these limits, the alerts fire and the panels turn red.
     thresholds: {
       queueAgeSeconds: 3600,
+      // Of the tasks that wait for the provider.
+      manyStuckPercent: 10,
+      // With fewer tasks, they may be lost jobs that are still listed.
+      manyStuckMin: 10,
       failedPercent: 25,
       // With fewer tasks, the percentage means nothing.
       failedMinFinished: 5,
@@ -29,6 +54,10 @@
 
     uids: { fleet: 'aitask-fleet', task: 'aitask-task', exporter: 'aitask-exporter' },
     tag: 'aitask',
+
+    // A label of your tasks that says whose they are, as a column of the table of the worst tasks. Without
+    // such a label there is no column.
+    ownerLabel: 'customer',
 
     // In the order of a task's life; `open` states wait for the provider or the user. The colours are
     // distinguishable for colour-blind people, and from the backgrounds of the dark and the light theme.

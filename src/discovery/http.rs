@@ -161,7 +161,7 @@ impl HttpSource {
             (status == 200 && check_type(headers).is_ok()).then_some(limit)
         };
         let fetched = self.client.fetch(&request, timeout, &body_limit).await;
-        let fetched = fetched.map_err(|failure| self.transport_error(failure))?;
+        let fetched = fetched.map_err(|failure| self.transport_error(&failure))?;
         let status = fetched.response.status;
         if status == 304 && etag.is_some() {
             return Ok(PageResponse::Unchanged);
@@ -186,13 +186,13 @@ impl HttpSource {
         headers
     }
 
-    fn transport_error(&self, failure: Failure) -> RefreshError {
+    fn transport_error(&self, failure: &Failure) -> RefreshError {
         // The time that was left for this page says nothing to a reader.
         let message = match failure.reason {
             Reason::Timeout => self
                 .client
                 .describe_timeout(format!("no complete list within {:?}", self.source.timeout)),
-            _ => failure.detail,
+            _ => failure.detail.to_string(),
         };
         RefreshError::new(failure.reason, message)
     }

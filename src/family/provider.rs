@@ -24,6 +24,7 @@ pub const PROVIDER_FAMILIES: &[Family] = &[
     POLLS_IN_FLIGHT,
     POLL_QUEUE_LENGTH,
     POLL_OVERDUE,
+    WITHOUT_CREDENTIALS,
     PROBES,
     POLL_RETRIES,
     THROTTLED,
@@ -175,6 +176,14 @@ pub const POLL_OVERDUE: Family = gauge(
     "aitask_poll_overdue_seconds",
     &["provider"],
     "How long the longest-waiting due poll has been waiting to start; 0 if none is due.",
+);
+
+/// `aitask_tasks_without_credentials`
+pub const WITHOUT_CREDENTIALS: Family = gauge(
+    "aitask_tasks_without_credentials",
+    &["provider"],
+    "Tasks of the provider that are not polled now, because its credentials cannot be read. Their sum \
+     is aitask_exporter_dropped_tasks{reason=\"credentials\"}.",
 );
 
 /// `aitask_probes_total`

@@ -81,7 +81,7 @@ impl Mapping {
         extract: Option<&Result<Extract<'_>, String>>,
     ) -> Result<Option<State>, Failure> {
         let fail = |reason, detail: String| {
-            Err(Failure { reason, code: code.cloned().unwrap_or_default(), detail })
+            Err(Failure { reason, code: code.cloned().unwrap_or_default(), detail: detail.into() })
         };
         let ResponseView { response, .. } = view;
         let status = response.status;
@@ -395,7 +395,8 @@ fn classify_batch(
         }
         Some(_) => return Ok(None),
     };
-    Err(Failure { reason, code, detail: format!("{detail}, in the answer to a batch") })
+    let detail = format!("{detail}, in the answer to a batch").into();
+    Err(Failure { reason, code, detail })
 }
 
 /// Returns the failure of a body whose beginning says nothing about the task.

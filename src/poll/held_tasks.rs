@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use crate::telemetry::Telemetry;
+use crate::telemetry::provider::ProviderTelemetry;
 
 /// Number of tasks reported as held back because a secret cannot be read; 0 once it is dropped.
 #[derive(Debug)]
 pub struct HeldTasks {
-    telemetry: Arc<Telemetry>,
+    total: Arc<Telemetry>,
+    provider: Arc<ProviderTelemetry>,
     count: usize,
 }
 
 impl HeldTasks {
     /// Reports no tasks.
-    pub fn new(telemetry: Arc<Telemetry>) -> Self {
-        Self { telemetry, count: 0 }
+    pub fn new(total: &Arc<Telemetry>, provider: &Arc<ProviderTelemetry>) -> Self {
+        Self { total: Arc::clone(total), provider: Arc::clone(provider), count: 0 }
     }
 
     /// Returns the number of tasks.
@@ -24,7 +26,8 @@ impl HeldTasks {
 
     /// Sets the number of tasks.
     pub fn set(&mut self, tasks: usize) {
-        self.telemetry.tasks_without_credentials(self.count, tasks);
+        self.total.tasks_without_credentials(self.count, tasks);
+        self.provider.set_without_credentials(tasks);
         self.count = tasks;
     }
 }

@@ -1,6 +1,8 @@
 //! The status of a provider's polls, for the pages: the last usable answer, the failures since then,
 //! and the pause.
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -47,9 +49,9 @@ pub struct CurrentPause {
 #[derive(Debug, Default)]
 pub struct PauseCauses {
     /// Those of refused credentials.
-    pub refused: String,
+    pub refused: Arc<str>,
     /// Those of a failure with which the provider asked for a pause.
-    pub retry_after: String,
+    pub retry_after: Arc<str>,
 }
 
 impl PauseCauses {
@@ -57,10 +59,10 @@ impl PauseCauses {
     pub fn note(&mut self, failure: Option<&Failure>, has_retry_after: bool) {
         let Some(failure) = failure else { return };
         if failure.reason == Reason::Auth {
-            self.refused.clone_from(&failure.detail);
+            self.refused = Arc::clone(&failure.detail);
         }
         if has_retry_after {
-            self.retry_after.clone_from(&failure.detail);
+            self.retry_after = Arc::clone(&failure.detail);
         }
     }
 }

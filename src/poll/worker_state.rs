@@ -84,13 +84,13 @@ impl<'s> WorkerState<'s> {
         let telemetry = Arc::clone(&context.telemetry);
         telemetry.declare(&provider.mapping);
         Self {
+            held: HeldTasks::new(&services.telemetry, &telemetry),
             telemetry,
             schedule: Schedule::new(&provider.limits, provider.batch.is_some(), cadence, hash),
             in_flight: FuturesUnordered::new(),
             probes: ProbeQueue::default(),
             secrets_read: now,
             secrets_error: None,
-            held: HeldTasks::new(Arc::clone(&services.telemetry)),
             causes: PauseCauses::default(),
             log: PollLog::new(services.clock, Arc::clone(&services.history)),
             context,

@@ -25,7 +25,7 @@ fn seen(state: State) -> Observation {
 }
 
 pub(crate) fn failure(reason: Reason) -> Failure {
-    Failure { reason, code: "7".into(), detail: String::new() }
+    Failure { reason, code: "7".into(), detail: "".into() }
 }
 
 #[test]
@@ -46,6 +46,23 @@ fn an_end_is_counted_once_and_only_if_it_was_watched() {
     let mut unseen = tracked();
     unseen.fail(&failure(Reason::Timeout), at(1), STUCK_AFTER);
     assert_eq!(unseen.observe(&seen(State::Cancelled), at(2)).finished, None);
+}
+
+#[test]
+fn the_last_failure_has_words_until_a_poll_is_answered() {
+    let mut tracked = tracked();
+    assert_eq!(tracked.error_detail(), None);
+    tracked.fail(&Failure::new(Reason::Http, "HTTP status 502"), at(1), STUCK_AFTER);
+    assert_eq!(tracked.error_detail(), Some("HTTP status 502"));
+    let stored = postcard::to_allocvec(&tracked.record).unwrap();
+    let restored: TaskRecord = postcard::from_bytes(&stored).unwrap();
+    assert_eq!(restored.error_detail(), Some(Reason::Http.in_words()), "until the next poll");
+    tracked.fail(&Failure::new(Reason::Timeout, ""), at(2), STUCK_AFTER);
+    assert_eq!(tracked.error_detail(), Some(Reason::Timeout.in_words()));
+    tracked.observe(&seen(State::Running), at(3));
+    assert_eq!(tracked.error_detail(), None);
+    tracked.observe(&seen(State::Failed), at(4));
+    assert_eq!(tracked.error_detail(), Some(TASK_FAILED));
 }
 
 #[test]

@@ -159,6 +159,7 @@ impl TaskRecord {
         let anomalies = self.anomalies.get_or_insert_default();
         anomalies.last_success = last_success;
         anomalies.failure = Some((failure.reason, Arc::clone(&failure.code)));
+        anomalies.failure_detail = Some(Arc::clone(&failure.detail));
         self.last_poll = Some(at.wall);
         match failure.reason {
             Reason::NotFound if !self.is_final => self.apply_not_found(at, stuck_after),

@@ -8,6 +8,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::ConfigManager;
+use crate::config::Config;
 use crate::config::discovery::SourceConfig;
 use crate::discovery::list::{ListedTask, Refresh, RefreshError, SourceList};
 use crate::discovery::source::Source;
@@ -35,34 +36,47 @@ struct LoopContext {
 
 impl ConfigManager {
     /// Refreshes all sources as their settings say: at once after a start and after a reload, then
-    /// after each interval, and when files change. Never returns.
+    /// after each interval, and when files change. Does not return while the manager lives.
     pub async fn refresh_sources(self: Arc<Self>) {
-        let mut loops: HashMap<Arc<str>, RefreshLoop> = HashMap::new();
+        let mut loops = HashMap::new();
+        // What was in force when this began is no change.
+        let mut configs = self.config.subscribe();
         loop {
-            let (config, statuses) = (self.config(), self.sources.all());
-            let mut before = std::mem::take(&mut loops);
-            for config in &config.discovery {
-                let Some(status) = statuses.iter().find(|status| status.is_of(config)) else {
-                    continue;
-                };
-                let source = before.remove(&config.key()).map(|before| before.source);
-                let (stop, stopped) = watch::channel(());
-                let context = LoopContext {
-                    manager: Arc::clone(&self),
-                    config: Arc::clone(config),
-                    status: Arc::clone(status),
-                    stopped,
-                };
-                let source = source.unwrap_or_default();
-                let held = Arc::clone(&source);
-                let run = move || run_loop(context.clone(), Arc::clone(&held));
-                self.context.runtime.spawn(restart_on_panic("refreshes of a source", run));
-                loops.insert(config.key(), RefreshLoop { source, _stop: stop });
+            let config = Arc::clone(&configs.borrow_and_update());
+            loops = self.start_loops(&config, loops);
+            drop(config);
+            if configs.changed().await.is_err() {
+                return;
             }
-            // Loops of sources that have left end here.
-            drop(before);
-            self.sources_changed.notified().await;
         }
+    }
+
+    /// Starts a loop for each source of a configuration, in place of those `before`, which end.
+    fn start_loops(
+        self: &Arc<Self>,
+        config: &Config,
+        mut before: HashMap<Arc<str>, RefreshLoop>,
+    ) -> HashMap<Arc<str>, RefreshLoop> {
+        let (mut loops, statuses) = (HashMap::new(), self.sources.all());
+        for config in &config.discovery {
+            let Some(status) = statuses.iter().find(|status| status.is_of(config)) else {
+                continue;
+            };
+            let source = before.remove(&config.key()).map(|before| before.source);
+            let (stop, stopped) = watch::channel(());
+            let context = LoopContext {
+                manager: Arc::clone(self),
+                config: Arc::clone(config),
+                status: Arc::clone(status),
+                stopped,
+            };
+            let source = source.unwrap_or_default();
+            let held = Arc::clone(&source);
+            let run = move || run_loop(context.clone(), Arc::clone(&held));
+            self.context.runtime.spawn(restart_on_panic("refreshes of a source", run));
+            loops.insert(config.key(), RefreshLoop { source, _stop: stop });
+        }
+        loops
     }
 
     /// Reports whether every source has been tried.

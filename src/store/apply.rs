@@ -138,7 +138,8 @@ impl Store {
             Some(known) => Arc::clone(known),
             None => {
                 let name = Arc::clone(&provider.name);
-                Arc::new(ProviderTasks::new(name, self.clock, provider.limits.clone()))
+                let (limits, budget) = (provider.limits.clone(), self.histories.clone());
+                Arc::new(ProviderTasks::new(name, self.clock, limits, budget))
             }
         };
         let all: Vec<_> = config.providers.iter().map(of).collect();

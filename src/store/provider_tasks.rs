@@ -6,12 +6,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::blocks::{Block, BlockList};
+use super::histories::HistoryBudget;
 use super::lists::{self, ListContext, ListDiff, ListedTasks};
 use super::sources::SourceRegistry;
 use super::table::TaskTable;
 use super::{Slot, TaskChanges, TaskList};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Limits, Provider};
+use crate::history::task_history::{StateSpan, TaskHistory};
 use crate::listing::SourceId;
 use crate::observation::{PollOutcome, State};
 use crate::record::{PollTime, TaskRecord, TrackedTask, Transition};
@@ -43,8 +45,8 @@ pub struct ProviderSnapshot {
 
 impl ProviderTasks {
     /// Creates a provider without tasks.
-    pub fn new(name: Arc<str>, clock: Clock, limits: Limits) -> Self {
-        Self { name, clock, table: Mutex::new(TaskTable::new(limits)) }
+    pub fn new(name: Arc<str>, clock: Clock, limits: Limits, histories: HistoryBudget) -> Self {
+        Self { name, clock, table: Mutex::new(TaskTable::new(limits, histories)) }
     }
 
     /// Applies the outcome of a poll to the record of `slot` and passes both to `before_visible`,
@@ -61,11 +63,23 @@ impl ProviderTasks {
         let stuck_after = table.limits.stuck_after;
         let mut outcome = outcome.clone();
         table.vocabulary.limit(&mut outcome);
+        if let Err(failure) = &mut outcome {
+            table.details.share(failure);
+        }
+        let before = {
+            let tracked = table.get(slot)?;
+            let (since, status) = (tracked.state_since(), Arc::clone(tracked.status_text()));
+            StateSpan { since, state: tracked.state(), status }
+        };
+        let mut status = Arc::default();
         let transition = table.apply_poll(slot, |tracked| {
             let transition = tracked.apply(&outcome, at, stuck_after);
             before_visible(tracked, &transition);
+            status = Arc::clone(tracked.status_text());
             transition
         })?;
+        let after = StateSpan { since: at.wall, state: transition.to, status };
+        table.histories.add_poll(slot.row, &outcome, before, after);
         table.expire_unknown(slot.row, at.monotonic);
         Some(transition)
     }
@@ -128,6 +142,12 @@ impl ProviderTasks {
         let table = self.table.lock();
         let row = table.find(id)?;
         table.get(table.slot(row)?).cloned()
+    }
+
+    /// Returns the history of the task with this ID, if it has one.
+    pub fn history(&self, id: &str) -> Option<TaskHistory> {
+        let table = self.table.lock();
+        table.histories.get(table.find(id)?).cloned()
     }
 
     /// Returns all tasks, whether or not their series are shown.
@@ -230,8 +250,10 @@ impl ProviderTasks {
 
     /// Removes all tasks, because the provider was removed. Polls in flight then find no task.
     pub fn clear(&self) {
-        let empty =
-            |table: &mut TaskTable| std::mem::replace(table, TaskTable::new(table.limits.clone()));
+        let empty = |table: &mut TaskTable| {
+            let (limits, budget) = (table.limits.clone(), table.histories.budget());
+            std::mem::replace(table, TaskTable::new(limits, budget))
+        };
         // Dropping many tasks takes long, so it happens after the lock is released.
         let removed = empty(&mut self.table.lock());
         drop(removed);

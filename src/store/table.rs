@@ -8,7 +8,9 @@ use std::time::Duration;
 use hashbrown::HashTable;
 
 use super::blocks::BlockList;
+use super::details::DetailPool;
 use super::expiry::Expiry;
+use super::histories::{HistoryBudget, TaskHistories};
 use super::row_set::RowSet;
 use super::vocabulary::Vocabulary;
 use super::{PollTarget, Slot, to_index};
@@ -54,6 +56,10 @@ pub struct TaskTable {
     pub expiry: Expiry,
     /// Words of the provider that labels show.
     pub vocabulary: Vocabulary,
+    /// Details of failures, which many tasks share.
+    pub details: DetailPool,
+    /// Histories of some of the tasks.
+    pub histories: TaskHistories,
     /// Final tasks are shown if the exporter saw their end at this time or later.
     shown_since: Timestamp,
 }
@@ -95,7 +101,7 @@ pub enum Partition {
 
 impl TaskTable {
     /// Creates an empty table.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, histories: HistoryBudget) -> Self {
         Self {
             limits,
             rows: Vec::new(),
@@ -112,6 +118,8 @@ impl TaskTable {
             listed_by: HashSet::new(),
             expiry: Expiry::default(),
             vocabulary: Vocabulary::default(),
+            details: DetailPool::default(),
+            histories: TaskHistories::new(histories),
             shown_since: Timestamp::from_micros(i64::MIN),
         }
     }
@@ -269,6 +277,9 @@ impl TaskTable {
         if is_dormant(before) != is_dormant(partition) {
             self.count_state(counted(before), counted(partition));
         }
+        if is_dormant(partition) {
+            self.histories.remove(row);
+        }
         self.insert(row, partition, tracked);
     }
 
@@ -331,6 +342,7 @@ impl TaskTable {
             entry.remove();
         }
         let tracked = self.take(row)?;
+        self.histories.remove(row);
         if partition != Partition::Dormant {
             self.count_state(Some(tracked.state()), None);
         }

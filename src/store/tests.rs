@@ -1,3 +1,4 @@
+mod histories;
 mod lists;
 
 use std::collections::{HashMap, HashSet};
@@ -28,6 +29,7 @@ fn provider_with(recovered: &mut HashMap<Arc<str>, TaskRecord>) -> (Arc<Provider
         "p".into(),
         Clock::Paused(Instant::now(), at(0)),
         Limits::default(),
+        HistoryBudget::new(1),
     ));
     let registry = SourceRegistry::default();
     tasks.configure(&loaded.config.providers[0], at(0), &registry);

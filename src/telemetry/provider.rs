@@ -59,6 +59,7 @@ pub struct ProviderTelemetry {
     in_flight: IntGauge,
     /// Metrics of due polls.
     pub due: DuePollMetrics,
+    without_credentials: IntGauge,
     retries: IntCounter,
     lag: Histogram,
     duration: Histogram,
@@ -86,6 +87,7 @@ impl ProviderTelemetry {
             polls: counter(&family::POLLS),
             in_flight: gauge(&family::POLLS_IN_FLIGHT),
             due: DuePollMetrics::new(provider),
+            without_credentials: gauge(&family::WITHOUT_CREDENTIALS),
             retries: counter(&family::POLL_RETRIES),
             lag: histogram(&family::POLL_LAG),
             duration: histogram(&family::POLL_DURATION),
@@ -151,6 +153,11 @@ impl ProviderTelemetry {
         self.up.set(i64::from(up));
     }
 
+    /// Sets the number of tasks that are not polled because the credentials cannot be read.
+    pub(crate) fn set_without_credentials(&self, tasks: usize) {
+        self.without_credentials.set(i64::try_from(tasks).unwrap_or(i64::MAX));
+    }
+
     /// Counts an observation whose status is not in the mapping.
     pub(crate) fn count_unknown_status(&self) {
         self.unknown_statuses.inc();
@@ -186,9 +193,10 @@ impl ProviderTelemetry {
 
     /// Returns one family for each handle, as of `now`.
     pub(super) fn collect(&self, provider: &str, now: Instant) -> Vec<MetricFamily> {
-        let single: [&dyn Collector; 8] = [
+        let single: [&dyn Collector; 9] = [
             &self.polls,
             &self.in_flight,
+            &self.without_credentials,
             &self.retries,
             &self.lag,
             &self.duration,

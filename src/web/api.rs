@@ -1,5 +1,7 @@
 //! `/api/v1/tasks`: every followed task as JSON, including final ones.
 
+mod history;
+
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +14,15 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::middleware::RequestPermit;
-use super::query::TaskFilter;
+use super::query::TaskQuery;
+use super::query::cursor::Cursor;
 use super::stream::stream;
+use super::task_page::select_page;
 use super::{WebState, negotiation};
 use crate::clock::Timestamp;
 use crate::record::TrackedTask;
-use crate::store::TaskList;
 use crate::store::sources::SourceKeys;
+use crate::store::{Store, TaskList};
 
 /// Returns the tasks that the query selects.
 pub async fn tasks(
@@ -27,11 +31,11 @@ pub async fn tasks(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let filter = match TaskFilter::parse(&query.unwrap_or_default()) {
-        Ok(filter) => filter,
+    let query = match TaskQuery::parse(&query.unwrap_or_default()) {
+        Ok(query) => query,
         Err(message) => return bad_request(&message),
     };
-    if let Some(name) = &filter.provider
+    if let Some(name) = &query.filter.provider
         && let Err(message) = web.manager.config().find_provider(name)
     {
         return bad_request(&message);
@@ -40,9 +44,10 @@ pub async fn tasks(
     let compute_permits = web.compute_permits.clone();
     let write = move |out: &mut _| {
         let _permit = permit;
-        let (now, tasks) = web.manager.store.tasks(filter.provider.as_deref());
+        let (now, tasks) = web.manager.store.tasks(query.filter.provider.as_deref());
         let sources = web.manager.store.source_keys();
-        write_tasks(&tasks, &sources, &filter, now, out)
+        let store = &web.manager.store;
+        TaskWriter { store, sources, now, has_tasks: false, out }.write_answer(&tasks, &query)
     };
     let mut response = Response::new(stream(gzip, compute_permits, write, |_| {}));
     let headers = response.headers_mut();
@@ -58,27 +63,63 @@ fn bad_request(message: &str) -> Response {
     (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response()
 }
 
-/// Writes one task per line, so that the output is also readable for people and for `grep`.
-fn write_tasks(
-    tasks: &[TaskList],
-    sources: &SourceKeys,
-    filter: &TaskFilter,
+/// Default number of tasks on a page, as on the page for people.
+const DEFAULT_LIMIT: usize = 200;
+
+/// A writer of tasks, one per line, so that the output is also readable for people and for `grep`.
+struct TaskWriter<'o, W> {
+    store: &'o Store,
+    sources: SourceKeys,
     now: Timestamp,
-    out: &mut impl Write,
-) -> io::Result<()> {
-    out.write_all(b"{\"tasks\":[")?;
-    let mut separator = "\n";
-    for list in tasks {
-        for tracked in list.tasks() {
-            if filter.matches(tracked, list.stuck_after, now) {
-                out.write_all(separator.as_bytes())?;
-                separator = ",\n";
-                let described = describe(tracked, sources, list.stuck_after, now);
-                serde_json::to_writer(&mut *out, &described)?;
+    has_tasks: bool,
+    out: &'o mut W,
+}
+
+impl<W: Write> TaskWriter<'_, W> {
+    /// Writes the tasks that match the query, or a page of them if it asks for one.
+    fn write_answer(mut self, tasks: &[TaskList], query: &TaskQuery) -> io::Result<()> {
+        self.out.write_all(b"{\"tasks\":[")?;
+        // Of an ID there are at most as many tasks as providers.
+        let has_history = query.filter.task_id.is_some();
+        if query.has_pages() {
+            let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+            let page = select_page(tasks, query, self.now, limit);
+            for row in page.rows {
+                self.write_task(row.tracked, row.stuck_after, has_history)?;
+            }
+            let cursor = |cursor: Option<Cursor>| cursor.map(|cursor| cursor.encode());
+            let (previous, next) = (cursor(page.previous), cursor(page.next));
+            self.out.write_all(b"\n],")?;
+            let end =
+                json!({"total": page.total, "previous_cursor": previous, "next_cursor": next});
+            return writeln!(self.out, "{}", end.to_string().trim_start_matches('{'));
+        }
+        for list in tasks {
+            for tracked in list.tasks() {
+                if query.filter.matches(tracked, list.stuck_after, self.now) {
+                    self.write_task(tracked, list.stuck_after, has_history)?;
+                }
             }
         }
+        self.out.write_all(b"\n]}\n")
     }
-    out.write_all(b"\n]}\n")
+
+    fn write_task(
+        &mut self,
+        tracked: &TrackedTask,
+        stuck_after: Duration,
+        has_history: bool,
+    ) -> io::Result<()> {
+        self.out.write_all(if self.has_tasks { b",\n" } else { b"\n" })?;
+        self.has_tasks = true;
+        let mut described = describe(tracked, &self.sources, stuck_after, self.now);
+        if has_history && let Some(fields) = described.as_object_mut() {
+            let history = self.store.history(&tracked.task.common.provider, &tracked.task.id);
+            let started = self.store.started();
+            fields.insert("history".to_owned(), history::describe(history.as_ref(), started));
+        }
+        Ok(serde_json::to_writer(&mut *self.out, &described)?)
+    }
 }
 
 /// Describes a task in the terms of the metrics; unknown values are null.
@@ -88,7 +129,6 @@ fn describe(
     stuck_after: Duration,
     now: Timestamp,
 ) -> Value {
-    let seconds = |moment: Timestamp| micros(moment.micros());
     let common = &tracked.task.common;
     let labels: Map<_, _> = common
         .labels
@@ -107,6 +147,7 @@ fn describe(
         "stuck": tracked.is_stuck(stuck_after, now),
         "up": tracked.up(),
         "error": tracked.error().map(|(reason, code)| json!({"reason": reason, "code": code})),
+        "error_detail": tracked.error_detail(),
         "job_type": tracked.job_type(),
         "progress_ratio": tracked.progress(),
         "since": tracked.enqueued_since(),
@@ -118,6 +159,11 @@ fn describe(
         "last_poll_timestamp_seconds": tracked.last_poll().map(seconds),
         "last_success_timestamp_seconds": tracked.last_success().map(seconds),
     })
+}
+
+/// Returns a time in seconds since the Unix epoch.
+fn seconds(moment: Timestamp) -> f64 {
+    micros(moment.micros())
 }
 
 /// Converts microseconds to seconds. A double represents current times to within a quarter of a

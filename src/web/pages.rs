@@ -5,6 +5,7 @@ mod conditions;
 mod details;
 pub mod discovery;
 mod format;
+mod history;
 pub mod tasks;
 
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ use crate::store::{ProviderSummary, TaskList};
 use conditions::{Conditions, Facts, describe_trouble};
 use details::{Fact, facts, troubles};
 use format::FormattedTime;
+use history::HistoryTables;
 
 /// The script that refreshes a page. The content security policy has its hash.
 pub const SCRIPT: &str = include_str!("../../templates/refresh.js");
@@ -284,6 +286,7 @@ struct TaskPage<'a> {
     troubles: Vec<String>,
     links: Vec<(&'static str, String)>,
     facts: Vec<Fact>,
+    history: Option<HistoryTables>,
     failures: Vec<FailedPoll>,
 }
 
@@ -311,7 +314,7 @@ pub async fn task(
 fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
     let (now, tasks) = web.manager.store.tasks(Some(provider));
     let found = tasks.iter().find_map(|list| Some((list.find(id)?, list)));
-    let history = web.history.of(provider, id);
+    let failures = web.history.of(provider, id);
     let config = web.manager.config();
     let is_configured = config.providers.iter().any(|known| *known.name == *provider);
     let (of_provider, of_task) = (("provider", provider), ("task_id", id));
@@ -345,16 +348,20 @@ fn render_task(web: &WebState, provider: &str, id: &str) -> RenderedPage {
         id: format::escape(id),
         short: format::short(id),
         problem,
-        troubles: found.map_or_else(Vec::new, |(tracked, list)| {
-            troubles(tracked, list.stuck_after, history.first(), now)
-        }),
+        troubles: found
+            .map_or_else(Vec::new, |(tracked, list)| troubles(tracked, list.stuck_after, now)),
         links,
         facts: found.map_or_else(Vec::new, |(tracked, list)| {
             let sources = web.manager.store.source_keys();
             let sources = sources.listing(&tracked.listing);
-            facts(tracked, &sources, list.stuck_after, history.first(), now)
+            facts(tracked, &sources, list.stuck_after, failures.first(), now)
         }),
-        failures: history.iter().map(|entry| FailedPoll::new(entry, now)).collect(),
+        history: found.map(|(tracked, _)| {
+            let store = &web.manager.store;
+            let history = store.history(provider, id);
+            HistoryTables::new(tracked, history.as_ref(), store.started(), now)
+        }),
+        failures: failures.iter().map(|entry| FailedPoll::new(entry, now)).collect(),
     };
     (status, page.render())
 }

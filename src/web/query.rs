@@ -3,16 +3,20 @@
 //! axum's `Query` would accept a parameter that is given twice, and replace bytes that are not
 //! UTF-8.
 
+pub mod cursor;
+pub mod filter;
+pub mod order;
+mod search;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::time::Duration;
+use std::ops::RangeInclusive;
 
 use percent_encoding::percent_decode_str;
 
-use crate::clock::Timestamp;
-use crate::config::task_rules::is_label_name;
-use crate::observation::State;
-use crate::record::TrackedTask;
+use cursor::Cursor;
+use filter::{STATE, TaskFilter};
+use order::TaskOrder;
 
 /// Parses and decodes the parameters of `query`, in their order.
 ///
@@ -48,117 +52,102 @@ fn decode(text: &str) -> Option<String> {
     percent_decode_str(&spaced).decode_utf8().ok().map(Cow::into_owned)
 }
 
-/// The parameter that may be given several times.
-const STATE: &str = "state";
-/// The beginning of the name of a parameter that compares a label.
-const LABEL_PREFIX: &str = "label.";
+/// Maximum number of tasks on a page of the JSON. An answer without pages has all of them, and is not
+/// sorted; a page is, in memory.
+const MAX_LIMIT: usize = 1_000;
 
-/// A filter of tasks: a task matches if it satisfies every field. A field that is `None` or empty is
-/// satisfied by any task.
+/// Maximum number of tasks on a page for people: what a person can read and a browser can draw at
+/// once. A fleet may have a million tasks.
+pub const MAX_ROWS: usize = 200;
+
+/// A query of a list of tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TaskFilter {
-    /// Name of the provider.
-    pub provider: Option<String>,
-    /// States, one of which is the task's. Contains none twice.
-    pub states: Vec<State>,
-    /// True for stuck tasks, false for all others.
-    pub stuck: Option<bool>,
-    /// True for final tasks, false for open ones.
-    pub is_final: Option<bool>,
-    /// Whole ID of the task.
-    pub task_id: Option<String>,
-    /// Names and values of labels that the task has. As in Prometheus, a label without a value is the
-    /// same as no label.
-    pub labels: Vec<(String, String)>,
+pub struct TaskQuery {
+    /// The filter of the tasks.
+    pub filter: TaskFilter,
+    /// The order, if one is given.
+    pub sort: Option<TaskOrder>,
+    /// Maximum number of tasks on a page, if it is given.
+    pub limit: Option<usize>,
+    /// The place from which the page goes on; its order is that of `sort` if both are given.
+    pub cursor: Option<Cursor>,
 }
 
-impl TaskFilter {
+impl TaskQuery {
     /// Parses a query.
     ///
     /// # Errors
     /// The query is invalid; the error is a sentence.
     pub fn parse(query: &str) -> Result<Self, String> {
-        Self::from_pairs(parse_repeatable_pairs(query, Some(STATE))?)
+        Self::from_pairs(parse_repeatable_pairs(query, Some(STATE))?, MAX_LIMIT)
     }
 
-    /// Parses the query that a form sends, in which an empty field matches any task.
+    /// Parses the query of a page for people, in which an empty field of a form matches any task.
     ///
     /// # Errors
     /// The query is invalid; the error is a sentence.
     pub fn parse_form(query: &str) -> Result<Self, String> {
         let mut pairs = parse_repeatable_pairs(query, Some(STATE))?;
         pairs.retain(|(_, value)| !value.is_empty());
-        Self::from_pairs(pairs)
+        Self::from_pairs(pairs, MAX_ROWS)
     }
 
-    fn from_pairs(pairs: Vec<(String, String)>) -> Result<Self, String> {
-        let mut filter = Self::default();
+    fn from_pairs(pairs: Vec<(String, String)>, max_limit: usize) -> Result<Self, String> {
+        let mut query = Self::default();
         for (key, value) in pairs {
             match key.as_str() {
-                "provider" => filter.provider = Some(value),
-                "task_id" => filter.task_id = Some(value),
-                STATE => {
-                    let known = State::ALL.into_iter().find(|state| state.as_str() == value);
-                    let state = known.ok_or_else(|| format!("unknown state {value:?}"))?;
-                    if !filter.states.contains(&state) {
-                        filter.states.push(state);
-                    }
-                }
-                "stuck" => filter.stuck = Some(parse_bool(&key, &value)?),
-                "final" => filter.is_final = Some(parse_bool(&key, &value)?),
-                _ => match key.strip_prefix(LABEL_PREFIX) {
-                    Some(name) if is_label_name(name) => {
-                        filter.labels.push((name.to_owned(), value));
-                    }
-                    Some(name) => return Err(format!("{name:?} is not a label name")),
-                    None => {
-                        return Err(format!(
-                            "unknown parameter {key:?}: the filters are provider, state, stuck, \
-                             final, task_id and label.NAME"
-                        ));
-                    }
-                },
+                "sort" => query.sort = Some(TaskOrder::parse(&value)?),
+                "limit" => query.limit = Some(parse_limit(&value, 1..=max_limit)?),
+                "cursor" => query.cursor = Some(parse_cursor(&value)?),
+                _ => query.filter.set(&key, value)?,
             }
         }
-        Ok(filter)
+        match (&query.cursor, query.sort) {
+            (Some(Cursor { order, .. }), Some(sort)) if *order != sort => Err(format!(
+                "the cursor belongs to the order {order}, and not to {sort}: leave out the cursor \
+                 to start another list"
+            )),
+            _ => Ok(query),
+        }
     }
 
-    /// Returns the parameters from which [`TaskFilter::parse`] parses this filter.
-    pub fn pairs(&self) -> Vec<(Cow<'static, str>, &str)> {
-        let provider = self.provider.iter().map(|name| ("provider".into(), &**name));
-        let states = self.states.iter().map(|state| (STATE.into(), state.as_str()));
-        let stuck = self.stuck.map(|stuck| ("stuck".into(), bool_text(stuck)));
-        let is_final = self.is_final.map(|is_final| ("final".into(), bool_text(is_final)));
-        let task_id = self.task_id.iter().map(|id| ("task_id".into(), &**id));
-        let labels = self.labels.iter();
-        let labels = labels.map(|(name, value)| (format!("{LABEL_PREFIX}{name}").into(), &**value));
-        provider.chain(states).chain(stuck).chain(is_final).chain(task_id).chain(labels).collect()
+    /// Returns the parameters from which [`TaskQuery::parse`] parses this query.
+    pub fn pairs(&self) -> Vec<(Cow<'static, str>, Cow<'_, str>)> {
+        let mut pairs = self.filter.pairs();
+        pairs.extend(self.sort.map(|order| ("sort".into(), order.to_string().into())));
+        pairs.extend(self.limit.map(|limit| ("limit".into(), limit.to_string().into())));
+        let cursor = self.cursor.iter();
+        pairs.extend(cursor.map(|cursor| ("cursor".into(), cursor.encode().into())));
+        pairs
     }
 
-    /// Reports whether a task of the provider matches.
-    pub fn matches(&self, tracked: &TrackedTask, stuck_after: Duration, now: Timestamp) -> bool {
-        (self.states.is_empty() || self.states.contains(&tracked.state()))
-            && self.stuck.is_none_or(|stuck| tracked.is_stuck(stuck_after, now) == stuck)
-            && self.is_final.is_none_or(|is_final| tracked.is_final() == is_final)
-            && self.task_id.as_ref().is_none_or(|id| **id == *tracked.task.id)
-            && self.labels.iter().all(|(name, value)| {
-                let labels = &tracked.task.common.labels;
-                let label = labels.iter().find(|(own, _)| **own == **name);
-                label.map_or("", |(_, own)| own) == value
-            })
+    /// Returns the order of the list.
+    pub fn order(&self) -> TaskOrder {
+        let by_cursor = self.cursor.as_ref().map(|cursor| cursor.order);
+        by_cursor.or(self.sort).unwrap_or(TaskOrder::WORST_FIRST)
     }
-}
 
-fn parse_bool(key: &str, value: &str) -> Result<bool, String> {
-    match value {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(format!("{key} must be true or false")),
+    /// Reports whether a page is asked for, and not all tasks in no order.
+    pub fn has_pages(&self) -> bool {
+        self.sort.is_some() || self.limit.is_some() || self.cursor.is_some()
     }
 }
 
-const fn bool_text(value: bool) -> &'static str {
-    if value { "true" } else { "false" }
+fn parse_limit(value: &str, allowed: RangeInclusive<usize>) -> Result<usize, String> {
+    let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
+    let limit = value.parse().ok().filter(|limit| is_number && allowed.contains(limit));
+    limit.ok_or_else(|| {
+        let (least, most) = (allowed.start(), allowed.end());
+        format!("limit must be a whole number from {least} to {most}")
+    })
+}
+
+fn parse_cursor(value: &str) -> Result<Cursor, String> {
+    Cursor::decode(value).ok_or_else(|| {
+        "the cursor must be one that a page of this list gave, unchanged: leave it out to start \
+         with the first page"
+            .to_owned()
+    })
 }
 
 #[cfg(test)]
@@ -199,54 +188,31 @@ mod tests {
     }
 
     #[test]
-    fn queries_are_read_strictly_and_a_form_may_leave_fields_empty() {
-        let all = TaskFilter {
-            provider: Some("a b".to_owned()),
-            states: vec![State::NotFound, State::Queued],
-            stuck: Some(false),
-            is_final: Some(true),
-            task_id: Some("x/y".to_owned()),
-            labels: vec![("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2 3".to_owned())],
-        };
-        let query = "provider=a+b&state=not_found&state=queued&stuck=false&final=1&task_id=x%2Fy\
-                     &label.a=1&label.b=2%203";
-        let with_double = format!("{query}&state=queued");
-        assert_eq!(TaskFilter::parse(query), Ok(all.clone()));
-        assert_eq!(TaskFilter::parse(&with_double), Ok(all.clone()));
-        assert_eq!(TaskFilter::parse_form(query), Ok(all.clone()));
-        let pairs = all.pairs();
-        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (&**name, *value)).collect();
-        let expected = [
-            ("provider", "a b"),
-            ("state", "not_found"),
-            ("state", "queued"),
-            ("stuck", "false"),
-            ("final", "true"),
-            ("task_id", "x/y"),
-            ("label.a", "1"),
-            ("label.b", "2 3"),
-        ];
-        assert_eq!(pairs, expected);
-        let nothing = "provider=&state=&stuck=&final=&task_id=&label.a=";
-        assert_eq!(TaskFilter::parse_form(nothing), Ok(TaskFilter::default()));
-        assert_eq!(TaskFilter::parse(nothing), Err(r#"unknown state """#.to_owned()));
-        for (query, message) in [
-            ("state=lost", r#"unknown state "lost""#),
-            ("state=queued&state=lost", r#"unknown state "lost""#),
-            ("stuck=maybe", "stuck must be true or false"),
-            ("final=maybe", "final must be true or false"),
-            (
-                "a=1",
-                r#"unknown parameter "a": the filters are provider, state, stuck, final, task_id and label.NAME"#,
-            ),
-            ("label.=a", r#""" is not a label name"#),
-            ("label.a-b=a", r#""a-b" is not a label name"#),
-            ("label.a=1&label.a=1", r#"the parameter "label.a" is given twice"#),
-            ("provider=a&provider=a", r#"the parameter "provider" is given twice"#),
-        ] {
-            for read in [TaskFilter::parse, TaskFilter::parse_form] {
-                assert_eq!(read(query), Err(message.to_owned()), "{query}");
-            }
+    fn pages_are_asked_for_strictly() {
+        let sort = |text| TaskOrder::parse(text).unwrap();
+        let query = TaskQuery::parse("stuck=true&sort=-age&limit=1000").unwrap();
+        assert_eq!((query.sort, query.limit), (Some(sort("-age")), Some(1_000)));
+        assert_eq!((query.order(), query.has_pages()), (sort("-age"), true));
+        let plain = TaskQuery::parse("stuck=true").unwrap();
+        assert_eq!((plain.order(), plain.has_pages()), (TaskOrder::WORST_FIRST, false));
+        assert_eq!(TaskQuery::parse_form("sort=&limit=&cursor="), Ok(TaskQuery::default()));
+        let orders = "worst, provider, task_id, state, status, age, progress, error, last_poll, or \
+                      one of them with - in front";
+        for text in ["", "-", "--age", "Age", "age ", "enqueued"] {
+            let message = format!("unknown order {text:?}: sort is one of {orders}");
+            let query = format!("sort={}", text.replace(' ', "%20"));
+            assert_eq!(TaskQuery::parse(&query), Err(message));
+        }
+        for text in ["", "0", "-1", "+1", "1001", "1.0", "a", "99999999999999999999"] {
+            let message = "limit must be a whole number from 1 to 1000".to_owned();
+            let query = format!("limit={}", text.replace('+', "%2B"));
+            assert_eq!(TaskQuery::parse(&query), Err(message), "{text}");
+        }
+        let message = "limit must be a whole number from 1 to 200".to_owned();
+        assert_eq!(TaskQuery::parse_form("limit=201"), Err(message));
+        for text in ["", "AAAA", "%C3%A9", "a".repeat(9_999).as_str()] {
+            let told = TaskQuery::parse(&format!("cursor={text}")).unwrap_err();
+            assert!(told.starts_with("the cursor must be one that "), "{told}");
         }
     }
 }

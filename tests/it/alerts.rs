@@ -1,6 +1,11 @@
 //! From a task that gets stuck to the message on a phone, and back: the simulated gateway, the
 //! exporter, a real Prometheus with our rules and a real Alertmanager.
 
+mod by_hand;
+mod links;
+mod routes;
+mod waits;
+
 use std::fs;
 
 use serde_json::json;
@@ -22,6 +27,8 @@ pub fn sped_up() -> String {
         ("(aitask_poll_overdue_seconds[3s])) > 300", "(aitask_poll_overdue_seconds[3s])) > 5"),
         ("(aitask_polls_total[5m])", "(aitask_polls_total[5s])"),
         ("(aitask_poll_failures_total[5m])", "(aitask_poll_failures_total[5s])"),
+        // Few tasks are stuck on the stage.
+        (" >= 10\n", " >= 2\n"),
         // The past has a sample a minute.
         ("[3s] offset 10m", "[3m] offset 10m"),
     ] {
@@ -35,12 +42,13 @@ pub fn sped_up() -> String {
 #[test]
 fn a_stuck_task_reaches_a_person_and_its_end_too() {
     let gateway = Gateway::start();
-    let queued = json!({ "enqueued_seconds_ago": 7_200, "steps": [{ "status": "queued" }] });
-    gateway.put("a", &queued);
-    gateway.put("b", &queued);
+    let queued =
+        |age: u32| json!({ "enqueued_seconds_ago": age, "steps": [{ "status": "queued" }] });
+    gateway.put("a", &queued(7_200));
+    gateway.put("b\"2", &queued(9_000));
     let provider = gateway.provider("mj & co", "");
     let exporter = Exporter::start(&format!(
-        "global: {{ poll_interval: 1s, stuck_after: 1h }}\nproviders: [{provider}]\ntasks: [a, b]\n"
+        "global: {{ poll_interval: 1s, stuck_after: 1h }}\nproviders: [{provider}]\ntasks: [{{ id: a, labels: {{ customer: acme }} }}, b\"2]\n"
     ));
     exporter.await_value("aitask_stuck_tasks", &[], 2.0);
     let webhook = Webhook::start();
@@ -65,18 +73,26 @@ fn a_stuck_task_reaches_a_person_and_its_end_too() {
     let annotations = &alert["annotations"];
     let description = annotations["description"].as_str().unwrap();
     assert!(description.starts_with("2 tasks are stuck at mj & co: "), "{description}");
-    assert!(description.contains("The longest wait for the provider is 2h 0m "), "{description}");
+    assert!(description.contains("The longest wait for the provider is 2h 30m "), "{description}");
+    let (_, oldest) = description.split_once("The oldest by queue age: ").unwrap();
+    let (first, second) = oldest.split_once("s), ").unwrap();
+    assert!(first.starts_with(r#""b\"2" (2h 30m "#), "{oldest}");
+    assert!(
+        second.starts_with("\"a\" (2h 0m ") && second.ends_with(r#"s, customer "acme")."#),
+        "{oldest}"
+    );
     assert_eq!(annotations["runbook_url"], "docs/runbooks.md#aitaskstuck");
     let dashboard = "/d/aitask-fleet?var-provider=mj+%26+co&var-job=aitask_exporter";
     assert_eq!(annotations["dashboard_url"], dashboard);
+    webhook.await_alert("AITaskManyStuck", "firing");
     let old = webhook.await_alert("AITaskQueueAgeHigh", "firing");
     let description = old["annotations"]["description"].as_str().unwrap();
     assert!(
-        description.contains("2h 0m") && description.contains("its state is queued"),
+        description.contains("2h 30m") && description.contains("its state is queued"),
         "{description}"
     );
 
-    for id in ["a", "b"] {
+    for id in ["a", "b\"2"] {
         gateway.put(
             id,
             &json!({ "enqueued_seconds_ago": 7_200, "steps": [{ "status": "completed" }] }),

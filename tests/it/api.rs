@@ -41,6 +41,7 @@ fn every_task_is_listed_including_final_ones() {
     assert_eq!(done["enqueue_timestamp_seconds"], json!(1_750_402_472.303_527));
     assert_eq!((&done["final"], &done["queue_age_seconds"]), (&json!(true), &Value::Null));
     assert_eq!(failing["error"], json!({"reason": "api", "code": "7"}));
+    assert_eq!(failing["error_detail"], "code 7");
     assert_eq!(
         (&failing["up"], &failing["last_success_timestamp_seconds"]),
         (&json!(false), &Value::Null)
@@ -60,6 +61,10 @@ fn every_task_is_listed_including_final_ones() {
         ("?label.customer=acme&label.plan=gold", &[]),
         ("?label.customer=ge%2Fb&label.plan=gold", &["code-7-x"]),
         ("?label.plan=gold&final=false&state=unpolled", &["code-7-x"]),
+        ("?search=DE-7", &["code-7-x"]),
+        ("?search=-1", &["stuck-1"]),
+        ("?search=-1&provider=b", &[]),
+        ("?search=stuck-11", &[]),
     ] {
         let found = tasks(&exporter, query);
         let found: Vec<_> = found.iter().map(|task| task["task_id"].as_str().unwrap()).collect();
@@ -86,6 +91,16 @@ fn every_task_is_listed_including_final_ones() {
         "provider=a&provider=b",
         "provider=%FF",
         "provider=",
+        "search=",
+        "search=a&search=b",
+        "sort=",
+        "sort=enqueued",
+        "sort=worst&sort=age",
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "cursor=",
+        "cursor=AAAA",
     ] {
         let reply = exporter.get(&format!("/api/v1/tasks?{query}"));
         assert_eq!(reply.status, 400, "{query}");
@@ -151,8 +166,20 @@ fn the_document_shows_an_answer_and_explains_every_field_and_filter() {
         assert_eq!(real, fields);
     }
     let all = exporter.get("/api/v1/tasks?oops=1");
-    let filters = section("Filters");
-    for name in first_column(&filters) {
+    let (filters, paging) = (section("Filters"), section("Order and pages"));
+    let fields = ["total", "previous_cursor", "next_cursor"];
+    let (parameters, shown): (Vec<_>, Vec<_>) =
+        first_column(&paging).into_iter().partition(|name| name.contains('='));
+    assert_eq!((parameters.len(), shown), (3, fields.to_vec()));
+    let orders = exporter.get("/api/v1/tasks?sort=oops");
+    let orders = orders.text().split("one of ").nth(1).unwrap();
+    for order in orders.split(", or ").next().unwrap().split(", ") {
+        assert!(paging.contains(&format!("`{order}`")), "{order} is not explained");
+    }
+    let page = exporter.get("/api/v1/tasks?sort=-age&limit=50").json();
+    let page = page.as_object().unwrap();
+    assert!(fields.iter().all(|field| page.contains_key(*field)) && page.len() == 4);
+    for name in first_column(&filters).into_iter().chain(parameters) {
         let name = name.split('=').next().unwrap();
         assert!(all.text().contains(name), "{name}: {}", all.text());
         if name != "label.NAME" {
@@ -160,5 +187,5 @@ fn the_document_shows_an_answer_and_explains_every_field_and_filter() {
             assert!(reply.text().contains("not UTF-8"), "{name}: {}", reply.text());
         }
     }
-    assert_eq!(first_column(&filters).len(), 6);
+    assert_eq!(first_column(&filters).len(), 7);
 }

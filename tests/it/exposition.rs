@@ -11,9 +11,10 @@ use crate::harness::{Dir, Exporter, Gateway, http, tools};
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0";
 
 /// Reports whether a family differs between two scrapes of an exporter that polls nothing: ages,
-/// and metrics of the process.
+/// open connections, and metrics of the process.
 fn moves(name: &str) -> bool {
     name.contains("queue_age_seconds")
+        || name == "aitask_exporter_connections"
         || name.starts_with("process_")
         || name.starts_with("aitask_exporter_scrape_duration_seconds")
 }

@@ -11,7 +11,7 @@ use crate::harness::http::{self, Reply};
 use crate::harness::{Dir, Exporter, Gateway, eventually, until};
 
 /// The page as a reader sees it.
-fn page(exporter: &Exporter, target: &str) -> Reply {
+pub(crate) fn page(exporter: &Exporter, target: &str) -> Reply {
     let reply = exporter.get(target);
     assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"), "{target}");
     let policy = reply.header("content-security-policy").unwrap();
@@ -24,7 +24,7 @@ fn page(exporter: &Exporter, target: &str) -> Reply {
 }
 
 /// Decodes the references in HTML.
-fn unescape(html: &str) -> String {
+pub(crate) fn unescape(html: &str) -> String {
     let mut text = html.to_owned();
     for (escaped, c) in
         [("&#60;", "<"), ("&#62;", ">"), ("&#34;", "\""), ("&#39;", "'"), ("&#38;", "&")]
@@ -35,14 +35,14 @@ fn unescape(html: &str) -> String {
 }
 
 /// Returns the text of the page without tags.
-fn text(html: &str) -> String {
+pub(crate) fn text(html: &str) -> String {
     let pieces = html.split('<').map(|piece| piece.split_once('>').map_or(piece, |(_, text)| text));
     let text = unescape(&pieces.collect::<Vec<_>>().join(" "));
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the targets of the links on the page.
-fn links(html: &str) -> Vec<String> {
+pub(crate) fn links(html: &str) -> Vec<String> {
     let links = html.split(" href=\"").skip(1);
     links.map(|rest| unescape(rest.split_once('"').unwrap().0)).collect()
 }
@@ -60,7 +60,7 @@ fn rows(exporter: &Exporter, query: &str) -> Vec<(String, String)> {
     .collect()
 }
 
-fn ids(exporter: &Exporter, query: &str) -> Vec<String> {
+pub(crate) fn ids(exporter: &Exporter, query: &str) -> Vec<String> {
     rows(exporter, query).into_iter().map(|(id, _)| id).collect()
 }
 
@@ -118,9 +118,9 @@ fn the_worst_tasks_stand_first_and_each_has_a_page() {
     });
     let starts = |row: usize, text: &str| assert!(rows[row].1.starts_with(text), "{:?}", rows[row]);
     starts(0, "b lamest queued, stuck queued 2h ");
-    starts(1, "a lame running, stuck running 1h ");
+    starts(1, "a lame customer=acme running, stuck running 1h ");
     starts(2, "b bad failed failed took ");
-    starts(3, "a code-1203-x unpolled ");
+    starts(3, "a code-1203-x no answer yet ");
     assert!(rows[3].1.contains(" api, code 1203 ") && rows[3].1.ends_with(" ago"), "{:?}", rows[3]);
     starts(6, "a 42a28dda-dc7a-4186-ac86-6e16c1fcef17 succeeded completed ");
     assert!(text(page(&exporter, "/tasks").text()).contains(" 7 tasks, the worst first. "));
@@ -337,11 +337,27 @@ fn what_is_not_there_or_not_understood_is_told() {
         assert!(links(reply.text()).iter().any(|link| link == linked), "{target}");
     }
     for (target, sentence) in [
-        ("/tasks?state=lost", "unknown state \"lost\"\n"),
+        (
+            "/tasks?state=lost",
+            "unknown state \"lost\": the states are queued, running, waiting, succeeded, failed, \
+             cancelled, not_found, unknown, unpolled\n",
+        ),
+        (
+            "/tasks?sort=enqueued",
+            "unknown order \"enqueued\": sort is one of worst, provider, task_id, state, status, \
+             age, progress, error, last_poll, or one of them with - in front\n",
+        ),
+        ("/tasks?limit=201", "limit must be a whole number from 1 to 200\n"),
+        (
+            "/tasks?cursor=x",
+            "the cursor must be one that a page of this list gave, unchanged: leave it out to \
+             start with the first page\n",
+        ),
         ("/tasks?stuck=perhaps", "stuck must be true or false\n"),
         (
             "/tasks?oops=1",
-            "unknown parameter \"oops\": the filters are provider, state, stuck, final, task_id and label.NAME\n",
+            "unknown parameter \"oops\": the filters are provider, state, stuck, final, task_id, \
+             search and label.NAME; order and pages are sort, limit and cursor\n",
         ),
         ("/tasks?provider=a&provider=b", "the parameter \"provider\" is given twice\n"),
         ("/tasks?provider=%FF", "the parameter \"provider\" is not UTF-8 text\n"),

@@ -135,6 +135,7 @@ fn a_file_that_changes_is_read_again_and_one_that_vanishes_pauses_the_provider()
 
     fs::remove_file(&token).unwrap();
     exporter.await_value("aitask_exporter_dropped_tasks", &dropped, 2.0);
+    exporter.await_value("aitask_tasks_without_credentials", &[("provider", "mj")], 2.0);
     let held = gateway.requests("running-1");
     let log = exporter.process.log();
     assert_eq!(log.matches("paused: the credentials cannot be read").count(), 1, "{log}");
@@ -147,6 +148,7 @@ fn a_file_that_changes_is_read_again_and_one_that_vanishes_pauses_the_provider()
     });
     exporter.process.dir.write("token", "second");
     exporter.await_value("aitask_exporter_dropped_tasks", &dropped, 0.0);
+    exporter.await_value("aitask_tasks_without_credentials", &[("provider", "mj")], 0.0);
     // One poll may have been under way when the file vanished; none began while it was gone.
     assert!(gateway.requests("running-1") <= held + 2);
     until("polls go on", || gateway.requests("running-1") > held + 3);

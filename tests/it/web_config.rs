@@ -3,7 +3,7 @@
 mod clients;
 pub mod files;
 mod renewal;
-mod users;
+pub mod users;
 
 use std::io::{Read, Write};
 use std::process::Command;
@@ -36,6 +36,11 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         Self { issuer: Issuer::new(params, key), certificate }
+    }
+
+    /// Returns the certificate of the authority.
+    pub fn pem(&self) -> String {
+        self.certificate.pem()
     }
 
     /// A certificate with these names, and its key.

@@ -104,7 +104,7 @@ fn lived(
     tracked.observe(&seen, NOW);
     if pick("fails", 2) == 0 {
         let reason = Reason::ALL[pick("reason", Reason::ALL.len())];
-        let failure = Failure { reason, code: code.into(), detail: String::new() };
+        let failure = Failure { reason, code: code.into(), detail: "".into() };
         tracked.fail(&failure, NOW, Duration::from_secs(1));
     }
     tracked

@@ -294,7 +294,10 @@ fn cause(pause: &CurrentPause) -> String {
 /// Shortens the details of a failure.
 fn in_a_few_words(detail: &str) -> String {
     let detail = ended(detail);
-    let Some(rest) = detail.strip_prefix("HTTP status ") else { return detail };
+    let detail = detail.split(" (os error ").next().unwrap_or_default();
+    let Some(rest) = detail.strip_prefix("HTTP status ") else {
+        return detail.to_owned();
+    };
     match rest.split_once(", code ") {
         // Many gateways repeat the status in the body.
         Some((status, code)) if status == code => format!("HTTP {status}"),

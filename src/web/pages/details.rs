@@ -41,14 +41,8 @@ impl Fact {
     }
 }
 
-/// Returns the reasons why a task needs attention, the most serious first. `last` is the last
-/// recorded failed poll of the task.
-pub fn troubles(
-    tracked: &TrackedTask,
-    stuck_after: Duration,
-    last: Option<&FailureEntry>,
-    now: Timestamp,
-) -> Vec<String> {
+/// Returns the reasons why a task needs attention, the most serious first.
+pub fn troubles(tracked: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Vec<String> {
     let mut troubles = Vec::new();
     if let Some(stuck) = tracked.stuck(stuck_after, now) {
         troubles.push(format!("Stuck: {}.", why(stuck, stuck_after)));
@@ -70,19 +64,9 @@ pub fn troubles(
         Some(("task", code)) => {
             troubles.push(format!("Failed, with the code “{}”.", format::escape(code)));
         }
-        Some((reason, code)) => {
-            // After a restart, for example, the last recorded failure may be older than the last
-            // poll.
-            let last = last.filter(|last| last.failure.reason.as_str() == reason);
-            let detail = last.map(|last| format::escape(&last.failure.detail));
-            let code = Some(code).filter(|code| !code.is_empty());
-            let detail =
-                detail.or_else(|| code.map(|code| format!("code {}", format::escape(code))));
-            let mut trouble = format!("The last poll failed: {reason}");
-            if let Some(detail) = detail {
-                trouble += &format!(": {detail}");
-            }
-            troubles.push(trouble);
+        Some((reason, _)) => {
+            let detail = format::escape(tracked.error_detail().unwrap_or_default());
+            troubles.push(format!("The last poll failed: {reason}: {detail}"));
         }
         None => {}
     }
@@ -217,17 +201,20 @@ fn polls(tracked: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) -> 
 /// Returns the last failed poll: that of the record if there has been no usable response since,
 /// else the last recorded one.
 fn failure(tracked: &TrackedTask, last: Option<&FailureEntry>, now: Timestamp) -> Option<Fact> {
-    let (reason, code, at) = match tracked.error().filter(|(reason, _)| *reason != "task") {
-        Some((reason, code)) => (reason, code, tracked.last_poll()?),
-        None => last.map(|last| (last.failure.reason.as_str(), &*last.failure.code, last.at))?,
+    let (reason, detail, at) = match tracked.error().filter(|(reason, _)| *reason != "task") {
+        Some((reason, _)) => (reason, tracked.error_detail()?, tracked.last_poll()?),
+        None => {
+            let FailureEntry { failure, at, .. } = last?;
+            (failure.reason.as_str(), &*failure.detail, *at)
+        }
     };
-    let note =
-        if code.is_empty() { String::new() } else { format!("code {}", format::escape(code)) };
-    Some(Fact { value: reason.to_owned(), ..Fact::at("Last failure", at, now).note(note) })
+    let fact = Fact::at("Last failure", at, now).note(format::escape(detail));
+    Some(Fact { value: reason.to_owned(), ..fact })
 }
 
 fn state(tracked: &TrackedTask) -> Fact {
-    Fact::new("State", tracked.state().as_str()).note(match tracked.is_final() {
+    let state = format::state(tracked.state(), tracked.last_poll().is_some());
+    Fact::new("State", state).note(match tracked.is_final() {
         true => "final: no longer polled",
         false => "",
     })
@@ -283,14 +270,14 @@ mod tests {
     #[test]
     fn it_is_told_why_a_task_is_stuck() {
         let mut tracked = tracked();
-        assert_eq!(troubles(&tracked, STUCK_AFTER, None, after(90)), [""; 0]);
+        assert_eq!(troubles(&tracked, STUCK_AFTER, after(90)), [""; 0]);
         let old =
             ["Stuck: enqueued 1m31s ago, and state and progress have not changed for 1m31s; \
                     stuck_after is 1m30s."];
-        assert_eq!(troubles(&tracked, STUCK_AFTER, None, after(91)), old);
+        assert_eq!(troubles(&tracked, STUCK_AFTER, after(91)), old);
         tracked.observe(&told(State::Running, None), after(80));
         let old = ["Stuck: enqueued 1m31s ago; stuck_after is 1m30s."];
-        assert_eq!(troubles(&tracked, STUCK_AFTER, None, after(91)), old);
+        assert_eq!(troubles(&tracked, STUCK_AFTER, after(91)), old);
     }
 
     #[test]
@@ -303,11 +290,11 @@ mod tests {
         let waits = ("3d".to_owned(), "3d of that waiting for the user".to_owned());
         assert_eq!(queue_age(&tracked, days), waits);
         tracked.observe(&told(State::Running, None), after(days));
-        assert_eq!(troubles(&tracked, STUCK_AFTER, None, after(days + 90)), [""; 0]);
+        assert_eq!(troubles(&tracked, STUCK_AFTER, after(days + 90)), [""; 0]);
         let stuck =
             ["Stuck: enqueued 3d ago and waited for the user for all but 1m31s of that, and \
                       state and progress have not changed for 1m31s; stuck_after is 1m30s."];
-        assert_eq!(troubles(&tracked, STUCK_AFTER, None, after(days + 91)), stuck);
+        assert_eq!(troubles(&tracked, STUCK_AFTER, after(days + 91)), stuck);
         assert_eq!(queue_age(&tracked, days + 91), waits);
     }
 
@@ -316,11 +303,11 @@ mod tests {
         let mut failed = tracked();
         failed.observe(&told(State::Failed, Some("E1")), after(5));
         let trouble = ["Failed, with the code “E1”."];
-        assert_eq!(troubles(&failed, STUCK_AFTER, None, after(6)), trouble);
+        assert_eq!(troubles(&failed, STUCK_AFTER, after(6)), trouble);
         assert_eq!(fact(&failed, "Failure code", START), Some(("E1".into(), String::new())));
         failed.observe(&told(State::Failed, None), after(5));
         let trouble = ["Failed; the provider gives no code."];
-        assert_eq!(troubles(&failed, STUCK_AFTER, None, after(6)), trouble);
+        assert_eq!(troubles(&failed, STUCK_AFTER, after(6)), trouble);
 
         let mut lost = tracked();
         lost.observe(&told(State::Running, None), after(1));
@@ -330,9 +317,9 @@ mod tests {
         }
         let trouble = [
             "Lost: the provider knew the task before, and now answers that it does not exist.",
-            "The last poll failed: not_found",
+            "The last poll failed: not_found: HTTP status 404",
         ];
-        assert_eq!(troubles(&lost, STUCK_AFTER, None, after(99)), trouble);
+        assert_eq!(troubles(&lost, STUCK_AFTER, after(99)), trouble);
         let denied = ("3", "the provider does not know the task");
         let found = fact(&lost, "Not found in a row", after(62)).unwrap();
         assert_eq!((found.0.as_str(), found.1.as_str()), denied);
@@ -347,9 +334,9 @@ mod tests {
         let trouble = [
             "Not found: the provider answers that the task does not exist, and never gave a usable \
              answer about it.",
-            "The last poll failed: not_found",
+            "The last poll failed: not_found: the provider does not know the task",
         ];
-        assert_eq!(troubles(&never_known, STUCK_AFTER, None, after(99)), trouble);
+        assert_eq!(troubles(&never_known, STUCK_AFTER, after(99)), trouble);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::clock::Timestamp;
 use crate::duration;
+use crate::observation::State;
 pub use crate::printable::escape;
 
 /// Maximum number of characters of a text in a table; the page of the task has all of it.
@@ -77,6 +78,16 @@ pub fn percent(share: f64) -> String {
     format!("{:.0}%", share * 100.0)
 }
 
+/// Returns the word for a state on the pages. A task without a usable answer is `unpolled` in the
+/// metrics also while its polls fail, which would mislead a reader.
+pub fn state(state: State, is_polled: bool) -> &'static str {
+    match (state, is_polled) {
+        (State::Unpolled, true) => "no answer yet",
+        (State::Unpolled, false) => "not polled yet",
+        _ => state.as_str(),
+    }
+}
+
 /// Formats a number with commas between thousands.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -128,20 +139,25 @@ pub fn tasks_link(query: &[(&str, &str)]) -> String {
     link("/tasks", query)
 }
 
+/// Returns the link to the table of the tasks that the parameters of a query select.
+pub fn tasks_query_link(query: &[(impl AsRef<str>, impl AsRef<str>)]) -> String {
+    link("/tasks", query)
+}
+
 /// Returns the link to the tasks that match as JSON.
-pub fn tasks_json_link(query: &[(impl AsRef<str>, &str)]) -> String {
+pub fn tasks_json_link(query: &[(impl AsRef<str>, impl AsRef<str>)]) -> String {
     link("/api/v1/tasks", query)
 }
 
 /// Appends the parameters to `path`.
-fn link(path: &str, query: &[(impl AsRef<str>, &str)]) -> String {
+fn link(path: &str, query: &[(impl AsRef<str>, impl AsRef<str>)]) -> String {
     let mut link = path.to_owned();
     let mut separator = '?';
     for (name, value) in query {
         link.push(separator);
         link.push_str(name.as_ref());
         link.push('=');
-        link.push_str(&encode(value));
+        link.push_str(&encode(value.as_ref()));
         separator = '&';
     }
     link

@@ -1,9 +1,7 @@
-//! `/tasks`: a table of the worst tasks, found in one pass. A fleet of a million tasks is neither
-//! sorted nor copied.
+//! `/tasks`: a table of tasks, page by page, the worst first unless another order is asked for.
 
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use askama::Template;
 use axum::Extension;
@@ -15,15 +13,22 @@ use super::format::{self, FormattedTime};
 use super::{PageHead, RenderedPage, ok_page, render};
 use crate::clock::Timestamp;
 use crate::observation;
-use crate::record::TrackedTask;
 use crate::store::TaskList;
+use crate::task::{Labels, Task};
 use crate::web::WebState;
 use crate::web::middleware::RequestPermit;
-use crate::web::query::TaskFilter;
+use crate::web::query::cursor::Cursor;
+use crate::web::query::filter::TaskFilter;
+use crate::web::query::order::{SortColumn, TaskOrder, TaskRow};
+use crate::web::query::{MAX_ROWS, TaskQuery};
+use crate::web::task_page::{TaskPage, select_page};
 
-/// Maximum number of rows: what a person can read and a browser can draw at once. A fleet may have
-/// a million tasks.
-const MOST_ROWS: usize = 200;
+/// Maximum number of labels with a field of their own in the form. Links in the table and the
+/// address filter by any other.
+const MAX_LABEL_FIELDS: usize = 6;
+
+/// Maximum number of labels of a task in the table; the page of the task has all of them.
+const MAX_LABELS: usize = 6;
 
 #[derive(Template)]
 #[template(path = "tasks.html")]
@@ -33,14 +38,35 @@ struct TasksPage<'a> {
     is_narrowed: bool,
     /// Names of the providers, each with its formatted name.
     providers: Vec<(&'a str, String)>,
-    states: [observation::State; observation::State::ALL.len()],
+    /// States, each with its word for people.
+    states: [(observation::State, &'static str); observation::State::ALL.len()],
     /// The chosen state of each list of states, of which a form with a single state or none has one.
     chosen_states: Vec<Option<observation::State>>,
+    /// Names of labels and the values that are asked for.
+    labels: Vec<(String, String)>,
+    /// The order, unless it is the default.
+    sort: Option<String>,
     unknown_provider: Option<String>,
     json: String,
+    headers: Vec<ColumnHeader>,
     rows: Vec<FormattedRow>,
-    count: String,
-    is_cut: bool,
+    /// Number of tasks and their order.
+    summary: String,
+    /// True if the page shows the first tasks of several pages in the default order.
+    has_hint: bool,
+    is_worst_first: bool,
+    worst_first: String,
+    page_links: Vec<(&'static str, Option<&'static str>, String)>,
+}
+
+/// The header of a column.
+struct ColumnHeader {
+    name: &'static str,
+    is_number: bool,
+    /// Link to the table in the order of the column, or in the reverse order if it has that already.
+    link: Option<String>,
+    /// Value of `aria-sort`, if the table has the order of the column.
+    sorted: Option<&'static str>,
 }
 
 /// A row of the table.
@@ -48,6 +74,8 @@ struct FormattedRow {
     provider: String,
     id: String,
     link: String,
+    /// Labels, each with a link to the tasks that have it.
+    labels: Vec<(String, Option<String>)>,
     state: &'static str,
     is_stuck: bool,
     is_unlisted: bool,
@@ -65,35 +93,41 @@ pub async fn page(
     Extension(permit): Extension<RequestPermit>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    match TaskFilter::parse_form(&query.unwrap_or_default()) {
-        Ok(filter) => {
-            render(web.compute_permits.clone(), permit, move || table(&web, &filter)).await
-        }
+    match TaskQuery::parse_form(&query.unwrap_or_default()) {
+        Ok(query) => render(web.compute_permits.clone(), permit, move || table(&web, &query)).await,
         Err(message) => (StatusCode::BAD_REQUEST, format!("{message}\n")).into_response(),
     }
 }
 
-fn table(web: &WebState, filter: &TaskFilter) -> RenderedPage {
+fn table(web: &WebState, query: &TaskQuery) -> RenderedPage {
     let config = web.manager.config();
     let names = config.providers.iter().map(|provider| &*provider.name);
     let providers: Vec<_> = names.map(|name| (name, format::short(name))).collect();
+    let filter = &query.filter;
     let asked = filter.provider.as_deref();
     let unknown = asked.filter(|asked| providers.iter().all(|(name, _)| name != asked));
     let (now, tasks) = web.manager.store.tasks(asked);
-    let worst = rank_tasks(&tasks, filter, now, MOST_ROWS);
-    let rows: Vec<_> = worst.rows.iter().map(|row| row_of(*row, now)).collect();
+    let page = select_page(&tasks, query, now, query.limit.unwrap_or(MAX_ROWS));
+    let order = query.order();
+    let is_worst_first = order == TaskOrder::WORST_FIRST;
     ok_page(&TasksPage {
         head: PageHead::new(web),
         filter,
         is_narrowed: *filter != TaskFilter::default(),
-        states: observation::State::ALL,
+        states: observation::State::ALL.map(|state| (state, format::state(state, true))),
         chosen_states: chosen_states(filter),
+        labels: label_fields(&tasks, filter),
+        sort: (!is_worst_first).then(|| order.to_string()),
         unknown_provider: unknown.map(format::short),
         json: format::tasks_json_link(&filter.pairs()),
-        is_cut: u64::try_from(rows.len()).is_ok_and(|shown| shown < worst.count),
-        count: format::count(worst.count),
+        headers: headers(query),
+        summary: summary(&page, order),
+        has_hint: is_worst_first && page.before == 0 && page.next.is_some(),
+        is_worst_first,
+        worst_first: link(query, TaskOrder::WORST_FIRST, None),
+        page_links: page_links(query, &page),
+        rows: page.rows.iter().map(|row| format_row(*row, query, now)).collect(),
         providers,
-        rows,
     })
 }
 
@@ -104,7 +138,106 @@ fn chosen_states(filter: &TaskFilter) -> Vec<Option<observation::State>> {
     }
 }
 
-fn row_of(row: TaskRow<'_>, now: Timestamp) -> FormattedRow {
+/// Returns the labels that are asked for, and the first names of others that tasks have.
+fn label_fields(tasks: &[TaskList], filter: &TaskFilter) -> Vec<(String, String)> {
+    let mut names = BTreeSet::new();
+    let mut last: Option<&Labels> = None;
+    for tracked in tasks.iter().flat_map(TaskList::tasks) {
+        let labels = &tracked.task.common.labels;
+        // Neighbours often share their labels.
+        if last.is_some_and(|last| Arc::ptr_eq(last, labels)) {
+            continue;
+        }
+        last = Some(labels);
+        for (name, _) in labels.iter() {
+            if !names.contains(&**name) {
+                names.insert(&**name);
+                if names.len() > MAX_LABEL_FIELDS {
+                    names.pop_last();
+                }
+            }
+        }
+    }
+    let others = names.into_iter().filter(|name| filter.labels.iter().all(|(own, _)| own != name));
+    let others = others.map(|name| (name.to_owned(), String::new()));
+    filter.labels.iter().cloned().chain(others).collect()
+}
+
+/// Returns the link to the table in an order, from its beginning or from a cursor on.
+fn link(query: &TaskQuery, order: TaskOrder, cursor: Option<&Cursor>) -> String {
+    let sort = (order != TaskOrder::WORST_FIRST).then_some(order);
+    let query = TaskQuery { sort, cursor: cursor.cloned(), ..query.clone() };
+    format::tasks_query_link(&query.pairs())
+}
+
+fn headers(query: &TaskQuery) -> Vec<ColumnHeader> {
+    let current = query.order();
+    let header = |(name, is_number, column): (&'static str, bool, Option<SortColumn>)| {
+        let is_current = column == Some(current.column);
+        let sorted = if current.is_descending { "descending" } else { "ascending" };
+        // Of the ages, the largest are looked for.
+        let is_descending = match is_current {
+            true => !current.is_descending,
+            false => column == Some(SortColumn::Age),
+        };
+        let order = column.map(|column| TaskOrder { column, is_descending });
+        ColumnHeader {
+            name,
+            is_number,
+            link: order.map(|order| link(query, order, None)),
+            sorted: is_current.then_some(sorted),
+        }
+    };
+    let columns = [
+        ("Provider", false, Some(SortColumn::Provider)),
+        ("Task", false, Some(SortColumn::TaskId)),
+        ("Labels", false, None),
+        ("State", false, Some(SortColumn::State)),
+        ("Status", false, Some(SortColumn::Status)),
+        ("Age", true, Some(SortColumn::Age)),
+        ("Progress", true, Some(SortColumn::Progress)),
+        ("Last error", false, Some(SortColumn::Error)),
+        ("Last poll", true, Some(SortColumn::LastPoll)),
+    ];
+    columns.into_iter().map(header).collect()
+}
+
+/// Returns a sentence about the tasks on the page.
+fn summary(page: &TaskPage<'_>, order: TaskOrder) -> String {
+    let shown = u64::try_from(page.rows.len()).unwrap_or(u64::MAX);
+    let (total, is_worst_first) = (format::count(page.total), order == TaskOrder::WORST_FIRST);
+    let by = match is_worst_first {
+        true => "the worst first".to_owned(),
+        false => {
+            let direction = if order.is_descending { "descending" } else { "ascending" };
+            format!("sorted by {}, {direction}", order.column.as_str())
+        }
+    };
+    match (page.before, shown) {
+        (0, 1) if page.total == 1 => "1 task.".to_owned(),
+        (0, _) if shown == page.total => format!("{total} tasks, {by}."),
+        (0, _) if is_worst_first => format!("The {} worst of {total} tasks.", format::count(shown)),
+        (before, _) => {
+            let (first, last) = (format::count(before + 1), format::count(before + shown));
+            format!("Tasks {first} to {last} of {total}, {by}.")
+        }
+    }
+}
+
+/// Returns the links to other pages, each with its text and its `rel`.
+fn page_links(
+    query: &TaskQuery,
+    page: &TaskPage<'_>,
+) -> Vec<(&'static str, Option<&'static str>, String)> {
+    let order = query.order();
+    let to = |cursor: &Cursor| link(query, order, Some(cursor));
+    let first = query.cursor.as_ref().map(|_| ("First page", None, link(query, order, None)));
+    let previous = page.previous.as_ref().map(|cursor| ("Previous page", Some("prev"), to(cursor)));
+    let next = page.next.as_ref().map(|cursor| ("Next page", Some("next"), to(cursor)));
+    first.into_iter().chain(previous).chain(next).collect()
+}
+
+fn format_row(row: TaskRow<'_>, query: &TaskQuery, now: Timestamp) -> FormattedRow {
     let tracked = row.tracked;
     let (provider, id) = (&*tracked.task.common.provider, &*tracked.task.id);
     let took = || tracked.duration().map(|took| format!("took {}", format::rough(took)));
@@ -113,265 +246,45 @@ fn row_of(row: TaskRow<'_>, now: Timestamp) -> FormattedRow {
         provider: format::short(provider),
         id: format::short(id),
         link: format::task_link(provider, id),
-        state: tracked.state().as_str(),
+        labels: labels(&tracked.task, query),
+        state: format::state(tracked.state(), tracked.last_poll().is_some()),
         is_stuck: row.is_stuck,
         is_unlisted: !tracked.listing.is_listed(),
         is_bad: row.is_bad(),
         status: format::short(tracked.status()),
         age: age.unwrap_or_default(),
         progress: tracked.progress().map(format::percent).unwrap_or_default(),
-        error: tracked.error().map(|(reason, code)| error(reason, code)).unwrap_or_default(),
+        error: error(&row),
         polled: tracked.last_poll().map(|at| FormattedTime::new(at, now)),
     }
 }
 
+/// Returns the first labels of a task, with links to the tasks that have them as well.
+fn labels(task: &Task, query: &TaskQuery) -> Vec<(String, Option<String>)> {
+    let labels = task.common.labels.iter().take(MAX_LABELS);
+    let label = |(name, value): &(Box<str>, Box<str>)| {
+        let text = format::short(&format!("{name}={value}"));
+        let filter = query.filter.with_label(name, value);
+        let query = TaskQuery { filter, cursor: None, ..query.clone() };
+        // An empty field of the form matches any task.
+        (text, (!value.is_empty()).then(|| format::tasks_query_link(&query.pairs())))
+    };
+    let has_more = task.common.labels.len() > MAX_LABELS;
+    labels.map(label).chain(has_more.then(|| ("…".to_owned(), None))).collect()
+}
+
 /// Formats the reason why the last poll or the task failed. For a failed task the code is enough,
 /// because its state is beside it.
-fn error(reason: &str, code: &str) -> String {
-    let code = format::short(code);
-    match (reason, code.as_str()) {
-        ("task", _) => code,
-        (_, "") => reason.to_owned(),
-        _ => format!("{reason}, code {code}"),
-    }
-}
-
-/// The worst of the tasks that match a filter.
-#[derive(Debug)]
-pub struct RankedTasks<'a> {
-    /// Rows, the worst first.
-    pub rows: Vec<TaskRow<'a>>,
-    /// Number of tasks that match the filter.
-    pub count: u64,
-}
-
-/// A task and whether it is stuck.
-#[derive(Clone, Copy, Debug)]
-pub struct TaskRow<'a> {
-    /// Task and record.
-    pub tracked: &'a TrackedTask,
-    /// True if the task is stuck.
-    pub is_stuck: bool,
-}
-
-impl TaskRow<'_> {
-    /// Reports whether the task needs attention: whether it is stuck, failed or lost.
-    pub fn is_bad(self) -> bool {
-        matches!(Rank::of(self).trouble, Severity::Stuck | Severity::Failed)
-    }
-}
-
-/// The severity of the condition of a task, the most severe first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Severity {
-    /// Stuck; the oldest first.
-    Stuck,
-    /// Failed, or lost by the provider; the newest first.
-    Failed,
-    /// The last poll failed, so the values may be outdated; the oldest first.
-    Unanswered,
-    /// Open; the oldest first.
-    Open,
-    /// Waiting for its user; the oldest first.
-    Waiting,
-    /// Finished; the newest first.
-    Ended,
-}
-
-/// The rank of a task: the smaller, the worse. Provider and ID make it unique.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank<'a> {
-    trouble: Severity,
-    moment: i64,
-    provider: &'a str,
-    id: &'a str,
-}
-
-impl<'a> Rank<'a> {
-    fn of(TaskRow { tracked, is_stuck }: TaskRow<'a>) -> Self {
-        let trouble = match tracked.state() {
-            _ if is_stuck => Severity::Stuck,
-            observation::State::Failed => Severity::Failed,
-            observation::State::NotFound if tracked.is_final() => Severity::Failed,
-            _ if tracked.is_final() => Severity::Ended,
-            _ if tracked.up() == Some(false) => Severity::Unanswered,
-            observation::State::Waiting => Severity::Waiting,
-            _ => Severity::Open,
-        };
-        let moment = match trouble {
-            Severity::Failed | Severity::Ended => tracked.state_since().micros().saturating_neg(),
-            _ => tracked.enqueued().micros(),
-        };
-        Self { trouble, moment, provider: &tracked.task.common.provider, id: &tracked.task.id }
-    }
-}
-
-/// A row that is compared by its rank.
-#[derive(Debug)]
-struct Ranked<'a>(Rank<'a>, TaskRow<'a>);
-
-impl PartialEq for Ranked<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl Eq for Ranked<'_> {}
-
-impl PartialOrd for Ranked<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Ranked<'_> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.cmp(&other.0)
-    }
-}
-
-/// Returns the `most` worst of the `tasks` that match the filter.
-pub fn rank_tasks<'a>(
-    tasks: &'a [TaskList],
-    filter: &TaskFilter,
-    now: Timestamp,
-    most: usize,
-) -> RankedTasks<'a> {
-    let mut count = 0;
-    // The top of the heap is the least bad row.
-    let mut heap = BinaryHeap::with_capacity(most + 1);
-    for (tracked, stuck_after) in records(tasks) {
-        if !filter.matches(tracked, stuck_after, now) {
-            continue;
-        }
-        count += 1;
-        let row = TaskRow { tracked, is_stuck: tracked.is_stuck(stuck_after, now) };
-        let rank = Rank::of(row);
-        if heap.len() < most {
-            heap.push(Ranked(rank, row));
-        } else if let Some(mut least) = heap.peek_mut()
-            && rank < least.0
-        {
-            *least = Ranked(rank, row);
+fn error(row: &TaskRow<'_>) -> String {
+    match row.tracked.error() {
+        None => String::new(),
+        Some(("task", code)) => format::short(code),
+        Some((reason, _)) => {
+            let detail = row.tracked.error_detail().unwrap_or_default();
+            format::short(&format!("{reason}, {detail}"))
         }
     }
-    let rows = heap.into_sorted_vec().into_iter().map(|Ranked(_, row)| row).collect();
-    RankedTasks { rows, count }
-}
-
-/// Returns every task and the time after which it is stuck.
-fn records(tasks: &[TaskList]) -> impl Iterator<Item = (&TrackedTask, Duration)> {
-    tasks.iter().flat_map(|list| list.tasks().map(|tracked| (tracked, list.stuck_after)))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::observation::{Failure, Observation, Reason, State};
-    use crate::task::{Task, TaskCommon};
-
-    const NOW: Timestamp = Timestamp::from_micros(1_750_000_000_000_000);
-    const STUCK_AFTER: Duration = Duration::from_secs(600);
-
-    /// Creates the record of a task that was enqueued so many seconds ago, and ended then if it has
-    /// ended.
-    fn tracked(id: &str, state: State, seconds: u64, fails: bool) -> TrackedTask {
-        let at = NOW - Duration::from_secs(seconds);
-        let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
-        let mut tracked = TrackedTask::new(Task { id: id.into(), common: Arc::new(common) }, at);
-        match state {
-            State::Unpolled => {}
-            State::NotFound => {
-                tracked.observe(&Observation::new(State::Running, "word"), at);
-                for ago in [seconds, seconds, seconds.saturating_sub(61)] {
-                    let denied = Failure::new(Reason::NotFound, "404");
-                    let at = NOW - Duration::from_secs(ago);
-                    tracked.fail(&denied, at, STUCK_AFTER);
-                }
-            }
-            _ => {
-                tracked.observe(&Observation::new(state, "word"), at);
-            }
-        }
-        if fails {
-            tracked.fail(&Failure::new(Reason::Http, "500"), NOW, STUCK_AFTER);
-        }
-        tracked
-    }
-
-    fn ids<'a>(worst: &RankedTasks<'a>) -> Vec<&'a str> {
-        worst.rows.iter().map(|row| &*row.tracked.task.id).collect()
-    }
-
-    #[test]
-    fn what_needs_a_person_first_stands_first() {
-        let records = [
-            tracked("succeeded-late", State::Succeeded, 10, false),
-            tracked("open-young", State::Running, 10, false),
-            tracked("stuck", State::Queued, 700, false),
-            tracked("failed-long-ago", State::Failed, 9_000, false),
-            tracked("waiting", State::Waiting, 99_999, false),
-            tracked("lost", State::NotFound, 200, false),
-            tracked("unanswered", State::Running, 5, true),
-            tracked("cancelled-early", State::Cancelled, 800, false),
-            tracked("open-old", State::Unknown, 600, false),
-            tracked("failed", State::Failed, 3, false),
-            tracked("stuck-longest", State::Unpolled, 9_000, false),
-        ];
-        assert!(records[5].is_final() && records[5].state() == State::NotFound);
-        let tasks = [TaskList::of(records, STUCK_AFTER)];
-        let all = rank_tasks(&tasks, &TaskFilter::default(), NOW, 100);
-        let expected = [
-            "stuck-longest",
-            "stuck",
-            "failed",
-            "lost",
-            "failed-long-ago",
-            "unanswered",
-            "open-old",
-            "open-young",
-            "waiting",
-            "succeeded-late",
-            "cancelled-early",
-        ];
-        assert_eq!((ids(&all), all.count), (expected.to_vec(), 11));
-        let stuck: Vec<_> = all.rows.iter().map(|row| row.is_stuck).collect();
-        assert_eq!(stuck, [vec![true; 2], vec![false; 9]].concat());
-        let first = rank_tasks(&tasks, &TaskFilter::default(), NOW, 3);
-        assert_eq!((ids(&first), first.count), (expected[..3].to_vec(), 11));
-
-        let failed = TaskFilter { states: vec![State::Failed], ..TaskFilter::default() };
-        let failed = rank_tasks(&tasks, &failed, NOW, 1);
-        assert_eq!((ids(&failed), failed.count), (vec!["failed"], 2));
-        let one = TaskFilter { task_id: Some("waiting".to_owned()), ..TaskFilter::default() };
-        assert_eq!(ids(&rank_tasks(&tasks, &one, NOW, 1)), ["waiting"]);
-        let stuck = TaskFilter { stuck: Some(true), ..TaskFilter::default() };
-        assert_eq!(rank_tasks(&tasks, &stuck, NOW, 0).count, 2);
-    }
-
-    proptest! {
-        #[test]
-        fn the_worst_are_the_beginning_of_all(
-            tasks in prop::collection::vec((0..State::ALL.len(), 0..1_200_u64, any::<bool>()), 0..60),
-            most in 0..70_usize,
-        ) {
-            let made = tasks.iter().enumerate();
-            let made = made.map(|(n, (state, age, fails))| {
-                tracked(&n.to_string(), State::ALL[*state], *age, *fails)
-            });
-            let tasks = [TaskList::of(made, STUCK_AFTER)];
-            let mut all: Vec<_> = records(&tasks)
-                .map(|(tracked, after)| TaskRow { tracked, is_stuck: tracked.is_stuck(after, NOW) })
-                .collect();
-            all.sort_by_key(|row| Rank::of(*row));
-            let expected: Vec<_> = all.iter().map(|row| &*row.tracked.task.id).take(most).collect();
-            let found = rank_tasks(&tasks, &TaskFilter::default(), NOW, most);
-            prop_assert_eq!(ids(&found), expected);
-            prop_assert_eq!(found.count, u64::try_from(all.len()).unwrap());
-        }
-    }
-}
+mod tests;

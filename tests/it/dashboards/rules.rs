@@ -38,11 +38,15 @@ impl Rule {
         }
     }
 
-    /// Returns the queries in the description, with labels that parse.
+    /// Returns the queries in the description, with labels that parse. The first format makes the matchers
+    /// of the others.
     pub fn queries(&self) -> Vec<String> {
         let description = text(&self.json["annotations"]["description"]);
         let formats = description.split("printf `").skip(1);
-        formats.map(|rest| rest.split('`').next().unwrap().replace("%q", "\"x\"")).collect()
+        let mut formats = formats.map(|rest| rest.split('`').next().unwrap());
+        let own = formats.next().unwrap_or_default().replace("%q", "\"x\"");
+        let queries = formats.filter(|format| format.contains('{'));
+        queries.map(|query| query.replace("%[1]s", &own)).collect()
     }
 
     /// The number above which the alert fires, or which it must equal.

@@ -41,7 +41,7 @@ fn answers(
 
 #[test]
 fn every_query_finds_something_and_is_read_as_it_should() {
-    let stage = Stage::set();
+    let stage = Stage::shared();
     every_alert_fires(&stage);
     every_recorded_series_is_there(&stage);
     let boards = Dashboard::all();

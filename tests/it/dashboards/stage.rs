@@ -7,6 +7,9 @@ use std::fmt::Write;
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
 
 use crate::alerts::sped_up;
 use crate::harness::samples::Samples;
@@ -95,7 +98,18 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn set() -> Self {
+    /// Returns the stage, which tests at the same time share.
+    pub fn shared() -> Arc<Self> {
+        static STAGE: Mutex<Weak<Stage>> = Mutex::new(Weak::new());
+        let mut stage = STAGE.lock();
+        stage.upgrade().unwrap_or_else(|| {
+            let set = Arc::new(Self::set());
+            *stage = Arc::downgrade(&set);
+            set
+        })
+    }
+
+    fn set() -> Self {
         let gateway = Gateway::start();
         let exporters = SHARDS.map(|shard| {
             let dir = Dir::with(&providers(&gateway, shard));
@@ -118,10 +132,10 @@ impl Stage {
         let lost = [("provider", "lost"), ("state", "not_found")];
         exporters[0].await_value("aitask_finished_total", &lost, 1.0);
         assert_eq!(exporters[1].reload("tasks: [").status, 500);
-        leave_lists(&exporters[1]);
+        let before = leave_lists(&exporters[1]);
 
         let dir = Dir::new();
-        remember(&dir, &exporters);
+        remember(&dir, &exporters, &before);
         let rules = dir.write("rules.yml", &sped_up());
         let targets: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
         let targets = format!("['{}', '{NOBODY}']", targets.join("', '"));
@@ -142,15 +156,21 @@ impl Stage {
     }
 }
 
-/// Drops open tasks from lists: one is lost, and two are unlisted.
-fn leave_lists(exporter: &Exporter) {
+/// Drops open tasks from lists: one is lost, and two are unlisted. Returns the state of the lost task
+/// before.
+fn leave_lists(exporter: &Exporter) -> Samples {
     for id in ["running-listed", "running-at-night", "queued-at-night"] {
         exporter.await_state(id, id.split('-').next().unwrap());
     }
+    let mut before = exporter.scrape();
+    before.0.retain(|(name, labels), _| {
+        name == "aitask_status" && labels.get("task_id").is_some_and(|id| id == "running-listed")
+    });
     exporter.process.dir.write("list.json", &LIST.replacen("running-listed", "ok-listed", 1));
     exporter.process.dir.write("night.json", NIGHT[1]);
     exporter.await_value("aitask_lost_tasks_total", &[("provider", "proxy")], 1.0);
     exporter.await_value("aitask_unlisted_tasks", &[("provider", "proxy")], 2.0);
+    before
 }
 
 /// Starts an exporter with a storage path, which is damaged and refuses writes if that is wanted.
@@ -188,10 +208,11 @@ fn providers(gateway: &Gateway, shard: &str) -> String {
     .fold(shard.to_owned(), |shard, (name, provider)| shard.replace(name, provider))
 }
 
-/// Writes blocks of the past: what the exporters show now, with counters that have grown to it.
-fn remember(dir: &Dir, exporters: &[Exporter]) {
-    let scraped: Vec<_> =
-        exporters.iter().map(|exporter| (exporter.address, exporter.scrape())).collect();
+/// Writes blocks of the past: what the exporters show now, with counters that have grown to it, and
+/// what the second showed `before`.
+fn remember(dir: &Dir, exporters: &[Exporter], before: &Samples) {
+    let after = exporters.iter().map(|exporter| (exporter.address, exporter.scrape()));
+    let scraped: Vec<_> = after.collect();
     let end = now() - 120.0;
     let mut text = String::new();
     for second in (0..HISTORY_SECONDS).step_by(HISTORY_STEP_SECONDS as usize) {
@@ -199,6 +220,11 @@ fn remember(dir: &Dir, exporters: &[Exporter]) {
         let share = (1.0 - to_come).max(0.0);
         for (address, samples) in &scraped {
             past(&mut text, address, samples, share, end - f64::from(HISTORY_SECONDS - second));
+        }
+        // Prometheus finds a series for five minutes after its last sample.
+        if HISTORY_SECONDS - second > 600 {
+            let time = end - f64::from(HISTORY_SECONDS - second);
+            past(&mut text, &exporters[1].address, before, share, time);
         }
     }
     text += "# EOF\n";

@@ -158,6 +158,19 @@ fn a_source_is_asked_no_sooner_than_it_asks_for() {
     assert!(failures(&samples, "a", Some("rate_limited")) > 0.0);
 }
 
+#[test]
+fn a_start_asks_each_source_once() {
+    let endpoint = Endpoint::listing(&["running-1"]);
+    let gateway = Gateway::start();
+    let setup = Setup::new("poll_interval: 1h").provider(gateway.provider("mj", ""));
+    let many = (0..200).fold(setup, |setup, number| {
+        setup.http(&format!("jobs-{number}"), &endpoint.url(), "refresh_interval: 5m")
+    });
+    let exporter = many.start();
+    until("all are tried", || exporter.get("/-/ready").status == 200);
+    assert_eq!(endpoint.asked().len(), 200);
+}
+
 /// The state of `/-/ready` while a source is silent.
 #[test]
 fn readiness_waits_for_the_first_try_of_every_source() {

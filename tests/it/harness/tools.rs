@@ -83,7 +83,7 @@ fn parse(parser: &str, exposition: &[u8]) -> Samples {
 /// A running Prometheus.
 pub struct Prometheus {
     _process: Process,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl Prometheus {
@@ -163,28 +163,46 @@ impl Prometheus {
     }
 }
 
-/// A running Alertmanager that notifies a webhook of every alert within a second.
+/// A running Alertmanager.
 pub struct Alertmanager {
     _process: Process,
     pub address: SocketAddr,
 }
 
 impl Alertmanager {
+    /// One that notifies a webhook of every alert within a second.
     pub fn telling(webhook: SocketAddr) -> Self {
-        let dir = Dir::new();
-        let config = format!(
+        Self::start(&format!(
             "route: {{ receiver: hook, group_by: [alertname, provider], group_wait: 0s, \
              group_interval: 1s, repeat_interval: 1h }}\n\
              receivers: [{{ name: hook, webhook_configs: [{{ url: 'http://{webhook}/' }}] }}]\n"
-        );
+        ))
+    }
+
+    pub fn start(config: &str) -> Self {
+        let dir = Dir::new();
         let mut command = Command::new("prometheus-alertmanager");
         command.args(["--web.listen-address=127.0.0.1:0", "--cluster.listen-address="]);
-        command.arg("--config.file").arg(dir.write("alertmanager.yml", &config));
+        command.arg("--config.file").arg(dir.write("alertmanager.yml", config));
         command.arg("--storage.path").arg(dir.path("data"));
         let mut process = Process::start(dir, &mut command);
         let address = process.addresses(1)[0];
         until("Alertmanager is ready", || http::get(address, "/-/ready").status == 200);
         Self { _process: process, address }
+    }
+
+    /// Raises alerts as Prometheus does.
+    pub fn raise(&self, alerts: &Value) {
+        let headers = [("Content-Type", "application/json")];
+        let reply =
+            http::send(self.address, "POST", "/api/v2/alerts", &headers, &alerts.to_string());
+        let reply = reply.unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+
+    /// Returns the alerts with their status.
+    pub fn alerts(&self) -> Vec<Value> {
+        http::get(self.address, "/api/v2/alerts").json().as_array().unwrap().clone()
     }
 }
 
@@ -213,13 +231,23 @@ impl Webhook {
 
     /// Waits for an alert of this name in this status.
     pub fn await_alert(&self, name: &str, status: &str) -> Value {
-        eventually(&format!("{name} is {status}"), || {
-            let told = self.told.lock();
-            let alerts = told.iter().flat_map(|message| message["alerts"].as_array().unwrap());
-            let is =
-                |alert: &&Value| alert["labels"]["alertname"] == name && alert["status"] == status;
-            alerts.clone().find(is).cloned()
+        self.await_alert_that(&format!("{name} is {status}"), |alert| {
+            alert["labels"]["alertname"] == name && alert["status"] == status
         })
+    }
+
+    /// Waits for an alert for which `is` holds.
+    pub fn await_alert_that(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        eventually(what, || {
+            let told = self.told.lock();
+            let mut alerts = told.iter().flat_map(|message| message["alerts"].as_array().unwrap());
+            alerts.find(|alert| is(alert)).cloned()
+        })
+    }
+
+    /// Waits for a message, of any kind of receiver, for which `is` holds.
+    pub fn await_message(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        eventually(what, || self.told.lock().iter().find(|message| is(message)).cloned())
     }
 }
 

@@ -10,7 +10,13 @@ server.on('session', (session) => {
   stats.sessions += 1;
   session.streams = 0;
   session.sent = new Set();
+  session.answering = 0;
 });
+
+// Breaks a connection that is to break once no answer is half-way: a poll whose answer has begun fails.
+function breakBetweenAnswers(session) {
+  if (session.breaks && session.answering === 0) session.destroy();
+}
 
 function answer(request, response, taskId) {
   response.setHeader('content-type', 'application/json');
@@ -37,11 +43,17 @@ server.on('request', (request, response) => {
       stats.shaken += 1;
       // A task that is asked for again has had its answer.
       session.answered ||= session.sent.has(taskId);
-      if (session.answered && stats.shaken % 10 === 0) return session.destroy();
+      session.breaks ||= session.answered && stats.shaken % 10 === 0;
+      breakBetweenAnswers(session);
       return setTimeout(() => {
-        if (session.destroyed) return;
+        if (session.breaks) return;
+        session.answering += 1;
+        request.stream.once('close', () => {
+          session.answering -= 1;
+          session.sent.add(taskId);
+          breakBetweenAnswers(session);
+        });
         answer(request, response, taskId);
-        session.sent.add(taskId);
       }, 100);
     case 'refused': // Every other request is not looked at.
       stats.refused += 1;

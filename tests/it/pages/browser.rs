@@ -225,7 +225,7 @@ fn pages_can_be_used_by_keyboard() {
         assert!(first["skip"] == true && first["left"].as_f64() >= Some(0.0), "{target}: {first}");
         let (mut last, mut stops) = (first["index"].clone(), 1);
         let all = browser.evaluate(
-            "[...document.querySelectorAll('a[href], input, select, button, [tabindex=\"0\"]')]
+            "[...document.querySelectorAll('a[href], input, select, button, summary, [tabindex=\"0\"]')]
              .filter((e) => e.type !== 'hidden' && e.checkVisibility()).length",
         );
         // In the order of the page, and each with a visible outline.

@@ -168,6 +168,7 @@ fn a_pause_says_why_and_until_when() {
         ("HTTP status 401, code 401", " after HTTP 401"),
         ("HTTP status 200, code 1102", " after HTTP 200, code 1102"),
         ("code 1102", " after code 1102"),
+        ("Connection refused (os error 111)", " after Connection refused"),
         ("", ""),
     ] {
         assert_eq!(cause(&paused(PauseReason::Refused, detail).pause.unwrap()), words);

@@ -243,6 +243,7 @@ function(config, alerts)
   ];
   local worst = 'topk(%d, 1e9 * %s + on (provider, task_id) (%s))' % [config.worstTasks, ofTask('aitask_stuck'), ages];
   local ofWorst(expr) = '(%s) and on (provider, task_id) %s' % [expr, worst];
+  local owner = std.asciiUpper(config.ownerLabel[0]) + config.ownerLabel[1:];
   local worstTasks =
     panel.table(
       'The worst open tasks',
@@ -277,20 +278,22 @@ function(config, alerts)
           ['Value #D', 'In this state for'],
           ['error', 'Last error'],
           ['Value #G', 'Last answer'],
-          [config.ownerLabel, std.asciiUpper(config.ownerLabel[0]) + config.ownerLabel[1:]],
+          [config.ownerLabel, owner],
         ],
         ['Time', 'Value #A', 'Value #B', 'Value #F', 'reason', 'code'],
       ),
     ])
     + panel.field('Task', panel.width(320) + toTask)
-    + panel.field('Age', panel.width(90) + panel.number('s', 1))
+    + panel.field('Age', panel.width(85) + panel.number('s', 1))
+    + panel.field('Provider', panel.width(200))
     + panel.field('State', panel.width(85))
     + panel.field('Stuck', panel.width(60) + panel.inWords(panel.words([[0, '–', 'transparent'], [1, 'yes', colors.bad]])))
     + panel.field('In this state for', panel.width(132) + panel.number('s', 1))
     + panel.field('Last error', panel.inWords(
       panel.words([['none', '–', 'transparent']]) + panel.anyText(colors.bad)
     ))
-    + panel.field('Last answer', panel.width(100) + panel.number('s', 0) + panel.sparse(colors.neutral));
+    + panel.field('Last answer', panel.width(100) + panel.number('s', 0) + panel.sparse(colors.neutral))
+    + panel.field(owner, panel.width(105) + panel.sparse(colors.neutral));
 
   local oldestByProvider =
     panel.timeseries(

@@ -1,5 +1,6 @@
 // A table panel: a row a row, each text in its colour.
 
+import { THEME } from '../read/grafana.mjs';
 import { html } from './html.mjs';
 
 // Grafana's words on a colour, in both themes: the colours are dark.
@@ -33,7 +34,8 @@ function styleOf({ cellOptions }, color) {
   if (cellOptions?.type === 'color-background' && isSolid) {
     return `background:${color};color:${WORDS}`;
   }
-  return cellOptions?.type === 'color-text' && color ? `color:${color}` : '';
+  const isPlain = color === THEME.colors.text.primary;
+  return cellOptions?.type === 'color-text' && color && !isPlain ? `color:${color}` : '';
 }
 
 const alignOf = ({ type, custom: { align = 'auto' } }) => (align === 'auto' && type === 'number' ? 'number' : align);

@@ -2,9 +2,11 @@
 //! observations.
 
 mod assessment;
+mod held_tasks;
 mod log;
 mod probes;
 pub(crate) mod report;
+pub mod status;
 pub mod worker;
 mod worker_state;
 
@@ -205,6 +207,11 @@ impl PollResult {
             fetched: None,
             took: Duration::ZERO,
         }
+    }
+
+    /// Returns the first failure of its outcomes.
+    fn failure(&self) -> Option<&Failure> {
+        self.outcomes.iter().find_map(|outcome| outcome.as_ref().err())
     }
 
     /// Returns the pause that the provider asks for, if the request has failed for all tasks: the

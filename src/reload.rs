@@ -3,6 +3,7 @@
 mod lists;
 mod load;
 mod sources;
+pub mod status;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ use crate::store::Store;
 use crate::task::Task;
 use crate::yaml::diagnostic::Diagnostics;
 pub use load::{load, load_valid_providers};
+use status::ConfigStatus;
 
 /// Time that a probe waits for its turn, besides the time of the poll itself, where the client does
 /// not say how long it waits: most give up after ten seconds or so.
@@ -95,9 +97,8 @@ pub struct ConfigManager {
     /// `None` once the process is ending.
     workers: RwLock<Option<HashMap<Arc<str>, RunningProvider>>>,
     ready: AtomicBool,
-    /// Reason why the configuration in force differs from the files; `None` if it does not.
-    reload_error: RwLock<Option<Arc<str>>>,
-    /// Number of times that it was set.
+    status: RwLock<ConfigStatus>,
+    /// Number of failures that the status has recorded.
     error_count: AtomicU64,
 }
 
@@ -141,7 +142,7 @@ impl ConfigManager {
             swapping: Mutex::default(),
             workers: RwLock::new(Some(HashMap::new())),
             ready: AtomicBool::new(false),
-            reload_error: RwLock::default(),
+            status: RwLock::new(ConfigStatus::new(context.clock.now())),
             error_count: AtomicU64::new(0),
             context,
         };
@@ -173,7 +174,7 @@ impl ConfigManager {
         let result = result.await;
         match &result {
             Ok((config, tasks)) => {
-                *self.reload_error.write() = None;
+                self.status.write().failure = None;
                 log_loaded(config, *tasks, "configuration reloaded");
             }
             Err(error) => {
@@ -187,14 +188,14 @@ impl ConfigManager {
     /// Records the reason for which the configuration in force may differ from the files.
     fn record_error(&self, error: &impl std::fmt::Display) {
         self.context.telemetry.reload_failed();
-        *self.reload_error.write() = Some(error.to_string().into());
+        let (reason, now) = (error.to_string().into(), self.now());
+        self.status.write().record_failure(reason, now);
         self.error_count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns the reason for which the files are not in force, if a reload or a look at them has failed.
-    /// Contains no secret.
-    pub fn reload_error(&self) -> Option<Arc<str>> {
-        self.reload_error.read().clone()
+    /// Reports whether the last reload, or look at the files, has failed.
+    fn has_failed(&self) -> bool {
+        self.status.read().failure.is_some()
     }
 
     /// Looks at the files: returns the hash that a configuration read from them now would have.
@@ -230,7 +231,7 @@ impl ConfigManager {
                 tried = None;
             }
             let in_force = hash == self.config().files.hash;
-            if Some(hash) == tried || (in_force && self.reload_error().is_none()) {
+            if Some(hash) == tried || (in_force && !self.has_failed()) {
                 continue;
             }
             tracing::info!("configuration files have changed");
@@ -238,8 +239,8 @@ impl ConfigManager {
             let _ = reloads.run().await;
             errors = self.error_count.load(Ordering::Relaxed);
             // What was rejected may have been half of a change that has ended since.
-            let is_unchanged = self.reload_error().is_none()
-                || self.current_hash().await.is_ok_and(|after| after == hash);
+            let is_unchanged =
+                !self.has_failed() || self.current_hash().await.is_ok_and(|after| after == hash);
             tried = is_unchanged.then_some(hash);
         }
     }
@@ -362,8 +363,9 @@ impl ConfigManager {
         }
         let telemetry = &self.context.telemetry;
         self.sources.apply(&config.discovery, telemetry);
-        telemetry.tasks_over_limit(config.dropped_tasks.saturating_add(over_limit));
-        telemetry.reload_succeeded(self.context.clock.now(), config.files.hash);
+        let (over_limit, now) = (config.dropped_tasks.saturating_add(over_limit), self.now());
+        telemetry.tasks_over_limit(over_limit);
+        telemetry.reload_succeeded(now, config.files.hash);
         for (glob, missing) in config.files.unmatched() {
             let why =
                 missing.map(|directory| format!("no such directory: {}", directory.display()));
@@ -376,6 +378,7 @@ impl ConfigManager {
             );
         }
         self.config.send_replace(config);
+        self.status.write().record_load(over_limit, now);
         Ok(())
     }
 }

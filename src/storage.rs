@@ -14,6 +14,7 @@ mod ledger;
 pub mod recovery;
 pub(crate) mod queue;
 pub mod log_record;
+pub mod status;
 
 use std::fs::File;
 use std::io;
@@ -34,11 +35,15 @@ use journal::{Journal, JournalStart};
 use ledger::Ledger;
 use queue::{ChangeQueue, CompactorCommand, QueuedChange};
 use recovery::Recovered;
+use status::{StorageFailure, StorageStatus};
 
 /// Time for which a start waits until the last changes of the run before are durable, so that the
 /// first reader sees them. A disk that hangs must not keep tasks from being watched: then they are
 /// shown once they are durable.
 const FIRST_SYNC_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Reason of the failure while the heartbeat is missing.
+const HANGS: &str = "the disk does not respond";
 
 /// Time between two checks of the heartbeat.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -50,7 +55,7 @@ pub struct Storage {
     commands: SyncSender<CompactorCommand>,
     threads: Mutex<Option<Threads>>,
     heartbeat: Arc<Heartbeat>,
-    telemetry: Arc<Telemetry>,
+    status: Arc<StorageStatus>,
 }
 
 #[derive(Debug)]
@@ -112,15 +117,16 @@ impl OpenedStorage {
     ///
     /// # Errors
     /// Fails when the system refuses a thread.
-    pub fn start(self, store: Arc<Store>, telemetry: Arc<Telemetry>) -> io::Result<Storage> {
+    pub fn start(self, store: Arc<Store>, telemetry: &Arc<Telemetry>) -> io::Result<Storage> {
         telemetry.storage_opened(self.lost);
         telemetry.show_finished(self.ledger.shown().clone());
-        if self.journal.is_none() {
-            telemetry.storage_works(false);
+        let (is_full, is_behind) = (self.journal.is_none(), self.ledger.is_behind());
+        let StorageParts { queue, journal, compactor, commands, status } =
+            self.parts(store, telemetry);
+        if is_full {
+            status.fail(&"the disk is full");
             tracing::error!("the storage path is full: continuing in memory");
         }
-        let is_behind = self.ledger.is_behind();
-        let StorageParts { queue, journal, compactor, commands } = self.parts(store, &telemetry);
         let heartbeat = Arc::clone(&compactor.heartbeat);
         let (synced, wait) = mpsc::sync_channel(1);
         let threads = Threads {
@@ -132,7 +138,7 @@ impl OpenedStorage {
             let _ = wait.recv_timeout(FIRST_SYNC_TIMEOUT);
         }
         let threads = Mutex::new(Some(threads));
-        Ok(Storage { queue, commands, threads, heartbeat, telemetry })
+        Ok(Storage { queue, commands, threads, heartbeat, status })
     }
 
     fn parts(self, store: Arc<Store>, telemetry: &Arc<Telemetry>) -> StorageParts {
@@ -145,7 +151,13 @@ impl OpenedStorage {
             former: self.unproven,
             ledger: self.ledger,
         };
-        let journal = Arc::new(Journal::new(start, Arc::clone(&queue), Arc::clone(telemetry)));
+        let status = Arc::new(StorageStatus::new(Arc::clone(telemetry)));
+        let journal = Arc::new(Journal::new(
+            start,
+            Arc::clone(&queue),
+            Arc::clone(telemetry),
+            Arc::clone(&status),
+        ));
         journal.set_compaction_threshold(self.size);
         let compactor = Compactor {
             files: self.files,
@@ -154,7 +166,7 @@ impl OpenedStorage {
             heartbeat: Arc::new(Heartbeat::new()),
             commands: taken,
         };
-        StorageParts { queue, journal, compactor, commands }
+        StorageParts { queue, journal, compactor, commands, status }
     }
 }
 
@@ -164,6 +176,7 @@ struct StorageParts {
     journal: Arc<Journal>,
     compactor: Compactor,
     commands: SyncSender<CompactorCommand>,
+    status: Arc<StorageStatus>,
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
@@ -195,10 +208,15 @@ impl Storage {
     pub async fn watch(&self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            if self.heartbeat.is_overdue() && self.telemetry.storage_works(false) {
+            if self.heartbeat.is_overdue() && self.status.fail(&HANGS) {
                 tracing::error!("the storage path hangs: continuing in memory");
             }
         }
+    }
+
+    /// Returns the failure, if the disk does not take what is written.
+    pub fn failure(&self) -> Option<StorageFailure> {
+        self.status.failure()
     }
 
     /// Writes the changes that wait, and ends the threads. Takes as long as the disk takes.

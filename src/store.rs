@@ -221,6 +221,13 @@ impl Store {
         providers.iter().find(|known| *known.name == *provider).is_some_and(|known| known.has(id))
     }
 
+    /// Returns the number of tasks of `provider` that are not final.
+    pub fn open_count(&self, provider: &str) -> usize {
+        let providers = self.providers.read();
+        let known = providers.iter().find(|known| *known.name == *provider);
+        known.map_or(0, |known| known.open_count())
+    }
+
     /// Returns the task of `provider` with this ID.
     pub fn find(&self, provider: &str, id: &str) -> Option<Task> {
         self.providers().iter().find(|known| *known.name == *provider)?.find(id)

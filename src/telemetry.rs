@@ -170,11 +170,9 @@ impl Telemetry {
         self.register(self.storage_lost.clone());
     }
 
-    /// Sets whether the storage path can be written, and returns whether it could before.
-    pub(crate) fn storage_works(&self, works: bool) -> bool {
-        let before = self.storage_up.get();
+    /// Sets whether the storage path can be written.
+    pub(crate) fn set_storage_works(&self, works: bool) {
         self.storage_up.set(i64::from(works));
-        before != 0
     }
 
     /// Counts a scrape that ended after `took`, completely written or not.

@@ -37,6 +37,8 @@ pub struct RefreshHistory {
     pub discovered: usize,
     /// The other elements of the last good list.
     pub rejected: Arc<Rejections>,
+    /// Time since which every good list has had such elements.
+    pub rejected_since: Option<Timestamp>,
     /// Start of the next refresh.
     pub next_try: Option<Timestamp>,
 }
@@ -94,7 +96,7 @@ impl SourceStatus {
         let mut history = self.history.write();
         (history.last_try, history.duration) = (Some(now), Some(took));
         if let Some(list) = list {
-            self.record_list(list, &mut history);
+            self.record_list(list, now, &mut history);
         }
         match error {
             Some(error) => {
@@ -109,13 +111,15 @@ impl SourceStatus {
         }
     }
 
-    fn record_list(&self, list: ListSummary, history: &mut RefreshHistory) {
+    fn record_list(&self, list: ListSummary, now: Timestamp, history: &mut RefreshHistory) {
         let ListSummary { discovered, rejected } = list;
         let count = |reason| {
             let mut counts = rejected.counts();
             counts.find(|(known, _)| *known == reason).map_or(0, |(_, count)| count)
         };
         self.telemetry.set_list(discovered, count);
+        let since = history.rejected_since.unwrap_or(now);
+        history.rejected_since = (rejected.total() > 0).then_some(since);
         (history.discovered, history.rejected) = (discovered, Arc::new(rejected));
     }
 
@@ -222,6 +226,7 @@ mod tests {
             (Some(at(1)), Some(at(1)), &None)
         );
         assert_eq!((good.discovered, good.rejected.total()), (2, 1));
+        assert_eq!(good.rejected_since, Some(at(1)));
 
         let late = RefreshError::new(Reason::Timeout, "no response in 10s");
         status.record_refresh(None, Some(&late), at(5), 10 * SECOND);
@@ -246,6 +251,11 @@ mod tests {
         assert_eq!(value(&telemetry, "refreshes_total", ""), Some(4.0));
         let success = value(&telemetry, "last_success_timestamp_seconds", "");
         assert_eq!(success, Some(1_750_000_012.0));
+
+        status.record_refresh(Some(list(3)), None, at(20), SECOND);
+        assert_eq!(status.history().rejected_since, Some(at(1)));
+        status.record_refresh(Some(ListSummary::default()), None, at(30), SECOND);
+        assert_eq!(status.history().rejected_since, None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::probes::{MAX_PROBES, Probe, ProbeReply};
+use super::status::{PollHistory, PollStatus};
 use super::worker_state::WorkerState;
 use super::{PollResult, ProbeError, ProviderClient};
 use crate::clock::Clock;
@@ -21,7 +22,7 @@ use crate::store::provider_tasks::ProviderTasks;
 use crate::supervisor::Restarts;
 use crate::task::Task;
 use crate::telemetry::Telemetry;
-use crate::telemetry::provider::ProviderTelemetry;
+use crate::telemetry::provider::{Lateness, ProviderTelemetry};
 
 /// Services that all workers share.
 #[derive(Clone, Debug)]
@@ -46,6 +47,7 @@ pub struct Worker {
     commands: mpsc::Sender<WorkerCommand>,
     is_settled: Arc<AtomicBool>,
     telemetry: Arc<ProviderTelemetry>,
+    status: Arc<PollStatus>,
 }
 
 /// A command to a worker.
@@ -87,13 +89,15 @@ impl Worker {
         let is_settled = Arc::new(AtomicBool::new(false));
         // The provider's series exist from now on, not only from its first poll.
         let telemetry = services.telemetry.provider(&client.provider.name);
+        let status = Arc::new(PollStatus::new(services.clock));
         let worker = Self {
             commands,
             is_settled: Arc::clone(&is_settled),
             telemetry: Arc::clone(&telemetry),
+            status: Arc::clone(&status),
         };
         let tasks = Arc::clone(&changes.tasks);
-        (worker, WorkerContext { services, telemetry, client, tasks, inbox, is_settled })
+        (worker, WorkerContext { services, telemetry, status, client, tasks, inbox, is_settled })
     }
 
     /// Applies another configuration; returns once it is in effect.
@@ -136,6 +140,16 @@ impl Worker {
         self.is_settled.load(Ordering::Relaxed)
     }
 
+    /// Returns the provider's polls so far.
+    pub fn history(&self) -> PollHistory {
+        self.status.history()
+    }
+
+    /// Returns how late the provider's polls are, if they are.
+    pub fn lateness(&self) -> Option<Lateness> {
+        self.telemetry.due.lateness(Instant::now())
+    }
+
     /// Stops the worker: it starts no more polls and waits for those in flight.
     pub async fn stop(&self) {
         let (done, wait) = oneshot::channel();
@@ -152,6 +166,8 @@ pub struct WorkerContext {
     pub services: Services,
     /// Metrics of the provider.
     pub telemetry: Arc<ProviderTelemetry>,
+    /// Status of the provider's polls.
+    pub status: Arc<PollStatus>,
     /// Client of the provider.
     pub client: Arc<ProviderClient>,
     /// Tasks of the provider.

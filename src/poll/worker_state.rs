@@ -12,13 +12,16 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::assessment::assess;
+use super::held_tasks::HeldTasks;
 use super::log::{PollLog, record_batch_change};
 use super::probes::{Probe, ProbeQueue, ProbeReply};
+use super::status::PauseCauses;
 use super::worker::{Update, WorkerCommand, WorkerContext};
 use super::{PollResult, poll_once};
 use crate::observation::{Failure, PollOutcome, Reason, State};
 use crate::record::Transition;
 use crate::schedule::Schedule;
+use crate::schedule::admission::PauseReason;
 use crate::schedule::bisection::Abandoned;
 use crate::schedule::cadence::Cadence;
 use crate::schedule::dispatch::{Dispatch, NextStep, PollStart, ScheduleOutcome};
@@ -26,7 +29,6 @@ use crate::schedule::division::{Assessment, Consequences};
 use crate::storage::queue::QueuedChange;
 use crate::store::{Slot, TaskChanges};
 use crate::task::{Task, TaskGroup, stable_hash};
-use crate::telemetry::Telemetry;
 use crate::telemetry::provider::{DuePolls, ProviderTelemetry, RequestInFlight};
 
 /// Shortest time between two reads of the secret files.
@@ -47,6 +49,7 @@ pub struct WorkerState<'s> {
     /// Reason for which the secrets cannot be read, as it was logged.
     secrets_error: Option<String>,
     held: HeldTasks,
+    causes: PauseCauses,
     log: PollLog,
 }
 
@@ -88,6 +91,7 @@ impl<'s> WorkerState<'s> {
             probes: ProbeQueue::default(),
             secrets_read: now,
             secrets_error: None,
+            causes: PauseCauses::default(),
             log: PollLog::new(services.clock, Arc::clone(&services.history)),
             context,
         }
@@ -186,11 +190,11 @@ impl<'s> WorkerState<'s> {
         if self.schedule.admission.in_flight() == 0 && self.schedule.ready() == 0 {
             self.context.is_settled.store(true, Ordering::Relaxed);
         }
-        // Refused credentials may be replaced long before the next poll tries them.
+        // Credentials that are refused or missing may be replaced long before the next poll tries them.
         let admission = &self.schedule.admission;
-        if admission.has_refused_credentials()
-            && self.context.client.fetcher.credentials().can_change()
-        {
+        let are_credentials_bad =
+            admission.has_refused_credentials() || self.secrets_error.is_some();
+        if are_credentials_bad && self.context.client.fetcher.credentials().can_change() {
             let retry = now + SECRETS_RETRY;
             return Some(wake.map_or(retry, |wake| wake.min(retry)));
         }
@@ -248,6 +252,13 @@ impl<'s> WorkerState<'s> {
         let (count, oldest) = (self.schedule.ready(), self.schedule.oldest_due());
         let due = DuePolls { count, oldest, is_throttled: self.schedule.is_throttled() };
         self.telemetry.due.set(due, now);
+        let pause = self.schedule.admission.lasting_pause(now);
+        let cause = pause.map(|pause| match pause.reason {
+            PauseReason::Refused => &*self.causes.refused,
+            PauseReason::RetryAfter => &*self.causes.retry_after,
+            PauseReason::Unreadable => self.secrets_error.as_deref().unwrap_or_default(),
+        });
+        self.context.status.set_pause(pause, cause.unwrap_or_default());
     }
 
     /// Reads the secret files again from time to time. Nothing is sent while they cannot be read: a
@@ -266,7 +277,7 @@ impl<'s> WorkerState<'s> {
                 if has_changed {
                     tracing::info!(provider, "read new credentials");
                     self.schedule.admission.reset_auth_backoff();
-                } else if self.held.count > 0 {
+                } else if self.held.count() > 0 {
                     tracing::info!(provider, "the credentials are readable again");
                 }
                 self.end_hold();
@@ -306,7 +317,8 @@ impl<'s> WorkerState<'s> {
             }
             RequestPurpose::Probe(reply) => {
                 let result = result.unwrap_or_else(|| panicked(1));
-                let failure = result.outcomes.iter().find_map(|outcome| outcome.as_ref().err());
+                let failure = result.failure();
+                self.causes.note(failure, result.pause().is_some());
                 let outcome = ScheduleOutcome::of(failure, None);
                 let now = Instant::now();
                 self.schedule.complete_probe(outcome, result.pause(), result.took, now);
@@ -337,8 +349,11 @@ impl<'s> WorkerState<'s> {
             outcomes.push((slot, self.complete_task(slot, task, outcome, result.took, message)));
         }
         if !outcomes.is_empty() {
-            self.telemetry.set_up(result.outcomes.iter().any(Result::is_ok));
+            let is_usable = result.outcomes.iter().any(Result::is_ok);
+            self.telemetry.set_up(is_usable);
+            self.context.status.record_request(result.failure().filter(|_| !is_usable));
         }
+        self.causes.note(result.failure(), result.pause().is_some());
         self.schedule.complete(&outcomes, result.pause(), now);
         for abandoned in consequences.abandoned {
             self.abandon(abandoned, now);
@@ -415,30 +430,5 @@ impl<'s> WorkerState<'s> {
             self.telemetry.count_finished(change.to, finished.duration);
         }
         Some(change)
-    }
-}
-
-/// Number of tasks reported as held back because a secret cannot be read; 0 once it is dropped.
-struct HeldTasks {
-    total: Arc<Telemetry>,
-    provider: Arc<ProviderTelemetry>,
-    count: usize,
-}
-
-impl HeldTasks {
-    fn new(total: &Arc<Telemetry>, provider: &Arc<ProviderTelemetry>) -> Self {
-        Self { total: Arc::clone(total), provider: Arc::clone(provider), count: 0 }
-    }
-
-    fn set(&mut self, tasks: usize) {
-        self.total.tasks_without_credentials(self.count, tasks);
-        self.provider.set_without_credentials(tasks);
-        self.count = tasks;
-    }
-}
-
-impl Drop for HeldTasks {
-    fn drop(&mut self) {
-        self.set(0);
     }
 }

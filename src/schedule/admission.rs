@@ -168,6 +168,17 @@ impl Admission {
         pause(PauseReason::Refused, refused.next.max(now))
     }
 
+    /// Returns the pause that people should see at `now`. After credentials that are refused or cannot be
+    /// read it lasts until a request, or a read, shows that they are well: attempts do not interrupt it.
+    pub fn lasting_pause(&self, now: Instant) -> Option<Pause> {
+        let pause = |reason| move |until: Instant| Pause { reason, until: until.max(now) };
+        let asked = self.paused_until.filter(|until| *until > now);
+        let refused = self.auth_backoff.map(|refused| refused.next);
+        let unreadable = self.held_until.map(pause(PauseReason::Unreadable));
+        let asked = asked.map(pause(PauseReason::RetryAfter));
+        unreadable.or(asked).or(refused.map(pause(PauseReason::Refused)))
+    }
+
     /// Returns the pause for probes: that of the provider, or one after refused credentials of probes.
     pub fn pause_of_probes(&self, now: Instant) -> Option<Pause> {
         let refused = self.probe_auth_backoff.filter(|refused| refused.next > now);

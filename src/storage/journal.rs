@@ -13,6 +13,7 @@ use super::files::{self, OpenJournal, StorageFiles};
 use super::ledger::{Ledger, PendingTotals};
 use super::log_record::{self, ChangedTask};
 use super::queue::{ChangeBatch, ChangeQueue, QueuedChange};
+use super::status::StorageStatus;
 use crate::telemetry::Telemetry;
 use crate::telemetry::finishes::Finishes;
 
@@ -27,6 +28,7 @@ const COMPACTION_THRESHOLD: u64 = 16 << 20;
 pub struct Journal {
     queue: Arc<ChangeQueue>,
     telemetry: Arc<Telemetry>,
+    status: Arc<StorageStatus>,
     inner: Mutex<Inner>,
 }
 
@@ -92,7 +94,12 @@ impl Drop for CloseOnDrop<'_> {
 
 impl Journal {
     /// Creates a journal that continues from `start`.
-    pub fn new(start: JournalStart, queue: Arc<ChangeQueue>, telemetry: Arc<Telemetry>) -> Self {
+    pub fn new(
+        start: JournalStart,
+        queue: Arc<ChangeQueue>,
+        telemetry: Arc<Telemetry>,
+        status: Arc<StorageStatus>,
+    ) -> Self {
         let JournalStart { journal, next, former, ledger } = start;
         let former = former.into_iter().map(Arc::new).collect();
         let mut inner = Inner {
@@ -109,7 +116,7 @@ impl Journal {
         if let Some(journal) = journal {
             inner.continue_in(journal);
         }
-        Self { queue, telemetry, inner: Mutex::new(inner) }
+        Self { queue, telemetry, status, inner: Mutex::new(inner) }
     }
 
     /// Writes changes until the queue is closed.
@@ -230,10 +237,10 @@ impl Journal {
         self.queue.is_closed()
     }
 
-    /// Reports whether the disk takes what is written, and updates the metric.
+    /// Reports whether the disk takes what is written, and updates the status.
     pub fn is_working(&self) -> bool {
         let inner = self.inner.lock();
-        if inner.file.is_some() && !self.telemetry.storage_works(true) {
+        if inner.file.is_some() && self.status.recover() {
             tracing::info!("the storage path can be written again");
         }
         inner.file.is_some()
@@ -301,7 +308,7 @@ impl Journal {
     }
 
     fn disable(&self, inner: &mut Inner, error: &io::Error) {
-        if self.telemetry.storage_works(false) {
+        if self.status.fail(error) {
             tracing::error!(%error, "cannot write to the storage path: continuing in memory");
         }
         inner.file = None;
@@ -354,7 +361,8 @@ mod tests {
         let ledger = Ledger::new(Finishes::default(), Finishes::default(), true);
         let journal = Some(OpenJournal { file, number: 0, size: 0 });
         let start = JournalStart { journal, next: 0, former: Vec::new(), ledger };
-        let journal = Journal::new(start, Arc::clone(&queue), telemetry);
+        let status = Arc::new(StorageStatus::new(Arc::clone(&telemetry)));
+        let journal = Journal::new(start, Arc::clone(&queue), telemetry, Arc::clone(&status));
         let id = "t".repeat(ID);
         let write = |bytes: u64| {
             for _ in 0..usize::try_from(bytes).unwrap() / ID {
@@ -366,6 +374,7 @@ mod tests {
         assert_eq!(write(COMPACTION_THRESHOLD / 2), (false, true));
         assert_eq!(write(COMPACTION_THRESHOLD), (true, true));
         assert_eq!(write(COMPACTION_THRESHOLD), (true, false));
+        assert_eq!(status.failure().unwrap().reason, "the disk cannot keep up");
         assert_eq!(write(COMPACTION_THRESHOLD), (false, false), "nothing is written");
     }
 }

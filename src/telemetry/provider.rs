@@ -236,6 +236,19 @@ pub struct DuePolls {
     pub is_throttled: bool,
 }
 
+/// Delay of the first due poll from which the polls of a provider count as late for people. Below it,
+/// a few requests that wait for one another are nothing unusual.
+const LATE_AFTER: Duration = Duration::from_secs(10);
+
+/// The delay of late polls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lateness {
+    /// Time for which the first due poll has been waiting.
+    pub delay: Duration,
+    /// Time for which some poll has been late.
+    pub lasts: Duration,
+}
+
 /// The metrics of due polls.
 #[derive(Debug)]
 pub struct DuePollMetrics {
@@ -249,6 +262,8 @@ pub struct DuePollMetrics {
 #[derive(Debug, Default)]
 struct LatestDuePolls {
     oldest: Option<Instant>,
+    /// Time since which some poll has been late.
+    late_since: Option<Instant>,
     /// Time up to which throttled time is counted; `None` while polls are not throttled.
     throttled_until: Option<Instant>,
 }
@@ -270,8 +285,18 @@ impl DuePollMetrics {
         self.queue_length.set(i64::try_from(due.count).unwrap_or(i64::MAX));
         let mut latest = self.latest.lock();
         self.count_throttled(&mut latest, now);
+        // Up to now the polls of the report before were due.
+        latest.late_since = latest.late_since(now).filter(|_| is_late(due.oldest, now));
         latest.oldest = due.oldest;
         latest.throttled_until = due.is_throttled.then_some(now);
+    }
+
+    /// Returns how late polls are at `now`, if they are. Changes nothing.
+    pub fn lateness(&self, now: Instant) -> Option<Lateness> {
+        let latest = self.latest.lock();
+        let since = latest.late_since(now)?;
+        let delay = now.saturating_duration_since(latest.oldest?);
+        Some(Lateness { delay, lasts: now.saturating_duration_since(since) })
     }
 
     /// Returns a family for each handle, as of `now`.
@@ -290,6 +315,19 @@ impl DuePollMetrics {
             *until = now.max(*until);
         }
     }
+}
+
+impl LatestDuePolls {
+    /// Returns the time since which some poll has been late, if one is at `now`.
+    fn late_since(&self, now: Instant) -> Option<Instant> {
+        let from = self.oldest.filter(|_| is_late(self.oldest, now))? + LATE_AFTER;
+        Some(self.late_since.map_or(from, |since| since.min(from)))
+    }
+}
+
+/// Reports whether a poll that has been due since `oldest` is late at `now`.
+fn is_late(oldest: Option<Instant>, now: Instant) -> bool {
+    oldest.is_some_and(|due| now.saturating_duration_since(due) >= LATE_AFTER)
 }
 
 #[cfg(test)]
@@ -323,5 +361,27 @@ mod tests {
         assert_eq!(shown(&due, start + 9 * SECOND), [2.0, 9.0, 5.0]);
         due.set(DuePolls::default(), start + 10 * SECOND);
         assert_eq!(shown(&due, start + 11 * SECOND), [0.0, 0.0, 5.0]);
+    }
+
+    #[test]
+    fn polls_are_late_from_a_delay_on_and_until_none_is() {
+        let (due, start) = (DuePollMetrics::new("p"), Instant::now());
+        let at = |seconds: u32| start + seconds * SECOND;
+        let report = |oldest: Option<u32>, now| {
+            due.set(DuePolls { count: 1, oldest: oldest.map(at), is_throttled: false }, at(now));
+        };
+        let late = |now| due.lateness(at(now)).map(|late| (late.delay, late.lasts));
+        assert_eq!(late(100), None);
+        report(Some(0), 1);
+        assert_eq!((late(9), late(10)), (None, Some((10 * SECOND, Duration::ZERO))));
+        assert_eq!(late(15), Some((15 * SECOND, 5 * SECOND)), "nothing was reported since");
+        // Another poll is the first in the queue, and late as well.
+        report(Some(4), 16);
+        assert_eq!(late(17), Some((13 * SECOND, 7 * SECOND)));
+        report(Some(15), 18);
+        assert_eq!(late(18), None);
+        assert_eq!(late(26), Some((11 * SECOND, SECOND)));
+        report(None, 30);
+        assert_eq!(late(60), None);
     }
 }

@@ -20,10 +20,12 @@ use super::config::reloadable::ReloadableWebConfig;
 use crate::telemetry::Telemetry;
 use crate::telemetry::web::RequestRejection;
 
-/// Content security policy of the pages, which have inline styles and send a form to the exporter
-/// itself. Most text on them comes from outside, and must not run even if the escaping has a hole.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; \
-     frame-ancestors 'none'";
+/// Content security policy of the pages, which have inline styles, send a form to the exporter itself,
+/// and have one script, which requests the page again. Most text on them comes from outside, and must
+/// not run even if the escaping has a hole: no script runs but the one with this hash.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
+     script-src 'sha256-LeeZE7YE4mKghXYAoTQIQ8YvQXlBInT6VMRorJ+ddz4='; connect-src 'self'; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Headers of every response, unless the web configuration sets others. Most responses contain text
 /// from outside; a browser must not interpret it as another type, embed it in another page, or send
@@ -262,9 +264,20 @@ impl<G: Send + Sync + 'static> http_body::Body for GuardedBody<G> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
     use http_body::Body as _;
+    use ring::digest::{SHA256, digest};
 
     use super::*;
+    use crate::web::pages;
+
+    #[test]
+    fn the_policy_allows_the_script_of_the_pages_and_no_other() {
+        let hash = BASE64_STANDARD.encode(digest(&SHA256, pages::SCRIPT.as_bytes()));
+        let allowed = format!("script-src 'sha256-{hash}';");
+        assert!(CONTENT_SECURITY_POLICY.contains(&allowed), "the script has changed: {allowed}");
+    }
 
     #[tokio::test]
     async fn a_guard_stays_until_the_last_piece_is_gone() {

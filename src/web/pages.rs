@@ -1,12 +1,14 @@
 //! The pages for people: their common parts, the landing page and the page of one task. The common
 //! template is `templates/base.html`.
 
+mod conditions;
 mod details;
 pub mod discovery;
 mod format;
 mod history;
 pub mod tasks;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -20,26 +22,71 @@ use super::middleware::RequestPermit;
 use super::stream::ComputePermits;
 use super::{WebState, query};
 use crate::clock::Timestamp;
+use crate::discovery::status::SourceStatus;
 use crate::history::FailureEntry;
 use crate::observation;
-use crate::store::ProviderSummary;
+use crate::reload::status::ProviderStatus;
+use crate::store::{ProviderSummary, TaskList};
+use conditions::{Conditions, Facts, describe_trouble};
 use details::{Fact, facts, troubles};
 use format::FormattedTime;
 use history::HistoryTables;
 
+/// The script that refreshes a page. The content security policy has its hash.
+pub const SCRIPT: &str = include_str!("../../templates/refresh.js");
+
+/// Time between two refreshes of a page by its script, in seconds: shorter than the usual poll
+/// interval, and long enough to read a row.
+const REFRESH_SECONDS: u32 = 10;
+
 /// The head of each page.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PageHead<'a> {
     /// Version of the exporter.
     pub version: &'static str,
     /// Path of the metrics.
     pub telemetry_path: &'a str,
+    /// Time of the page.
+    pub as_of: String,
+    /// Conditions that need attention.
+    pub conditions: Conditions,
+    /// The script that refreshes the page.
+    pub script: &'static str,
+    /// Time between two refreshes in seconds.
+    pub refresh_seconds: u32,
 }
 
 impl<'a> PageHead<'a> {
-    /// Creates the head of the pages of `web`.
+    /// Creates the head of the pages of `web`, with the conditions at this moment.
     pub fn new(web: &'a WebState) -> Self {
-        Self { version: env!("CARGO_PKG_VERSION"), telemetry_path: &web.telemetry_path }
+        Self::of(&web.telemetry_path, &current_facts(web))
+    }
+
+    /// Creates a head with the conditions that follow from `facts`.
+    pub fn of(telemetry_path: &'a str, facts: &Facts) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            telemetry_path,
+            as_of: FormattedTime::new(facts.now, facts.now).iso,
+            conditions: Conditions::find(facts),
+            script: SCRIPT,
+            refresh_seconds: REFRESH_SECONDS,
+        }
+    }
+}
+
+/// Returns what is known about the exporter's own work at this moment.
+fn current_facts(web: &WebState) -> Facts {
+    let manager = &web.manager;
+    let source = |status: &Arc<SourceStatus>| {
+        (status.mechanism().as_str(), status.name().to_owned(), status.history())
+    };
+    Facts {
+        config: manager.config_status(),
+        storage: manager.storage_failure(),
+        providers: manager.provider_statuses(),
+        sources: manager.sources.all().iter().map(source).collect(),
+        now: manager.now(),
     }
 }
 
@@ -118,12 +165,25 @@ struct LandingPage<'a> {
     reload_error: Option<String>,
     states: [observation::State; observation::State::ALL.len()],
     providers: Vec<ProviderRow>,
-    failures: Vec<FailedPoll>,
+    failures: Vec<FailingTask>,
+    /// Number of the failed polls of these tasks.
+    failures_in_all: usize,
+}
+
+/// A task with recent failed polls.
+struct FailingTask {
+    last: FailedPoll,
+    /// Number of its recent failed polls.
+    count: usize,
 }
 
 struct ProviderRow {
     name: String,
     link: String,
+    /// State of its polls, if that needs attention.
+    trouble: Option<String>,
+    /// Time of the last usable answer.
+    answer: Option<FormattedTime>,
     counts: Vec<LinkedCount>,
     stuck: LinkedCount,
     oldest: String,
@@ -142,13 +202,16 @@ pub async fn landing(
 ) -> Response {
     render(web.compute_permits.clone(), permit, move || {
         let snapshot = web.manager.store.snapshot();
-        let failures = web.history.newest().into_iter();
+        let (facts, failures) = (current_facts(&web), web.history.newest());
+        let status = |name: &str| facts.providers.iter().find(|status| *status.name == *name);
+        let row = |summary: &ProviderSummary| provider_row(&web, summary, status(&summary.name));
         ok_page(&LandingPage {
-            head: PageHead::new(&web),
-            reload_error: web.manager.reload_error().map(|error| excerpt(&error)),
+            head: PageHead::of(&web.telemetry_path, &facts),
+            reload_error: facts.config.failure.as_ref().map(|failure| excerpt(&failure.reason)),
             states: observation::State::ALL,
-            providers: snapshot.providers.iter().map(provider_row).collect(),
-            failures: failures.map(|entry| FailedPoll::new(&entry, snapshot.now)).collect(),
+            providers: snapshot.providers.iter().map(row).collect(),
+            failures_in_all: failures.len(),
+            failures: failing_tasks(&failures, facts.now),
         })
     })
     .await
@@ -164,18 +227,48 @@ fn excerpt(error: &str) -> String {
     lines.join("\n")
 }
 
-fn provider_row(summary: &ProviderSummary) -> ProviderRow {
+/// Groups failed polls, the newest first, by task.
+fn failing_tasks(failures: &[FailureEntry], now: Timestamp) -> Vec<FailingTask> {
+    let mut places = HashMap::new();
+    let mut tasks: Vec<FailingTask> = Vec::new();
+    for entry in failures {
+        let place = *places.entry((&*entry.provider, &*entry.task_id)).or_insert(tasks.len());
+        match tasks.get_mut(place) {
+            Some(task) => task.count += 1,
+            None => tasks.push(FailingTask { last: FailedPoll::new(entry, now), count: 1 }),
+        }
+    }
+    tasks
+}
+
+/// Returns the time of the last usable answer about any task of the provider, from the records: those
+/// of before a restart are known as well.
+fn last_recorded_answer(web: &WebState, provider: &str) -> Option<Timestamp> {
+    let (_, lists) = web.manager.store.tasks(Some(provider));
+    lists.iter().flat_map(TaskList::tasks).filter_map(|tracked| tracked.last_success()).max()
+}
+
+fn provider_row(
+    web: &WebState,
+    summary: &ProviderSummary,
+    status: Option<&ProviderStatus>,
+) -> ProviderRow {
+    let now = web.manager.now();
+    let answer = status.and_then(|status| status.polls.last_answer);
+    let answer = answer.or_else(|| last_recorded_answer(web, &summary.name));
     let of_provider = ("provider", &*summary.name);
     let count = |count: u64, narrowed: (&str, &str)| LinkedCount {
         text: format::count(count),
         link: (count > 0).then(|| format::tasks_link(&[of_provider, narrowed])),
     };
-    let states = observation::State::ALL.into_iter().zip(summary.tasks);
+    let by_state = observation::State::ALL.into_iter().zip(summary.tasks);
     let oldest = summary.oldest.iter().max().copied().unwrap_or_default();
     ProviderRow {
         name: format::short(&summary.name),
         link: format::tasks_link(&[of_provider]),
-        counts: states.map(|(state, tasks)| count(tasks, ("state", state.as_str()))).collect(),
+        trouble: status.and_then(|status| describe_trouble(status, now)),
+        answer: answer.map(|at| FormattedTime::new(at, now)),
+        counts: by_state.map(|(state, tasks)| count(tasks, ("state", state.as_str()))).collect(),
         stuck: count(summary.stuck, ("stuck", "true")),
         oldest: format::rough(oldest),
     }

@@ -1,5 +1,6 @@
 //! The harness of the tests: the exporter as a process, the simulated gateway, and waiting.
 
+pub mod browser;
 pub mod certificates;
 pub mod host;
 pub mod http;

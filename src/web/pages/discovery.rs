@@ -145,6 +145,7 @@ mod tests {
     use crate::discovery::list::{RefreshError, RefreshReason, RejectReason, Rejections};
     use crate::discovery::status::ListSummary;
     use crate::telemetry::Telemetry;
+    use crate::web::pages::conditions::tests::green;
 
     const START: Timestamp = Timestamp::from_micros(1_750_000_000_000_000);
 
@@ -154,7 +155,7 @@ mod tests {
 
     /// Returns the page at 100 s.
     fn page(statuses: &[SourceStatus]) -> String {
-        let head = PageHead { version: "1", telemetry_path: "/metrics" };
+        let head = PageHead::of("/metrics", &green(after(100)));
         let sources =
             (1..).zip(statuses).map(|(number, status)| section(number, status, after(100)));
         DiscoveryPage { head, sources: sources.collect() }.render().unwrap()
@@ -208,7 +209,9 @@ mod tests {
             status.record_refresh(None, Some(&error), after(seconds), Duration::ZERO);
         }
         let page = page(&[status]);
-        assert!(!page.contains("<script>") && !page.contains('\u{202e}'), "{page}");
+        // The only script is that of every page.
+        assert_eq!(page.matches("<script").count(), 1, "{page}");
+        assert!(!page.contains('\u{202e}'), "{page}");
         assert!(page.contains("<td class=\"id\">&#60;script&#62;0\\u{202e}</td>"), "{page}");
         let text = text(&page);
         for part in [

@@ -41,6 +41,18 @@ impl FormattedTime {
     }
 }
 
+/// Formats a time as a clock shows it, in UTC; with the date unless that is the date of `now`.
+pub fn clock(moment: Timestamp, now: Timestamp) -> String {
+    let iso = |moment| FormattedTime::new(moment, now).iso;
+    let (text, today) = (iso(moment), iso(now));
+    match (text.split_once('T'), today.split_once('T')) {
+        (Some((date, time)), Some((other, _))) if date == other => {
+            format!("{} UTC", time.trim_end_matches('Z'))
+        }
+        _ => text,
+    }
+}
+
 /// Formats a duration with the precision that a glance needs: seconds in the first hour, minutes in
 /// the first day, then hours.
 pub fn rough(duration: Duration) -> String {
@@ -91,7 +103,19 @@ pub fn count(number: u64) -> String {
 
 /// Escapes a text from outside and cuts it to the length for a table.
 pub fn short(text: &str) -> String {
-    match text.char_indices().nth(IN_A_TABLE) {
+    cut(text, IN_A_TABLE)
+}
+
+/// Maximum number of characters of a text within a sentence.
+const IN_A_SENTENCE: usize = 300;
+
+/// Escapes a text from outside and cuts it to the length for a sentence.
+pub fn excerpt(text: &str) -> String {
+    cut(text, IN_A_SENTENCE)
+}
+
+fn cut(text: &str, length: usize) -> String {
+    match text.char_indices().nth(length) {
         Some((end, _)) => escape(text.get(..end).unwrap_or_default()) + "…",
         None => escape(text),
     }
@@ -170,6 +194,15 @@ mod tests {
             let moment = FormattedTime::new(Timestamp::from_micros(micros), now);
             assert!(!moment.iso.contains('T') && !moment.ago.is_empty(), "{moment:?}");
         }
+    }
+
+    #[test]
+    fn a_clock_shows_the_date_of_another_day_only() {
+        let now = Timestamp::from_micros(1_750_402_472_303_527);
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(clock(now + hour, now), "07:54:32 UTC");
+        assert_eq!(clock(now + 24 * hour, now), "2025-06-21T06:54:32Z");
+        assert!(!clock(Timestamp::from_micros(i64::MAX), now).contains("UTC"));
     }
 
     #[test]

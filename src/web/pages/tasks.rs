@@ -191,10 +191,10 @@ fn headers(query: &TaskQuery) -> Vec<ColumnHeader> {
     let columns = [
         ("Provider", false, Some(SortColumn::Provider)),
         ("Task", false, Some(SortColumn::TaskId)),
-        ("Labels", false, None),
         ("State", false, Some(SortColumn::State)),
-        ("Status", false, Some(SortColumn::Status)),
         ("Age", true, Some(SortColumn::Age)),
+        ("Labels", false, None),
+        ("Status", false, Some(SortColumn::Status)),
         ("Progress", true, Some(SortColumn::Progress)),
         ("Last error", false, Some(SortColumn::Error)),
         ("Last poll", true, Some(SortColumn::LastPoll)),

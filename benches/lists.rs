@@ -57,7 +57,7 @@ impl Fleet {
         let store = Arc::new(Store::new(Clock::system()));
         store.apply_config(&StoreConfig::of(&config), none, &|_| {});
         let opened = storage::open(&folder.join("storage")).unwrap();
-        let storage = opened.start(Arc::clone(&store), Arc::new(Telemetry::new())).unwrap();
+        let storage = opened.start(Arc::clone(&store), &Arc::new(Telemetry::new())).unwrap();
         Self { tasks, folder, config, source, store, storage }
     }
 

@@ -374,7 +374,7 @@ fn open_storage(
         );
     }
     store.set_recovered(std::mem::take(&mut opened.tasks));
-    Ok(opened.start(Arc::clone(store), Arc::clone(telemetry))?)
+    Ok(opened.start(Arc::clone(store), telemetry)?)
 }
 
 /// Starts a runtime on a thread of its own, which runs until the process ends.

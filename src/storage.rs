@@ -117,12 +117,12 @@ impl OpenedStorage {
     ///
     /// # Errors
     /// Fails when the system refuses a thread.
-    pub fn start(self, store: Arc<Store>, telemetry: Arc<Telemetry>) -> io::Result<Storage> {
+    pub fn start(self, store: Arc<Store>, telemetry: &Arc<Telemetry>) -> io::Result<Storage> {
         telemetry.storage_opened(self.lost);
         telemetry.show_finished(self.ledger.shown().clone());
         let (is_full, is_behind) = (self.journal.is_none(), self.ledger.is_behind());
         let StorageParts { queue, journal, compactor, commands, status } =
-            self.parts(store, &telemetry);
+            self.parts(store, telemetry);
         if is_full {
             status.fail(&"the disk is full");
             tracing::error!("the storage path is full: continuing in memory");

@@ -261,14 +261,14 @@ fn provider_row(
         text: format::count(count),
         link: (count > 0).then(|| format::tasks_link(&[of_provider, narrowed])),
     };
-    let states = observation::State::ALL.into_iter().zip(summary.tasks);
+    let by_state = observation::State::ALL.into_iter().zip(summary.tasks);
     let oldest = summary.oldest.iter().max().copied().unwrap_or_default();
     ProviderRow {
         name: format::short(&summary.name),
         link: format::tasks_link(&[of_provider]),
         trouble: status.and_then(|status| describe_trouble(status, now)),
         answer: answer.map(|at| FormattedTime::new(at, now)),
-        counts: states.map(|(state, tasks)| count(tasks, ("state", state.as_str()))).collect(),
+        counts: by_state.map(|(state, tasks)| count(tasks, ("state", state.as_str()))).collect(),
         stuck: count(summary.stuck, ("stuck", "true")),
         oldest: format::rough(oldest),
     }

@@ -38,7 +38,7 @@ const EXCLUDED: &[(&str, &str)] = &[
     ("apt install build-essential curl", "installs packages as root"),
     // Of CONTRIBUTING.md.
     (
-        "chromium --headless --no-sandbox --hide-scrollbars --window-size=1200,900 \
+        "chromium --headless --no-sandbox --hide-scrollbars --window-size=1200,1200 \
          --screenshot=docs/img/landing.png http://localhost:10054/",
         "draws over the picture in the repository",
     ),

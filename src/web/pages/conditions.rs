@@ -221,6 +221,8 @@ impl<'a> PollsOfProvider<'a> {
         );
         let runbook = match failure.reason {
             Reason::NotFound => "AITaskNotFound",
+            Reason::Auth => "AITaskCredentialsRejected",
+            Reason::RateLimited => "AITaskRateLimited",
             _ => "AITaskProviderDown",
         };
         let effect = format!("Polls go on. {}", self.known());

@@ -46,9 +46,9 @@ fn failing(count: u64, last_answer: Option<Timestamp>) -> PollHistory {
     PollHistory { last_answer, failing: Some(failing), pause: None }
 }
 
-fn late(seconds: u64) -> Option<Lateness> {
-    let delay = Duration::from_secs(seconds);
-    Some(Lateness { delay, lasts: delay - Duration::from_secs(10) })
+fn late(seconds: u64) -> Lateness {
+    let at = Duration::from_secs;
+    Lateness { delay: at(seconds), lasts: at(seconds.saturating_sub(10)) }
 }
 
 fn of(facts: &Facts) -> Vec<Condition> {
@@ -78,7 +78,7 @@ fn nothing_is_wrong_where_nothing_is() {
     assert!(is_green(provider(3, failing(1, Some(ago(40))))), "one hiccup");
     assert!(is_green(provider(0, failing(9, None))), "nothing is polled any more");
     assert!(is_green(provider(0, paused(PauseReason::Refused, "HTTP status 401"))));
-    assert!(is_green(ProviderStatus { lateness: late(60), ..provider(0, answered(2)) }));
+    assert!(is_green(ProviderStatus { lateness: Some(late(60)), ..provider(0, answered(2)) }));
     for status in [
         provider(3, answered(2)),
         provider(3, failing(1, Some(ago(40)))),
@@ -137,7 +137,7 @@ fn a_pause_says_why_and_until_when() {
     assert_eq!(refused.link, Some(("Its tasks", "/tasks?provider=mj".to_owned())));
 
     let asked = provider(2, paused(PauseReason::RetryAfter, "HTTP status 429"));
-    let asked = only(ProviderStatus { lateness: late(50), ..asked });
+    let asked = only(ProviderStatus { lateness: Some(late(50)), ..asked });
     assert_eq!(
         asked.sentence,
         "The provider “mj” is paused after HTTP 429, as it asked for with Retry-After."
@@ -191,10 +191,19 @@ fn missing_answers_and_late_polls_are_conditions() {
         let text = describe_trouble(&provider(1, polls), NOW).unwrap();
         assert_eq!(text, "no usable answer since 06:54:02 UTC: HTTP 502");
     }
+    for (reason, runbook) in [
+        (Reason::NotFound, "AITaskNotFound"),
+        (Reason::Auth, "AITaskCredentialsRejected"),
+        (Reason::RateLimited, "AITaskRateLimited"),
+    ] {
+        let mut polls = failing(2, None);
+        polls.failing.as_mut().unwrap().failure.reason = reason;
+        assert_eq!(only(provider(1, polls)).runbook, runbook);
+    }
     let never = only(provider(1, failing(1, None)));
     assert!(never.effect.ends_with("no usable answer since the start of the exporter."));
     for (seconds, runbook) in [(85, "AITaskPollsLate"), (300, "AITaskPollsStopped")] {
-        let status = ProviderStatus { lateness: late(seconds), ..provider(1, answered(1)) };
+        let status = ProviderStatus { lateness: Some(late(seconds)), ..provider(1, answered(1)) };
         let text = describe_trouble(&status, NOW).unwrap();
         let late = only(status);
         let delay = format::rough(Duration::from_secs(seconds));

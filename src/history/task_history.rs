@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::observation::{Failure, PollOutcome, Reason, State};
+use crate::record::TaskRecord;
 
 /// Maximum number of states and of runs of polls in a history: some hours of a task that is well, the
 /// last polls of one whose provider answers now this and now that.
@@ -93,6 +94,13 @@ impl TaskHistory {
     /// Returns the polls in the order of time.
     pub fn polls(&self) -> &Recent<PollRun> {
         &self.polls
+    }
+}
+
+impl StateSpan {
+    /// Returns the state of a record, which it has had since a time.
+    pub fn of(record: &TaskRecord, since: Timestamp) -> Self {
+        Self { since, state: record.state(), status: Arc::clone(record.status_text()) }
     }
 }
 

@@ -66,20 +66,18 @@ impl ProviderTasks {
         if let Err(failure) = &mut outcome {
             table.details.share(failure);
         }
-        let before = {
-            let tracked = table.get(slot)?;
-            let (since, status) = (tracked.state_since(), Arc::clone(tracked.status_text()));
-            StateSpan { since, state: tracked.state(), status }
-        };
-        let mut status = Arc::default();
+        let has_history = table.histories.has_or_can_have(slot.row);
+        let mut spans = None;
         let transition = table.apply_poll(slot, |tracked| {
+            let before = has_history.then(|| StateSpan::of(tracked, tracked.state_since()));
             let transition = tracked.apply(&outcome, at, stuck_after);
             before_visible(tracked, &transition);
-            status = Arc::clone(tracked.status_text());
+            spans = before.map(|before| (before, StateSpan::of(tracked, at.wall)));
             transition
         })?;
-        let after = StateSpan { since: at.wall, state: transition.to, status };
-        table.histories.add_poll(slot.row, &outcome, before, after);
+        if let Some((before, after)) = spans {
+            table.histories.add_poll(slot.row, &outcome, before, after);
+        }
         table.expire_unknown(slot.row, at.monotonic);
         Some(transition)
     }

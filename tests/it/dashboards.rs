@@ -9,6 +9,7 @@ mod looks;
 mod names;
 pub mod promql;
 mod quiet;
+mod rendered;
 pub mod rules;
 mod shown;
 pub mod stage;

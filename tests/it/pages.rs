@@ -117,9 +117,9 @@ fn the_worst_tasks_stand_first_and_each_has_a_page() {
         (ids == expected).then_some(rows)
     });
     let starts = |row: usize, text: &str| assert!(rows[row].1.starts_with(text), "{:?}", rows[row]);
-    starts(0, "b lamest queued, stuck queued 2h ");
-    starts(1, "a lame customer=acme running, stuck running 1h ");
-    starts(2, "b bad failed failed took ");
+    starts(0, "b lamest queued, stuck 2h queued ");
+    starts(1, "a lame running, stuck 1h customer=acme running ");
+    starts(2, "b bad failed took ");
     starts(3, "a code-1203-x no answer yet ");
     assert!(rows[3].1.contains(" api, code 1203 ") && rows[3].1.ends_with(" ago"), "{:?}", rows[3]);
     starts(6, "a 42a28dda-dc7a-4186-ac86-6e16c1fcef17 succeeded completed ");

@@ -3,7 +3,7 @@
 
 use super::ask::{ask, variables};
 use super::board::{Dashboard, targets, title};
-use super::shown::{fields, find, read, rows, stat};
+use super::rendered::{fields, find, read, rows, stat};
 use crate::harness::tools::Prometheus;
 use crate::harness::{Dir, Exporter, Gateway, now, until};
 

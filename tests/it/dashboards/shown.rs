@@ -2,50 +2,23 @@
 //! the text that a person should read.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::ask::{Variables, ask, is_over_time, label_values_of, variables};
-use super::board::{self, Dashboard, fill, targets, text, title};
+use super::ask::{ask, is_over_time, label_values_of, variables};
+use super::board::{self, Dashboard, fill, text, title};
 use super::lint::label_values;
 use super::looks::colors;
+use super::rendered::{
+    HISTORY_SECONDS, LIVE_SECONDS, TASKS, fields, find, place, read, rows, stat,
+};
 use super::rules;
 use super::stage::{ODD, STUCK, Stage};
-use crate::harness::tools::{self, Prometheus};
-use crate::harness::{now, root, until};
-
-/// A range that the live part of the stage fills, and one for its history.
-const LIVE_SECONDS: f64 = 30.0;
-const HISTORY_SECONDS: f64 = 3.0 * 3_600.0;
-
-/// Tasks to look at on the dashboard of one task: an open one, one that has failed, one with
-/// progress, one whose polls fail and one with quotes in its ID.
-const TASKS: [(&str, &str); 5] = [
-    ("mj", "stuck-a1"),
-    ("mj", "fail-a1"),
-    ("proxy", "running-a"),
-    ("mj", "code-1203-a"),
-    ("proxy", ODD),
-];
+use crate::harness::tools::Prometheus;
+use crate::harness::{now, until};
 
 /// Time after which a scrape is in the database: its timeout, and a second for the write.
 const INGESTION_SECONDS: f64 = 2.0;
-
-/// Returns the results of a panel's queries, by their letters.
-fn answers(
-    prometheus: &Prometheus,
-    panel: &Value,
-    variables: &Variables<'_>,
-    now: f64,
-    seconds: f64,
-) -> Value {
-    let answer = |target: &Value| {
-        let answer = ask(prometheus, target, variables, now, (seconds, seconds / 60.0));
-        (text(&target["refId"]).to_owned(), answer)
-    };
-    Value::Object(targets(panel).map(answer).collect())
-}
 
 #[test]
 fn every_query_finds_something_and_is_read_as_it_should() {
@@ -56,6 +29,7 @@ fn every_query_finds_something_and_is_read_as_it_should() {
     for board in &boards {
         every_variable_has_values(&stage, board);
         every_query_finds_something(&stage, board);
+        quiet_moments_have_no_line(&stage.prometheus, board);
     }
     let settled = settled(&stage.prometheus);
     let shown = read(&stage.prometheus, &boards, settled);
@@ -104,7 +78,9 @@ fn begins_are_marked(
     let expr = fill(text(&annotation["expr"]), &variables("5s", "30s", TASKS[0], ""));
     assert_eq!(annotation["step"], "1m", "as long as the offset of the query");
     let target = json!({ "expr": expr, "range": true });
-    let marked = ask(prometheus, &target, &Vec::new(), now(), (600.0, 5.0));
+    // In two minutes, for which Prometheus keeps what it has seen last, no mark may still be there.
+    let later = now() + 120.0;
+    let marked = ask(prometheus, &target, &Vec::new(), later, (600.0, 5.0));
     let marked = marked["result"].as_array().unwrap();
     let names: BTreeSet<_> =
         marked.iter().map(|alert| text(&alert["metric"]["alertname"]).to_owned()).collect();
@@ -125,6 +101,24 @@ fn begins_are_marked(
             at = if time(index) - time(index - 1) > 5.5 { index } else { at };
             assert!(time(index) - time(at) < 60.0, "{alert}");
         }
+    }
+}
+
+/// Asserts that a graph does not say that there was none if there was one at another moment: the history begins
+/// with hours in which no poll failed.
+fn quiet_moments_have_no_line(prometheus: &Prometheus, board: &Dashboard) {
+    let range = format!("{HISTORY_SECONDS}s");
+    let variables = variables("4m", &range, TASKS[0], board.name);
+    let time = (HISTORY_SECONDS, HISTORY_SECONDS / 60.0);
+    for query in board.targets().iter().filter(|query| query.expr.contains("unless on () (")) {
+        let answer = ask(prometheus, query.target, &variables, now(), time);
+        let says_none = |series: &&Value| {
+            let mut labels = series["metric"].as_object().unwrap().values();
+            labels.any(|label| text(label).starts_with("no "))
+        };
+        let series = answer["result"].as_array().unwrap();
+        let none = series.iter().filter(says_none).count();
+        assert!(none == 0 || series.len() == 1, "{}: {series:?}", query.place);
     }
 }
 
@@ -207,40 +201,6 @@ fn with_all_rows() -> Dashboard {
     fleet
 }
 
-/// Returns Grafana's rendering of the results, panel by panel; the dashboard of one task once for
-/// each of the tasks.
-pub fn read(prometheus: &Prometheus, boards: &[Dashboard], now: f64) -> Vec<Value> {
-    let range = format!("{LIVE_SECONDS}s");
-    let mut panels = Vec::new();
-    for board in boards {
-        let tasks = if board.name == "task" { &TASKS[..] } else { &TASKS[..1] };
-        for task in tasks {
-            let variables = variables("5s", &range, *task, board.name);
-            for panel in board.panels() {
-                panels.push(json!({
-                    "dashboard": if board.name == "task" { task.1 } else { board.name },
-                    "panel": panel,
-                    "answers": answers(prometheus, panel, &variables, now, LIVE_SECONDS),
-                }));
-            }
-        }
-    }
-    let input = json!({
-        "now": now, "from": now - LIVE_SECONDS, "to": now, "panels": panels,
-        "variables": { "datasource": "prometheus", "job": ".+", "instance": ".+", "provider": ".+" },
-    });
-    let mut node = Command::new("node");
-    node.arg(root("tests/grafana/read.mjs"));
-    let output = tools::pipe(&mut node, input.to_string().as_bytes());
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut read: Value = serde_json::from_slice(&output.stdout).unwrap();
-    serde_json::from_value(read["panels"].take()).unwrap()
-}
-
-fn place(panel: &Value) -> String {
-    format!("{}: {}", text(&panel["dashboard"]), title(panel))
-}
-
 fn grafana_has_no_objection(shown: &[Value]) {
     // The panels of the dashboard of one task stand for several tasks, of which no one has all.
     let mut same: BTreeMap<(usize, &str), Vec<&Value>> = BTreeMap::new();
@@ -262,33 +222,6 @@ fn grafana_has_no_objection(shown: &[Value]) {
             assert_eq!(of_all, BTreeSet::new(), "{title}: {complaint}");
         }
     }
-}
-
-pub fn fields(panel: &Value) -> impl Iterator<Item = &Value> {
-    let frames = panel["frames"].as_array().unwrap().iter();
-    frames.flat_map(|frame| frame["fields"].as_array().unwrap())
-}
-
-pub fn find<'s>(shown: &'s [Value], dashboard: &str, name: &str) -> &'s Value {
-    let found = shown.iter().find(|panel| panel["dashboard"] == dashboard && title(panel) == name);
-    found.unwrap_or_else(|| panic!("{dashboard}: no {name}"))
-}
-
-/// The texts of a table: a row of cells by the titles of their columns.
-pub fn rows(panel: &Value) -> Vec<BTreeMap<&str, &str>> {
-    let fields: Vec<_> = fields(panel).collect();
-    let count = fields.first().map_or(0, |field| field["texts"].as_array().unwrap().len());
-    let row = |index| {
-        fields.iter().map(|field| (text(&field["name"]), text(&field["texts"][index]))).collect()
-    };
-    (0..count).map(row).collect()
-}
-
-/// Returns the texts of a stat panel.
-pub fn stat(shown: &[Value], dashboard: &str, name: &str) -> String {
-    let panel = find(shown, dashboard, name);
-    let texts = panel["stat"].as_array().unwrap().iter().map(|stat| text(&stat["text"]));
-    texts.collect::<Vec<_>>().join(", ")
 }
 
 fn columns_are_the_expected(shown: &[Value]) {

@@ -174,7 +174,6 @@ impl ConfigManager {
         let result = result.await;
         match &result {
             Ok((config, tasks)) => {
-                self.status.write().failure = None;
                 log_loaded(config, *tasks, "configuration reloaded");
             }
             Err(error) => {

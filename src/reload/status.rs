@@ -45,7 +45,7 @@ impl ConfigStatus {
 
     /// Records that a configuration is in force from `now` on, without so many of its tasks.
     pub(super) fn record_load(&mut self, over_limit: usize, now: Timestamp) {
-        self.loaded = now;
+        (self.loaded, self.failure) = (now, None);
         let since = self.over_limit.map_or(now, |before| before.since);
         self.over_limit = (over_limit > 0).then_some(TasksOverLimit { tasks: over_limit, since });
     }
@@ -120,6 +120,7 @@ mod tests {
         status.record_load(7, at(4));
         status.record_load(8, at(5));
         assert_eq!(status.over_limit, Some(TasksOverLimit { tasks: 8, since: at(4) }));
+        assert_eq!(status.failure, None);
         status.record_load(0, at(6));
         assert_eq!((status.loaded, status.over_limit), (at(6), None));
     }

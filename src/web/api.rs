@@ -17,7 +17,7 @@ use super::middleware::RequestPermit;
 use super::query::TaskQuery;
 use super::query::cursor::Cursor;
 use super::stream::stream;
-use super::task_page::select_page;
+use super::list_page::select_page;
 use super::{WebState, negotiation};
 use crate::clock::Timestamp;
 use crate::record::TrackedTask;

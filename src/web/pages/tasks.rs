@@ -16,12 +16,12 @@ use crate::observation;
 use crate::store::TaskList;
 use crate::task::{Labels, Task};
 use crate::web::WebState;
+use crate::web::list_page::{ListPage, select_page};
 use crate::web::middleware::RequestPermit;
 use crate::web::query::cursor::Cursor;
 use crate::web::query::filter::TaskFilter;
 use crate::web::query::order::{SortColumn, TaskOrder, TaskRow};
 use crate::web::query::{MAX_ROWS, TaskQuery};
-use crate::web::task_page::{TaskPage, select_page};
 
 /// Maximum number of labels with a field of their own in the form. Links in the table and the
 /// address filter by any other.
@@ -174,7 +174,6 @@ fn headers(query: &TaskQuery) -> Vec<ColumnHeader> {
     let current = query.order();
     let header = |(name, is_number, column): (&'static str, bool, Option<SortColumn>)| {
         let is_current = column == Some(current.column);
-        let sorted = if current.is_descending { "descending" } else { "ascending" };
         // Of the ages, the largest are looked for.
         let is_descending = match is_current {
             true => !current.is_descending,
@@ -185,7 +184,7 @@ fn headers(query: &TaskQuery) -> Vec<ColumnHeader> {
             name,
             is_number,
             link: order.map(|order| link(query, order, None)),
-            sorted: is_current.then_some(sorted),
+            sorted: is_current.then_some(current.direction()),
         }
     };
     let columns = [
@@ -203,15 +202,12 @@ fn headers(query: &TaskQuery) -> Vec<ColumnHeader> {
 }
 
 /// Returns a sentence about the tasks on the page.
-fn summary(page: &TaskPage<'_>, order: TaskOrder) -> String {
+fn summary(page: &ListPage<'_>, order: TaskOrder) -> String {
     let shown = u64::try_from(page.rows.len()).unwrap_or(u64::MAX);
     let (total, is_worst_first) = (format::count(page.total), order == TaskOrder::WORST_FIRST);
     let by = match is_worst_first {
         true => "the worst first".to_owned(),
-        false => {
-            let direction = if order.is_descending { "descending" } else { "ascending" };
-            format!("sorted by {}, {direction}", order.column.as_str())
-        }
+        false => format!("sorted by {}, {}", order.column.as_str(), order.direction()),
     };
     match (page.before, shown) {
         (0, 1) if page.total == 1 => "1 task.".to_owned(),
@@ -227,7 +223,7 @@ fn summary(page: &TaskPage<'_>, order: TaskOrder) -> String {
 /// Returns the links to other pages, each with its text and its `rel`.
 fn page_links(
     query: &TaskQuery,
-    page: &TaskPage<'_>,
+    page: &ListPage<'_>,
 ) -> Vec<(&'static str, Option<&'static str>, String)> {
     let order = query.order();
     let to = |cursor: &Cursor| link(query, order, Some(cursor));

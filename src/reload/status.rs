@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::ConfigManager;
 use crate::clock::Timestamp;
+use crate::config::Provider;
 use crate::poll::status::PollHistory;
 use crate::storage::status::StorageFailure;
 use crate::telemetry::provider::Lateness;
@@ -87,7 +88,7 @@ impl ConfigManager {
         let config = self.config();
         let workers = self.workers.read();
         let workers = workers.as_ref();
-        let status = |provider: &Arc<crate::config::Provider>| {
+        let status = |provider: &Arc<Provider>| {
             let worker = &workers?.get(&provider.name)?.worker;
             Some(ProviderStatus {
                 name: Arc::clone(&provider.name),

@@ -70,7 +70,13 @@ impl HistoryTables {
             states.extend(enqueued(tracked, history, now));
             polls.extend(history.polls().iter().rev().map(|run| poll_row(run, now)));
         }
-        Self { states, polls, started: FormattedTime::new(started, now), is_cut, most: format::count(MAX_HISTORIES) }
+        Self {
+            states,
+            polls,
+            started: FormattedTime::new(started, now),
+            is_cut,
+            most: format::count(MAX_HISTORIES),
+        }
     }
 }
 

@@ -30,6 +30,10 @@ const MAX_LABEL_FIELDS: usize = 6;
 /// Maximum number of labels of a task in the table; the page of the task has all of them.
 const MAX_LABELS: usize = 6;
 
+/// Maximum length of the filter that the links of labels repeat, as a link of its own. A page has a
+/// thousand of them, and the filter comes from the client.
+const MAX_REPEATED_BYTES: usize = 2_048;
+
 #[derive(Template)]
 #[template(path = "tasks.html")]
 struct TasksPage<'a> {
@@ -110,6 +114,8 @@ fn table(web: &WebState, query: &TaskQuery) -> RenderedPage {
     let page = select_page(&tasks, query, now, query.limit.unwrap_or(MAX_ROWS));
     let order = query.order();
     let is_worst_first = order == TaskOrder::WORST_FIRST;
+    let is_repeatable = format::tasks_query_link(&filter.pairs()).len() <= MAX_REPEATED_BYTES;
+    let linked = is_repeatable.then_some(query);
     ok_page(&TasksPage {
         head: PageHead::new(web),
         filter,
@@ -126,7 +132,7 @@ fn table(web: &WebState, query: &TaskQuery) -> RenderedPage {
         is_worst_first,
         worst_first: link(query, TaskOrder::WORST_FIRST, None),
         page_links: page_links(query, &page),
-        rows: page.rows.iter().map(|row| format_row(*row, query, now)).collect(),
+        rows: page.rows.iter().map(|row| format_row(*row, linked, now)).collect(),
         providers,
     })
 }
@@ -233,7 +239,8 @@ fn page_links(
     first.into_iter().chain(previous).chain(next).collect()
 }
 
-fn format_row(row: TaskRow<'_>, query: &TaskQuery, now: Timestamp) -> FormattedRow {
+/// Formats a row. Its labels link to the tasks that match `linked` and have the label as well.
+fn format_row(row: TaskRow<'_>, linked: Option<&TaskQuery>, now: Timestamp) -> FormattedRow {
     let tracked = row.tracked;
     let (provider, id) = (&*tracked.task.common.provider, &*tracked.task.id);
     let took = || tracked.duration().map(|took| format!("took {}", format::rough(took)));
@@ -242,7 +249,7 @@ fn format_row(row: TaskRow<'_>, query: &TaskQuery, now: Timestamp) -> FormattedR
         provider: format::short(provider),
         id: format::short(id),
         link: format::task_link(provider, id),
-        labels: labels(&tracked.task, query),
+        labels: labels(&tracked.task, linked),
         state: format::state(tracked.state(), tracked.last_poll().is_some()),
         is_stuck: row.is_stuck,
         is_unlisted: !tracked.listing.is_listed(),
@@ -255,15 +262,18 @@ fn format_row(row: TaskRow<'_>, query: &TaskQuery, now: Timestamp) -> FormattedR
     }
 }
 
-/// Returns the first labels of a task, with links to the tasks that have them as well.
-fn labels(task: &Task, query: &TaskQuery) -> Vec<(String, Option<String>)> {
+/// Returns the first labels of a task, with links to the tasks that match `linked` and have them as well.
+fn labels(task: &Task, linked: Option<&TaskQuery>) -> Vec<(String, Option<String>)> {
     let labels = task.common.labels.iter().take(MAX_LABELS);
     let label = |(name, value): &(Box<str>, Box<str>)| {
         let text = format::short(&format!("{name}={value}"));
-        let filter = query.filter.with_label(name, value);
-        let query = TaskQuery { filter, cursor: None, ..query.clone() };
         // An empty field of the form matches any task.
-        (text, (!value.is_empty()).then(|| format::tasks_query_link(&query.pairs())))
+        let link = linked.filter(|_| !value.is_empty()).map(|query| {
+            let filter = query.filter.with_label(name, value);
+            let query = TaskQuery { filter, cursor: None, ..query.clone() };
+            format::tasks_query_link(&query.pairs())
+        });
+        (text, link)
     };
     let has_more = task.common.labels.len() > MAX_LABELS;
     labels.map(label).chain(has_more.then(|| ("…".to_owned(), None))).collect()

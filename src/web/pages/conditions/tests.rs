@@ -259,7 +259,8 @@ fn a_source_says_which_list_is_in_force() {
 fn many_conditions_are_counted_and_the_first_are_those_of_the_exporter() {
     let providers = vec![provider(1, failing(5, None)); 40];
     let storage = StorageFailure { since: ago(5), reason: "it hangs".to_owned() };
-    let found = Conditions::find(&ExporterStatus { storage: Some(storage), providers, ..green(NOW) });
+    let found =
+        Conditions::find(&ExporterStatus { storage: Some(storage), providers, ..green(NOW) });
     assert_eq!((found.first.len(), found.count, found.others()), (MAX_SHOWN, 41, 21));
     assert_eq!(found.first[0].id, "condition-storage");
     assert_eq!(found.first[19].id, "condition-unanswered-19");

@@ -1,4 +1,4 @@
-//! What happened lately, for the pages: the latest failed polls of all tasks, and the history of one task.
+//! The latest failed polls of all tasks, and the history of one task, for the pages.
 
 pub mod task_history;
 

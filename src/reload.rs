@@ -174,7 +174,6 @@ impl ConfigManager {
         let result = result.await;
         match &result {
             Ok((config, tasks)) => {
-                self.status.write().failure = None;
                 log_loaded(config, *tasks, "configuration reloaded");
             }
             Err(error) => {
@@ -366,20 +365,21 @@ impl ConfigManager {
         let (over_limit, now) = (config.dropped_tasks.saturating_add(over_limit), self.now());
         telemetry.tasks_over_limit(over_limit);
         telemetry.reload_succeeded(now, config.files.hash);
-        for (glob, missing) in config.files.unmatched() {
-            let why =
-                missing.map(|directory| format!("no such directory: {}", directory.display()));
-            tracing::warn!(glob, why, "no file matches a glob of task_files");
-        }
-        if config.dropped_tasks > 0 {
-            tracing::warn!(
-                tasks = config.dropped_tasks,
-                "max_tasks drops tasks, which are not polled"
-            );
-        }
+        warn_of_absent_tasks(&config);
         self.config.send_replace(config);
         self.status.write().record_load(over_limit, now);
         Ok(())
+    }
+}
+
+/// Logs which tasks of a configuration cannot be polled, or may be missing from it.
+fn warn_of_absent_tasks(config: &Config) {
+    for (glob, missing) in config.files.unmatched() {
+        let why = missing.map(|directory| format!("no such directory: {}", directory.display()));
+        tracing::warn!(glob, why, "no file matches a glob of task_files");
+    }
+    if config.dropped_tasks > 0 {
+        tracing::warn!(tasks = config.dropped_tasks, "max_tasks drops tasks, which are not polled");
     }
 }
 

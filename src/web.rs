@@ -5,6 +5,7 @@ pub mod auth;
 pub(crate) mod config;
 pub mod connection_stage;
 pub(crate) mod connections;
+mod list_page;
 pub mod listen;
 mod metrics;
 pub mod middleware;
@@ -14,7 +15,6 @@ mod pages;
 pub mod probe;
 pub mod query;
 pub mod stream;
-mod task_page;
 mod timeouts;
 
 use std::sync::Arc;

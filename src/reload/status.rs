@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::ConfigManager;
 use crate::clock::Timestamp;
+use crate::config::Provider;
 use crate::poll::status::PollHistory;
 use crate::storage::status::StorageFailure;
 use crate::telemetry::provider::Lateness;
@@ -45,7 +46,7 @@ impl ConfigStatus {
 
     /// Records that a configuration is in force from `now` on, without so many of its tasks.
     pub(super) fn record_load(&mut self, over_limit: usize, now: Timestamp) {
-        self.loaded = now;
+        (self.loaded, self.failure) = (now, None);
         let since = self.over_limit.map_or(now, |before| before.since);
         self.over_limit = (over_limit > 0).then_some(TasksOverLimit { tasks: over_limit, since });
     }
@@ -87,7 +88,7 @@ impl ConfigManager {
         let config = self.config();
         let workers = self.workers.read();
         let workers = workers.as_ref();
-        let status = |provider: &Arc<crate::config::Provider>| {
+        let status = |provider: &Arc<Provider>| {
             let worker = &workers?.get(&provider.name)?.worker;
             Some(ProviderStatus {
                 name: Arc::clone(&provider.name),
@@ -120,6 +121,7 @@ mod tests {
         status.record_load(7, at(4));
         status.record_load(8, at(5));
         assert_eq!(status.over_limit, Some(TasksOverLimit { tasks: 8, since: at(4) }));
+        assert_eq!(status.failure, None);
         status.record_load(0, at(6));
         assert_eq!((status.loaded, status.over_limit), (at(6), None));
     }

@@ -13,11 +13,11 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use super::list_page::select_page;
 use super::middleware::RequestPermit;
 use super::query::TaskQuery;
 use super::query::cursor::Cursor;
 use super::stream::stream;
-use super::task_page::select_page;
 use super::{WebState, negotiation};
 use crate::clock::Timestamp;
 use crate::record::TrackedTask;

@@ -27,7 +27,7 @@ use crate::history::FailureEntry;
 use crate::observation;
 use crate::reload::status::ProviderStatus;
 use crate::store::{ProviderSummary, TaskList};
-use conditions::{Conditions, Facts, describe_trouble};
+use conditions::{Conditions, ExporterStatus, describe_trouble};
 use details::{Fact, facts, troubles};
 use format::FormattedTime;
 use history::HistoryTables;
@@ -59,29 +59,29 @@ pub struct PageHead<'a> {
 impl<'a> PageHead<'a> {
     /// Creates the head of the pages of `web`, with the conditions at this moment.
     pub fn new(web: &'a WebState) -> Self {
-        Self::of(&web.telemetry_path, &current_facts(web))
+        Self::of(&web.telemetry_path, &exporter_status(web))
     }
 
-    /// Creates a head with the conditions that follow from `facts`.
-    pub fn of(telemetry_path: &'a str, facts: &Facts) -> Self {
+    /// Creates a head with the conditions that follow from `status`.
+    pub fn of(telemetry_path: &'a str, status: &ExporterStatus) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             telemetry_path,
-            as_of: FormattedTime::new(facts.now, facts.now).iso,
-            conditions: Conditions::find(facts),
+            as_of: FormattedTime::new(status.now, status.now).iso,
+            conditions: Conditions::find(status),
             script: SCRIPT,
             refresh_seconds: REFRESH_SECONDS,
         }
     }
 }
 
-/// Returns what is known about the exporter's own work at this moment.
-fn current_facts(web: &WebState) -> Facts {
+/// Returns the status of the exporter's own work at this moment.
+fn exporter_status(web: &WebState) -> ExporterStatus {
     let manager = &web.manager;
     let source = |status: &Arc<SourceStatus>| {
         (status.mechanism().as_str(), status.name().to_owned(), status.history())
     };
-    Facts {
+    ExporterStatus {
         config: manager.config_status(),
         storage: manager.storage_failure(),
         providers: manager.provider_statuses(),
@@ -202,16 +202,18 @@ pub async fn landing(
 ) -> Response {
     render(web.compute_permits.clone(), permit, move || {
         let snapshot = web.manager.store.snapshot();
-        let (facts, failures) = (current_facts(&web), web.history.newest());
-        let status = |name: &str| facts.providers.iter().find(|status| *status.name == *name);
-        let row = |summary: &ProviderSummary| provider_row(&web, summary, status(&summary.name));
+        let (exporter, failures) = (exporter_status(&web), web.history.newest());
+        let status = |name: &str| exporter.providers.iter().find(|status| *status.name == *name);
+        let row = |summary: &ProviderSummary| {
+            provider_row(&web, summary, status(&summary.name), exporter.now)
+        };
         ok_page(&LandingPage {
-            head: PageHead::of(&web.telemetry_path, &facts),
-            reload_error: facts.config.failure.as_ref().map(|failure| excerpt(&failure.reason)),
+            head: PageHead::of(&web.telemetry_path, &exporter),
+            reload_error: exporter.config.failure.as_ref().map(|failure| excerpt(&failure.reason)),
             states: observation::State::ALL,
             providers: snapshot.providers.iter().map(row).collect(),
             failures_in_all: failures.len(),
-            failures: failing_tasks(&failures, facts.now),
+            failures: failing_tasks(&failures, exporter.now),
         })
     })
     .await
@@ -252,8 +254,8 @@ fn provider_row(
     web: &WebState,
     summary: &ProviderSummary,
     status: Option<&ProviderStatus>,
+    now: Timestamp,
 ) -> ProviderRow {
-    let now = web.manager.now();
     let answer = status.and_then(|status| status.polls.last_answer);
     let answer = answer.or_else(|| last_recorded_answer(web, &summary.name));
     let of_provider = ("provider", &*summary.name);

@@ -6,23 +6,14 @@ use std::process::Command;
 
 use aitask_exporter::cli::Cli;
 use clap::Parser;
-use serde_json::Value;
 
 use crate::dashboards::rules;
 use crate::harness::tools::said;
-use crate::harness::{Dir, root};
-
-fn read(path: &str) -> Value {
-    serde_yaml::from_str(&fs::read_to_string(root(path)).unwrap()).unwrap()
-}
-
-fn strings(value: &Value) -> Vec<&str> {
-    value.as_array().into_iter().flatten().map(|value| value.as_str().unwrap()).collect()
-}
+use crate::harness::{Dir, read_yaml, root, strings};
 
 #[test]
 fn every_file_that_is_mounted_exists() {
-    let compose = read("compose.yml");
+    let compose = read_yaml("compose.yml");
     let mut mounted = 0;
     for (name, service) in compose["services"].as_object().unwrap() {
         for volume in strings(&service["volumes"]) {
@@ -42,7 +33,7 @@ fn every_file_that_is_mounted_exists() {
 
 #[test]
 fn our_commands_are_commands() {
-    let services = &read("compose.yml")["services"];
+    let services = &read_yaml("compose.yml")["services"];
     for service in ["simulator", "exporter"] {
         let arguments = strings(&services[service]["command"]);
         let parsed = Cli::try_parse_from(std::iter::once("aitask_exporter").chain(arguments));
@@ -57,8 +48,8 @@ fn our_commands_are_commands() {
 
 #[test]
 fn the_parts_find_one_another() {
-    let services = &read("compose.yml")["services"];
-    let prometheus = read("config/compose/prometheus.yml");
+    let services = &read_yaml("compose.yml")["services"];
+    let prometheus = read_yaml("config/compose/prometheus.yml");
     let target = &prometheus["scrape_configs"][0]["static_configs"][0]["targets"][0];
     let alias = &services["simulator"]["networks"]["default"]["aliases"][0];
     assert_eq!(*target, format!("{}:10054", alias.as_str().unwrap()));
@@ -67,7 +58,7 @@ fn the_parts_find_one_another() {
     assert_eq!(*alertmanager, "alertmanager:9093");
     assert!(services["alertmanager"].is_object());
 
-    let source = &read("dashboards/provisioning/datasources/aitask.yml")["datasources"][0];
+    let source = &read_yaml("dashboards/provisioning/datasources/aitask.yml")["datasources"][0];
     assert_eq!(
         (&source["type"], &source["url"]),
         (&"prometheus".into(), &"http://prometheus:9090".into())
@@ -75,7 +66,7 @@ fn the_parts_find_one_another() {
     let interval = &prometheus["global"]["scrape_interval"];
     assert_eq!(source["jsonData"]["timeInterval"], *interval);
 
-    let provider = &read("dashboards/provisioning/dashboards/aitask.yml")["providers"][0];
+    let provider = &read_yaml("dashboards/provisioning/dashboards/aitask.yml")["providers"][0];
     let folder = provider["options"]["path"].as_str().unwrap();
     let volumes = strings(&services["grafana"]["volumes"]);
     for name in crate::dashboards::board::NAMES {

@@ -38,6 +38,16 @@ pub fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// Reads a YAML file of the project.
+pub fn read_yaml(path: &str) -> Value {
+    serde_yaml::from_str(&fs::read_to_string(root(path)).unwrap()).unwrap()
+}
+
+/// Returns the texts of a list; none if there is no list.
+pub fn strings(value: &Value) -> Vec<&str> {
+    value.as_array().into_iter().flatten().map(|value| value.as_str().unwrap()).collect()
+}
+
 /// Seconds since 1970.
 pub fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()

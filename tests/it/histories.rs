@@ -20,17 +20,20 @@ fn each<'v>(entries: &'v Value, field: &str) -> Vec<&'v Value> {
 #[test]
 fn the_states_and_polls_of_a_task_are_shown_with_their_times() {
     let gateway = Gateway::start();
-    let steps = json!([
-        { "status": "queued", "seconds": 95 },
-        { "status": "running", "seconds": 1 },
-        { "status": "completed" },
-    ]);
-    gateway.put("steps", &json!({ "enqueued_seconds_ago": 90, "steps": steps }));
+    let step = |status| json!({ "enqueued_seconds_ago": 5_400, "steps": [{ "status": status }] });
+    gateway.put("steps", &step("queued"));
     let exporter = Exporter::start(&format!(
         "global: {{ poll_interval: 200ms }}\nproviders: [{}]\n\
          tasks: [steps, broken-1, done-1, flaky-1]\n",
         gateway.provider("p", "")
     ));
+    until("several polls of the first state", || {
+        let polls = history(&exporter, "steps");
+        each(&polls["polls"], "count").first().is_some_and(|count| count.as_u64() > Some(1))
+    });
+    gateway.put("steps", &step("running"));
+    exporter.await_state("steps", "running");
+    gateway.put("steps", &step("completed"));
     let steps = eventually("the end", || {
         let steps = history(&exporter, "steps");
         each(&steps["states"], "state").contains(&&json!("succeeded")).then_some(steps)
@@ -62,7 +65,7 @@ fn the_states_and_polls_of_a_task_are_shown_with_their_times() {
         "running running 2",
         "queued queued 2",
         "no answer yet 2",
-        " 1m",
+        " 1h",
         "not known since it was enqueued",
     ] {
         let at = states[last..].find(part).unwrap_or_else(|| panic!("{part}: {states}"));

@@ -123,6 +123,8 @@ fn labels_lead_to_the_tasks_that_have_them() {
         { "id": "two", "labels": { "customer": "acme" } },
         { "id": "three", "labels": { "customer": hostile, "_1": "" } },
         { "id": "four" },
+        { "id": "x".repeat(1_000), "labels": { "customer": "long" } },
+        { "id": "x".repeat(3_000), "labels": { "customer": "long" } },
         { "id": "five", "labels": { "a": "1", "b": "2", "c": "3", "d": "4", "e": "5", "f": "6", "g": "7" } },
     ]);
     let exporter = Exporter::start(&format!(
@@ -144,6 +146,14 @@ fn labels_lead_to_the_tasks_that_have_them() {
     // A link replaces the value of the same label, and keeps others.
     let acme = links(page(&exporter, "/tasks?label.customer=acme").text());
     assert!(acme.contains(&"/tasks?label.customer=acme&label.plan=gold".to_owned()), "{acme:?}");
+    // A long filter is not repeated in the link of each label.
+    for (id, link_count) in [("x".repeat(1_000), 1), ("x".repeat(3_000), 0)] {
+        let found = page(&exporter, &format!("/tasks?task_id={id}"));
+        assert!(text(found.text()).contains(" customer=long "), "{}", found.text());
+        let links = links(found.text()).into_iter();
+        let of_label = links.filter(|link| link.ends_with("&label.customer=long"));
+        assert_eq!(of_label.count(), link_count, "{}", id.len());
+    }
     let told = text(all.text());
     assert!(
         told.contains(" customer=acme plan=gold ")

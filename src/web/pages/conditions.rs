@@ -29,7 +29,7 @@ pub struct Condition {
     pub sentence: String,
     /// Start of the condition.
     pub since: Option<FormattedTime>,
-    /// What is in force and what still works, in sentences.
+    /// Sentences about what is in force and what still works.
     pub effect: String,
     /// Text and target of a link to more about it.
     pub link: Option<(&'static str, String)>,
@@ -46,9 +46,9 @@ pub struct Conditions {
     pub count: usize,
 }
 
-/// The facts from which conditions follow.
+/// The status of the exporter's own work, from which conditions follow.
 #[derive(Debug)]
-pub struct Facts {
+pub struct ExporterStatus {
     /// The current time.
     pub now: Timestamp,
     /// The configuration.
@@ -62,16 +62,16 @@ pub struct Facts {
 }
 
 impl Conditions {
-    /// Finds the conditions that follow from `facts`.
-    pub fn find(facts: &Facts) -> Self {
-        let now = facts.now;
-        let mut all: Vec<_> = refused_reload(&facts.config, now).into_iter().collect();
-        all.extend(facts.storage.as_ref().map(|failure| failing_storage(failure, now)));
-        all.extend(tasks_over_limit(&facts.config, now));
-        for (number, provider) in (1..).zip(&facts.providers) {
+    /// Finds the conditions that follow from a status.
+    pub fn find(status: &ExporterStatus) -> Self {
+        let now = status.now;
+        let mut all: Vec<_> = refused_reload(&status.config, now).into_iter().collect();
+        all.extend(status.storage.as_ref().map(|failure| failing_storage(failure, now)));
+        all.extend(tasks_over_limit(&status.config, now));
+        for (number, provider) in (1..).zip(&status.providers) {
             all.extend(of_provider(number, provider, now));
         }
-        for (number, source) in (1..).zip(&facts.sources) {
+        for (number, source) in (1..).zip(&status.sources) {
             all.extend(of_source(number, source, now));
         }
         let count = all.len();
@@ -369,7 +369,7 @@ fn upcoming(at: Timestamp, now: Timestamp) -> String {
 
 fn number(count: usize, one: &str, many: &str) -> String {
     let noun = if count == 1 { one } else { many };
-    format!("{} {noun}", format::count(u64::try_from(count).unwrap_or(u64::MAX)))
+    format!("{} {noun}", format::count(count))
 }
 
 /// Escapes and shortens a text for the inside of a sentence.

@@ -92,7 +92,6 @@ fn render_sources(web: &WebState) -> RenderedPage {
 
 fn section(number: usize, status: &SourceStatus, now: Timestamp) -> SourceSection {
     let history = status.history();
-    let count = |count: usize| format::count(u64::try_from(count).unwrap_or(u64::MAX));
     let time = |at: Option<Timestamp>| at.map(|at| FormattedTime::new(at, now));
     let rejected = &history.rejected;
     let reasons = rejected.counts().filter(|(_, number)| *number > 0);
@@ -100,14 +99,16 @@ fn section(number: usize, status: &SourceStatus, now: Timestamp) -> SourceSectio
         anchor: format!("source-{number}"),
         mechanism: status.mechanism().as_str(),
         name: format::escape(status.name()),
-        discovered: count(history.discovered),
-        rejected: count(rejected.total()),
+        discovered: format::count(history.discovered),
+        rejected: format::count(rejected.total()),
         last_try: time(history.last_try),
         last_success: time(history.last_success),
         next_try: history.next_try.map(|at| next_try(at, now)),
         took: history.duration.map(format::exact).unwrap_or_default(),
         error: history.error.as_ref().map(|error| formatted(error, now)),
-        reasons: reasons.map(|(reason, number)| format!("{reason} {}", count(number))).collect(),
+        reasons: reasons
+            .map(|(reason, number)| format!("{reason} {}", format::count(number)))
+            .collect(),
         elements: rejected.first().iter().map(row).collect(),
         is_cut: rejected.total() > rejected.first().len(),
     }

@@ -89,8 +89,8 @@ pub fn state(state: State, is_polled: bool) -> &'static str {
 }
 
 /// Formats a number with commas between thousands.
-pub fn count(number: u64) -> String {
-    let digits = number.to_string();
+pub fn count(number: impl TryInto<u64>) -> String {
+    let digits = number.try_into().unwrap_or(u64::MAX).to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {

@@ -70,8 +70,13 @@ impl HistoryTables {
             states.extend(enqueued(tracked, history, now));
             polls.extend(history.polls().iter().rev().map(|run| poll_row(run, now)));
         }
-        let most = format::count(u64::try_from(MAX_HISTORIES).unwrap_or(u64::MAX));
-        Self { states, polls, started: FormattedTime::new(started, now), is_cut, most }
+        Self {
+            states,
+            polls,
+            started: FormattedTime::new(started, now),
+            is_cut,
+            most: format::count(MAX_HISTORIES),
+        }
     }
 }
 
@@ -112,7 +117,7 @@ fn poll_row(run: &PollRun, now: Timestamp) -> PollRow {
     PollRow {
         first: FormattedTime::new(run.first, now),
         last: (run.count > 1).then(|| FormattedTime::new(run.last, now)),
-        count: format::count(run.count.into()),
+        count: format::count(run.count),
         has_failed: matches!(run.result, PollSummary::Failed(..)),
         result,
     }

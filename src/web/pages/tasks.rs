@@ -16,12 +16,12 @@ use crate::observation;
 use crate::store::TaskList;
 use crate::task::{Labels, Task};
 use crate::web::WebState;
+use crate::web::list_page::{ListPage, select_page};
 use crate::web::middleware::RequestPermit;
 use crate::web::query::cursor::Cursor;
 use crate::web::query::filter::TaskFilter;
 use crate::web::query::order::{SortColumn, TaskOrder, TaskRow};
 use crate::web::query::{MAX_ROWS, TaskQuery};
-use crate::web::task_page::{TaskPage, select_page};
 
 /// Maximum number of labels with a field of their own in the form. Links in the table and the
 /// address filter by any other.
@@ -29,6 +29,10 @@ const MAX_LABEL_FIELDS: usize = 6;
 
 /// Maximum number of labels of a task in the table; the page of the task has all of them.
 const MAX_LABELS: usize = 6;
+
+/// Maximum length of the filter that the links of labels repeat, as a link of its own. A page has a
+/// thousand of them, and the filter comes from the client.
+const MAX_REPEATED_BYTES: usize = 2_048;
 
 #[derive(Template)]
 #[template(path = "tasks.html")]
@@ -110,6 +114,8 @@ fn table(web: &WebState, query: &TaskQuery) -> RenderedPage {
     let page = select_page(&tasks, query, now, query.limit.unwrap_or(MAX_ROWS));
     let order = query.order();
     let is_worst_first = order == TaskOrder::WORST_FIRST;
+    let is_repeatable = format::tasks_query_link(&filter.pairs()).len() <= MAX_REPEATED_BYTES;
+    let linked = is_repeatable.then_some(query);
     ok_page(&TasksPage {
         head: PageHead::new(web),
         filter,
@@ -126,7 +132,7 @@ fn table(web: &WebState, query: &TaskQuery) -> RenderedPage {
         is_worst_first,
         worst_first: link(query, TaskOrder::WORST_FIRST, None),
         page_links: page_links(query, &page),
-        rows: page.rows.iter().map(|row| format_row(*row, query, now)).collect(),
+        rows: page.rows.iter().map(|row| format_row(*row, linked, now)).collect(),
         providers,
     })
 }
@@ -174,7 +180,6 @@ fn headers(query: &TaskQuery) -> Vec<ColumnHeader> {
     let current = query.order();
     let header = |(name, is_number, column): (&'static str, bool, Option<SortColumn>)| {
         let is_current = column == Some(current.column);
-        let sorted = if current.is_descending { "descending" } else { "ascending" };
         // Of the ages, the largest are looked for.
         let is_descending = match is_current {
             true => !current.is_descending,
@@ -185,7 +190,7 @@ fn headers(query: &TaskQuery) -> Vec<ColumnHeader> {
             name,
             is_number,
             link: order.map(|order| link(query, order, None)),
-            sorted: is_current.then_some(sorted),
+            sorted: is_current.then_some(current.direction()),
         }
     };
     let columns = [
@@ -203,15 +208,12 @@ fn headers(query: &TaskQuery) -> Vec<ColumnHeader> {
 }
 
 /// Returns a sentence about the tasks on the page.
-fn summary(page: &TaskPage<'_>, order: TaskOrder) -> String {
+fn summary(page: &ListPage<'_>, order: TaskOrder) -> String {
     let shown = u64::try_from(page.rows.len()).unwrap_or(u64::MAX);
     let (total, is_worst_first) = (format::count(page.total), order == TaskOrder::WORST_FIRST);
     let by = match is_worst_first {
         true => "the worst first".to_owned(),
-        false => {
-            let direction = if order.is_descending { "descending" } else { "ascending" };
-            format!("sorted by {}, {direction}", order.column.as_str())
-        }
+        false => format!("sorted by {}, {}", order.column.as_str(), order.direction()),
     };
     match (page.before, shown) {
         (0, 1) if page.total == 1 => "1 task.".to_owned(),
@@ -227,7 +229,7 @@ fn summary(page: &TaskPage<'_>, order: TaskOrder) -> String {
 /// Returns the links to other pages, each with its text and its `rel`.
 fn page_links(
     query: &TaskQuery,
-    page: &TaskPage<'_>,
+    page: &ListPage<'_>,
 ) -> Vec<(&'static str, Option<&'static str>, String)> {
     let order = query.order();
     let to = |cursor: &Cursor| link(query, order, Some(cursor));
@@ -237,7 +239,8 @@ fn page_links(
     first.into_iter().chain(previous).chain(next).collect()
 }
 
-fn format_row(row: TaskRow<'_>, query: &TaskQuery, now: Timestamp) -> FormattedRow {
+/// Formats a row. Its labels link to the tasks that match `linked` and have the label as well.
+fn format_row(row: TaskRow<'_>, linked: Option<&TaskQuery>, now: Timestamp) -> FormattedRow {
     let tracked = row.tracked;
     let (provider, id) = (&*tracked.task.common.provider, &*tracked.task.id);
     let took = || tracked.duration().map(|took| format!("took {}", format::rough(took)));
@@ -246,7 +249,7 @@ fn format_row(row: TaskRow<'_>, query: &TaskQuery, now: Timestamp) -> FormattedR
         provider: format::short(provider),
         id: format::short(id),
         link: format::task_link(provider, id),
-        labels: labels(&tracked.task, query),
+        labels: labels(&tracked.task, linked),
         state: format::state(tracked.state(), tracked.last_poll().is_some()),
         is_stuck: row.is_stuck,
         is_unlisted: !tracked.listing.is_listed(),
@@ -259,15 +262,18 @@ fn format_row(row: TaskRow<'_>, query: &TaskQuery, now: Timestamp) -> FormattedR
     }
 }
 
-/// Returns the first labels of a task, with links to the tasks that have them as well.
-fn labels(task: &Task, query: &TaskQuery) -> Vec<(String, Option<String>)> {
+/// Returns the first labels of a task, with links to the tasks that match `linked` and have them as well.
+fn labels(task: &Task, linked: Option<&TaskQuery>) -> Vec<(String, Option<String>)> {
     let labels = task.common.labels.iter().take(MAX_LABELS);
     let label = |(name, value): &(Box<str>, Box<str>)| {
         let text = format::short(&format!("{name}={value}"));
-        let filter = query.filter.with_label(name, value);
-        let query = TaskQuery { filter, cursor: None, ..query.clone() };
         // An empty field of the form matches any task.
-        (text, (!value.is_empty()).then(|| format::tasks_query_link(&query.pairs())))
+        let link = linked.filter(|_| !value.is_empty()).map(|query| {
+            let filter = query.filter.with_label(name, value);
+            let query = TaskQuery { filter, cursor: None, ..query.clone() };
+            format::tasks_query_link(&query.pairs())
+        });
+        (text, link)
     };
     let has_more = task.common.labels.len() > MAX_LABELS;
     labels.map(label).chain(has_more.then(|| ("…".to_owned(), None))).collect()

@@ -38,8 +38,8 @@ impl Cursor {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Decodes a cursor. A checksum detects one that was cut off or typed; it keeps nobody from making
-    /// one up, who learns nothing from it that the list does not show.
+    /// Decodes a cursor. A checksum detects one that was cut off or typed. It is no protection against
+    /// cursors that were made up, which lead to nothing that the list does not show.
     pub fn decode(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (written, _checksum) = bytes.split_last_chunk::<4>()?;

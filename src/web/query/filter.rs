@@ -11,6 +11,9 @@ use crate::record::TrackedTask;
 
 /// The parameter that may be given several times.
 pub const STATE: &str = "state";
+/// Maximum number of labels in a filter: more than a task has by default. Each is compared with every
+/// task.
+const MAX_LABELS: usize = 64;
 /// The beginning of the name of a parameter that compares a label.
 const LABEL_PREFIX: &str = "label.";
 
@@ -55,6 +58,9 @@ impl TaskFilter {
             "stuck" => self.stuck = Some(parse_bool(key, &value)?),
             "final" => self.is_final = Some(parse_bool(key, &value)?),
             _ => match key.strip_prefix(LABEL_PREFIX) {
+                Some(_) if self.labels.len() == MAX_LABELS => {
+                    return Err(format!("at most {MAX_LABELS} labels may be given"));
+                }
                 Some(name) if is_label_name(name) => self.labels.push((name.to_owned(), value)),
                 Some(name) => return Err(format!("{name:?} is not a label name")),
                 None => {
@@ -196,5 +202,15 @@ mod tests {
                 assert_eq!(read(query), Err(message.to_owned()), "{query}");
             }
         }
+    }
+
+    #[test]
+    fn a_filter_has_a_limited_number_of_labels() {
+        let query =
+            |count| (0..count).map(|n| format!("label.l{n}=1")).collect::<Vec<_>>().join("&");
+        let most = TaskQuery::parse(&query(MAX_LABELS)).unwrap();
+        assert_eq!(most.filter.labels.len(), MAX_LABELS);
+        let message = "at most 64 labels may be given".to_owned();
+        assert_eq!(TaskQuery::parse(&query(MAX_LABELS + 1)), Err(message));
     }
 }

@@ -160,6 +160,11 @@ impl TaskOrder {
         Ok(Self { column, is_descending })
     }
 
+    /// Returns the direction in words.
+    pub const fn direction(self) -> &'static str {
+        if self.is_descending { "descending" } else { "ascending" }
+    }
+
     /// Returns the place of a task.
     pub fn key(self, row: TaskRow<'_>) -> SortKey<'_> {
         let tracked = row.tracked;

@@ -2,24 +2,15 @@
 //! notification, what waits for what, and what is held back.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::dashboards::rules;
 use crate::harness::tools::{Alertmanager, Webhook, said};
-use crate::harness::{root, until};
+use crate::harness::{read_yaml, root, strings, until};
 
 const FILE: &str = "config/alertmanager.yml";
-
-fn config() -> Value {
-    serde_yaml::from_str(&fs::read_to_string(root(FILE)).unwrap()).unwrap()
-}
-
-fn strings(value: &Value) -> Vec<&str> {
-    value.as_array().into_iter().flatten().map(|value| value.as_str().unwrap()).collect()
-}
 
 /// Name, instance and provider of an alert; empty if it has none.
 type Alert<'a> = (&'a str, &'a str, &'a str);
@@ -44,7 +35,7 @@ fn alert(job: &str, (name, instance, provider): Alert<'_>) -> Value {
 
 /// Our configuration, with webhooks in the place of its receivers, in their order.
 fn with_webhooks(webhooks: &[Webhook; 3]) -> Value {
-    let mut config = config();
+    let mut config = read_yaml(FILE);
     // Nothing is notified twice, so that what arrives has not waited for anything.
     config["route"]["group_wait"] = "0s".into();
     config["route"]["group_interval"] = "1h".into();
@@ -262,7 +253,7 @@ fn only_what_follows_from_another_alert_is_held_back() {
 #[test]
 fn every_alert_that_inhibits_or_is_inhibited_exists() {
     let names: BTreeSet<_> = rules::all().into_iter().map(|rule| rule.name).collect();
-    let config = config();
+    let config = read_yaml(FILE);
     let mut pairs = BTreeSet::new();
     for rule in config["inhibit_rules"].as_array().unwrap() {
         let equal = strings(&rule["equal"]);

@@ -7,8 +7,8 @@ use aitask_exporter::config::Limits;
 use serde_json::Value;
 
 use crate::dashboards::rules;
-use crate::harness::root;
 use crate::harness::tools::said;
+use crate::harness::{read_yaml, root};
 
 /// Every `for` and `keep_firing_for` is a setting of the mixin.
 #[test]
@@ -38,9 +38,6 @@ fn waits_are_set_in_one_place() {
 /// The time from a task that is lost to the message, as the documentation adds it up.
 #[test]
 fn the_time_to_a_message_is_documented() {
-    let read = |path: &str| -> Value {
-        serde_yaml::from_str(&fs::read_to_string(root(path)).unwrap()).unwrap()
-    };
     let seconds = |value: &Value| -> u64 {
         let text = value.as_str().unwrap();
         let (number, unit) = text.split_at(text.len() - 1);
@@ -53,8 +50,8 @@ fn the_time_to_a_message_is_documented() {
     };
     let rules = rules::all();
     let stuck = rules.iter().find(|rule| rule.name == "AITaskStuck").unwrap();
-    let prometheus = read("config/prometheus.yml")["global"].take();
-    let route = read("config/alertmanager.yml")["route"].take();
+    let prometheus = read_yaml("config/prometheus.yml")["global"].take();
+    let route = read_yaml("config/alertmanager.yml")["route"].take();
     let parts = [
         ("poll_interval", Limits::DEFAULT.poll_interval.as_secs()),
         ("stuck_after", Limits::DEFAULT.stuck_after.as_secs()),

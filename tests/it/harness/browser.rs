@@ -20,7 +20,7 @@ pub struct Browser {
     messages: Receiver<Value>,
     session: String,
     last_id: u64,
-    /// What the tab has reported and nobody has asked for.
+    /// Reports of the tab that are no answers to a command.
     events: Vec<Value>,
     _process: Process,
 }

@@ -157,7 +157,7 @@ fn a_pause_that_the_provider_asks_for() {
     assert!(landing.contains(" mj paused after HTTP 429 until "), "{landing}");
     assert!(landing.contains(" UTC (Retry-After) "), "{landing}");
     // By how much its polls are late belongs to the pause.
-    await_condition(&exporter, &[sentence, "Polls have been due for 1"]);
+    await_condition(&exporter, &[sentence, "Polls have been due for "]);
     assert_eq!(conditions(&exporter, "/").len(), 1);
 }
 
@@ -198,10 +198,10 @@ fn late_polls_and_tasks_that_are_left_out() {
     );
     let told = await_condition(
         &exporter,
-        &["Polls of the provider “mj” are late, the first by 1", "Since 2"],
+        &["Polls of the provider “mj” are late, the first by ", "Since 2"],
     );
     assert!(told.contains("Runbook: AITaskPollsLate"), "{told}");
-    assert!(text(page(&exporter, "/").text()).contains(" mj late by 1"));
+    assert!(text(page(&exporter, "/").text()).contains(" mj late by "));
 }
 
 #[test]

@@ -15,9 +15,9 @@ fn ago(seconds: u64) -> Timestamp {
     NOW - Duration::from_secs(seconds)
 }
 
-/// Returns facts from which no condition follows.
-pub fn green(now: Timestamp) -> Facts {
-    Facts {
+/// Returns a status from which no condition follows.
+pub fn green(now: Timestamp) -> ExporterStatus {
+    ExporterStatus {
         now,
         config: ConfigStatus { loaded: now, failure: None, over_limit: None },
         storage: None,
@@ -51,19 +51,19 @@ fn late(seconds: u64) -> Lateness {
     Lateness { delay: at(seconds), lasts: at(seconds.saturating_sub(10)) }
 }
 
-fn of(facts: &Facts) -> Vec<Condition> {
-    Conditions::find(facts).first
+fn of(status: &ExporterStatus) -> Vec<Condition> {
+    Conditions::find(status).first
 }
 
 /// Returns the only condition that follows from the status of one provider.
 fn only(status: ProviderStatus) -> Condition {
-    let found = of(&Facts { providers: vec![status], ..green(NOW) });
+    let found = of(&ExporterStatus { providers: vec![status], ..green(NOW) });
     assert_eq!(found.len(), 1, "{found:#?}");
     found.into_iter().next().unwrap()
 }
 
 fn is_green(status: ProviderStatus) -> bool {
-    of(&Facts { providers: vec![status], ..green(NOW) }).is_empty()
+    of(&ExporterStatus { providers: vec![status], ..green(NOW) }).is_empty()
 }
 
 fn since(condition: &Condition) -> &str {
@@ -94,7 +94,7 @@ fn a_refused_reload_says_why_and_what_is_in_force() {
         "c.yml:3:5: unknown key \"x\u{202e}\"\n  3 | x: 1\nc.yml:4:1: more".into();
     let failure = Some(ReloadFailure { since: ago(90), reason });
     let config = ConfigStatus { loaded: ago(3_600), failure, over_limit: None };
-    let [condition] = &of(&Facts { config, ..green(NOW) })[..] else { panic!() };
+    let [condition] = &of(&ExporterStatus { config, ..green(NOW) })[..] else { panic!() };
     assert_eq!(
         condition.sentence,
         "The configuration was not reloaded: c.yml:3:5: unknown key \"x\\u{202e}\"."
@@ -109,7 +109,7 @@ fn storage_and_tasks_over_the_limit_are_conditions() {
     let storage = StorageFailure { since: ago(5), reason: "No space left on device".to_owned() };
     let over_limit = Some(TasksOverLimit { tasks: 1_200, since: ago(7) });
     let config = ConfigStatus { loaded: ago(9), failure: None, over_limit };
-    let found = of(&Facts { config, storage: Some(storage), ..green(NOW) });
+    let found = of(&ExporterStatus { config, storage: Some(storage), ..green(NOW) });
     let sentences: Vec<_> = found.iter().map(|condition| &*condition.sentence).collect();
     assert_eq!(
         sentences,
@@ -223,7 +223,7 @@ fn a_source_says_which_list_is_in_force() {
     let failed = RefreshHistory { error: Some(error), ..RefreshHistory::default() };
     let of_history = |history: &RefreshHistory| {
         let sources = vec![("file", "cron".to_owned(), history.clone())];
-        of(&Facts { sources, ..green(NOW) })
+        of(&ExporterStatus { sources, ..green(NOW) })
     };
     for (last_success, discovered, effect) in [
         (
@@ -259,12 +259,13 @@ fn a_source_says_which_list_is_in_force() {
 fn many_conditions_are_counted_and_the_first_are_those_of_the_exporter() {
     let providers = vec![provider(1, failing(5, None)); 40];
     let storage = StorageFailure { since: ago(5), reason: "it hangs".to_owned() };
-    let found = Conditions::find(&Facts { storage: Some(storage), providers, ..green(NOW) });
+    let found =
+        Conditions::find(&ExporterStatus { storage: Some(storage), providers, ..green(NOW) });
     assert_eq!((found.first.len(), found.count, found.others()), (MAX_SHOWN, 41, 21));
     assert_eq!(found.first[0].id, "condition-storage");
     assert_eq!(found.first[19].id, "condition-unanswered-19");
     let long = "long ".repeat(1_000);
     let storage = StorageFailure { since: ago(5), reason: long };
-    let found = of(&Facts { storage: Some(storage), ..green(NOW) });
+    let found = of(&ExporterStatus { storage: Some(storage), ..green(NOW) });
     assert!(found[0].sentence.len() < 400 && found[0].sentence.ends_with("…."));
 }

@@ -2,7 +2,7 @@ use super::*;
 
 fn page(before: u64, shown: usize, total: u64, tracked: &crate::record::TrackedTask) -> String {
     let row = TaskRow::new(tracked, std::time::Duration::MAX, Timestamp::from_micros(0));
-    let page = TaskPage { rows: vec![row; shown], total, before, previous: None, next: None };
+    let page = ListPage { rows: vec![row; shown], total, before, previous: None, next: None };
     let by_age = TaskOrder { column: SortColumn::Age, is_descending: true };
     [summary(&page, TaskOrder::WORST_FIRST), summary(&page, by_age)].join(" | ")
 }

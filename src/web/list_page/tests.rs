@@ -40,7 +40,7 @@ fn tracked(id: &str, state: State, seconds: u64, fails: bool) -> TrackedTask {
     tracked
 }
 
-fn ids<'a>(page: &TaskPage<'a>) -> Vec<&'a str> {
+fn ids<'a>(page: &ListPage<'a>) -> Vec<&'a str> {
     page.rows.iter().map(|row| &*row.tracked.task.id).collect()
 }
 

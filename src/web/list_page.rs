@@ -14,7 +14,7 @@ use crate::store::TaskList;
 
 /// A page of a list.
 #[derive(Debug)]
-pub struct TaskPage<'a> {
+pub struct ListPage<'a> {
     /// Rows in the order of the list.
     pub rows: Vec<TaskRow<'a>>,
     /// Number of tasks that match the filter.
@@ -33,7 +33,7 @@ pub fn select_page<'a>(
     query: &TaskQuery,
     now: Timestamp,
     most: usize,
-) -> TaskPage<'a> {
+) -> ListPage<'a> {
     let order = query.order();
     let mut total = 0;
     let mut candidates = Candidates::new(order, query.cursor.as_ref(), most);
@@ -89,7 +89,7 @@ impl<'a, 'c> Candidates<'a, 'c> {
         }
     }
 
-    fn into_page(self, total: u64) -> TaskPage<'a> {
+    fn into_page(self, total: u64) -> ListPage<'a> {
         let (order, side, others) = (self.order, self.side(), total - self.count);
         let mut found = self.nearest.into_sorted_vec();
         let shown = u64::try_from(found.len()).unwrap_or(u64::MAX);
@@ -104,7 +104,7 @@ impl<'a, 'c> Candidates<'a, 'c> {
             let key = candidate?.key.clone().into_owned();
             Some(Cursor { order, side, key })
         };
-        TaskPage {
+        ListPage {
             previous: cursor(found.first().filter(|_| before > 0), Side::Before),
             next: cursor(found.last().filter(|_| after > 0), Side::After),
             rows: found.into_iter().map(|candidate| candidate.row).collect(),

@@ -190,7 +190,8 @@ impl<'s> WorkerState<'s> {
         if self.schedule.admission.in_flight() == 0 && self.schedule.ready() == 0 {
             self.context.is_settled.store(true, Ordering::Relaxed);
         }
-        // Credentials that are refused or missing may be replaced long before the next poll tries them.
+        // Credentials that are refused or missing may be replaced long before the next poll tries
+        // them.
         let admission = &self.schedule.admission;
         let are_credentials_bad =
             admission.has_refused_credentials() || self.secrets_error.is_some();

@@ -168,8 +168,9 @@ impl Admission {
         pause(PauseReason::Refused, refused.next.max(now))
     }
 
-    /// Returns the pause that people should see at `now`. After credentials that are refused or cannot be
-    /// read it lasts until a request, or a read, shows that they are well: attempts do not interrupt it.
+    /// Returns the pause that people should see at `now`. After credentials that are refused or cannot
+    /// be read it lasts until a request, or a read, shows that they are well: attempts do not interrupt
+    /// it.
     pub fn lasting_pause(&self, now: Instant) -> Option<Pause> {
         let pause = |reason| move |until: Instant| Pause { reason, until: until.max(now) };
         let asked = self.paused_until.filter(|until| *until > now);

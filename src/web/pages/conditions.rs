@@ -147,7 +147,8 @@ struct PollsOfProvider<'a> {
 }
 
 impl<'a> PollsOfProvider<'a> {
-    /// Returns the pause, if it keeps polls back. Missing credentials keep those of future tasks back as well.
+    /// Returns the pause, if it keeps polls back. Missing credentials keep those of future tasks back as
+    /// well.
     fn pause(&self) -> Option<&'a CurrentPause> {
         let matters =
             |pause: &&CurrentPause| self.status.open > 0 || pause.reason == PauseReason::Unreadable;

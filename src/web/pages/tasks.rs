@@ -262,7 +262,8 @@ fn format_row(row: TaskRow<'_>, linked: Option<&TaskQuery>, now: Timestamp) -> F
     }
 }
 
-/// Returns the first labels of a task, with links to the tasks that match `linked` and have them as well.
+/// Returns the first labels of a task, with links to the tasks that match `linked` and have them as
+/// well.
 fn labels(task: &Task, linked: Option<&TaskQuery>) -> Vec<(String, Option<String>)> {
     let labels = task.common.labels.iter().take(MAX_LABELS);
     let label = |(name, value): &(Box<str>, Box<str>)| {

@@ -104,18 +104,19 @@ const refresh = async () => {
   if (isLoading || !toggle.checked || document.hidden) return;
   if (!getSelection().isCollapsed) return say('Waiting while text is selected.', false);
   isLoading = true;
+  let fresh;
   try {
-    const fresh = await load();
-    // The person may have selected text, or turned the switch, in the meantime.
-    if (toggle.checked && getSelection().isCollapsed) {
-      show(fresh);
-      say('', false);
-    }
+    fresh = await load();
   } catch (error) {
     const reason = error.message.startsWith('HTTP') ? error.message : 'the exporter does not answer';
-    say(`Not refreshed: ${reason}.`, true);
+    return say(`Not refreshed: ${reason}.`, true);
   } finally {
     isLoading = false;
+  }
+  // The person may have selected text, or turned the switch, in the meantime.
+  if (toggle.checked && getSelection().isCollapsed) {
+    show(fresh);
+    say('', false);
   }
 };
 

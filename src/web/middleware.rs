@@ -24,7 +24,7 @@ use crate::telemetry::web::RequestRejection;
 /// and have one script, which requests the page again. Most text on them comes from outside, and must
 /// not run even if the escaping has a hole: no script runs but the one with this hash.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
-     script-src 'sha256-LeeZE7YE4mKghXYAoTQIQ8YvQXlBInT6VMRorJ+ddz4='; connect-src 'self'; \
+     script-src 'sha256-cNTlF8eFUio92sr7bK29Qc75hnJDKPZbnOsnc7m/EXQ='; connect-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Headers of every response, unless the web configuration sets others. Most responses contain text

@@ -118,7 +118,7 @@ fn tasks_over_limit(config: &ConfigStatus, now: Timestamp) -> Option<Condition> 
         id: "condition-max-tasks".to_owned(),
         sentence: format!("{count} left out: there are more than max_tasks."),
         since: Some(FormattedTime::new(over_limit.since, now)),
-        effect: "All others are polled.".to_owned(),
+        effect: "The limit keeps no other task from being polled.".to_owned(),
         link: Some(("Configuration", "/config".to_owned())),
         runbook: "AITaskTasksDropped",
     })

@@ -194,7 +194,10 @@ fn late_polls_and_tasks_that_are_left_out() {
     );
     await_condition(
         &exporter,
-        &["1 task is left out: there are more than max_tasks. Since 2", "All others are polled."],
+        &[
+            "1 task is left out: there are more than max_tasks. Since 2",
+            "The limit keeps no other task from being polled.",
+        ],
     );
     let told = await_condition(
         &exporter,

@@ -20,6 +20,7 @@ pub mod sources;
 mod table;
 mod vocabulary;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -221,11 +222,10 @@ impl Store {
         providers.iter().find(|known| *known.name == *provider).is_some_and(|known| known.has(id))
     }
 
-    /// Returns the number of tasks of `provider` that are not final.
-    pub fn open_count(&self, provider: &str) -> usize {
+    /// Returns the number of tasks of each provider that are not final.
+    pub fn open_counts(&self) -> HashMap<Arc<str>, usize> {
         let providers = self.providers.read();
-        let known = providers.iter().find(|known| *known.name == *provider);
-        known.map_or(0, |known| known.open_count())
+        providers.iter().map(|known| (Arc::clone(&known.name), known.open_count())).collect()
     }
 
     /// Returns the task of `provider` with this ID.

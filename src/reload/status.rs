@@ -85,14 +85,14 @@ impl ConfigManager {
     /// Returns the status of each provider, in the order of the configuration. Locks what is polled
     /// only to copy a few words.
     pub fn provider_statuses(&self) -> Vec<ProviderStatus> {
-        let config = self.config();
+        let (config, open) = (self.config(), self.store.open_counts());
         let workers = self.workers.read();
         let workers = workers.as_ref();
         let status = |provider: &Arc<Provider>| {
             let worker = &workers?.get(&provider.name)?.worker;
             Some(ProviderStatus {
                 name: Arc::clone(&provider.name),
-                open: self.store.open_count(&provider.name),
+                open: open.get(&provider.name).copied().unwrap_or_default(),
                 polls: worker.history(),
                 lateness: worker.lateness(),
             })

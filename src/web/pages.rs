@@ -203,9 +203,10 @@ pub async fn landing(
     render(web.compute_permits.clone(), permit, move || {
         let snapshot = web.manager.store.snapshot();
         let (exporter, failures) = (exporter_status(&web), web.history.newest());
-        let status = |name: &str| exporter.providers.iter().find(|status| *status.name == *name);
+        let statuses = exporter.providers.iter().map(|status| (&*status.name, status));
+        let statuses: HashMap<_, _> = statuses.collect();
         let row = |summary: &ProviderSummary| {
-            provider_row(&web, summary, status(&summary.name), exporter.now)
+            provider_row(&web, summary, statuses.get(&*summary.name).copied(), exporter.now)
         };
         ok_page(&LandingPage {
             head: PageHead::of(&web.telemetry_path, &exporter),

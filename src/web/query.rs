@@ -211,8 +211,8 @@ mod tests {
         let message = "limit must be a whole number from 1 to 200".to_owned();
         assert_eq!(TaskQuery::parse_form("limit=201"), Err(message));
         for text in ["", "AAAA", "%C3%A9", "a".repeat(9_999).as_str()] {
-            let told = TaskQuery::parse(&format!("cursor={text}")).unwrap_err();
-            assert!(told.starts_with("the cursor must be one that "), "{told}");
+            let error = TaskQuery::parse(&format!("cursor={text}")).unwrap_err();
+            assert!(error.starts_with("the cursor must be one that "), "{error}");
         }
     }
 }

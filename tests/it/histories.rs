@@ -54,8 +54,8 @@ fn the_states_and_polls_of_a_task_are_shown_with_their_times() {
     // It has ended, so nothing is added, however often it is looked at.
     assert_eq!(history(&exporter, "steps"), steps);
 
-    let told = text(page(&exporter, "/tasks/p/steps").text());
-    let shown = told.split(" History States ").nth(1).unwrap();
+    let content = text(page(&exporter, "/tasks/p/steps").text());
+    let shown = content.split(" History States ").nth(1).unwrap();
     let (states, rest) = shown.split_once(" Polls First (UTC) ").unwrap();
     assert!(states.starts_with("From (UTC) To Time State Status 2"), "{states}");
     let mut last = 0;
@@ -86,18 +86,18 @@ fn the_states_and_polls_of_a_task_are_shown_with_their_times() {
     assert_eq!(each(&broken["states"], "state"), ["unpolled"]);
     assert_eq!(each(&broken["polls"], "error"), [&json!({ "reason": "http", "code": "500" })]);
     assert_eq!(each(&broken["polls"], "error_detail"), ["HTTP status 500"]);
-    let told = text(page(&exporter, "/tasks/p/broken-1").text());
-    assert!(told.contains(" failed, http: HTTP status 500 "), "{told}");
+    let content = text(page(&exporter, "/tasks/p/broken-1").text());
+    assert!(content.contains(" failed, http: HTTP status 500 "), "{content}");
 
     // What a first poll finds ended has none, and says so.
     until("it has ended", || {
         exporter.get("/api/v1/tasks?task_id=done-1").json()["tasks"][0]["final"] == true
     });
     assert_eq!(history(&exporter, "done-1"), Value::Null);
-    let told = text(page(&exporter, "/tasks/p/done-1").text());
+    let content = text(page(&exporter, "/tasks/p/done-1").text());
     let none = " History None. The exporter keeps the histories of the first 10,000 tasks that a \
                 poll sees before their end; it started at 2";
-    assert!(told.contains(none), "{told}");
+    assert!(content.contains(none), "{content}");
 
     // The newest results stay.
     let flaky = eventually("more than eight results", || {
@@ -105,8 +105,8 @@ fn the_states_and_polls_of_a_task_are_shown_with_their_times() {
         (flaky["cut"] == true).then_some(flaky)
     });
     assert_eq!(flaky["polls"].as_array().unwrap().len(), 8);
-    let told = text(page(&exporter, "/tasks/p/flaky-1").text());
-    assert!(told.contains(" Earlier states and results are no longer kept. "), "{told}");
+    let content = text(page(&exporter, "/tasks/p/flaky-1").text());
+    assert!(content.contains(" Earlier states and results are no longer kept. "), "{content}");
     // Lists of many tasks are without.
     let all = exporter.get("/api/v1/tasks").json();
     assert!(all["tasks"].as_array().unwrap().iter().all(|task| task.get("history").is_none()));

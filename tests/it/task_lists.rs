@@ -111,8 +111,8 @@ fn cursors_that_no_page_gave_are_refused() {
     let one = format!("cursor={cursor}&search=00007");
     assert_eq!(task_ids(&json_page(&exporter, &one)).len(), 1);
     let behind = page(&exporter, &format!("/tasks?cursor={cursor}&search=00001"));
-    let told = text(behind.text());
-    assert!(told.ends_with(" No task is on this page any more. First page"), "{told}");
+    let content = text(behind.text());
+    assert!(content.ends_with(" No task is on this page any more. First page"), "{content}");
 }
 
 #[test]
@@ -154,12 +154,12 @@ fn labels_lead_to_the_tasks_that_have_them() {
         let of_label = links.filter(|link| link.ends_with("&label.customer=long"));
         assert_eq!(of_label.count(), link_count, "{}", id.len());
     }
-    let told = text(all.text());
+    let content = text(all.text());
     assert!(
-        told.contains(" customer=acme plan=gold ")
-            && told.contains(&format!(" customer={hostile} "))
+        content.contains(" customer=acme plan=gold ")
+            && content.contains(&format!(" customer={hostile} "))
     );
-    assert!(told.contains(" a=1 b=2 c=3 d=4 e=5 f=6 … "), "{told}");
+    assert!(content.contains(" a=1 b=2 c=3 d=4 e=5 f=6 … "), "{content}");
     // The form has a field for each of the first names, and for those that are asked for.
     let fields = |target: &str| {
         let html = page(&exporter, target).text().to_owned();

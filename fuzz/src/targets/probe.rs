@@ -21,7 +21,7 @@ fn ask(query: &str) {
         Ok(params) => {
             assert_eq!(ProbeParams::parse(&written(&params)), Ok(params), "{query:?}");
         }
-        Err(told) => assert_plain(query, &told),
+        Err(error) => assert_plain(query, &error),
     }
 }
 
@@ -34,17 +34,17 @@ fn list(query: &str) {
     };
     match TaskQuery::parse(query) {
         Ok(params) => assert_eq!(again(&params), Ok(params), "{query:?}"),
-        Err(told) => assert_plain(query, &told),
+        Err(error) => assert_plain(query, &error),
     }
     match TaskQuery::parse_form(query) {
         Ok(params) => assert_eq!(again(&params), Ok(params), "{query:?}"),
-        Err(told) => assert_plain(query, &told),
+        Err(error) => assert_plain(query, &error),
     }
 }
 
-fn assert_plain(query: &str, told: &str) {
-    assert!(told.len() <= 6 * query.len() + 300, "{query:?}: {told}");
-    assert!(told.chars().all(is_printable), "{query:?}: {told:?}");
+fn assert_plain(query: &str, error: &str) {
+    assert!(error.len() <= 6 * query.len() + 300, "{query:?}: {error}");
+    assert!(error.chars().all(is_printable), "{query:?}: {error:?}");
 }
 
 fn encode(text: &str) -> String {

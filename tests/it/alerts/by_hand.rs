@@ -1,4 +1,4 @@
-//! What the runbooks say about asking a provider by hand: with a refused configuration on disk, for a
+//! The advice of the runbooks on asking a provider by hand: with a refused configuration on disk, for a
 //! paused provider, and with TLS and users.
 
 use std::process::{Command, Output};

@@ -39,7 +39,7 @@ fn shows(query: &Query<'_>, named: &Named, wanted: &Selector) -> bool {
     })
 }
 
-/// What an alert compares first, and, if it is a share, what it is a share of.
+/// The first comparison of an alert, and, if it is of a share, the whole of it.
 fn shown_by(alert: &Rule, board: &Dashboard, rules: &[Rule]) -> bool {
     let reads = reads(alert, rules);
     let wanted = if alert.expr.contains("\n  / ") { &reads[..2] } else { &reads[..1] };

@@ -1,4 +1,4 @@
-//! How long an alert waits: set in one place, and documented.
+//! The times that an alert waits: set in one place, and documented.
 
 use std::fs;
 use std::process::Command;

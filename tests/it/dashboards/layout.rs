@@ -15,7 +15,7 @@ const PANEL_PADDING: f64 = 18.0;
 /// The menu at the left, if it stays open.
 const MENU: f64 = 300.0;
 
-/// What Grafana gives a column without a width at least.
+/// Minimum width that Grafana gives a column without a width of its own.
 const COLUMN: f64 = 150.0;
 /// Pixels of a character of the font, on average, and those beside the text of a cell and of a title.
 const CHARACTER: f64 = 7.6;

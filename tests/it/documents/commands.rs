@@ -10,7 +10,7 @@ use crate::harness::tools::{Alertmanager, Webhook, said};
 use crate::harness::{Dir, Exporter, Gateway, PROGRAM, Process, root, until};
 use crate::web_config;
 
-/// What a reader puts in the place of what the documents leave open.
+/// The texts that a reader puts in the place of the gaps in the documents.
 const PLACEHOLDERS: [(&str, &str); 9] = [
     ("provider=…", "provider=suno"),
     ("task_id=…", "task_id=running-1"),
@@ -58,7 +58,7 @@ const NAMES: [&str; 6] = [
     "openssl req -x509",
 ];
 
-/// What must be so after a command that begins with this.
+/// The conditions that must hold after a command that begins with this.
 const AFTERWARDS: [(&str, &str); 6] = [
     ("aitask_exporter schema >", "jq -e .properties.providers aitask.schema.json"),
     (

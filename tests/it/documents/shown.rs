@@ -1,4 +1,4 @@
-//! What the documents show of outputs and responses is what the program prints and takes.
+//! Outputs and responses in the documents are those that the program prints and takes.
 
 use std::fs;
 

@@ -25,7 +25,7 @@ fn await_condition(exporter: &Exporter, parts: &[&str]) -> String {
     let find = |target: &str| {
         eventually(&format!("{parts:?} on {target}"), || {
             let all = conditions(exporter, target).into_iter();
-            all.into_iter().find(|told| parts.iter().all(|part| told.contains(part)))
+            all.into_iter().find(|condition| parts.iter().all(|part| condition.contains(part)))
         })
     };
     TARGETS.map(find).into_iter().next().unwrap()
@@ -56,7 +56,7 @@ fn a_refused_reload() {
     let exporter = Exporter::start(&config);
     await_green(&exporter);
     assert_eq!(exporter.reload(&format!("{config}oops: <b>\n")).status, 500);
-    let told =
+    let condition =
         await_condition(&exporter, &["The configuration was not reloaded: ", ":4:1: ", "oops"]);
     for part in [
         "Since 2",
@@ -65,7 +65,7 @@ fn a_refused_reload() {
         " is in force.",
         "AITaskConfigReloadFailed",
     ] {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(condition.contains(part), "{part}: {condition}");
     }
     let landing = page(&exporter, "/");
     assert!(landing.text().contains("<h2 id=\"reload-error\">"), "the link leads somewhere");
@@ -83,13 +83,13 @@ fn refused_and_missing_credentials() {
     let dir = Dir::with(&with_task(&gateway, "", "authorization: { credentials_file: token }"));
     dir.write("token", "secret-value\n");
     let exporter = Exporter::start_in(dir, &[]);
-    let told = await_condition(
+    let condition = await_condition(
         &exporter,
         &["The provider “mj” is paused after HTTP 401: it refuses the credentials.", "Since 2"],
     );
     assert!(
-        told.contains("no usable answer since the start")
-            && told.contains("Runbook: AITaskCredentialsRejected")
+        condition.contains("no usable answer since the start")
+            && condition.contains("Runbook: AITaskCredentialsRejected")
     );
     let landing = text(page(&exporter, "/").text());
     assert!(landing.contains(" mj paused after HTTP 401 until "), "{landing}");
@@ -109,10 +109,10 @@ fn refused_and_missing_credentials() {
         "token",
         "2 open tasks are left out.",
     ];
-    let told = await_condition(&exporter, &parts);
+    let condition = await_condition(&exporter, &parts);
     assert!(
-        told.contains("its last usable answer came ") && !told.contains("secret-value"),
-        "{told}"
+        condition.contains("its last usable answer came ") && !condition.contains("secret-value"),
+        "{condition}"
     );
     assert!(text(page(&exporter, "/").text()).contains("paused, no credentials, until "));
     exporter.process.dir.write("token", "again\n");
@@ -151,8 +151,8 @@ fn a_pause_that_the_provider_asks_for() {
     gateway.put("t", &json!({ "fault": fault }));
     let exporter = Exporter::start(&with_task(&gateway, "", "max_in_flight: 1"));
     let sentence = "The provider “mj” is paused after HTTP 429, as it asked for with Retry-After.";
-    let told = await_condition(&exporter, &[sentence, "Polls continue at ", "(in 4m"]);
-    assert!(told.contains("Runbook: AITaskRateLimited"), "{told}");
+    let condition = await_condition(&exporter, &[sentence, "Polls continue at ", "(in 4m"]);
+    assert!(condition.contains("Runbook: AITaskRateLimited"), "{condition}");
     let landing = text(page(&exporter, "/").text());
     assert!(landing.contains(" mj paused after HTTP 429 until "), "{landing}");
     assert!(landing.contains(" UTC (Retry-After) "), "{landing}");
@@ -171,11 +171,11 @@ fn polls_without_a_usable_answer() {
     exporter.await_value("aitask_up", &[("task_id", "u")], 0.0);
     await_green(&exporter);
     gateway.put("t", &json!({ "fault": { "kind": "status", "status": 502 } }));
-    let told = await_condition(
+    let condition = await_condition(
         &exporter,
         &["No poll of the provider “mj” gets a usable answer: HTTP status 502 (http). Since 2"],
     );
-    assert!(told.contains("its last usable answer came "), "{told}");
+    assert!(condition.contains("its last usable answer came "), "{condition}");
     assert!(text(page(&exporter, "/").text()).contains(" mj no usable answer since "));
     gateway.put("t", &json!({ "steps": [{ "status": "running" }] }));
     await_green(&exporter);
@@ -199,11 +199,11 @@ fn late_polls_and_tasks_that_are_left_out() {
             "The limit keeps no other task from being polled.",
         ],
     );
-    let told = await_condition(
+    let condition = await_condition(
         &exporter,
         &["Polls of the provider “mj” are late, the first by ", "Since 2"],
     );
-    assert!(told.contains("Runbook: AITaskPollsLate"), "{told}");
+    assert!(condition.contains("Runbook: AITaskPollsLate"), "{condition}");
     assert!(text(page(&exporter, "/").text()).contains(" mj late by "));
 }
 
@@ -224,13 +224,14 @@ fn a_source_that_fails_or_has_unusable_elements() {
     exporter.process.dir.write("list.json", "[\"listed\"]");
     await_green(&exporter);
     exporter.process.dir.write("list.json", "oops");
-    let told = await_condition(
+    let condition = await_condition(
         &exporter,
         &["The source “cron” (file) of tasks fails: ", "(decode)", "Since 2"],
     );
     assert!(
-        told.contains("Its last good list, of 2") && told.contains(" is in force: 1 task."),
-        "{told}"
+        condition.contains("Its last good list, of 2")
+            && condition.contains(" is in force: 1 task."),
+        "{condition}"
     );
     let reply = page(&exporter, "/tasks");
     assert!(reply.text().contains("href=\"/service-discovery#source-1\""));
@@ -249,9 +250,13 @@ fn a_storage_path_that_refuses_writes() {
     await_green(&exporter);
     disk.now("fails");
     gateway.put("t", &json!({ "steps": [{ "status": "queued" }] }));
-    let told = await_condition(&exporter, &["The storage path cannot be written: ", "Since 2"]);
-    assert!(told.contains("(os error 5)"), "{told}");
-    assert!(told.contains("polls on") && told.contains("AITaskExporterStorageDown"), "{told}");
+    let condition =
+        await_condition(&exporter, &["The storage path cannot be written: ", "Since 2"]);
+    assert!(condition.contains("(os error 5)"), "{condition}");
+    assert!(
+        condition.contains("polls on") && condition.contains("AITaskExporterStorageDown"),
+        "{condition}"
+    );
     disk.now("works");
     await_green(&exporter);
 }
@@ -292,11 +297,11 @@ fn failed_polls_are_grouped_by_task() {
         let reply = page(&exporter, "/");
         let table = reply.text().split("Recent failed polls by task").nth(1)?;
         let row = table.split("<tr>").find(|row| row.contains("/tasks/mj/often"))?;
-        let told = text(&format!("<p>{row}"));
-        let count: u32 = told.split(' ').nth(2)?.parse().ok()?;
+        let condition = text(&format!("<p>{row}"));
+        let count: u32 = condition.split(' ').nth(2)?.parse().ok()?;
         (count > 2 && table.contains("/tasks/mj/code-1203-x")).then(|| {
             assert_eq!(table.matches("<td class=\"id\"><a ").count(), 2, "{table}");
-            told
+            condition
         })
     });
     assert!(row.contains(" ago HTTP status 502 (http)"), "{row}");

@@ -201,7 +201,7 @@ impl<'a> PollsOfProvider<'a> {
                     "The provider “{name}” is paused{cause}, as it asked for with Retry-After."
                 ),
                 format!("Polls continue {until}."),
-                "AITaskRateLimited",
+                self.runbook_of_requested_pause(),
             ),
         };
         let overdue = self
@@ -212,14 +212,27 @@ impl<'a> PollsOfProvider<'a> {
         Condition { runbook, ..self.condition("paused", sentence, pause.since, effect) }
     }
 
+    /// Returns the runbook for a pause with Retry-After, which any failure can have.
+    fn runbook_of_requested_pause(&self) -> &'static str {
+        match &self.status.polls.failing {
+            Some(failing) if failing.failure.reason != Reason::RateLimited => "AITaskPollsStopped",
+            _ => "AITaskRateLimited",
+        }
+    }
+
     fn unanswered(&self, failing: &FailingPolls) -> Condition {
         let failure = &failing.failure;
-        let sentence = format!(
-            "No poll of the provider “{}” gets a usable answer: {} ({}).",
-            self.name,
-            ended(&failure.detail),
-            failure.reason
-        );
+        let (name, detail) = (&self.name, ended(&failure.detail));
+        let sentence = match failure.reason {
+            Reason::NotFound => {
+                format!("The provider “{name}” knows none of the tasks it is asked for: {detail}.")
+            }
+            reason => {
+                format!(
+                    "No poll of the provider “{name}” gets a usable answer: {detail} ({reason})."
+                )
+            }
+        };
         let runbook = match failure.reason {
             Reason::NotFound => "AITaskNotFound",
             Reason::Auth => "AITaskCredentialsRejected",

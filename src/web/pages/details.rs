@@ -121,10 +121,12 @@ fn standing(tracked: &TrackedTask, stuck_after: Duration, now: Timestamp) -> Vec
         state(tracked),
         status,
         Fact::at("In this state since", tracked.state_since(), now),
-        enqueued.note(match tracked.enqueued_since() {
-            "api" => "reported by the provider",
-            "source" => "reported by a list; the provider reports no time",
-            _ => "the exporter's first sight of the task; the provider reports no time",
+        enqueued.note(match (tracked.enqueued_since(), tracked.last_success()) {
+            ("api", _) => "reported by the provider",
+            ("source", None) => "reported by a list",
+            ("source", Some(_)) => "reported by a list; the provider reports no time",
+            (_, None) => "the exporter's first sight of the task",
+            (_, Some(_)) => "the exporter's first sight of the task; the provider reports no time",
         }),
     ];
     if let Some(age) = tracked.queue_age(now) {

@@ -198,6 +198,17 @@ fn missing_answers_and_late_polls_are_conditions() {
     ] {
         let mut polls = failing(2, None);
         polls.failing.as_mut().unwrap().failure.reason = reason;
+        let unanswered = only(provider(1, polls));
+        assert_eq!(unanswered.runbook, runbook);
+        let is_unknown = unanswered.sentence.starts_with("The provider “mj” knows none of");
+        assert_eq!(is_unknown, reason == Reason::NotFound, "{unanswered:?}");
+    }
+    for (reason, runbook) in
+        [(Reason::RateLimited, "AITaskRateLimited"), (Reason::Http, "AITaskPollsStopped")]
+    {
+        let mut polls = failing(1, Some(ago(40)));
+        polls.failing.as_mut().unwrap().failure.reason = reason;
+        polls.pause = paused(PauseReason::RetryAfter, "").pause;
         assert_eq!(only(provider(1, polls)).runbook, runbook);
     }
     let never = only(provider(1, failing(1, None)));

@@ -1,5 +1,6 @@
 //! Discovery: lists of tasks from outside, each read by a source, element by element.
 
+mod blocking;
 pub mod element;
 pub mod file;
 pub mod http;
@@ -8,4 +9,6 @@ pub mod list_builder;
 pub mod list_parser;
 pub mod report;
 pub mod source;
+#[cfg(feature = "sql")]
+pub mod sql;
 pub mod status;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 
-use super::discovery::SourceValidator;
+use super::discovery::{RawSources, SourceValidator};
 use super::http_client::reason;
 use super::privacy::{self, Shape};
 use super::read_yaml::expand_merge_keys;
@@ -242,11 +242,12 @@ impl<'d> Loader<'d> {
             providers: &named,
             tasks: &tasks,
         };
-        let discovery = discovery.sources(
-            &raw.http_sd_configs.value.unwrap_or_default(),
-            items(&root, "http_sd_configs"),
-            &raw.file_sd_configs.value.unwrap_or_default(),
-        );
+        let sources = RawSources {
+            http: &raw.http_sd_configs.value.unwrap_or_default(),
+            files: &raw.file_sd_configs.value.unwrap_or_default(),
+            sql: &raw.sql_sd_configs.value.unwrap_or_default(),
+        };
+        let discovery = discovery.sources(&sources, items(&root, "http_sd_configs"));
         self.secret_files = validator.secret_files();
         self.pem_files = validator.pem_files.take();
         // Those of an alias; any others are not in the tree.

@@ -24,6 +24,8 @@ pub enum ElementPosition {
     Target(usize, usize),
     /// The number of the line.
     Line(usize),
+    /// The number of the row of a result.
+    Row(usize),
 }
 
 impl fmt::Display for ElementPosition {
@@ -32,6 +34,7 @@ impl fmt::Display for ElementPosition {
             Self::Element(element) => write!(f, "element {element}"),
             Self::Target(element, target) => write!(f, "element {element}, target {target}"),
             Self::Line(line) => write!(f, "line {line}"),
+            Self::Row(row) => write!(f, "row {row}"),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::file::FileSource;
 use super::http::HttpSource;
 use super::list::{Refresh, RefreshError, RefreshReason};
+#[cfg(feature = "sql")]
+use super::sql::SqlSource;
 use crate::config::discovery::{SourceConfig, SourceKind};
 use crate::config::{LabelLimits, Provider};
 use crate::fetch::resolver::Resolver;
@@ -16,6 +18,9 @@ pub enum Source {
     Http(Box<HttpSource>),
     /// Files.
     File(Box<FileSource>),
+    /// A query of a database.
+    #[cfg(feature = "sql")]
+    Sql(Box<SqlSource>),
 }
 
 impl Source {
@@ -44,6 +49,14 @@ impl Source {
                 }
                 Ok(Self::File(Box::new(FileSource::new(config, files))))
             }
+            #[cfg(feature = "sql")]
+            SourceKind::Sql(sql) => {
+                Ok(Self::Sql(Box::new(SqlSource::new(Arc::clone(config), Arc::clone(sql)))))
+            }
+            #[cfg(not(feature = "sql"))]
+            SourceKind::Sql(_) => {
+                Err(RefreshError::new(RefreshReason::Query, "this build cannot query databases"))
+            }
         }
     }
 
@@ -59,6 +72,8 @@ impl Source {
         match self {
             Self::Http(source) => source.refresh(providers, limits).await,
             Self::File(source) => source.refresh(providers, limits).await,
+            #[cfg(feature = "sql")]
+            Self::Sql(source) => source.refresh(providers, limits).await,
         }
     }
 
@@ -68,6 +83,8 @@ impl Source {
         match self {
             Self::Http(_) => std::future::pending().await,
             Self::File(source) => source.changed().await,
+            #[cfg(feature = "sql")]
+            Self::Sql(_) => std::future::pending().await,
         }
     }
 
@@ -76,6 +93,9 @@ impl Source {
         match self {
             Self::Http(source) => source.forget_validators(),
             Self::File(source) => source.forget_validators(),
+            // It has none.
+            #[cfg(feature = "sql")]
+            Self::Sql(_) => {}
         }
     }
 }

@@ -5,7 +5,6 @@ mod adaptors;
 mod commands;
 mod configurations;
 pub mod markdown;
-mod postgres;
 mod queries;
 mod session;
 mod shown;

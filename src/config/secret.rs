@@ -212,8 +212,8 @@ impl Purpose {
         let is_variable = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
         let is_bearer = match self {
             Self::Token { scheme, .. } => scheme.eq_ignore_ascii_case("bearer"),
-            Self::Key | Self::DataSourceName => true,
-            Self::Password | Self::Header(_) => false,
+            Self::Key => true,
+            Self::Password | Self::Header(_) | Self::DataSourceName => false,
         };
         let is_named = is_bearer || name.len() > 2 && name.chars().all(is_variable);
         is_name(name) && (is_exported || is_named && !value.is_empty() && !value.starts_with('='))

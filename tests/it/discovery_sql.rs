@@ -18,7 +18,7 @@ use crate::harness::Dir;
 /// A source with what its refreshes need.
 struct Source {
     config: Config,
-    source: SqlSource,
+    sql: SqlSource,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -35,17 +35,17 @@ impl Source {
         let config = load_text("aitask.yml", &text, &dir.path("")).unwrap().config;
         let found: &Arc<SourceConfig> = &config.discovery[0];
         let SourceKind::Sql(sql) = &found.kind else { panic!("{found:?}") };
-        let source = SqlSource::new(Arc::clone(found), Arc::clone(sql));
+        let sql = SqlSource::new(Arc::clone(found), Arc::clone(sql));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
-        Self { config, source, runtime }
+        Self { config, sql, runtime }
     }
 
     fn refresh(&self) -> Result<SourceList, RefreshError> {
-        let refresh = self.source.refresh(&self.config.providers, self.config.label_limits);
+        let refresh = self.sql.refresh(&self.config.providers, self.config.label_limits);
         match self.runtime.block_on(refresh)? {
             Refresh::List(list) => Ok(list),
             other => panic!("{other:?}"),

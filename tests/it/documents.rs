@@ -4,6 +4,8 @@
 mod adaptors;
 mod commands;
 mod configurations;
+#[cfg(feature = "sql")]
+mod databases;
 pub mod markdown;
 mod queries;
 mod session;

@@ -15,7 +15,11 @@ fn write_secrets(dir: &Dir, text: &str) {
     let keys = text.split("_file: ").skip(1);
     let names = keys.map(|rest| rest.split([' ', '\n', '}', ',']).next().unwrap());
     for name in names.chain(["token"]) {
-        dir.write(name, "t0ken");
+        let is_data_source = text.contains(&format!("data_source_name_file: {name}"));
+        dir.write(
+            name,
+            if is_data_source { "postgres://app:t0ken@db.example/app" } else { "t0ken" },
+        );
     }
 }
 
@@ -29,7 +33,10 @@ fn assert_is_right(block: &Block) -> &'static str {
     let file = dir.write("aitask.yml", text);
     let file = file.to_str().unwrap();
     let (program, arguments) = match () {
-        () if ["providers", "http_sd_configs", "file_sd_configs"].iter().any(|key| has(key)) => {
+        () if ["providers", "http_sd_configs", "file_sd_configs", "sql_sd_configs"]
+            .iter()
+            .any(|key| has(key)) =>
+        {
             write_secrets(&dir, text);
             let output = run(["--config.check", "--config.file", file]);
             let errors = String::from_utf8_lossy(&output.stderr);

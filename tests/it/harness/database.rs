@@ -26,7 +26,7 @@ impl ServerDir {
         fs::create_dir(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         let dir = Self(path);
-        dir.give(&dir.0);
+        give(&dir.0);
         dir
     }
 
@@ -39,14 +39,8 @@ impl ServerDir {
         let path = self.path(name);
         fs::write(&path, content).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        self.give(&path);
+        give(&path);
         path
-    }
-
-    fn give(&self, path: &Path) {
-        if geteuid().is_root() {
-            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
-        }
     }
 
     /// Returns a command in the directory, as the user of the server.
@@ -73,6 +67,13 @@ impl ServerDir {
 
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.path("log")).unwrap_or_default()).into_owned()
+    }
+}
+
+/// Gives a file to the user of the server.
+fn give(path: &Path) {
+    if geteuid().is_root() {
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
     }
 }
 

@@ -20,7 +20,7 @@ use crate::yaml::span::{Either, OrderedMap, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use discovery::{RawFileSource, RawHttpSource, RawSqlSource};
+pub use discovery::{RawFileSource, RawHttpSource, RawSqlSource, RawTaskReceiver};
 
 /// The configuration of `aitask_exporter`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -42,6 +42,9 @@ pub struct RawConfig {
     pub file_sd_configs: Spanned<Vec<Spanned<RawFileSource>>>,
     /// Queries of databases that list tasks.
     pub sql_sd_configs: Spanned<Vec<Spanned<RawSqlSource>>>,
+    /// Settings of the [registrations](discovery.md#registration) by applications, which
+    /// `--web.enable-task-receiver` enables.
+    pub task_receiver: Spanned<RawTaskReceiver>,
 }
 
 /// A list of tasks: IDs, or blocks with an ID.

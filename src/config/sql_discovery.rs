@@ -1,5 +1,7 @@
 //! Sources that are queries of a database.
 
+use std::path::Path;
+
 use super::discovery::SourceValidator;
 use super::raw;
 use super::secret::{Purpose, Secret};
@@ -12,7 +14,7 @@ pub struct SqlSourceConfig {
     /// The data source name.
     pub data_source: Secret,
     /// The directory to which files that the data source name names are relative.
-    pub dir: Box<std::path::Path>,
+    pub dir: Box<Path>,
     /// The query: one statement that returns rows.
     pub query: Box<str>,
 }
@@ -52,5 +54,23 @@ impl SourceValidator<'_> {
         }
         let dir = self.validator.dir.into();
         Some(SqlSourceConfig { data_source: data_source?, dir, query: query.as_str().into() })
+    }
+}
+
+#[cfg(all(test, not(feature = "sql")))]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::load_text;
+
+    #[test]
+    fn a_build_without_the_feature_refuses_queries() {
+        let text = "providers: [{ name: p, preset: mjdjourney }]\n\
+                    sql_sd_configs: [{ name: s, data_source_name: 'postgres://a@b/c', query: TABLE t }]";
+        let error = load_text("c.yml", text, Path::new(".")).unwrap_err().to_string();
+        assert!(error.starts_with("c.yml:2:18: this build of the exporter cannot"), "{error}");
+        assert!(error.contains("the cargo feature `sql`"), "{error}");
+        let text = "providers: [{ name: p, preset: mjdjourney }]\nsql_sd_configs: []";
+        assert!(load_text("c.yml", text, Path::new(".")).is_ok());
     }
 }

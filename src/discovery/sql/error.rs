@@ -115,3 +115,46 @@ const fn mysql_reason(number: u16) -> RefreshReason {
         _ => RefreshReason::Query,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_postgresql_have_reasons() {
+        for (code, message, expected) in [
+            ("28P01", "password authentication failed for user \"a\"", "auth"),
+            ("28000", "role \"a\" is not permitted to log in", "auth"),
+            ("08P01", "no such user", "auth"),
+            ("08P01", "SASL authentication failed", "auth"),
+            ("08P01", "query_wait_timeout", "connect"),
+            ("08P01", "bind message supplies 0 parameters", "query"),
+            ("57014", "canceling statement due to statement timeout", "timeout"),
+            ("57P01", "terminating connection due to administrator command", "connect"),
+            ("57P03", "the database system is starting up", "connect"),
+            ("53300", "sorry, too many clients already", "connect"),
+            ("42501", "permission denied for table jobs", "query"),
+            ("3D000", "database \"x\" does not exist", "query"),
+            ("", "", "query"),
+        ] {
+            assert_eq!(postgres_reason(code, message).as_str(), expected, "{code} {message}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_mysql_have_reasons() {
+        for (number, expected) in [
+            (1045, "auth"),
+            (1698, "auth"),
+            (1040, "connect"),
+            (1053, "connect"),
+            (1969, "timeout"),
+            (3024, "timeout"),
+            (1044, "query"),
+            (1142, "query"),
+            (1064, "query"),
+        ] {
+            assert_eq!(mysql_reason(number).as_str(), expected, "{number}");
+        }
+    }
+}

@@ -123,3 +123,20 @@ fn options(access: &DatabaseAccess) -> MySqlConnectOptions {
     }
     options
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_server_has_its_setting_of_the_timeout() {
+        for (version, expected) in [
+            ("10.11.19-MariaDB-0+deb12u1", "SET SESSION max_statement_time = 9.050"),
+            ("5.5.5-10.4.1-mariadb", "SET SESSION max_statement_time = 9.050"),
+            ("8.4.3", "SET SESSION max_execution_time = 9050"),
+            ("", "SET SESSION max_execution_time = 9050"),
+        ] {
+            assert_eq!(timeout_setting(version.as_bytes(), 9_050), expected, "{version}");
+        }
+    }
+}

@@ -189,3 +189,48 @@ impl SqlRows {
 fn query_error(message: String) -> RefreshError {
     RefreshError::new(RefreshReason::Query, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(names: &[&str]) -> Result<SqlRows, String> {
+        let mut rows = SqlRows::new(LabelLimits::DEFAULT);
+        let set = rows.set_columns(names.iter().copied());
+        set.map(|()| rows).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn columns_are_checked_before_the_first_row() {
+        for names in [&["task_id"][..], &["a", "__x", "__x y", "provider", "task_id"]] {
+            assert!(rows(names).unwrap().has_columns(), "{names:?}");
+        }
+        for (names, expected) in [
+            (&["TASK_ID"][..], "query: the result has no column task_id, only TASK_ID"),
+            (&["task_id", "task_id"], "query: two columns are called \"task_id\": give one"),
+            (&["task_id", "a b"], "query: the column \"a b\" is not a label name"),
+            (&["task_id", "state"], "query: the column \"state\" is a label name that"),
+        ] {
+            let error = rows(names).unwrap_err();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn rows_are_limited_in_number_and_in_bytes() {
+        let mut few = rows(&["task_id"]).unwrap();
+        few.max_rows = 2;
+        let one = || [SqlValue::Text("x")].into_iter();
+        assert_eq!([few.add(one()), few.add(one())], [Ok(()), Ok(())]);
+        assert_eq!(few.add(one()).unwrap_err().to_string(), "too_large: more than 2 rows");
+        // Each value counts, also one without a text.
+        let mut wide = rows(&["task_id", "a"]).unwrap();
+        let nulls = || std::iter::repeat_n(SqlValue::Null, MAX_LIST_BYTES / VALUE_BYTES);
+        assert_eq!(wide.add(nulls()), Ok(()));
+        let error = wide.add([SqlValue::Bytes].into_iter()).unwrap_err();
+        assert_eq!(error.to_string(), "too_large: more than 32 MiB");
+        let mut long = rows(&["task_id"]).unwrap();
+        let text = "x".repeat(MAX_LIST_BYTES - VALUE_BYTES + 1);
+        assert!(long.add([SqlValue::Text(&text)].into_iter()).is_err());
+    }
+}

@@ -1,6 +1,7 @@
 //! The commands and their exit codes: 0 success, 1 failure, 2 wrong usage or configuration.
 
 mod discover;
+mod list;
 mod poll;
 
 use std::fmt::Display;

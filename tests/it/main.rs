@@ -55,6 +55,7 @@ mod presets;
 mod probe;
 mod prometheus;
 mod proxies;
+mod registration;
 mod reload;
 mod secrets;
 mod seed;

@@ -168,8 +168,8 @@ async fn run_exporter(
     };
     let storage = services.storage.clone();
     let connections = OpenConnections::new(open_files, Arc::clone(&services.telemetry));
-    let web = Arc::new(web_state(Arc::clone(&manager), services, flags));
-    let guard = authentication(&web, web_config.clone(), flags);
+    let web = Arc::new(web_state(Arc::clone(&manager), services, web_config.clone(), flags));
+    let guard = authentication(&web, flags);
     let router = web::router(Arc::clone(&web), flags.max_requests, guard);
     let (stop, stopped) = watch::channel(false);
     let is_tls = web_config.as_ref().is_some_and(|web_config| web_config.is_tls());
@@ -197,7 +197,12 @@ async fn run_exporter(
     result
 }
 
-fn web_state(manager: Arc<ConfigManager>, services: Services, flags: &WebFlags) -> WebState {
+fn web_state(
+    manager: Arc<ConfigManager>,
+    services: Services,
+    web_config: Option<Arc<ReloadableWebConfig>>,
+    flags: &WebFlags,
+) -> WebState {
     WebState {
         reloads: manager.reloads(),
         manager,
@@ -205,19 +210,17 @@ fn web_state(manager: Arc<ConfigManager>, services: Services, flags: &WebFlags) 
         history: services.history,
         telemetry_path: flags.telemetry_path.clone(),
         compute_permits: ComputePermits::new(),
+        web_config,
         stopping: AtomicBool::new(false),
     }
 }
 
-fn authentication(
-    web: &WebState,
-    web_config: Option<Arc<ReloadableWebConfig>>,
-    flags: &WebFlags,
-) -> Authentication {
+fn authentication(web: &WebState, flags: &WebFlags) -> Authentication {
     // Like exporter-toolkit, which exempts no path, unless the flag is set.
     let unauthenticated_paths: &[_] =
         if flags.unauthenticated_health { &[web::HEALTHY, web::READY] } else { &[] };
-    Authentication { web_config, unauthenticated_paths, telemetry: Arc::clone(&web.telemetry) }
+    let (web_config, telemetry) = (web.web_config.clone(), Arc::clone(&web.telemetry));
+    Authentication { web_config, unauthenticated_paths, telemetry }
 }
 
 /// Starts the tasks that reload the configuration and check the storage path.

@@ -32,6 +32,7 @@ use crate::config::Config;
 use crate::history::FailureHistory;
 use crate::reload::{ConfigManager, Reloads};
 use crate::telemetry::Telemetry;
+use config::reloadable::ReloadableWebConfig;
 use middleware::{Authentication, RequestLimit, RequestPermit};
 use stream::ComputePermits;
 
@@ -55,6 +56,8 @@ pub struct WebState {
     pub telemetry_path: String,
     /// Permits to compute responses.
     pub compute_permits: ComputePermits,
+    /// The web configuration, if there is one.
+    pub web_config: Option<Arc<ReloadableWebConfig>>,
     /// True once the process is stopping.
     pub stopping: AtomicBool,
 }

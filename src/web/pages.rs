@@ -18,6 +18,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
+use super::config::reloadable::Refusal;
 use super::middleware::RequestPermit;
 use super::stream::ComputePermits;
 use super::{WebState, query};
@@ -25,7 +26,7 @@ use crate::clock::Timestamp;
 use crate::discovery::status::SourceStatus;
 use crate::history::FailureEntry;
 use crate::observation;
-use crate::reload::status::ProviderStatus;
+use crate::reload::status::{ProviderStatus, ReloadFailure};
 use crate::store::{ProviderSummary, TaskList};
 use conditions::{Conditions, ExporterStatus, describe_trouble};
 use details::{Fact, facts, troubles};
@@ -81,8 +82,14 @@ fn exporter_status(web: &WebState) -> ExporterStatus {
     let source = |status: &Arc<SourceStatus>| {
         (status.mechanism().as_str(), status.name().to_owned(), status.history())
     };
+    let web_config = web.web_config.as_ref().and_then(|web_config| web_config.refusal());
+    let refused = |Refusal { since, reason }| ReloadFailure {
+        since: manager.now() - since.elapsed(),
+        reason: reason.into(),
+    };
     ExporterStatus {
         config: manager.config_status(),
+        web_config: web_config.map(refused),
         storage: manager.storage_failure(),
         providers: manager.provider_statuses(),
         sources: manager.sources.all().iter().map(source).collect(),

@@ -70,6 +70,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
             history,
             telemetry_path: "/metrics".to_owned(),
             compute_permits: ComputePermits::new(),
+            web_config: None,
             stopping: AtomicBool::new(false),
         }
     });

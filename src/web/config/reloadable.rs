@@ -1,6 +1,7 @@
 //! The web configuration in force. Its files are checked when it is used, so that a renewed
 //! certificate or a removed user requires neither a restart nor a signal.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,17 @@ pub struct ReloadableWebConfig {
     last_check: Arc<Mutex<LastCheck>>,
     /// Time of the last log line about the check that hangs; `None` while none hangs.
     hang_logged: parking_lot::Mutex<Option<Instant>>,
+    /// The refusal of the files as they are; `None` if they are in force.
+    refusal: parking_lot::Mutex<Option<Refusal>>,
+}
+
+/// A web configuration that was refused.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// Time of the first refusal since the configuration in force was loaded.
+    pub since: Instant,
+    /// Reason of the last refusal. Contains no secret.
+    pub reason: String,
 }
 
 /// The last check of the files.
@@ -53,6 +65,7 @@ impl ReloadableWebConfig {
             current: RwLock::new(Arc::new(config)),
             last_check: Arc::new(Mutex::new(LastCheck { at: Instant::now(), files })),
             hang_logged: parking_lot::Mutex::default(),
+            refusal: parking_lot::Mutex::default(),
         })
     }
 
@@ -65,6 +78,11 @@ impl ReloadableWebConfig {
     /// Reports whether TLS is enabled.
     pub const fn is_tls(&self) -> bool {
         self.is_tls
+    }
+
+    /// Returns the refusal of the files, if the configuration in force is another one.
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.refusal.lock().clone()
     }
 
     /// Returns the configuration in force, at most a second behind the files.
@@ -103,20 +121,27 @@ impl ReloadableWebConfig {
             last_check.files = files;
             match config {
                 Ok(config) if config.tls.is_some() != self.is_tls => {
-                    let error = "tls_server_config was added or removed, which needs a restart";
-                    tracing::error!(error, "{KEPT}");
+                    self.refuse(&"tls_server_config was added or removed, which needs a restart");
                 }
                 Ok(config) => {
                     let users = config.users.len();
                     tracing::info!(users, "web configuration reloaded");
                     *self.current.write() = Arc::new(config);
+                    *self.refusal.lock() = None;
                 }
                 // Logged once, because the next check compares with these files.
-                Err(error) => tracing::error!(%error, "{KEPT}"),
+                Err(error) => self.refuse(&error),
             }
         }
         *self.hang_logged.lock() = None;
         last_check.at = Instant::now();
+    }
+
+    fn refuse(&self, error: &dyn Display) {
+        tracing::error!(%error, "{KEPT}");
+        let mut refusal = self.refusal.lock();
+        let since = refusal.as_ref().map_or_else(Instant::now, |before| before.since);
+        *refusal = Some(Refusal { since, reason: error.to_string() });
     }
 }
 

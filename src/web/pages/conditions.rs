@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::discovery::status::RefreshHistory;
 use crate::observation::Reason;
 use crate::poll::status::{CurrentPause, FailingPolls};
-use crate::reload::status::{ConfigStatus, ProviderStatus};
+use crate::reload::status::{ConfigStatus, ProviderStatus, ReloadFailure};
 use crate::schedule::admission::PauseReason;
 use crate::storage::status::StorageFailure;
 use crate::telemetry::provider::Lateness;
@@ -53,6 +53,8 @@ pub struct ExporterStatus {
     pub now: Timestamp,
     /// The configuration.
     pub config: ConfigStatus,
+    /// The refusal of the web configuration.
+    pub web_config: Option<ReloadFailure>,
     /// The failure of the storage path.
     pub storage: Option<StorageFailure>,
     /// The providers.
@@ -66,6 +68,7 @@ impl Conditions {
     pub fn find(status: &ExporterStatus) -> Self {
         let now = status.now;
         let mut all: Vec<_> = refused_reload(&status.config, now).into_iter().collect();
+        all.extend(status.web_config.as_ref().map(|failure| refused_web_config(failure, now)));
         all.extend(status.storage.as_ref().map(|failure| failing_storage(failure, now)));
         all.extend(tasks_over_limit(&status.config, now));
         for (number, provider) in (1..).zip(&status.providers) {
@@ -96,6 +99,18 @@ fn refused_reload(config: &ConfigStatus, now: Timestamp) -> Option<Condition> {
         link: Some(("All errors", "/#reload-error".to_owned())),
         runbook: "AITaskConfigReloadFailed",
     })
+}
+
+fn refused_web_config(failure: &ReloadFailure, now: Timestamp) -> Condition {
+    let first = failure.reason.lines().next().unwrap_or_default();
+    Condition {
+        id: "condition-web-config".to_owned(),
+        sentence: format!("The web configuration was not reloaded: {}.", ended(first)),
+        since: Some(FormattedTime::new(failure.since, now)),
+        effect: "Users and certificates are those that were in force before.".to_owned(),
+        link: None,
+        runbook: "AITaskConfigReloadFailed",
+    }
 }
 
 fn failing_storage(failure: &StorageFailure, now: Timestamp) -> Condition {

@@ -47,6 +47,10 @@ fn a_broken_replacement_is_told_once_and_changes_nothing() {
     let exporter = start(dir, &config);
     let asked = || status(&exporter, &["--user", "alice:a"]);
     let told = |what: &str| exporter.process.log().matches(what).count();
+    let is_on_page = || {
+        let page = curl(&exporter, "/", &["--user", "alice:a"]);
+        page.text.contains("The web configuration was not reloaded: ")
+    };
     let dir = &exporter.process.dir;
     let (_, other_key) = Authority::new("theirs").sign(&["localhost"]);
     let good_key = dir.read("server.key");
@@ -71,8 +75,10 @@ fn a_broken_replacement_is_told_once_and_changes_nothing() {
         until("time passes", || asked() == 200 && start.elapsed() > Duration::from_millis(2_500));
         assert_eq!(told(KEPT), number + 1);
         assert_eq!(curl(&exporter, "/", &[]).status, 401);
+        assert!(is_on_page(), "{broken}");
         dir.write(name, good);
         until("all is well", || asked() == 200 && told(RELOADED) == number + 1);
+        assert!(!is_on_page(), "{broken}");
     }
     let log = exporter.process.log();
     assert!(!log.contains("hunter2"), "{log}");

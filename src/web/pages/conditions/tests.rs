@@ -20,6 +20,7 @@ pub fn green(now: Timestamp) -> ExporterStatus {
     ExporterStatus {
         now,
         config: ConfigStatus { loaded: now, failure: None, over_limit: None },
+        web_config: None,
         storage: None,
         providers: Vec::new(),
         sources: Vec::new(),

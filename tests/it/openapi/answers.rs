@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{description, operations, resolve};
+use super::{description, resolve};
 use crate::harness::http::Reply;
 use crate::harness::tools::{pipe, test_tool};
-use crate::harness::{Exporter, Gateway, http, until};
+use crate::harness::{Exporter, Gateway, until};
 
 /// Validates values. A field that is not described is a mistake here, although clients have to expect
 /// further ones.
@@ -43,7 +43,8 @@ pub fn assert_described(answers: &[Answered]) -> BTreeSet<(String, String, Strin
     let description = description();
     let (mut values, mut seen) = (Vec::new(), BTreeSet::new());
     for Answered { path, method, reply } in answers {
-        let call = format!("{method} {path}: {} {}", reply.status, String::from_utf8_lossy(&reply.body));
+        let call =
+            format!("{method} {path}: {} {}", reply.status, String::from_utf8_lossy(&reply.body));
         let status = reply.status.to_string();
         let operation = &description["paths"][path][method.to_lowercase()];
         let response = &operation["responses"][&status];

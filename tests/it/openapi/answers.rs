@@ -2,14 +2,19 @@
 //! satisfies its schema. Each described status is an answer to one of these calls.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
 use serde_json::json;
 
-use super::{description, resolve};
-use crate::harness::http::Reply;
+use super::{TARGET, description, operations, resolve, start_receiver};
+use crate::crowds::connections;
+use crate::harness::http::{self, Reply};
 use crate::harness::tools::{pipe, test_tool};
-use crate::harness::{Exporter, Gateway, until};
+use crate::harness::{Dir, Exporter, Gateway, until};
+use crate::storage::disk;
+use crate::web_config::users;
 
 /// Validates values. A field that is not described is a mistake here, although clients have to expect
 /// further ones.
@@ -74,10 +79,156 @@ pub fn assert_described(answers: &[Answered]) -> BTreeSet<(String, String, Strin
 }
 
 const TASKS: &str = "/api/v1/tasks";
+const TASK: &str = "/api/v1/tasks/{provider}/{id}";
 
 /// Gets a target of a path.
 fn get(exporter: &Exporter, path: &'static str, query: &str) -> Answered {
     Answered { path, method: "GET", reply: exporter.get(&format!("{path}{query}")) }
+}
+
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+const FOREIGN: (&str, &str) = ("Sec-Fetch-Site", "cross-site");
+
+/// Sends a call that registers or deletes: its method, what stands for provider and ID in its path
+/// (empty for a list), headers and body.
+fn change(
+    exporter: &Exporter,
+    (method, task, headers, body): (&'static str, &str, &[(&str, &str)], &str),
+) -> Answered {
+    let (path, target) = match task {
+        "" => (TASKS, TASKS.to_owned()),
+        task => (TASK, format!("{TASKS}/{task}")),
+    };
+    let reply = http::send(exporter.address, method, &target, headers, body).unwrap();
+    Answered { path, method, reply }
+}
+
+/// Calls of a receiver that takes two tasks, in their order: each with the status of its answer.
+const CHANGES: [(u16, (&str, &str, &[(&str, &str)], &str)); 24] = [
+    (201, ("PUT", "mj/running-1", &[], "")),
+    (200, ("PUT", "mj/running-1", &[JSON], r#"{"labels":{"customer":"acme"},"ttl":"2h"}"#)),
+    (200, ("PUT", "mj/running-1", &[JSON], r#"{"ttl":"100d","enqueue_time":1796000000}"#)),
+    (404, ("PUT", "nowhere/running-1", &[], "")),
+    (400, ("PUT", "mj/%FF", &[], "")),
+    (400, ("PUT", "mj/running-1", &[JSON], r#"{"label":{}}"#)),
+    (415, ("PUT", "mj/running-1", &[("Content-Type", "text/plain")], "{}")),
+    (403, ("PUT", "mj/running-1", &[FOREIGN], "")),
+    (200, ("POST", "", &[JSON], "[]")),
+    (200, ("POST", "", &[JSON], r#"["running-1", "", {"id":"x","provider":"nowhere"}]"#)),
+    (200, ("POST", "", &[JSON], r#"[{"targets":["running-2"],"labels":{"provider":"mj"}}]"#)),
+    (400, ("POST", "", &[JSON], r#"[""]"#)),
+    (400, ("POST", "", &[JSON], "{}")),
+    (415, ("POST", "", &[], "[]")),
+    (403, ("POST", "", &[JSON, FOREIGN], "[]")),
+    (503, ("PUT", "mj/running-3", &[], "")),
+    (503, ("POST", "", &[JSON], r#"["running-3"]"#)),
+    (204, ("DELETE", "mj/running-2", &[], "")),
+    (204, ("DELETE", "mj/running-2", &[], "")),
+    (404, ("DELETE", "nowhere/running-2", &[], "")),
+    (400, ("DELETE", "mj/%FF", &[], "")),
+    (403, ("DELETE", "mj/running-1", &[FOREIGN], "")),
+    (201, ("PUT", "mj/a%2Fb%20c", &[JSON], "{}")),
+    (204, ("DELETE", "mj/a%2Fb%20c", &[], "")),
+];
+
+/// Sends a body that is too large, and reads the answer even if the exporter has not read all of it.
+fn send_too_much(exporter: &Exporter, method: &'static str, target: &str) -> Reply {
+    let mut stream = http::connect(exporter.address).unwrap();
+    let (size, address) = ((1 << 20) + 1, exporter.address);
+    let head = format!(
+        "{method} {target} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+         Content-Length: {size}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    http::read(stream, false).unwrap()
+}
+
+/// Calls that the receiver answers, and one with too large a body of each kind.
+fn changes(exporter: &Exporter) -> Vec<Answered> {
+    let mut answers = Vec::new();
+    for (status, call) in CHANGES {
+        let answered = change(exporter, call);
+        let reply = &answered.reply;
+        assert_eq!(reply.status, status, "{call:?}: {}", String::from_utf8_lossy(&reply.body));
+        answers.push(answered);
+    }
+    for (method, path, target) in
+        [("PUT", TASK, "/api/v1/tasks/mj/running-1"), ("POST", TASKS, TASKS)]
+    {
+        let reply = send_too_much(exporter, method, target);
+        assert_eq!(reply.status, 413, "{}", reply.text());
+        answers.push(Answered { path, method, reply });
+    }
+    answers
+}
+
+/// One call of each operation.
+fn all(exporter: &Exporter) -> Vec<Answered> {
+    let calls: [(&str, &str, &[_], &str); 3] = [
+        ("PUT", "mj/running-1", &[], ""),
+        ("DELETE", "mj/running-1", &[], ""),
+        ("POST", "", &[JSON], r#"["running-1"]"#),
+    ];
+    let mut answers: Vec<_> = calls.into_iter().map(|call| change(exporter, call)).collect();
+    answers.extend([get(exporter, TASKS, ""), get(exporter, TARGET, "")]);
+    answers
+}
+
+/// Requests for pages that are in progress as long as their connections are there, as many as are
+/// allowed at once.
+fn keep_busy(exporter: &Exporter) -> Vec<TcpStream> {
+    let mut streams = connections(exporter.address, 16, b"GET /config HTTP/1.1\r\nHost: x\r\n\r\n");
+    for stream in &mut streams {
+        stream.read_exact(&mut [0; 12]).unwrap();
+    }
+    streams
+}
+
+/// Every status of the description is the answer to a call, and every answer is as described.
+#[test]
+fn every_status_is_an_answer() {
+    let gateway = Gateway::start();
+    let mut answers = changes(&start_receiver(&gateway, "task_receiver: { limit: 2 }\n", &[]));
+    let dir = Dir::new();
+    let web = dir.write("web.yml", &users::file(&[("app", "word")]));
+    let flags = ["--web.config.file", web.to_str().unwrap()];
+    answers.extend(all(&start_receiver(&gateway, "", &flags)));
+    // A disk without any space.
+    let provider = gateway.provider("mj", "");
+    let state = dir.path("state");
+    let flags = ["--web.enable-task-receiver", "--storage.path", state.to_str().unwrap()];
+    let full = disk::limited(Dir::with(&format!("providers: [{provider}]\n")), &flags, 0);
+    answers.extend(all(&full));
+    disk::kill_limited(full);
+    // Without a receiver, and with a configuration that does not fit into the buffers of a connection.
+    let ids: Vec<_> = (0..4_000).map(|number| format!("{number:0>4000}")).collect();
+    let config = format!(
+        "global: {{ poll_interval: 1y }}\nproviders: [{provider}]\ntasks: ['{}']\n",
+        ids.join("', '")
+    );
+    let off = Exporter::start(&config);
+    let _busy = keep_busy(&off);
+    answers.extend(all(&off));
+    let wrong = Exporter::start(&format!("providers: [{provider}]\n"));
+    answers.extend([
+        get(&wrong, TASKS, "?oops=1"),
+        get(&wrong, TASKS, ""),
+        get(&wrong, TARGET, ""),
+    ]);
+
+    let seen = assert_described(&answers);
+    let description = description();
+    let described: BTreeSet<_> = operations(&description)
+        .into_iter()
+        .flat_map(|(path, method, operation)| {
+            let statuses = operation["responses"].as_object().unwrap().keys();
+            statuses.map(move |status| (path.to_owned(), method.clone(), status.clone()))
+        })
+        .collect();
+    assert_eq!(seen, described);
+    let limited = answers.iter().filter(|answered| answered.reply.status == 503);
+    let mut retries = limited.filter_map(|answered| answered.reply.header("retry-after"));
+    assert!(retries.all(|seconds| seconds.parse::<u32>().is_ok()));
 }
 
 #[test]

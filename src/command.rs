@@ -23,6 +23,7 @@ const WRONG: u8 = 2;
 /// Runs the command.
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
+        None if let Err(wrong) = cli.exporter.check() => fail(WRONG, &wrong),
         None if cli.exporter.config_check => check(&cli.exporter),
         None => {
             logging::init(cli.exporter.log);

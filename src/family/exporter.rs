@@ -135,7 +135,7 @@ pub const REQUESTS_REJECTED: Family = counter(
     "aitask_exporter_http_requests_rejected_total",
     &["reason"],
     "Requests that were rejected before any work was done: too_many_scrapes, too_many_pages, \
-     too_many_probes (503), host (400), cross_site (403), unauthorized (401).",
+     too_many_probes, too_many_registrations (503), host (400), cross_site (403), unauthorized (401).",
 );
 
 /// `probe_success`

@@ -308,6 +308,7 @@ mod tests {
             config: SourceSettings { key, keep_unlisted, refresh_interval },
             sources: Vec::new(),
             max_tasks: 1_000,
+            max_ttl: Duration::ZERO,
         };
         store.apply_config(&config, tasks, &|_| {}).remove(0)
     }

@@ -125,7 +125,7 @@ impl ConfigManager {
     }
 
     /// Gives each worker the changes of its tasks, and counts those that were lost.
-    async fn update_workers(&self, changes: Vec<TaskChanges>) {
+    pub(super) async fn update_workers(&self, changes: Vec<TaskChanges>) {
         let workers = self.workers.read().clone().unwrap_or_default();
         let updates = changes.into_iter().filter_map(|changes| {
             let name = &changes.tasks.name;

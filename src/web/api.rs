@@ -1,6 +1,7 @@
 //! `/api/v1/tasks`: every followed task as JSON, including final ones; and the description of the API.
 
 mod history;
+pub mod registrations;
 
 use std::io::{self, Write};
 use std::sync::Arc;

@@ -202,6 +202,7 @@ pub async fn serve_connection(
     let begun = Instant::now();
     let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(address);
+        request.extensions_mut().insert(Arc::clone(&stage));
         stage.begin_request();
         let (router, guard) = (router.clone(), Answering(Arc::clone(&stage)));
         async move {

@@ -56,6 +56,7 @@ mod presets;
 mod probe;
 mod prometheus;
 mod proxies;
+mod registration;
 mod reload;
 mod secrets;
 mod seed;

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::harness::tools::{said, test_tool};
 use crate::harness::{Dir, Exporter, Gateway, http, root};
+use crate::registration;
 
 const PATH: &str = "docs/openapi.json";
 /// Where the exporter serves it.
@@ -26,9 +27,8 @@ const METHODS: [&str; 6] = ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"];
 fn start_receiver(gateway: &Gateway, keys: &str, flags: &[&str]) -> Exporter {
     let provider = gateway.provider("mj", "max_in_flight: 64");
     let dir = Dir::with(&format!("providers: [{provider}]\n{keys}"));
-    let path = dir.path("state");
-    let receiver = ["--web.enable-task-receiver", "--storage.path", path.to_str().unwrap()];
-    Exporter::start_in(dir, &[&receiver, flags].concat())
+    let flags = registration::flags(&dir, flags);
+    Exporter::start_in(dir, &flags)
 }
 
 fn description() -> Value {
@@ -39,7 +39,7 @@ fn description() -> Value {
 fn operations(description: &Value) -> Vec<(&str, String, &Value)> {
     let paths = description["paths"].as_object().unwrap().iter();
     let operations = paths.flat_map(|(path, item)| {
-        let methods = item.as_object().unwrap().iter().filter(|(key, _)| *key != "parameters");
+        let methods = item.as_object().unwrap().iter();
         methods.map(move |(method, operation)| (&**path, method.to_uppercase(), operation))
     });
     operations.collect()

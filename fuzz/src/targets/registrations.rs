@@ -68,7 +68,7 @@ fn register_list(body: &[u8]) {
     for parsed in tasks {
         check(parsed);
         let task = &parsed.registration.task;
-        assert!(seen.insert((&task.common.provider, &task.id)), "{parsed:?}");
+        assert!(seen.insert((&*task.common.provider, &*task.id)), "{parsed:?}");
     }
     for (_, fault) in rejected {
         assert!(fault.chars().all(is_printable) && fault.chars().count() < 400, "{fault:?}");

@@ -3,6 +3,7 @@
 use super::markdown::{Block, blocks};
 use super::session::Session;
 use crate::harness::{Dir, Exporter, Gateway};
+use crate::registration;
 
 /// The calls that a program makes with the function of a block, in its language; the program that runs
 /// it, and the file with both. An ID with a slash and a space shows that it is encoded.
@@ -30,10 +31,9 @@ const EXCLUDED: [(&str, &str); 1] = [("go", "Debian's compiler takes 450 MB")];
 
 #[test]
 fn every_client_registers_tasks() {
-    let (gateway, dir) = (Gateway::start(), Dir::new());
+    let (gateway, storage) = (Gateway::start(), Dir::new());
     let provider = gateway.provider("suno", "");
-    let state = dir.path("state");
-    let flags = ["--web.enable-task-receiver", "--storage.path", state.to_str().unwrap()];
+    let flags = registration::flags(&storage, &[]);
     let exporter = Exporter::start_in(Dir::with(&format!("providers: [{provider}]\n")), &flags);
     let is_here = |block: &Block| {
         block.path == "docs/discovery.md" && block.heading == "Registration" && block.kind != "sh"

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::harness::{Dir, Exporter, Gateway, http, until};
+use crate::registration;
 use crate::storage::kill;
 use crate::web_config::users;
 
@@ -37,15 +38,9 @@ fn only_users_who_may_register_do_and_no_password_or_param_is_shown() {
          authorization: {{ credentials: zq-token }} }}]\ntask_receiver: {{ users: [app] }}\n",
         gateway.address
     ));
-    let (state, web) = (dir.path("state"), dir.write("web.yml", &users::file(&USERS)));
-    let flags = [
-        "--log.level=debug",
-        "--web.enable-task-receiver",
-        "--storage.path",
-        state.to_str().unwrap(),
-        "--web.config.file",
-        web.to_str().unwrap(),
-    ];
+    let web = dir.write("web.yml", &users::file(&USERS));
+    let flags = ["--log.level=debug", "--web.config.file", web.to_str().unwrap()];
+    let flags = registration::flags(&dir, &flags);
     let exporter = Exporter::start_in(dir, &flags);
     let send = |(method, target, body): (&str, &str, &str), authorization: Option<&str>| {
         let authorization = authorization.map(|value| ("Authorization", value));
@@ -143,8 +138,7 @@ fn size(folder: &Path) -> u64 {
 fn registrations_that_come_and_go_leave_nothing() {
     let (gateway, storage) = (Gateway::start(), Dir::new());
     let config = format!("providers: [{}]\n", gateway.provider("mj", ""));
-    let path = storage.path("state");
-    let flags = ["--web.enable-task-receiver", "--storage.path", path.to_str().unwrap()];
+    let (path, flags) = (storage.path("state"), registration::flags(&storage, &[]));
     let exporter = Exporter::start_in(Dir::with(&config), &flags);
     let memory = || {
         let resident = exporter.process.status("RssAnon");

@@ -13,6 +13,7 @@ use crate::crowds::connections;
 use crate::harness::http::{self, Reply};
 use crate::harness::tools::{pipe, test_tool};
 use crate::harness::{Dir, Exporter, Gateway, until};
+use crate::registration;
 use crate::storage::disk;
 use crate::web_config::users;
 
@@ -131,10 +132,10 @@ const CHANGES: [(u16, (&str, &str, &[(&str, &str)], &str)); 24] = [
     (204, ("DELETE", "mj/a%2Fb%20c", &[], "")),
 ];
 
-/// Sends a body that is too large, and reads the answer even if the exporter has not read all of it.
-fn send_too_much(exporter: &Exporter, method: &'static str, target: &str) -> Reply {
+/// Sends the head of a request with a body of this size, and reads the answer.
+fn send_head(exporter: &Exporter, method: &'static str, target: &str, size: usize) -> Reply {
     let mut stream = http::connect(exporter.address).unwrap();
-    let (size, address) = ((1 << 20) + 1, exporter.address);
+    let address = exporter.address;
     let head = format!(
         "{method} {target} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
          Content-Length: {size}\r\nConnection: close\r\n\r\n"
@@ -152,14 +153,26 @@ fn changes(exporter: &Exporter) -> Vec<Answered> {
         assert_eq!(reply.status, status, "{call:?}: {}", String::from_utf8_lossy(&reply.body));
         answers.push(answered);
     }
-    for (method, path, target) in
-        [("PUT", TASK, "/api/v1/tasks/mj/running-1"), ("POST", TASKS, TASKS)]
-    {
-        let reply = send_too_much(exporter, method, target);
+    for ((method, path, target), size) in WITH_BODY.into_iter().zip([64 << 10, 1 << 20]) {
+        let reply = send_head(exporter, method, target, size + 1);
         assert_eq!(reply.status, 413, "{}", reply.text());
         answers.push(Answered { path, method, reply });
     }
     answers
+}
+
+/// Calls with a body: method, path and target.
+const WITH_BODY: [(&str, &str, &str); 2] =
+    [("PUT", TASK, "/api/v1/tasks/mj/running-1"), ("POST", TASKS, TASKS)];
+
+/// Calls whose body never comes, for an exporter for which time passes fast.
+fn unfinished(exporter: &Exporter) -> Vec<Answered> {
+    let call = |(method, path, target)| {
+        let reply = send_head(exporter, method, target, 10);
+        assert_eq!(reply.status, 408, "{}", reply.text());
+        Answered { path, method, reply }
+    };
+    WITH_BODY.map(call).into()
 }
 
 /// One call of each operation.
@@ -195,9 +208,8 @@ fn every_status_is_an_answer() {
     answers.extend(all(&start_receiver(&gateway, "", &flags)));
     // A disk without any space.
     let provider = gateway.provider("mj", "");
-    let state = dir.path("state");
-    let flags = ["--web.enable-task-receiver", "--storage.path", state.to_str().unwrap()];
-    let full = disk::limited(Dir::with(&format!("providers: [{provider}]\n")), &flags, 0);
+    let only = || Dir::with(&format!("providers: [{provider}]\n"));
+    let full = disk::limited(only(), &registration::flags(&dir, &[]), 0);
     answers.extend(all(&full));
     disk::kill_limited(full);
     // Without a receiver, and with a configuration that does not fit into the buffers of a connection.
@@ -209,12 +221,9 @@ fn every_status_is_an_answer() {
     let off = Exporter::start(&config);
     let _busy = keep_busy(&off);
     answers.extend(all(&off));
-    let wrong = Exporter::start(&format!("providers: [{provider}]\n"));
-    answers.extend([
-        get(&wrong, TASKS, "?oops=1"),
-        get(&wrong, TASKS, ""),
-        get(&wrong, TARGET, ""),
-    ]);
+    let fast = Exporter::start_fast_in(only(), &registration::flags(&Dir::new(), &[]), 20);
+    answers.extend(unfinished(&fast));
+    answers.push(get(&fast, TASKS, "?oops=1"));
 
     let seen = assert_described(&answers);
     let description = description();

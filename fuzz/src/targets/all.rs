@@ -11,6 +11,7 @@ pub mod mapping;
 pub mod names;
 pub mod probe;
 pub mod redaction;
+pub mod registrations;
 pub mod requests;
 pub mod storage;
 pub mod times;

@@ -9,13 +9,15 @@ use super::session::Session;
 use crate::harness::root;
 
 /// The kinds of blocks, each with the test that runs all blocks of the kind.
-const KINDS: [(&str, &str); 9] = [
+const KINDS: [(&str, &str); 11] = [
     ("sh", "commands, story"),
     ("yaml", "configurations, story"),
     ("promql", "queries"),
     ("json", "shown, story"),
     ("text", "shown, story"),
-    ("python", "adaptors"),
+    ("python", "adaptors, clients"),
+    ("js", "clients"),
+    ("go", "clients"),
     ("rust", "shown"),
     ("crontab", "story"),
     ("sql", "databases, story"),
@@ -57,7 +59,8 @@ fn every_block_is_of_a_kind_that_a_test_runs() {
             "{}",
             block.place()
         );
-        assert!(block.kind != "python" || block.path == "docs/discovery.md", "{}", block.place());
+        let is_program = ["python", "js", "go"].contains(&&*block.kind);
+        assert!(!is_program || block.path == "docs/discovery.md", "{}", block.place());
     }
 }
 

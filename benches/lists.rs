@@ -102,7 +102,7 @@ impl Fleet {
             _ => None,
         };
         let tasks = list.unwrap().tasks.into_iter().map(|ListedTask { task, .. }| task).collect();
-        let list = StoreList { tasks, times: Vec::new(), is_whole: true };
+        let list = StoreList { tasks, times: Vec::new(), is_whole: true, is_window: false };
         let save = |change: ListingChange<'_>| storage.save_listing(change, store);
         let changes = store.apply_list(&config.discovery.first().unwrap().key(), list, &save);
         black_box(changes);

@@ -4,6 +4,7 @@
 mod assessment;
 mod held_tasks;
 pub(crate) mod list;
+pub mod lists;
 mod log;
 mod probes;
 pub(crate) mod report;

@@ -21,6 +21,7 @@ use crate::fetch::resolver::Resolver;
 use crate::history::FailureHistory;
 use crate::logging;
 use crate::poll::worker::Services;
+use crate::reload::registrations::ReceiverFlags;
 use crate::reload::{self, Built, ConfigManager, ConfigSource, ReloadError, Reloads};
 use crate::signals::{Signals, abort_on_second};
 use crate::single_flight::{SingleFlight, SingleFlightError};
@@ -85,7 +86,11 @@ pub async fn run(flags: ExporterFlags) -> Result<(), AppError> {
     let signals = Signals::install()?;
     let interval = flags.enable_auto_reload.then_some(flags.auto_reload_interval);
     let source = ConfigSource::File(flags.config_file.clone());
-    let retention = Retention { history: flags.history_limit, storage: flags.storage_path() };
+    let retention = Retention {
+        history: flags.history_limit,
+        storage: flags.storage_path(),
+        has_task_receiver: flags.enable_task_receiver,
+    };
     run_exporter(source, &flags.web, retention, interval, signals, |_, _| {}).await
 }
 
@@ -113,7 +118,7 @@ pub async fn demo(flags: DemoFlags) -> Result<(), AppError> {
              Ctrl-C stops both."
         );
     };
-    let retention = Retention { history: DEMO_HISTORY, storage: None };
+    let retention = Retention { history: DEMO_HISTORY, storage: None, has_task_receiver: false };
     let ended = run_exporter(source, &flags.web, retention, None, signals, announce).await;
     serving.abort();
     ended
@@ -150,6 +155,10 @@ async fn run_exporter(
     mut signals: Signals,
     announce: impl FnOnce(&[SocketAddr], &str),
 ) -> Result<(), AppError> {
+    let receiver = ReceiverFlags {
+        has_task_receiver: retention.has_task_receiver,
+        has_web_config: flags.config_file().is_some(),
+    };
     let open_files = raise_open_files_limit();
     let reserve = Arc::new(FdReserve::new(open_files, std::io::stderr()));
     let start = async {
@@ -157,7 +166,7 @@ async fn run_exporter(
             LoadedFiles::read_in_time(&source, flags).await?;
         web_config.iter().for_each(ReloadableWebConfig::log);
         let listeners = bind(&flags.listen_addresses).await?;
-        let started = start_polling(source, built, resolver, retention).await?;
+        let started = start_polling(source, built, resolver, retention, receiver).await?;
         Ok::<_, AppError>((web_config.map(Arc::new), listeners, started))
     };
     let (web_config, listeners, Started { services, manager }) = tokio::select! {
@@ -174,6 +183,9 @@ async fn run_exporter(
     let (stop, stopped) = watch::channel(false);
     let is_tls = web_config.as_ref().is_some_and(|web_config| web_config.is_tls());
     let bound: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
+    if receiver.has_task_receiver && web.is_open_to(&bound) {
+        tracing::warn!("every client can register and delete tasks without a password");
+    }
     announce(&bound, if is_tls { "https" } else { "http" });
     let server = WebServer { router, web_config, connections, reserve, stop: stopped };
     let mut servers = JoinSet::new();
@@ -241,6 +253,14 @@ fn spawn_background_tasks(
         async move { manager.sweep_unlisted().await }
     };
     tasks.push(tokio::spawn(restart_on_panic("departures", sweep)));
+    if manager.has_task_receiver() {
+        let receiving = Arc::clone(manager);
+        let receive = move || {
+            let manager = Arc::clone(&receiving);
+            async move { manager.receive_registrations().await }
+        };
+        tasks.push(tokio::spawn(restart_on_panic("registrations", receive)));
+    }
     if let Some(interval) = auto_reload {
         let (manager, reloads) = (Arc::clone(manager), Arc::clone(reloads));
         let follow = move || {
@@ -291,6 +311,8 @@ impl LoadedFiles {
         let resolver = Resolver::system();
         let (clients, files) = (reload::ProviderClients::new(), ConfigFiles::default());
         let built = reload::load(source, &clients, &files, &resolver);
+        let built =
+            built.and_then(|built| built.0.config.check_flags(web.is_some()).map(|()| built));
         match (built, web.map(ReloadableWebConfig::load).transpose()) {
             (Ok(built), Ok(web_config)) => Ok(Self { web_config, built, resolver }),
             (Err(config), Err(web)) => Err(config.and(web)),
@@ -322,6 +344,8 @@ struct Retention<'a> {
     history: usize,
     /// Directory of the data that survives a restart.
     storage: Option<&'a Path>,
+    /// True if applications may register tasks.
+    has_task_receiver: bool,
 }
 
 /// The parts that poll.
@@ -336,6 +360,7 @@ async fn start_polling(
     built: Built,
     resolver: Resolver,
     retention: Retention<'_>,
+    receiver: ReceiverFlags,
 ) -> Result<Started, AppError> {
     let telemetry = Arc::new(Telemetry::new());
     logging::on_panic({
@@ -356,7 +381,8 @@ async fn start_polling(
     let history = Arc::new(FailureHistory::new(retention.history));
     let runtime = polling_thread()?;
     let services = Services { runtime, resolver, clock, storage, telemetry, history };
-    let manager = Arc::new(ConfigManager::start(source, built, store, services.clone()).await?);
+    let manager = ConfigManager::start(source, built, store, services.clone(), receiver).await?;
+    let manager = Arc::new(manager);
     Ok(Started { services, manager })
 }
 

@@ -67,6 +67,10 @@ pub struct ExporterFlags {
     #[arg(long = "storage.path", value_name = "DIR", default_value = "",
         hide_default_value = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
     storage_path: PathBuf,
+    /// Let applications register tasks with PUT, POST and DELETE below `/api/v1/tasks`; needs
+    /// `--storage.path`.
+    #[arg(long = "web.enable-task-receiver")]
+    pub enable_task_receiver: bool,
     /// Number of failed polls kept for the pages, over all tasks.
     #[arg(long = "history.limit", value_name = "N", default_value_t = 100, value_parser = count)]
     pub history_limit: usize,
@@ -79,6 +83,20 @@ pub struct ExporterFlags {
 }
 
 impl ExporterFlags {
+    /// Checks whether the flags fit each other.
+    ///
+    /// # Errors
+    /// Fails when a flag needs another one.
+    pub fn check(&self) -> Result<(), &'static str> {
+        match self.enable_task_receiver && self.storage_path().is_none() {
+            true => {
+                Err("--web.enable-task-receiver needs --storage.path: what is registered must \
+                         survive a restart")
+            }
+            false => Ok(()),
+        }
+    }
+
     /// Returns the storage path, if there is one.
     pub fn storage_path(&self) -> Option<&Path> {
         named(&self.storage_path)
@@ -146,8 +164,12 @@ pub struct SimulateFlags {
 #[derive(Args, Debug)]
 pub struct PollFlags {
     /// Task IDs; they do not have to be in the configuration.
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required_unless_present = "list", value_name = "ID")]
     pub ids: Vec<String>,
+    /// Ask for the list of all tasks of this provider instead, and print what would be followed. The
+    /// configuration does not have to follow the list.
+    #[arg(long, value_name = "PROVIDER", conflicts_with_all = ["ids", "provider", "params"])]
+    pub list: Option<String>,
     /// Name of the provider; by default the only one, or the one at which the configuration lists the
     /// ID.
     #[arg(long, value_name = "NAME")]
@@ -275,7 +297,7 @@ fn telemetry_path(text: &str) -> Result<String, &'static str> {
         return Err("write a path like `/metrics`");
     }
     // The pages of tasks are below theirs.
-    if TAKEN.contains(&text) || text.starts_with("/tasks/") {
+    if TAKEN.contains(&text) || text.starts_with("/tasks/") || text.starts_with("/api/v1/tasks/") {
         return Err("another endpoint has this path; write one like `/metrics`");
     }
     Ok(text.to_owned())

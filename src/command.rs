@@ -1,6 +1,7 @@
 //! The commands and their exit codes: 0 success, 1 failure, 2 wrong usage or configuration.
 
 mod discover;
+mod list;
 mod poll;
 
 use std::fmt::Display;
@@ -23,6 +24,7 @@ const WRONG: u8 = 2;
 /// Runs the command.
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
+        None if let Err(wrong) = cli.exporter.check() => fail(WRONG, &wrong),
         None if cli.exporter.config_check => check(&cli.exporter),
         None => {
             logging::init(cli.exporter.log);

@@ -16,6 +16,7 @@ pub(crate) mod read_yaml;
 mod schema;
 pub mod secret;
 pub(crate) mod task_glob;
+pub mod task_receiver;
 pub(crate) mod task_rules;
 mod tasks;
 pub(crate) mod tls;
@@ -44,6 +45,7 @@ use privacy::MaskedHeaders;
 use provider_list::ListSourceConfig;
 pub use schema::schema;
 use secret::Secret;
+use task_receiver::TaskReceiverConfig;
 pub use task_rules::LabelLimits;
 
 /// The content of one set of configuration files.
@@ -63,6 +65,8 @@ pub struct Config {
     /// The sources of tasks: HTTP before files before lists of providers, each in the order of the
     /// file.
     pub discovery: Vec<Arc<SourceConfig>>,
+    /// The settings of the registrations by applications.
+    pub task_receiver: TaskReceiverConfig,
     /// The limits of the labels of a task.
     pub label_limits: LabelLimits,
     /// Time for which an open task that no source lists any more is followed, where its sources set none.
@@ -93,6 +97,18 @@ impl Config {
             let name = shorten(name);
             format!("no provider {name:?} is configured: {}", self.describe_providers())
         })
+    }
+
+    /// Checks whether the configuration fits the flags, of which `has_web_config` is true if one names
+    /// a web configuration.
+    ///
+    /// # Errors
+    /// Fails when users are named and there is no web configuration that has them.
+    pub fn check_flags(&self, has_web_config: bool) -> Result<(), Diagnostics> {
+        match &self.task_receiver.users {
+            Some(users) if !has_web_config => Err(users.without_web_config.clone()),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the end of a sentence that names the providers, if there are not too many.

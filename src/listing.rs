@@ -18,6 +18,8 @@ pub struct SourceId(pub(crate) u32);
 impl SourceId {
     /// The `tasks` and `task_files` of the configuration.
     pub const CONFIG: Self = Self(0);
+    /// The registrations by applications.
+    pub const REGISTRATION: Self = Self(1);
 }
 
 /// The statement of a source that a task exists, with the properties that the source gives it.
@@ -31,6 +33,8 @@ pub struct Claim {
     pub common: Arc<TaskCommon>,
     /// The time of enqueueing, if the source gives one.
     pub enqueue_time: Option<Timestamp>,
+    /// The time at which the claim ends by itself, as a registration does.
+    pub ends: Option<Timestamp>,
 }
 
 /// The sources that name a task, or named it before. Small for the common case of a single source:
@@ -53,6 +57,14 @@ pub struct Claims {
 }
 
 impl Listing {
+    /// Creates a listing from the first claim of a task.
+    pub fn of(claim: Claim) -> Self {
+        match claim.ends {
+            None => Self::One(claim.source),
+            Some(_) => Self::restore(vec![claim], None),
+        }
+    }
+
     /// Creates a listing from stored claims.
     pub fn restore(claims: Vec<Claim>, unlisted_since: Option<Timestamp>) -> Self {
         Self::Many(Box::new(Claims { claims, unlisted_since })).simplified()
@@ -78,6 +90,14 @@ impl Listing {
             Self::Many(claims) => (None, claims.claims.as_slice()),
         };
         one.into_iter().chain(many.iter().map(|claim| (claim.source, claim.is_current)))
+    }
+
+    /// Returns the time at which the task's registration ends; `None` if it has none.
+    pub fn registered_until(&self) -> Option<Timestamp> {
+        let Self::Many(claims) = self else { return None };
+        let is_registration =
+            |claim: &&Claim| claim.is_current && claim.source == SourceId::REGISTRATION;
+        claims.claims.iter().find(is_registration)?.ends
     }
 
     /// Reports whether nothing but the configuration ever named the task.
@@ -143,7 +163,8 @@ impl Listing {
     fn expand(&mut self, common: &Arc<TaskCommon>) -> &mut Claims {
         if let Self::One(source) = *self {
             let common = Arc::clone(common);
-            let claim = Claim { source, is_current: true, common, enqueue_time: None };
+            let (enqueue_time, ends) = (None, None);
+            let claim = Claim { source, is_current: true, common, enqueue_time, ends };
             *self = Self::Many(Box::new(Claims { claims: vec![claim], unlisted_since: None }));
         }
         match self {
@@ -154,7 +175,7 @@ impl Listing {
 
     fn simplify(&mut self) {
         if let Self::Many(claims) = self
-            && let [Claim { source, is_current: true, .. }] = claims.claims.as_slice()
+            && let [Claim { source, is_current: true, ends: None, .. }] = claims.claims.as_slice()
         {
             *self = Self::One(*source);
         }
@@ -185,7 +206,7 @@ mod tests {
 
     fn claim(source: u32, label: &str) -> Claim {
         let (source, common) = (SourceId(source), common(label));
-        Claim { source, is_current: true, common, enqueue_time: None }
+        Claim { source, is_current: true, common, enqueue_time: None, ends: None }
     }
 
     fn label(claim: Option<&Claim>) -> Option<&str> {

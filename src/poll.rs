@@ -4,7 +4,8 @@
 mod assessment;
 mod held_tasks;
 pub(crate) mod list;
-pub mod lists;
+pub(crate) mod list_report;
+pub mod list_turn;
 mod log;
 mod probes;
 pub(crate) mod report;

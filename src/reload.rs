@@ -2,6 +2,7 @@
 
 mod lists;
 mod load;
+pub mod registrations;
 mod sources;
 pub mod status;
 
@@ -29,6 +30,7 @@ use crate::store::Store;
 use crate::task::Task;
 use crate::yaml::diagnostic::Diagnostics;
 pub use load::{load, load_valid_providers};
+use registrations::{ReceiverFlags, RegistrationQueue};
 use status::ConfigStatus;
 
 /// Time that a probe waits for its turn, besides the time of the poll itself, where the client does
@@ -94,6 +96,10 @@ pub struct ConfigManager {
     config: watch::Sender<Arc<Config>>,
     /// Held during a swap, so that one follows the other.
     swapping: Mutex<()>,
+    /// Requests of applications that wait.
+    registrations: RegistrationQueue,
+    /// The flags that a configuration depends on.
+    flags: ReceiverFlags,
     /// `None` once the process is ending.
     workers: RwLock<Option<HashMap<Arc<str>, RunningProvider>>>,
     ready: AtomicBool,
@@ -129,6 +135,7 @@ impl ConfigManager {
         built: Built,
         store: Arc<Store>,
         context: Services,
+        flags: ReceiverFlags,
     ) -> Result<Self, ReloadError> {
         let (Loaded { config, tasks }, clients) = built;
         let config = Arc::new(config);
@@ -140,6 +147,8 @@ impl ConfigManager {
             sources: SourceStatuses::default(),
             config: watch::Sender::new(Arc::clone(&config)),
             swapping: Mutex::default(),
+            registrations: RegistrationQueue::new(),
+            flags,
             workers: RwLock::new(Some(HashMap::new())),
             ready: AtomicBool::new(false),
             status: RwLock::new(ConfigStatus::new(context.clock.now())),
@@ -148,7 +157,7 @@ impl ConfigManager {
         };
         let count = tasks.len();
         manager.swap(Arc::clone(&config), tasks, clients).await?;
-        log_loaded(&config, count, "configuration loaded");
+        log_loaded(&config, count, flags, "configuration loaded");
         Ok(manager)
     }
 
@@ -168,13 +177,14 @@ impl ConfigManager {
             let resolver = self.context.resolver.clone();
             let (Loaded { config, tasks }, clients) =
                 read(&self.reading, &self.source, before, files, resolver).await?;
+            config.check_flags(self.flags.has_web_config).map_err(ReloadError::Config)?;
             let (config, count) = (Arc::new(config), tasks.len());
             self.swap(Arc::clone(&config), tasks, clients).await.map(|()| (config, count))
         };
         let result = result.await;
         match &result {
             Ok((config, tasks)) => {
-                log_loaded(config, *tasks, "configuration reloaded");
+                log_loaded(config, *tasks, self.flags, "configuration reloaded");
             }
             Err(error) => {
                 self.record_error(error);
@@ -384,10 +394,10 @@ fn warn_of_absent_tasks(config: &Config) {
 }
 
 /// Logs the size of a configuration that is in force now.
-fn log_loaded(config: &Config, tasks: usize, message: &str) {
+fn log_loaded(config: &Config, tasks: usize, flags: ReceiverFlags, message: &str) {
     let (providers, sources) = (config.providers.len(), config.discovery.len());
     tracing::info!(providers, tasks, sources, "{message}");
-    if tasks == 0 && sources == 0 {
+    if tasks == 0 && sources == 0 && !flags.has_task_receiver {
         tracing::warn!("no task and no source of tasks is configured: nothing is polled");
     }
 }

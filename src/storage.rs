@@ -26,6 +26,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use crate::store::{ListingChange, RecoveredTasks, Store};
 use crate::telemetry::Telemetry;
@@ -33,7 +34,7 @@ use compactor::{Compactor, Heartbeat};
 use files::{Contents, OpenJournal, StorageError, StorageFiles};
 use journal::{Journal, JournalStart};
 use ledger::Ledger;
-use queue::{ChangeQueue, CompactorCommand, QueuedChange};
+use queue::{ChangeQueue, CompactorCommand, QueuedChange, WriteBarrier};
 use recovery::Recovered;
 use status::{StorageFailure, StorageStatus};
 
@@ -56,6 +57,13 @@ pub struct Storage {
     threads: Mutex<Option<Threads>>,
     heartbeat: Arc<Heartbeat>,
     status: Arc<StorageStatus>,
+}
+
+/// The state of the disk before changes that are to be in the journal.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangesBegun {
+    /// Number of failures before.
+    failure_count: u64,
 }
 
 #[derive(Debug)]
@@ -191,12 +199,30 @@ impl Storage {
     /// Queues a change for the journal, without waiting for the disk. To be called before the change
     /// is visible to others, or else a snapshot could have it without counting the finished task.
     pub fn save(&self, entry: QueuedChange) {
+        // Changes without room are in the next snapshot.
         self.queue.push(entry);
     }
 
-    /// Queues a change by a list, in the same way.
-    pub fn save_listing(&self, change: ListingChange<'_>, store: &Store) {
-        self.queue.push(QueuedChange::of_list(change, |tracked| store.stored_listing(tracked)));
+    /// Queues a change by a list, in the same way. Returns false if there is no room for it.
+    pub fn save_listing(&self, change: ListingChange<'_>, store: &Store) -> bool {
+        self.queue.push(QueuedChange::of_list(change, |tracked| store.stored_listing(tracked)))
+    }
+
+    /// Begins changes that are to be in the journal before they are acknowledged; `None` while the disk
+    /// does not take what is written.
+    pub fn begin_changes(&self) -> Option<ChangesBegun> {
+        // In this order: a failure after the first line is noticed at the end of the changes.
+        let failure_count = self.status.failure_count();
+        self.status.failure().is_none().then_some(ChangesBegun { failure_count })
+    }
+
+    /// Ends changes, all of which were queued. Returns a receiver of true once they are in the journal,
+    /// and of anything else if they may not be.
+    pub fn end_changes(&self, begun: ChangesBegun) -> oneshot::Receiver<bool> {
+        let (reply, receiver) = oneshot::channel();
+        let barrier = WriteBarrier { failure_count: begun.failure_count, reply };
+        self.queue.push(QueuedChange::Barrier(barrier));
+        receiver
     }
 
     /// Asks for a compaction.

@@ -15,6 +15,7 @@ mod expiry;
 mod histories;
 pub(crate) mod lists;
 pub mod provider_tasks;
+pub mod registrations;
 mod row_set;
 pub mod sources;
 mod table;

@@ -5,6 +5,7 @@ pub mod discovery;
 pub mod finishes;
 mod dynamic_counters;
 pub mod provider;
+pub mod registrations;
 pub mod web;
 
 use std::collections::{BTreeMap, HashMap};
@@ -24,6 +25,7 @@ use crate::family::{self, Family, MetricKind};
 use discovery::{SourceHandles, SourceTelemetry};
 use finishes::Finishes;
 use provider::ProviderTelemetry;
+use registrations::RegistrationTelemetry;
 use web::WebTelemetry;
 
 /// Returns the families in which `/probe` shows the probe itself.
@@ -49,6 +51,8 @@ pub struct Telemetry {
     panics: IntCounter,
     storage_up: IntGauge,
     storage_lost: IntGauge,
+    /// Metrics of registrations by applications.
+    pub registrations: RegistrationTelemetry,
     /// Metrics of the web server.
     pub web: WebTelemetry,
 }
@@ -68,6 +72,7 @@ impl Telemetry {
             panics: int_counter(&family::PANICS, &[]),
             storage_up: int_gauge(&family::STORAGE_UP, &[]),
             storage_lost: int_gauge(&family::STORAGE_LOST, &[]),
+            registrations: RegistrationTelemetry::new(),
             web: WebTelemetry::new(),
         };
         let build_info = int_gauge(&family::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]);
@@ -81,6 +86,7 @@ impl Telemetry {
         telemetry.register(telemetry.scrape_duration.clone());
         telemetry.register(telemetry.panics.clone());
         telemetry.register(telemetry.configured.clone());
+        telemetry.registrations.register(&telemetry);
         telemetry.web.register(&telemetry);
         telemetry.register(ProcessMetrics::new());
         telemetry

@@ -17,6 +17,7 @@ pub mod query;
 pub mod stream;
 mod timeouts;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -77,6 +78,7 @@ pub fn router(web: Arc<WebState>, max_scrapes: usize, guard: Authentication) -> 
         // An ID may contain `/`, which some proxies decode on the way.
         .route("/tasks/{provider}/{*id}", get(pages::task))
         .route("/api/v1/tasks", get(api::tasks))
+        .route("/api/v1/openapi.json", get(api::openapi))
         .route("/service-discovery", get(pages::discovery::page))
         .route("/config", get(effective_config));
     let probes = Router::new().route("/probe", get(probe::probe));
@@ -85,11 +87,20 @@ pub fn router(web: Arc<WebState>, max_scrapes: usize, guard: Authentication) -> 
     let reloads = Router::new().route("/-/reload", any(reload));
     let telemetry = &web.telemetry;
     let refuse_foreign = from_fn_with_state(Arc::clone(telemetry), origin::refuse_foreign);
+    let registrations = match web.manager.has_task_receiver() {
+        true => limited(api::registrations::routes(), RequestLimit::registrations(telemetry))
+            .merge(limited(
+                api::registrations::list_routes(),
+                RequestLimit::registration_lists(telemetry),
+            )),
+        false => Router::new(),
+    };
     let require_host = from_fn_with_state(Arc::clone(telemetry), origin::require_host);
     Router::new()
         .merge(limited(scrapes, RequestLimit::scrapes(max_scrapes, telemetry)))
         .merge(limited(pages, RequestLimit::pages(telemetry)))
         .merge(limited(probes, RequestLimit::probes(telemetry)).layer(refuse_foreign.clone()))
+        .merge(registrations.layer(refuse_foreign.clone()))
         .merge(reloads.layer(refuse_foreign))
         .route(HEALTHY, get(healthy))
         .route(READY, get(ready))
@@ -177,6 +188,14 @@ pub async fn reload(State(web): State<Arc<WebState>>, method: Method) -> Respons
 }
 
 impl WebState {
+    /// Reports whether other machines can send requests to one of these addresses without a password or
+    /// a verified certificate.
+    pub fn is_open_to(&self, addresses: &[SocketAddr]) -> bool {
+        let authenticates =
+            self.web_config.as_ref().is_some_and(|web_config| web_config.authenticates());
+        !authenticates && addresses.iter().any(|address| !address.ip().to_canonical().is_loopback())
+    }
+
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }

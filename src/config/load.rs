@@ -12,6 +12,7 @@ use super::discovery::SourceValidator;
 use super::http_client::reason;
 use super::privacy::{self, Shape};
 use super::read_yaml::expand_merge_keys;
+use super::task_receiver::TaskReceiverConfig;
 use super::tasks::TaskCollector;
 use super::validate::Validator;
 use super::{Config, Loaded, Provider, effective, preset, raw};
@@ -214,6 +215,10 @@ impl<'d> Loader<'d> {
             Some((mut loaded, built)) if diagnostics.is_empty() => {
                 loaded.config.files =
                     ConfigFiles::new(self.files, self.hasher, self.globs, self.pem_files);
+                if let Some(users) = &mut loaded.config.task_receiver.users {
+                    let missing = users.missing_web_config().into();
+                    users.without_web_config = Diagnostics::new(missing, &self.sources);
+                }
                 loaded.config.notes = Diagnostics::new(self.notes, &self.sources);
                 Ok((loaded, built))
             }
@@ -248,6 +253,7 @@ impl<'d> Loader<'d> {
             &raw.file_sd_configs.value.unwrap_or_default(),
         );
         discovery.extend(sources.provider_lists(&raw_providers).map(Arc::new));
+        let task_receiver = TaskReceiverConfig::new(&validator, &raw.task_receiver);
         self.secret_files = validator.secret_files();
         self.pem_files = validator.pem_files.take();
         // Those of an alias; any others are not in the tree.
@@ -264,12 +270,13 @@ impl<'d> Loader<'d> {
         let shown = effective::config(&root, &global, shown_tasks);
         self.sink.append(sink);
         self.notes.append(notes);
-        if !self.sink.is_empty() || !self.notes.is_empty() {
+        if !self.sink.is_empty() || !self.notes.is_empty() || task_receiver.users.is_some() {
             self.hide::<raw::RawConfig>(&root);
         }
         let config = Config {
             providers,
             discovery,
+            task_receiver,
             label_limits: global.labels,
             keep_unlisted: global.keep_unlisted,
             dropped_tasks,

@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::tz::Offset;
 
 use super::list::{ListedTask, RejectReason};
 use crate::clock::Timestamp;
-use crate::config::discovery::SourceConfig;
 use crate::config::task_rules::check_value;
 use crate::config::{LabelLimits, Provider};
+use crate::duration;
 use crate::mapping::time::TimeFormat;
 use crate::printable::excerpt;
 use crate::task::{Labels, Task, TaskCommon};
@@ -78,6 +79,8 @@ pub struct RawProperties<'e> {
     pub params: Vec<(Cow<'e, str>, ElementValue<'e>)>,
     /// The enqueue time, which overrides that among the labels.
     pub enqueue_time: Option<ElementTime<'e>>,
+    /// The time for which a registration lasts.
+    pub ttl: Option<ElementValue<'e>>,
 }
 
 /// The reason why an element is no task.
@@ -102,11 +105,63 @@ pub struct TaskProperties<'r> {
     provider: &'r Provider,
     common: Arc<TaskCommon>,
     enqueue_time: Option<Timestamp>,
+    /// The time for which a registration lasts; zero in lists of sources, which have none.
+    pub ttl: Ttl,
+}
+
+/// The properties that elements have if they do not name others.
+#[derive(Clone, Debug, Default)]
+pub struct ElementDefaults<'r> {
+    /// The provider.
+    pub provider: Option<&'r str>,
+    /// Labels, which those of an element override.
+    pub labels: Labels,
+    /// The rule for the time for which a registration lasts. In lists of sources there is none, and the
+    /// elements' own time is ignored.
+    pub ttl: Option<TtlRule>,
+}
+
+/// The time for which a registration lasts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ttl {
+    /// The time.
+    pub duration: Duration,
+    /// True if the application named a longer one.
+    pub is_cut: bool,
+}
+
+/// The rule for the time for which registrations last.
+#[derive(Clone, Copy, Debug)]
+pub struct TtlRule {
+    /// The time of those that name none.
+    pub default: Duration,
+    /// The longest time.
+    pub max: Duration,
+}
+
+impl TtlRule {
+    fn parse(self, value: Option<&ElementValue<'_>>) -> Result<Ttl, ElementError> {
+        let error = |wrong: &str| {
+            let message = format!("the ttl is invalid: {}", wrong.replace('\n', ": "));
+            ElementError::new(RejectReason::Time, message)
+        };
+        let duration = match value {
+            None | Some(ElementValue::Null) => self.default,
+            Some(value) => {
+                let text = value.text().map_err(|wrong| error(&wrong))?;
+                duration::parse(text).map_err(|wrong| error(&wrong))?
+            }
+        };
+        if duration.is_zero() {
+            return Err(error("must be greater than zero"));
+        }
+        Ok(Ttl { duration: duration.min(self.max), is_cut: duration > self.max })
+    }
 }
 
 /// Makes tasks from the elements of one list.
 pub struct ElementResolver<'r> {
-    source: &'r SourceConfig,
+    defaults: ElementDefaults<'r>,
     providers: HashMap<&'r str, &'r Provider>,
     limits: LabelLimits,
     now: Timestamp,
@@ -146,16 +201,15 @@ impl<'v, 'e> NamedValues<'v, 'e> {
 }
 
 impl<'r> ElementResolver<'r> {
-    /// Returns a resolver for a list of `source` that is read at `now`, in a configuration with
-    /// `providers`.
+    /// Returns a resolver for a list that is read at `now`, in a configuration with `providers`.
     pub fn new(
-        source: &'r SourceConfig,
+        defaults: ElementDefaults<'r>,
         providers: &'r [Arc<Provider>],
         limits: LabelLimits,
         now: Timestamp,
     ) -> Self {
         let providers = providers.iter().map(|provider| (&*provider.name, &**provider)).collect();
-        Self { source, providers, limits, now, commons: HashSet::new() }
+        Self { defaults, providers, limits, now, commons: HashSet::new() }
     }
 
     /// Validates the properties of elements.
@@ -178,8 +232,12 @@ impl<'r> ElementResolver<'r> {
             _ => named.enqueue_time.map(|value| self.time(value)).transpose()?.flatten(),
         };
         let name = Arc::clone(&provider.name);
+        let ttl = match self.defaults.ttl {
+            Some(rule) => rule.parse(raw.ttl.as_ref())?,
+            None => Ttl::default(),
+        };
         let common = self.intern(TaskCommon { provider: name, labels, params });
-        Ok(TaskProperties { provider, common, enqueue_time })
+        Ok(TaskProperties { provider, common, enqueue_time, ttl })
     }
 
     /// Makes the task with an ID and the properties of its element.
@@ -198,7 +256,8 @@ impl<'r> ElementResolver<'r> {
             other => other.text().map_err(|wrong| invalid(&wrong))?,
         };
         check_value(id).map_err(|violation| invalid(&violation.message))?;
-        let TaskProperties { provider, common, enqueue_time } = properties.map_err(Clone::clone)?;
+        let TaskProperties { provider, common, enqueue_time, .. } =
+            properties.map_err(Clone::clone)?;
         provider.check_id(id).map_err(invalid)?;
         let task = Task { id: id.into(), common: Arc::clone(common) };
         Ok(ListedTask { task, enqueue_time: *enqueue_time })
@@ -208,23 +267,22 @@ impl<'r> ElementResolver<'r> {
         let error = |message| ElementError::new(RejectReason::Provider, message);
         let name = match value {
             Some(value) => value.text().map_err(|wrong| error(format!("the provider {wrong}")))?,
-            None => {
-                self.source.provider.as_deref().ok_or_else(|| {
-                    error("names no provider, and there is more than one".to_owned())
-                })?
-            }
+            None => self
+                .defaults
+                .provider
+                .ok_or_else(|| error("names no provider, and there is more than one".to_owned()))?,
         };
         let unknown = || error(format!("unknown provider: {}", quote(name)));
         self.providers.get(name).copied().ok_or_else(unknown)
     }
 
-    /// Returns the labels of the source and of an element.
+    /// Returns the default labels and those of an element.
     fn labels(&self, own: &BTreeMap<&str, &ElementValue<'_>>) -> Result<Labels, ElementError> {
         if own.is_empty() {
-            return Ok(Arc::clone(&self.source.labels));
+            return Ok(Arc::clone(&self.defaults.labels));
         }
         let mut labels: BTreeMap<&str, &str> =
-            self.source.labels.iter().map(|(name, value)| (&**name, &**value)).collect();
+            self.defaults.labels.iter().map(|(name, value)| (&**name, &**value)).collect();
         for (name, value) in own {
             let error = |wrong: &str| {
                 ElementError::new(RejectReason::Labels, format!("label {}: {wrong}", quote(name)))

@@ -1,7 +1,7 @@
 //! The list that a source gave: its tasks, and the elements that are none.
 
 use crate::clock::Timestamp;
-use crate::poll::lists::ListObservation;
+use crate::poll::list_turn::ListObservation;
 use crate::task::Task;
 pub use crate::telemetry::discovery::{RefreshReason, RejectReason};
 

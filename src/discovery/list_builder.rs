@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::element::{ElementError, ElementResolver, ElementValue, RawProperties, TaskProperties};
+use super::element::{
+    ElementDefaults, ElementError, ElementResolver, ElementValue, RawProperties, TaskProperties,
+    Ttl,
+};
 use super::list::{ListedTask, RefreshError, RejectedElement, Rejections, SourceList};
 use crate::clock::Timestamp;
 use crate::config::discovery::SourceConfig;
@@ -26,6 +29,17 @@ pub enum ElementPosition {
     Line(usize),
 }
 
+impl ElementPosition {
+    /// Returns the number of the element, or of the line, from 0.
+    const fn index(self) -> usize {
+        match self {
+            Self::Element(number) | Self::Target(number, _) | Self::Line(number) => {
+                number.saturating_sub(1)
+            }
+        }
+    }
+}
+
 impl fmt::Display for ElementPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -39,6 +53,15 @@ impl fmt::Display for ElementPosition {
 /// The properties of elements, or the reason why they have none.
 pub type ElementProperties<'r> = Result<TaskProperties<'r>, ElementError>;
 
+/// What registrations have besides the tasks of a list.
+#[derive(Debug, Default)]
+pub struct RegistrationDetails {
+    /// For each task, the index of its element, and the time for which the registration lasts.
+    pub tasks: Vec<(usize, Ttl)>,
+    /// Every element, or target of one, that is no task: its index, and what is wrong with it.
+    pub rejected: Vec<(usize, String)>,
+}
+
 /// A list that is being read.
 pub struct ListBuilder<'r> {
     resolver: ElementResolver<'r>,
@@ -51,6 +74,8 @@ pub struct ListBuilder<'r> {
     rejected: Rejections,
     elements: usize,
     max_elements: usize,
+    /// Present if the elements are registrations.
+    registrations: Option<RegistrationDetails>,
 }
 
 impl<'r> ListBuilder<'r> {
@@ -63,7 +88,18 @@ impl<'r> ListBuilder<'r> {
         now: Timestamp,
         max_elements: usize,
     ) -> Self {
-        let mut resolver = ElementResolver::new(source, providers, limits, now);
+        let (provider, labels) = (source.provider.as_deref(), Arc::clone(&source.labels));
+        let defaults = ElementDefaults { provider, labels, ttl: None };
+        Self::with(ElementResolver::new(defaults, providers, limits, now), max_elements)
+    }
+
+    /// Returns an empty list of registrations, which may have `max_elements` elements.
+    pub fn of_registrations(resolver: ElementResolver<'r>, max_elements: usize) -> Self {
+        let registrations = Some(RegistrationDetails::default());
+        Self { registrations, ..Self::with(resolver, max_elements) }
+    }
+
+    fn with(mut resolver: ElementResolver<'r>, max_elements: usize) -> Self {
         let bare = resolver.properties(&RawProperties::default());
         Self {
             resolver,
@@ -74,6 +110,7 @@ impl<'r> ListBuilder<'r> {
             rejected: Rejections::default(),
             elements: 0,
             max_elements,
+            registrations: None,
         }
     }
 
@@ -121,7 +158,10 @@ impl<'r> ListBuilder<'r> {
     ) -> Result<(), RefreshError> {
         self.count()?;
         match self.resolver.task(id, properties.as_ref()) {
-            Ok(listed) => self.insert(listed),
+            Ok(listed) => {
+                let ttl = properties.as_ref().map(|properties| properties.ttl);
+                self.insert(listed, position, ttl.unwrap_or_default());
+            }
             Err(error) => {
                 let text = match id {
                     ElementValue::Text(text) | ElementValue::Number(text) => text,
@@ -167,21 +207,36 @@ impl<'r> ListBuilder<'r> {
         self.elements
     }
 
+    /// Returns the registrations: their tasks, and what else they have.
+    pub fn finish_registrations(self) -> (Vec<ListedTask>, RegistrationDetails) {
+        (self.tasks, self.registrations.unwrap_or_default())
+    }
+
     /// Returns the list.
     pub fn finish(self) -> SourceList {
         let (tasks, rejected) = (self.tasks, self.rejected);
         SourceList { tasks, rejected, ..SourceList::default() }
     }
 
-    fn insert(&mut self, listed: ListedTask) {
+    fn insert(&mut self, listed: ListedTask, position: ElementPosition, ttl: Ttl) {
         if self.index.find(&listed.task, &self.tasks).is_none() {
             self.index.insert(self.tasks.len(), &listed.task, &self.tasks);
             self.tasks.push(listed);
+            if let Some(registrations) = &mut self.registrations {
+                registrations.tasks.push((position.index(), ttl));
+            }
         }
     }
 
     fn add_rejected(&mut self, position: ElementPosition, text: &str, error: &ElementError) {
         let ElementError { reason, message } = error;
+        if let Some(registrations) = &mut self.registrations {
+            let message = match position {
+                ElementPosition::Target(_, target) => format!("target {target}: {message}"),
+                ElementPosition::Element(_) | ElementPosition::Line(_) => message.clone(),
+            };
+            return registrations.rejected.push((position.index(), message));
+        }
         let name = self.name;
         self.rejected.add(*reason, || RejectedElement {
             element: excerpt(text, MAX_EXCERPT_CHARS),

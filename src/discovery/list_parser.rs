@@ -5,7 +5,7 @@
 //! ignored, and of several equal keys the last counts. Whatever cannot be an element is rejected and
 //! does not affect the others; what is not a list at all fails as a whole.
 
-mod json;
+pub(super) mod json;
 #[cfg(test)]
 mod tests;
 mod yaml;

@@ -23,7 +23,7 @@ use crate::mapping::task_list::{MappedTasks, ObservedElement};
 use crate::observation::{Failure, Reason};
 use crate::poll::ProviderClient;
 use crate::poll::list::{ListLimits, ListResult, poll_list};
-use crate::poll::lists::{ListError, ListObservation, ListRequest};
+use crate::poll::list_turn::{ListError, ListObservation, ListRequest};
 use crate::poll::worker::Worker;
 use crate::schedule::admission::PauseReason;
 use crate::task::Labels;

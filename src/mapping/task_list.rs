@@ -78,6 +78,7 @@ impl TaskListMapping {
             compiler.pointer(task, &["task"]);
         }
         let mut list = std::mem::take(&mut compiler.errors);
+        let task = task.filter(|_| list.is_empty());
         let pointer = task.or(response.task.get().map(String::as_str)).unwrap_or_default();
         let mapping = compiler.mapping(response, pointer);
         let paged = page.map(|page| ListMapping::compile_page(pointer, page)).transpose();
@@ -290,3 +291,6 @@ impl ElementCollector<'_> {
 fn has_same_status(first: &Observation, second: &Observation) -> bool {
     first.state == second.state && same_word(&first.status, &second.status)
 }
+
+#[cfg(test)]
+mod tests;

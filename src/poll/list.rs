@@ -1,5 +1,6 @@
 //! One request for the list of all tasks of a provider, or for a page of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -12,7 +13,8 @@ use crate::mapping::task_list::{MappedList, MappedTasks};
 use crate::observation::Failure;
 use crate::request::list::ListQuery;
 
-/// Limits of one request for a list.
+/// The size of a list in bytes, and its number of elements, that are left for further pages, and the time
+/// for the next one.
 #[derive(Clone, Copy, Debug)]
 pub struct ListLimits {
     /// Total time of the request.
@@ -59,7 +61,7 @@ pub async fn poll_list(
         Err(failure) => (failed(failure), None),
     };
     let redactor = match &fetched {
-        Some(fetched) => std::sync::Arc::clone(&fetched.redactor),
+        Some(fetched) => Arc::clone(&fetched.redactor),
         None => client.fetcher.credentials().current().1,
     };
     mapped.code.iter_mut().for_each(|code| mask(code, &redactor));

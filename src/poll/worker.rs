@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::list::ListResult;
-use super::lists::{ListError, ListObservations, ListReply, ListRequest};
+use super::list_turn::{ListError, ListObservations, ListReply, ListRequest};
 use super::probes::{MAX_PROBES, Probe, ProbeReply};
 use super::status::{PollHistory, PollStatus};
 use super::worker_state::WorkerState;
@@ -327,6 +327,7 @@ mod tests {
             config: SourceSettings { key, keep_unlisted, refresh_interval },
             sources: Vec::new(),
             max_tasks: 1_000,
+            max_ttl: Duration::ZERO,
         };
         store.apply_config(&config, tasks, &|_| {}).remove(0)
     }

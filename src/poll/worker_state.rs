@@ -17,7 +17,7 @@ use self::lists::ListState;
 use super::assessment::assess;
 use super::held_tasks::HeldTasks;
 use super::list::ListResult;
-use super::lists::ListReply;
+use super::list_turn::ListReply;
 use super::log::{PollLog, record_batch_change};
 use super::probes::{Probe, ProbeQueue, ProbeReply};
 use super::status::PauseCauses;

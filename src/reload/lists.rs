@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::{ConfigManager, ReloadError};
 use crate::config::Config;
 use crate::config::discovery::SourceConfig;
-use crate::poll::lists::ListObservations;
+use crate::poll::list_turn::ListObservations;
 use crate::storage::Storage;
 use crate::store::{ListingChange, SaveChange, Store, StoreConfig, StoreList, TaskChanges};
 use crate::task::Task;
@@ -124,7 +124,7 @@ impl ConfigManager {
 
     /// Gives each worker the changes of its tasks, and what the list of this provider shows, and counts
     /// those that were lost.
-    async fn update_workers(
+    pub(super) async fn update_workers(
         &self,
         changes: Vec<TaskChanges>,
         mut shown: Option<(&str, ListObservations)>,

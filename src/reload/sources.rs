@@ -14,7 +14,7 @@ use crate::discovery::list::{ListedTask, Refresh, RefreshError, SourceList};
 use crate::discovery::provider_list::ListAccess;
 use crate::discovery::source::Source;
 use crate::discovery::status::{ListSummary, SourceStatus};
-use crate::poll::lists::ListObservations;
+use crate::poll::list_turn::ListObservations;
 use crate::store::StoreList;
 use crate::supervisor::restart_on_panic;
 

@@ -156,9 +156,9 @@ fn check_params(
 fn check_pages(raw: &RawListRequest, paging: Option<&Paging>) -> Vec<BlockError> {
     let mut errors = Vec::new();
     if paging.is_some() && raw.method.get().is_some_and(|method| method == "POST") {
-        let message = "the pages of a POST request are not supported";
-        let hint = "request all tasks at once, or write `method: GET` if the API accepts it";
-        errors.push(BlockError::new(&["page"], message).hint(hint));
+        let message = "the pages of a list cannot be requested with POST";
+        let hint = "write `method: GET`, or remove `page` (`page: null` removes the preset's)";
+        errors.push(BlockError::new(&["method"], message).hint(hint));
     }
     let query = raw.query.get().into_iter().flat_map(OrderedMap::entries);
     for (_, name, _) in query {

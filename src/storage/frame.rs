@@ -11,7 +11,7 @@
 //! distinguishes a frame whose end is missing from one whose length is damaged.
 
 /// Version of the format. A file of another version is left as it is.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 const MAGIC: &[u8; 8] = b"aitaskst";
 /// Length of the header, in bytes.

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::files::{self, OpenJournal, StorageFiles};
 use super::ledger::{Ledger, PendingTotals};
 use super::log_record::{self, ChangedTask};
-use super::queue::{ChangeBatch, ChangeQueue, QueuedChange};
+use super::queue::{ChangeBatch, ChangeQueue, QueuedChange, WriteBarrier};
 use super::status::StorageStatus;
 use crate::telemetry::Telemetry;
 use crate::telemetry::finishes::Finishes;
@@ -135,11 +135,12 @@ impl Journal {
     /// Takes changes from the queue while it holds the lock, so that they are written in order.
     fn write(&self, inner: &mut Inner) {
         let ChangeBatch { entries, without_room } = self.queue.take();
-        for entries in entries.chunks(MAX_BATCH) {
-            let mut frames = Vec::new();
-            for entry in entries {
+        let mut entries = entries.into_iter();
+        while entries.len() > 0 {
+            let (mut frames, mut barriers) = (Vec::new(), Vec::new());
+            for entry in entries.by_ref().take(MAX_BATCH) {
                 let sequence = inner.next;
-                match entry {
+                match &entry {
                     QueuedChange::Changed { task, record, finished, listing } => {
                         let change = ChangedTask { task, record, listing: listing.as_ref() };
                         log_record::encode_change(sequence, change, *finished, &mut frames);
@@ -147,20 +148,38 @@ impl Journal {
                     QueuedChange::Removed(task) => {
                         log_record::encode_removal(sequence, task, &mut frames);
                     }
+                    QueuedChange::Barrier(_) => {}
+                }
+                if let QueuedChange::Barrier(barrier) = entry {
+                    barriers.push(barrier);
+                    continue;
                 }
                 inner.next = inner.next.saturating_add(1);
                 if let Some((provider, state, duration)) = entry.finish() {
                     inner.ledger.add(provider, state, duration);
                 }
             }
-            match inner.append(&frames) {
+            let is_written = match inner.append(&frames) {
                 Some(Ok(())) => {
                     inner.follows = inner.next;
                     inner.unsynced = true;
                     self.check_size(inner);
+                    true
                 }
-                Some(Err(error)) => self.disable(inner, &error),
-                None => inner.ledger.miss(),
+                Some(Err(error)) => {
+                    self.disable(inner, &error);
+                    false
+                }
+                None => {
+                    inner.ledger.miss();
+                    false
+                }
+            };
+            for WriteBarrier { failure_count, reply } in barriers {
+                // After a failure another file may have taken the place of that of earlier changes.
+                let had_no_failure = self.status.failure_count() == failure_count;
+                // The receiver may have stopped waiting.
+                let _ = reply.send(is_written && had_no_failure);
             }
         }
         if let Some(finishes) = without_room {

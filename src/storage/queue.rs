@@ -7,6 +7,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
 
 use crate::observation::State;
 use crate::record::{Finished, TaskRecord, TrackedTask, Transition};
@@ -43,6 +44,18 @@ pub enum QueuedChange {
     },
     /// The task and its record have gone.
     Removed(Task),
+    /// No change: a request for a reply once all changes before are in the journal.
+    Barrier(WriteBarrier),
+}
+
+/// A request for a reply once all changes before it are in the journal. Dropped without a reply where
+/// that will not be.
+#[derive(Debug)]
+pub struct WriteBarrier {
+    /// Number of failures of the disk before the changes.
+    pub failure_count: u64,
+    /// Receives true if the changes are in the journal.
+    pub reply: oneshot::Sender<bool>,
 }
 
 impl QueuedChange {
@@ -126,19 +139,20 @@ impl ChangeQueue {
         Self { waiting: Mutex::default(), changed: Condvar::new(), commands }
     }
 
-    /// Adds a change.
-    pub fn push(&self, entry: QueuedChange) {
+    /// Adds a change. Returns false if there is no room for it.
+    pub fn push(&self, entry: QueuedChange) -> bool {
         let mut waiting = self.waiting.lock();
         if !waiting.is_closed && waiting.batch.entries.len() < MAX_CHANGES {
             waiting.batch.entries.push(entry);
             self.changed.notify_one();
-            return;
+            return true;
         }
         let finishes = waiting.batch.without_room.get_or_insert_default();
         if let Some((provider, state, duration)) = entry.finish() {
             finishes.add(provider, state, duration);
         }
         self.compact();
+        false
     }
 
     /// Asks for a compaction.

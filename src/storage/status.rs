@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -23,17 +24,20 @@ pub struct StorageStatus {
     clock: Clock,
     telemetry: Arc<Telemetry>,
     failure: Mutex<Option<StorageFailure>>,
+    failure_count: AtomicU64,
 }
 
 impl StorageStatus {
     /// Creates the status of a storage path that works.
     pub fn new(telemetry: Arc<Telemetry>) -> Self {
-        Self { clock: Clock::system(), telemetry, failure: Mutex::default() }
+        let (failure, failure_count) = Default::default();
+        Self { clock: Clock::system(), telemetry, failure, failure_count }
     }
 
     /// Records that a write has failed. Returns true if the one before had not.
     pub fn fail(&self, reason: &impl Display) -> bool {
         let mut failure = self.failure.lock();
+        self.failure_count.fetch_add(1, Ordering::Relaxed);
         let since = failure.as_ref().map(|failure| failure.since);
         let reason = reason.to_string();
         *failure = Some(StorageFailure { since: since.unwrap_or(self.clock.now()), reason });
@@ -46,6 +50,12 @@ impl StorageStatus {
         let mut failure = self.failure.lock();
         self.telemetry.set_storage_works(true);
         failure.take().is_some()
+    }
+
+    /// Returns the number of failures so far.
+    pub fn failure_count(&self) -> u64 {
+        // Ordered by the lock of the failure, or by that of the journal.
+        self.failure_count.load(Ordering::Relaxed)
     }
 
     /// Returns the failure, if the storage path does not work.

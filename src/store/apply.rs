@@ -16,8 +16,8 @@ use crate::listing::{Claim, Listing, SourceId};
 use crate::record::{TaskRecord, TrackedTask};
 use crate::task::{Labels, Task, TaskCommon};
 
-/// Shortest time from the start to the departure of a task that no source names: what became due while
-/// the exporter did not run is polled once more before.
+/// Shortest time from the start to the departure of a task that no source names, and to the end of a
+/// registration: what became due while the exporter did not run is polled once more before.
 const DEPARTURE_GRACE: Duration = Duration::from_secs(60);
 
 /// The interval of `task_files`, which have none: how long before a reload a task of the files may
@@ -35,6 +35,8 @@ pub struct StoreConfig<'c> {
     pub sources: Vec<SourceSettings>,
     /// Maximum number of tasks of all providers.
     pub max_tasks: usize,
+    /// Longest time for which a registration can last.
+    pub max_ttl: Duration,
 }
 
 impl<'c> StoreConfig<'c> {
@@ -49,6 +51,7 @@ impl<'c> StoreConfig<'c> {
             },
             sources: config.discovery.iter().map(|source| SourceSettings::of(source)).collect(),
             max_tasks: config.max_tasks,
+            max_ttl: config.task_receiver.max_ttl,
         }
     }
 }
@@ -86,6 +89,8 @@ pub struct StoredListing {
     pub sources: Vec<(Arc<str>, bool)>,
     /// Time since which no source names the task.
     pub unlisted_since: Option<Timestamp>,
+    /// Time at which the task's registration ends, if it has one.
+    pub registered_until: Option<Timestamp>,
     /// The task's labels.
     pub labels: Labels,
     /// The task's params.
@@ -117,6 +122,7 @@ impl Store {
         StoredListing {
             sources: sources.collect(),
             unlisted_since: tracked.listing.unlisted_since(),
+            registered_until: tracked.listing.registered_until(),
             labels: Arc::clone(&tracked.task.common.labels),
             params: Arc::clone(&tracked.task.common.params),
         }
@@ -145,7 +151,7 @@ impl Store {
             }
         };
         let all: Vec<_> = config.providers.iter().map(of).collect();
-        let mut records = self.restore(&all, &mut recovered);
+        let mut records = self.restore(&all, &mut recovered, config.max_ttl);
         let timing = self.sources.write().begin_list(SourceId::CONFIG, !tasks.is_empty(), now);
         let diffs = diffs(&all, SourceId::CONFIG, by_provider(tasks, &[]));
         let registry = self.sources.read();
@@ -217,7 +223,7 @@ impl Store {
         registry.begin_list(source, false, now);
     }
 
-    /// Removes the tasks that no source names and whose time has come, and calls `save` with each.
+    /// Ends the registrations and removes the tasks whose time has come, and calls `save` with each.
     pub fn sweep(&self, save: &SaveChange<'_>) -> Vec<TaskChanges> {
         let all = self.providers();
         let registry = self.sources.read();
@@ -226,10 +232,10 @@ impl Store {
         // A list writer must not fill the memory with tasks that come and go.
         let max_dormant = self.max_tasks.load(Ordering::Relaxed);
         let swept = all.into_iter().map(|tasks| tasks.sweep(max_dormant, &context));
-        swept.filter(|changes| !changes.removed.is_empty() || changes.lost > 0).collect()
+        swept.filter(|changes| !changes.is_empty() || changes.lost > 0).collect()
     }
 
-    fn context<'c>(
+    pub(super) fn context<'c>(
         &self,
         source: SourceId,
         timing: ListTiming,
@@ -250,11 +256,18 @@ impl Store {
             room: self.max_tasks.load(Ordering::Relaxed).saturating_sub(followed),
             save,
             first_polls: FirstPolls::new(timing, new),
+            ends: None,
         }
     }
 
-    /// Restores the tasks of an earlier process that sources named. Returns the records of the others.
-    fn restore(&self, all: &[Arc<ProviderTasks>], recovered: &mut RecoveredTasks) -> Records {
+    /// Restores the tasks of an earlier process that sources named; their registrations last for
+    /// `max_ttl` at most, wherever the clock stood then. Returns the records of the others.
+    fn restore(
+        &self,
+        all: &[Arc<ProviderTasks>],
+        recovered: &mut RecoveredTasks,
+        max_ttl: Duration,
+    ) -> Records {
         let now = self.clock.monotonic();
         let mut registry = self.sources.write();
         let mut records = Records::new();
@@ -268,15 +281,22 @@ impl Store {
                         of_provider.insert(id, record);
                         return None;
                     };
-                    let StoredListing { sources, unlisted_since, labels, params } = stored;
+                    let StoredListing { sources, unlisted_since, registered_until, labels, params } =
+                        stored;
+                    let registered_until = registered_until
+                        .map(|until| until.min(now + max_ttl).max(now + DEPARTURE_GRACE));
                     let provider = Arc::clone(&tasks.name);
                     let common = TaskCommon { provider, labels, params };
                     let common = commons.entry(common.clone()).or_insert_with(|| Arc::new(common));
-                    let claims = sources.into_iter().map(|(key, is_current)| Claim {
-                        source: registry.number(key),
-                        is_current,
-                        common: Arc::clone(common),
-                        enqueue_time: None,
+                    let claims = sources.into_iter().map(|(key, is_current)| {
+                        let source = registry.number(key);
+                        Claim {
+                            source,
+                            is_current,
+                            common: Arc::clone(common),
+                            enqueue_time: None,
+                            ends: registered_until.filter(|_| source == SourceId::REGISTRATION),
+                        }
                     });
                     let claims: Vec<_> = claims.collect();
                     let is_listed = claims.iter().any(|claim| claim.is_current);
@@ -306,6 +326,7 @@ impl Store {
                     is_current: false,
                     common: Arc::clone(&common),
                     enqueue_time: None,
+                    ends: None,
                 };
                 let task = Task { id: (&**id).into(), common: Arc::clone(&common) };
                 let listing = Listing::restore(vec![claim], Some(now));

@@ -25,6 +25,11 @@ impl Expiry {
         self.rows.insert((at, row));
     }
 
+    /// Removes a row that was to be looked at `at` that time.
+    pub fn remove(&mut self, at: Timestamp, row: u32) {
+        self.rows.remove(&(at, row));
+    }
+
     /// Removes a row whose time has come, and returns it.
     pub fn pop_due(&mut self, now: Timestamp) -> Option<u32> {
         let (at, _) = self.rows.first()?;
@@ -84,14 +89,15 @@ impl TaskTable {
         })
     }
 
-    /// Removes the tasks that no source names and whose time has come, and the oldest dormant ones
-    /// if there are more than `max_dormant`.
+    /// Ends the registrations whose time has come. Removes the tasks that no source names and whose
+    /// time has come, and the oldest dormant ones if there are more than `max_dormant`.
     pub fn sweep(
         &mut self,
         max_dormant: usize,
         context: &ListContext<'_>,
         changes: &mut TaskChanges,
     ) {
+        self.end_registrations(context, changes);
         while let Some(row) = self.expiry.pop_due(context.monotonic) {
             self.expire(row, context, changes);
         }

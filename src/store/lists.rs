@@ -63,6 +63,8 @@ pub struct ListContext<'c> {
     pub save: &'c dyn Fn(ListingChange<'_>),
     /// The first polls of new tasks.
     pub first_polls: FirstPolls,
+    /// Time at which what the source says ends by itself.
+    pub ends: Option<Timestamp>,
 }
 
 /// The first polls of the new tasks of a list.
@@ -73,6 +75,12 @@ pub struct FirstPolls {
 }
 
 impl ListContext<'_> {
+    /// Returns what the source says of a task that it names.
+    fn claim(&self, task: &Task, enqueue_time: Option<Timestamp>) -> Claim {
+        let (source, common, ends) = (self.source, Arc::clone(&task.common), self.ends);
+        Claim { source, is_current: true, common, enqueue_time, ends }
+    }
+
     /// Does `work` as if the source had given no list before: the provider may be new, and its tasks
     /// old.
     pub fn as_first_list(&mut self, work: impl FnOnce(&mut Self)) {
@@ -200,8 +208,8 @@ pub fn apply_arrivals<T: DerefMut<Target = TaskTable>>(
 
 /// Reports whether a source says the same of a task as before.
 fn is_same(tracked: &TrackedTask, source: SourceId, task: &Task, time: Option<Timestamp>) -> bool {
-    let claim =
-        Claim { source, is_current: true, common: Arc::clone(&task.common), enqueue_time: time };
+    let (common, ends) = (Arc::clone(&task.common), None);
+    let claim = Claim { source, is_current: true, common, enqueue_time: time, ends };
     tracked.listing.has(&claim, &tracked.task.common) && !tracked.lacks_source_time(time)
 }
 
@@ -226,7 +234,7 @@ impl FirstPolls {
 impl TaskTable {
     /// Takes in a task that a source names and that is unknown; its record is `recovered`, if there is
     /// one.
-    fn come(
+    pub fn come(
         &mut self,
         task: Task,
         time: Option<Timestamp>,
@@ -245,7 +253,7 @@ impl TaskTable {
         if let Some(newness) = newness {
             record.set_newness(newness);
         }
-        let listing = Listing::One(context.source);
+        let listing = Listing::of(context.claim(&task, time));
         let tracked = TrackedTask { task, record, listing };
         (context.save)(ListingChange::Saved(&tracked));
         let partition = if tracked.is_final() { Partition::Retained } else { Partition::Open };
@@ -259,7 +267,7 @@ impl TaskTable {
     }
 
     /// Notes that a source names a known task.
-    fn claim(
+    pub fn claim(
         &mut self,
         row: u32,
         task: &Task,
@@ -273,10 +281,13 @@ impl TaskTable {
             changes.over_limit += 1;
             return;
         }
-        let (source, common) = (context.source, Arc::clone(&task.common));
-        let claim = Claim { source, is_current: true, common, enqueue_time: time };
+        let (source, claim) = (context.source, context.claim(task, time));
         let rank = |source| context.registry.rank(source);
-        let adopted = self.update(row, |tracked| {
+        let newness = context.timing.newness.filter(|_| source == SourceId::REGISTRATION);
+        let adopted = self.update_listing(row, |tracked| {
+            if let Some(newness) = newness {
+                tracked.record.set_newness(newness);
+            }
             let was_listed = tracked.listing.is_listed();
             let first = tracked.listing.claim(claim, &tracked.task.common, rank);
             (adopt(tracked, first), was_listed)
@@ -304,14 +315,21 @@ impl TaskTable {
     /// Notes that a source no longer names a task.
     fn leave(&mut self, row: u32, context: &mut ListContext<'_>, changes: &mut TaskChanges) {
         let count = self.count();
-        self.end_claim(row, context, changes);
+        self.end_claim(row, context.source, context, changes);
         context.room += count - self.count();
     }
 
-    fn end_claim(&mut self, row: u32, context: &ListContext<'_>, changes: &mut TaskChanges) {
+    /// Ends what a source says of a task.
+    pub fn end_claim(
+        &mut self,
+        row: u32,
+        source: SourceId,
+        context: &ListContext<'_>,
+        changes: &mut TaskChanges,
+    ) {
         let Some(partition) = self.partition(row) else { return };
-        let (source, now, registry) = (context.source, context.monotonic, context.registry);
-        let left = self.update(row, |tracked| {
+        let (now, registry) = (context.monotonic, context.registry);
+        let left = self.update_listing(row, |tracked| {
             let common = Arc::clone(&tracked.task.common);
             let rank = |source| registry.rank(source);
             let first = tracked.listing.leave(source, &common, now, rank);

@@ -239,8 +239,8 @@ impl ProviderTasks {
         tasks.into_iter().for_each(|tracked| table.restore(tracked));
     }
 
-    /// Removes the tasks that no source names and whose time has come, and the oldest dormant ones
-    /// if there are more than `max_dormant`.
+    /// Ends the registrations whose time has come. Removes the tasks that no source names and whose
+    /// time has come, and the oldest dormant ones if there are more than `max_dormant`.
     pub(crate) fn sweep(
         self: Arc<Self>,
         max_dormant: usize,
@@ -249,6 +249,16 @@ impl ProviderTasks {
         let mut changes = TaskChanges::none(Arc::clone(&self));
         self.table.lock().sweep(max_dormant, context, &mut changes);
         changes
+    }
+
+    /// Changes registrations of the table with `change`.
+    pub(crate) fn change_registrations<T>(&self, change: impl FnOnce(&mut TaskTable) -> T) -> T {
+        change(&mut self.table.lock())
+    }
+
+    /// Returns the number of open tasks that are registered.
+    pub(crate) fn registered_count(&self) -> usize {
+        self.table.lock().registered
     }
 
     /// Returns the number of tasks, without dormant ones.

@@ -11,6 +11,8 @@ use crate::record::Newness;
 
 /// The key of the configuration.
 pub const CONFIG: &str = "config";
+/// The key of the registrations by applications.
+pub const REGISTRATION: &str = "registration";
 
 /// The settings of a source that the life of its tasks depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +39,7 @@ impl SourceSettings {
 /// The registry of all sources of this life of the process.
 #[derive(Debug)]
 pub struct SourceRegistry {
-    /// The sources by number; the first is the configuration.
+    /// The sources by number; the first are the configuration and the registrations.
     entries: Vec<SourceEntry>,
     /// Time for which tasks are followed of sources that the configuration does not have.
     default_keep: Duration,
@@ -81,11 +83,12 @@ impl SourceKeys {
 }
 
 impl Default for SourceRegistry {
-    /// Creates a registry of the configuration alone.
+    /// Creates a registry of the sources that there always are.
     fn default() -> Self {
         let (entries, default_keep, by_key) = (Vec::new(), Duration::ZERO, HashMap::new());
         let mut registry = Self { entries, default_keep, by_key };
         registry.number(CONFIG.into());
+        registry.number(REGISTRATION.into());
         registry
     }
 }
@@ -105,15 +108,17 @@ impl SourceRegistry {
         id
     }
 
-    /// Applies the settings of `config`, and of the sources of a configuration in their order of
-    /// precedence. Sources that are not among them keep their settings; those of an earlier life that
+    /// Applies the settings of `config`, which are those of registrations as well, and of the sources
+    /// of a configuration in their order of precedence. Sources that are not among them keep their settings; those of an earlier life that
     /// get a number later have the `keep_unlisted` of `config`.
     pub fn configure(&mut self, config: &SourceSettings, sources: &[SourceSettings]) {
         self.default_keep = config.keep_unlisted;
         for entry in &mut self.entries {
             entry.rank = None;
         }
-        for (rank, settings) in (0..).zip(std::iter::once(config).chain(sources)) {
+        let registration = SourceSettings { key: REGISTRATION.into(), ..config.clone() };
+        let all = [config, &registration].into_iter().chain(sources);
+        for (rank, settings) in (0..).zip(all) {
             let id = self.number(Arc::clone(&settings.key));
             if let Some(entry) = self.entry_mut(id) {
                 (entry.settings, entry.rank) = (settings.clone(), Some(rank));
@@ -208,6 +213,7 @@ mod tests {
             is_current: true,
             common: Arc::clone(&common),
             enqueue_time: None,
+            ends: None,
         };
         let mut listing = Listing::One(files);
         let keys = registry.keys();

@@ -54,6 +54,10 @@ pub struct TaskTable {
     pub listed_by: HashSet<SourceId>,
     /// Times at which the tasks that no source names are due to leave.
     pub expiry: Expiry,
+    /// Times at which registrations end.
+    pub registrations: Expiry,
+    /// Number of open tasks that are registered.
+    pub registered: usize,
     /// Words of the provider that labels show.
     pub vocabulary: Vocabulary,
     /// Details of failures, which many tasks share.
@@ -117,6 +121,8 @@ impl TaskTable {
             members: HashMap::new(),
             listed_by: HashSet::new(),
             expiry: Expiry::default(),
+            registrations: Expiry::default(),
+            registered: 0,
             vocabulary: Vocabulary::default(),
             details: DetailPool::default(),
             histories: TaskHistories::new(histories),
@@ -229,6 +235,29 @@ impl TaskTable {
         self.blocks_mut(partition).update(to_index(index), change)
     }
 
+    /// Changes the listing of the task in a row, and counts whether it is registered.
+    pub fn update_listing<T>(
+        &mut self,
+        row: u32,
+        change: impl FnOnce(&mut TrackedTask) -> T,
+    ) -> Option<T> {
+        let BlockPosition { partition, .. } = self.rows.get(to_index(row))?.position?;
+        let (before, result, after) = self.update(row, |tracked| {
+            let before = tracked.listing.registered_until();
+            let result = change(tracked);
+            (before, result, tracked.listing.registered_until())
+        })?;
+        if before != after {
+            before.inspect(|until| self.registrations.remove(*until, row));
+            after.inspect(|until| self.registrations.insert(*until, row));
+        }
+        if partition == Partition::Open {
+            self.registered -= usize::from(before.is_some());
+            self.registered += usize::from(after.is_some());
+        }
+        Some(result)
+    }
+
     /// Lets a task leave soon that no source names and that its provider has never known.
     pub fn expire_unknown(&mut self, row: u32, now: Timestamp) {
         let leaves = self.at(row).is_some_and(|tracked| {
@@ -284,6 +313,7 @@ impl TaskTable {
     }
 
     fn insert(&mut self, row: u32, partition: Partition, tracked: TrackedTask) {
+        self.registered += usize::from(is_counted_as_registered(partition, &tracked));
         let index = self.blocks_mut(partition).push(row, tracked);
         self.set_position(row, Some((partition, index)));
     }
@@ -295,6 +325,7 @@ impl TaskTable {
         if let Some(moved) = moved {
             self.set_position(moved, Some((partition, to_index(index))));
         }
+        self.registered -= usize::from(is_counted_as_registered(partition, &tracked));
         self.set_position(row, None);
         Some(tracked)
     }
@@ -328,6 +359,9 @@ impl TaskTable {
         if partition != Partition::Dormant {
             self.count_state(None, Some(tracked.state()));
         }
+        if let Some(until) = tracked.listing.registered_until() {
+            self.registrations.insert(until, row);
+        }
         let is_unlisted = partition == Partition::Open && !tracked.listing.is_listed();
         self.unlisted += u64::from(is_unlisted);
         self.insert(row, partition, tracked);
@@ -349,6 +383,9 @@ impl TaskTable {
         if partition == Partition::Open && !tracked.listing.is_listed() {
             self.unlisted -= 1;
         }
+        if let Some(until) = tracked.listing.registered_until() {
+            self.registrations.remove(until, row);
+        }
         for (source, _) in tracked.listing.sources() {
             self.members.get_mut(&source).map(|rows| rows.remove(row));
         }
@@ -363,6 +400,11 @@ impl TaskTable {
         let hash = self.hasher.hash_one(id);
         u32::try_from(hash >> 32).unwrap_or_default()
     }
+}
+
+/// Reports whether a task takes a place of the limit of registrations: a final one does not.
+fn is_counted_as_registered(partition: Partition, tracked: &TrackedTask) -> bool {
+    partition == Partition::Open && tracked.listing.registered_until().is_some()
 }
 
 /// Spreads a hash over 64 bits: the index uses both ends of it.

@@ -39,10 +39,12 @@ fn provider_with(recovered: &mut HashMap<Arc<str>, TaskRecord>) -> (Arc<Provider
         now: at(0),
         monotonic: at(0),
         timing,
+        is_window: false,
         registry: &registry,
         room: 10,
         save: &|_| {},
         first_polls: FirstPolls::new(timing, 1),
+        ends: None,
     };
     let listed = ListedTasks { tasks: vec![task("t")], enqueue_times: Vec::new() };
     let diff = tasks.diff(SourceId::CONFIG, listed);

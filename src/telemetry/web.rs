@@ -15,6 +15,8 @@ pub enum RequestRejection {
     Pages,
     /// The maximum number of concurrent probes was reached.
     Probes,
+    /// The maximum number of concurrent registrations was reached.
+    Registrations,
     /// The header `Host` is missing, duplicated or malformed.
     Host,
     /// A page of another site made the browser send the request.
@@ -25,8 +27,15 @@ pub enum RequestRejection {
 
 impl RequestRejection {
     /// All reasons, in the order of the counters.
-    pub const ALL: [Self; 6] =
-        [Self::Scrapes, Self::Pages, Self::Probes, Self::Host, Self::CrossSite, Self::Unauthorized];
+    pub const ALL: [Self; 7] = [
+        Self::Scrapes,
+        Self::Pages,
+        Self::Probes,
+        Self::Registrations,
+        Self::Host,
+        Self::CrossSite,
+        Self::Unauthorized,
+    ];
 
     /// Returns the value of the label `reason`.
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +43,7 @@ impl RequestRejection {
             Self::Scrapes => "too_many_scrapes",
             Self::Pages => "too_many_pages",
             Self::Probes => "too_many_probes",
+            Self::Registrations => "too_many_registrations",
             Self::Host => "host",
             Self::CrossSite => "cross_site",
             Self::Unauthorized => "unauthorized",

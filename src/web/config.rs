@@ -46,6 +46,8 @@ pub struct WebConfig {
     pub headers: HeaderMap,
     /// Users with access; if there are none, no password is required.
     pub users: Arc<Users>,
+    /// True if every client needs a certificate that was verified.
+    pub verifies_clients: bool,
 }
 
 /// Reads the file and the files that it names, which are relative to its directory.
@@ -71,7 +73,9 @@ pub fn load(path: &Path) -> (Result<WebConfig, Diagnostics>, WatchedFiles) {
             }
             None => None,
         };
+        let policy = raw.tls_server_config.get().and_then(|tls| tls.client_auth_type.get());
         Some(WebConfig {
+            verifies_clients: policy.is_some_and(|policy| policy == "RequireAndVerifyClientCert"),
             tls,
             headers: headers.unwrap_or_default(),
             users: Arc::new(users.unwrap_or_default()),

@@ -48,26 +48,44 @@ pub struct Authentication {
     pub telemetry: Arc<Telemetry>,
 }
 
+/// The name of the user who sends a request, whose password was verified.
+#[derive(Clone, Debug)]
+pub struct AuthenticatedUser(pub Vec<u8>);
+
+/// The access that a request has.
+enum RequestAccess {
+    /// None: the password is missing or wrong.
+    Denied,
+    /// That of clients without a name, which need no password.
+    Anonymous,
+    /// That of a user.
+    User(AuthenticatedUser),
+}
+
 /// Rejects requests without a valid password, and adds the headers to every response.
 pub async fn authenticate_and_set_headers(
     State(guard): State<Authentication>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let configured = match &guard.web_config {
         Some(web_config) => Some((web_config, web_config.current().await)),
         None => None,
     };
-    let admitted = match &configured {
+    let access = match &configured {
         Some((web_config, config)) => {
             let address = request.extensions().get();
             let address = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |ClientAddress(ip)| *ip);
             let (path, headers) = (request.uri().path(), request.headers());
-            guard.admits(path, headers, address, web_config, config).await
+            guard.access(path, headers, address, web_config, config).await
         }
-        None => true,
+        None => RequestAccess::Anonymous,
     };
-    let mut response = if admitted {
+    let is_admitted = !matches!(access, RequestAccess::Denied);
+    if let RequestAccess::User(user) = access {
+        request.extensions_mut().insert(user);
+    }
+    let mut response = if is_admitted {
         next.run(request).await
     } else {
         guard.telemetry.web.rejected(RequestRejection::Unauthorized);
@@ -91,23 +109,24 @@ fn add<'h>(
 }
 
 impl Authentication {
-    /// Reports whether the request requires no password or has a valid one.
-    async fn admits(
+    /// Returns the access of a request.
+    async fn access(
         &self,
         path: &str,
         headers: &HeaderMap,
         address: IpAddr,
         web_config: &ReloadableWebConfig,
         config: &Arc<WebConfig>,
-    ) -> bool {
-        config.users.is_empty()
-            || self.unauthenticated_paths.contains(&path)
-            || match BasicCredentials::of(headers) {
-                Some(credentials) => {
-                    web_config.passwords.verify(&config.users, credentials, address).await
-                }
-                None => false,
-            }
+    ) -> RequestAccess {
+        if config.users.is_empty() || self.unauthenticated_paths.contains(&path) {
+            return RequestAccess::Anonymous;
+        }
+        let Some(credentials) = BasicCredentials::of(headers) else { return RequestAccess::Denied };
+        let user = AuthenticatedUser(credentials.user.clone());
+        match web_config.passwords.verify(&config.users, credentials, address).await {
+            true => RequestAccess::User(user),
+            false => RequestAccess::Denied,
+        }
     }
 }
 
@@ -118,6 +137,12 @@ const MAX_PAGE_REQUESTS: usize = 16;
 /// many in flight, which wait for their turn at the provider. Each holds a response of the provider
 /// while it is sent.
 const MAX_PROBES: usize = 64;
+
+/// Maximum number of concurrent requests that register or delete one task. Each waits for the storage,
+/// which takes all that wait at once.
+const MAX_REGISTRATIONS: usize = 256;
+/// Maximum number of concurrent lists of registrations, each of which may take some megabytes.
+const MAX_REGISTRATION_LISTS: usize = 8;
 
 /// The limit on concurrent requests of one kind. Each kind has its own limit, so that no kind keeps
 /// another out.
@@ -153,6 +178,26 @@ impl RequestLimit {
     /// Limits probes.
     pub fn probes(telemetry: &Arc<Telemetry>) -> Self {
         Self::constant(MAX_PROBES, "probes are in progress", RequestRejection::Probes, telemetry)
+    }
+
+    /// Limits requests that register or delete one task.
+    pub fn registrations(telemetry: &Arc<Telemetry>) -> Self {
+        Self::constant(
+            MAX_REGISTRATIONS,
+            "registrations are in progress",
+            RequestRejection::Registrations,
+            telemetry,
+        )
+    }
+
+    /// Limits lists of registrations.
+    pub fn registration_lists(telemetry: &Arc<Telemetry>) -> Self {
+        Self::constant(
+            MAX_REGISTRATION_LISTS,
+            "lists of registrations are in progress",
+            RequestRejection::Registrations,
+            telemetry,
+        )
     }
 
     fn constant(

@@ -11,6 +11,7 @@ use aitask_exporter::config::ConfigFiles;
 use aitask_exporter::fetch::resolver::Resolver;
 use aitask_exporter::history::FailureHistory;
 use aitask_exporter::poll::worker::Services;
+use aitask_exporter::reload::registrations::ReceiverFlags;
 use aitask_exporter::reload::{self, ConfigManager, ConfigSource, ProviderClients};
 use aitask_exporter::store::Store;
 use aitask_exporter::telemetry::Telemetry;
@@ -62,7 +63,9 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         let built = reload::load(&source, &upstreams, &files, &context.resolver);
         let built = built.unwrap_or_else(|told| panic!("{told}"));
         let store = Arc::new(Store::new(clock));
-        let manager = Arc::new(ConfigManager::start(source, built, store, context).await.unwrap());
+        let flags = ReceiverFlags::default();
+        let manager = ConfigManager::start(source, built, store, context, flags).await.unwrap();
+        let manager = Arc::new(manager);
         WebState {
             reloads: manager.reloads(),
             manager,

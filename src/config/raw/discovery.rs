@@ -8,6 +8,7 @@ use super::{RawAuthorization, RawBasicAuth, RawHttpHeaders, RawTlsConfig};
 use crate::config::HttpClientConfig;
 use crate::config::discovery::SourceConfig;
 use crate::config::provider_list::ListSourceConfig;
+use crate::config::task_receiver::TaskReceiverConfig;
 use crate::mapping::list::RawListResponse;
 use crate::mapping::list::page::RawPage;
 use crate::yaml::scalar::{PositiveInteger, PrometheusDuration, PublicText, UrlText};
@@ -117,4 +118,22 @@ pub struct RawFileSource {
     pub limit: Spanned<PositiveInteger>,
     /// As under `global`. Of several sources of a task, the longest time counts. Default: `global`'s.
     pub keep_unlisted: Spanned<PrometheusDuration>,
+}
+
+/// Registrations of tasks by applications.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawTaskReceiver {
+    /// Maximum number of registered tasks that are not final. Further ones are refused.
+    #[schemars(extend("default" = TaskReceiverConfig::DEFAULT_LIMIT))]
+    pub limit: Spanned<PositiveInteger>,
+    /// Time after which a registration ends that names no other time: above zero, at most `max_ttl`.
+    #[schemars(extend("default" = PrometheusDuration(TaskReceiverConfig::DEFAULT_TTL)))]
+    pub ttl: Spanned<PrometheusDuration>,
+    /// Longest time for which a registration can last. A longer one is cut to it.
+    #[schemars(extend("default" = PrometheusDuration(TaskReceiverConfig::DEFAULT_MAX_TTL)))]
+    pub max_ttl: Spanned<PrometheusDuration>,
+    /// Users of the file of `--web.config.file` who may register and delete tasks; an error without
+    /// that file. Default: every client that may reach the exporter.
+    pub users: Spanned<Vec<Spanned<PublicText>>>,
 }

@@ -59,6 +59,7 @@ fn add(
             MappedTime::Unparsed(found) => value(found).map(ElementTime::Unparsed),
             MappedTime::Parsed(parsed) => Some(ElementTime::Parsed(parsed)),
         }),
+        ttl: None,
     };
     let properties = list.properties(&raw);
     list.add(position, &id, &properties)

@@ -55,11 +55,11 @@ fn for_each_target(targets: &RawValue, add: &mut AddTarget<'_>) -> Result<(), Re
     for_each_item(targets.get().as_bytes(), &mut |target| add(value(target.get())))
 }
 
-const AN_OBJECT: &str = "an object";
+pub const AN_OBJECT: &str = "an object";
 const A_LIST: &str = "a list";
 
 /// Returns a value from its text, which is valid JSON.
-fn value(text: &str) -> ElementValue<'_> {
+pub fn value(text: &str) -> ElementValue<'_> {
     match text.as_bytes().first() {
         Some(b'"') => {
             let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
@@ -88,6 +88,7 @@ struct KnownKeys<'e> {
     labels: Option<&'e RawValue>,
     params: Option<&'e RawValue>,
     enqueue_time: Option<&'e RawValue>,
+    ttl: Option<&'e RawValue>,
 }
 
 impl<'e> KnownKeys<'e> {
@@ -99,6 +100,7 @@ impl<'e> KnownKeys<'e> {
             "labels" => &mut self.labels,
             "params" => &mut self.params,
             "enqueue_time" => &mut self.enqueue_time,
+            "ttl" => &mut self.ttl,
             _ => return,
         } = Some(value);
     }
@@ -109,7 +111,7 @@ fn object<'e>(text: &'e str) -> Result<ElementObject<'e, &'e RawValue>, ElementE
     let invalid = |message| ElementError::new(RejectReason::Id, message);
     let mut keys = KnownKeys::default();
     for_each_entry(text, &mut |key, value| keys.set(&key, value)).map_err(invalid)?;
-    let KnownKeys { id, targets, provider, labels, params, enqueue_time } = keys;
+    let KnownKeys { id, targets, provider, labels, params, enqueue_time, ttl } = keys;
     if targets.is_some_and(|targets| !targets.get().starts_with('[')) {
         return Err(invalid("targets must be a list"));
     }
@@ -120,13 +122,14 @@ fn object<'e>(text: &'e str) -> Result<ElementObject<'e, &'e RawValue>, ElementE
             labels: table(labels, RejectReason::Labels, "labels")?,
             params: table(params, RejectReason::Params, "params")?,
             enqueue_time: of(enqueue_time).map(ElementTime::Unparsed),
+            ttl: of(ttl),
         })
     };
     Ok(ElementObject { id: of(id), targets, properties: properties() })
 }
 
 /// Parses the value of the key `name`, which is an object of texts or null.
-fn table<'e>(
+pub fn table<'e>(
     raw: Option<&'e RawValue>,
     reason: RejectReason,
     name: &str,
@@ -219,7 +222,7 @@ impl<'e> Visitor<'e> for Items<'_, 'e> {
 ///
 /// # Errors
 /// A key is not text.
-fn for_each_entry<'e>(
+pub fn for_each_entry<'e>(
     text: &'e str,
     take: &mut dyn FnMut(Cow<'e, str>, &'e RawValue),
 ) -> Result<(), &'static str> {

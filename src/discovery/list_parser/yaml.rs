@@ -99,6 +99,7 @@ fn object<'n>(
             labels: table(get("labels"), RejectReason::Labels, "labels")?,
             params: table(get("params"), RejectReason::Params, "params")?,
             enqueue_time: get("enqueue_time").map(value).map(ElementTime::Unparsed),
+            ttl: None,
         })
     };
     Ok(ElementObject { id: get("id").map(value), targets, properties: properties() })

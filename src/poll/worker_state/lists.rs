@@ -11,7 +11,7 @@ use super::{InFlight, RequestPurpose, RequestResult, WorkerState};
 use crate::mapping::task_list::MappedList;
 use crate::observation::{Failure, Reason};
 use crate::poll::list::{ListLimits, ListResult, poll_list};
-use crate::poll::lists::{ListObservation, ListObservations, ListReply, ListTurn};
+use crate::poll::list_turn::{ListObservation, ListObservations, ListReply, ListTurn};
 use crate::schedule::admission::{Blocked, PauseReason};
 use crate::schedule::dispatch::ScheduleOutcome;
 use crate::store::Slot;

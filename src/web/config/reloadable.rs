@@ -80,6 +80,12 @@ impl ReloadableWebConfig {
         self.is_tls
     }
 
+    /// Reports whether every client needs a password or a verified certificate.
+    pub fn authenticates(&self) -> bool {
+        let current = self.current.read();
+        current.verifies_clients || !current.users.is_empty()
+    }
+
     /// Returns the refusal of the files, if the configuration in force is another one.
     pub fn refusal(&self) -> Option<Refusal> {
         self.refusal.lock().clone()

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::load_text;
 
 /// The blocks whose keys have defaults, with the place of each in [`every_block`].
-const BLOCKS: [(&str, &str); 12] = [
+const BLOCKS: [(&str, &str); 15] = [
     ("RawGlobal", "/global"),
     ("RawProbe", "/global/probe"),
     ("RawProvider", "/providers/0"),
@@ -16,23 +16,28 @@ const BLOCKS: [(&str, &str); 12] = [
     ("RawRateLimit", "/providers/0/rate_limit"),
     ("RawRequest", "/providers/0/request"),
     ("RawBatch", "/providers/0/request/batch"),
+    ("RawListRequest", "/providers/0/request/list"),
+    ("RawProviderList", "/providers/0/list"),
     ("RawResponse", "/providers/0/response"),
     ("RawHttpSource", "/http_sd_configs/0"),
     ("RawPage", "/http_sd_configs/0/page"),
     ("RawPageNumber", "/http_sd_configs/0/page/number"),
     ("RawFileSource", "/file_sd_configs/0"),
+    ("RawTaskReceiver", "/task_receiver"),
 ];
 
 /// A configuration that has each of the blocks, with the required keys alone.
 fn every_block() -> Value {
     let batch = json!({ "path": "/{task_ids}" });
+    let list = json!({ "path": "/" });
     json!({ "global": { "probe": {} }, "providers": [{
         "name": "a",
         "base_url": "https://api.example",
         "tls_config": {},
         "rate_limit": { "requests": 1 },
-        "request": { "path": "/{task_id}", "batch": batch },
-        "response": { "status": "/status", "states": { "running": ["a"] } },
+        "list": {},
+        "request": { "path": "/{task_id}", "batch": batch, "list": list },
+        "response": { "id": "/id", "status": "/status", "states": { "running": ["a"] } },
     }],
         "http_sd_configs": [{
             "name": "a",
@@ -40,6 +45,7 @@ fn every_block() -> Value {
             "page": { "number": { "query": "p" } },
         }],
         "file_sd_configs": [{ "name": "a", "files": ["*.json"] }],
+        "task_receiver": {},
     })
 }
 
@@ -85,6 +91,7 @@ fn a_key_at_its_default_changes_nothing() {
     assert_eq!(global(&with), global(&without));
     assert_eq!(format!("{:?}", with.providers), format!("{:?}", without.providers));
     assert_eq!(format!("{:?}", with.discovery), format!("{:?}", without.discovery));
+    assert_eq!(format!("{:?}", with.task_receiver), format!("{:?}", without.task_receiver));
     let blocks = schema["$defs"].as_object().unwrap().keys();
     let with_defaults = blocks.filter(|block| !defaults(&schema, block).is_empty());
     assert_eq!(with_defaults.count(), BLOCKS.len(), "a block is not in BLOCKS");

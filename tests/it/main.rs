@@ -31,6 +31,7 @@ mod discovery_http;
 mod documents;
 mod exposition;
 mod faults;
+mod gateway_lists;
 mod harness;
 mod histories;
 mod hostile;

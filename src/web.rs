@@ -78,6 +78,7 @@ pub fn router(web: Arc<WebState>, max_scrapes: usize, guard: Authentication) -> 
         // An ID may contain `/`, which some proxies decode on the way.
         .route("/tasks/{provider}/{*id}", get(pages::task))
         .route("/api/v1/tasks", get(api::tasks))
+        .route("/api/v1/openapi.json", get(api::openapi))
         .route("/service-discovery", get(pages::discovery::page))
         .route("/config", get(effective_config));
     let probes = Router::new().route("/probe", get(probe::probe));

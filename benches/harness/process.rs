@@ -44,8 +44,17 @@ impl Process {
 
     /// Starts the exporter with a configuration. Returns once it listens, with its address.
     pub fn start_exporter(config: &Path) -> (Self, String) {
+        Self::start_exporter_with(config, &[])
+    }
+
+    /// Starts the exporter with a configuration and further flags.
+    pub fn start_exporter_with(config: &Path, flags: &[&str]) -> (Self, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_aitask_exporter"));
-        command.arg("--config.file").arg(config).arg("--web.listen-address=127.0.0.1:0");
+        command
+            .arg("--config.file")
+            .arg(config)
+            .arg("--web.listen-address=127.0.0.1:0")
+            .args(flags);
         let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = lines.find_map(|line| {

@@ -1,4 +1,4 @@
-//! `/api/v1/tasks`: every followed task as JSON, including final ones.
+//! `/api/v1/tasks`: every followed task as JSON, including final ones; and the description of the API.
 
 mod history;
 pub mod registrations;
@@ -58,6 +58,14 @@ pub async fn tasks(
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     response
+}
+
+/// The description of the API in the format of OpenAPI 3.1.
+const DESCRIPTION: &str = include_str!("../../docs/openapi.json");
+
+/// Returns the description of the API.
+pub async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], DESCRIPTION).into_response()
 }
 
 fn bad_request(message: &str) -> Response {

@@ -2,6 +2,7 @@
 //! and other snippet that they show is run as it is written.
 
 mod adaptors;
+mod clients;
 mod commands;
 mod configurations;
 pub mod markdown;

@@ -13,7 +13,7 @@ use crate::harness::{compute_in_background, root};
 type Target = fn(&[u8]);
 
 /// Every target, and how many mutations of its corpus are tried.
-const TARGETS: [(&str, Target, u32); 13] = [
+const TARGETS: [(&str, Target, u32); 14] = [
     ("configuration", targets::configuration::run, 1_200),
     ("durations", targets::durations::run, 5_000),
     ("elements", targets::elements::run, 5_000),
@@ -24,6 +24,7 @@ const TARGETS: [(&str, Target, u32); 13] = [
     ("names", targets::names::run, 1_500),
     ("probe", targets::probe::run, 5_000),
     ("redaction", targets::redaction::run, 5_000),
+    ("registrations", targets::registrations::run, 5_000),
     ("requests", targets::requests::run, 3_000),
     ("storage", targets::storage::run, 3_000),
     ("times", targets::times::run, 5_000),
@@ -126,6 +127,11 @@ fn probe() {
 #[test]
 fn redaction() {
     attack("redaction", Vec::new());
+}
+
+#[test]
+fn registrations() {
+    attack("registrations", Vec::new());
 }
 
 #[test]

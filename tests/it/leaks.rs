@@ -3,6 +3,7 @@
 
 mod echo;
 mod forms;
+mod registrations;
 mod sources;
 
 use std::collections::BTreeSet;

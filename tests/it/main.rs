@@ -46,6 +46,7 @@ mod logs;
 mod memory;
 mod names;
 mod odd_files;
+mod openapi;
 mod origin;
 mod pacing;
 mod pages;

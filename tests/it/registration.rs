@@ -3,6 +3,7 @@
 mod answers;
 mod life;
 mod limits;
+mod lives;
 mod restarts;
 mod users;
 

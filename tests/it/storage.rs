@@ -1,7 +1,7 @@
 //! The storage path: restarts, kills, damage.
 
 mod damage;
-mod disk;
+pub mod disk;
 mod readers;
 
 use std::fs;
@@ -33,7 +33,7 @@ fn timeless(gateway: &Gateway) -> String {
     "timeless".to_owned()
 }
 
-fn kill(mut exporter: Exporter) {
+pub fn kill(mut exporter: Exporter) {
     exporter.process.signal("KILL");
     exporter.process.wait();
 }

@@ -10,6 +10,7 @@ pub mod mapping;
 pub mod names;
 pub mod probe;
 pub mod redaction;
+pub mod registrations;
 pub mod requests;
 pub mod storage;
 pub mod times;

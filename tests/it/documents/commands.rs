@@ -92,6 +92,9 @@ tasks:
 - { id: queued-1, provider: midjourney }
 ";
 
+/// The flags with which the exporter takes registrations.
+const RECEIVER: [&str; 2] = ["--web.enable-task-receiver", "--storage.path=state"];
+
 /// TLS, and a user with the password `carol123`.
 const WEB_CONFIGURATION: &str = "
 tls_server_config: { cert_file: server.pem, key_file: server.key }
@@ -209,7 +212,7 @@ fn is_for_developers(command: &str) -> bool {
 
 #[test]
 fn every_command_runs() {
-    let mut machine = Machine::start(&[], |_| {});
+    let mut machine = Machine::start(&RECEIVER, |_| {});
     machine.exporter.await_state("stuck-1", "queued");
     let mut count = 0;
     // `story` follows the READMEs.
@@ -242,7 +245,8 @@ fn between_backticks() -> BTreeSet<String> {
 /// The commands that ask the exporter, as docs/runbooks.md says to change them for TLS and users.
 #[test]
 fn every_request_works_with_tls_and_users() {
-    let mut machine = Machine::start(&["--web.config.file=web.yml"], |dir| {
+    let flags = [&RECEIVER[..], &["--web.config.file=web.yml"]].concat();
+    let mut machine = Machine::start(&flags, |dir| {
         let (made, _) = web_config::prepare();
         for name in ["ca.pem", "server.pem", "server.key"] {
             dir.write(name, &made.read(name));

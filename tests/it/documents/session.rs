@@ -13,7 +13,7 @@ use crate::harness::{Dir, PROGRAM, Process, root};
 /// The program, on another port than in the documents, which may be in use. `PROGRAM` is its path.
 const WRAPPER: &str = "#!/bin/sh
 case \"${1-}\" in
-'' | demo | simulate) exec 'PROGRAM' \"$@\" --web.listen-address=127.0.0.1:0 ;;
+'' | demo | simulate | --web.*) exec 'PROGRAM' \"$@\" --web.listen-address=127.0.0.1:0 ;;
 *) exec 'PROGRAM' \"$@\" ;;
 esac
 ";
@@ -26,11 +26,12 @@ exec aitask_exporter \"$@\"
 ";
 
 /// Commands that run until they are stopped.
-const SERVERS: [&str; 4] = [
+const SERVERS: [&str; 5] = [
     "cargo run --release -- demo",
     "aitask_exporter",
     "aitask_exporter demo",
     "aitask_exporter simulate",
+    "aitask_exporter --web.enable-task-receiver --storage.path=data",
 ];
 
 pub struct Session {

@@ -9,13 +9,15 @@ use super::session::Session;
 use crate::harness::root;
 
 /// The kinds of blocks, each with the test that runs all blocks of the kind.
-const KINDS: [(&str, &str); 9] = [
+const KINDS: [(&str, &str); 11] = [
     ("sh", "commands, story"),
     ("yaml", "configurations, story"),
     ("promql", "queries"),
     ("json", "shown, story"),
     ("text", "shown, story"),
-    ("python", "adaptors"),
+    ("python", "adaptors, clients"),
+    ("js", "clients"),
+    ("go", "clients"),
     ("rust", "shown"),
     ("crontab", "story"),
     ("sql", "story"),
@@ -52,7 +54,8 @@ fn every_block_is_of_a_kind_that_a_test_runs() {
         // Only the READMEs are followed as stories.
         let is_of_a_story = ["crontab", "sql"].contains(&&*block.kind);
         assert!(!is_of_a_story || block.path.starts_with("README"), "{}", block.place());
-        assert!(block.kind != "python" || block.path == "docs/discovery.md", "{}", block.place());
+        let is_program = ["python", "js", "go"].contains(&&*block.kind);
+        assert!(!is_program || block.path == "docs/discovery.md", "{}", block.place());
     }
 }
 

@@ -104,6 +104,11 @@ impl Story {
                     ["http orders: 1 task, 0 ", "file cron: 2 tasks, 0 ", "2 distinct tasks"];
                 assert!(both.iter().all(|expected| said.contains(expected)), "{said}");
             }
+            command if command.starts_with("curl -X PUT ") => {
+                let (_, task) = command.split_once("/api/v1/tasks/suno/").unwrap();
+                let series = format!("task_id=\"{}\"", task.split(' ').next().unwrap());
+                assert!(self.scrape().contains(&series), "{command}");
+            }
             command if command.starts_with("aitask_exporter poll ") => {
                 assert!(said.contains("\n  state: queued\n"), "{said}");
             }

@@ -47,9 +47,14 @@ pub fn send(
         write!(stream, "{name}: {value}\r\n")?;
     }
     write!(stream, "Content-Length: {}\r\n\r\n{body}", body.len())?;
+    read(stream, method == "HEAD")
+}
+
+/// Reads the one response of a connection; fails if it is incomplete.
+pub fn read(mut stream: TcpStream, is_head: bool) -> io::Result<Reply> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
-    parse(&answer, method == "HEAD").ok_or_else(|| {
+    parse(&answer, is_head).ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, String::from_utf8_lossy(&answer).into_owned())
     })
 }

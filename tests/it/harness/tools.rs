@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use serde_json::Value;
 
 use super::http::{self, encode};
 use super::samples::{Labels, Samples};
-use super::{Dir, Process, eventually, until};
+use super::{Dir, Process, eventually, root, until};
 
 /// Starts a program, or panics with a hint on how to install it.
 pub fn present<T>(command: &mut Command, start: fn(&mut Command) -> io::Result<T>) -> T {
@@ -67,10 +68,14 @@ pub fn parse_text(exposition: &[u8]) -> Samples {
     parse("prometheus_client.parser", exposition)
 }
 
+/// Returns the path of a program that `make tools` installs into `target`.
+pub fn test_tool(name: &str) -> PathBuf {
+    root("target/test-tools/bin").join(name)
+}
+
 fn parse(parser: &str, exposition: &[u8]) -> Samples {
-    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-tools/bin/python");
     let script = PRINT_SAMPLES.replace("PARSER", parser);
-    let output = pipe(Command::new(python).args(["-c", &script]), exposition);
+    let output = pipe(Command::new(test_tool("python")).args(["-c", &script]), exposition);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut samples = Samples::default();
     for line in String::from_utf8(output.stdout).unwrap().lines() {

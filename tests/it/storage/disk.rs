@@ -14,26 +14,37 @@ use crate::harness::{Dir, Exporter, Gateway, PROGRAM, Process, pid_of, run, unti
 
 /// Starts an exporter that may write files of so many half kilobytes, which simulates a full disk.
 /// The signal that the system then sends must not kill it.
-fn limited(dir: Dir, storage: &Path, blocks: u32) -> Exporter {
-    Exporter::listening(begin_limited(dir, storage, blocks))
+pub fn limited(dir: Dir, flags: &[&str], blocks: u32) -> Exporter {
+    Exporter::listening(begin_limited(dir, flags, blocks))
 }
 
-fn begin_limited(dir: Dir, storage: &Path, blocks: u32) -> Process {
+fn begin_limited(dir: Dir, flags: &[&str], blocks: u32) -> Process {
     let mut command = Command::new("sh");
     let file = dir.path("aitask.yml");
     // The log goes through a pipe, since it is not what is to be limited.
     let limit = format!("(ulimit -S -f {blocks}; exec \"$@\") 2>&1 | cat");
     command.args(["-c", &limit, "sh", PROGRAM, "--config.file"]).arg(file);
-    command.arg("--web.listen-address=127.0.0.1:0").args(flags(storage));
+    command.arg("--web.listen-address=127.0.0.1:0").args(flags);
     Process::start(dir, &mut command)
 }
 
 /// Makes room; returns the exporter's own ID.
-fn make_room(process: &Process) -> String {
+pub fn make_room(process: &Process) -> String {
     let pid = pid_of(&process.dir.path("aitask.yml"));
     let raised = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status();
     assert!(raised.unwrap().success());
     pid
+}
+
+/// Kills the exporter itself.
+pub fn kill_limited(exporter: Exporter) {
+    kill_process(&pid_of(&exporter.process.dir.path("aitask.yml")));
+    drop(exporter);
+}
+
+fn kill_process(pid: &str) {
+    let kill = format!("kill -KILL {pid}");
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }
 
 #[test]
@@ -42,7 +53,7 @@ fn a_full_disk_stops_nothing() {
     let done = (0..200).map(|n| format!("done-{n}"));
     let tasks: Vec<_> = done.chain(["ok-1".to_owned()]).collect();
     let (dir, path) = (|| Dir::with(&config(&gateway, &tasks)), storage.path("state"));
-    let exporter = limited(dir(), &path, 16);
+    let exporter = limited(dir(), &flags(&path), 16);
     exporter.await_value("aitask_exporter_storage_up", &[], 0.0);
     let samples = exporter.await_value("aitask_tasks", &[("state", "succeeded")], 201.0);
     assert_eq!(samples.value("aitask_status", &[("task_id", "done-7")]), Some(1.0));
@@ -56,28 +67,19 @@ fn a_full_disk_stops_nothing() {
     let samples = exporter.await_value("aitask_exporter_storage_up", &[], 1.0);
     assert_eq!(samples.value("process_start_time_seconds", &[]), started);
     exporter.await_value("aitask_finished_total", &[("state", "succeeded")], 1.0);
-    let kill = |pid: &str| {
-        assert!(
-            Command::new("sh")
-                .args(["-c", &format!("kill -KILL {pid}")])
-                .status()
-                .unwrap()
-                .success()
-        );
-    };
-    kill(&pid);
+    kill_process(&pid);
     drop(exporter);
     let polled = gateway.requests("done-7");
 
     // A start on a disk without any.
-    let second = limited(dir(), &path, 0);
+    let second = limited(dir(), &flags(&path), 0);
     let samples = second.scrape();
     assert_eq!(samples.value("aitask_exporter_storage_up", &[]), Some(0.0));
     assert_eq!(samples.value("aitask_tasks", &[("state", "succeeded")]), Some(201.0));
     assert_eq!(finished(&samples), 1.0);
     let pid = make_room(&second.process);
     second.await_value("aitask_exporter_storage_up", &[], 1.0);
-    kill(&pid);
+    kill_process(&pid);
     drop(second);
     let third = Exporter::start_in(dir(), &flags(&path));
     let samples = third.scrape();
@@ -98,7 +100,7 @@ fn a_start_that_fails_erases_nothing() {
     first.process.wait();
 
     // Its configuration has an error, and the disk is full.
-    let mut second = begin_limited(Dir::with("providers: nonsense\n"), &path, 0);
+    let mut second = begin_limited(Dir::with("providers: nonsense\n"), &flags(&path), 0);
     second.wait();
     assert!(second.log().contains("expected a list"), "{}", second.log());
 

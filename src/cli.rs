@@ -164,8 +164,12 @@ pub struct SimulateFlags {
 #[derive(Args, Debug)]
 pub struct PollFlags {
     /// Task IDs; they do not have to be in the configuration.
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required_unless_present = "list", value_name = "ID")]
     pub ids: Vec<String>,
+    /// Ask for the list of all tasks of this provider instead, and print what would be followed. The
+    /// configuration does not have to follow the list.
+    #[arg(long, value_name = "PROVIDER", conflicts_with_all = ["ids", "provider", "params"])]
+    pub list: Option<String>,
     /// Name of the provider; by default the only one, or the one at which the configuration lists the
     /// ID.
     #[arg(long, value_name = "NAME")]

@@ -1,6 +1,7 @@
 //! The commands and their exit codes: 0 success, 1 failure, 2 wrong usage or configuration.
 
 mod discover;
+mod list;
 mod poll;
 
 use std::fmt::Display;
@@ -90,7 +91,7 @@ fn check(flags: &ExporterFlags) -> ExitCode {
 fn unmatched_globs(source: &SourceConfig) -> impl Iterator<Item = String> {
     let globs = match &source.kind {
         SourceKind::File(files) => &*files.globs,
-        SourceKind::Http(_) => &[],
+        SourceKind::Http(_) | SourceKind::List(_) => &[],
     };
     // What cannot be searched is an error of the source, not a glob without files.
     let unmatched =

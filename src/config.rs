@@ -8,6 +8,7 @@ mod effective;
 mod load;
 mod notes;
 pub mod preset;
+pub mod provider_list;
 pub(crate) mod privacy;
 mod proxy;
 mod raw;
@@ -41,6 +42,7 @@ pub use load::{
     Input, ProviderDiagnostic, load, load_after, load_text, load_valid_providers, load_with,
 };
 use privacy::MaskedHeaders;
+use provider_list::ListSourceConfig;
 pub use schema::schema;
 use secret::Secret;
 use task_receiver::TaskReceiverConfig;
@@ -60,7 +62,8 @@ pub struct Loaded {
 pub struct Config {
     /// The providers in the order of the file.
     pub providers: Vec<Arc<Provider>>,
-    /// The sources of tasks: HTTP before files, each in the order of the file.
+    /// The sources of tasks: HTTP before files before lists of providers, each in the order of the
+    /// file.
     pub discovery: Vec<Arc<SourceConfig>>,
     /// The settings of the registrations by applications.
     pub task_receiver: TaskReceiverConfig,
@@ -146,6 +149,9 @@ pub struct Provider {
     pub masked_headers: MaskedHeaders,
     /// The request for several tasks at once, where the API has one.
     pub batch: Option<Request>,
+    /// The list of all tasks, where the API has one. The tasks in it are followed only if the provider
+    /// is a source of tasks.
+    pub list: Option<Arc<ListSourceConfig>>,
     /// The meaning of a response.
     pub mapping: Mapping,
     /// The settings of the HTTP client.

@@ -10,6 +10,7 @@ pub mod resolver;
 mod retry_after;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -17,6 +18,7 @@ use reqwest::Url;
 
 use crate::config::Provider;
 use crate::observation::{Failure, Reason};
+use crate::request::list::ListQuery;
 use crate::task::TaskGroup;
 use client::{BuildError, ClientSpec};
 use credentials::Credentials;
@@ -78,13 +80,44 @@ impl Fetcher {
     ) -> Result<HttpRequest, Failure> {
         let batch = provider.batch.as_ref().filter(|_| is_batch);
         let template = batch.unwrap_or(&provider.request);
-        let url = format!("{}{}", self.base_url, template.target(tasks));
-        let url = Url::parse(&url).map_err(|error| {
-            Failure::new(Reason::Connect, format!("cannot build the URL: {error}"))
-        })?;
+        let url = self.parse_url(&template.target(tasks))?;
         let body = template.body(tasks).map(Bytes::from);
         let method = template.method.clone();
         Ok(HttpRequest { method, url, headers: HeaderMap::new(), body })
+    }
+
+    /// Returns the URL of a list, or of its first page without the parameters of its paging.
+    ///
+    /// # Errors
+    /// Fails when the result is no URL.
+    pub fn list_url(&self, query: &ListQuery) -> Result<Url, Failure> {
+        self.parse_url(&query.target)
+    }
+
+    /// Builds the request for a list, or for one of its pages, at `url`.
+    pub fn list_request(query: &ListQuery, url: Url) -> HttpRequest {
+        let body = query.body.as_ref().map(|body| Bytes::from(body.to_string()));
+        HttpRequest { method: query.method.clone(), url, headers: HeaderMap::new(), body }
+    }
+
+    fn parse_url(&self, target: &str) -> Result<Url, Failure> {
+        Url::parse(&format!("{}{target}", self.base_url)).map_err(|error| {
+            Failure::new(Reason::Connect, format!("cannot build the URL: {error}"))
+        })
+    }
+
+    /// Sends the request for a list, and receives the response within `timeout`. Of the body at most
+    /// `max_bytes` are read.
+    ///
+    /// # Errors
+    /// Fails as [`Self::fetch`].
+    pub async fn fetch_list(
+        &self,
+        request: &HttpRequest,
+        timeout: Duration,
+        max_bytes: usize,
+    ) -> Result<Fetched, Failure> {
+        self.client.fetch(request, timeout, &|_, _| Some(max_bytes)).await
     }
 
     /// Sends a request and receives the response, within the provider's `poll_timeout`.

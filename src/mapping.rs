@@ -8,6 +8,7 @@ pub mod list;
 mod observe;
 mod paths;
 mod repair;
+pub mod task_list;
 pub mod time;
 
 use std::borrow::Cow;

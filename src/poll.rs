@@ -3,6 +3,8 @@
 
 mod assessment;
 mod held_tasks;
+pub(crate) mod list;
+pub(crate) mod list_report;
 mod log;
 mod probes;
 pub(crate) mod report;
@@ -233,30 +235,33 @@ impl PollResult {
         let redactor = &*redactor;
         self.code.iter_mut().for_each(|code| mask(code, redactor));
         self.message.iter_mut().for_each(|message| mask(message, redactor));
-        for outcome in &mut self.outcomes {
-            match outcome {
-                // Every field by name, so that no new one can be forgotten.
-                Ok(Observation {
-                    state: _,
-                    status,
-                    job_type,
-                    enqueue_time: _,
-                    finish_time: _,
-                    progress: _,
-                    failure_code,
-                    odd,
-                }) => {
-                    mask(status, redactor);
-                    job_type.iter_mut().chain(failure_code).for_each(|text| mask(text, redactor));
-                    for oddity in odd {
-                        mask(&mut oddity.value, redactor);
-                    }
-                }
-                Err(Failure { reason: _, code, detail }) => {
-                    mask(code, redactor);
-                    mask(detail, redactor);
-                }
+        self.outcomes.iter_mut().for_each(|outcome| mask_outcome(outcome, redactor));
+    }
+}
+
+/// Masks secrets in every text of an outcome.
+fn mask_outcome(outcome: &mut PollOutcome, redactor: &Redactor) {
+    match outcome {
+        // Every field by name, so that no new one can be forgotten.
+        Ok(Observation {
+            state: _,
+            status,
+            job_type,
+            enqueue_time: _,
+            finish_time: _,
+            progress: _,
+            failure_code,
+            odd,
+        }) => {
+            mask(status, redactor);
+            job_type.iter_mut().chain(failure_code).for_each(|text| mask(text, redactor));
+            for oddity in odd {
+                mask(&mut oddity.value, redactor);
             }
+        }
+        Err(Failure { reason: _, code, detail }) => {
+            mask(code, redactor);
+            mask(detail, redactor);
         }
     }
 }

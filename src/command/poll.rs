@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{FAILED, WRONG, fail, print, print_error, runtime};
+use super::{FAILED, WRONG, fail, list, print, print_error, runtime};
 use crate::app::LoadedFiles;
 use crate::cli::PollFlags;
 use crate::config::Loaded;
@@ -16,8 +16,12 @@ use crate::yaml::diagnostic::Diagnostics;
 /// A task that a person names, and the client of its provider.
 type RequestedTask = (Arc<ProviderClient>, Task);
 
-/// Polls tasks, which need not be in the configuration, and prints a report of each.
+/// Polls tasks, which need not be in the configuration, and prints a report of each, or asks for the list
+/// of a provider.
 pub fn poll(flags: &PollFlags) -> ExitCode {
+    if let Some(provider) = &flags.list {
+        return list::poll_list(&flags.config_file, provider);
+    }
     let source = ConfigSource::File(flags.config_file.clone());
     let requested = match LoadedFiles::read(&source, None) {
         Ok(files) => match find_tasks(&files.built, flags, true) {
@@ -58,7 +62,7 @@ fn find_tasks_at_valid_providers(
     find_tasks(&built, flags, false).ok()
 }
 
-fn warn_of_errors(diagnostics: &Diagnostics) {
+pub fn warn_of_errors(diagnostics: &Diagnostics) {
     print_error(&format_args!("{diagnostics}\nThe providers with errors are left out."));
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::GlobalSettings;
 use super::http_discovery::HttpSourceConfig;
+use super::provider_list::ListSourceConfig;
 use super::raw;
 use super::task_glob::TaskGlob;
 use super::tasks::TaskCollector;
@@ -27,17 +28,20 @@ pub enum Mechanism {
     Http,
     /// An entry of `file_sd_configs`.
     File,
+    /// The list of a provider.
+    List,
 }
 
 impl Mechanism {
     /// Every mechanism, in the order of its declaration.
-    pub const ALL: [Self; 2] = [Self::Http, Self::File];
+    pub const ALL: [Self; 3] = [Self::Http, Self::File, Self::List];
 
     /// Returns the value of the `mechanism` label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::File => "file",
+            Self::List => "list",
         }
     }
 }
@@ -71,6 +75,8 @@ pub enum SourceKind {
     Http(Arc<HttpSourceConfig>),
     /// Files.
     File(Arc<FileSourceConfig>),
+    /// The list of a provider.
+    List(Arc<ListSourceConfig>),
 }
 
 /// The settings of a source that consists of files.
@@ -103,6 +109,7 @@ impl SourceConfig {
         match self.kind {
             SourceKind::Http(_) => Mechanism::Http,
             SourceKind::File(_) => Mechanism::File,
+            SourceKind::List(_) => Mechanism::List,
         }
     }
 }
@@ -134,11 +141,29 @@ impl ListFormat {
 struct CommonKeys<'r> {
     name: &'r Spanned<PublicText>,
     provider: &'r Spanned<PublicText>,
-    labels: &'r Spanned<OrderedMap<PublicText>>,
-    refresh_interval: &'r Spanned<PrometheusDuration>,
-    timeout: &'r Spanned<PrometheusDuration>,
-    limit: &'r Spanned<PositiveInteger>,
-    keep_unlisted: &'r Spanned<PrometheusDuration>,
+    settings: SettingKeys<'r>,
+}
+
+/// The keys that all sources have beside their names.
+pub(super) struct SettingKeys<'r> {
+    /// Labels of all tasks.
+    pub labels: &'r Spanned<OrderedMap<PublicText>>,
+    /// Time between two refreshes.
+    pub refresh_interval: &'r Spanned<PrometheusDuration>,
+    /// Time of one refresh.
+    pub timeout: &'r Spanned<PrometheusDuration>,
+    /// Maximum number of tasks.
+    pub limit: &'r Spanned<PositiveInteger>,
+    /// Time for which an open task that no source lists any more is followed.
+    pub keep_unlisted: &'r Spanned<PrometheusDuration>,
+}
+
+/// The identity of a source.
+pub(super) struct SourceIdentity {
+    /// The value of the `config` label.
+    pub name: Arc<str>,
+    /// The provider of the tasks that name none.
+    pub provider: Option<Arc<str>>,
 }
 
 /// Returns the common keys of `$raw`, whatever its mechanism.
@@ -147,11 +172,13 @@ macro_rules! common_keys {
         CommonKeys {
             name: &$raw.name,
             provider: &$raw.provider,
-            labels: &$raw.labels,
-            refresh_interval: &$raw.refresh_interval,
-            timeout: &$raw.timeout,
-            limit: &$raw.limit,
-            keep_unlisted: &$raw.keep_unlisted,
+            settings: SettingKeys {
+                labels: &$raw.labels,
+                refresh_interval: &$raw.refresh_interval,
+                timeout: &$raw.timeout,
+                limit: &$raw.limit,
+                keep_unlisted: &$raw.keep_unlisted,
+            },
         }
     };
 }
@@ -219,13 +246,28 @@ impl SourceValidator<'_> {
         names: &mut HashMap<Arc<str>, Location>,
         kind: Option<SourceKind>,
     ) -> Option<SourceConfig> {
-        let Self { validator, global, .. } = self;
         let name = self.name(block, keys.name, names);
         let provider = match keys.provider.located() {
             Some((location, PublicText(name))) => self.tasks.find_provider(location, name),
             None => (self.providers.len() == 1).then_some(0),
         };
         let provider = provider.and_then(|provider| self.providers.get(provider));
+        let provider = provider.map(|provider| Arc::clone(&provider.name));
+        let identity = name.map(|name| SourceIdentity { name, provider });
+        let defaults = (refresh_interval, SourceConfig::DEFAULT_LIMIT);
+        self.settings(identity, &keys.settings, defaults, kind)
+    }
+
+    /// Validates the keys of a source beside its names, of which `refresh_interval` and `limit` have
+    /// these defaults.
+    pub fn settings(
+        &self,
+        identity: Option<SourceIdentity>,
+        keys: &SettingKeys<'_>,
+        (refresh_interval, limit): (Duration, usize),
+        kind: Option<SourceKind>,
+    ) -> Option<SourceConfig> {
+        let Self { validator, global, .. } = self;
         let labels = keys.labels.get().map(|table| validator.labels(table, &global.labels));
         let refresh_interval = validator.positive(keys.refresh_interval, refresh_interval);
         if let Some(location) = keys.refresh_interval.location
@@ -235,13 +277,14 @@ impl SourceValidator<'_> {
         }
         let timeout =
             validator.positive(keys.timeout, SourceConfig::DEFAULT_TIMEOUT).min(refresh_interval);
+        let SourceIdentity { name, provider } = identity?;
         Some(SourceConfig {
-            name: name?,
-            provider: provider.map(|provider| Arc::clone(&provider.name)),
+            name,
+            provider,
             labels: labels.unwrap_or_default(),
             refresh_interval,
             timeout,
-            limit: count(keys.limit, SourceConfig::DEFAULT_LIMIT),
+            limit: count(keys.limit, limit),
             keep_unlisted: duration(keys.keep_unlisted, global.keep_unlisted),
             kind: kind?,
         })

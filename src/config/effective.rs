@@ -6,7 +6,9 @@ use serde_yaml::{Mapping, Value};
 use super::privacy::{Shape, Visibility, redact_template};
 use super::{GlobalSettings, raw};
 use crate::request::RawRequest;
+use crate::request::list::RawListRequest;
 use crate::yaml::scalar::{SECRET, TemplateBody, TemplateText};
+use crate::yaml::span::{OrderedMap, Spanned};
 use crate::yaml::tree::{NodeKind, YamlNode};
 
 /// Returns the main file as YAML, with `global` filled in and without secrets. The providers of `root`
@@ -159,19 +161,37 @@ pub fn value(node: &YamlNode) -> Value {
 /// placeholders of the query and the body, which may be a token. `block` is the provider's, merged
 /// with its preset.
 pub fn redacted_request(raw: &RawRequest, block: &YamlNode) -> RawRequest {
-    let users = block.location.document;
+    let (mut redacted, users) = (raw.clone(), block.location.document);
+    let body = block.get("request").and_then(|request| request.get("body"));
+    redact_texts(&mut redacted.query, &mut redacted.body, body, users);
+    redacted
+}
+
+/// Returns the request for a list as people may see it, as [`redacted_request`] does. `block` is that of
+/// the list, and `users` the number of the user's file.
+pub fn redacted_list(raw: &RawListRequest, block: &YamlNode, users: u32) -> RawListRequest {
     let mut redacted = raw.clone();
-    for (_, text) in redacted.query.value.iter_mut().flat_map(|query| &mut query.0) {
+    redact_texts(&mut redacted.query, &mut redacted.body, block.get("body"), users);
+    redacted
+}
+
+/// Replaces the text beside placeholders in a query and in a body, whose node is `node`, where it comes
+/// from the file `users`.
+fn redact_texts(
+    query: &mut Spanned<OrderedMap<TemplateText>>,
+    body: &mut Spanned<TemplateBody>,
+    node: Option<&YamlNode>,
+    users: u32,
+) {
+    for (_, text) in query.value.iter_mut().flat_map(|query| &mut query.0) {
         let is_users = text.location.is_some_and(|location| location.document == users);
         if let Some(TemplateText(text)) = text.value.as_mut().filter(|_| is_users) {
             *text = redact_template(text).into();
         }
     }
-    let node = block.get("request").and_then(|request| request.get("body"));
-    if let (Some(TemplateBody(body)), Some(node)) = (&mut redacted.body.value, node) {
+    if let (Some(TemplateBody(body)), Some(node)) = (&mut body.value, node) {
         redact_body(body, node, users);
     }
-    redacted
 }
 
 /// Replaces the text beside placeholders in a JSON value, where it comes from the file `users`.

@@ -241,17 +241,18 @@ impl<'d> Loader<'d> {
         let named = validator.providers(&raw_providers, blocks, &global);
         let built = validator.build(&named, blocks, make);
         let mut tasks = TaskCollector::new(&validator, &global, &named, all_named);
-        let discovery = SourceValidator {
+        let sources = SourceValidator {
             validator: &validator,
             global: &global,
             providers: &named,
             tasks: &tasks,
         };
-        let discovery = discovery.sources(
+        let mut discovery = sources.sources(
             &raw.http_sd_configs.value.unwrap_or_default(),
             items(&root, "http_sd_configs"),
             &raw.file_sd_configs.value.unwrap_or_default(),
         );
+        discovery.extend(sources.provider_lists(&raw_providers).map(Arc::new));
         let task_receiver = TaskReceiverConfig::new(&validator, &raw.task_receiver);
         self.secret_files = validator.secret_files();
         self.pem_files = validator.pem_files.take();

@@ -40,6 +40,9 @@ presets! {
     "viggle",
 }
 
+/// The names of the presets whose mapping has a list of all tasks, sorted.
+pub const WITH_LIST: [&str; 3] = ["kling", "luma", "midjourney-proxy"];
+
 /// The keys that make a request another one.
 const REQUEST_KEYS: [&str; 4] = ["method", "path", "query", "body"];
 
@@ -81,16 +84,18 @@ fn blocks(
     YamlNode { location: over.location, bytes: over.bytes, kind }
 }
 
-/// Returns the preset's request, to be merged with the user's. Its batch belongs to the preset's own
-/// request, so it is left out where the user's request differs.
+/// The requests beside that for one task.
+const FURTHER_REQUESTS: [&str; 2] = ["batch", "list"];
+
+/// Returns the preset's request, to be merged with the user's. Its batch and its list belong to the
+/// preset's own request, so they are left out where the user's request differs, unless the user has
+/// them too.
 fn for_request(base: &YamlNode, over: &YamlNode) -> YamlNode {
     let is_another_request = REQUEST_KEYS.iter().any(|key| over.get(key).is_some());
     let mut base = base.clone();
-    if is_another_request
-        && over.get("batch").is_none()
-        && let NodeKind::Map(entries) = &mut base.kind
-    {
-        entries.retain(|(key, _)| key.text() != Some("batch"));
+    if is_another_request && let NodeKind::Map(entries) = &mut base.kind {
+        let is_kept = |key: &str| !FURTHER_REQUESTS.contains(&key) || over.get(key).is_some();
+        entries.retain(|(key, _)| key.text().is_none_or(is_kept));
     }
     base
 }

@@ -20,7 +20,7 @@ use crate::yaml::span::{Either, OrderedMap, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use discovery::{RawFileSource, RawHttpSource, RawTaskReceiver};
+pub use discovery::{RawFileSource, RawHttpSource, RawProviderList, RawTaskReceiver};
 
 /// The configuration of `aitask_exporter`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -159,6 +159,9 @@ pub struct RawProvider {
     pub probe: Spanned<RawProbe>,
     /// Maximum number of polled tasks of this provider. Default: none.
     pub max_tasks: Spanned<PositiveInteger>,
+    /// Follow the tasks that the provider [lists](configuration.md#lists-of-a-provider). `{}` switches
+    /// it on with all defaults. Default: off.
+    pub list: Spanned<RawProviderList>,
     /// The [request](providers.md#the-request) for a task. Keys that are given replace the
     /// preset's. Default: the preset's.
     pub request: Spanned<RawRequest>,

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::raw::RawConfig;
 
 /// The blocks of a preset's mapping, in which null removes a key of the preset.
-const MERGED: [&str; 4] = ["RawRequest", "RawBatch", "RawResponse", "RawLongField"];
+const MERGED: [&str; 5] =
+    ["RawRequest", "RawBatch", "RawListRequest", "RawResponse", "RawLongField"];
 
 /// The beginning of the comment of a provider's key whose meaning is that of `global`'s.
 const AS_UNDER_GLOBAL: &str = "As under `global`.";

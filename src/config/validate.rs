@@ -256,6 +256,10 @@ impl Validator<'_> {
         let request = self.request(raw, block);
         let batch = self.batch(raw, block);
         let mapping = self.mapping(raw, block);
+        let list = {
+            let requests: Vec<&Request> = request.iter().chain(&batch).collect();
+            self.list(raw, block, &requests, mapping.is_some())
+        };
         let client = self.client(raw, block.location);
         let (base_url, client) = client?;
         notes::note_missing_credentials(self.notes, raw, &client);
@@ -264,6 +268,7 @@ impl Validator<'_> {
         for (request, path) in [(Some(&request), "path"), (batch.as_ref(), "batch")] {
             self.check_target(&base_url, request, path, block);
         }
+        self.check_list_targets(&base_url, list.as_ref(), block);
         let redacted = effective::redacted_request(raw.request.get()?, block);
         Some(Provider {
             name,
@@ -273,6 +278,7 @@ impl Validator<'_> {
             redacted_request: Request::compile(&redacted).ok(),
             masked_headers: MaskedHeaders::of(raw),
             batch,
+            list: list.map(Arc::new),
             mapping,
             client,
             limits,
@@ -318,7 +324,8 @@ impl Validator<'_> {
         }
     }
 
-    fn compiled<T>(&self, compiled: Result<T, Vec<BlockError>>, block: &YamlNode) -> Option<T> {
+    /// Returns what was compiled from a block, or reports the errors in it.
+    pub fn compiled<T>(&self, compiled: Result<T, Vec<BlockError>>, block: &YamlNode) -> Option<T> {
         let report = |diagnostics: Vec<BlockError>| {
             for diagnostic in diagnostics {
                 self.report(diagnostic.locate(block));

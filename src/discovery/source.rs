@@ -36,6 +36,10 @@ impl Source {
                     .map_err(|error| RefreshError::new(RefreshReason::Read, error.to_string()))?;
                 Ok(Self::Http(Box::new(source)))
             }
+            SourceKind::List(_) => {
+                let message = "the lists of providers are not requested yet";
+                Err(RefreshError::new(RefreshReason::Read, message))
+            }
             SourceKind::File(files) => {
                 let (config, files) = (Arc::clone(config), Arc::clone(files));
                 if let Some(Self::File(mut source)) = before {

@@ -1,9 +1,9 @@
-//! The families of the ways in which tasks come by themselves: those with series for each source, an
-//! entry of `http_sd_configs` or `file_sd_configs`, and that of registrations.
+//! The families with series for each source of tasks: an entry of `http_sd_configs` or
+//! `file_sd_configs`.
 
 use super::{Family, counter, gauge, histogram};
 
-/// Families of sources and registrations, in the order of the documentation.
+/// Families with series for each source, in the order of the documentation.
 pub const DISCOVERY_FAMILIES: &[Family] = &[
     SD_DISCOVERED_TASKS,
     SD_REFRESHES,
@@ -11,7 +11,6 @@ pub const DISCOVERY_FAMILIES: &[Family] = &[
     SD_REFRESH_DURATION,
     SD_LAST_SUCCESS,
     SD_REJECTED_TASKS,
-    REGISTRATIONS,
 ];
 
 /// `aitask_sd_discovered_tasks`
@@ -57,13 +56,4 @@ pub const SD_REJECTED_TASKS: Family = gauge(
     &["mechanism", "config", "reason"],
     "Elements of the last good list that are not usable tasks, by reason; /service-discovery names \
      the first 100 of them.",
-);
-
-/// `aitask_registrations_total`
-pub const REGISTRATIONS: Family = counter(
-    "aitask_registrations_total",
-    &["result"],
-    "Registrations by applications, by result: created, renewed (the task was registered already), \
-     deleted (by the application), rejected (malformed, for an unknown provider, beyond a limit, or \
-     while the storage path fails).",
 );

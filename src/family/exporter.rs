@@ -18,6 +18,7 @@ pub const EXPORTER_FAMILIES: &[Family] = &[
     CONNECTIONS_CLOSED,
     ACCEPT_ERRORS,
     REQUESTS_REJECTED,
+    REGISTRATIONS,
     counter(
         "process_cpu_seconds_total",
         &[],
@@ -136,6 +137,15 @@ pub const REQUESTS_REJECTED: Family = counter(
     &["reason"],
     "Requests that were rejected before any work was done: too_many_scrapes, too_many_pages, \
      too_many_probes, too_many_registrations (503), host (400), cross_site (403), unauthorized (401).",
+);
+
+/// `aitask_registrations_total`
+pub const REGISTRATIONS: Family = counter(
+    "aitask_registrations_total",
+    &["result"],
+    "Registrations by applications, by result: created, renewed (the task was registered already), \
+     deleted (by the application), rejected (malformed, for an unknown provider, beyond a limit, or \
+     while the storage path fails).",
 );
 
 /// `probe_success`

@@ -33,7 +33,7 @@ impl Mapping {
     /// All errors of the block, with their keys below `response`.
     pub fn compile(raw: &RawResponse) -> Result<Self, Vec<BlockError>> {
         let mut compiler = Compiler::default();
-        let mapping = compiler.mapping(raw);
+        let mapping = compiler.mapping(raw, raw.task.get().map_or("", String::as_str));
         if compiler.errors.is_empty() { Ok(mapping) } else { Err(compiler.errors) }
     }
 }
@@ -45,8 +45,8 @@ pub(super) struct Compiler {
 }
 
 impl Compiler {
-    fn mapping(&mut self, raw: &RawResponse) -> Mapping {
-        let task_pointer = raw.task.get().map_or("", String::as_str);
+    /// Compiles a block for responses with the tasks at `task_pointer`.
+    pub fn mapping(&mut self, raw: &RawResponse, task_pointer: &str) -> Mapping {
         let task = self.pointer(task_pointer, &["task"]);
         let id_until = raw.id.get().and_then(RawField::until);
         let mut paths = Paths::new(&task, id_until);

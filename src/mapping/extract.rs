@@ -73,6 +73,28 @@ impl Paths {
         is_truncated: bool,
         is_wanted: &dyn Fn(&str) -> bool,
     ) -> Result<Extract<'de>, String> {
+        self.extract_with(body, is_truncated, is_wanted, &mut |_| {})
+    }
+
+    /// Gives each element of the array of tasks to `each`, in the order of the body.
+    ///
+    /// # Errors
+    /// Fails as [`Self::extract`]; then `each` may have been given some elements.
+    pub fn for_each_task<'de>(
+        &self,
+        body: &'de [u8],
+        each: &mut dyn FnMut(&Fields<'de>),
+    ) -> Result<(), String> {
+        self.extract_with(body, false, &|_| false, each).map(|_| ())
+    }
+
+    fn extract_with<'de>(
+        &self,
+        body: &'de [u8],
+        is_truncated: bool,
+        is_wanted: &dyn Fn(&str) -> bool,
+        each: &mut dyn FnMut(&Fields<'de>),
+    ) -> Result<Extract<'de>, String> {
         // Some gateways send a byte-order mark, which RFC 8259 allows parsers to ignore.
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         if too_deep(body) {
@@ -82,6 +104,7 @@ impl Paths {
         let mut extractor = Extractor {
             paths: self,
             is_wanted,
+            each,
             envelope: Fields::default(),
             task: Fields::default(),
             tasks: ExtractedTasks::Missing,
@@ -150,6 +173,8 @@ pub fn too_deep(body: &[u8]) -> bool {
 struct Extractor<'p, 'de> {
     paths: &'p Paths,
     is_wanted: &'p dyn Fn(&str) -> bool,
+    /// Receiver of the elements of the array of tasks.
+    each: &'p mut dyn FnMut(&Fields<'de>),
     envelope: Fields<'de>,
     /// Fields of the current task.
     task: Fields<'de>,
@@ -326,6 +351,7 @@ impl<'p, 'de> Extractor<'p, 'de> {
                 break;
             }
             let task = std::mem::take(&mut self.task);
+            (self.each)(&task);
             let id = self.paths.id(&task);
             named |= id.is_some();
             unnamed |= id.is_none();

@@ -11,7 +11,7 @@ pub const MAX_DELAY: Duration = Duration::from_secs(365 * 86_400);
 pub const A_BOOLEAN: &str = "a boolean";
 
 /// Kind of the status of a task that is in one response twice, with different ones.
-const TWO_STATUSES: &str = "different in two elements with the task's ID";
+pub(super) const TWO_STATUSES: &str = "different in two elements with the task's ID";
 
 /// The fields that a mapping extracts from a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

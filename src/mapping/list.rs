@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::compile::{Compiler, HTTP_STATUS};
 use super::fields::{FieldValue, RankedValue};
-use super::paths::PathNode;
+use super::paths::{PathNode, parse_pointer};
 use super::schema::RawField;
 use super::time::TimeFormat;
 use crate::clock::Timestamp;
@@ -115,6 +115,24 @@ impl ListMapping {
         let mut mapping = response.map(|raw| Self::compile_response(raw, &mut compiler));
         let paging = page.and_then(|raw| page::compile(raw, mapping.as_mut(), &mut compiler));
         if compiler.errors.is_empty() { Ok((mapping, paging)) } else { Err(compiler.errors) }
+    }
+
+    /// Compiles the block `page` of a list whose tasks are at the pointer `tasks`, without a mapping of
+    /// its elements.
+    ///
+    /// # Errors
+    /// All errors of the block, with their keys below the list.
+    pub fn compile_page(tasks: &str, page: &RawPage) -> Result<(Self, Paging), Vec<BlockError>> {
+        let mut compiler = Compiler::default();
+        let mut mapping = Self { tasks: tasks.to_owned(), ..Self::default() };
+        // An error of the pointer belongs to the key that has it.
+        let keys = parse_pointer(tasks).unwrap_or_default();
+        mapping.document.at(&keys).is_task = true;
+        let paging = page::compile(page, Some(&mut mapping), &mut compiler);
+        match paging.filter(|_| compiler.errors.is_empty()) {
+            Some(paging) => Ok((mapping, paging)),
+            None => Err(compiler.errors),
+        }
     }
 
     fn compile_response(raw: &RawListResponse, compiler: &mut Compiler) -> Self {

@@ -74,7 +74,7 @@ impl Mapping {
 
     /// Classifies the response as a whole: a failure of the poll, the final state of the task, or
     /// `None` if the tasks in it are to be read. Reasons are tried in the order of [`Reason::ALL`].
-    fn classify(
+    pub(super) fn classify(
         &self,
         view: ResponseView<'_>,
         code: Option<&Arc<str>>,
@@ -154,7 +154,7 @@ impl Mapping {
 
     /// Returns the envelope's code as it was sent, truncated, or a word for a value that is no text:
     /// such a value is never one of the mapping's success codes.
-    fn code(&self, view: ResponseView<'_>) -> Option<Arc<str>> {
+    pub(super) fn code(&self, view: ResponseView<'_>) -> Option<Arc<str>> {
         match self.text(FieldName::Code, view) {
             Ok(Some(text)) if text.trim().is_empty() => {
                 (!self.is_success(&text)).then(|| BLANK.into())
@@ -219,7 +219,7 @@ impl Mapping {
 
     /// Returns the observation of one task. Fails only if the status is missing, of the wrong type,
     /// or means that the task is unknown.
-    fn observation(&self, view: ResponseView<'_>) -> PollOutcome {
+    pub(super) fn observation(&self, view: ResponseView<'_>) -> PollOutcome {
         let path = || self.source(FieldName::Status).map_or("status", FieldSource::describe);
         let fail = |what: &str| Failure::new(Reason::Mapping, format!("{} is {what}", path()));
         let status = self.text(FieldName::Status, view).map_err(fail)?;
@@ -280,7 +280,7 @@ impl Mapping {
     }
 
     /// Returns the path of the task, for a sentence.
-    fn task_path(&self) -> &str {
+    pub(super) fn task_path(&self) -> &str {
         if self.task_pointer.is_empty() { "the body" } else { &self.task_pointer }
     }
 

@@ -14,6 +14,8 @@ use crate::observation::{Observation, Oddity, State};
 use crate::task::{Task, TaskGroup};
 use crate::yaml::scalar::SECRET;
 
+/// [`SECRET`] as it stands in a target.
+const ENCODED_SECRET: &str = "%3Csecret%3E";
 /// Maximum number of bytes of a body that are shown.
 const MAX_BODY: usize = 4096;
 
@@ -43,16 +45,29 @@ pub fn report(client: &ProviderClient, task: &Task, result: &PollResult) -> Stri
 fn template_secrets(provider: &Provider, task: &Task) -> Vec<String> {
     let task = TaskGroup::one(task.clone());
     let Some(shown) = &provider.redacted_request else { return Vec::new() };
-    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let (target, shown_target) = (provider.request.target(&task), shown.target(&task));
-    let mut secrets: Vec<_> =
-        hidden(&target, &shown_target, "%3Csecret%3E").into_iter().map(decode).collect();
+    let mut secrets = secrets_of_target(&provider.request.target(&task), &shown.target(&task));
     if let (Some(body), Some(shown)) = (provider.request.body(&task), shown.body(&task)) {
-        let texts = hidden(&body, &shown, SECRET).into_iter();
-        let unescape = |text: &str| serde_json::from_str(&format!("\"{text}\"")).ok();
-        secrets.extend(texts.map(|text| unescape(text).unwrap_or_else(|| text.to_owned())));
+        secrets.extend(secrets_of_body(&body, &shown));
     }
     secrets
+}
+
+/// Returns the texts of a target that are `<secret>` in `shown`.
+pub(super) fn secrets_of_target(target: &str, shown: &str) -> Vec<String> {
+    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    hidden(target, shown, ENCODED_SECRET).into_iter().map(decode).collect()
+}
+
+/// Returns the texts of a JSON body that are `<secret>` in `shown`.
+pub(super) fn secrets_of_body(body: &str, shown: &str) -> Vec<String> {
+    let unescape = |text: &str| serde_json::from_str(&format!("\"{text}\"")).ok();
+    let texts = hidden(body, shown, SECRET).into_iter();
+    texts.map(|text| unescape(text).unwrap_or_else(|| text.to_owned())).collect()
+}
+
+/// Returns the target of a redacted request as people may see it.
+pub(super) fn shown_target(redacted: &str) -> String {
+    redacted.replace(ENCODED_SECRET, SECRET)
 }
 
 /// Returns the parts of `text` that `shown` replaces by `mask`.
@@ -97,7 +112,7 @@ fn redacted(provider: &Provider, task: &Task) -> (String, Option<String>) {
     let base_url = provider.base_url.as_str().trim_end_matches('/');
     match &provider.redacted_request {
         Some(request) => {
-            let target = request.target(&task).replace("%3Csecret%3E", SECRET);
+            let target = shown_target(&request.target(&task));
             (format!("{base_url}{target}"), request.body(&task))
         }
         None => (format!("{base_url}/{SECRET}"), None),
@@ -105,7 +120,10 @@ fn redacted(provider: &Provider, task: &Task) -> (String, Option<String>) {
 }
 
 /// Returns a response with `<secret>` as the value of headers that may contain credentials.
-fn with_masked_headers(provider: &Provider, response: &ProviderResponse) -> ProviderResponse {
+pub(super) fn with_masked_headers(
+    provider: &Provider,
+    response: &ProviderResponse,
+) -> ProviderResponse {
     let mut response = response.clone();
     for (name, value) in &mut response.headers {
         if provider.masked_headers.contains(name) {
@@ -115,7 +133,7 @@ fn with_masked_headers(provider: &Provider, response: &ProviderResponse) -> Prov
     response
 }
 
-fn write_response(
+pub(super) fn write_response(
     out: &mut String,
     response: &ProviderResponse,
     retry_after: Option<Duration>,

@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use serde_json::Value;
+
 use super::*;
 use crate::task::{Task, TaskCommon};
 use crate::yaml::span::{Location, Position};

@@ -202,11 +202,11 @@ pub async fn serve_connection(
     let begun = Instant::now();
     let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(address);
-        request.extensions_mut().insert(Arc::clone(&stage));
         stage.begin_request();
         let (router, guard) = (router.clone(), Answering(Arc::clone(&stage)));
         async move {
-            let response = router.oneshot(request.map(Body::new)).await;
+            let request = request.map(|body| with_stage(Body::new(body), &guard.0));
+            let response = router.oneshot(request).await;
             let mut response = response.unwrap_or_else(|never| match never {});
             if begun.elapsed() >= MAX_AGE {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -240,6 +240,24 @@ pub async fn serve_connection(
     }
 }
 
+/// Returns the body of a request, at whose end the stage of the connection notes that what was read
+/// last is not the head of the next request.
+fn with_stage(body: Body, stage: &Arc<ConnectionStage>) -> Body {
+    match http_body::Body::is_end_stream(&body) {
+        true => body,
+        false => Body::new(GuardedBody::new(body, ReadingBody(Arc::clone(stage)))),
+    }
+}
+
+/// A guard that notes the end of a request's body when it is dropped.
+struct ReadingBody(Arc<ConnectionStage>);
+
+impl Drop for ReadingBody {
+    fn drop(&mut self) {
+        self.0.set_head_begun(false);
+    }
+}
+
 /// A guard that notes the end of a response in the stage of the connection when it is dropped.
 struct Answering(Arc<ConnectionStage>);
 
@@ -253,6 +271,8 @@ impl Drop for Answering {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use axum::body::Bytes;
+    use axum::routing::put;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
@@ -304,6 +324,36 @@ mod tests {
         let start = Instant::now();
         assert_eq!(near.read(&mut [0]).await.unwrap(), 0, "nothing more comes");
         assert_eq!(start.elapsed().as_secs(), 60);
+        serving.await.unwrap();
+        assert_eq!(stage.closed(), Some(CloseReason::Idle));
+    }
+
+    /// The body of a request is not taken for the next head, which must come sooner.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_after_a_request_with_a_body() {
+        let (mut near, far) = duplex(64 << 10);
+        let (client, stage) = client();
+        let (_stop, stopped) = watch::channel(false);
+        let router = Router::new().route("/", put(|body: Bytes| async move { body }));
+        let serving = tokio::spawn(serve_connection(far, client, router, stopped));
+        for parts in [
+            ["PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", ""],
+            ["PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n", "{}"],
+        ] {
+            for part in parts {
+                near.write_all(part.as_bytes()).await.unwrap();
+                tokio::time::advance(Duration::from_millis(1)).await;
+            }
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n{}") {
+                answer.push(near.read_u8().await.unwrap());
+            }
+            let next = tokio::time::timeout(Duration::from_secs(30), near.read_u8()).await;
+            assert!(next.is_err(), "it is still open");
+        }
+        let start = Instant::now();
+        assert_eq!(near.read(&mut [0]).await.unwrap(), 0, "nothing more comes");
+        assert_eq!(start.elapsed().as_secs(), 30);
         serving.await.unwrap();
         assert_eq!(stage.closed(), Some(CloseReason::Idle));
     }

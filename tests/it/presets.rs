@@ -6,11 +6,13 @@ use std::fs;
 
 use aitask_exporter::clock::Timestamp;
 use aitask_exporter::config::{self, Config, Loaded, preset};
+use aitask_exporter::discovery::http::paging::Pages;
 use aitask_exporter::fetch::credentials::Credentials;
 use aitask_exporter::mapping::{ProviderResponse, ReceivedBody};
 use aitask_exporter::observation::PollOutcome;
 use aitask_exporter::task::{Task, TaskGroup};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::Url;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -31,6 +33,7 @@ struct Expected {
     params: BTreeMap<String, String>,
     request: Request,
     batch: Option<Batch>,
+    list: Option<List>,
     answers: Vec<Recorded>,
 }
 
@@ -44,6 +47,17 @@ struct Batch {
     body: Option<Value>,
     file: String,
     means: Vec<BTreeMap<String, Value>>,
+}
+
+/// The expected requests for the list of all tasks, and the expected meaning of each element of a
+/// response.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    /// Method and URL of each request, of its first page.
+    calls: Vec<String>,
+    file: String,
+    tasks: Vec<BTreeMap<String, Value>>,
 }
 
 /// The expected request for the task.
@@ -225,7 +239,8 @@ fn answers() {
         }
         let answers = system.expected.answers.iter().map(|answer| answer.file.clone());
         let batch = system.expected.batch.iter().map(|batch| batch.file.clone());
-        let others = batch.chain(["expected.yml".to_owned()]);
+        let list = system.expected.list.iter().map(|list| list.file.clone());
+        let others = batch.chain(list).chain(["expected.yml".to_owned()]);
         let listed: BTreeSet<_> = answers.chain(others).collect();
         assert_eq!(names(&system.directory, ""), listed, "the files of {}", system.name);
     }
@@ -259,6 +274,42 @@ fn batches() {
         });
         assert_eq!(means.collect::<Vec<_>>(), wanted.collect::<Vec<_>>(), "{name}");
     }
+}
+
+/// A list is mapped element by element, with the ID of each.
+#[test]
+fn lists() {
+    let mut with_list = Vec::new();
+    for System { name, directory, config, expected, .. } in systems() {
+        let provider = &config.providers[0];
+        let (Some(list), Some(expected)) = (&provider.list, &expected.list) else {
+            assert!(provider.list.is_none() && expected.list.is_none(), "{name}");
+            continue;
+        };
+        let base = provider.base_url.as_str().trim_end_matches('/');
+        let calls = list.queries.iter().map(|query| {
+            let url = Url::parse(&format!("{base}{}", query.target)).unwrap();
+            let first = list.paging.as_ref().map(|paging| Pages::new(&url, paging).first());
+            format!("{} {}", query.method, first.unwrap_or(url))
+        });
+        assert_eq!(calls.collect::<Vec<_>>(), expected.calls, "{name}");
+        let body = fs::read(root(&directory).join(&expected.file)).unwrap();
+        let (headers, body) = (HeaderMap::new(), ReceivedBody::Whole(body.into()));
+        let response = ProviderResponse { status: 200, headers, sent: SENT, body };
+        let mapped = list.mapping.map_list(&response, 100);
+        let tasks = mapped.tasks.unwrap_or_else(|failure| panic!("{name}: {failure}"));
+        let means = tasks.elements.iter().map(|element| {
+            let mut facts = meaning(&element.outcome, None);
+            facts.insert("id".to_owned(), element.id.to_string());
+            facts
+        });
+        let wanted = expected.tasks.iter().map(|facts| {
+            facts.iter().map(|(key, fact)| (key.clone(), text(fact))).collect::<BTreeMap<_, _>>()
+        });
+        assert_eq!(means.collect::<Vec<_>>(), wanted.collect::<Vec<_>>(), "{name}");
+        with_list.push(name);
+    }
+    assert_eq!(with_list, preset::WITH_LIST);
 }
 
 /// Every word for a state, every refinement and every meaning of a code has a recorded response,

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::{RawAuthorization, RawBasicAuth, RawHttpHeaders, RawTlsConfig};
 use crate::config::HttpClientConfig;
 use crate::config::discovery::SourceConfig;
+use crate::config::provider_list::ListSourceConfig;
 use crate::config::task_receiver::TaskReceiverConfig;
 use crate::mapping::list::RawListResponse;
 use crate::mapping::list::page::RawPage;
@@ -64,6 +65,28 @@ pub struct RawHttpSource {
     /// already come first.
     #[schemars(extend("default" = SourceConfig::DEFAULT_LIMIT))]
     pub limit: Spanned<PositiveInteger>,
+    /// As under `global`. Of several sources of a task, the longest time counts. Default: `global`'s.
+    pub keep_unlisted: Spanned<PrometheusDuration>,
+}
+
+/// The list of the tasks that a provider holds.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawProviderList {
+    /// Time between two refreshes: above zero, at most `5m`. It should be below the life of the
+    /// shortest job.
+    #[schemars(extend("default" = PrometheusDuration(ListSourceConfig::DEFAULT_REFRESH_INTERVAL)))]
+    pub refresh_interval: Spanned<PrometheusDuration>,
+    /// Total time of a refresh, all requests together. A longer one than `refresh_interval` counts as
+    /// that.
+    #[schemars(extend("default" = PrometheusDuration(SourceConfig::DEFAULT_TIMEOUT)))]
+    pub timeout: Spanned<PrometheusDuration>,
+    /// Maximum number of tasks that are taken from the list. Further tasks are rejected; those that
+    /// are followed already come first.
+    #[schemars(extend("default" = ListSourceConfig::DEFAULT_LIMIT))]
+    pub limit: Spanned<PositiveInteger>,
+    /// Labels of all tasks in the list.
+    pub labels: Spanned<OrderedMap<PublicText>>,
     /// As under `global`. Of several sources of a task, the longest time counts. Default: `global`'s.
     pub keep_unlisted: Spanned<PrometheusDuration>,
 }

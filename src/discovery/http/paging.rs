@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use crate::config::http_discovery::HttpSourceConfig;
 use crate::discovery::list::RefreshError;
 use crate::mapping::fields::FieldValue;
+use crate::mapping::list::ListPage;
 use crate::mapping::list::page::{DocumentField, NextPage, Paging};
 use crate::observation::Reason;
 use crate::task::stable_hash;
@@ -41,15 +42,19 @@ impl PageSummary {
             let elements = serde_json::from_slice::<ItemCount>(body).map_or(0, |items| items.0);
             return Ok(Self { elements, hash, ..Self::default() });
         };
-        let page = mapping.read(body, &mut |_| {})?;
+        Ok(Self::of(&mapping.read(body, &mut |_| {})?, body))
+    }
+
+    /// Returns the summary of a page whose elements have been read.
+    pub fn of(page: &ListPage, body: &[u8]) -> Self {
         let get = |field| page.get(field).clone();
-        Ok(Self {
+        Self {
             elements: page.elements,
-            hash,
+            hash: stable_hash([body]),
             cursor: get(DocumentField::Cursor),
             more: get(DocumentField::More),
             next: get(DocumentField::Next),
-        })
+        }
     }
 }
 
@@ -92,7 +97,9 @@ impl<'p> Pages<'p> {
     pub fn next(&mut self, page: &PageSummary) -> Result<Option<Url>, RefreshError> {
         self.received += 1;
         let next = match &self.paging.next {
-            NextPage::Number { query, first } => self.next_number(query, *first, page)?,
+            NextPage::Number { query, first, step } => {
+                self.next_number(query, (*first, *step), page)?
+            }
             NextPage::Cursor { has_flag, .. } => {
                 let cursor = next_cursor(page, *has_flag)?;
                 cursor.map(|cursor| self.with_queries(Some(cursor)))
@@ -107,6 +114,9 @@ impl<'p> Pages<'p> {
             return Err(mapping_error("the URL of the next page is too long"));
         }
         if self.received >= self.paging.max_pages {
+            if self.paging.is_window {
+                return Ok(None);
+            }
             let message = format!("there are more than {} pages", self.paging.max_pages);
             return Err(RefreshError::new(Reason::TooLarge, message));
         }
@@ -117,7 +127,7 @@ impl<'p> Pages<'p> {
     fn next_number(
         &mut self,
         query: &str,
-        first: u32,
+        (first, step): (u32, u32),
         page: &PageSummary,
     ) -> Result<Option<Url>, RefreshError> {
         let is_short = self.paging.size.as_ref().is_some_and(|(_, size)| page.elements < *size);
@@ -129,7 +139,8 @@ impl<'p> Pages<'p> {
             return Err(mapping_error(message));
         }
         self.last_hash = page.hash;
-        let number = u64::from(first) + u64::try_from(self.received).unwrap_or(u64::MAX);
+        let before = u64::try_from(self.received).unwrap_or(u64::MAX).saturating_mul(step.into());
+        let number = before.saturating_add(first.into());
         Ok(Some(self.with_queries(Some(&number.to_string()))))
     }
 

@@ -21,6 +21,11 @@ pub struct ListPage {
 }
 
 impl ListPage {
+    /// Returns the content of a response with this number of elements and nothing beside them.
+    pub(in crate::mapping) fn of_elements(elements: usize) -> Self {
+        Self { elements, document: Default::default() }
+    }
+
     /// Returns the value of a field beside the tasks.
     pub fn get(&self, field: DocumentField) -> &FieldValue<'static> {
         self.document.get(field.slot()).unwrap_or(&FieldValue::Missing)

@@ -9,7 +9,7 @@ use crate::yaml::scalar::{PositiveInteger, PublicText, WholeNumber};
 use crate::yaml::span::Spanned;
 
 /// Requests for the pages of a list. One of `number`, `cursor` and `next`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawPage {
     /// Pages by number. Default: none.
@@ -27,7 +27,7 @@ pub struct RawPage {
 }
 
 /// Pages by number.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["query"]))]
 pub struct RawPageNumber {
@@ -36,10 +36,14 @@ pub struct RawPageNumber {
     /// Number of the first page.
     #[schemars(extend("default" = Paging::DEFAULT_FIRST))]
     pub first: Spanned<WholeNumber>,
+    /// Difference between the numbers of a page and the next one: for an API that counts elements, the
+    /// size of a page.
+    #[schemars(extend("default" = Paging::DEFAULT_STEP))]
+    pub step: Spanned<PositiveInteger>,
 }
 
 /// Pages by cursor.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["query", "from"]))]
 pub struct RawPageCursor {
@@ -54,7 +58,7 @@ pub struct RawPageCursor {
 }
 
 /// The size of a page.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["query", "value"]))]
 pub struct RawPageSize {
@@ -74,6 +78,8 @@ pub struct Paging {
     pub size: Option<(Box<str>, usize)>,
     /// Maximum number of pages; at least 1.
     pub max_pages: usize,
+    /// True if the list ends at the maximum number of pages. Otherwise a longer list is an error.
+    pub is_window: bool,
 }
 
 /// The way to the next page.
@@ -85,6 +91,8 @@ pub enum NextPage {
         query: Box<str>,
         /// The number of the first page.
         first: u32,
+        /// Difference between the numbers of a page and the next one; at least 1.
+        step: u32,
     },
     /// By the cursor in the page.
     Cursor {
@@ -102,6 +110,13 @@ impl Paging {
     pub const DEFAULT_MAX_PAGES: usize = 50;
     /// The default of `number.first`.
     pub const DEFAULT_FIRST: u32 = 1;
+    /// The default of `number.step`.
+    pub const DEFAULT_STEP: u32 = 1;
+
+    /// Reports whether the way to the next page leads through a field of the page.
+    pub fn needs_document(&self) -> bool {
+        !matches!(self.next, NextPage::Number { .. })
+    }
 
     /// Returns the query parameters that paging adds.
     pub fn queries(&self) -> impl Iterator<Item = &str> {
@@ -173,7 +188,7 @@ pub(in crate::mapping) fn compile(
     let size = raw.size.get().and_then(|raw| fields.size(raw));
     let next = number.or(cursor).unwrap_or(next)?;
     let max_pages = raw.max_pages.get().map_or(Paging::DEFAULT_MAX_PAGES, |pages| usize_of(*pages));
-    let paging = Paging { next, size, max_pages };
+    let paging = Paging { next, size, max_pages, is_window: false };
     let mut queries = paging.queries();
     if let (Some(first), Some(second)) = (queries.next(), queries.next())
         && first == second
@@ -194,7 +209,8 @@ impl ListFields<'_> {
     fn number(&mut self, raw: &RawPageNumber) -> Option<NextPage> {
         let query = self.query(&raw.query, "number");
         let first = raw.first.get().map_or(Paging::DEFAULT_FIRST, |WholeNumber(first)| *first);
-        Some(NextPage::Number { query: query?, first })
+        let step = raw.step.get().map_or(Paging::DEFAULT_STEP, |PositiveInteger(step)| *step);
+        Some(NextPage::Number { query: query?, first, step })
     }
 
     fn cursor(&mut self, raw: &RawPageCursor) -> Option<NextPage> {

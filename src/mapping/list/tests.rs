@@ -135,21 +135,21 @@ fn a_page_says_what_comes_after_it() {
         page: { cursor: { query: after, from: /last, while: /meta/more } }";
     let (mapping, paging) = compile(text).unwrap();
     let next = NextPage::Cursor { query: "after".into(), has_flag: true };
-    assert_eq!(paging, Some(Paging { next, size: None, max_pages: 50 }));
+    assert_eq!(paging, Some(Paging { next, size: None, max_pages: 50, is_window: false }));
     let body = br#"{"meta":{"more":true},"data":["last"],"last":5}"#;
     let page = mapping.unwrap().read(body, &mut |_| {}).unwrap();
     assert_eq!(*page.get(DocumentField::Cursor), FieldValue::Text("5".into()));
     assert_eq!(*page.get(DocumentField::More), FieldValue::Boolean(true));
     assert_eq!(*page.get(DocumentField::Next), FieldValue::Missing);
     let (_, paging) = compile("page: { number: { query: p, first: 0 }, max_pages: 3 }").unwrap();
-    let next = NextPage::Number { query: "p".into(), first: 0 };
-    assert_eq!(paging, Some(Paging { next, size: None, max_pages: 3 }));
+    let next = NextPage::Number { query: "p".into(), first: 0, step: 1 };
+    assert_eq!(paging, Some(Paging { next, size: None, max_pages: 3, is_window: false }));
     let (_, paging) = compile(
         "response: { tasks: /a, id: '' }\npage: { next: /b, size: { query: n, value: 9 } }",
     )
     .unwrap();
     let size = Some(("n".into(), 9));
-    assert_eq!(paging, Some(Paging { next: NextPage::Url, size, max_pages: 50 }));
+    assert_eq!(paging, Some(Paging { next: NextPage::Url, size, max_pages: 50, is_window: false }));
 }
 
 #[test]

@@ -24,7 +24,6 @@ use crate::reload::registrations::RegistrationError;
 use crate::store::registrations::{RegistrationChange, RegistrationOutcome};
 use crate::telemetry::registrations::RegistrationResult;
 use crate::web::WebState;
-use crate::web::connection_stage::ConnectionStage;
 use crate::web::middleware::AuthenticatedUser;
 
 /// Maximum size of the body of one registration, in bytes.
@@ -311,10 +310,6 @@ async fn read_body(request: Request, max_bytes: usize) -> Result<Vec<u8>, Receiv
         let message = "the body did not arrive in time";
         Err(ReceiverRefusal::new(StatusCode::REQUEST_TIMEOUT, message))
     })?;
-    if let Some(stage) = parts.extensions.get::<Arc<ConnectionStage>>() {
-        // The bytes that were read last are not the beginning of the next request.
-        stage.set_head_begun(false);
-    }
     match body.is_empty() || has_type {
         true => Ok(body),
         false => Err(not_json()),

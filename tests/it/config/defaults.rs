@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::load_text;
 
 /// The blocks whose keys have defaults, with the place of each in [`every_block`].
-const BLOCKS: [(&str, &str); 13] = [
+const BLOCKS: [(&str, &str); 15] = [
     ("RawGlobal", "/global"),
     ("RawProbe", "/global/probe"),
     ("RawProvider", "/providers/0"),
@@ -16,6 +16,8 @@ const BLOCKS: [(&str, &str); 13] = [
     ("RawRateLimit", "/providers/0/rate_limit"),
     ("RawRequest", "/providers/0/request"),
     ("RawBatch", "/providers/0/request/batch"),
+    ("RawListRequest", "/providers/0/request/list"),
+    ("RawProviderList", "/providers/0/list"),
     ("RawResponse", "/providers/0/response"),
     ("RawHttpSource", "/http_sd_configs/0"),
     ("RawPage", "/http_sd_configs/0/page"),
@@ -27,13 +29,15 @@ const BLOCKS: [(&str, &str); 13] = [
 /// A configuration that has each of the blocks, with the required keys alone.
 fn every_block() -> Value {
     let batch = json!({ "path": "/{task_ids}" });
+    let list = json!({ "path": "/" });
     json!({ "global": { "probe": {} }, "providers": [{
         "name": "a",
         "base_url": "https://api.example",
         "tls_config": {},
         "rate_limit": { "requests": 1 },
-        "request": { "path": "/{task_id}", "batch": batch },
-        "response": { "status": "/status", "states": { "running": ["a"] } },
+        "list": {},
+        "request": { "path": "/{task_id}", "batch": batch, "list": list },
+        "response": { "id": "/id", "status": "/status", "states": { "running": ["a"] } },
     }],
         "http_sd_configs": [{
             "name": "a",

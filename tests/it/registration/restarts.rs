@@ -59,7 +59,7 @@ fn the_time_of_a_registration_goes_on_over_a_restart() {
     create(&exporter, "mj", "running-3", &json!({ "ttl": "10d" }));
     exporter.process.signal("TERM");
     exporter.process.wait();
-    let exporter = Exporter::start_fast_in(Dir::with(&setup.text()), &flags(&storage, &[]), 10);
+    let exporter = Exporter::start_fast_in(Dir::with(&setup.text()), &flags(&storage, &[]), 8);
     // Those that ended meanwhile have a minute.
     for id in ["running-1", "running-2"] {
         await_listed(&exporter, id, false);

@@ -52,7 +52,7 @@ fn everybody_is_warned_of_an_open_door() {
         let web = dir.write(
             "web.yml",
             &match users {
-                "" => String::new(),
+                "" => "{}\n".to_owned(),
                 user => file(&[(user, "word")]),
             },
         );

@@ -1,16 +1,21 @@
 use super::*;
 
 fn number(first: u32, size: Option<usize>) -> Paging {
-    let next = NextPage::Number { query: "p".into(), first };
-    Paging { next, size: size.map(|size| ("n".into(), size)), max_pages: 4 }
+    let next = NextPage::Number { query: "p".into(), first, step: 1 };
+    Paging { next, size: size.map(|size| ("n".into(), size)), max_pages: 4, is_window: false }
 }
 
 fn cursor(has_flag: bool) -> Paging {
-    Paging { next: NextPage::Cursor { query: "after".into(), has_flag }, size: None, max_pages: 4 }
+    Paging {
+        next: NextPage::Cursor { query: "after".into(), has_flag },
+        size: None,
+        max_pages: 4,
+        is_window: false,
+    }
 }
 
 fn url() -> Paging {
-    Paging { next: NextPage::Url, size: Some(("n".into(), 9)), max_pages: 4 }
+    Paging { next: NextPage::Url, size: Some(("n".into(), 9)), max_pages: 4, is_window: false }
 }
 
 fn text(text: &'static str) -> FieldValue<'static> {

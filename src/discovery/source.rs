@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::file::FileSource;
 use super::http::HttpSource;
 use super::list::{Refresh, RefreshError, RefreshReason};
+use super::provider_list::{ListAccess, ListSource};
 #[cfg(feature = "sql")]
 use super::sql::SqlSource;
 use crate::config::discovery::{SourceConfig, SourceKind};
 use crate::config::{LabelLimits, Provider};
 use crate::fetch::resolver::Resolver;
+use crate::observation::Reason;
 
 /// A source of tasks between two refreshes.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub enum Source {
     /// A query of a database.
     #[cfg(feature = "sql")]
     Sql(Box<SqlSource>),
+    /// The list of a provider.
+    List(ListSource),
 }
 
 impl Source {
@@ -41,9 +45,8 @@ impl Source {
                     .map_err(|error| RefreshError::new(RefreshReason::Read, error.to_string()))?;
                 Ok(Self::Http(Box::new(source)))
             }
-            SourceKind::List(_) => {
-                let message = "the lists of providers are not requested yet";
-                Err(RefreshError::new(RefreshReason::Read, message))
+            SourceKind::List(list) => {
+                Ok(Self::List(ListSource::new(Arc::clone(config), Arc::clone(list))))
             }
             SourceKind::File(files) => {
                 let (config, files) = (Arc::clone(config), Arc::clone(files));
@@ -64,7 +67,7 @@ impl Source {
         }
     }
 
-    /// Reads the list.
+    /// Reads the list. That of a provider is requested through `access`.
     ///
     /// # Errors
     /// The list cannot be read as a whole; the last good one stays.
@@ -72,8 +75,13 @@ impl Source {
         &mut self,
         providers: &[Arc<Provider>],
         limits: LabelLimits,
+        access: Option<&ListAccess>,
     ) -> Result<Refresh, RefreshError> {
         match self {
+            Self::List(source) => match access {
+                Some(access) => source.refresh(access, providers, limits).await,
+                None => Err(RefreshError::new(Reason::Timeout, "the provider has been removed")),
+            },
             Self::Http(source) => source.refresh(providers, limits).await,
             Self::File(source) => source.refresh(providers, limits).await,
             #[cfg(feature = "sql")]
@@ -85,7 +93,7 @@ impl Source {
     /// time.
     pub async fn changed(&self) {
         match self {
-            Self::Http(_) => std::future::pending().await,
+            Self::Http(_) | Self::List(_) => std::future::pending().await,
             Self::File(source) => source.changed().await,
             #[cfg(feature = "sql")]
             Self::Sql(_) => std::future::pending().await,
@@ -95,6 +103,7 @@ impl Source {
     /// Makes the next refresh return a list even if it has not changed.
     pub fn forget_validators(&mut self) {
         match self {
+            Self::List(_) => {}
             Self::Http(source) => source.forget_validators(),
             Self::File(source) => source.forget_validators(),
             // It has none.

@@ -96,13 +96,13 @@ impl Fleet {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let begun = Instant::now();
         let Self { config, source, store, storage, .. } = self;
-        let refreshed = source.refresh(&config.providers, config.label_limits);
+        let refreshed = source.refresh(&config.providers, config.label_limits, None);
         let list = match runtime.block_on(refreshed).unwrap() {
             Refresh::List(list) => Some(list),
             _ => None,
         };
         let tasks = list.unwrap().tasks.into_iter().map(|ListedTask { task, .. }| task).collect();
-        let list = StoreList { tasks, times: Vec::new(), is_whole: true };
+        let list = StoreList { tasks, times: Vec::new(), is_whole: true, is_window: false };
         let save = |change: ListingChange<'_>| {
             storage.save_listing(change, store);
         };

@@ -6,6 +6,7 @@ pub mod http;
 pub mod list;
 pub mod list_builder;
 pub mod list_parser;
+pub mod provider_list;
 pub mod registration;
 pub mod report;
 pub mod source;

@@ -5,6 +5,7 @@ mod assessment;
 mod held_tasks;
 pub(crate) mod list;
 pub(crate) mod list_report;
+pub mod list_turn;
 mod log;
 mod probes;
 pub(crate) mod report;

@@ -8,6 +8,7 @@ mod budget;
 pub mod cadence;
 pub mod dispatch;
 pub mod division;
+mod lists;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub struct Schedule {
     batches: Batches,
     bisection: Bisection,
     probe_share: ProbeShare,
+    /// True from the start of a request for a list until the next poll starts.
+    is_turn_of_polls: bool,
     /// True while a due poll waits for the rate limit or the end of a pause.
     is_throttled: bool,
     /// Conditions for a due poll to start.
@@ -98,6 +101,7 @@ impl Schedule {
             open: 0,
             catch_up: CatchUp::default(),
             probe_share: ProbeShare::new(limits),
+            is_turn_of_polls: false,
             is_throttled: false,
             admission: Admission::new(limits),
         }
@@ -204,8 +208,12 @@ impl Schedule {
 
     /// Moves the tasks that have become due to the queue of ready ones.
     fn mark_due(&mut self, now: Instant) {
+        let latest = self.timers.queue_time(now);
         while let Some(slot) = self.timers.pop_due(now) {
-            if let Some(entry) = self.entry(slot).filter(|entry| entry.phase == Phase::Waiting) {
+            // A task that was put off is in the queue with its earlier times as well.
+            let is_due =
+                |entry: &&mut ScheduledTask| entry.phase == Phase::Waiting && entry.due <= latest;
+            if let Some(entry) = self.entry(slot).filter(is_due) {
                 entry.phase = Phase::Ready;
                 self.ready.push_back(slot);
                 self.ready_count += 1;
@@ -363,6 +371,7 @@ impl Schedule {
         part: Option<PartId>,
     ) -> Dispatch {
         let planned = starts.len();
+        self.is_turn_of_polls = false;
         self.probe_share.poll_started();
         if is_batch {
             self.batches.sent(planned);

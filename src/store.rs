@@ -226,6 +226,13 @@ impl Store {
         providers.iter().find(|known| *known.name == *provider).is_some_and(|known| known.has(id))
     }
 
+    /// Reports whether the task of `provider` with this ID is followed and not final.
+    pub fn is_open(&self, provider: &str, id: &str) -> bool {
+        let providers = self.providers.read();
+        let known = providers.iter().find(|known| *known.name == *provider);
+        known.is_some_and(|known| known.find_open(id).is_some())
+    }
+
     /// Returns the number of tasks of each provider that are not final.
     pub fn open_counts(&self) -> HashMap<Arc<str>, usize> {
         let providers = self.providers.read();

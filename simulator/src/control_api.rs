@@ -27,7 +27,7 @@ PUT    /simulator/tasks/{id}  sets the script of the task:
        {"enqueued_seconds_ago": 3600, "delay_ms": 0, "answer": "verbatim, or any JSON",
         "steps": [{"status": "queued", "seconds": 2}, {"status": "completed"}],
         "fault": {"kind": "status", "status": 429, "headers": {}, "body": null},
-        "fault_every": 1}
+        "fault_every": 1, "listed": true, "kind": "text2video"}
        statuses: queued running waiting completed failed cancelled missing, or any other word
        kinds of faults: status code other type null empty nothing garbage deep huge
                         half endless trickle slow hang reset
@@ -36,6 +36,11 @@ GET    /simulator/tasks/{id}  returns the statistics of the requests for the tas
 GET    /simulator/stats       returns the statistics of all requests
 GET    /simulator/jobs        returns the jobs of an application, in the format of Prometheus'
        HTTP service discovery: a new one every 3 s, without those that ended more than 1 s ago
+POST   /simulator/restart     makes the gateway forget all tasks, as at a restart
+
+The lists of the systems have the tasks with a script, unless it says "listed": false, and the
+jobs of the application. The path of a list below its system, such as /mj/task/queue, is an ID of
+its own: its statistics are those of the requests for the list, and its script spoils them.
 
 Without a script, the part of the ID before the first "-" selects the scenario, as in stuck-42:
 "#;
@@ -66,6 +71,13 @@ where
     match (path, method) {
         ("/simulator/stats", Method::GET) => respond_with_json(&registry.gateway_stats()),
         ("/simulator/jobs", Method::GET) => respond_with_json(&application::list_jobs(registry)),
+        ("/simulator/restart", Method::POST) => {
+            registry.forget_tasks();
+            respond_with_text(StatusCode::NO_CONTENT, "")
+        }
+        ("/simulator/restart", _) => {
+            respond_with_text(StatusCode::METHOD_NOT_ALLOWED, "POST only\n")
+        }
         ("/", Method::GET) => respond_with_text(StatusCode::OK, render_help()),
         ("/simulator/stats" | "/simulator/jobs" | "/", _) => {
             respond_with_text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n")

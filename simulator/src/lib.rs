@@ -46,12 +46,14 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use lifecycle::TaskState;
+use padded_body::PaddedBody;
 use registry::{ActiveRequest, RegistryFull, RequestedTask, TaskRegistry};
 use response_body::{ConnectionAbort, ResponseBody, apply_network_fault};
 use script::ScriptedFault;
 use wire::TaskResponse;
 use wire::route::find_route;
-use wire::system::System;
+use wire::system::{IdLocation, System};
+use wire::task_list::TaskList;
 
 /// Maximum number of open connections. Further clients wait in the backlog of the listener.
 ///
@@ -142,6 +144,10 @@ impl Simulator {
                 .map(ResponseBody::untracked));
         };
         let (system, is_list) = (route.system, route.endpoint.has_list_response());
+        let held = match route.endpoint.id_location {
+            IdLocation::Held(list) => Some(list),
+            _ => None,
+        };
         let respond_with_error =
             |status| Ok(system.respond_with_error(status).map(ResponseBody::untracked));
         let (head, body) = request.into_parts();
@@ -155,11 +161,58 @@ impl Simulator {
             return respond_with_error(StatusCode::BAD_REQUEST);
         };
         match self.registry.begin_request(ids, &head.uri, &head.headers) {
-            Ok(active_request) => {
-                self.respond(system, is_list, active_request, &head.headers).await
-            }
+            Ok(active_request) => match held {
+                None => self.respond(system, is_list, active_request, &head.headers).await,
+                Some(list) => self.respond_with_list(system, list, active_request, &head).await,
+            },
             Err(RegistryFull) => respond_with_error(StatusCode::INSUFFICIENT_STORAGE),
         }
+    }
+
+    /// Returns the error response to a request whose headers the system rejects.
+    fn reject(&self, system: &System, headers: &HeaderMap) -> Option<Response<PaddedBody>> {
+        if self.token.as_deref().is_some_and(|token| !system.is_authorized(headers, token)) {
+            return Some(system.respond_unauthorized());
+        }
+        let has_header = system.has_required_header(headers);
+        (!has_header).then(|| system.respond_with_error(StatusCode::BAD_REQUEST))
+    }
+
+    /// Responds to a request for a list of what the gateway holds. `active_request` is for the task
+    /// whose ID is the path of the list, and whose script spoils it.
+    async fn respond_with_list(
+        &self,
+        system: &System,
+        list: TaskList,
+        active_request: ActiveRequest,
+        head: &http::request::Parts,
+    ) -> Result<Response<ResponseBody>, ConnectionAbort> {
+        let [RequestedTask { id: path, request_number, script, .. }] = &*active_request.tasks
+        else {
+            return Err(ConnectionAbort);
+        };
+        let fault = script.fault_for_request(*request_number).is_some();
+        if fault || script.body.is_some() {
+            return self.respond(system, true, active_request, &head.headers).await;
+        }
+        if let Some(rejection) = self.reject(system, &head.headers) {
+            return apply_network_fault(rejection, None, active_request).await;
+        }
+        // What the gateway held when the request arrived, however late it answers.
+        let (now, held) = (self.registry.now(), self.registry.held_tasks());
+        let path = String::from_utf8_lossy(path);
+        let tasks =
+            held.iter().filter(|task| list.has_kind(&path, &task.script.kind)).map(|task| {
+                let state = TaskState::compute(now, task.enqueued_at, &task.script.steps);
+                let id = String::from_utf8_lossy(&task.id);
+                TaskResponse { id, state, body: task.script.body.as_ref(), fault: None }
+            });
+        let query = head.uri.query().unwrap_or_default();
+        let response = system.respond_with_list(list, tasks.collect(), query);
+        if !script.delay.is_zero() {
+            sleep(script.delay).await;
+        }
+        apply_network_fault(response, None, active_request).await
     }
 
     /// Responds to a request for tasks: checks its headers, then runs all stages of a response.
@@ -170,16 +223,8 @@ impl Simulator {
         active_request: ActiveRequest,
         headers: &HeaderMap,
     ) -> Result<Response<ResponseBody>, ConnectionAbort> {
-        if self.token.as_deref().is_some_and(|token| !system.is_authorized(headers, token)) {
-            return apply_network_fault(system.respond_unauthorized(), None, active_request).await;
-        }
-        if !system.has_required_header(headers) {
-            return apply_network_fault(
-                system.respond_with_error(StatusCode::BAD_REQUEST),
-                None,
-                active_request,
-            )
-            .await;
+        if let Some(rejection) = self.reject(system, headers) {
+            return apply_network_fault(rejection, None, active_request).await;
         }
         let tasks = active_request.tasks.clone();
         let delay = tasks.iter().map(|task| task.script.delay).max().unwrap_or_default();

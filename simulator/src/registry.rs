@@ -43,6 +43,8 @@ struct RegistryState {
 struct TaskEntry {
     script: Option<Arc<Script>>,
     enqueued_at: Option<Timestamp>,
+    /// True if the simulated application has submitted the task.
+    is_submitted: bool,
     stats: TaskStats,
 }
 
@@ -87,6 +89,17 @@ pub(crate) struct ActiveRequest {
     registry: Arc<TaskRegistry>,
     /// Requested tasks.
     pub(crate) tasks: Vec<RequestedTask>,
+}
+
+/// A task that the gateway holds.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldTask {
+    /// ID, any bytes.
+    pub(crate) id: Box<[u8]>,
+    /// Script of the task.
+    pub(crate) script: Arc<Script>,
+    /// Start of the lifecycle.
+    pub(crate) enqueued_at: Timestamp,
 }
 
 /// A task in a request.
@@ -134,12 +147,7 @@ impl TaskRegistry {
         let mut tasks = Vec::with_capacity(ids.len());
         for id in ids.into_iter().map(Vec::into_boxed_slice) {
             let task = state.tasks.entry(id.clone()).or_default();
-            let script = match &task.script {
-                Some(script) => Arc::clone(script),
-                None => Arc::new(scenario::build_script(&String::from_utf8_lossy(&id))),
-            };
-            let enqueued_ago = script.enqueued_ago.unwrap_or_default();
-            let enqueued_at = *task.enqueued_at.get_or_insert_with(|| now - enqueued_ago);
+            let (script, enqueued_at) = task.start(&id, now);
             task.stats.record_request(now, target, Arc::clone(&headers));
             let (request_number, in_flight) = (task.stats.requests, task.stats.in_flight);
             state.stats.max_in_flight_per_task = state.stats.max_in_flight_per_task.max(in_flight);
@@ -160,7 +168,37 @@ impl TaskRegistry {
         }
         let task = state.tasks.entry(id.into()).or_default();
         task.enqueued_at.get_or_insert(enqueued_at);
+        task.is_submitted = true;
         Ok(())
+    }
+
+    /// Returns the tasks that lists of the gateway can have, and starts each lifecycle that has not
+    /// started yet: those with a script, and those that the application has submitted. A task that a
+    /// client has only asked for is in no list.
+    pub(crate) fn held_tasks(&self) -> Vec<HeldTask> {
+        let now = self.now();
+        let mut state = self.state.lock();
+        let is_held = |(id, task): &(&Box<[u8]>, &mut TaskEntry)| {
+            let is_listed = task.script.as_ref().map_or(task.is_submitted, |script| script.listed);
+            is_listed && !id.starts_with(b"/")
+        };
+        let held = state.tasks.iter_mut().filter(is_held);
+        held.map(|(id, task)| {
+            let (script, enqueued_at) = task.start(id, now);
+            HeldTask { id: id.clone(), script, enqueued_at }
+        })
+        .collect()
+    }
+
+    /// Forgets all tasks, as a gateway that keeps them in memory does when it restarts: they are in no
+    /// list, and requests for them are answered as for unknown ones. Statistics stay.
+    pub(crate) fn forget_tasks(&self) {
+        let unknown = Arc::new(scenario::unknown_task());
+        for (id, task) in &mut self.state.lock().tasks {
+            if !id.starts_with(b"/") {
+                task.script = Some(Arc::clone(&unknown));
+            }
+        }
     }
 
     /// Sets the script of the task `id` and restarts the lifecycle of the task.
@@ -221,6 +259,20 @@ impl Drop for ActiveRequest {
                 task.stats.in_flight = task.stats.in_flight.saturating_sub(1);
             }
         }
+    }
+}
+
+impl TaskEntry {
+    /// Returns the script of the task, and the start of its lifecycle, which is `now` unless it has
+    /// started already.
+    fn start(&mut self, id: &[u8], now: Timestamp) -> (Arc<Script>, Timestamp) {
+        let script = match &self.script {
+            Some(script) => Arc::clone(script),
+            None => Arc::new(scenario::build_script(&String::from_utf8_lossy(id))),
+        };
+        let enqueued_ago = script.enqueued_ago.unwrap_or_default();
+        let enqueued_at = *self.enqueued_at.get_or_insert_with(|| now - enqueued_ago);
+        (script, enqueued_at)
     }
 }
 

@@ -105,6 +105,11 @@ pub(crate) fn format_help() -> String {
     })
 }
 
+/// Returns the script of a task that the gateway does not know.
+pub(crate) fn unknown_task() -> Script {
+    keep_status(Status::Missing)
+}
+
 /// Returns the script of a task that keeps `status` forever.
 fn keep_status(status: Status) -> Script {
     run_steps([], status)

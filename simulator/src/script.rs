@@ -18,8 +18,11 @@ use super::lifecycle::{LifecycleStep, Status};
 /// that follows from it is a valid date.
 const MAX_ENQUEUED_SECONDS_AGO: f64 = 100.0 * 366.0 * 86_400.0;
 
+/// Kind of a task whose script names none.
+const DEFAULT_KIND: &str = "text2video";
+
 /// Script of one task.
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Script {
     /// Time from the start of the lifecycle to the setting of the script; negative to simulate a
@@ -43,6 +46,26 @@ pub(crate) struct Script {
     /// Delay of the response, in the JSON a number of milliseconds.
     #[serde(rename = "delay_ms", deserialize_with = "deserialize_milliseconds")]
     pub(crate) delay: Duration,
+    /// True if the lists of the gateway have the task. One that the gateway has lost is in none,
+    /// although a request for its ID is answered as before.
+    pub(crate) listed: bool,
+    /// Kind of the task, for a system with a list of each kind.
+    pub(crate) kind: String,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            enqueued_ago: None,
+            steps: Vec::new(),
+            fault: None,
+            fault_every: None,
+            body: None,
+            delay: Duration::ZERO,
+            listed: true,
+            kind: DEFAULT_KIND.to_owned(),
+        }
+    }
 }
 
 /// A response body in a script: the content of a JSON string, or the JSON text of any other value.

@@ -1,6 +1,8 @@
 //! The simulator as seen by a client: without sockets in the tests with paused time, over TCP in
 //! the tests of connections.
 
+mod lists;
+
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 

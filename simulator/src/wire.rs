@@ -5,6 +5,7 @@ pub(crate) mod route;
 pub(crate) mod system;
 pub(crate) mod system_table;
 mod task_json;
+pub(crate) mod task_list;
 #[cfg(test)]
 mod tests;
 

@@ -12,16 +12,20 @@ use crate::cli::DiscoverFlags;
 use crate::config::discovery::SourceConfig;
 use crate::config::{Config, Loaded};
 use crate::discovery::list::{Refresh, RefreshError, SourceList};
+use crate::discovery::provider_list::ListAccess;
 use crate::discovery::report::{report, title};
 use crate::discovery::source::Source;
 use crate::fetch::resolver::Resolver;
+use crate::poll::ProviderClient;
 use crate::reload::ConfigSource;
 
 /// Asks all sources, or the one that the flags name, at once, and prints the tasks of each.
 pub fn discover(flags: &DiscoverFlags) -> ExitCode {
     let files = LoadedFiles::read(&ConfigSource::File(flags.config_file.clone()), None);
-    let (config, resolver) = match files {
-        Ok(LoadedFiles { built: (Loaded { config, .. }, _), resolver, .. }) => (config, resolver),
+    let (config, clients, resolver) = match files {
+        Ok(LoadedFiles { built: (Loaded { config, .. }, clients), resolver, .. }) => {
+            (config, clients, resolver)
+        }
         Err(diagnostics) => return fail(WRONG, &diagnostics),
     };
     let sources = match select(&config.discovery, flags.name.as_deref()) {
@@ -31,8 +35,9 @@ pub fn discover(flags: &DiscoverFlags) -> ExitCode {
     if sources.is_empty() {
         return print("the configuration has no sources of tasks\n");
     }
-    let refreshes =
-        async { join_all(sources.iter().map(|source| refresh(source, &config, &resolver))).await };
+    let refreshes = async {
+        join_all(sources.iter().map(|source| refresh(source, &config, &clients, &resolver))).await
+    };
     let outcomes = match runtime() {
         Ok(runtime) => runtime.block_on(refreshes),
         Err(error) => return fail(FAILED, &error),
@@ -57,10 +62,15 @@ fn select(
 async fn refresh(
     source: &Arc<SourceConfig>,
     config: &Config,
+    clients: &[Arc<ProviderClient>],
     resolver: &Resolver,
 ) -> Result<Refresh, RefreshError> {
     let mut asked = Source::new(source, None, resolver)?;
-    let mut refresh = asked.refresh(&config.providers, config.label_limits).await?;
+    // The client of the provider, if the source is its list.
+    let client = clients.iter().find(|client| client.provider.name == source.name);
+    let access = client.map(|client| ListAccess { client: Arc::clone(client), worker: None });
+    let mut refresh =
+        asked.refresh(&config.providers, config.label_limits, access.as_ref()).await?;
     if let Refresh::List(list) | Refresh::Partial(list, _) = &mut refresh {
         list.limit(source.limit, |_| false);
     }

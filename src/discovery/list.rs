@@ -1,6 +1,7 @@
 //! The list that a source gave: its tasks, and the elements that are none.
 
 use crate::clock::Timestamp;
+use crate::poll::list_turn::ListObservation;
 use crate::task::Task;
 pub use crate::telemetry::discovery::{RefreshReason, RejectReason};
 
@@ -27,16 +28,28 @@ impl AsRef<Task> for ListedTask {
 }
 
 /// The content of a good list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SourceList {
     /// The tasks in the order of the list, without those that `limit` leaves out; of several elements
     /// with one provider and ID the first counts.
     pub tasks: Vec<ListedTask>,
     /// The elements that are no tasks.
     pub rejected: Rejections,
+    /// Tasks that count as listed only if they are followed and open: those that the list shows as final,
+    /// and those of which it does not say how they are.
+    pub known_only: Vec<ListedTask>,
+    /// Observations of the tasks, if the source is the list of a provider.
+    pub observations: Vec<ListObservation>,
 }
 
 impl SourceList {
+    /// Adds those tasks of `known_only` that are followed and open: a final task that was never seen open
+    /// is not taken up.
+    pub fn add_known(&mut self, is_open: impl Fn(&Task) -> bool) {
+        let known = std::mem::take(&mut self.known_only).into_iter();
+        self.tasks.extend(known.filter(|listed| is_open(&listed.task)));
+    }
+
     /// Rejects the tasks beyond the limit of the source. Those that are followed already come first,
     /// then those at the beginning of the list.
     pub fn limit(&mut self, most: usize, is_followed: impl Fn(&Task) -> bool) {
@@ -156,7 +169,7 @@ impl RefreshError {
 }
 
 /// The outcome of a refresh that did not fail as a whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Refresh {
     /// The list is the one before.
     Unchanged,

@@ -214,7 +214,8 @@ impl<'r> ListBuilder<'r> {
 
     /// Returns the list.
     pub fn finish(self) -> SourceList {
-        SourceList { tasks: self.tasks, rejected: self.rejected }
+        let (tasks, rejected) = (self.tasks, self.rejected);
+        SourceList { tasks, rejected, ..SourceList::default() }
     }
 
     fn insert(&mut self, listed: ListedTask, position: ElementPosition, ttl: Ttl) {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use super::file::FileSource;
 use super::http::HttpSource;
 use super::list::{Refresh, RefreshError, RefreshReason};
+use super::provider_list::{ListAccess, ListSource};
 use crate::config::discovery::{SourceConfig, SourceKind};
 use crate::config::{LabelLimits, Provider};
 use crate::fetch::resolver::Resolver;
+use crate::observation::Reason;
 
 /// A source of tasks between two refreshes.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub enum Source {
     Http(Box<HttpSource>),
     /// Files.
     File(Box<FileSource>),
+    /// The list of a provider.
+    List(ListSource),
 }
 
 impl Source {
@@ -36,9 +40,8 @@ impl Source {
                     .map_err(|error| RefreshError::new(RefreshReason::Read, error.to_string()))?;
                 Ok(Self::Http(Box::new(source)))
             }
-            SourceKind::List(_) => {
-                let message = "the lists of providers are not requested yet";
-                Err(RefreshError::new(RefreshReason::Read, message))
+            SourceKind::List(list) => {
+                Ok(Self::List(ListSource::new(Arc::clone(config), Arc::clone(list))))
             }
             SourceKind::File(files) => {
                 let (config, files) = (Arc::clone(config), Arc::clone(files));
@@ -51,7 +54,7 @@ impl Source {
         }
     }
 
-    /// Reads the list.
+    /// Reads the list. That of a provider is requested through `access`.
     ///
     /// # Errors
     /// The list cannot be read as a whole; the last good one stays.
@@ -59,8 +62,13 @@ impl Source {
         &mut self,
         providers: &[Arc<Provider>],
         limits: LabelLimits,
+        access: Option<&ListAccess>,
     ) -> Result<Refresh, RefreshError> {
         match self {
+            Self::List(source) => match access {
+                Some(access) => source.refresh(access, providers, limits).await,
+                None => Err(RefreshError::new(Reason::Timeout, "the provider has been removed")),
+            },
             Self::Http(source) => source.refresh(providers, limits).await,
             Self::File(source) => source.refresh(providers, limits).await,
         }
@@ -70,7 +78,7 @@ impl Source {
     /// time.
     pub async fn changed(&self) {
         match self {
-            Self::Http(_) => std::future::pending().await,
+            Self::Http(_) | Self::List(_) => std::future::pending().await,
             Self::File(source) => source.changed().await,
         }
     }
@@ -78,6 +86,7 @@ impl Source {
     /// Makes the next refresh return a list even if it has not changed.
     pub fn forget_validators(&mut self) {
         match self {
+            Self::List(_) => {}
             Self::Http(source) => source.forget_validators(),
             Self::File(source) => source.forget_validators(),
         }

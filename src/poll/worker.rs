@@ -9,6 +9,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::list::ListResult;
+use super::list_turn::{ListError, ListObservations, ListReply, ListRequest};
 use super::probes::{MAX_PROBES, Probe, ProbeReply};
 use super::status::{PollHistory, PollStatus};
 use super::worker_state::WorkerState;
@@ -54,8 +56,10 @@ pub struct Worker {
 pub enum WorkerCommand {
     /// Apply another configuration.
     Update(Box<Update>, oneshot::Sender<()>),
-    /// Apply changes of the tasks alone.
-    ChangeTasks(TaskChanges, oneshot::Sender<()>),
+    /// Apply changes of the tasks alone, and then what a list shows of them.
+    ChangeTasks(TaskChanges, Option<ListObservations>, oneshot::Sender<()>),
+    /// Request a list, or a page of it.
+    List(Box<ListRequest>, ListReply),
     /// Poll a task once.
     Probe(Probe),
     /// Start no more requests, wait for those in flight, and stop.
@@ -110,10 +114,11 @@ impl Worker {
         }
     }
 
-    /// Applies changes of the tasks; returns once they are in effect.
-    pub async fn change_tasks(&self, changes: TaskChanges) {
+    /// Applies changes of the tasks, and then what a list shows of them; returns once both are in
+    /// effect.
+    pub async fn change_tasks(&self, changes: TaskChanges, list: Option<ListObservations>) {
         let (done, wait) = oneshot::channel();
-        if self.commands.send(WorkerCommand::ChangeTasks(changes, done)).await.is_ok() {
+        if self.commands.send(WorkerCommand::ChangeTasks(changes, list, done)).await.is_ok() {
             // The worker replies unless it panics, and then the restarted one begins with all tasks.
             let _ = wait.await;
         }
@@ -133,6 +138,17 @@ impl Worker {
         let probe = Probe { task, deadline, asked: Instant::now(), reply };
         self.commands.send(WorkerCommand::Probe(probe)).await.map_err(|_| ProbeError::Stopped)?;
         wait.await.unwrap_or(Err(ProbeError::Restarting))
+    }
+
+    /// Requests a list, or a page of it, within the provider's limits and until the deadline.
+    ///
+    /// # Errors
+    /// Fails when no request was sent.
+    pub async fn list(&self, request: ListRequest) -> Result<ListResult, ListError> {
+        let (reply, wait) = oneshot::channel();
+        let command = WorkerCommand::List(Box::new(request), reply);
+        self.commands.send(command).await.map_err(|_| ListError::Stopped)?;
+        wait.await.unwrap_or(Err(ListError::Restarting))
     }
 
     /// Reports whether a poll has ended, or none was due yet.
@@ -202,8 +218,11 @@ impl WorkerContext {
                     let _ = done.send(());
                 }
                 // The next worker begins with the tasks of the store.
-                Some(WorkerCommand::ChangeTasks(_, done)) => {
+                Some(WorkerCommand::ChangeTasks(_, _, done)) => {
                     let _ = done.send(());
+                }
+                Some(WorkerCommand::List(_, reply)) => {
+                    let _ = reply.send(Err(ListError::Restarting));
                 }
                 Some(WorkerCommand::Probe(probe)) => probe.reply.send(Err(ProbeError::Restarting)),
                 Some(WorkerCommand::Stop(done)) => {

@@ -1,6 +1,8 @@
 //! The work of one provider's worker: it starts requests when the schedule hands them out, and takes
 //! in their results.
 
+mod lists;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,17 +13,20 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
+use self::lists::ListState;
 use super::assessment::assess;
 use super::held_tasks::HeldTasks;
+use super::list::ListResult;
+use super::list_turn::ListReply;
 use super::log::{PollLog, record_batch_change};
 use super::probes::{Probe, ProbeQueue, ProbeReply};
 use super::status::PauseCauses;
 use super::worker::{Update, WorkerCommand, WorkerContext};
 use super::{PollResult, poll_once};
+use crate::fetch::Fetched;
 use crate::observation::{Failure, PollOutcome, Reason, State};
 use crate::record::Transition;
 use crate::schedule::Schedule;
-use crate::schedule::admission::PauseReason;
 use crate::schedule::bisection::Abandoned;
 use crate::schedule::cadence::Cadence;
 use crate::schedule::dispatch::{Dispatch, NextStep, PollStart, ScheduleOutcome};
@@ -45,6 +50,7 @@ pub struct WorkerState<'s> {
     /// cost more than everything else that is done with it.
     in_flight: FuturesUnordered<BoxFuture<'static, Completed>>,
     probes: ProbeQueue,
+    list: ListState,
     secrets_read: Instant,
     /// Reason for which the secrets cannot be read, as it was logged.
     secrets_error: Option<String>,
@@ -54,7 +60,13 @@ pub struct WorkerState<'s> {
 }
 
 /// A request that has ended, and its result; `None` if the exporter panicked.
-type Completed = (InFlight, Option<PollResult>);
+type Completed = (InFlight, Option<RequestResult>);
+
+/// The result of a request.
+enum RequestResult {
+    Poll(PollResult),
+    List(ListResult),
+}
 
 /// A request in flight, counted as such until it is dropped.
 struct InFlight {
@@ -66,6 +78,7 @@ struct InFlight {
 enum RequestPurpose {
     Poll(Dispatch, Arc<TaskGroup>),
     Probe(ProbeReply),
+    List(ListReply),
 }
 
 impl<'s> WorkerState<'s> {
@@ -89,6 +102,7 @@ impl<'s> WorkerState<'s> {
             schedule: Schedule::new(&provider.limits, provider.batch.is_some(), cadence, hash),
             in_flight: FuturesUnordered::new(),
             probes: ProbeQueue::default(),
+            list: ListState::default(),
             secrets_read: now,
             secrets_error: None,
             causes: PauseCauses::default(),
@@ -108,10 +122,13 @@ impl<'s> WorkerState<'s> {
                         // The sender may have stopped waiting.
                         let _ = done.send(());
                     }
-                    Some(WorkerCommand::ChangeTasks(changes, done)) => {
-                        self.apply(changes, Instant::now());
+                    Some(WorkerCommand::ChangeTasks(changes, list, done)) => {
+                        let now = Instant::now();
+                        self.apply(changes, now);
+                        list.inspect(|list| self.take_in_list(list, now));
                         let _ = done.send(());
                     }
+                    Some(WorkerCommand::List(request, reply)) => self.list.turn.set(*request, reply),
                     Some(WorkerCommand::Probe(probe)) => self.probes.push(probe),
                     Some(WorkerCommand::Stop(done)) => return self.drain(Some(done)).await,
                     None => return self.drain(None).await,
@@ -140,6 +157,7 @@ impl<'s> WorkerState<'s> {
         let limits = &new.provider.limits;
         let has_batches = new.provider.batch.is_some();
         self.telemetry.declare(&new.provider.mapping);
+        self.list.end_refresh();
         self.schedule.reconfigure(&old.provider.limits, limits, has_batches, now);
         if !new.fetcher.is_same_account(&old.fetcher) {
             self.schedule.admission.reset_auth_backoff();
@@ -175,7 +193,9 @@ impl<'s> WorkerState<'s> {
         }
         let now = Instant::now();
         self.probes.expire(now);
+        let mut list_wake = None;
         let wake = loop {
+            list_wake = self.start_list(now).or(list_wake);
             if let Some(pause) = self.schedule.admission.pause_of_probes(now) {
                 self.probes.refuse(pause, now);
             }
@@ -186,6 +206,7 @@ impl<'s> WorkerState<'s> {
                 NextStep::Idle => break None,
             }
         };
+        let wake = wake.into_iter().chain(list_wake).min();
         self.show_due(now);
         if self.schedule.admission.in_flight() == 0 && self.schedule.ready() == 0 {
             self.context.is_settled.store(true, Ordering::Relaxed);
@@ -246,7 +267,8 @@ impl<'s> WorkerState<'s> {
         let client = Arc::clone(&self.context.client);
         let poll = async move { poll_once(&client, &tasks, is_batch, deadline).await };
         let poll = AssertUnwindSafe(poll).catch_unwind();
-        self.in_flight.push(async move { (in_flight, poll.await.ok()) }.boxed());
+        self.in_flight
+            .push(async move { (in_flight, poll.await.ok().map(RequestResult::Poll)) }.boxed());
     }
 
     fn show_due(&mut self, now: Instant) {
@@ -254,11 +276,7 @@ impl<'s> WorkerState<'s> {
         let due = DuePolls { count, oldest, is_throttled: self.schedule.is_throttled() };
         self.telemetry.due.set(due, now);
         let pause = self.schedule.admission.lasting_pause(now);
-        let cause = pause.map(|pause| match pause.reason {
-            PauseReason::Refused => &*self.causes.refused,
-            PauseReason::RetryAfter => &*self.causes.retry_after,
-            PauseReason::Unreadable => self.secrets_error.as_deref().unwrap_or_default(),
-        });
+        let cause = pause.map(|pause| self.pause_cause(pause.reason));
         self.context.status.set_pause(pause, cause.unwrap_or_default());
     }
 
@@ -311,7 +329,13 @@ impl<'s> WorkerState<'s> {
             let failure = Failure::new(Reason::Mapping, "the exporter panicked: please report");
             PollResult::failed(tasks, failure)
         };
+        let (result, list) = match result {
+            Some(RequestResult::Poll(result)) => (Some(result), None),
+            Some(RequestResult::List(list)) => (None, Some(list)),
+            None => (None, None),
+        };
         match in_flight.purpose {
+            RequestPurpose::List(reply) => self.complete_list(reply, list),
             RequestPurpose::Poll(dispatch, tasks) => {
                 let result = result.unwrap_or_else(|| panicked(tasks.count()));
                 self.complete_poll(&dispatch, &tasks, &result);
@@ -330,12 +354,7 @@ impl<'s> WorkerState<'s> {
 
     /// Counts the result of a request, updates the record of each task, and schedules the next polls.
     fn complete_poll(&mut self, dispatch: &Dispatch, tasks: &TaskGroup, result: &PollResult) {
-        if let Some(fetched) = &result.fetched {
-            self.telemetry.count_response(fetched.response.status);
-        }
-        if let Some(code) = &result.code {
-            self.telemetry.count_code(&self.context.tasks.limit_code(code));
-        }
+        self.count_answer(result.fetched.as_ref(), result.code.as_ref());
         let now = Instant::now();
         let assessment = assess(result, dispatch.is_batch);
         let consequences = self.adapt_batches(dispatch, &assessment, now);
@@ -347,6 +366,7 @@ impl<'s> WorkerState<'s> {
                 continue;
             }
             let message = result.message.as_deref();
+            self.list.note_poll(slot);
             outcomes.push((slot, self.complete_task(slot, task, outcome, result.took, message)));
         }
         if !outcomes.is_empty() {
@@ -358,6 +378,16 @@ impl<'s> WorkerState<'s> {
         self.schedule.complete(&outcomes, result.pause(), now);
         for abandoned in consequences.abandoned {
             self.abandon(abandoned, now);
+        }
+    }
+
+    /// Counts a response by its HTTP status and its own code.
+    fn count_answer(&self, fetched: Option<&Fetched>, code: Option<&Arc<str>>) {
+        if let Some(fetched) = fetched {
+            self.telemetry.count_response(fetched.response.status);
+        }
+        if let Some(code) = code {
+            self.telemetry.count_code(&self.context.tasks.limit_code(code));
         }
     }
 
@@ -389,6 +419,7 @@ impl<'s> WorkerState<'s> {
         let mut outcomes = Vec::with_capacity(slots.len());
         for slot in slots {
             if let Some(task) = self.context.tasks.task(slot) {
+                self.list.note_poll(slot);
                 outcomes.push((slot, self.complete_task(slot, &task, &outcome, took, None)));
             }
         }

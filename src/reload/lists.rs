@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::{ConfigManager, ReloadError};
-use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::config::discovery::SourceConfig;
+use crate::poll::list_turn::ListObservations;
 use crate::storage::Storage;
 use crate::store::{ListingChange, SaveChange, Store, StoreConfig, StoreList, TaskChanges};
 use crate::task::Task;
@@ -36,29 +36,27 @@ impl ConfigManager {
         .await
     }
 
-    /// Applies the list of a source, unless that has left the configuration. `times` are the times of
-    /// enqueueing as the source gives them: none, or one for each task. Returns the number of tasks
-    /// that `max_tasks` leaves out.
+    /// Applies the list of a source, unless that has left the configuration, and then what it shows of
+    /// the tasks of its provider. Returns the number of tasks that `max_tasks` leaves out.
     ///
     /// # Errors
     /// Fails when the process is ending.
     pub async fn apply_list(
         &self,
         source: &Arc<SourceConfig>,
-        tasks: Vec<Task>,
-        times: Vec<Option<Timestamp>>,
-        is_whole: bool,
+        list: StoreList,
+        shown: Option<ListObservations>,
     ) -> Result<usize, ReloadError> {
         let _swapping = self.swapping.lock().await;
         if !self.has_source(source) {
             return Ok(0);
         }
         let key = source.key();
-        let list = StoreList { tasks, times, is_whole };
         let changes =
             self.change_tasks(false, move |store, save| store.apply_list(&key, list, save)).await?;
         let over_limit: u64 = changes.iter().map(|changes| changes.over_limit).sum();
-        self.update_workers(changes).await;
+        let shown = shown.map(|shown| (&*source.name, shown));
+        self.update_workers(changes, shown).await;
         Ok(usize::try_from(over_limit).unwrap_or(usize::MAX))
     }
 
@@ -76,7 +74,7 @@ impl ConfigManager {
             tokio::time::sleep(SWEEP_EVERY).await;
             let _swapping = self.swapping.lock().await;
             match self.change_tasks(false, |store, save| store.sweep(save)).await {
-                Ok(changes) => self.update_workers(changes).await,
+                Ok(changes) => self.update_workers(changes, None).await,
                 Err(error) => tracing::error!(%error, "cannot look for tasks to drop"),
             }
         }
@@ -124,14 +122,21 @@ impl ConfigManager {
         self.context.telemetry.provider(provider).count_lost(changes.lost);
     }
 
-    /// Gives each worker the changes of its tasks, and counts those that were lost.
-    pub(super) async fn update_workers(&self, changes: Vec<TaskChanges>) {
+    /// Gives each worker the changes of its tasks, and what the list of this provider shows, and counts
+    /// those that were lost.
+    pub(super) async fn update_workers(
+        &self,
+        changes: Vec<TaskChanges>,
+        mut shown: Option<(&str, ListObservations)>,
+    ) {
         let workers = self.workers.read().clone().unwrap_or_default();
         let updates = changes.into_iter().filter_map(|changes| {
             let name = &changes.tasks.name;
             self.count_lost(&changes);
             let worker = Arc::clone(&workers.get(name)?.worker);
-            (!changes.is_empty()).then_some(async move { worker.change_tasks(changes).await })
+            let shown = shown.take_if(|(provider, _)| **name == **provider).map(|(_, shown)| shown);
+            let has_work = !changes.is_empty() || shown.is_some();
+            has_work.then_some(async move { worker.change_tasks(changes, shown).await })
         });
         join_all(updates.collect::<Vec<_>>()).await;
     }

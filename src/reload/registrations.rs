@@ -167,7 +167,7 @@ impl ConfigManager {
         };
         let applied = tokio::task::spawn_blocking(work).await;
         let (outcomes, changes, written) = applied.map_err(|_| RegistrationError::Stopping)??;
-        self.update_workers(changes).await;
+        self.update_workers(changes, None).await;
         Ok((outcomes, written.ok_or(RegistrationError::Storage)?))
     }
 }

@@ -9,10 +9,13 @@ use tokio::time::{Instant, sleep_until};
 
 use super::ConfigManager;
 use crate::config::Config;
-use crate::config::discovery::SourceConfig;
+use crate::config::discovery::{SourceConfig, SourceKind};
 use crate::discovery::list::{ListedTask, Refresh, RefreshError, SourceList};
+use crate::discovery::provider_list::ListAccess;
 use crate::discovery::source::Source;
 use crate::discovery::status::{ListSummary, SourceStatus};
+use crate::poll::list_turn::ListObservations;
+use crate::store::StoreList;
 use crate::supervisor::restart_on_panic;
 
 /// Longest time for which a source can put off the next refresh, as for polls.
@@ -79,6 +82,15 @@ impl ConfigManager {
         loops
     }
 
+    /// Returns the way to the provider whose list a source is.
+    fn list_access(&self, source: &SourceConfig) -> Option<ListAccess> {
+        let SourceKind::List(_) = source.kind else { return None };
+        let workers = self.workers.read();
+        let running = workers.as_ref()?.get(&source.name)?;
+        let (client, worker) = (Arc::clone(&running.client), Arc::clone(&running.worker));
+        Some(ListAccess { client, worker: Some(worker) })
+    }
+
     /// Reports whether every source has been tried.
     pub(super) fn are_sources_tried(&self) -> bool {
         self.sources.all().iter().all(|status| status.history().last_try.is_some())
@@ -139,8 +151,11 @@ impl LoopContext {
             *is_current = true;
         }
         let config = self.manager.config();
+        let access = self.manager.list_access(&self.config);
         match source {
-            Some(source) => source.refresh(&config.providers, config.label_limits).await,
+            Some(source) => {
+                source.refresh(&config.providers, config.label_limits, access.as_ref()).await
+            }
             None => Ok(Refresh::Unchanged),
         }
     }
@@ -177,12 +192,13 @@ impl LoopContext {
     async fn apply(&self, mut list: SourceList, is_whole: bool) -> ListSummary {
         let (store, limit) = (Arc::clone(&self.manager.store), self.config.limit);
         let limited = tokio::task::spawn_blocking(move || {
+            list.add_known(|task| store.is_open(&task.common.provider, &task.id));
             let is_followed =
                 |task: &crate::task::Task| store.is_followed(&task.common.provider, &task.id);
             list.limit(limit, is_followed);
             list
         });
-        let Ok(SourceList { tasks, mut rejected }) = limited.await else {
+        let Ok(SourceList { tasks, mut rejected, observations, .. }) = limited.await else {
             return ListSummary::default();
         };
         let discovered = tasks.len();
@@ -191,7 +207,15 @@ impl LoopContext {
             false => Vec::new(),
         };
         let tasks = tasks.into_iter().map(|ListedTask { task, .. }| task).collect();
-        match self.manager.apply_list(&self.config, tasks, times, is_whole).await {
+        let (is_window, shown) = match &self.config.kind {
+            SourceKind::List(list) => {
+                let next_list = self.config.refresh_interval + self.config.timeout;
+                (list.is_window, Some(ListObservations { tasks: observations, next_list }))
+            }
+            SourceKind::Http(_) | SourceKind::File(_) => (false, None),
+        };
+        let list = StoreList { tasks, times, is_whole, is_window };
+        match self.manager.apply_list(&self.config, list, shown).await {
             Ok(over_limit) => {
                 rejected.add_limited(over_limit);
                 ListSummary { discovered: discovered.saturating_sub(over_limit), rejected }

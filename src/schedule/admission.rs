@@ -29,6 +29,9 @@ pub struct Admission {
     /// Set while the credentials of probes are refused, and no poll's have been since: the task of a probe may
     /// belong to another account, which must not stop the polls.
     probe_auth_backoff: Option<AuthBackoff>,
+    /// Set while the credentials are refused for lists: an account may be allowed to ask for single tasks
+    /// alone.
+    list_auth_backoff: Option<AuthBackoff>,
 }
 
 /// Back-off after refused credentials.
@@ -47,6 +50,8 @@ pub enum Requester {
     Poll,
     /// A client of `/probe`.
     Probe,
+    /// The refresh of a list.
+    List,
 }
 
 /// Reason why a request has to wait.
@@ -91,6 +96,7 @@ impl Admission {
             held_until: None,
             auth_backoff: None,
             probe_auth_backoff: None,
+            list_auth_backoff: None,
         }
     }
 
@@ -188,6 +194,14 @@ impl Admission {
         self.pause(now).or(own)
     }
 
+    /// Returns the pause for lists: that of the provider, or one after refused credentials of lists.
+    pub fn pause_of_lists(&self, now: Instant) -> Option<Pause> {
+        let refused = self.list_auth_backoff.filter(|refused| refused.next > now);
+        let own =
+            refused.map(|refused| Pause { reason: PauseReason::Refused, until: refused.next });
+        self.pause(now).or(own)
+    }
+
     /// Reports whether the maximal number of requests is in flight.
     pub fn is_full(&self) -> bool {
         self.in_flight >= self.max_in_flight
@@ -234,18 +248,18 @@ impl Admission {
 
     /// Reports whether the credentials are refused.
     pub fn has_refused_credentials(&self) -> bool {
-        self.auth_backoff.or(self.probe_auth_backoff).is_some()
+        self.auth_backoff.or(self.probe_auth_backoff).or(self.list_auth_backoff).is_some()
     }
 
     /// Ends the back-off after refused credentials, because there are new ones.
     pub fn reset_auth_backoff(&mut self) {
-        (self.auth_backoff, self.probe_auth_backoff) = (None, None);
+        (self.auth_backoff, self.probe_auth_backoff, self.list_auth_backoff) = (None, None, None);
     }
 
     /// Updates the back-off after a request. Refused credentials block all requests but one at a time, at
     /// increasing intervals; any response that is no rejection ends the back-off. A rejection of a probe
-    /// blocks only probes, until a poll shows whether the credentials are the cause. The interval is the
-    /// back-off of `cadence` for a task with this hash.
+    /// blocks only probes, and one of a list only lists, until a poll shows whether the credentials are the
+    /// cause. The interval is the back-off of `cadence` for a task with this hash.
     pub fn observe_auth(
         &mut self,
         outcome: ScheduleOutcome,
@@ -254,9 +268,11 @@ impl Admission {
         hash: u64,
         now: Instant,
     ) {
+        let are_all_refused = self.auth_backoff.is_some();
         let refused = match requester {
             Requester::Probe if self.auth_backoff.is_none() => &mut self.probe_auth_backoff,
-            Requester::Probe | Requester::Poll => &mut self.auth_backoff,
+            Requester::List if self.auth_backoff.is_none() => &mut self.list_auth_backoff,
+            Requester::Probe | Requester::List | Requester::Poll => &mut self.auth_backoff,
         };
         match (outcome, &refused) {
             // A request that started before the back-off adds nothing to it.
@@ -268,8 +284,9 @@ impl Admission {
             }
             (ScheduleOutcome::Unreached, _) => {}
             // Polls are not refused, so the credentials are not why probes are.
-            (_, None) if requester == Requester::Poll => {}
-            _ => self.reset_auth_backoff(),
+            (_, None) => {}
+            _ if are_all_refused => self.reset_auth_backoff(),
+            _ => *refused = None,
         }
     }
 }

@@ -140,7 +140,7 @@ impl Schedule {
     }
 
     /// Updates the admission after a request.
-    fn complete_request(
+    pub(super) fn complete_request(
         &mut self,
         outcome: ScheduleOutcome,
         requester: Requester,

@@ -66,6 +66,8 @@ pub struct StoreList {
     /// False if parts of the list could not be read. Until the first whole list, the tasks are those
     /// of a first list.
     pub is_whole: bool,
+    /// True if the list has only the newest tasks, so that open tasks cannot leave it.
+    pub is_window: bool,
 }
 
 /// Tasks of an earlier process, by provider and task ID.
@@ -194,7 +196,7 @@ impl Store {
         save: &SaveChange<'_>,
     ) -> Vec<TaskChanges> {
         let now = self.clock.now();
-        let StoreList { tasks, times, is_whole } = list;
+        let StoreList { tasks, times, is_whole, is_window } = list;
         let (source, timing) = {
             let mut registry = self.sources.write();
             let source = registry.number(key.into());
@@ -208,6 +210,7 @@ impl Store {
         let diffs = diffs(&all, source, by_provider(tasks, &times));
         let registry = self.sources.read();
         let mut context = self.context(source, timing, &all, &diffs, &registry, save);
+        context.is_window = is_window;
         let mut changes: Vec<_> = all.into_iter().map(TaskChanges::none).collect();
         apply(diffs, &mut Records::new(), &mut context, &mut changes);
         changes
@@ -248,6 +251,7 @@ impl Store {
             now: self.clock.now(),
             monotonic: self.clock.monotonic(),
             timing,
+            is_window: false,
             registry,
             room: self.max_tasks.load(Ordering::Relaxed).saturating_sub(followed),
             save,

@@ -53,6 +53,8 @@ pub struct ListContext<'c> {
     pub monotonic: Timestamp,
     /// The way in which new tasks are taken in.
     pub timing: ListTiming,
+    /// True if the list has only the newest tasks, so that open tasks cannot leave it.
+    pub is_window: bool,
     /// The registry of sources.
     pub registry: &'c SourceRegistry,
     /// Number of tasks that may be added before `max_tasks` of all providers is reached.
@@ -167,7 +169,9 @@ pub fn apply_departures<T: DerefMut<Target = TaskTable>>(
     for part in std::mem::take(&mut diff.left).chunks(PART) {
         let mut table = lock();
         for row in part {
-            table.leave(*row, context, changes);
+            if !context.is_window || table.partition(*row) != Some(Partition::Open) {
+                table.leave(*row, context, changes);
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use super::blocks::{Block, BlockList};
 use super::histories::HistoryBudget;
 use super::lists::{self, ListContext, ListDiff, ListedTasks};
 use super::sources::SourceRegistry;
-use super::table::TaskTable;
+use super::table::{Partition, TaskTable};
 use super::{Slot, TaskChanges, TaskList};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Limits, Provider};
@@ -128,6 +128,16 @@ impl ProviderTasks {
         let table = self.table.lock();
         let slot = table.find(id).and_then(|row| table.slot(row));
         slot.is_some_and(|slot| table.block_position(slot).is_some())
+    }
+
+    /// Returns the task with this ID and its slot, if it is followed and not final.
+    pub(crate) fn find_open(&self, id: &str) -> Option<(Slot, Task)> {
+        let table = self.table.lock();
+        let row = table.find(id)?;
+        if table.partition(row) != Some(Partition::Open) {
+            return None;
+        }
+        Some((table.slot(row)?, table.at(row)?.task.clone()))
     }
 
     /// Returns the task with this ID.

@@ -40,6 +40,7 @@ fn provider_with(recovered: &mut HashMap<Arc<str>, TaskRecord>) -> (Arc<Provider
         now: at(0),
         monotonic: at(0),
         timing,
+        is_window: false,
         registry: &registry,
         room: 10,
         save: &|_| {},

@@ -80,14 +80,23 @@ pub enum RejectReason {
     Labels,
     /// The enqueue time is none.
     Time,
+    /// The list of a provider does not say how the task is.
+    Status,
     /// The list has more tasks than the source may have.
     Limit,
 }
 
 impl RejectReason {
     /// Every reason, in the order of its declaration.
-    pub const ALL: [Self; 6] =
-        [Self::Id, Self::Provider, Self::Params, Self::Labels, Self::Time, Self::Limit];
+    pub const ALL: [Self; 7] = [
+        Self::Id,
+        Self::Provider,
+        Self::Params,
+        Self::Labels,
+        Self::Time,
+        Self::Status,
+        Self::Limit,
+    ];
 
     /// Returns the value of the `reason` label.
     pub const fn as_str(self) -> &'static str {
@@ -97,6 +106,7 @@ impl RejectReason {
             Self::Params => "params",
             Self::Labels => "labels",
             Self::Time => "time",
+            Self::Status => "status",
             Self::Limit => "limit",
         }
     }

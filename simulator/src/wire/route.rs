@@ -15,7 +15,8 @@ pub(crate) struct Route {
     pub(crate) system: &'static System,
     /// Endpoint that matches the rest of the path.
     pub(crate) endpoint: &'static Endpoint,
-    /// ID in the path; empty if the endpoint takes IDs from elsewhere.
+    /// ID in the path; empty if the endpoint takes IDs from elsewhere. Of a list of what the gateway
+    /// holds, the path below the system.
     id: Vec<u8>,
 }
 
@@ -30,6 +31,10 @@ pub(crate) fn find_route(path: &str) -> Option<Route> {
     let match_endpoint =
         |endpoint: &'static Endpoint| Some((endpoint, match_path(system_path, endpoint.path)?));
     let (endpoint, id) = system.endpoints.iter().find_map(match_endpoint)?;
+    let id = match endpoint.id_location {
+        IdLocation::Held(_) => system_path.as_bytes().to_vec(),
+        _ => id,
+    };
     Some(Route { system, endpoint, id })
 }
 
@@ -58,7 +63,7 @@ impl Route {
     /// if there are none in the place that the endpoint defines.
     pub(crate) fn extract_ids(self, query_string: &str, body: &[u8]) -> Option<Vec<Vec<u8>>> {
         let ids: Vec<_> = match self.endpoint.id_location {
-            IdLocation::Path => vec![self.id],
+            IdLocation::Path | IdLocation::Held(_) => vec![self.id],
             IdLocation::Parameter(name) => vec![decode_form(find_parameter(query_string, name)?)],
             // A comma within an ID is percent-encoded.
             IdLocation::List(name) => {
@@ -72,7 +77,7 @@ impl Route {
 }
 
 /// Returns the first value of a parameter that is not empty, still encoded.
-fn find_parameter<'a>(query_string: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn find_parameter<'a>(query_string: &'a str, name: &str) -> Option<&'a str> {
     let pairs = query_string.split('&').filter_map(|pair| pair.split_once('='));
     pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).find(|value| !value.is_empty())
 }

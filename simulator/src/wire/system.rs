@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::super::lifecycle::Status;
 use super::error_json::ErrorView;
 use super::task_json::TaskView;
+use super::task_list::TaskList;
 
 /// A kind of gateway: its endpoints, its credentials and its wire format.
 pub(crate) struct System {
@@ -57,6 +58,8 @@ pub(crate) enum IdLocation {
     Body,
     /// IDs as in `Body`, of which the system ignores all but the first.
     FirstOfBody,
+    /// Nowhere: the response is a list of tasks that the gateway holds.
+    Held(TaskList),
 }
 
 /// Format of a successful response.
@@ -88,7 +91,10 @@ impl Endpoint {
     /// Returns the HTTP method.
     pub(crate) fn method(&self) -> Method {
         match self.id_location {
-            IdLocation::Path | IdLocation::Parameter(_) | IdLocation::List(_) => Method::GET,
+            IdLocation::Path
+            | IdLocation::Parameter(_)
+            | IdLocation::List(_)
+            | IdLocation::Held(_) => Method::GET,
             IdLocation::Body | IdLocation::FirstOfBody => Method::POST,
         }
     }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::system::{BodyFormat, Endpoint, IdLocation, System, UnknownTask};
+use super::task_list::TaskList;
 use super::{error_json, task_json};
 
 /// Header and value prefix of a bearer token.
@@ -43,6 +44,10 @@ const fn post_ids(path: &'static str) -> Endpoint {
     Endpoint { path, id_location: IdLocation::Body }
 }
 
+const fn get_list(path: &'static str, list: TaskList) -> Endpoint {
+    Endpoint { path, id_location: IdLocation::Held(list) }
+}
+
 const fn json_format(
     format_task: fn(&task_json::TaskView<'_>) -> Value,
     wrap: fn(&Value) -> Value,
@@ -65,7 +70,14 @@ pub(crate) static SYSTEMS: &[System] = &[
     },
     System {
         name: "midjourney-proxy",
-        endpoints: &[get_by_path("/mj/task/{id}/fetch"), post_ids("/mj/task/list-by-condition")],
+        endpoints: &[
+            get_by_path("/mj/task/{id}/fetch"),
+            post_ids("/mj/task/list-by-condition"),
+            // Of the Java gateway.
+            get_list("/mj/task/queue", TaskList::Queue),
+            // Of the C# gateway.
+            get_list("/mj/task/list", TaskList::Newest),
+        ],
         credential_headers: &[MJ_API_SECRET, ("authorization", "")],
         status_words: ["SUBMITTED", "IN_PROGRESS", "MODAL", "SUCCESS", "FAILURE", "FAILURE"],
         format_time: milliseconds_or_null,
@@ -183,6 +195,7 @@ pub(crate) static SYSTEMS: &[System] = &[
         endpoints: &[
             get_by_path("/v1/videos/{kind}/{id}"),
             get_by_path("/v1/videos/avatar/image2video/{id}"),
+            get_list("/v1/videos/{kind}", TaskList::Kind),
         ],
         status_words: ["submitted", "processing", "processing", "succeed", "failed", "failed"],
         format_time: milliseconds_or_null,
@@ -214,7 +227,10 @@ pub(crate) static SYSTEMS: &[System] = &[
     },
     System {
         name: "luma",
-        endpoints: &[get_by_path("/dream-machine/v1/generations/{id}")],
+        endpoints: &[
+            get_by_path("/dream-machine/v1/generations/{id}"),
+            get_list("/dream-machine/v1/generations", TaskList::Offset),
+        ],
         unauthorized_status: StatusCode::FORBIDDEN,
         status_words: ["queued", "dreaming", "dreaming", "completed", "failed", "failed"],
         format_time: iso_microseconds,
@@ -272,7 +288,7 @@ pub(crate) fn format_help() -> String {
     for System { name, endpoints, .. } in SYSTEMS {
         for endpoint in *endpoints {
             let ids = match endpoint.id_location {
-                IdLocation::Path => String::new(),
+                IdLocation::Path | IdLocation::Held(_) => String::new(),
                 IdLocation::Parameter(parameter) => format!("?{parameter}={{id}}"),
                 IdLocation::List(parameter) => format!("?{parameter}={{id}},{{id}}"),
                 IdLocation::Body | IdLocation::FirstOfBody => r#" {"ids": ["…"]}"#.to_owned(),

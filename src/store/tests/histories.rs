@@ -38,7 +38,7 @@ impl Stage {
     fn list(&self, ids: &[&str]) {
         let task = |id: &&str| Task { id: (*id).into(), ..task("") };
         let tasks = ids.iter().map(task).collect();
-        let list = StoreList { tasks, times: Vec::new(), is_whole: true };
+        let list = StoreList { tasks, times: Vec::new(), is_whole: true, is_window: false };
         self.store.apply_list("http/a", list, &|_| {});
     }
 

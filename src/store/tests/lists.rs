@@ -61,7 +61,7 @@ impl Stage {
 
     pub fn list(&self, source: &str, ids: &[&str]) -> TaskChanges {
         let tasks = ids.iter().map(|id| task(id, source)).collect();
-        self.apply(source, StoreList { tasks, times: Vec::new(), is_whole: true })
+        self.apply(source, StoreList { tasks, times: Vec::new(), is_whole: true, is_window: false })
     }
 
     fn apply(&self, source: &str, list: StoreList) -> TaskChanges {
@@ -313,7 +313,7 @@ async fn the_time_of_the_source_stands_in_for_that_of_the_api() {
     stage.configure(&[]);
     let list = |seconds| {
         let tasks = vec![task("t", "http/a")];
-        StoreList { tasks, times: vec![Some(at(seconds))], is_whole: true }
+        StoreList { tasks, times: vec![Some(at(seconds))], is_whole: true, is_window: false }
     };
     let slot = stage.apply("http/a", list(7)).added[0].slot;
     let enqueued = || {

@@ -128,7 +128,7 @@ async fn max_tasks_counts_what_is_registered() {
 async fn a_thousand_in_a_second_are_polled_at_once() {
     let stage = Stage::new();
     stage.configure(&[]);
-    let mut at_once = |group: u32| {
+    let at_once = |group: u32| {
         let requests = (0..600).map(|number| register(&format!("{group}-{number}"), HOUR));
         let added = apply(&stage, 9_999, requests.collect()).1.unwrap().added;
         delays(&added).into_iter().flatten().count()

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 
 use super::EXCLUDED;
 use super::markdown::{Block, blocks_of, read};
-use super::postgres::Postgres;
 use super::session::{Session, commands};
+use crate::harness::postgres::Postgres;
 use crate::harness::samples::Samples;
 use crate::harness::upstream::{Reply, Upstream, json};
 use crate::harness::{Gateway, until};

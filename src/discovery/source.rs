@@ -20,11 +20,11 @@ pub enum Source {
     Http(Box<HttpSource>),
     /// Files.
     File(Box<FileSource>),
+    /// The list of a provider.
+    List(ListSource),
     /// A query of a database.
     #[cfg(feature = "sql")]
     Sql(Box<SqlSource>),
-    /// The list of a provider.
-    List(ListSource),
 }
 
 impl Source {

@@ -2,6 +2,7 @@
 //! in their results.
 
 mod lists;
+mod secrets;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -36,8 +37,6 @@ use crate::store::{Slot, TaskChanges};
 use crate::task::{Task, TaskGroup, stable_hash};
 use crate::telemetry::provider::{DuePolls, ProviderTelemetry, RequestInFlight};
 
-/// Shortest time between two reads of the secret files.
-const SECRETS_EVERY: Duration = Duration::from_secs(1);
 /// Time between two attempts to read a secret that is missing or was refused.
 const SECRETS_RETRY: Duration = Duration::from_secs(5);
 
@@ -278,48 +277,6 @@ impl<'s> WorkerState<'s> {
         let pause = self.schedule.admission.lasting_pause(now);
         let cause = pause.map(|pause| self.pause_cause(pause.reason));
         self.context.status.set_pause(pause, cause.unwrap_or_default());
-    }
-
-    /// Reads the secret files again from time to time. Nothing is sent while they cannot be read: a
-    /// request without credentials could only be refused. Returns false if they could not be read.
-    async fn read_secrets(&mut self) -> bool {
-        let credentials = self.context.client.fetcher.credentials();
-        if !credentials.can_change() || self.secrets_read.elapsed() < SECRETS_EVERY {
-            return true;
-        }
-        let read = credentials.refresh().await;
-        let now = Instant::now();
-        self.secrets_read = now;
-        let provider = &*self.context.client.provider.name;
-        match read {
-            Ok(has_changed) => {
-                if has_changed {
-                    tracing::info!(provider, "read new credentials");
-                    self.schedule.admission.reset_auth_backoff();
-                } else if self.held.count() > 0 {
-                    tracing::info!(provider, "the credentials are readable again");
-                }
-                self.end_hold();
-                true
-            }
-            Err(error) => {
-                let error = error.to_string();
-                if self.secrets_error.as_ref() != Some(&error) {
-                    tracing::error!(provider, error, "paused: the credentials cannot be read");
-                }
-                self.secrets_error = Some(error);
-                self.schedule.admission.hold_until(now + SECRETS_RETRY);
-                self.held.set(self.context.tasks.open_count());
-                false
-            }
-        }
-    }
-
-    /// Ends the pause during which there were no credentials to send.
-    fn end_hold(&mut self) {
-        self.schedule.admission.end_hold();
-        self.held.set(0);
-        self.secrets_error = None;
     }
 
     fn complete(&mut self, (in_flight, result): Completed) {

@@ -17,8 +17,8 @@ fn one_request_watches_five_hundred_tasks() {
     }
     let exporter = start(&gateway, "poll_interval: 1h", "refresh_interval: 1s", "");
     let labels = [("provider", "mj"), ("state", "queued")];
-    let samples = exporter.await_value("aitask_tasks", &labels, 500.0);
-    assert_eq!(discovered(&samples, "mj"), Some(500.0));
+    exporter.await_value("aitask_tasks", &labels, 500.0);
+    until("the list is counted", || discovered(&exporter.scrape(), "mj") == Some(500.0));
     assert_eq!(sources(&exporter, "job-007"), Some(json!(["list/mj"])));
     // Each element counts as a poll of its task.
     let requests = gateway.requests(QUEUE);

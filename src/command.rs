@@ -77,7 +77,7 @@ fn check(flags: &ExporterFlags) -> ExitCode {
             }
             let unmatched = config.discovery.iter().flat_map(|source| unmatched_globs(source));
             unmatched.for_each(|note| text += &format!("{file}: {note}\n"));
-            if tasks == 0 && sources == 0 {
+            if tasks == 0 && sources == 0 && !flags.enable_task_receiver {
                 text += &format!("{file}: note: there is no task and no source of tasks\n");
             }
             print(&text)

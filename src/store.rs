@@ -39,6 +39,7 @@ use blocks::{Block, BlockList};
 use histories::HistoryBudget;
 pub use histories::MAX_HISTORIES;
 use provider_tasks::{ProviderSnapshot, ProviderTasks};
+use registrations::FirstPollBudget;
 use sources::{SourceKeys, SourceRegistry};
 
 /// A snapshot of everything that the exposition writes from the store.
@@ -187,6 +188,7 @@ pub struct Store {
     /// Tasks of an earlier process, until the first configuration is applied.
     recovered: Mutex<RecoveredTasks>,
     histories: HistoryBudget,
+    registration_polls: Mutex<FirstPollBudget>,
 }
 
 impl Store {
@@ -199,6 +201,7 @@ impl Store {
             max_tasks: AtomicUsize::new(0),
             recovered: Mutex::default(),
             histories: HistoryBudget::new(MAX_HISTORIES),
+            registration_polls: Mutex::default(),
         }
     }
 

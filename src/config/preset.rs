@@ -180,6 +180,16 @@ mod tests {
     }
 
     #[test]
+    fn a_list_goes_with_its_request() {
+        let preset = "request: {path: /a, list: {path: /b, window: true}}";
+        assert!(!merged(preset, "request: {query: {}}").contains("list"));
+        let own = merged(preset, "request: {path: /c, list: {path: /d}}");
+        assert!(own.contains("path: /d") && own.contains("window: true"), "{own}");
+        assert!(merged(preset, "request: {batch: {path: /c}}").contains("path: /b"));
+        assert!(!merged(preset, "request: {list: null}").contains("list"));
+    }
+
+    #[test]
     fn the_mapping_is_merged_at_every_depth() {
         let preset = "response: {id: /id, status: /s, states: {running: [a], failed: [b]}}";
         let over = "{name: x, response: {id: null, status: /t, states: {running: [c, d]}}}";

@@ -90,8 +90,8 @@ These count every task that is listed or still followed and that `max_tasks` doe
 
 const DISCOVERY_INTRODUCTION: &str = "\
 A source is an entry of `http_sd_configs` or `file_sd_configs`, or the `list` of a provider: `mechanism` is `http`,
-`file` or `list`, `config` its name, which is that of the provider for a list. All series exist from the start and end when the source leaves the configuration. `/service-discovery` shows the same for
-people, with the texts of the errors.";
+`file` or `list`, and `config` its name, or that of the provider. All series exist from the start and end when the
+source leaves the configuration. `/service-discovery` shows the same for people, with the texts of the errors.";
 
 const PROCESS_INTRODUCTION: &str = "\
 Each has one series, except the histogram and families with the label `reason`, whose series all exist

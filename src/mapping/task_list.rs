@@ -82,10 +82,13 @@ impl TaskListMapping {
         let pointer = task.or(response.task.get().map(String::as_str)).unwrap_or_default();
         let mapping = compiler.mapping(response, pointer);
         let paged = page.map(|page| ListMapping::compile_page(pointer, page)).transpose();
-        let (document, paging) = paged.map(Option::unzip).unwrap_or_else(|errors| {
-            list.extend(errors);
-            (None, None)
-        });
+        let (document, paging) = match paged {
+            Ok(paged) => paged.unzip(),
+            Err(errors) => {
+                list.extend(errors);
+                (None, None)
+            }
+        };
         let mut errors = compiler.errors;
         check_elements(&mapping, &mut errors);
         if !list.is_empty() || !errors.is_empty() {
@@ -172,9 +175,8 @@ impl TaskListMapping {
         let at = self.mapping.task_path();
         let fail = |what: &str| Err(Failure::new(Reason::Mapping, format!("{at} is {what}")));
         match found.map(|found| &found.tasks) {
-            Some(ExtractedTasks::Many { .. }) => {}
-            // As languages write an empty list.
-            Some(ExtractedTasks::Null) => {}
+            // Null is how some languages write an empty list.
+            Some(ExtractedTasks::Many { .. } | ExtractedTasks::Null) => {}
             None | Some(ExtractedTasks::Missing) => return fail("missing"),
             Some(ExtractedTasks::One(_)) => return fail("an object, not an array of tasks"),
             Some(ExtractedTasks::Other(kind)) => {

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::Instant;
 
 use super::{ProviderClient, mask, mask_outcome};
 use crate::config::provider_list::ListSourceConfig;
 use crate::fetch::{Fetched, Fetcher};
+use crate::mapping::ProviderResponse;
 use crate::mapping::task_list::{MappedList, MappedTasks};
-use crate::observation::Failure;
+use crate::observation::{Failure, Reason};
 use crate::request::list::ListQuery;
 
 /// The size of a list in bytes, and its number of elements, that are left for further pages, and the time
@@ -48,7 +50,7 @@ impl ListResult {
 /// Requests a list, or the page of it at `url`, and maps the response.
 pub async fn poll_list(
     client: &ProviderClient,
-    list: &ListSourceConfig,
+    list: &Arc<ListSourceConfig>,
     query: &ListQuery,
     url: Url,
     limits: ListLimits,
@@ -57,7 +59,9 @@ pub async fn poll_list(
     let request = Fetcher::list_request(query, url);
     let fetched = client.fetcher.fetch_list(&request, limits.timeout, limits.bytes).await;
     let (mut mapped, fetched) = match fetched {
-        Ok(fetched) => (list.mapping.map_list(&fetched.response, limits.elements), Some(fetched)),
+        Ok(fetched) => {
+            (map_response(list, fetched.response.clone(), limits.elements).await, Some(fetched))
+        }
         Err(failure) => (failed(failure), None),
     };
     let redactor = match &fetched {
@@ -79,6 +83,21 @@ pub async fn poll_list(
         }
     }
     ListResult { mapped, fetched, took: start.elapsed() }
+}
+
+/// Maps a response on a thread of its own, since a large one takes long. A panic there is the caller's.
+async fn map_response(
+    list: &Arc<ListSourceConfig>,
+    response: ProviderResponse,
+    max_elements: usize,
+) -> MappedList {
+    let list = Arc::clone(list);
+    let mapped = spawn_blocking(move || list.mapping.map_list(&response, max_elements)).await;
+    match mapped.map_err(JoinError::try_into_panic) {
+        Ok(mapped) => mapped,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(_)) => failed(Failure::new(Reason::Timeout, "the exporter is stopping")),
+    }
 }
 
 /// Returns the result of a request without a complete response.

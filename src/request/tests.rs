@@ -4,8 +4,10 @@ use serde_json::json;
 
 use serde_json::Value;
 
+use super::list::ListQuery;
 use super::*;
 use crate::task::{Task, TaskCommon};
+use crate::yaml::scalar::PublicText;
 use crate::yaml::span::{Location, Position};
 
 fn task(id: &str, params: &[(&str, &str)]) -> Task {
@@ -159,4 +161,39 @@ fn every_error_is_reported() {
         [at("path", "the batch does not say which tasks it asks for")]
     );
     assert_eq!(messages(path("/tasks")), [at("path", "the request does not contain the task ID")]);
+}
+
+#[test]
+fn a_list_is_a_request_for_each_combination_of_params() {
+    let values = |values: &[&str]| -> Vec<Spanned<PublicText>> {
+        values.iter().map(|value| PublicText((*value).into()).into()).collect()
+    };
+    let location = Some(Location { document: 0, position: Position::File });
+    let param = |(name, all): (&str, &[&str])| {
+        (Spanned { location, value: Some(name.to_owned()) }, values(all).into())
+    };
+    let params: [(&str, &[&str]); 3] =
+        [("kind", &["a/b", "c"]), ("size", &["s", "l"]), ("app", &["x"])];
+    let list = RawListRequest {
+        method: "POST".to_owned().into(),
+        path: "/{+kind}".to_owned().into(),
+        body: TemplateBody(json!({ "size": "{size}\"", "key": "t0ken" })).into(),
+        params: OrderedMap(params.into_iter().map(param).collect()).into(),
+        ..RawListRequest::default()
+    };
+    let queries = ListQuery::compile_all(&list, None).unwrap();
+    let found: Vec<_> =
+        queries.iter().map(|query| (&*query.target, query.body.as_deref())).collect();
+    let body = |size| format!(r#"{{"key":"t0ken","size":"{size}\""}}"#);
+    let (small, large) = (body("s"), body("l"));
+    let (small, large) = (Some(&*small), Some(&*large));
+    assert_eq!(found, [("/a/b", small), ("/a/b", large), ("/c", small), ("/c", large)]);
+    let pairs = |query: &ListQuery| {
+        query.params.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+    };
+    assert_eq!(pairs(&queries[3]), ["app=x", "kind=c", "size=l"]);
+    assert!(!format!("{queries:?}").contains("t0ken"));
+    // Without params, there is one request.
+    let bare = RawListRequest { path: "/all".to_owned().into(), ..RawListRequest::default() };
+    assert_eq!(ListQuery::compile_all(&bare, None).unwrap().len(), 1);
 }

@@ -363,37 +363,4 @@ impl Inner {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use super::super::queue::{CompactorCommand, QueuedChange};
-    use super::*;
-
-    #[test]
-    fn what_has_become_long_is_to_be_renewed_and_given_up_if_nobody_does() {
-        const ID: usize = 4_096;
-        let (sender, commands) = mpsc::sync_channel(1);
-        let queue = Arc::new(ChangeQueue::new(sender));
-        let telemetry = Arc::new(Telemetry::new());
-        telemetry.storage_opened(0);
-        let file = File::options().append(true).open("/dev/null").unwrap();
-        let ledger = Ledger::new(Finishes::default(), Finishes::default(), true);
-        let journal = Some(OpenJournal { file, number: 0, size: 0 });
-        let start = JournalStart { journal, next: 0, former: Vec::new(), ledger };
-        let status = Arc::new(StorageStatus::new(Arc::clone(&telemetry)));
-        let journal = Journal::new(start, Arc::clone(&queue), telemetry, Arc::clone(&status));
-        let id = "t".repeat(ID);
-        let write = |bytes: u64| {
-            for _ in 0..usize::try_from(bytes).unwrap() / ID {
-                queue.push(QueuedChange::example(&id, false));
-            }
-            journal.write_waiting();
-            (matches!(commands.try_recv(), Ok(CompactorCommand::Compact)), journal.is_working())
-        };
-        assert_eq!(write(COMPACTION_THRESHOLD / 2), (false, true));
-        assert_eq!(write(COMPACTION_THRESHOLD), (true, true));
-        assert_eq!(write(COMPACTION_THRESHOLD), (true, false));
-        assert_eq!(status.failure().unwrap().reason, "the disk cannot keep up");
-        assert_eq!(write(COMPACTION_THRESHOLD), (false, false), "nothing is written");
-    }
-}
+mod tests;

@@ -211,3 +211,32 @@ fn is_plausible(log_record: &LogRecord) -> bool {
         LogRecord::SyncFailed => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::task::TaskCommon;
+
+    /// The bytes of a record. Where they change, so must [`frame::VERSION`].
+    #[test]
+    fn the_format_is_that_of_its_version() {
+        let common = TaskCommon { provider: "p".into(), labels: [].into(), params: [].into() };
+        let task = Task { id: "t".into(), common: Arc::new(common) };
+        let time = Timestamp::from_micros;
+        let record = TaskRecord::new(time(1));
+        let listing = StoredListing {
+            sources: vec![("registration".into(), true)],
+            unlisted_since: Some(time(2)),
+            registered_until: Some(time(3)),
+            labels: [("a".into(), "b".into())].into(),
+            params: [("c".into(), "d".into())].into(),
+        };
+        let (mut frames, listing) = (Vec::new(), Some(&listing));
+        encode_change(7, ChangedTask { task: &task, record: &record, listing }, None, &mut frames);
+        let hex: String = frames.iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = "f7a1fe9d3200cdff8f70d589000701700174020202000000000008020000000001010c72656769\
+                        7374726174696f6e010104010601016101620101630164";
+        assert_eq!((frame::VERSION, &*hex), (3, expected));
+    }
+}

@@ -16,7 +16,7 @@ use crate::task::Task;
 
 /// Number of new tasks of a list that are polled at once, not at their places in the interval: a
 /// list of many new tasks is rather the first of an application than work that was just submitted.
-const MAX_POLLED_AT_ONCE: usize = 1_000;
+pub const MAX_POLLED_AT_ONCE: usize = 1_000;
 /// Number of new tasks up to which all are polled at the same time; more are spread over a second.
 const MAX_POLLED_TOGETHER: usize = 16;
 
@@ -219,6 +219,18 @@ impl FirstPolls {
         let left = if timing.is_first { 0 } else { MAX_POLLED_AT_ONCE };
         let is_many = count > MAX_POLLED_TOGETHER;
         Self { left, range: Duration::from_secs(u64::from(is_many)) }
+    }
+
+    /// Takes from `budget`, which others share. What this leaves is for [`FirstPolls::give_back`].
+    pub fn take_from(mut self, budget: &mut usize) -> Self {
+        self.left = self.left.min(*budget);
+        *budget -= self.left;
+        self
+    }
+
+    /// Gives back to `budget` what was not used.
+    pub const fn give_back(self, budget: &mut usize) {
+        *budget += self.left;
     }
 
     /// Returns the time of the first poll of a new task.

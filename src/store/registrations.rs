@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lists::{FirstPolls, ListContext};
+use super::lists::{FirstPolls, ListContext, MAX_POLLED_AT_ONCE};
 use super::provider_tasks::ProviderTasks;
 use super::sources::ListTiming;
 use super::table::{Partition, TaskTable};
@@ -66,6 +66,32 @@ pub enum RegistrationOutcome {
     UnknownProvider,
 }
 
+/// Time in which at most [`MAX_POLLED_AT_ONCE`] registered tasks are polled at once.
+const BUDGET_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The number of registered tasks that may still be polled at once, not at their places.
+#[derive(Debug)]
+pub(super) struct FirstPollBudget {
+    since: Timestamp,
+    left: usize,
+}
+
+impl Default for FirstPollBudget {
+    fn default() -> Self {
+        Self { since: Timestamp::from_micros(0), left: MAX_POLLED_AT_ONCE }
+    }
+}
+
+impl FirstPollBudget {
+    /// Returns what is left at `now`.
+    fn at(&mut self, now: Timestamp) -> &mut usize {
+        if now.since(self.since) >= BUDGET_INTERVAL {
+            *self = Self { since: now, left: MAX_POLLED_AT_ONCE };
+        }
+        &mut self.left
+    }
+}
+
 /// The number of registered tasks, and their limit.
 #[derive(Clone, Copy, Debug)]
 struct RegisteredCount {
@@ -87,7 +113,9 @@ impl Store {
             all.iter().enumerate().map(|(at, tasks)| (Arc::clone(&tasks.name), at)).collect();
         let registry = self.sources.read();
         let mut context = self.context(SourceId::REGISTRATION, TIMING, &all, &[], &registry, save);
-        context.first_polls = FirstPolls::new(TIMING, requests.len());
+        let mut budget = self.registration_polls.lock();
+        let budget = budget.at(context.monotonic);
+        context.first_polls = FirstPolls::new(TIMING, requests.len()).take_from(budget);
         let mut count = RegisteredCount { open: registered(&all), limit };
         let mut changes: Vec<_> = all.into_iter().map(TaskChanges::none).collect();
         let mut outcomes = Vec::with_capacity(requests.len());
@@ -98,6 +126,7 @@ impl Store {
                 None => RegistrationOutcome::UnknownProvider,
             });
         }
+        context.first_polls.give_back(budget);
         changes.iter_mut().for_each(TaskChanges::forget_short_lived);
         changes.retain(|changes| !changes.is_empty());
         (outcomes, changes)

@@ -1,5 +1,6 @@
 mod histories;
 mod lists;
+mod registrations;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;

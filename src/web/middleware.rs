@@ -250,7 +250,13 @@ pub async fn limit_requests(
 ) -> Response {
     let Some(permit) = RequestPermit::take(&limit.permits) else {
         limit.telemetry.web.rejected(limit.reason);
-        return (StatusCode::SERVICE_UNAVAILABLE, limit.message.to_string()).into_response();
+        let message = limit.message.to_string();
+        let mut response = (StatusCode::SERVICE_UNAVAILABLE, message).into_response();
+        if limit.reason == RequestRejection::Registrations {
+            // Their clients repeat a request as they are asked to.
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        return response;
     };
     request.extensions_mut().insert(permit.clone());
     next.run(request).await.map(|body| Body::new(GuardedBody::new(body, permit)))

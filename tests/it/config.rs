@@ -216,6 +216,43 @@ fn the_schema_is_fresh() {
 }
 
 #[test]
+fn a_list_is_a_source_with_the_name_of_its_provider() {
+    use aitask_exporter::config::discovery::{Mechanism, SourceKind};
+    let text = "
+global: { keep_unlisted: 2h }
+providers:
+- { name: mj, preset: midjourney-proxy, base_url: 'http://a', list: {} }
+- { name: off, preset: midjourney-proxy, base_url: 'http://a' }
+- name: kling
+  preset: kling
+  list: { refresh_interval: 3s, limit: 7, labels: { team: video }, keep_unlisted: 0s }
+  request: { list: { query: { key: hidden-key }, params: { kind: [b/c, a] } } }
+file_sd_configs: [{ name: mj, files: ['*.txt'], provider: mj }]
+";
+    let config = load_text(text).unwrap();
+    let [file, mj, kling] = &config.discovery[..] else { panic!("{:?}", config.discovery) };
+    assert_eq!((file.mechanism(), mj.mechanism()), (Mechanism::File, Mechanism::List));
+    assert_eq!((&*mj.name, mj.provider.as_deref(), &*mj.key()), ("mj", Some("mj"), "list/mj"));
+    let seconds = Duration::from_secs;
+    assert_eq!((mj.refresh_interval, mj.timeout, mj.limit), (seconds(15), seconds(10), 10_000));
+    assert_eq!(mj.keep_unlisted, seconds(7200));
+    assert_eq!((kling.refresh_interval, kling.timeout), (seconds(3), seconds(3)));
+    assert_eq!((kling.limit, kling.keep_unlisted), (7, Duration::ZERO));
+    assert_eq!(kling.labels[..], [("team".into(), "video".into())]);
+    let SourceKind::List(list) = &kling.kind else { panic!("{kling:?}") };
+    let targets: Vec<_> = list.queries.iter().map(|query| &*query.target).collect();
+    let query = "key=hidden-key&pageNum=1&pageSize=500";
+    assert_eq!(targets, [format!("/v1/videos/b/c?{query}"), format!("/v1/videos/a?{query}")]);
+    assert_eq!(list.queries[0].params[..], [("kind".into(), "b/c".into())]);
+    let shown: Vec<_> = list.redacted_queries.iter().map(|query| &*query.target).collect();
+    assert_eq!(shown[1], "/v1/videos/a?key=%3Csecret%3E&pageNum=1&pageSize=500");
+    assert!(list.is_window && list.paging.is_none());
+    assert!(!format!("{config:?}").contains("hidden") && !config.shown.contains("hidden"));
+    // The mapping has the list even if it is not followed.
+    assert!(config.providers[1].list.is_some());
+}
+
+#[test]
 fn sources_are_in_the_order_of_precedence_with_their_defaults() {
     use aitask_exporter::config::discovery::{Mechanism, SourceConfig};
     let path = format!("{DATA}/good/sources.yml");

@@ -52,6 +52,7 @@ mod origin;
 mod pacing;
 mod pages;
 mod paths;
+mod poll_lists;
 mod polls;
 mod presets;
 mod probe;

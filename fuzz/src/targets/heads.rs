@@ -63,9 +63,12 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         let built = reload::load(&source, &upstreams, &files, &context.resolver);
         let built = built.unwrap_or_else(|told| panic!("{told}"));
         let store = Arc::new(Store::new(clock));
-        let flags = ReceiverFlags::default();
+        let flags = ReceiverFlags { has_task_receiver: true, has_web_config: false };
         let manager = ConfigManager::start(source, built, store, context, flags).await.unwrap();
         let manager = Arc::new(manager);
+        // Without a storage path, valid registrations are refused.
+        let receiving = Arc::clone(&manager);
+        runtime.spawn(async move { receiving.receive_registrations().await });
         WebState {
             reloads: manager.reloads(),
             manager,

@@ -2,11 +2,14 @@
 //!
 //! The line holds the HTTP status, headers as `name:value`, and the IDs that were asked for.
 
+use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aitask_exporter::clock::Timestamp;
+use aitask_exporter::config::provider_list::ListSourceConfig;
 use aitask_exporter::config::{self, Provider, preset};
+use aitask_exporter::mapping::task_list::ObservedElement;
 use aitask_exporter::mapping::{ProviderResponse, ReceivedBody};
 use aitask_exporter::observation::{Failure, Observation, OddField, PollOutcome, State};
 use aitask_exporter::record::TrackedTask;
@@ -19,7 +22,9 @@ use crate::harness::root;
 const ODD: &str = "
   - name: odd
     base_url: https://gateway.example
-    request: { path: '/{task_id}' }
+    request:
+      path: '/{task_id}'
+      list: { path: /l, task: /1/list, page: { next: /2/next } }
     response:
       accept: [2xx, 404]
       code: { path: [/0/code, /1/~0~1/why/code] }
@@ -42,6 +47,9 @@ const ODD: &str = "
 
 /// The time at which every response was sent: 2026-11-30T07:00:00Z.
 const SENT: Timestamp = Timestamp::from_micros(1_796_022_000_000_000);
+
+/// Maximum number of elements of a list.
+const MAX_ELEMENTS: usize = 50;
 
 /// 1 January 2000, in microseconds.
 const YEAR_2000: i64 = 946_684_800_000_000;
@@ -113,9 +121,40 @@ fn map(provider: &Provider, response: &ProviderResponse, asked: &[&str], length:
         }
         keep(outcome, id);
     }
+    if let Some(list) = &provider.list {
+        map_list(list, response, length);
+    }
     for columns in provider.mapping.explain(response, asked[0]) {
         let told: usize = columns.iter().map(String::len).sum();
         assert!(told <= 2_048 && !columns.concat().contains('\n'), "{columns:?}");
+    }
+}
+
+/// Asserts that a list has each ID once, and no more elements than asked for.
+fn map_list(list: &ListSourceConfig, response: &ProviderResponse, length: usize) {
+    let mapped = list.mapping.map_list(response, MAX_ELEMENTS);
+    if let Some(code) = &mapped.code {
+        label(code);
+    }
+    assert!(mapped.message.is_none_or(|message| message.len() <= 3 * length));
+    assert!(mapped.retry_after.is_none() || mapped.tasks.is_err());
+    let tasks = match mapped.tasks {
+        Ok(tasks) => tasks,
+        Err(failure) => return failed(&failure),
+    };
+    assert!(matches!(response.body, ReceivedBody::Whole(_)), "{tasks:?}");
+    assert!(tasks.elements.len() <= tasks.page.elements && tasks.page.elements <= MAX_ELEMENTS);
+    assert!(tasks.elements.is_sorted_by(|a, b| a.number < b.number), "{tasks:?}");
+    let mut ids = HashSet::new();
+    for ObservedElement { number, id, outcome } in &tasks.elements {
+        assert!(*number >= 1 && *number <= tasks.page.elements);
+        assert!(id.is_empty() || ids.insert(id), "{id:?} twice");
+        assert!(!id.is_empty() || outcome.is_err(), "{outcome:?}");
+        match outcome {
+            Ok(seen) => observation(seen),
+            Err(failure) => failed(failure),
+        }
+        keep(outcome, id);
     }
 }
 

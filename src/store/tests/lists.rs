@@ -18,20 +18,20 @@ use crate::store::{
 };
 use crate::task::{Task, TaskCommon};
 
-const SECOND: Duration = Duration::from_secs(1);
-const KEEP: Duration = Duration::from_secs(3_600);
+pub const SECOND: Duration = Duration::from_secs(1);
+pub const KEEP: Duration = Duration::from_secs(3_600);
 
 /// A store with one provider and two sources, `http/a` before `http/b`, on paused time.
-struct Stage {
-    store: Store,
+pub struct Stage {
+    pub store: Store,
     config: Config,
     sources: Vec<SourceSettings>,
-    max_tasks: usize,
+    pub max_tasks: usize,
     saved: RefCell<Vec<String>>,
 }
 
 impl Stage {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::with("tasks: []\n")
     }
 
@@ -52,14 +52,14 @@ impl Stage {
         }
     }
 
-    fn configure(&self, ids: &[&str]) -> TaskChanges {
+    pub fn configure(&self, ids: &[&str]) -> TaskChanges {
         let mut config = StoreConfig::of(&self.config);
         (config.sources, config.max_tasks) = (self.sources.clone(), self.max_tasks);
         let tasks = ids.iter().map(|id| task(id, "config")).collect();
         self.store.apply_config(&config, tasks, &|change| self.save(change)).remove(0)
     }
 
-    fn list(&self, source: &str, ids: &[&str]) -> TaskChanges {
+    pub fn list(&self, source: &str, ids: &[&str]) -> TaskChanges {
         let tasks = ids.iter().map(|id| task(id, source)).collect();
         self.apply(source, StoreList { tasks, times: Vec::new(), is_whole: true, is_window: false })
     }
@@ -68,32 +68,32 @@ impl Stage {
         self.store.apply_list(source, list, &|change| self.save(change)).remove(0)
     }
 
-    fn save(&self, change: ListingChange<'_>) {
+    pub fn save(&self, change: ListingChange<'_>) {
         self.saved.borrow_mut().push(match change {
             ListingChange::Saved(tracked) => format!("+{}", tracked.task.id),
             ListingChange::Removed(task) => format!("-{}", task.id),
         });
     }
 
-    fn saved(&self) -> Vec<String> {
+    pub fn saved(&self) -> Vec<String> {
         std::mem::take(&mut *self.saved.borrow_mut())
     }
 
     /// Polls a task; returns true if its end was counted.
-    fn poll(&self, slot: Slot, observation: &Observation) -> bool {
+    pub fn poll(&self, slot: Slot, observation: &Observation) -> bool {
         let tasks = self.store.providers().remove(0);
         let change = tasks.record_poll(slot, &Ok(observation.clone()), |_, _| {});
         change.unwrap().finished.is_some()
     }
 
-    fn sweep(&self) -> (usize, u64) {
+    pub fn sweep(&self) -> (usize, u64) {
         let swept = self.store.sweep(&|change| self.save(change));
         let removed = swept.iter().map(|changes| changes.removed.len()).sum();
         (removed, swept.iter().map(|changes| changes.lost).sum())
     }
 
     /// Returns the IDs of the tasks that are followed, with the source that gives them their labels.
-    fn followed(&self) -> Vec<(String, String)> {
+    pub fn followed(&self) -> Vec<(String, String)> {
         let (_, lists) = self.store.tasks(None);
         let tasks = lists.iter().flat_map(TaskList::tasks);
         let labels = |task: &Task| task.common.labels[0].1.to_string();
@@ -103,22 +103,22 @@ impl Stage {
         all
     }
 
-    fn unlisted(&self) -> u64 {
+    pub fn unlisted(&self) -> u64 {
         self.store.snapshot().providers[0].unlisted
     }
 }
 
-fn task(id: &str, source: &str) -> Task {
+pub fn task(id: &str, source: &str) -> Task {
     let labels = [("from".into(), source.into())].into();
     let common = TaskCommon { provider: "p".into(), labels, params: [].into() };
     Task { id: id.into(), common: Arc::new(common) }
 }
 
-fn seen(state: State) -> Observation {
+pub fn seen(state: State) -> Observation {
     Observation::new(state, state.as_str())
 }
 
-fn delays(targets: &[PollTarget]) -> Vec<Option<Duration>> {
+pub fn delays(targets: &[PollTarget]) -> Vec<Option<Duration>> {
     let delay = |target: &PollTarget| match target.first_poll {
         FirstPoll::AtPlace => None,
         FirstPoll::After(delay) => Some(delay),

@@ -12,8 +12,10 @@ use axum::response::{IntoResponse, Response};
 use super::format::{self, FormattedTime};
 use super::{PageHead, RenderedPage, ok_page, render};
 use crate::clock::Timestamp;
+use crate::config::task_receiver::TaskReceiverConfig;
 use crate::discovery::list::RejectedElement;
 use crate::discovery::status::{CurrentError, SourceStatus};
+use crate::duration;
 use crate::web::WebState;
 use crate::web::middleware::RequestPermit;
 use crate::web::query;
@@ -23,6 +25,15 @@ use crate::web::query;
 struct DiscoveryPage<'a> {
     head: PageHead<'a>,
     sources: Vec<SourceSection>,
+    registrations: Option<RegistrationsLine>,
+}
+
+/// The registrations by applications, and their settings.
+struct RegistrationsLine {
+    open: String,
+    limit: String,
+    ttl: String,
+    max_ttl: String,
 }
 
 /// A source as a row of the table, and as a section below if it needs attention.
@@ -87,7 +98,22 @@ fn render_sources(web: &WebState) -> RenderedPage {
     let now = web.manager.now();
     let statuses = web.manager.sources.all();
     let sources = (1..).zip(&statuses).map(|(number, status)| section(number, status, now));
-    ok_page(&DiscoveryPage { head: PageHead::new(web), sources: sources.collect() })
+    let registrations = web.manager.has_task_receiver().then(|| {
+        let config = web.manager.config();
+        RegistrationsLine::new(web.manager.store.registered_count(), &config.task_receiver)
+    });
+    ok_page(&DiscoveryPage { head: PageHead::new(web), sources: sources.collect(), registrations })
+}
+
+impl RegistrationsLine {
+    fn new(open: usize, settings: &TaskReceiverConfig) -> Self {
+        Self {
+            open: format::count(open),
+            limit: format::count(settings.limit),
+            ttl: duration::format(settings.ttl),
+            max_ttl: duration::format(settings.max_ttl),
+        }
+    }
 }
 
 fn section(number: usize, status: &SourceStatus, now: Timestamp) -> SourceSection {
@@ -159,7 +185,7 @@ mod tests {
         let head = PageHead::of("/metrics", &green(after(100)));
         let sources =
             (1..).zip(statuses).map(|(number, status)| section(number, status, after(100)));
-        DiscoveryPage { head, sources: sources.collect() }.render().unwrap()
+        DiscoveryPage { head, sources: sources.collect(), registrations: None }.render().unwrap()
     }
 
     /// Returns the text of the page without tags.
@@ -226,6 +252,22 @@ mod tests {
         }
         assert_eq!(page.matches("&#60;script&#62;").count(), 100);
         assert!(page.contains("<a href=\"#source-1\">") && page.contains("<h2 id=\"source-1\">"));
+    }
+
+    #[test]
+    fn registrations_have_a_line_where_they_are_enabled() {
+        let settings = TaskReceiverConfig {
+            limit: 100_000,
+            ttl: Duration::from_secs(7_200),
+            max_ttl: Duration::from_secs(86_400),
+            users: None,
+        };
+        let head = PageHead::of("/metrics", &green(after(100)));
+        let registrations = Some(RegistrationsLine::new(1_234, &settings));
+        let page = DiscoveryPage { head, sources: Vec::new(), registrations }.render().unwrap();
+        let line = "Applications have registered 1,234 open tasks, of at most 100,000. A registration \
+                    ends after 2h unless it names another time, up to 1d.";
+        assert!(text(&page).contains(line), "{}", text(&page));
     }
 
     #[test]

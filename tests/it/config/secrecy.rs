@@ -127,6 +127,10 @@ const LEAKS: &[&str] = &[
     "request: { method: POST, body: { key: [SECRET, '{oops'] }, path: '/{task_id}' }",
     "request: { method: POST, body: { key: SECRET }, path: / }",
     "request: { batch: { query: { key: 'SECRET{oops' } } }",
+    "request: { list: { query: { key: 'SECRET{oops' }, path: /x } }",
+    "request: { list: { query: { key: 'SECRET{task_id}' }, path: /x } }",
+    "request: { list: { body: { key: SECRET }, path: /x } }",
+    "list: { refresh_interval: 0s }\n    request: { list: { path: /x, query: { key: SECRET } } }",
     "tls_config: { key: SECRET }",
     "limits: { a: [SECRET, { SECRET: SECRET }], ? SECRET }",
 ];

@@ -19,6 +19,9 @@ fn write_secrets(dir: &Dir, text: &str) {
     }
 }
 
+/// Sections of which a configuration of the exporter in the documents has at least one.
+const SECTIONS: [&str; 4] = ["providers", "http_sd_configs", "file_sd_configs", "task_receiver"];
+
 /// The program that a configuration is for accepts it.
 fn assert_is_right(block: &Block) -> &'static str {
     let (text, place) = (&*block.text, block.place());
@@ -29,9 +32,13 @@ fn assert_is_right(block: &Block) -> &'static str {
     let file = dir.write("aitask.yml", text);
     let file = file.to_str().unwrap();
     let (program, arguments) = match () {
-        () if ["providers", "http_sd_configs", "file_sd_configs"].iter().any(|key| has(key)) => {
+        () if SECTIONS.iter().any(|key| has(key)) => {
             write_secrets(&dir, text);
-            let output = run(["--config.check", "--config.file", file]);
+            // The user of the registrations.
+            let web = dir.write("web.yml", &web_config::users::file(&[("app", "word")]));
+            let web = ["--web.config.file", web.to_str().unwrap()];
+            let web = if has("task_receiver") { &web[..] } else { &[] };
+            let output = run([&["--config.check", "--config.file", file], web].concat());
             let errors = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{place}: {errors}\n{text}");
             return "aitask_exporter";

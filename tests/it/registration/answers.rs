@@ -98,14 +98,14 @@ fn paths_name_any_provider_and_any_id() {
         ("/api/v1/tasks/mj/%FF", 400, "not UTF-8"),
         ("/api/v1/tasks/mj/a%00", 400, "a task ID"),
         ("/api/v1/tasks/mj/%2E%2E%2Fx", 400, "a task ID"),
-        ("/api/v1/tasks/nobody/a", 404, "no provider \"nobody\" is configured"),
+        ("/api/v1/tasks/other/a", 404, "no provider \"other\" is configured"),
         ("/api/v1/tasks/a%2Fb%20c/x", 400, "the param \"kind\" is missing"),
     ] {
         let reply = http::send(exporter.address, "PUT", target, &[], "").unwrap();
         assert_eq!(reply.status, status, "{target}: {}", reply.text());
         assert!(reply.text().contains(fault), "{target}: {}", reply.text());
     }
-    let reply = http::send(exporter.address, "DELETE", "/api/v1/tasks/nobody/a", &[], "").unwrap();
+    let reply = http::send(exporter.address, "DELETE", "/api/v1/tasks/other/a", &[], "").unwrap();
     assert_eq!(reply.status, 404);
     let reply = exporter.get(&path("mj", "a"));
     assert_eq!(reply.status, 405);

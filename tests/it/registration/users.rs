@@ -42,7 +42,7 @@ fn the_flag_needs_a_storage_path() {
 }
 
 #[test]
-fn everybody_is_warned_of_an_open_door() {
+fn a_start_warns_of_an_open_door() {
     for (address, users, is_open) in
         [("0.0.0.0:0", "", true), ("127.0.0.1:0", "", false), ("0.0.0.0:0", "user", false)]
     {

@@ -65,6 +65,14 @@ fn numbered_pages_end_with_one_that_is_empty_or_short() {
 }
 
 #[test]
+fn an_api_that_counts_elements_gets_their_number() {
+    let next = NextPage::Number { query: "p".into(), first: 0, step: 50 };
+    let urls = ["/l?k=v&p=0&n=50", "/l?k=v&p=50&n=50", "/l?k=v&p=100&n=50"];
+    let pages = [page(50, 1), page(50, 2), page(7, 3)];
+    assert_eq!(walk(&Paging { next, ..number(0, Some(50)) }, &pages), ok(&urls));
+}
+
+#[test]
 fn a_page_that_comes_again_and_too_many_pages_are_errors() {
     let (urls, error) = walk(&number(1, None), &[page(2, 7), page(2, 7)]);
     assert_eq!(urls.len(), 2);
@@ -74,6 +82,8 @@ fn a_page_that_comes_again_and_too_many_pages_are_errors() {
     let (urls, error) = walk(&number(1, None), &pages);
     assert_eq!(urls.len(), 4);
     assert_eq!(error.as_deref(), Some("too_large: there are more than 4 pages"));
+    let window = Paging { is_window: true, ..number(1, None) };
+    assert_eq!(walk(&window, &pages), (urls, None));
     // As many as there may be.
     let last = [page(2, 1), page(2, 2), page(2, 3), page(0, 4)];
     assert_eq!(walk(&number(1, None), &last).1, None);

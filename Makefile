@@ -15,6 +15,7 @@ TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 test: tools ## Run everything that CI runs: tools, format, lints, dependencies, all tests
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- --deny warnings
+	cargo clippy --locked --no-default-features -- --deny warnings
 	$(DENY) check bans licenses sources
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked
 

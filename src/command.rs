@@ -91,7 +91,7 @@ fn check(flags: &ExporterFlags) -> ExitCode {
 fn unmatched_globs(source: &SourceConfig) -> impl Iterator<Item = String> {
     let globs = match &source.kind {
         SourceKind::File(files) => &*files.globs,
-        SourceKind::Http(_) | SourceKind::List(_) => &[],
+        SourceKind::Http(_) | SourceKind::Sql(_) | SourceKind::List(_) => &[],
     };
     // What cannot be searched is an error of the source, not a glob without files.
     let unmatched =

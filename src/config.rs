@@ -1,6 +1,7 @@
 //! The validated configuration: every value is valid by construction, mapping paths and request
 //! templates are parsed. [`load`] and its variants are the only way to get one.
 
+pub mod data_source;
 pub mod discovery;
 pub mod http_discovery;
 pub(crate) mod http_client;
@@ -15,6 +16,7 @@ mod raw;
 pub(crate) mod read_yaml;
 mod schema;
 pub mod secret;
+pub mod sql_discovery;
 pub(crate) mod task_glob;
 pub mod task_receiver;
 pub(crate) mod task_rules;

@@ -1,5 +1,6 @@
 //! Discovery: lists of tasks from outside, each read by a source, element by element.
 
+mod blocking;
 pub mod element;
 pub mod file;
 pub mod http;
@@ -10,4 +11,6 @@ pub mod provider_list;
 pub mod registration;
 pub mod report;
 pub mod source;
+#[cfg(feature = "sql")]
+pub mod sql;
 pub mod status;

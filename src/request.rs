@@ -90,6 +90,14 @@ impl Request {
         Self::compile_as(&raw.into(), RequestKind::Batch)
     }
 
+    /// Compiles the request for a list, whose placeholders are names of params.
+    ///
+    /// # Errors
+    /// Every error in it, not just the first.
+    pub fn compile_list(raw: &RawListRequest) -> Result<Self, Vec<BlockError>> {
+        Self::compile_as(&raw.into(), RequestKind::List)
+    }
+
     fn compile_as(raw: &RawRequest, kind: RequestKind) -> Result<Self, Vec<BlockError>> {
         let mut errors = Vec::new();
         let method = match raw.method.get().map_or(DEFAULT_METHOD, String::as_str) {

@@ -9,6 +9,7 @@ use super::GlobalSettings;
 use super::http_discovery::HttpSourceConfig;
 use super::provider_list::ListSourceConfig;
 use super::raw;
+use super::sql_discovery::SqlSourceConfig;
 use super::task_glob::TaskGlob;
 use super::tasks::TaskCollector;
 use super::validate::{NamedProvider, Validator, check_name, count, duration};
@@ -28,19 +29,22 @@ pub enum Mechanism {
     Http,
     /// An entry of `file_sd_configs`.
     File,
+    /// An entry of `sql_sd_configs`.
+    Sql,
     /// The list of a provider.
     List,
 }
 
 impl Mechanism {
     /// Every mechanism, in the order of its declaration.
-    pub const ALL: [Self; 3] = [Self::Http, Self::File, Self::List];
+    pub const ALL: [Self; 4] = [Self::Http, Self::File, Self::Sql, Self::List];
 
     /// Returns the value of the `mechanism` label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::File => "file",
+            Self::Sql => "sql",
             Self::List => "list",
         }
     }
@@ -75,6 +79,8 @@ pub enum SourceKind {
     Http(Arc<HttpSourceConfig>),
     /// Files.
     File(Arc<FileSourceConfig>),
+    /// A query of a database.
+    Sql(Arc<SqlSourceConfig>),
     /// The list of a provider.
     List(Arc<ListSourceConfig>),
 }
@@ -109,6 +115,7 @@ impl SourceConfig {
         match self.kind {
             SourceKind::Http(_) => Mechanism::Http,
             SourceKind::File(_) => Mechanism::File,
+            SourceKind::Sql(_) => Mechanism::Sql,
             SourceKind::List(_) => Mechanism::List,
         }
     }
@@ -183,6 +190,16 @@ macro_rules! common_keys {
     };
 }
 
+/// The sources of a configuration as written, by their mechanism.
+pub(super) struct RawSources<'r> {
+    /// `http_sd_configs`.
+    pub http: &'r [Spanned<raw::RawHttpSource>],
+    /// `file_sd_configs`.
+    pub files: &'r [Spanned<raw::RawFileSource>],
+    /// `sql_sd_configs`.
+    pub sql: &'r [Spanned<raw::RawSqlSource>],
+}
+
 /// The context in which sources are validated.
 pub(super) struct SourceValidator<'c> {
     /// The validator of the configuration.
@@ -196,45 +213,45 @@ pub(super) struct SourceValidator<'c> {
 }
 
 impl SourceValidator<'_> {
-    /// Validates all sources, and returns the valid ones: HTTP before files, each in the order of
-    /// the configuration. `http_blocks` are the nodes that `http` was decoded from.
+    /// Validates all sources, and returns the valid ones: HTTP before files before queries, each in
+    /// the order of the configuration. `http_blocks` are the nodes that those of HTTP were decoded
+    /// from.
     pub fn sources(
         &self,
-        http: &[Spanned<raw::RawHttpSource>],
+        raw: &RawSources<'_>,
         http_blocks: &[YamlNode],
-        files: &[Spanned<raw::RawFileSource>],
     ) -> Vec<Arc<SourceConfig>> {
+        const INTERVAL: Duration = SourceConfig::DEFAULT_REFRESH_INTERVAL;
         let (mut all, mut names) = (Vec::new(), HashMap::new());
-        for (index, raw) in http.iter().enumerate() {
+        for (index, raw) in raw.http.iter().enumerate() {
             let Some((location, raw)) = raw.located() else { continue };
             let kind = self.http(location, raw, http_blocks.get(index));
             let kind = kind.map(|http| SourceKind::Http(Arc::new(http)));
-            let keys = common_keys!(raw);
-            all.extend(self.source(
-                location,
-                &keys,
-                SourceConfig::DEFAULT_REFRESH_INTERVAL,
-                &mut names,
-                kind,
-            ));
+            all.extend(self.source(location, &common_keys!(raw), INTERVAL, &mut names, kind));
+        }
+        // Before files, so that their secret files are known.
+        names.clear();
+        let mut queries = Vec::new();
+        for (location, raw) in raw.sql.iter().filter_map(Spanned::located) {
+            let kind = self.sql(location, raw).map(|sql| SourceKind::Sql(Arc::new(sql)));
+            queries.extend(self.source(location, &common_keys!(raw), INTERVAL, &mut names, kind));
         }
         names.clear();
         let secret_files = Arc::new(self.validator.secret_files());
-        for (location, raw) in files.iter().filter_map(Spanned::located) {
+        for (location, raw) in raw.files.iter().filter_map(Spanned::located) {
             let globs = self.globs(location, &raw.files);
             let secret_files = Arc::clone(&secret_files);
             let kind = globs
                 .map(|globs| SourceKind::File(Arc::new(FileSourceConfig { globs, secret_files })));
-            let keys = common_keys!(raw);
             all.extend(self.source(
                 location,
-                &keys,
+                &common_keys!(raw),
                 SourceConfig::DEFAULT_FILE_REFRESH_INTERVAL,
                 &mut names,
                 kind,
             ));
         }
-        all.into_iter().map(Arc::new).collect()
+        all.into_iter().chain(queries).map(Arc::new).collect()
     }
 
     /// Validates the common keys of a source. `names` has the first location of each name.

@@ -233,7 +233,7 @@ impl Validator<'_> {
         let fits = checked.and_then(|()| match purpose {
             Purpose::Token { scheme, .. } => secret.header_value(scheme).map(drop),
             Purpose::Header(_) => secret.header_value("").map(drop),
-            Purpose::Key | Purpose::Password => Ok(()),
+            Purpose::Key | Purpose::Password | Purpose::DataSourceName => Ok(()),
         });
         let Err(error) = fits else { return };
         let message = format!("{what} cannot be used: {}", reason(&error));
@@ -251,7 +251,7 @@ impl Validator<'_> {
     }
 
     /// Returns a secret that is written under one of two keys.
-    fn secret(
+    pub(super) fn secret(
         &self,
         inline: &Spanned<SecretText>,
         file: &Spanned<String>,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 
-use super::discovery::SourceValidator;
+use super::discovery::{RawSources, SourceValidator};
 use super::http_client::reason;
 use super::privacy::{self, Shape};
 use super::read_yaml::expand_merge_keys;
@@ -247,11 +247,12 @@ impl<'d> Loader<'d> {
             providers: &named,
             tasks: &tasks,
         };
-        let mut discovery = sources.sources(
-            &raw.http_sd_configs.value.unwrap_or_default(),
-            items(&root, "http_sd_configs"),
-            &raw.file_sd_configs.value.unwrap_or_default(),
-        );
+        let raw_sources = RawSources {
+            http: &raw.http_sd_configs.value.unwrap_or_default(),
+            files: &raw.file_sd_configs.value.unwrap_or_default(),
+            sql: &raw.sql_sd_configs.value.unwrap_or_default(),
+        };
+        let mut discovery = sources.sources(&raw_sources, items(&root, "http_sd_configs"));
         discovery.extend(sources.provider_lists(&raw_providers).map(Arc::new));
         let task_receiver = TaskReceiverConfig::new(&validator, &raw.task_receiver);
         self.secret_files = validator.secret_files();

@@ -129,9 +129,11 @@ impl Validator<'_> {
     }
 }
 
-/// Checks that the tasks of a list have the params that these requests for a task need.
+/// Checks that the tasks of a list have the params that these requests for a task need, and no others.
 fn check_params(requests: &[&Request], list: &RawListRequest) -> Vec<BlockError> {
     let mut errors = Vec::new();
+    let own = Request::compile_list(list);
+    let all = || requests.iter().copied().chain(own.as_ref().ok());
     let given = || list.params.get().into_iter().flat_map(OrderedMap::entries);
     let needed = requests.iter().flat_map(|request| request.param_names());
     for name in needed.collect::<BTreeSet<_>>() {
@@ -142,12 +144,15 @@ fn check_params(requests: &[&Request], list: &RawListRequest) -> Vec<BlockError>
         }
     }
     for (_, name, values) in given() {
+        if own.is_ok() && !all().flat_map(Request::param_names).any(|known| known == name) {
+            let message = format!("no request of the provider has the placeholder `{{{name}}}`");
+            errors.push(BlockError::new(&["params", name], message).hint("remove the param"));
+        }
         for (index, value) in values.iter().enumerate() {
             let Some(PublicText(value)) = value.get() else { continue };
             let checked = check_value(value).map_err(|violation| violation.message);
             let checked = checked.and_then(|()| {
-                let mut requests = requests.iter();
-                let checked = requests.try_for_each(|request| request.check_param(name, value));
+                let checked = all().try_for_each(|request| request.check_param(name, value));
                 checked.map_err(str::to_owned)
             });
             if let Err(wrong) = checked {

@@ -20,7 +20,7 @@ use crate::yaml::span::{Either, OrderedMap, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use discovery::{RawFileSource, RawHttpSource, RawProviderList, RawTaskReceiver};
+pub use discovery::{RawFileSource, RawHttpSource, RawProviderList, RawSqlSource, RawTaskReceiver};
 
 /// The configuration of `aitask_exporter`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -40,6 +40,8 @@ pub struct RawConfig {
     pub http_sd_configs: Spanned<Vec<Spanned<RawHttpSource>>>,
     /// Files that list tasks and may change at any time.
     pub file_sd_configs: Spanned<Vec<Spanned<RawFileSource>>>,
+    /// Queries of databases that list tasks.
+    pub sql_sd_configs: Spanned<Vec<Spanned<RawSqlSource>>>,
     /// Settings of the [registrations](discovery.md#registration) by applications, which
     /// `--web.enable-task-receiver` enables.
     pub task_receiver: Spanned<RawTaskReceiver>,

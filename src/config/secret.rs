@@ -1,5 +1,6 @@
 //! Text that is never shown: passwords, tokens, and the files they are in.
 
+use super::data_source::DataSourceName;
 use crate::bounded_file;
 use crate::printable::find_invisible;
 use http::{HeaderName, HeaderValue};
@@ -116,6 +117,8 @@ pub enum Purpose {
     Password,
     /// The whole value of a header.
     Header(HeaderName),
+    /// The data source name of a database.
+    DataSourceName,
 }
 
 /// The reason for which a text is no secret. Contains nothing of the text but an invisible character.
@@ -169,6 +172,11 @@ impl Purpose {
             Self::Key => check_ends(text),
             Self::Header(name) => check_name(text, name),
             Self::Password => Ok(()),
+            Self::DataSourceName => {
+                check_ends(text)?;
+                let parsed = DataSourceName::parse(text);
+                parsed.map(drop).map_err(|error| Misuse::new(error.message, error.hint))
+            }
         }
     }
 
@@ -205,7 +213,7 @@ impl Purpose {
         let is_bearer = match self {
             Self::Token { scheme, .. } => scheme.eq_ignore_ascii_case("bearer"),
             Self::Key => true,
-            Self::Password | Self::Header(_) => false,
+            Self::Password | Self::Header(_) | Self::DataSourceName => false,
         };
         let is_named = is_bearer || name.len() > 2 && name.chars().all(is_variable);
         is_name(name) && (is_exported || is_named && !value.is_empty() && !value.starts_with('='))

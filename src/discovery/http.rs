@@ -12,9 +12,9 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use reqwest::Url;
-use tokio::task::JoinError;
 use tokio::time::Instant;
 
+use super::blocking;
 use super::list::{MAX_ELEMENTS, MAX_LIST_BYTES, Refresh, RefreshError, RefreshReason, SourceList};
 use super::list_builder::ListBuilder;
 use super::list_parser::parse_json;
@@ -111,7 +111,8 @@ impl HttpSource {
         };
         let (source, http) = (Arc::clone(&self.source), Arc::clone(&self.http));
         let providers = providers.to_vec();
-        let list = blocking(move || read_pages(&source, &http, &providers, limits, &pages)).await?;
+        let list =
+            blocking::run(move || read_pages(&source, &http, &providers, limits, &pages)).await?;
         self.etag = etag;
         Ok(Refresh::List(list))
     }
@@ -138,7 +139,7 @@ impl HttpSource {
             let PageResponse::Page(page, _) = response else { return Ok(None) };
             left = left.saturating_sub(page.body.len());
             let (http, body) = (Arc::clone(&self.http), page.body.clone());
-            let summary = blocking(move || PageSummary::read(&http, &body)).await;
+            let summary = blocking::run(move || PageSummary::read(&http, &body)).await;
             url = summary.and_then(|summary| pages.next(&summary)).map_err(in_page)?;
             received.push(page);
         }
@@ -278,17 +279,6 @@ fn in_page(number: usize, error: RefreshError) -> RefreshError {
     match number {
         1 => error,
         _ => RefreshError { message: format!("page {number}: {}", error.message), ..error },
-    }
-}
-
-/// Runs a function that computes for long on a thread of its own. Its panic is the caller's.
-async fn blocking<T: Send + 'static>(
-    run: impl FnOnce() -> Result<T, RefreshError> + Send + 'static,
-) -> Result<T, RefreshError> {
-    match tokio::task::spawn_blocking(run).await.map_err(JoinError::try_into_panic) {
-        Ok(outcome) => outcome,
-        Err(Ok(panic)) => std::panic::resume_unwind(panic),
-        Err(Err(_)) => Err(RefreshError::new(Reason::Timeout, "the exporter is stopping")),
     }
 }
 

@@ -27,15 +27,18 @@ pub enum ElementPosition {
     Target(usize, usize),
     /// The number of the line.
     Line(usize),
+    /// The number of the row of a result.
+    Row(usize),
 }
 
 impl ElementPosition {
-    /// Returns the number of the element, or of the line, from 0.
+    /// Returns the number of the element, the line or the row, from 0.
     const fn index(self) -> usize {
         match self {
-            Self::Element(number) | Self::Target(number, _) | Self::Line(number) => {
-                number.saturating_sub(1)
-            }
+            Self::Element(number)
+            | Self::Target(number, _)
+            | Self::Line(number)
+            | Self::Row(number) => number.saturating_sub(1),
         }
     }
 }
@@ -46,6 +49,7 @@ impl fmt::Display for ElementPosition {
             Self::Element(element) => write!(f, "element {element}"),
             Self::Target(element, target) => write!(f, "element {element}, target {target}"),
             Self::Line(line) => write!(f, "line {line}"),
+            Self::Row(row) => write!(f, "row {row}"),
         }
     }
 }
@@ -233,7 +237,9 @@ impl<'r> ListBuilder<'r> {
         if let Some(registrations) = &mut self.registrations {
             let message = match position {
                 ElementPosition::Target(_, target) => format!("target {target}: {message}"),
-                ElementPosition::Element(_) | ElementPosition::Line(_) => message.clone(),
+                ElementPosition::Element(_)
+                | ElementPosition::Line(_)
+                | ElementPosition::Row(_) => message.clone(),
             };
             return registrations.rejected.push((position.index(), message));
         }

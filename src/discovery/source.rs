@@ -6,6 +6,8 @@ use super::file::FileSource;
 use super::http::HttpSource;
 use super::list::{Refresh, RefreshError, RefreshReason};
 use super::provider_list::{ListAccess, ListSource};
+#[cfg(feature = "sql")]
+use super::sql::SqlSource;
 use crate::config::discovery::{SourceConfig, SourceKind};
 use crate::config::{LabelLimits, Provider};
 use crate::fetch::resolver::Resolver;
@@ -20,6 +22,9 @@ pub enum Source {
     File(Box<FileSource>),
     /// The list of a provider.
     List(ListSource),
+    /// A query of a database.
+    #[cfg(feature = "sql")]
+    Sql(Box<SqlSource>),
 }
 
 impl Source {
@@ -51,6 +56,14 @@ impl Source {
                 }
                 Ok(Self::File(Box::new(FileSource::new(config, files))))
             }
+            #[cfg(feature = "sql")]
+            SourceKind::Sql(sql) => {
+                Ok(Self::Sql(Box::new(SqlSource::new(Arc::clone(config), Arc::clone(sql)))))
+            }
+            #[cfg(not(feature = "sql"))]
+            SourceKind::Sql(_) => {
+                Err(RefreshError::new(RefreshReason::Query, "this build cannot query databases"))
+            }
         }
     }
 
@@ -71,6 +84,8 @@ impl Source {
             },
             Self::Http(source) => source.refresh(providers, limits).await,
             Self::File(source) => source.refresh(providers, limits).await,
+            #[cfg(feature = "sql")]
+            Self::Sql(source) => source.refresh(providers, limits).await,
         }
     }
 
@@ -80,6 +95,8 @@ impl Source {
         match self {
             Self::Http(_) | Self::List(_) => std::future::pending().await,
             Self::File(source) => source.changed().await,
+            #[cfg(feature = "sql")]
+            Self::Sql(_) => std::future::pending().await,
         }
     }
 
@@ -89,6 +106,9 @@ impl Source {
             Self::List(_) => {}
             Self::Http(source) => source.forget_validators(),
             Self::File(source) => source.forget_validators(),
+            // It has none.
+            #[cfg(feature = "sql")]
+            Self::Sql(_) => {}
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The families with series for each source of tasks: an entry of `http_sd_configs` or
-//! `file_sd_configs`.
+//! The families with series for each source of tasks: an entry of `http_sd_configs`,
+//! `file_sd_configs` or `sql_sd_configs`, or the list of a provider.
 
 use super::{Family, counter, gauge, histogram};
 

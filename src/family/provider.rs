@@ -108,7 +108,8 @@ pub const LOST_TASKS: Family = counter(
 pub const POLLS: Family = counter(
     "aitask_polls_total",
     &["provider"],
-    "Completed polls of tasks, successful or not; a batch polls each of its tasks.",
+    "Completed polls of tasks, successful or not; a batch polls each of its tasks, and a list of the \
+     provider each followed open task that it shows.",
 );
 
 /// `aitask_poll_failures_total`

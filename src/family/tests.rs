@@ -89,9 +89,9 @@ These count every task that is listed or still followed and that `max_tasks` doe
 `per_task_series`. Series for states and reasons exist from the start, with 0.";
 
 const DISCOVERY_INTRODUCTION: &str = "\
-A source is an entry of `http_sd_configs` or `file_sd_configs`: `mechanism` is `http` or `file`, `config` its name. All
-series exist from the start and end when the source leaves the configuration. `/service-discovery` shows the same for
-people, with the texts of the errors.";
+A source is an entry of `http_sd_configs`, `file_sd_configs` or `sql_sd_configs`, or the `list` of a provider:
+`mechanism` is `http`, `file`, `sql` or `list`, `config` its name. All series exist from the start and end when the
+source leaves the configuration. `/service-discovery` shows the same for people, with the texts of the errors.";
 
 const PROCESS_INTRODUCTION: &str = "\
 Each has one series, except the histogram and families with the label `reason`, whose series all exist

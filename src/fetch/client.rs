@@ -347,7 +347,7 @@ pub fn classify_error(error: &reqwest::Error) -> (Reason, String) {
     if error.is_timeout() {
         return (Reason::Timeout, excerpt(&cause, MAX_CHARS));
     }
-    if let Some(error) = chain(error).find_map(tls_error) {
+    if let Some(error) = find_tls_error(error) {
         return (Reason::Tls, explain(error, Peer::Server));
     }
     let invalid = chain(error).find_map(invalid_http).filter(|_| !error.is_connect());
@@ -397,6 +397,11 @@ fn tls_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> 
         Some(inner) => tls_error(inner),
         None => error.downcast_ref(),
     }
+}
+
+/// Returns the TLS error that is the cause of an error.
+pub fn find_tls_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
+    chain(error).find_map(tls_error)
 }
 
 /// Returns the kind of the innermost of nested I/O errors.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::template::RequestKind;
 use super::{DEFAULT_METHOD, RawRequest, Request};
 use crate::mapping::list::page::{Paging, RawPage};
 use crate::task::{Labels, Task, TaskCommon, TaskGroup};
@@ -84,7 +83,7 @@ impl ListQuery {
         paging: Option<&Paging>,
     ) -> Result<Vec<Self>, Vec<BlockError>> {
         let params = params(raw);
-        let request = Request::compile_as(&raw.into(), RequestKind::List);
+        let request = Request::compile_list(raw);
         let mut errors = check_params(raw, &params, request.as_ref().ok());
         errors.extend(check_pages(raw, paging));
         match request {

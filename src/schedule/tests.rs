@@ -4,6 +4,7 @@ use crate::config::RateLimit;
 use crate::schedule::dispatch::ScheduleOutcome;
 
 mod admission;
+mod lists;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -16,8 +16,10 @@ const MAX_CHARS: usize = 100;
 /// Peer of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// A provider or a proxy.
+    /// A provider, a source of tasks or a proxy.
     Server,
+    /// A database.
+    Database,
     /// A client of the web server.
     Client,
 }
@@ -25,7 +27,7 @@ pub enum Peer {
 impl Peer {
     const fn name(self) -> &'static str {
         match self {
-            Self::Server => "server",
+            Self::Server | Self::Database => "server",
             Self::Client => "client",
         }
     }
@@ -34,6 +36,7 @@ impl Peer {
     const fn authorities(self) -> &'static str {
         match self {
             Self::Server => "tls_config.ca_file",
+            Self::Database => "sslrootcert (ssl-ca for MySQL)",
             Self::Client => "client_ca_file",
         }
     }
@@ -113,6 +116,10 @@ fn certificate(error: &CertificateError, peer: Peer) -> String {
             "has none of the names in client_allowed_sans".to_owned()
         }
         CertificateError::Other(other) => match other.0.downcast_ref() {
+            Some(webpki::Error::CaUsedAsEndEntity) if peer == Peer::Database => {
+                // The driver does not accept it even if it is named.
+                format!("is an authority's: the {name} needs one that an authority has signed")
+            }
             Some(webpki::Error::CaUsedAsEndEntity) => {
                 format!(
                     "is an authority's certificate, and not one of those in {authorities}: name it \
@@ -176,6 +183,7 @@ fn alert_sentence(alert: AlertDescription, peer: Peer) -> String {
     let name = peer.name();
     let keys = match peer {
         Peer::Server => "cert_file and key_file of tls_config",
+        Peer::Database => "sslcert and sslkey (ssl-cert and ssl-key for MySQL)",
         Peer::Client => "cert_file and key_file of tls_server_config",
     };
     match alert {

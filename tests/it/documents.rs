@@ -5,8 +5,9 @@ mod adaptors;
 mod clients;
 mod commands;
 mod configurations;
+#[cfg(feature = "sql")]
+mod databases;
 pub mod markdown;
-mod postgres;
 mod queries;
 mod session;
 mod shown;

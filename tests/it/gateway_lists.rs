@@ -1,6 +1,7 @@
 //! Lists of gateways: tasks that are followed although nobody lists their IDs, and the gaps of such
 //! lists. Written against the contract alone, through the program's front doors.
 
+mod commands;
 mod gaps;
 mod kinds;
 mod watching;

@@ -2,8 +2,12 @@
 
 pub mod browser;
 pub mod certificates;
+pub mod database;
 pub mod host;
 pub mod http;
+pub mod mariadb;
+pub mod pgbouncer;
+pub mod postgres;
 pub mod raw;
 pub mod samples;
 pub mod tools;

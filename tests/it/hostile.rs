@@ -13,8 +13,9 @@ use crate::harness::{compute_in_background, root};
 type Target = fn(&[u8]);
 
 /// Every target, and how many mutations of its corpus are tried.
-const TARGETS: [(&str, Target, u32); 14] = [
+const TARGETS: [(&str, Target, u32); 15] = [
     ("configuration", targets::configuration::run, 1_200),
+    ("data_sources", targets::data_sources::run, 1_500),
     ("durations", targets::durations::run, 5_000),
     ("elements", targets::elements::run, 5_000),
     ("exposition", targets::exposition::run, 120),
@@ -82,6 +83,11 @@ fn attack(name: &str, more: Vec<Vec<u8>>) {
 #[test]
 fn configuration() {
     attack("configuration", configurations());
+}
+
+#[test]
+fn data_sources() {
+    attack("data_sources", Vec::new());
 }
 
 #[test]

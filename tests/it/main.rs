@@ -28,6 +28,8 @@ mod dashboards;
 mod demo;
 mod discovery;
 mod discovery_http;
+#[cfg(feature = "sql")]
+mod discovery_sql;
 mod documents;
 mod exposition;
 mod faults;

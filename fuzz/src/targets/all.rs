@@ -1,6 +1,7 @@
 //! The targets, one module each: `run` takes any bytes and panics if a property does not hold.
 
 pub mod configuration;
+pub mod data_sources;
 pub mod durations;
 pub mod elements;
 pub mod exposition;

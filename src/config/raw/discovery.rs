@@ -11,7 +11,7 @@ use crate::config::provider_list::ListSourceConfig;
 use crate::config::task_receiver::TaskReceiverConfig;
 use crate::mapping::list::RawListResponse;
 use crate::mapping::list::page::RawPage;
-use crate::yaml::scalar::{PositiveInteger, PrometheusDuration, PublicText, UrlText};
+use crate::yaml::scalar::{PositiveInteger, PrometheusDuration, PublicText, SecretText, UrlText};
 use crate::yaml::span::{OrderedMap, Spanned};
 
 /// An HTTP endpoint that lists tasks.
@@ -113,6 +113,42 @@ pub struct RawFileSource {
     #[schemars(extend("default" = PrometheusDuration(SourceConfig::DEFAULT_TIMEOUT)))]
     pub timeout: Spanned<PrometheusDuration>,
     /// Maximum number of tasks in all files. Further tasks are rejected; those that are followed
+    /// already come first.
+    #[schemars(extend("default" = SourceConfig::DEFAULT_LIMIT))]
+    pub limit: Spanned<PositiveInteger>,
+    /// As under `global`. Of several sources of a task, the longest time counts. Default: `global`'s.
+    pub keep_unlisted: Spanned<PrometheusDuration>,
+}
+
+/// A query of a database that lists tasks.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["name", "query"]))]
+pub struct RawSqlSource {
+    /// The value of the label `config`: unique in the section, 1 to 1,024 bytes, no control
+    /// characters.
+    pub name: Spanned<PublicText>,
+    /// The URL of the database with user and password: of PostgreSQL, or of MySQL or MariaDB; see
+    /// [there](configuration.md#data_source_name). Never shown. Give either it or its file.
+    pub data_source_name: Spanned<SecretText>,
+    /// File with that URL, re-read at each refresh.
+    pub data_source_name_file: Spanned<String>,
+    /// The query: one statement that returns a row for each task, by its
+    /// [columns](configuration.md#columns-of-a-query).
+    pub query: Spanned<String>,
+    /// Provider of the tasks that name none; optional if there is only one.
+    pub provider: Spanned<PublicText>,
+    /// Labels of all tasks. Labels in the list override them.
+    pub labels: Spanned<OrderedMap<PublicText>>,
+    /// Time between two refreshes: above zero, at most `5m`. It should be below the life of the
+    /// shortest job.
+    #[schemars(extend("default" = PrometheusDuration(SourceConfig::DEFAULT_REFRESH_INTERVAL)))]
+    pub refresh_interval: Spanned<PrometheusDuration>,
+    /// Total time of a refresh, from the connection to the last row. A longer one than
+    /// `refresh_interval` counts as that.
+    #[schemars(extend("default" = PrometheusDuration(SourceConfig::DEFAULT_TIMEOUT)))]
+    pub timeout: Spanned<PrometheusDuration>,
+    /// Maximum number of tasks in the result. Further tasks are rejected; those that are followed
     /// already come first.
     #[schemars(extend("default" = SourceConfig::DEFAULT_LIMIT))]
     pub limit: Spanned<PositiveInteger>,

@@ -86,8 +86,10 @@ async fn an_end_frees_a_place_of_the_limit() {
     assert!(stage.poll(slot, &seen(State::Succeeded)), "it was registered, so that its end counts");
     assert_eq!(stage.store.registered_count(), 1);
     // A final task takes no place, renewed or not.
-    let requests = vec![register("1", HOUR), register("3", HOUR), register("4", HOUR)];
-    assert_eq!(apply(&stage, 2, requests).0, [Renewed, Created, OverLimit]);
+    let listed = stage.list("http/a", &["final"]).added[0].slot;
+    stage.poll(listed, &seen(State::Failed));
+    let requests = ["1", "3", "4", "final"].map(|id| register(id, HOUR)).to_vec();
+    assert_eq!(apply(&stage, 2, requests).0, [Renewed, Created, OverLimit, Created]);
     // A request after a deletion in the same group has its place.
     let requests = vec![delete("3"), register("4", HOUR), delete("4"), delete("4")];
     assert_eq!(apply(&stage, 2, requests).0, [Deleted, Created, Deleted, Absent]);
@@ -126,7 +128,7 @@ async fn max_tasks_counts_what_is_registered() {
 async fn a_thousand_in_a_second_are_polled_at_once() {
     let stage = Stage::new();
     stage.configure(&[]);
-    let mut at_once = |group: u32| {
+    let at_once = |group: u32| {
         let requests = (0..600).map(|number| register(&format!("{group}-{number}"), HOUR));
         let added = apply(&stage, 9_999, requests.collect()).1.unwrap().added;
         delays(&added).into_iter().flatten().count()

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::load_text;
 
 /// The blocks whose keys have defaults, with the place of each in [`every_block`].
-const BLOCKS: [(&str, &str); 15] = [
+const BLOCKS: [(&str, &str); 16] = [
     ("RawGlobal", "/global"),
     ("RawProbe", "/global/probe"),
     ("RawProvider", "/providers/0"),
@@ -23,6 +23,7 @@ const BLOCKS: [(&str, &str); 15] = [
     ("RawPage", "/http_sd_configs/0/page"),
     ("RawPageNumber", "/http_sd_configs/0/page/number"),
     ("RawFileSource", "/file_sd_configs/0"),
+    ("RawSqlSource", "/sql_sd_configs/0"),
     ("RawTaskReceiver", "/task_receiver"),
 ];
 
@@ -45,6 +46,11 @@ fn every_block() -> Value {
             "page": { "number": { "query": "p" } },
         }],
         "file_sd_configs": [{ "name": "a", "files": ["*.json"] }],
+        "sql_sd_configs": [{
+            "name": "a",
+            "data_source_name": "postgres://exporter@db.example/app",
+            "query": "TABLE open_jobs",
+        }],
         "task_receiver": {},
     })
 }

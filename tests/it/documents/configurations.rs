@@ -15,12 +15,17 @@ fn write_secrets(dir: &Dir, text: &str) {
     let keys = text.split("_file: ").skip(1);
     let names = keys.map(|rest| rest.split([' ', '\n', '}', ',']).next().unwrap());
     for name in names.chain(["token"]) {
-        dir.write(name, "t0ken");
+        let is_data_source = text.contains(&format!("data_source_name_file: {name}"));
+        dir.write(
+            name,
+            if is_data_source { "postgres://app:t0ken@db.example/app" } else { "t0ken" },
+        );
     }
 }
 
 /// Sections of which a configuration of the exporter in the documents has at least one.
-const SECTIONS: [&str; 4] = ["providers", "http_sd_configs", "file_sd_configs", "task_receiver"];
+const SECTIONS: [&str; 5] =
+    ["providers", "http_sd_configs", "file_sd_configs", "sql_sd_configs", "task_receiver"];
 
 /// The program that a configuration is for accepts it.
 fn assert_is_right(block: &Block) -> &'static str {

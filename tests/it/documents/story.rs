@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 
 use super::EXCLUDED;
 use super::markdown::{Block, blocks_of, read};
-use super::postgres::Postgres;
 use super::session::{Session, commands};
+use crate::harness::postgres::Postgres;
 use crate::harness::samples::Samples;
 use crate::harness::upstream::{Reply, Upstream, json};
 use crate::harness::{Gateway, until};
@@ -75,6 +75,7 @@ impl Story {
             }
             "text" if text.starts_with("aitask_") => self.compare_series(text),
             "text" if text.starts_with("aitask.yml:") => compare_error(text),
+            "yaml" if text.contains("list: {}") => self.ask_for_list(text),
             "yaml" if text.starts_with("providers:\n") => self.write_configuration(text),
             "yaml" if text.starts_with("http_sd_configs:\n") => self.add_source(text),
             "yaml" if text.starts_with("file_sd_configs:\n") => self.add_source(text),
@@ -169,6 +170,17 @@ impl Story {
         "configuration"
     }
 
+    /// Writes a configuration without IDs, and sees that the tasks of the gateway would be followed.
+    fn ask_for_list(&mut self, text: &str) -> &'static str {
+        let url = format!("http://{}/midjourney-proxy", self.gateway.address);
+        self.session.dir.write("aitask.yml", &text.replace("http://localhost:8080", &url));
+        self.gateway.put("submitted", &serde_json::json!({ "steps": [{ "status": "queued" }] }));
+        let said = self.session.run("aitask_exporter discover", "");
+        let expected = "list midjourney: 1 task, 0 elements rejected\n  midjourney submitted\n";
+        assert_eq!(said, expected);
+        "gateway's list"
+    }
+
     /// Writes the part of the configuration in place of the tasks, after the parts before it.
     fn add_source(&mut self, text: &str) -> &'static str {
         let list = format!("http://{}/open-jobs", self.application.address);
@@ -224,7 +236,16 @@ fn follow(readme: &str) {
     for block in blocks_of(readme, &read(readme)) {
         story.follow(&block);
     }
-    for what in ["commands", "series", "configuration", "source", "list", "cron", "database"] {
+    for what in [
+        "commands",
+        "series",
+        "configuration",
+        "gateway's list",
+        "source",
+        "list",
+        "cron",
+        "database",
+    ] {
         assert!(story.seen.contains(&what), "{readme} has no {what}: {:?}", story.seen);
     }
 }

@@ -212,7 +212,7 @@ impl LoopContext {
                 let next_list = self.config.refresh_interval + self.config.timeout;
                 (list.is_window, Some(ListObservations { tasks: observations, next_list }))
             }
-            SourceKind::Http(_) | SourceKind::File(_) => (false, None),
+            SourceKind::Http(_) | SourceKind::File(_) | SourceKind::Sql(_) => (false, None),
         };
         let list = StoreList { tasks, times, is_whole, is_window };
         match self.manager.apply_list(&self.config, list, shown).await {

@@ -144,7 +144,7 @@ impl Simulator {
                 .map(ResponseBody::untracked));
         };
         let (system, is_list) = (route.system, route.endpoint.has_list_response());
-        let held = match route.endpoint.id_location {
+        let list = match route.endpoint.id_location {
             IdLocation::Held(list) => Some(list),
             _ => None,
         };
@@ -161,7 +161,7 @@ impl Simulator {
             return respond_with_error(StatusCode::BAD_REQUEST);
         };
         match self.registry.begin_request(ids, &head.uri, &head.headers) {
-            Ok(active_request) => match held {
+            Ok(active_request) => match list {
                 None => self.respond(system, is_list, active_request, &head.headers).await,
                 Some(list) => self.respond_with_list(system, list, active_request, &head).await,
             },
@@ -199,14 +199,13 @@ impl Simulator {
             return apply_network_fault(rejection, None, active_request).await;
         }
         // What the gateway held when the request arrived, however late it answers.
-        let (now, held) = (self.registry.now(), self.registry.held_tasks());
+        let (now, all) = (self.registry.now(), self.registry.held_tasks());
         let path = String::from_utf8_lossy(path);
-        let tasks =
-            held.iter().filter(|task| list.has_kind(&path, &task.script.kind)).map(|task| {
-                let state = TaskState::compute(now, task.enqueued_at, &task.script.steps);
-                let id = String::from_utf8_lossy(&task.id);
-                TaskResponse { id, state, body: task.script.body.as_ref(), fault: None }
-            });
+        let tasks = all.iter().filter(|task| list.has_kind(&path, &task.script.kind)).map(|task| {
+            let state = TaskState::compute(now, task.enqueued_at, &task.script.steps);
+            let id = String::from_utf8_lossy(&task.id);
+            TaskResponse { id, state, body: task.script.body.as_ref(), fault: None }
+        });
         let query = head.uri.query().unwrap_or_default();
         let response = system.respond_with_list(list, tasks.collect(), query);
         if !script.delay.is_zero() {

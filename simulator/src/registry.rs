@@ -178,11 +178,10 @@ impl TaskRegistry {
     pub(crate) fn held_tasks(&self) -> Vec<HeldTask> {
         let now = self.now();
         let mut state = self.state.lock();
-        let is_held = |(id, task): &(&Box<[u8]>, &mut TaskEntry)| {
+        let held = state.tasks.iter_mut().filter(|(id, task)| {
             let is_listed = task.script.as_ref().map_or(task.is_submitted, |script| script.listed);
             is_listed && !id.starts_with(b"/")
-        };
-        let held = state.tasks.iter_mut().filter(is_held);
+        });
         held.map(|(id, task)| {
             let (script, enqueued_at) = task.start(id, now);
             HeldTask { id: id.clone(), script, enqueued_at }

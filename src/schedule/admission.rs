@@ -282,9 +282,8 @@ impl Admission {
                 *refused =
                     Some(AuthBackoff { rejections, next: cadence.backoff(hash, rejections, now) });
             }
-            (ScheduleOutcome::Unreached, _) => {}
-            // Polls are not refused, so the credentials are not why probes are.
-            (_, None) => {}
+            // While only those of a probe or a list are refused, a poll says nothing about them.
+            (ScheduleOutcome::Unreached, _) | (_, None) => {}
             _ if are_all_refused => self.reset_auth_backoff(),
             _ => *refused = None,
         }

@@ -234,7 +234,8 @@ mod tests {
         };
         let (mut frames, listing) = (Vec::new(), Some(&listing));
         encode_change(7, ChangedTask { task: &task, record: &record, listing }, None, &mut frames);
-        let hex: String = frames.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: Vec<_> = frames.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex.concat();
         let expected = "f7a1fe9d3200cdff8f70d589000701700174020202000000000008020000000001010c72656769\
                         7374726174696f6e010104010601016101620101630164";
         assert_eq!((frame::VERSION, &*hex), (3, expected));

@@ -11,6 +11,7 @@ use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 
 use super::{gauge, histogram, int_counter, int_gauge};
 use crate::clock::Timestamp;
+use crate::config::discovery::Mechanism;
 use crate::family;
 use crate::observation::Reason;
 
@@ -98,6 +99,12 @@ impl RejectReason {
         Self::Limit,
     ];
 
+    /// Returns the reasons that sources of a mechanism can have.
+    fn of(mechanism: &str) -> impl Iterator<Item = Self> {
+        let is_provider = mechanism == Mechanism::List.as_str();
+        Self::ALL.into_iter().filter(move |reason| is_provider || *reason != Self::Status)
+    }
+
     /// Returns the value of the `reason` label.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -126,7 +133,7 @@ pub struct SourceTelemetry {
     failures: [(RefreshReason, IntCounter); RefreshReason::ALL.len()],
     duration: Histogram,
     last_success: Gauge,
-    rejected: [(RejectReason, IntGauge); RejectReason::ALL.len()],
+    rejected: Vec<(RejectReason, IntGauge)>,
 }
 
 impl SourceTelemetry {
@@ -142,9 +149,11 @@ impl SourceTelemetry {
             }),
             duration: histogram(&family::SD_REFRESH_DURATION, &labels),
             last_success: gauge(&family::SD_LAST_SUCCESS, &labels),
-            rejected: RejectReason::ALL.map(|reason| {
-                (reason, int_gauge(&family::SD_REJECTED_TASKS, &with(reason.as_str())))
-            }),
+            rejected: RejectReason::of(mechanism)
+                .map(|reason| {
+                    (reason, int_gauge(&family::SD_REJECTED_TASKS, &with(reason.as_str())))
+                })
+                .collect(),
         }
     }
 
@@ -239,13 +248,17 @@ mod tests {
         .into();
         let with_reasons = [
             ("refresh_failures_total", RefreshReason::ALL.map(RefreshReason::as_str).to_vec()),
-            ("rejected_tasks", RejectReason::ALL.map(RejectReason::as_str).to_vec()),
+            ("rejected_tasks", vec!["id", "provider", "params", "labels", "time", "limit"]),
         ];
         for (name, reasons) in with_reasons {
             let line = |reason| format!("aitask_sd_{name}{{{labels},reason=\"{reason}\"}} 0");
             expected.extend(reasons.into_iter().map(line));
         }
         assert_eq!(samples(&telemetry), expected);
+        telemetry.source("list", "mj");
+        let of_status =
+            "aitask_sd_rejected_tasks{config=\"mj\",mechanism=\"list\",reason=\"status\"} 0";
+        assert!(samples(&telemetry).contains(of_status));
     }
 
     #[test]

@@ -140,8 +140,8 @@ impl WorkerState<'_> {
         let step = SPREAD / u32::try_from(missing.len()).unwrap_or(u32::MAX).max(1);
         for (index, slot) in (0..).zip(&missing) {
             let delay = match missing.len() {
-                ..=MAX_POLLED_TOGETHER => Some(Duration::ZERO),
-                ..=MAX_POLLED_AT_ONCE => Some(step.saturating_mul(index)),
+                len if len <= MAX_POLLED_TOGETHER => Some(Duration::ZERO),
+                len if len <= MAX_POLLED_AT_ONCE => Some(step.saturating_mul(index)),
                 _ => None,
             };
             self.schedule.hasten(*slot, delay, now);

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{QUEUE, polls, polls_by_id, sources, start, submit};
-use crate::discovery::{await_listed, discovered, finished, unlisted};
+use super::{QUEUE, polls, polls_by_id, proxy, sources, start, submit};
+use crate::discovery::{Setup, await_listed, discovered, finished, unlisted};
 use crate::harness::{Gateway, until};
 
 /// Five hundred tasks that no list of IDs names are followed with one request for all of them; only
@@ -72,30 +72,31 @@ fn tasks_are_polled_while_the_list_fails() {
 
 /// What a list shows may be older than what a poll has shown since the list was asked for.
 #[test]
-fn a_late_list_does_not_open_a_final_task_again() {
+fn a_late_list_does_not_undo_what_polls_have_shown() {
     let gateway = Gateway::start();
-    let steps = json!([{ "status": "running", "seconds": 3 }, { "status": "completed" }]);
-    submit(&gateway, "a", "running", &json!({ "steps": steps, "enqueued_seconds_ago": 0 }));
-    let exporter = start(
-        &gateway,
-        "poll_interval: 200ms",
-        "refresh_interval: 5s, timeout: 5s",
-        "max_in_flight: 8",
-    );
+    for (id, states) in [("a", ["running", "completed"]), ("b", ["queued", "running"])] {
+        let [before, after] = states;
+        let steps = json!([{ "status": before, "seconds": 4 }, { "status": after }]);
+        submit(&gateway, id, before, &json!({ "steps": steps, "enqueued_seconds_ago": 0 }));
+    }
+    // The list has both as they were when it was asked for.
+    gateway.put(QUEUE, &json!({ "delay_ms": 8000 }));
+    let exporter = Setup::new("poll_interval: 200ms")
+        .provider(proxy(&gateway, "", ""))
+        .and("tasks: [{ id: a }, { id: b }]")
+        .start();
+    until("the list is asked for", || gateway.requests(QUEUE) == 1);
     exporter.await_state("a", "running");
-    // From the next request on a list takes four seconds: it still has the task while that ends.
-    gateway.put(QUEUE, &json!({ "delay_ms": 4000 }));
-    let samples = exporter.await_state("a", "succeeded");
+    exporter.await_state("b", "queued");
+    exporter.await_state("a", "succeeded");
+    exporter.await_state("b", "running");
+    let labels = [("mechanism", "list"), ("config", "mj")];
+    let samples = exporter.await_value("aitask_sd_discovered_tasks", &labels, 2.0);
+    assert_eq!(
+        samples.value("aitask_status", &[("task_id", "b"), ("state", "running")]),
+        Some(1.0)
+    );
+    let labels = [("task_id", "a"), ("state", "succeeded")];
+    assert_eq!(samples.value("aitask_status", &labels), Some(1.0));
     assert_eq!(finished(&samples, "mj"), 1.0);
-    let requests = gateway.requests(QUEUE);
-    let mut states = Vec::new();
-    until("another list has come", || {
-        let samples = exporter.scrape();
-        let found = samples.find("aitask_status", &[("task_id", "a")]);
-        states.extend(found.iter().map(|(labels, _)| labels["state"].clone()));
-        gateway.requests(QUEUE) > requests
-    });
-    states.dedup();
-    assert_eq!(states, ["succeeded"]);
-    assert_eq!(finished(&exporter.scrape(), "mj"), 1.0);
 }

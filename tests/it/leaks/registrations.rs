@@ -154,7 +154,7 @@ fn registrations_that_come_and_go_leave_nothing() {
             for client in 0..CLIENTS {
                 let address = exporter.address;
                 scope.spawn(move || {
-                    come_and_go(address, round * CLIENTS + client, cycles / CLIENTS)
+                    come_and_go(address, round * CLIENTS + client, cycles / CLIENTS);
                 });
             }
         });

@@ -90,12 +90,12 @@ fn get(exporter: &Exporter, path: &'static str, query: &str) -> Answered {
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const FOREIGN: (&str, &str) = ("Sec-Fetch-Site", "cross-site");
 
-/// Sends a call that registers or deletes: its method, what stands for provider and ID in its path
-/// (empty for a list), headers and body.
-fn change(
-    exporter: &Exporter,
-    (method, task, headers, body): (&'static str, &str, &[(&str, &str)], &str),
-) -> Answered {
+/// A call that registers or deletes: its method, what stands for provider and ID in its path (empty for
+/// a list), headers and body.
+type Call<'c> = (&'static str, &'c str, &'c [(&'c str, &'c str)], &'c str);
+
+/// Sends a call.
+fn change(exporter: &Exporter, (method, task, headers, body): Call<'_>) -> Answered {
     let (path, target) = match task {
         "" => (TASKS, TASKS.to_owned()),
         task => (TASK, format!("{TASKS}/{task}")),
@@ -105,7 +105,7 @@ fn change(
 }
 
 /// Calls of a receiver that takes two tasks, in their order: each with the status of its answer.
-const CHANGES: [(u16, (&str, &str, &[(&str, &str)], &str)); 24] = [
+const CHANGES: [(u16, Call<'_>); 24] = [
     (201, ("PUT", "mj/running-1", &[], "")),
     (200, ("PUT", "mj/running-1", &[JSON], r#"{"labels":{"customer":"acme"},"ttl":"2h"}"#)),
     (200, ("PUT", "mj/running-1", &[JSON], r#"{"ttl":"100d","enqueue_time":1796000000}"#)),
@@ -177,7 +177,7 @@ fn unfinished(exporter: &Exporter) -> Vec<Answered> {
 
 /// One call of each operation.
 fn all(exporter: &Exporter) -> Vec<Answered> {
-    let calls: [(&str, &str, &[_], &str); 3] = [
+    let calls: [Call<'_>; 3] = [
         ("PUT", "mj/running-1", &[], ""),
         ("DELETE", "mj/running-1", &[], ""),
         ("POST", "", &[JSON], r#"["running-1"]"#),

@@ -74,7 +74,9 @@ impl Application {
         while self.acknowledged.load(Ordering::Relaxed) < CALLS {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let id = format!("running-{number}");
-            if !self.register(address, &id) || (number % 8 == 0 && !self.delete(address, &id)) {
+            if !self.register(address, &id)
+                || (number.is_multiple_of(8) && !self.delete(address, &id))
+            {
                 return;
             }
         }

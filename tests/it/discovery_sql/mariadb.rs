@@ -126,6 +126,9 @@ fn a_slow_query_ends_at_the_server_too() {
     assert!(error.starts_with("timeout: "), "{error}");
     let sleeping = "SELECT count(*) FROM information_schema.processlist WHERE user = 'exporter'";
     until("the server has no session of the exporter", || mariadb.execute(sleeping).trim() == "0");
+    // Not only because the client has gone.
+    let limit = "SELECT IF(@@max_statement_time BETWEEN 0.001 AND 7, 'limited', 'free') AS task_id";
+    assert_eq!(Source::new(&dir, limit, "timeout: 7s").tasks().unwrap(), ["mj/limited"]);
     // One that says nothing.
     let source = Source::new(&dir, OPEN, "timeout: 1s");
     assert_eq!(source.tasks().unwrap().len(), 2);

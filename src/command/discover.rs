@@ -12,7 +12,7 @@ use crate::cli::DiscoverFlags;
 use crate::config::discovery::SourceConfig;
 use crate::config::{Config, Loaded};
 use crate::discovery::list::{Refresh, RefreshError, SourceList};
-use crate::discovery::provider_list::ListAccess;
+use crate::discovery::provider_list::ProviderAccess;
 use crate::discovery::report::{report, title};
 use crate::discovery::source::Source;
 use crate::fetch::resolver::Resolver;
@@ -68,7 +68,7 @@ async fn refresh(
     let mut asked = Source::new(source, None, resolver)?;
     // The client of the provider, if the source is its list.
     let client = clients.iter().find(|client| client.provider.name == source.name);
-    let access = client.map(|client| ListAccess { client: Arc::clone(client), worker: None });
+    let access = client.map(|client| ProviderAccess { client: Arc::clone(client), worker: None });
     let mut refresh =
         asked.refresh(&config.providers, config.label_limits, access.as_ref()).await?;
     if let Refresh::List(list) | Refresh::Partial(list, _) = &mut refresh {

@@ -20,7 +20,7 @@ use crate::mapping::ReceivedBody;
 use crate::mapping::task_list::{MappedTasks, ObservedElement};
 use crate::poll::ProviderClient;
 use crate::poll::list::{ListLimits, ListResult, poll_list as request_list};
-use crate::poll::list_report::{ElementUse, ListRequest, ListedTask, report};
+use crate::poll::list_report::{ElementUse, ReportedElement, ReportedRequest, report};
 use crate::reload::{Built, ConfigSource};
 
 /// Asks for the list of a provider, whether or not the configuration follows it, and prints a report of
@@ -142,10 +142,11 @@ impl AskedList {
     fn print(&self, query: usize, (base, url): (&Url, &Url), result: &ListResult) -> ExitCode {
         let elements = result.mapped.tasks.as_ref().map(|tasks| &*tasks.elements);
         let elements = elements.unwrap_or_default().iter();
-        let tasks: Vec<_> =
-            elements.map(|element| ListedTask { element, usage: self.use_of(element) }).collect();
+        let tasks: Vec<_> = elements
+            .map(|element| ReportedElement { element, usage: self.use_of(element) })
+            .collect();
         let (client, list) = (&*self.client, &*self.list);
-        print(&report(ListRequest { client, list, query, base, url }, result, &tasks))
+        print(&report(ReportedRequest { client, list, query, base, url }, result, &tasks))
     }
 
     fn use_of(&self, element: &ObservedElement) -> ElementUse {

@@ -57,7 +57,7 @@ impl fmt::Display for ElementPosition {
 /// The properties of elements, or the reason why they have none.
 pub type ElementProperties<'r> = Result<TaskProperties<'r>, ElementError>;
 
-/// What registrations have besides the tasks of a list.
+/// The parts of a list of registrations beside its tasks.
 #[derive(Debug, Default)]
 pub struct RegistrationDetails {
     /// For each task, the index of its element, and the time for which the registration lasts.
@@ -211,7 +211,7 @@ impl<'r> ListBuilder<'r> {
         self.elements
     }
 
-    /// Returns the registrations: their tasks, and what else they have.
+    /// Returns the registrations: their tasks, and the rest of the list.
     pub fn finish_registrations(self) -> (Vec<ListedTask>, RegistrationDetails) {
         (self.tasks, self.registrations.unwrap_or_default())
     }

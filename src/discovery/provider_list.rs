@@ -1,13 +1,13 @@
 //! Sources that are the lists of providers: each element is a task, and an observation of it.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
 use tokio::time::Instant;
 
+use super::blocking;
 use super::element::{ElementError, ElementValue, RawProperties};
 use super::http::paging::{PageSummary, Pages};
 use super::list::{
@@ -23,14 +23,14 @@ use crate::mapping::task_list::{MappedTasks, ObservedElement};
 use crate::observation::{Failure, Reason};
 use crate::poll::ProviderClient;
 use crate::poll::list::{ListLimits, ListResult, poll_list};
-use crate::poll::list_turn::{ListError, ListObservation, ListRequest};
+use crate::poll::list_turn::{ListObservation, ListRequest, ListRequestError};
 use crate::poll::worker::Worker;
 use crate::schedule::admission::PauseReason;
 use crate::task::Labels;
 
 /// The way to the provider of a list.
 #[derive(Clone, Debug)]
-pub struct ListAccess {
+pub struct ProviderAccess {
     /// The client of the provider.
     pub client: Arc<ProviderClient>,
     /// The worker that sends the requests in their turn; `None` to send them at once.
@@ -45,7 +45,7 @@ pub struct ListSource {
 }
 
 /// A page of a list, and the params of its tasks.
-struct ListPage {
+struct ReceivedPage {
     params: Labels,
     tasks: MappedTasks,
     sent: Timestamp,
@@ -71,10 +71,10 @@ impl ListSource {
     /// Requests the list. All requests count, or none.
     ///
     /// # Errors
-    /// The list was not received completely, or is none.
+    /// Fails when the list is not received completely, or is none.
     pub async fn refresh(
         &self,
-        access: &ListAccess,
+        access: &ProviderAccess,
         providers: &[Arc<Provider>],
         limits: LabelLimits,
     ) -> Result<Refresh, RefreshError> {
@@ -88,17 +88,18 @@ impl ListSource {
         for query in 0..self.list.queries.len() {
             self.pages(query, access, &mut remaining, &mut pages).await?;
         }
-        let list = read_pages(&self.source, providers, limits, &pages)?;
-        Ok(Refresh::List(list))
+        let (source, providers) = (Arc::clone(&self.source), providers.to_vec());
+        let read = move || read_pages(&source, &providers, limits, &pages);
+        Ok(Refresh::List(blocking::run(read).await?))
     }
 
     /// Requests all pages of a query, and adds them to `pages`.
     async fn pages(
         &self,
         query: usize,
-        access: &ListAccess,
+        access: &ProviderAccess,
         remaining: &mut Remaining,
-        pages: &mut Vec<ListPage>,
+        pages: &mut Vec<ReceivedPage>,
     ) -> Result<(), RefreshError> {
         let Some(known) = self.list.queries.get(query) else { return Ok(()) };
         let base = access.client.fetcher.list_url(known).map_err(|failure| error_of(&failure))?;
@@ -130,7 +131,7 @@ impl ListSource {
                 None => None,
                 Some(paging) => paging.next(&PageSummary::of(&tasks.page, body)).map_err(at)?,
             };
-            pages.push(ListPage { params: Arc::clone(&known.params), tasks, sent, took, name });
+            pages.push(ReceivedPage { params: Arc::clone(&known.params), tasks, sent, took, name });
         }
         Ok(())
     }
@@ -138,7 +139,7 @@ impl ListSource {
     async fn request(
         &self,
         query: usize,
-        access: &ListAccess,
+        access: &ProviderAccess,
         url: Url,
         remaining: &Remaining,
     ) -> Result<ListResult, RefreshError> {
@@ -161,7 +162,7 @@ impl ListSource {
         let limits = ListLimits { timeout, bytes, elements };
         match list.queries.get(query) {
             Some(query) => Ok(poll_list(&client, &list, query, url, limits).await),
-            None => Err(not_sent(&ListError::Stopped)),
+            None => Err(not_sent(&ListRequestError::Stopped)),
         }
     }
 
@@ -190,22 +191,25 @@ impl ListSource {
 }
 
 fn error_of(failure: &Failure) -> RefreshError {
-    let detail = match &*failure.detail {
+    RefreshError::new(failure.reason, describe(failure))
+}
+
+fn describe(failure: &Failure) -> &str {
+    match &*failure.detail {
         "" => failure.reason.in_words(),
         detail => detail,
-    };
-    RefreshError::new(failure.reason, detail)
+    }
 }
 
 /// Returns the error of a request that was not sent.
-fn not_sent(error: &ListError) -> RefreshError {
+fn not_sent(error: &ListRequestError) -> RefreshError {
     let (reason, retry_after): (RefreshReason, _) = match error {
-        ListError::Paused(PauseReason::RetryAfter, left, _) => {
+        ListRequestError::Paused(PauseReason::RetryAfter, left, _) => {
             (Reason::RateLimited.into(), Some(*left))
         }
-        ListError::Paused(PauseReason::Refused, ..) => (Reason::Auth.into(), None),
-        ListError::Paused(PauseReason::Unreadable, ..) => (RefreshReason::Read, None),
-        ListError::TimedOut | ListError::Restarting | ListError::Stopped => {
+        ListRequestError::Paused(PauseReason::Refused, ..) => (Reason::Auth.into(), None),
+        ListRequestError::Paused(PauseReason::Unreadable, ..) => (RefreshReason::Read, None),
+        ListRequestError::TimedOut | ListRequestError::Restarting | ListRequestError::Stopped => {
             (Reason::Timeout.into(), None)
         }
     };
@@ -224,7 +228,7 @@ fn read_pages(
     source: &SourceConfig,
     providers: &[Arc<Provider>],
     limits: LabelLimits,
-    pages: &[ListPage],
+    pages: &[ReceivedPage],
 ) -> Result<SourceList, RefreshError> {
     let now = pages.first().map_or(Timestamp::from_micros(0), |page| page.sent);
     let builder = || ListBuilder::new(source, providers, limits, now, MAX_ELEMENTS);
@@ -254,7 +258,7 @@ struct PageReader<'r> {
 }
 
 impl PageReader<'_> {
-    fn add(&mut self, page: &ListPage) -> Result<(), RefreshError> {
+    fn add(&mut self, page: &ReceivedPage) -> Result<(), RefreshError> {
         let params = page.params.iter();
         let params =
             params.map(|(name, value)| ((&**name).into(), ElementValue::Text((&**value).into())));
@@ -280,7 +284,7 @@ impl<'r> PageReader<'r> {
         match outcome {
             Err(failure) => {
                 let reason = if id.is_empty() { RejectReason::Id } else { RejectReason::Status };
-                let error = ElementError::new(reason, Words(failure).to_string());
+                let error = ElementError::new(reason, describe(failure).to_owned());
                 self.open.reject(position, id, &error)?;
                 if !id.is_empty() {
                     self.known.add(position, &text, known)?;
@@ -294,18 +298,6 @@ impl<'r> PageReader<'r> {
         }
         self.observed.add(ListObservation { id: (&**id).into(), outcome: outcome.clone(), took });
         Ok(())
-    }
-}
-
-/// A failure in words.
-struct Words<'f>(&'f Failure);
-
-impl fmt::Display for Words<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &*self.0.detail {
-            "" => self.0.reason.in_words(),
-            detail => detail,
-        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::file::FileSource;
 use super::http::HttpSource;
 use super::list::{Refresh, RefreshError, RefreshReason};
-use super::provider_list::{ListAccess, ListSource};
+use super::provider_list::{ListSource, ProviderAccess};
 #[cfg(feature = "sql")]
 use super::sql::SqlSource;
 use crate::config::discovery::{SourceConfig, SourceKind};
@@ -75,7 +75,7 @@ impl Source {
         &mut self,
         providers: &[Arc<Provider>],
         limits: LabelLimits,
-        access: Option<&ListAccess>,
+        access: Option<&ProviderAccess>,
     ) -> Result<Refresh, RefreshError> {
         match self {
             Self::List(source) => match access {

@@ -23,7 +23,7 @@ const MAX_COLUMN_CHARS: usize = 64;
 
 /// A request for a list, or for a page of it.
 #[derive(Clone, Copy, Debug)]
-pub struct ListRequest<'r> {
+pub struct ReportedRequest<'r> {
     /// The provider.
     pub client: &'r ProviderClient,
     /// The list.
@@ -38,7 +38,11 @@ pub struct ListRequest<'r> {
 
 /// Returns a report of one request in plain text, with secrets masked. Texts of the response are escaped,
 /// so that they cannot add lines.
-pub fn report(request: ListRequest<'_>, result: &ListResult, tasks: &[ListedTask<'_>]) -> String {
+pub fn report(
+    request: ReportedRequest<'_>,
+    result: &ListResult,
+    tasks: &[ReportedElement<'_>],
+) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = write_request(&mut out, request);
@@ -50,7 +54,7 @@ pub fn report(request: ListRequest<'_>, result: &ListResult, tasks: &[ListedTask
 
 /// An element of a list, and what becomes of it.
 #[derive(Debug)]
-pub struct ListedTask<'r> {
+pub struct ReportedElement<'r> {
     /// The element.
     pub element: &'r ObservedElement,
     /// The use of the element.
@@ -68,8 +72,8 @@ pub enum ElementUse {
     Rejected(String),
 }
 
-fn write_request(out: &mut String, request: ListRequest<'_>) -> fmt::Result {
-    let ListRequest { client, list, query, base, url } = request;
+fn write_request(out: &mut String, request: ReportedRequest<'_>) -> fmt::Result {
+    let ReportedRequest { client, list, query, base, url } = request;
     writeln!(out, "request")?;
     let root = client.provider.base_url.as_str().trim_end_matches('/');
     let redacted = list.redacted_queries.get(query);
@@ -90,9 +94,9 @@ fn write_request(out: &mut String, request: ListRequest<'_>) -> fmt::Result {
 
 fn write_result(
     out: &mut String,
-    ListRequest { client, .. }: ListRequest<'_>,
+    ReportedRequest { client, .. }: ReportedRequest<'_>,
     result: &ListResult,
-    tasks: &[ListedTask<'_>],
+    tasks: &[ReportedElement<'_>],
 ) -> fmt::Result {
     match (&result.fetched, &result.mapped.tasks) {
         (Some(fetched), Err(_)) => {
@@ -116,7 +120,11 @@ fn write_result(
     write_tasks(out, tasks, now)
 }
 
-fn write_tasks(out: &mut String, tasks: &[ListedTask<'_>], now: Option<Timestamp>) -> fmt::Result {
+fn write_tasks(
+    out: &mut String,
+    tasks: &[ReportedElement<'_>],
+    now: Option<Timestamp>,
+) -> fmt::Result {
     let lines: Vec<_> = tasks.iter().map(|task| columns(task, now)).collect();
     let width = |column: usize| {
         let widths = lines.iter().filter_map(|line| line.get(column));
@@ -131,8 +139,8 @@ fn write_tasks(out: &mut String, tasks: &[ListedTask<'_>], now: Option<Timestamp
 }
 
 /// Returns ID, state and status of an element, and the rest of its line.
-fn columns(task: &ListedTask<'_>, now: Option<Timestamp>) -> [String; 4] {
-    let ListedTask { element, usage } = task;
+fn columns(task: &ReportedElement<'_>, now: Option<Timestamp>) -> [String; 4] {
+    let ReportedElement { element, usage } = task;
     let id = match &*element.id {
         "" => format!("element {}", element.number),
         id => word(id),
@@ -195,7 +203,7 @@ fn word(text: &str) -> String {
 
 /// Returns the texts that the configuration writes into query and body beside placeholders, which the
 /// provider may send back.
-fn template_secrets(ListRequest { list, query, .. }: ListRequest<'_>) -> Vec<String> {
+fn template_secrets(ReportedRequest { list, query, .. }: ReportedRequest<'_>) -> Vec<String> {
     let (Some(sent), Some(shown)) = (list.queries.get(query), list.redacted_queries.get(query))
     else {
         return Vec::new();

@@ -39,7 +39,7 @@ pub struct ListRequest {
 
 /// Error of a request for a list that was not sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListError {
+pub enum ListRequestError {
     /// The provider is paused, for this time from now on, and for this cause in words.
     Paused(PauseReason, Duration, Arc<str>),
     /// The deadline has passed.
@@ -50,7 +50,7 @@ pub enum ListError {
     Stopped,
 }
 
-impl fmt::Display for ListError {
+impl fmt::Display for ListRequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Paused(_, _, cause) if !cause.is_empty() => cause,
@@ -67,7 +67,7 @@ impl fmt::Display for ListError {
 }
 
 /// Channel to the sender of a request for a list.
-pub type ListReply = oneshot::Sender<Result<ListResult, ListError>>;
+pub type ListReply = oneshot::Sender<Result<ListResult, ListRequestError>>;
 
 /// The request for a list that waits for its turn: a provider has one list, which is refreshed by one
 /// request after another.
@@ -86,7 +86,7 @@ impl ListTurn {
             self.0.take_if(|(request, reply)| reply.is_closed() || request.deadline <= now)
         {
             // The sender may have gone.
-            let _ = reply.send(Err(ListError::TimedOut));
+            let _ = reply.send(Err(ListRequestError::TimedOut));
         }
     }
 
@@ -104,7 +104,7 @@ impl ListTurn {
     pub fn refuse(&mut self, pause: Pause, cause: &str, now: Instant) {
         if let Some((_, reply)) = self.0.take() {
             let left = pause.until.saturating_duration_since(now);
-            let _ = reply.send(Err(ListError::Paused(pause.reason, left, cause.into())));
+            let _ = reply.send(Err(ListRequestError::Paused(pause.reason, left, cause.into())));
         }
     }
 }

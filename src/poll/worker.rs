@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::list::ListResult;
-use super::list_turn::{ListError, ListObservations, ListReply, ListRequest};
+use super::list_turn::{ListObservations, ListReply, ListRequest, ListRequestError};
 use super::probes::{MAX_PROBES, Probe, ProbeReply};
 use super::status::{PollHistory, PollStatus};
 use super::worker_state::WorkerState;
@@ -144,11 +144,11 @@ impl Worker {
     ///
     /// # Errors
     /// Fails when no request was sent.
-    pub async fn list(&self, request: ListRequest) -> Result<ListResult, ListError> {
+    pub async fn list(&self, request: ListRequest) -> Result<ListResult, ListRequestError> {
         let (reply, wait) = oneshot::channel();
         let command = WorkerCommand::List(Box::new(request), reply);
-        self.commands.send(command).await.map_err(|_| ListError::Stopped)?;
-        wait.await.unwrap_or(Err(ListError::Restarting))
+        self.commands.send(command).await.map_err(|_| ListRequestError::Stopped)?;
+        wait.await.unwrap_or(Err(ListRequestError::Restarting))
     }
 
     /// Reports whether a poll has ended, or none was due yet.
@@ -222,7 +222,7 @@ impl WorkerContext {
                     let _ = done.send(());
                 }
                 Some(WorkerCommand::List(_, reply)) => {
-                    let _ = reply.send(Err(ListError::Restarting));
+                    let _ = reply.send(Err(ListRequestError::Restarting));
                 }
                 Some(WorkerCommand::Probe(probe)) => probe.reply.send(Err(ProbeError::Restarting)),
                 Some(WorkerCommand::Stop(done)) => {

@@ -74,8 +74,9 @@ impl ConfigManager {
         self.flags.has_task_receiver
     }
 
-    /// Applies changes for an application; returns once they survive the end of the process. Goes on
-    /// if the caller does not wait.
+    /// Applies changes for an application; returns once they survive the end of the process. If the
+    /// caller stops waiting, the changes of the current part are still applied, and the later parts are
+    /// not.
     ///
     /// # Errors
     /// Fails when the storage does not take them. Then they may have been applied, all or in part, and

@@ -11,7 +11,7 @@ use super::ConfigManager;
 use crate::config::Config;
 use crate::config::discovery::{SourceConfig, SourceKind};
 use crate::discovery::list::{ListedTask, Refresh, RefreshError, SourceList};
-use crate::discovery::provider_list::ListAccess;
+use crate::discovery::provider_list::ProviderAccess;
 use crate::discovery::source::Source;
 use crate::discovery::status::{ListSummary, SourceStatus};
 use crate::poll::list_turn::ListObservations;
@@ -83,12 +83,12 @@ impl ConfigManager {
     }
 
     /// Returns the way to the provider whose list a source is.
-    fn list_access(&self, source: &SourceConfig) -> Option<ListAccess> {
+    fn list_access(&self, source: &SourceConfig) -> Option<ProviderAccess> {
         let SourceKind::List(_) = source.kind else { return None };
         let workers = self.workers.read();
         let running = workers.as_ref()?.get(&source.name)?;
         let (client, worker) = (Arc::clone(&running.client), Arc::clone(&running.worker));
-        Some(ListAccess { client, worker: Some(worker) })
+        Some(ProviderAccess { client, worker: Some(worker) })
     }
 
     /// Reports whether every source has been tried.

@@ -17,8 +17,8 @@ use crate::task::Task;
 /// Number of new tasks of a list that are polled at once, not at their places in the interval: a
 /// list of many new tasks is rather the first of an application than work that was just submitted.
 pub const MAX_POLLED_AT_ONCE: usize = 1_000;
-/// Number of new tasks up to which all are polled at the same time; more are spread over a second.
-const MAX_POLLED_TOGETHER: usize = 16;
+/// Number of tasks up to which all are polled at the same time; more are spread over a second.
+pub const MAX_POLLED_TOGETHER: usize = 16;
 
 /// Number of entries of a list that are handled while the table is locked.
 const PART: usize = 1_024;

@@ -109,8 +109,8 @@ impl SourceRegistry {
     }
 
     /// Applies the settings of `config`, which are those of registrations as well, and of the sources
-    /// of a configuration in their order of precedence. Sources that are not among them keep their settings; those of an earlier life that
-    /// get a number later have the `keep_unlisted` of `config`.
+    /// of a configuration in their order of precedence. Sources that are not among them keep their
+    /// settings; those of an earlier life that get a number later have the `keep_unlisted` of `config`.
     pub fn configure(&mut self, config: &SourceSettings, sources: &[SourceSettings]) {
         self.default_keep = config.keep_unlisted;
         for entry in &mut self.entries {

@@ -17,7 +17,7 @@ use crate::harness::{Dir, Exporter, Gateway, http, root};
 use crate::registration;
 
 const PATH: &str = "docs/openapi.json";
-/// Where the exporter serves it.
+/// The path at which the exporter serves it.
 const TARGET: &str = "/api/v1/openapi.json";
 /// Every method of HTTP that has a meaning here.
 const METHODS: [&str; 6] = ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"];

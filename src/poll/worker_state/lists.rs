@@ -15,13 +15,8 @@ use crate::poll::list_turn::{ListObservation, ListObservations, ListReply, ListT
 use crate::schedule::admission::{Blocked, PauseReason};
 use crate::schedule::dispatch::ScheduleOutcome;
 use crate::store::Slot;
+use crate::store::lists::{MAX_POLLED_AT_ONCE, MAX_POLLED_TOGETHER};
 
-/// Number of tasks up to which those that a list no longer shows are all polled at once; more are spread
-/// over [`SPREAD`].
-const MAX_POLLED_TOGETHER: usize = 16;
-/// Number of tasks up to which those that a list no longer shows are polled out of turn; more keep their
-/// places in the interval.
-const MAX_POLLED_AT_ONCE: usize = 1_000;
 /// Time over which many tasks are spread that are polled out of turn.
 const SPREAD: Duration = Duration::from_secs(1);
 

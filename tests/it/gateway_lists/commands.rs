@@ -1,4 +1,4 @@
-//! What a person sees of a list, and what it cannot do.
+//! Output of the commands for a list, and their errors.
 
 use serde_json::json;
 

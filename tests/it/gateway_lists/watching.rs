@@ -70,7 +70,7 @@ fn tasks_are_polled_while_the_list_fails() {
     exporter.await_state("b", "running");
 }
 
-/// What a list shows may be older than what a poll has shown since the list was asked for.
+/// The status in a list may be older than that of a poll since the list was asked for.
 #[test]
 fn a_late_list_does_not_undo_what_polls_have_shown() {
     let gateway = Gateway::start();

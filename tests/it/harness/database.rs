@@ -1,4 +1,4 @@
-//! What the database servers of the tests have in common: directories, users and ports of their own.
+//! Directories, users and ports of the database servers of the tests.
 
 use std::fs;
 use std::net::TcpListener;

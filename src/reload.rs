@@ -398,7 +398,7 @@ fn log_loaded(config: &Config, tasks: usize, flags: ReceiverFlags, message: &str
     let (providers, sources) = (config.providers.len(), config.discovery.len());
     tracing::info!(providers, tasks, sources, "{message}");
     if tasks == 0 && sources == 0 && !flags.has_task_receiver {
-        tracing::warn!("no task and no source of tasks is configured: nothing is polled");
+        tracing::warn!("no task and no source of tasks is configured: nothing new is polled");
     }
 }
 

@@ -98,7 +98,9 @@ impl ConfigManager {
             let saved = Cell::new(0_usize);
             let result = change(&store, &|change| {
                 saved.set(saved.get() + 1);
-                if !save_all && saved.get() <= MAX_SAVED_ONE_BY_ONE {
+                // A task that has gone must not come back before the snapshot is written.
+                let is_gone = matches!(change, ListingChange::Removed(_));
+                if (is_gone || !save_all) && saved.get() <= MAX_SAVED_ONE_BY_ONE {
                     save(storage.as_deref(), change, &store);
                 }
             });

@@ -169,7 +169,7 @@ impl Store {
         current.clone_from(&all);
         drop(current);
         for tasks in removed {
-            tasks.clear();
+            tasks.clear(save);
         }
         // Sources of earlier lives, and those that have left the configuration, name nothing.
         for source in registry.unconfigured() {

@@ -10,7 +10,7 @@ use super::histories::HistoryBudget;
 use super::lists::{self, ListContext, ListDiff, ListedTasks};
 use super::sources::SourceRegistry;
 use super::table::{Partition, TaskTable};
-use super::{Slot, TaskChanges, TaskList};
+use super::{ListingChange, SaveChange, Slot, TaskChanges, TaskList};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Limits, Provider};
 use crate::history::task_history::{StateSpan, TaskHistory};
@@ -266,14 +266,20 @@ impl ProviderTasks {
         self.table.lock().count()
     }
 
-    /// Removes all tasks, because the provider was removed. Polls in flight then find no task.
-    pub fn clear(&self) {
+    /// Removes all tasks, because the provider was removed, and calls `save` with each. Polls in flight
+    /// then find no task.
+    pub fn clear(&self, save: &SaveChange<'_>) {
         let empty = |table: &mut TaskTable| {
             let (limits, budget) = (table.limits.clone(), table.histories.budget());
             std::mem::replace(table, TaskTable::new(limits, budget))
         };
         // Dropping many tasks takes long, so it happens after the lock is released.
         let removed = empty(&mut self.table.lock());
+        let partitions = [&removed.open, &removed.retained, &removed.retired, &removed.dormant];
+        let blocks = partitions.into_iter().flat_map(BlockList::blocks);
+        for tracked in blocks.flat_map(|block| block.tasks()) {
+            save(ListingChange::Removed(&tracked.task));
+        }
         drop(removed);
     }
 }

@@ -62,7 +62,7 @@ fn a_removed_provider_ignores_polls() {
             .record_poll(slot, &Ok(Observation::new(State::Queued, "WORD")), |_, _| calls += 1)
             .is_some()
     );
-    tasks.clear();
+    tasks.clear(&|_| {});
     assert_eq!(
         tasks.record_poll(slot, &Ok(Observation::new(State::Failed, "WORD")), |_, _| calls += 1),
         None

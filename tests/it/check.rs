@@ -260,7 +260,7 @@ fn a_start_and_a_reload_log_what_was_loaded() {
     ));
     let exporter = Exporter::start_in(dir, &[]);
     let warning =
-        "level=warn msg=\"no task and no source of tasks is configured: nothing is polled\"";
+        "level=warn msg=\"no task and no source of tasks is configured: nothing new is polled\"";
     let log = exporter.process.log();
     assert!(log.contains("msg=\"configuration loaded\" providers=1 tasks=2 sources=1\n"), "{log}");
     assert!(!log.contains(warning), "{log}");

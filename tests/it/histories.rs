@@ -117,6 +117,7 @@ fn the_states_and_polls_of_a_task_are_shown_with_their_times() {
 /// Asserts that the document shows a history with the same fields, and explains those on top.
 fn assert_is_documented(document: &str, real: &Value) {
     let section = document.split("\n## History of a task\n").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
     let block = section.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
     let shown: Value = serde_json::from_str(block).unwrap();
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();

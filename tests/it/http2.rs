@@ -117,9 +117,9 @@ fn all_that_is_under_way_on_a_connection_that_breaks_is_sent_again() {
         server.provider("h2", ""),
         tasks.join(", ")
     ));
-    assert_eq!(failures(&exporter, "h2", 120.0), []);
+    assert_eq!(failures(&exporter, "h2", 480.0), []);
     let stats = server.stats();
-    assert!(stats["sessions"].as_u64() >= Some(20), "{stats}");
+    assert!(stats["sessions"].as_u64() >= Some(10), "{stats}");
 }
 
 /// Passes bytes on by connections that can all be forgotten: what is sent by them then goes nowhere, and

@@ -39,6 +39,13 @@ pub async fn fetch(
     if !prepared.columns().is_empty() {
         rows.set_columns(prepared.columns().iter().map(Column::name))?;
     }
+    // Other statements without a result would be a list of no tasks.
+    let is_call =
+        query.text.trim_start().get(..4).is_some_and(|it| it.eq_ignore_ascii_case("call"));
+    if prepared.columns().is_empty() && !is_call {
+        let message = "the query is no statement that returns rows";
+        return Err(RefreshError::new(RefreshReason::Query, message).into());
+    }
     let mut fetched = sqlx::raw_sql(text()).fetch_many(&mut connection);
     let mut has_ended = false;
     while let Some(next) = fetched.try_next().await? {

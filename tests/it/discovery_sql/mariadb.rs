@@ -77,7 +77,10 @@ fn only_one_statement_that_reads_is_run() {
     for (query, expected) in [
         ("SELECT task_id FROM jobs; DELETE FROM jobs", "near 'DELETE FROM jobs'"),
         ("DELETE FROM jobs RETURNING task_id", "in a READ ONLY transaction"),
-        ("DROP TABLE jobs", "in a READ ONLY transaction"),
+        ("DROP TABLE jobs", "no statement that returns rows"),
+        ("COMMIT", "no statement that returns rows"),
+        ("SET autocommit = 1", "no statement that returns rows"),
+        ("SELECT 'a' AS task_id INTO @task_id", "no statement that returns rows"),
         ("CALL burn()", "in a READ ONLY transaction"),
         ("CALL two()", "more than one result"),
         ("SELECT 1 AS id", "the result has no column task_id, only id"),

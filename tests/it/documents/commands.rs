@@ -11,11 +11,12 @@ use crate::harness::{Dir, Exporter, Gateway, PROGRAM, Process, root, until};
 use crate::web_config;
 
 /// The texts that a reader puts in the place of the gaps in the documents.
-const PLACEHOLDERS: [(&str, &str); 9] = [
+const PLACEHOLDERS: [(&str, &str); 10] = [
     ("provider=…", "provider=suno"),
     ("task_id=…", "task_id=running-1"),
     ("poll ID…", "poll running-1"),
     ("poll ID", "poll running-1"),
+    ("--list NAME", "--list midjourney"),
     ("discover [NAME]", "discover cron"),
     ("discover NAME", "discover cron"),
     ("completions SHELL", "completions bash"),

@@ -3,12 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::process::Signal;
 
 use super::database::{ServerDir, ServerProcess, free_port};
 use super::tools::{pipe, said};
 use super::{Dir, until};
+
+/// Flag of servers that share the locked memory of their user.
+const NO_NATIVE_AIO: &str = "--innodb-use-native-aio=0";
 
 pub struct MariaDb {
     pub port: u16,
@@ -33,9 +37,20 @@ impl MariaDb {
         let data = format!("--datadir={}", dir.path("data").display());
         let mut create = dir.command(Path::new("mariadb-install-db"));
         create.args(["--no-defaults", "--auth-root-authentication-method=normal"]);
-        said(create.args(["--skip-test-db", "--skip-name-resolve", &data]));
+        create.args(["--skip-test-db", "--skip-name-resolve", NO_NATIVE_AIO, &data]);
+        {
+            static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+            let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+            said(&mut create);
+        }
         let mut start = dir.command(&program());
-        start.args(["--no-defaults", &data, "--bind-address=127.0.0.1", "--skip-name-resolve"]);
+        start.args([
+            "--no-defaults",
+            NO_NATIVE_AIO,
+            &data,
+            "--bind-address=127.0.0.1",
+            "--skip-name-resolve",
+        ]);
         start.arg(format!("--port={port}"));
         start.arg(format!("--socket={}", dir.path("socket").display()));
         start.args(["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M"]);

@@ -15,7 +15,9 @@ server.on('session', (session) => {
 
 // Breaks a connection that is to break once no answer is half-way: a poll whose answer has begun fails.
 function breakBetweenAnswers(session) {
-  if (session.breaks && session.answering === 0) session.destroy();
+  if (!session.breaks || session.answering > 0) return;
+  // The client gets time to read the last answer: what it has not read may go with the connection.
+  setTimeout(() => session.destroy(), 500);
 }
 
 function answer(request, response, taskId) {

@@ -17,6 +17,7 @@ pub mod duration;
 pub(crate) mod supervisor;
 pub(crate) mod coalesce;
 pub(crate) mod single_flight;
+pub(crate) mod blocking;
 pub mod task;
 pub(crate) mod bounded_file;
 pub mod observation;

@@ -16,10 +16,9 @@ use crate::config::provider_list::ListSourceConfig;
 use crate::config::{Config, Loaded, Provider, preset, task_rules};
 use crate::discovery::http::paging::{PageSummary, Pages};
 use crate::discovery::list::{MAX_ELEMENTS, MAX_LIST_BYTES};
-use crate::mapping::ReceivedBody;
 use crate::mapping::task_list::{MappedTasks, ObservedElement};
 use crate::poll::ProviderClient;
-use crate::poll::list::{ListLimits, ListResult, poll_list as request_list};
+use crate::poll::list::{ListBudget, ListResult, poll_list as request_list};
 use crate::poll::list_report::{ElementUse, ReportedElement, ReportedRequest, report};
 use crate::reload::{Built, ConfigSource};
 
@@ -84,20 +83,13 @@ fn timeout(config: &Config, provider: &Provider) -> Duration {
     source.map_or(SourceConfig::DEFAULT_TIMEOUT, |source| source.timeout)
 }
 
-/// The parts of a list that may still be received, and the time by which they must be.
-struct Left {
-    deadline: Instant,
-    bytes: usize,
-    elements: usize,
-}
-
 impl AskedList {
     /// Requests the whole list, and prints a report of each request. Reports whether all went well.
     async fn print_all(&self) -> bool {
         let deadline = Instant::now() + self.timeout;
-        let mut left = Left { deadline, bytes: MAX_LIST_BYTES, elements: MAX_ELEMENTS };
+        let mut budget = ListBudget { deadline, bytes: MAX_LIST_BYTES, elements: MAX_ELEMENTS };
         for query in 0..self.list.queries.len() {
-            if let Err(code) = self.print_query(query, &mut left).await {
+            if let Err(code) = self.print_query(query, &mut budget).await {
                 return code == ExitCode::SUCCESS;
             }
         }
@@ -108,30 +100,24 @@ impl AskedList {
     ///
     /// # Errors
     /// The exit code of what went wrong.
-    async fn print_query(&self, query: usize, left: &mut Left) -> Result<(), ExitCode> {
+    async fn print_query(&self, query: usize, budget: &mut ListBudget) -> Result<(), ExitCode> {
         let Some(asked) = self.list.queries.get(query) else { return Ok(()) };
         let base = self.client.fetcher.list_url(asked);
         let base = base.map_err(|failure| fail(FAILED, &failure))?;
         let mut pages = self.list.paging.as_ref().map(|paging| Pages::new(&base, paging));
         let mut next = Some(pages.as_mut().map_or_else(|| base.clone(), Pages::first));
         while let Some(url) = next {
-            let limits = ListLimits {
-                timeout: left.deadline.saturating_duration_since(Instant::now()),
-                bytes: left.bytes,
-                elements: left.elements,
-            };
-            let result = request_list(&self.client, &self.list, asked, url.clone(), limits).await;
+            let result = request_list(&self.client, &self.list, asked, url.clone(), *budget).await;
             let printed = self.print(query, (&base, &url), &result);
             let (Ok(MappedTasks { page, .. }), ExitCode::SUCCESS) = (&result.mapped.tasks, printed)
             else {
                 return Err(ExitCode::from(FAILED));
             };
-            let body = whole_body(&result);
-            left.bytes = left.bytes.saturating_sub(body.len());
-            left.elements = left.elements.saturating_sub(page.elements);
+            let body = result.body();
+            budget.spend(page, &body);
             next = match &mut pages {
                 Some(pages) => pages
-                    .next(&PageSummary::of(page, body))
+                    .next(&PageSummary::of(page, &body))
                     .map_err(|error| fail(FAILED, &error))?,
                 None => None,
             };
@@ -162,12 +148,5 @@ impl AskedList {
             (Ok(()), Ok(observation)) if observation.state.is_final() => ElementUse::Final,
             (Ok(()), _) => ElementUse::Followed,
         }
-    }
-}
-
-fn whole_body(result: &ListResult) -> &[u8] {
-    match result.fetched.as_ref().map(|fetched| &fetched.response.body) {
-        Some(ReceivedBody::Whole(body)) => body,
-        _ => &[],
     }
 }

@@ -18,11 +18,10 @@ use crate::clock::Timestamp;
 use crate::config::discovery::SourceConfig;
 use crate::config::provider_list::ListSourceConfig;
 use crate::config::{LabelLimits, Provider};
-use crate::mapping::ReceivedBody;
 use crate::mapping::task_list::{MappedTasks, ObservedElement};
 use crate::observation::{Failure, Reason};
 use crate::poll::ProviderClient;
-use crate::poll::list::{ListLimits, ListResult, poll_list};
+use crate::poll::list::{ListBudget, ListResult, poll_list};
 use crate::poll::list_turn::{ListObservation, ListRequest, ListRequestError};
 use crate::poll::worker::Worker;
 use crate::schedule::admission::PauseReason;
@@ -54,14 +53,6 @@ struct ReceivedPage {
     name: String,
 }
 
-/// The part of a refresh that its further requests may use.
-struct Remaining {
-    bytes: usize,
-    elements: usize,
-    deadline: Instant,
-    is_first: bool,
-}
-
 impl ListSource {
     /// Returns a source.
     pub fn new(source: Arc<SourceConfig>, list: Arc<ListSourceConfig>) -> Self {
@@ -78,15 +69,11 @@ impl ListSource {
         providers: &[Arc<Provider>],
         limits: LabelLimits,
     ) -> Result<Refresh, RefreshError> {
-        let mut remaining = Remaining {
-            bytes: MAX_LIST_BYTES,
-            elements: MAX_ELEMENTS,
-            deadline: Instant::now() + self.source.timeout,
-            is_first: true,
-        };
+        let deadline = Instant::now() + self.source.timeout;
+        let mut budget = ListBudget { deadline, bytes: MAX_LIST_BYTES, elements: MAX_ELEMENTS };
         let mut pages = Vec::new();
         for query in 0..self.list.queries.len() {
-            self.pages(query, access, &mut remaining, &mut pages).await?;
+            self.pages(query, access, &mut budget, &mut pages).await?;
         }
         let (source, providers) = (Arc::clone(&self.source), providers.to_vec());
         let read = move || read_pages(&source, &providers, limits, &pages);
@@ -98,7 +85,7 @@ impl ListSource {
         &self,
         query: usize,
         access: &ProviderAccess,
-        remaining: &mut Remaining,
+        budget: &mut ListBudget,
         pages: &mut Vec<ReceivedPage>,
     ) -> Result<(), RefreshError> {
         let Some(known) = self.list.queries.get(query) else { return Ok(()) };
@@ -110,27 +97,20 @@ impl ListSource {
             number += 1;
             let name = self.page_name(&known.params, number);
             let at = |error| named(&name, error);
-            let result = self.request(query, access, url, remaining).await.map_err(at)?;
-            remaining.is_first = false;
-            let retry_after = result.pause();
-            let (took, fetched) = (result.took, result.fetched);
+            let is_first = pages.is_empty();
+            let result = self.request(query, access, url, *budget, is_first).await.map_err(at)?;
+            let (retry_after, body) = (result.pause(), result.body());
             let tasks = result
                 .mapped
                 .tasks
                 .map_err(|failure| at(RefreshError { retry_after, ..self.failure(&failure) }))?;
-            let (sent, body) = match &fetched {
-                Some(fetched) => match &fetched.response.body {
-                    ReceivedBody::Whole(body) => (fetched.response.sent, &**body),
-                    _ => (fetched.response.sent, &[][..]),
-                },
-                None => (Timestamp::from_micros(0), &[][..]),
-            };
-            remaining.bytes = remaining.bytes.saturating_sub(body.len());
-            remaining.elements = remaining.elements.saturating_sub(tasks.page.elements);
+            budget.spend(&tasks.page, &body);
             next = match &mut paging {
                 None => None,
-                Some(paging) => paging.next(&PageSummary::of(&tasks.page, body)).map_err(at)?,
+                Some(paging) => paging.next(&PageSummary::of(&tasks.page, &body)).map_err(at)?,
             };
+            let sent = result.fetched.map(|fetched| fetched.response.sent);
+            let (sent, took) = (sent.unwrap_or(Timestamp::from_micros(0)), result.took);
             pages.push(ReceivedPage { params: Arc::clone(&known.params), tasks, sent, took, name });
         }
         Ok(())
@@ -141,27 +121,16 @@ impl ListSource {
         query: usize,
         access: &ProviderAccess,
         url: Url,
-        remaining: &Remaining,
+        budget: ListBudget,
+        is_first: bool,
     ) -> Result<ListResult, RefreshError> {
         let (client, list) = (Arc::clone(&access.client), Arc::clone(&self.list));
-        let Remaining { bytes, elements, deadline, is_first } = *remaining;
         if let Some(worker) = &access.worker {
-            let request = ListRequest {
-                client,
-                list,
-                query,
-                url,
-                max_bytes: bytes,
-                max_elements: elements,
-                deadline,
-                is_first,
-            };
+            let request = ListRequest { client, list, query, url, budget, is_first };
             return worker.list(request).await.map_err(|error| not_sent(&error));
         }
-        let timeout = deadline.saturating_duration_since(Instant::now());
-        let limits = ListLimits { timeout, bytes, elements };
         match list.queries.get(query) {
-            Some(query) => Ok(poll_list(&client, &list, query, url, limits).await),
+            Some(query) => Ok(poll_list(&client, &list, query, url, budget).await),
             None => Err(not_sent(&ListRequestError::Stopped)),
         }
     }

@@ -3,28 +3,37 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::Url;
-use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::Instant;
 
 use super::{ProviderClient, mask, mask_outcome};
+use crate::blocking;
 use crate::config::provider_list::ListSourceConfig;
 use crate::fetch::{Fetched, Fetcher};
-use crate::mapping::ProviderResponse;
+use crate::mapping::list::ListPage;
 use crate::mapping::task_list::{MappedList, MappedTasks};
+use crate::mapping::{ProviderResponse, ReceivedBody};
 use crate::observation::{Failure, Reason};
 use crate::request::list::ListQuery;
 
-/// The size of a list in bytes, and its number of elements, that are left for further pages, and the time
-/// for the next one.
+/// The part of a list that may still be received, and the time by which it must be.
 #[derive(Clone, Copy, Debug)]
-pub struct ListLimits {
-    /// Total time of the request.
-    pub timeout: Duration,
-    /// Maximum size of the body, in bytes.
+pub struct ListBudget {
+    /// Time by which all pages have to be there.
+    pub deadline: Instant,
+    /// Maximum size of the further pages, in bytes.
     pub bytes: usize,
-    /// Maximum number of elements.
+    /// Maximum number of their elements.
     pub elements: usize,
+}
+
+impl ListBudget {
+    /// Takes a page off.
+    pub fn spend(&mut self, page: &ListPage, body: &[u8]) {
+        self.bytes = self.bytes.saturating_sub(body.len());
+        self.elements = self.elements.saturating_sub(page.elements);
+    }
 }
 
 /// Result of one request for a list, or for a page of it. Its texts hold no secrets.
@@ -39,6 +48,14 @@ pub struct ListResult {
 }
 
 impl ListResult {
+    /// Returns the body of the response; an empty one if it was not received as a whole.
+    pub fn body(&self) -> Bytes {
+        match self.fetched.as_ref().map(|fetched| &fetched.response.body) {
+            Some(ReceivedBody::Whole(body)) => body.clone(),
+            _ => Bytes::new(),
+        }
+    }
+
     /// Returns the pause that the provider asks for, if the request has failed: the longer one of header
     /// and body.
     pub fn pause(&self) -> Option<Duration> {
@@ -53,14 +70,15 @@ pub async fn poll_list(
     list: &Arc<ListSourceConfig>,
     query: &ListQuery,
     url: Url,
-    limits: ListLimits,
+    budget: ListBudget,
 ) -> ListResult {
     let start = Instant::now();
     let request = Fetcher::list_request(query, url);
-    let fetched = client.fetcher.fetch_list(&request, limits.timeout, limits.bytes).await;
+    let timeout = budget.deadline.saturating_duration_since(start);
+    let fetched = client.fetcher.fetch_list(&request, timeout, budget.bytes).await;
     let (mut mapped, fetched) = match fetched {
         Ok(fetched) => {
-            (map_response(list, fetched.response.clone(), limits.elements).await, Some(fetched))
+            (map_response(list, fetched.response.clone(), budget.elements).await, Some(fetched))
         }
         Err(failure) => (failed(failure), None),
     };
@@ -85,19 +103,15 @@ pub async fn poll_list(
     ListResult { mapped, fetched, took: start.elapsed() }
 }
 
-/// Maps a response on a thread of its own, since a large one takes long. A panic there is the caller's.
+/// Maps a response, of which a large one takes long.
 async fn map_response(
     list: &Arc<ListSourceConfig>,
     response: ProviderResponse,
     max_elements: usize,
 ) -> MappedList {
     let list = Arc::clone(list);
-    let mapped = spawn_blocking(move || list.mapping.map_list(&response, max_elements)).await;
-    match mapped.map_err(JoinError::try_into_panic) {
-        Ok(mapped) => mapped,
-        Err(Ok(panic)) => std::panic::resume_unwind(panic),
-        Err(Err(_)) => failed(Failure::new(Reason::Timeout, "the exporter is stopping")),
-    }
+    let mapped = blocking::run(move || list.mapping.map_list(&response, max_elements)).await;
+    mapped.unwrap_or_else(|| failed(Failure::new(Reason::Timeout, "the exporter is stopping")))
 }
 
 /// Returns the result of a request without a complete response.

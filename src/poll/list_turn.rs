@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::ProviderClient;
-use super::list::ListResult;
+use super::list::{ListBudget, ListResult};
 use crate::config::provider_list::ListSourceConfig;
 use crate::observation::PollOutcome;
 use crate::schedule::admission::{Pause, PauseReason};
@@ -27,12 +27,8 @@ pub struct ListRequest {
     pub query: usize,
     /// The URL of the page.
     pub url: Url,
-    /// Maximum size of the body, in bytes.
-    pub max_bytes: usize,
-    /// Maximum number of elements.
-    pub max_elements: usize,
-    /// Time by which the page has to be there.
-    pub deadline: Instant,
+    /// The part of the list that may still be received.
+    pub budget: ListBudget,
     /// True for the first request of a refresh.
     pub is_first: bool,
 }
@@ -83,7 +79,7 @@ impl ListTurn {
     /// Removes a request whose sender has gone, and fails one whose time is over.
     pub fn expire(&mut self, now: Instant) {
         if let Some((_, reply)) =
-            self.0.take_if(|(request, reply)| reply.is_closed() || request.deadline <= now)
+            self.0.take_if(|(request, reply)| reply.is_closed() || request.budget.deadline <= now)
         {
             // The sender may have gone.
             let _ = reply.send(Err(ListRequestError::TimedOut));
@@ -92,7 +88,7 @@ impl ListTurn {
 
     /// Returns the time by which the request that waits has to be there; `None` if none waits.
     pub fn deadline(&self) -> Option<Instant> {
-        self.0.as_ref().map(|(request, _)| request.deadline)
+        self.0.as_ref().map(|(request, _)| request.budget.deadline)
     }
 
     /// Removes the request.

@@ -35,16 +35,17 @@ pub async fn fetch(
     }
     let text = || AssertSqlSafe(query.text.to_owned());
     let prepared = (&mut connection).prepare(text().into_sql_str()).await?;
-    // A call of a procedure has columns only when it runs.
-    if !prepared.columns().is_empty() {
-        rows.set_columns(prepared.columns().iter().map(Column::name))?;
-    }
-    // Other statements without a result would be a list of no tasks.
     let is_call =
         query.text.trim_start().get(..4).is_some_and(|it| it.eq_ignore_ascii_case("call"));
-    if prepared.columns().is_empty() && !is_call {
-        let message = "the query is no statement that returns rows";
-        return Err(RefreshError::new(RefreshReason::Query, message).into());
+    match prepared.columns() {
+        // A call of a procedure has columns only when it runs.
+        [] if is_call => {}
+        // The result of another such statement would be a list of no tasks.
+        [] => {
+            let message = "the query is no statement that returns rows";
+            return Err(RefreshError::new(RefreshReason::Query, message).into());
+        }
+        columns => rows.set_columns(columns.iter().map(Column::name))?,
     }
     let mut fetched = sqlx::raw_sql(text()).fetch_many(&mut connection);
     let mut has_ended = false;

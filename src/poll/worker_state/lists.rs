@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::{InFlight, RequestPurpose, RequestResult, WorkerState};
 use crate::mapping::task_list::MappedList;
 use crate::observation::{Failure, Reason};
-use crate::poll::list::{ListLimits, ListResult, poll_list};
-use crate::poll::list_turn::{ListObservation, ListObservations, ListReply, ListTurn};
+use crate::poll::list::{ListResult, poll_list};
+use crate::poll::list_turn::{ListObservation, ListObservations, ListReply, ListRequest, ListTurn};
 use crate::schedule::admission::{Blocked, PauseReason};
 use crate::schedule::dispatch::ScheduleOutcome;
 use crate::store::Slot;
@@ -79,13 +79,9 @@ impl WorkerState<'_> {
             _counted: self.telemetry.request_started(),
         };
         let poll = async move {
-            let limits = ListLimits {
-                timeout: request.deadline.saturating_duration_since(Instant::now()),
-                bytes: request.max_bytes,
-                elements: request.max_elements,
-            };
-            let query = request.list.queries.get(request.query)?;
-            Some(poll_list(&request.client, &request.list, query, request.url, limits).await)
+            let ListRequest { client, list, query, url, budget, .. } = request;
+            let query = list.queries.get(query)?;
+            Some(poll_list(&client, &list, query, url, budget).await)
         };
         let poll = AssertUnwindSafe(poll).catch_unwind();
         self.in_flight.push(
